@@ -1,0 +1,1 @@
+//! Snapshots as safetensors with a manifest over any object store.

@@ -1,0 +1,1 @@
+//! All-reduce and broadcast between workers, abortable at once.

@@ -1,0 +1,1 @@
+//! Pure: the run's state machine, events in, effects out.

@@ -1,0 +1,1 @@
+//! The shell around control: gRPC, journal, catalogue.

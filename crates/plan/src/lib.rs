@@ -1,0 +1,1 @@
+//! Pure: which records and which noise each virtual rank sees at each step.

@@ -1,0 +1,1 @@
+//! Drives the control machine with simulated workers, faults and a seed.

@@ -1,0 +1,506 @@
+//! The types of a run's YAML file. `configs/reference.yaml` shows every field with its range and default.
+//!
+//! Every list of choices is an externally tagged enum (`{ least_squares: { a: -1, b: 1, c: 0 } }`), so that a
+//! new objective, model or data source is one variant here, which says the words and their ranges, and one file
+//! where it is done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One training, described by one YAML file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// The run's name: 1 to 63 letters, digits, `-`, `_` or `.`.
+    pub run: String,
+    /// Decides the initial weights, the order of the data and the noise. 0 to 2^63 − 1.
+    pub seed: u64,
+    /// How many steps the run does. At least 1. Not part of the run's identity: a run can be made longer.
+    pub steps: u64,
+    /// Where the real samples come from.
+    pub data: DataSpec,
+    /// The two networks.
+    pub model: ModelSpec,
+    /// The losses of D and G.
+    pub objective: Objective,
+    /// The two optimizers.
+    pub optimizer: OptimizersSpec,
+    /// The global batch.
+    pub batch: BatchSpec,
+    /// Exponential moving average of G's weights.
+    #[serde(default)]
+    pub ema: EmaSpec,
+    /// Number format of the forward and backward pass; weights and moments are always f32.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How gradients are summed.
+    #[serde(default)]
+    pub reduction: ReductionMode,
+    /// What a worker computes on. Not part of the identity.
+    #[serde(default)]
+    pub compute: ComputeSpec,
+    /// Who takes part, and when a worker counts as dead. Not part of the identity.
+    #[serde(default)]
+    pub cluster: ClusterSpec,
+    /// Where snapshots go. Not part of the identity.
+    pub checkpoint: CheckpointSpec,
+    /// Pictures made while training. Not part of the identity.
+    #[serde(default)]
+    pub samples: SamplesSpec,
+    /// How often metrics are read and reported. Not part of the identity.
+    #[serde(default)]
+    pub report: ReportSpec,
+}
+
+/// Where the real samples come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// The kind of source and its place.
+    pub source: Source,
+    /// How a picture becomes a sample. Required for pictures, refused for 2-D points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSpec>,
+    /// Records in a shard, the unit that is assigned: 1 to 1,048,576.
+    #[serde(default = "defaults::shard_records")]
+    pub shard_records: u64,
+}
+
+/// A kind of data source; each is one file in `data/src/sources/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// An IDX file of u8 pictures `[n, height, width]` as MNIST and Fashion-MNIST ship it, gzipped or not.
+    Idx(IdxSource),
+    /// Points of a 2-D mixture of Gaussians, a pure function of (seed, record).
+    Gaussian(GaussianSource),
+}
+
+/// An IDX file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdxSource {
+    /// The file of pictures. A relative path is taken from the directory where the command runs.
+    pub images: PathBuf,
+}
+
+/// A 2-D mixture of Gaussians.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GaussianSource {
+    /// Where the modes lie.
+    pub modes: Modes,
+    /// Standard deviation of each mode, in the plane's units; above 0, at most 10.
+    pub sigma: f64,
+    /// How many points make an epoch: 1 to 2^40.
+    #[serde(default = "defaults::gaussian_records")]
+    pub records: u64,
+}
+
+/// Where the modes of a 2-D mixture lie.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Modes {
+    /// `count` modes, evenly on a circle around the origin.
+    Ring {
+        /// Number of modes: 1 to 1,024.
+        count: u32,
+        /// Radius of the circle: above 0, at most 100.
+        radius: f64,
+    },
+}
+
+/// How a picture becomes a sample of `[channels, size, size]` in −1..1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    /// Side of the square in pixels; what the models accept: dcgan 32, 64 or 128, lsgan112 112.
+    pub size: u32,
+    /// 1 (grey) or 3 (colour).
+    pub channels: u32,
+    /// How a picture of another shape is made square.
+    #[serde(default)]
+    pub fit: Fit,
+}
+
+/// How a picture of another shape is made square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Scaled down until it fits (never up), the rest filled with black.
+    #[default]
+    Pad,
+    /// Scaled so that the shorter side fits, the middle cut out.
+    Crop,
+    /// Both sides scaled to the size, as the paper does with LSUN.
+    Squash,
+}
+
+/// The two networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// G: noise to sample.
+    pub generator: Generator,
+    /// D: sample to one number.
+    pub discriminator: Discriminator,
+}
+
+/// A generator; each is one file in `train/src/models/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Generator {
+    /// Radford et al. 2016: 4×4 transposed convolutions with batch norm. Sizes 32, 64, 128.
+    Dcgan {
+        /// The noise z.
+        latent: Latent,
+        /// Channels before the last layer (ngf): 1 to 512.
+        width: u32,
+    },
+    /// The LSGAN paper's LSUN generator, size 112: linear to 7·7·4w, then 3×3 transposed convolutions.
+    Lsgan112 {
+        /// The noise z; the paper's is `uniform: 1024`.
+        latent: Latent,
+        /// Channels of the last hidden layer: 1 to 256; the paper's is 64.
+        #[serde(default = "defaults::lsgan112_width")]
+        width: u32,
+    },
+    /// Fully connected with tanh, for 2-D points.
+    Mlp {
+        /// The noise z.
+        latent: Latent,
+        /// Units of each hidden layer: 1 to 4,096.
+        width: u32,
+        /// Hidden layers: 1 to 8.
+        depth: u32,
+        /// Gain of the orthogonal initialisation: above 0, at most 10.
+        #[serde(default = "defaults::mlp_gain")]
+        gain: f64,
+    },
+}
+
+/// A discriminator; each is one file in `train/src/models/`, beside its generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Discriminator {
+    /// Radford et al. 2016: 4×4 convolutions of stride 2, leaky ReLU 0.2, batch norm. Sizes 32, 64, 128.
+    Dcgan {
+        /// Channels after the first layer (ndf): 1 to 512.
+        width: u32,
+    },
+    /// The LSGAN paper's LSUN discriminator, size 112: 5×5 convolutions of stride 2, then linear.
+    Lsgan112 {
+        /// Channels after the first layer: 1 to 256; the paper's is 64.
+        #[serde(default = "defaults::lsgan112_width")]
+        width: u32,
+    },
+    /// Fully connected with tanh, for 2-D points.
+    Mlp {
+        /// Units of each hidden layer: 1 to 4,096.
+        width: u32,
+        /// Hidden layers: 1 to 8.
+        depth: u32,
+        /// Gain of the orthogonal initialisation: above 0, at most 10.
+        #[serde(default = "defaults::mlp_gain")]
+        gain: f64,
+    },
+}
+
+/// The distribution of the noise z, with its dimension (1 to 16,384).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Latent {
+    /// Independent N(0, 1).
+    Normal(u32),
+    /// Independent uniform on −1..1.
+    Uniform(u32),
+}
+
+impl Latent {
+    /// How many numbers one z has.
+    #[must_use]
+    pub fn dimension(self) -> u32 {
+        match self {
+            Self::Normal(n) | Self::Uniform(n) => n,
+        }
+    }
+}
+
+/// The losses of D and G; each is one file in `train/src/objectives/`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Objective {
+    /// Least squares (Mao et al., eq. 2). D: ½E[(D(x)−b)²] + ½E[(D(G(z))−a)²]. G: ½E[(D(G(z))−c)²].
+    LeastSquares {
+        /// D's target for fakes.
+        a: f64,
+        /// D's target for real samples.
+        b: f64,
+        /// What G wants D to say of its fakes.
+        c: f64,
+    },
+    /// Goodfellow et al. 2014, eq. 1: G minimises E[log(1−σ(D(G(z))))]. D's outputs are logits.
+    Minimax {},
+    /// Goodfellow et al. 2014, section 3: G minimises −E[log σ(D(G(z)))]. D's outputs are logits.
+    NonSaturating {},
+}
+
+/// The two optimizers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizersSpec {
+    /// G's.
+    pub generator: Optimizer,
+    /// D's.
+    pub discriminator: Optimizer,
+}
+
+/// An optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Kingma and Ba 2015, algorithm 1, with bias correction as PyTorch does it.
+    Adam {
+        /// Step size: above 0, at most 1.
+        learning_rate: f64,
+        /// Decay of the first moment: at least 0, below 1.
+        #[serde(default = "defaults::adam_beta1")]
+        beta1: f64,
+        /// Decay of the second moment: at least 0, below 1.
+        #[serde(default = "defaults::adam_beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment: above 0, at most 1.
+        #[serde(default = "defaults::adam_epsilon")]
+        epsilon: f64,
+    },
+}
+
+/// The global batch: `virtual_ranks · per_rank` samples, whatever the number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchSpec {
+    /// V, the number of fixed slices of the global batch: 1 to 4,096. Also the most workers that can compute.
+    pub virtual_ranks: u32,
+    /// Samples of one virtual rank in a step, over which batch norm takes its statistics: 1 to 65,536.
+    pub per_rank: u32,
+}
+
+/// Exponential moving average of G's weights, kept beside them and saved as `generator_ema.safetensors`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmaSpec {
+    /// Share of the old average that a step keeps: at least 0, below 1.
+    pub decay: f64,
+}
+
+impl Default for EmaSpec {
+    fn default() -> Self {
+        Self { decay: 0.999 }
+    }
+}
+
+/// Number format of the forward and backward pass; weights and moments are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    #[default]
+    F32,
+    /// Convolutions and linear layers in bfloat16, batch norm and losses in f32.
+    Bf16,
+}
+
+/// How gradients are summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReductionMode {
+    /// 64-bit fixed point: the same bits for any grouping of the virtual ranks.
+    #[default]
+    Exact,
+    /// Plain f32: half the bytes, and the bits depend on the number of workers.
+    Fast,
+}
+
+/// What a worker computes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComputeSpec {
+    /// Which device.
+    pub device: Device,
+    /// Virtual ranks that a worker computes at once, on OS threads of its own: 1 to 256. Never changes a bit.
+    pub threads: u32,
+    /// Threads that decode and transform records ahead of the step: 1 to 256.
+    pub loader_threads: u32,
+}
+
+impl Default for ComputeSpec {
+    fn default() -> Self {
+        Self { device: Device::Auto, threads: 1, loader_threads: 1 }
+    }
+}
+
+/// Which device a worker computes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// CUDA where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+}
+
+/// Who takes part, and when a worker counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Training starts, and goes on, with at least this many workers: 1 to `batch.virtual_ranks`.
+    pub min_workers: u32,
+    /// Workers beyond this many stand by: `min_workers` to 4,096.
+    pub max_workers: u32,
+    /// Silence longer than this is a death: 200ms to 1h. Heartbeats come at a sixth of it.
+    #[serde(with = "humantime_serde")]
+    pub failure_timeout: Duration,
+    /// How long the first generation waits for workers to come, once `min_workers` are there: 0s to 1h.
+    #[serde(with = "humantime_serde")]
+    pub gather: Duration,
+    /// How far ahead of use data is leased, in steps: 1 to 1,000,000. So long can the coordinator be away.
+    pub lease_horizon_steps: u64,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            min_workers: 1,
+            max_workers: 64,
+            failure_timeout: Duration::from_millis(1500),
+            gather: Duration::from_millis(200),
+            lease_horizon_steps: 2000,
+        }
+    }
+}
+
+/// Where snapshots go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSpec {
+    /// A directory, or the URL of an object store that every worker reaches. Its `snapshots/` and `final/` are used.
+    pub to: String,
+    /// Steps between snapshots; 0 for none but those at a stop and at the end.
+    #[serde(default = "defaults::checkpoint_every")]
+    pub every: u64,
+    /// How many of the newest snapshots are kept: at least 1.
+    #[serde(default = "defaults::checkpoint_keep_last")]
+    pub keep_last: u32,
+}
+
+/// Pictures made while training, in `<run dir>/samples/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplesSpec {
+    /// Columns × rows, each 1 to 64, as `8x8`. A density plot of 2-D points uses 1,024 times as many.
+    pub grid: Grid,
+    /// Steps between pictures; 0 for none.
+    pub every: u64,
+    /// Which of G's weights make them.
+    pub weights: SampleWeights,
+}
+
+impl Default for SamplesSpec {
+    fn default() -> Self {
+        Self { grid: Grid { columns: 8, rows: 8 }, every: 500, weights: SampleWeights::Ema }
+    }
+}
+
+/// Which of G's weights make the pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleWeights {
+    /// The moving average.
+    #[default]
+    Ema,
+    /// The weights as they are.
+    Raw,
+}
+
+/// Columns and rows of a grid of pictures, written `8x8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Grid {
+    /// Pictures side by side.
+    pub columns: u32,
+    /// Pictures on top of each other.
+    pub rows: u32,
+}
+
+impl Grid {
+    /// Pictures in the grid.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        self.columns * self.rows
+    }
+}
+
+impl TryFrom<String> for Grid {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let sides = text.split_once('x').and_then(|(c, r)| Some((c.trim().parse().ok()?, r.trim().parse().ok()?)));
+        match sides {
+            Some((columns @ 1..=64, rows @ 1..=64)) => Ok(Self { columns, rows }),
+            _ => Err(format!("`{text}` is not a grid; write columns x rows, each 1 to 64, as 8x8")),
+        }
+    }
+}
+
+impl From<Grid> for String {
+    fn from(grid: Grid) -> Self {
+        format!("{}x{}", grid.columns, grid.rows)
+    }
+}
+
+/// How often metrics are read and reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSpec {
+    /// Steps between two rows of metrics: 1 to 1,000,000.
+    pub every: u64,
+}
+
+impl Default for ReportSpec {
+    fn default() -> Self {
+        Self { every: 10 }
+    }
+}
+
+mod defaults {
+    pub fn shard_records() -> u64 {
+        256
+    }
+    pub fn gaussian_records() -> u64 {
+        1 << 20
+    }
+    pub fn lsgan112_width() -> u32 {
+        64
+    }
+    pub fn mlp_gain() -> f64 {
+        1.0
+    }
+    pub fn adam_beta1() -> f64 {
+        0.5
+    }
+    pub fn adam_beta2() -> f64 {
+        0.999
+    }
+    pub fn adam_epsilon() -> f64 {
+        1e-8
+    }
+    pub fn checkpoint_every() -> u64 {
+        1000
+    }
+    pub fn checkpoint_keep_last() -> u32 {
+        3
+    }
+}

@@ -1,0 +1,1 @@
+//! The mathematics on libtorch: models, objectives, the exact sum, the step.

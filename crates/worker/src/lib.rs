@@ -1,0 +1,1 @@
+//! The shell around train: session, training thread, loader.
