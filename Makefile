@@ -1,0 +1,40 @@
+# The ways into this project. `make` alone lists them.
+#
+# One cargo profile (--release) and one set of packages (--workspace) everywhere, so that nothing, above all
+# libtorch's C++ bindings, is compiled twice.
+
+CARGO_TARGET_DIR ?= target
+BIN := $(CARGO_TARGET_DIR)/release
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build quickstart test bench fmt clean distclean
+
+help: ## this list
+	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+setup: ## checks what the build needs and installs libtorch into .venv
+	@scripts/setup         # LIBTORCH_VARIANT=cuda: the complete wheel; LIBTORCH=/dir: your own libtorch
+
+build: setup ## release binaries: coordinator, worker, lsgan
+	cargo build --release --locked --workspace
+
+quickstart: build ## trains on 10,000 pictures of clothes, or goes on with it (WORKERS=2)
+	$(BIN)/lsgan up --config configs/quickstart.yaml --workers $(WORKERS)
+
+test: setup ## formatting, clippy, every test, the files in deploy/
+	@scripts/test
+
+bench: build ## measures this machine against PyTorch (PART=train, ROUNDS=3)
+	@scripts/python-env .venv-peer bench/requirements.txt
+	python3 bench/run $(if $(PART),--part $(PART)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+fmt: ## formats the Rust code
+	cargo fmt --all
+
+clean: ## removes what was built; libtorch and your runs stay
+	cargo clean
+
+distclean: clean ## removes libtorch and the Python environments also; your runs stay
+	rm -rf .venv .venv-peer .venv-test .libtorch
