@@ -1,1 +1,24 @@
-//! Pure: the run's state machine, events in, effects out.
+//! The control machine of a run: events in, effects out.
+//!
+//! Not here: clocks, sockets, files (`coordinator`); the order of samples (`plan`); simulated time and faults
+//! (`sim`). No floats, no randomness, ordered collections only, so that one history of events gives one history
+//! of effects.
+//!
+//! Start at [`Run::apply`]; then [`Phase`] for the life of a generation, [`invariants`] for what always holds.
+//!
+//! - [`event`]: what can happen: a worker's message, a broken stream, an operator's wish, the clock.
+//! - [`effect`]: what the shell must do about it, in order, the journal first.
+//! - [`machine`]: [`Run`], which turns the one into the other.
+//! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
+//! - [`invariants`]: sentences that hold after every event.
+
+pub mod effect;
+pub mod event;
+pub mod invariants;
+pub mod machine;
+pub mod membership;
+mod phases;
+
+pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
+pub use event::{Event, Hello, ParkReason, Resume, SessionId};
+pub use machine::{Config, Phase, Recovered, Run, Worker};

@@ -1,0 +1,214 @@
+//! What the shell must do, in the order in which it must happen.
+
+use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use serde::{Deserialize, Serialize};
+
+use crate::event::SessionId;
+
+/// One thing to do. The shell does them in order, and a send only after the journal entries before it last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Write this to the journal; it must outlive the process before the next effect.
+    Journal(Entry),
+    /// Send this to a worker. A stream that is gone is no error: its `Closed` event is on the way.
+    Send {
+        /// To whom.
+        session: SessionId,
+        /// What.
+        message: Message,
+    },
+    /// End a stream after what was sent on it.
+    Close {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// What the journal keeps of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// A worker was admitted.
+    Admitted {
+        /// Its new incarnation.
+        incarnation: Incarnation,
+        /// Its label.
+        name: String,
+        /// Where its peers reach it.
+        address: String,
+    },
+    /// An incarnation is over.
+    Gone {
+        /// Whose.
+        incarnation: Incarnation,
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The first admitted worker's numerics are the run's.
+    Numerics(String),
+    /// A generation is formed of these members.
+    Generation {
+        /// Its number, greater than all before.
+        generation: Generation,
+        /// The members by rank.
+        members: Vec<Member>,
+        /// Reductions applied in the state that it starts from.
+        from: Reduction,
+        /// Where that state comes from.
+        start: Start,
+    },
+    /// All members of the generation are ready: it steps.
+    Stepping(Generation),
+    /// The generation ends.
+    Halting {
+        /// Which.
+        generation: Generation,
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// A virtual rank's positions of ordinals `from..until` are wholly consumed.
+    Consumed {
+        /// Whose.
+        virtual_rank: VirtualRank,
+        /// First ordinal.
+        from: u64,
+        /// One past the last.
+        until: u64,
+        /// Who read them.
+        incarnation: Incarnation,
+        /// In which generation.
+        generation: Generation,
+    },
+    /// An operator asked the run to stop.
+    StopRequested,
+    /// The run has come to its end.
+    Ended(Outcome),
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All steps are done and the final weights are written.
+    Complete,
+    /// Stopped at a step boundary with a snapshot; the same command goes on.
+    Stopped {
+        /// Steps done.
+        step: Step,
+    },
+    /// The run cannot go on by itself.
+    Failed {
+        /// Why, in a sentence.
+        why: String,
+    },
+}
+
+/// A member of a generation. Its rank is its index in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Which life of which worker.
+    pub incarnation: Incarnation,
+    /// Where its peers reach it.
+    pub address: String,
+    /// The virtual ranks that it computes, `[first, first + count)`.
+    pub first: VirtualRank,
+    /// How many.
+    pub count: u32,
+}
+
+impl Member {
+    /// The virtual ranks that it computes.
+    pub fn virtual_ranks(&self) -> impl Iterator<Item = VirtualRank> + use<> {
+        (self.first.0..self.first.0 + self.count).map(VirtualRank)
+    }
+}
+
+/// Where a generation's state comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Everybody makes the initial weights, a pure function of the seed.
+    Fresh,
+    /// The root reads the snapshot at this step and broadcasts it.
+    Snapshot(Step),
+    /// The root holds it. It broadcasts unless everybody holds the same.
+    Held,
+}
+
+/// An order to one worker to join a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// The generation.
+    pub generation: Generation,
+    /// The receiver's rank in it.
+    pub rank: u32,
+    /// All members by rank.
+    pub members: Vec<Member>,
+    /// Reductions applied in the state that it starts from.
+    pub from: Reduction,
+    /// Where that state comes from.
+    pub start: Start,
+    /// The rank that broadcasts the state; none if nobody needs it.
+    pub root: Option<u32>,
+    /// For each virtual rank of the receiver, how many of its positions (counted from the first) it may read.
+    pub leases: Vec<(VirtualRank, u64)>,
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// It is admitted under this incarnation; if it thought it had another one, that one is over.
+    Welcome {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// Whether it goes on stepping in its generation, with a coordinator that was started again.
+        adopted: bool,
+    },
+    /// It cannot take part.
+    Refused {
+        /// Why, and what to do, in a sentence.
+        why: String,
+    },
+    /// Join this generation.
+    Form(Form),
+    /// Stop at once what this generation does, and park.
+    Abort(Generation),
+    /// A virtual rank may read its positions of ordinals below `until`.
+    Lease {
+        /// Whose.
+        virtual_rank: VirtualRank,
+        /// One past the last ordinal.
+        until: u64,
+    },
+    /// Put this wish into the header of the coming reductions of this generation.
+    Wish {
+        /// Only in this generation.
+        generation: Generation,
+        /// Which control word.
+        wish: Wish,
+    },
+    /// Do this with the state that is held.
+    Task(Task),
+    /// This incarnation is over; come back as a new one, or end if you asked to leave.
+    Retired {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The run has ended; end too.
+    Shutdown(Outcome),
+}
+
+/// A wish that all ranks must obey after the same step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wish {
+    /// Park, so that the group can be formed anew.
+    Reform,
+    /// Park, so that the run can be closed.
+    Finish,
+}
+
+/// What closes a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// Write a snapshot of the held state.
+    Snapshot,
+    /// Write a snapshot and the final weights.
+    Final,
+}

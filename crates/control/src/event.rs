@@ -1,0 +1,126 @@
+//! What can happen to a run.
+
+use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use serde::{Deserialize, Serialize};
+
+/// One attached stream. The shell numbers them; a number is never used twice in the life of a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// One thing that happened. A plain value, so that a trace of them is a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A worker attached and said who it is.
+    Joined {
+        /// The stream it came on.
+        session: SessionId,
+        /// What it said.
+        hello: Hello,
+    },
+    /// A sign of life.
+    Heard {
+        /// The stream it came on.
+        session: SessionId,
+        /// Reductions the worker has applied; none while it holds no state.
+        applied: Option<Reduction>,
+    },
+    /// The worker is connected to all its peers and holds the state that the generation starts from.
+    Ready {
+        /// The stream it came on.
+        session: SessionId,
+        /// The generation that it formed.
+        generation: Generation,
+        /// Reductions applied in the state that it holds.
+        applied: Reduction,
+    },
+    /// The worker computes no more in this generation; its state is whole.
+    Parked {
+        /// The stream it came on.
+        session: SessionId,
+        /// The generation that it left.
+        generation: Generation,
+        /// Reductions applied in the state that it holds; none if it holds no state.
+        applied: Option<Reduction>,
+        /// Why it parked.
+        reason: ParkReason,
+    },
+    /// A virtual rank has wholly consumed its positions of ordinals below `ordinals`.
+    Consumed {
+        /// The stream it came on.
+        session: SessionId,
+        /// Whose positions.
+        virtual_rank: VirtualRank,
+        /// How many of them, counted from the first.
+        ordinals: u64,
+    },
+    /// The worker wants to leave at the next step boundary (it was told to end).
+    WantsLeave {
+        /// The stream it came on.
+        session: SessionId,
+    },
+    /// A snapshot is published.
+    SnapshotWritten {
+        /// Steps done in it.
+        step: Step,
+    },
+    /// The task that closes the run is done.
+    TaskDone {
+        /// The stream it came on.
+        session: SessionId,
+    },
+    /// The task that closes the run failed.
+    TaskFailed {
+        /// The stream it came on.
+        session: SessionId,
+        /// What went wrong, in a sentence.
+        why: String,
+    },
+    /// A stream broke or ended.
+    Closed {
+        /// Which.
+        session: SessionId,
+    },
+    /// An operator asks the run to stop at the next step boundary, with a snapshot.
+    StopRequested,
+    /// The time that [`crate::Run::next_deadline`] named has come.
+    Tick,
+}
+
+/// How a worker introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// A label for people, such as `host-3:1`.
+    pub name: String,
+    /// Where its peers reach it, `ip:port`.
+    pub address: String,
+    /// What decides the bits that it computes: libtorch, device, instruction set, and the hash of a probe step.
+    pub numerics: String,
+    /// Reductions applied in the state that it holds; none if it holds none. Any holder of r holds the same bits.
+    pub holds: Option<Reduction>,
+    /// Set when it knows the run already and lost its coordinator.
+    pub resume: Option<Resume>,
+}
+
+/// What a worker that lost its coordinator was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The generation that it is in or was in last.
+    pub generation: Generation,
+    /// Whether it still steps in that generation.
+    pub stepping: bool,
+}
+
+/// Why a worker parked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParkReason {
+    /// A control word in the reduced header said so, or the last step is done: all ranks stop after the same step.
+    Boundary,
+    /// Told by an Abort.
+    Aborted,
+    /// A peer was lost or the group could not be formed; with a sentence for people.
+    Broken(String),
+    /// The numbers are wrong (a gradient that is not finite or out of range); all ranks see it. With a sentence.
+    Failed(String),
+}

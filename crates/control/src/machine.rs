@@ -1,0 +1,493 @@
+//! [`Run`]: the state of a run and the handling of each event. What follows from a state is in `phases`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
+use crate::event::{Event, Hello, ParkReason, SessionId};
+
+/// What the machine must know of the run's specification. Integers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Steps that the run does.
+    pub steps: u64,
+    /// V.
+    pub virtual_ranks: u32,
+    /// Training starts and goes on with at least this many.
+    pub min_workers: u32,
+    /// Workers beyond this many stand by.
+    pub max_workers: u32,
+    /// The first generation is formed at once when so many are there; 0 if nobody knows how many will come.
+    pub expected_workers: u32,
+    /// With `min_workers` there, how long the first generation waits for more.
+    pub gather_ms: u64,
+    /// Silence longer than this is a death.
+    pub failure_timeout_ms: u64,
+    /// A generation that is not ready after this long is given up, and another one formed.
+    pub forming_timeout_ms: u64,
+    /// How many positions beyond the consumed ones each virtual rank may read.
+    pub lease_ordinals: u64,
+    /// Admit workers whose numerics differ. The run then no longer promises bits.
+    pub any_numerics: bool,
+}
+
+/// What the journal and the snapshots told when the coordinator started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The last generation; 0 for a new run.
+    pub generation: Generation,
+    /// Its members, if it may still be alive; empty if it was seen to end.
+    pub members: Vec<Member>,
+    /// The highest incarnation ever admitted; 0 for a new run.
+    pub incarnation: Incarnation,
+    /// The run's numerics, if somebody was ever admitted.
+    pub numerics: Option<String>,
+    /// For each virtual rank, how many positions it has consumed.
+    pub consumed: BTreeMap<VirtualRank, u64>,
+    /// Steps done in the newest valid snapshot.
+    pub snapshot: Option<Step>,
+}
+
+/// A worker that is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its stream.
+    pub session: SessionId,
+    /// Its label.
+    pub name: String,
+    /// Where its peers reach it.
+    pub address: String,
+    /// Reductions applied in the state that it holds, as far as it has said.
+    pub holds: Option<Reduction>,
+    /// When it was last heard.
+    pub heard: Millis,
+    /// It asked to leave.
+    pub leaving: bool,
+    /// It was told to form (or came while stepping) and has not parked since.
+    pub computing: bool,
+}
+
+/// Where a run is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// No generation is alive; waiting for enough workers, or deciding at once what comes next.
+    Gathering,
+    /// The coordinator was started again; waiting for the members of the generation that may be alive.
+    Adopting {
+        /// Whoever has not come by then is dead.
+        until: Millis,
+    },
+    /// The members connect to each other and take over the state.
+    Forming {
+        /// Who is ready.
+        ready: BTreeSet<Incarnation>,
+        /// Given up then.
+        until: Millis,
+    },
+    /// The members step.
+    Stepping,
+    /// Waiting for every member to park.
+    Halting {
+        /// Whether the members were told to abort; otherwise they park by a control word.
+        aborted: bool,
+    },
+    /// A parked holder of the truth writes what lasts.
+    Closing {
+        /// Who.
+        writer: Incarnation,
+        /// What.
+        task: Task,
+        /// What follows.
+        then: Then,
+    },
+    /// Nothing more happens.
+    Ended(Outcome),
+}
+
+/// What follows a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// The run ends.
+    End(Outcome),
+    /// The writer, who was the last to hold the truth, leaves.
+    Leave,
+}
+
+/// The state machine of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub(crate) config: Config,
+    pub(crate) phase: Phase,
+    pub(crate) generation: Generation,
+    pub(crate) members: Vec<Member>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) workers: BTreeMap<Incarnation, Worker>,
+    pub(crate) numerics: Option<String>,
+    /// By virtual rank.
+    pub(crate) consumed: Vec<u64>,
+    /// By virtual rank.
+    pub(crate) leased: Vec<u64>,
+    pub(crate) snapshot: Option<Step>,
+    pub(crate) stop: bool,
+    pub(crate) failure: Option<String>,
+    /// The wish that this generation was told of.
+    pub(crate) wished: Option<Wish>,
+    /// While the first gathering waits for more workers than it needs: until when.
+    pub(crate) gather_until: Option<Millis>,
+    /// That wait is over.
+    pub(crate) gathered: bool,
+    /// A generation has been formed in this life of the coordinator.
+    pub(crate) formed_once: bool,
+}
+
+impl Run {
+    /// The machine as it is when the coordinator starts, at `now`.
+    #[must_use]
+    pub fn new(config: Config, recovered: Recovered, now: Millis) -> Self {
+        let ranks = config.virtual_ranks as usize;
+        let mut consumed = vec![0; ranks];
+        for (rank, ordinals) in &recovered.consumed {
+            consumed[rank.0 as usize] = *ordinals;
+        }
+        let leased = consumed.iter().map(|done| done + config.lease_ordinals).collect();
+        let phase = if recovered.members.is_empty() {
+            Phase::Gathering
+        } else {
+            // Workers notice the loss at once and come back with a back-off of at most a heartbeat.
+            Phase::Adopting { until: now.plus(2 * config.failure_timeout_ms) }
+        };
+        Self {
+            phase,
+            generation: recovered.generation,
+            members: recovered.members,
+            incarnation: recovered.incarnation,
+            workers: BTreeMap::new(),
+            numerics: recovered.numerics,
+            consumed,
+            leased,
+            snapshot: recovered.snapshot,
+            stop: false,
+            failure: None,
+            wished: None,
+            gather_until: None,
+            gathered: false,
+            formed_once: false,
+            config,
+        }
+    }
+
+    /// Applies one event at `now`; pushes what the shell must do, in order.
+    pub fn apply(&mut self, now: Millis, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Joined { session, hello } => self.joined(now, session, hello, effects),
+            Event::Heard { session, applied } => {
+                if let Some((_, worker)) = self.by_session(session) {
+                    worker.heard = now;
+                    worker.holds = applied;
+                }
+            }
+            Event::Ready { session, generation, applied } => self.ready(now, session, generation, applied),
+            Event::Parked { session, generation, applied, reason } => {
+                self.parked(now, session, (generation, applied, reason), effects);
+            }
+            Event::Consumed { session, virtual_rank, ordinals } => {
+                self.consumed(session, virtual_rank, ordinals, effects);
+            }
+            Event::WantsLeave { session } => {
+                if let Some((_, worker)) = self.by_session(session) {
+                    worker.leaving = true;
+                }
+            }
+            Event::SnapshotWritten { step } => self.snapshot = self.snapshot.max(Some(step)),
+            Event::TaskDone { session } => self.task_ended(session, None, effects),
+            Event::TaskFailed { session, why } => self.task_ended(session, Some(why), effects),
+            Event::Closed { session } => {
+                if let Some((incarnation, _)) = self.by_session(session) {
+                    self.lose(incarnation, "its stream broke", effects);
+                }
+            }
+            Event::StopRequested => {
+                if !self.stop && !self.ended() {
+                    self.stop = true;
+                    self.wished = None;
+                    effects.push(Effect::Journal(Entry::StopRequested));
+                }
+            }
+            Event::Tick => self.tick(now, effects),
+        }
+        self.settle(now, effects);
+    }
+
+    /// When the machine wants to be woken with [`Event::Tick`], if nothing happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let silence = self.workers.values().map(|w| w.heard.plus(self.config.failure_timeout_ms + 1));
+        let phase = match &self.phase {
+            Phase::Gathering => self.gather_until,
+            Phase::Adopting { until } | Phase::Forming { until, .. } => Some(*until),
+            Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
+            Phase::Ended(_) => return None,
+        };
+        silence.chain(phase).min()
+    }
+
+    fn joined(&mut self, now: Millis, session: SessionId, hello: Hello, effects: &mut Vec<Effect>) {
+        if let Phase::Ended(outcome) = &self.phase {
+            let message = Message::Shutdown(outcome.clone());
+            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
+            return;
+        }
+        if let Some(why) = self.refusal(&hello) {
+            let message = Message::Refused { why };
+            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
+            return;
+        }
+        let mut worker = Worker {
+            session,
+            name: hello.name,
+            address: hello.address,
+            holds: hello.holds,
+            heard: now,
+            leaving: false,
+            computing: hello.resume.is_some_and(|r| r.stepping),
+        };
+        if let Some(resume) = hello.resume {
+            let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
+            if let (Phase::Adopting { .. }, Some(rank)) = (&self.phase, known)
+                && resume.generation == self.generation
+                && !self.workers.contains_key(&resume.incarnation)
+            {
+                // Its peers know it by the address that it had when the generation was formed.
+                worker.address.clone_from(&self.members[rank].address);
+                self.workers.insert(resume.incarnation, worker);
+                let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
+                effects.push(Effect::Send { session, message });
+                self.send_leases(rank, session, effects);
+                return;
+            }
+            // The same process came back before its old stream was seen to break.
+            self.lose(resume.incarnation, "it attached again", effects);
+        }
+        self.incarnation = self.incarnation.next();
+        let incarnation = self.incarnation;
+        if self.numerics.is_none() {
+            self.numerics = Some(hello.numerics.clone());
+            effects.push(Effect::Journal(Entry::Numerics(hello.numerics)));
+        }
+        effects.push(Effect::Journal(Entry::Admitted {
+            incarnation,
+            name: worker.name.clone(),
+            address: worker.address.clone(),
+        }));
+        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
+        self.workers.insert(incarnation, worker);
+        if !self.gathered {
+            self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
+        }
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        let run = self.numerics.as_ref()?;
+        if self.config.any_numerics || *run == hello.numerics {
+            return None;
+        }
+        Some(format!(
+            "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
+             kind of machine with the same libtorch.",
+            hello.numerics
+        ))
+    }
+
+    fn ready(&mut self, now: Millis, session: SessionId, generation: Generation, applied: Reduction) {
+        if generation != self.generation {
+            return;
+        }
+        let Some((incarnation, worker)) = self.by_session(session) else { return };
+        worker.heard = now;
+        worker.holds = Some(applied);
+        if let Phase::Forming { ready, .. } = &mut self.phase {
+            ready.insert(incarnation);
+        }
+    }
+
+    fn parked(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        (generation, applied, reason): (Generation, Option<Reduction>, ParkReason),
+        effects: &mut Vec<Effect>,
+    ) {
+        let current = self.generation;
+        let Some((incarnation, worker)) = self.by_session(session) else { return };
+        worker.heard = now;
+        worker.holds = applied;
+        // A member's word of an earlier generation is late: it has been told of the new one since.
+        let member = self.is_member(incarnation);
+        if member && generation != current {
+            return;
+        }
+        self.workers.get_mut(&incarnation).expect("it was found by its session").computing = false;
+        if !member || !self.alive() {
+            return;
+        }
+        match reason {
+            ParkReason::Boundary => self.await_boundary(effects),
+            ParkReason::Failed(why) => {
+                self.failure.get_or_insert(why);
+                self.await_boundary(effects);
+            }
+            ParkReason::Aborted => self.halt("a member was told to abort", effects),
+            ParkReason::Broken(why) => self.halt(&why, effects),
+        }
+    }
+
+    fn consumed(&mut self, session: SessionId, rank: VirtualRank, ordinals: u64, effects: &mut Vec<Effect>) {
+        let generation = self.generation;
+        let Some((incarnation, _)) = self.by_session(session) else { return };
+        let owns = |m: &&Member| m.incarnation == incarnation && m.virtual_ranks().any(|r| r == rank);
+        if self.members.iter().find(owns).is_none() {
+            return;
+        }
+        let done = &mut self.consumed[rank.0 as usize];
+        if ordinals <= *done {
+            return;
+        }
+        effects.push(Effect::Journal(Entry::Consumed {
+            virtual_rank: rank,
+            from: *done,
+            until: ordinals,
+            incarnation,
+            generation,
+        }));
+        *done = ordinals;
+        let leased = &mut self.leased[rank.0 as usize];
+        // Renewed when half is used up, so that a lease is a rare message.
+        if *leased < ordinals + self.config.lease_ordinals.div_ceil(2) {
+            *leased = ordinals + self.config.lease_ordinals;
+            let message = Message::Lease { virtual_rank: rank, until: *leased };
+            effects.push(Effect::Send { session, message });
+        }
+    }
+
+    fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let timeout_ms = self.config.failure_timeout_ms;
+        let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
+        let dead: Vec<_> =
+            self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
+        for (incarnation, session) in dead {
+            let why = format!("silent for more than {timeout_ms} ms");
+            effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
+            effects.push(Effect::Close { session });
+            self.lose(incarnation, &why, effects);
+        }
+        if self.gather_until.is_some_and(|until| until <= now) {
+            self.gather_until = None;
+            self.gathered = true;
+        }
+        match self.phase {
+            Phase::Forming { until, .. } if until <= now => {
+                self.halt(&format!("not formed after {} ms", self.config.forming_timeout_ms), effects);
+            }
+            Phase::Adopting { until } if until <= now => {
+                let gone: Vec<_> = self.members.iter().map(|m| m.incarnation).collect();
+                for incarnation in gone.into_iter().filter(|i| !self.workers.contains_key(i)) {
+                    let why = "it did not come back to the restarted coordinator".to_owned();
+                    effects.push(Effect::Journal(Entry::Gone { incarnation, why }));
+                }
+                self.halt("a member is missing after the coordinator's restart", effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// The worker's incarnation is over.
+    fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.remove(&incarnation) else { return };
+        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.to_owned() }));
+        // A member that has parked and left takes nothing with it that the others wait for.
+        if self.is_member(incarnation) && self.alive() && worker.computing {
+            self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
+        }
+    }
+
+    fn task_ended(&mut self, session: SessionId, failed: Option<String>, effects: &mut Vec<Effect>) {
+        let Phase::Closing { writer, task, then } = self.phase.clone() else { return };
+        if self.workers.get(&writer).is_none_or(|w| w.session != session) {
+            return;
+        }
+        match (then, failed) {
+            (Then::End(outcome), None) => self.end(outcome, effects),
+            (Then::End(_), Some(why)) => {
+                let what = if task == Task::Final { "the final weights" } else { "the snapshot" };
+                self.end(Outcome::Failed { why: format!("{what} could not be written: {why}") }, effects);
+            }
+            (Then::Leave, _) => {
+                self.retire(writer, "left as it asked", effects);
+                self.phase = Phase::Gathering;
+            }
+        }
+    }
+
+    /// Sends the leases of the member at `rank` again; what they say is a function of what is consumed.
+    fn send_leases(&self, rank: usize, session: SessionId, effects: &mut Vec<Effect>) {
+        for virtual_rank in self.members[rank].virtual_ranks() {
+            let until = self.leased[virtual_rank.0 as usize];
+            effects.push(Effect::Send { session, message: Message::Lease { virtual_rank, until } });
+        }
+    }
+
+    pub(crate) fn by_session(&mut self, session: SessionId) -> Option<(Incarnation, &mut Worker)> {
+        self.workers.iter_mut().find(|(_, w)| w.session == session).map(|(i, w)| (*i, w))
+    }
+
+    pub(crate) fn is_member(&self, incarnation: Incarnation) -> bool {
+        self.members.iter().any(|m| m.incarnation == incarnation)
+    }
+
+    /// A generation is forming, stepping or halting.
+    pub(crate) fn alive(&self) -> bool {
+        matches!(self.phase, Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. })
+    }
+
+    fn ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// The phase.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The newest generation, 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The members of the newest generation by rank.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The attached workers.
+    #[must_use]
+    pub fn workers(&self) -> &BTreeMap<Incarnation, Worker> {
+        &self.workers
+    }
+
+    /// Steps done in the newest snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Step> {
+        self.snapshot
+    }
+
+    /// The highest reduction that an attached worker has applied.
+    #[must_use]
+    pub fn committed(&self) -> Option<Reduction> {
+        self.workers.values().filter_map(|w| w.holds).max()
+    }
+}

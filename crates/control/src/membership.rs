@@ -1,0 +1,77 @@
+//! Pure decisions about a generation: who takes part, who holds the truth, who computes which virtual ranks.
+
+use lsgan_spec::{Incarnation, Reduction, VirtualRank};
+
+/// The virtual ranks of each of `members` workers: contiguous, and their numbers differ by at most one.
+///
+/// Returns `(first, count)` by rank. `members` is at least 1 and at most `virtual_ranks`.
+#[must_use]
+pub fn split(virtual_ranks: u32, members: u32) -> Vec<(VirtualRank, u32)> {
+    assert!((1..=virtual_ranks).contains(&members), "{members} members for {virtual_ranks} virtual ranks");
+    let (each, more) = (virtual_ranks / members, virtual_ranks % members);
+    let mut first = 0;
+    (0..members)
+        .map(|rank| {
+            let count = each + u32::from(rank < more);
+            let share = (VirtualRank(first), count);
+            first += count;
+            share
+        })
+        .collect()
+}
+
+/// Somebody who could take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub incarnation: Incarnation,
+    /// The state it holds.
+    pub holds: Option<Reduction>,
+    /// Whether it was a member of the generation before.
+    pub was_member: bool,
+}
+
+/// Chooses at most `limit` members. The holder of the most advanced state is always among them; then come members
+/// of the generation before, so that a spare does not push out one who is warm; then the oldest.
+#[must_use]
+pub fn choose(mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
+    let truth = candidates.iter().filter_map(|c| c.holds).max();
+    let rank_of = |c: &Candidate| {
+        let leads = truth.is_some() && c.holds == truth;
+        (!leads, !c.was_member, c.incarnation)
+    };
+    candidates.sort_by_key(rank_of);
+    candidates.truncate(limit);
+    candidates.sort_by_key(|c| c.incarnation);
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_virtual_rank_is_computed_by_exactly_one_member() {
+        for v in 1..=40 {
+            for n in 1..=v {
+                let shares = split(v, n);
+                let ranks: Vec<u32> = shares.iter().flat_map(|(f, c)| f.0..f.0 + c).collect();
+                assert_eq!(ranks, (0..v).collect::<Vec<_>>(), "{n} members of {v}");
+                let (low, high) = (shares.iter().map(|s| s.1).min(), shares.iter().map(|s| s.1).max());
+                assert!(high.unwrap() - low.unwrap() <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_advanced_is_always_chosen() {
+        let candidate = |i, holds: Option<u64>, was_member| Candidate {
+            incarnation: Incarnation(i),
+            holds: holds.map(Reduction),
+            was_member,
+        };
+        let all = vec![candidate(1, Some(4), true), candidate(2, None, true), candidate(9, Some(5), false)];
+        let chosen = choose(all, 2);
+        assert_eq!(chosen.iter().map(|c| c.incarnation.0).collect::<Vec<_>>(), [1, 9]);
+    }
+}

@@ -1,0 +1,273 @@
+//! What follows from a state: the transitions between phases, applied after every event until nothing changes.
+
+use std::collections::BTreeSet;
+
+use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
+
+use crate::effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
+use crate::machine::{Phase, Run, Then};
+use crate::membership::{Candidate, choose, split};
+
+impl Run {
+    /// Follows the transitions until the state rests.
+    pub(crate) fn settle(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        loop {
+            let before = std::mem::discriminant(&self.phase);
+            let generation = self.generation;
+            match &self.phase {
+                Phase::Gathering => self.gather(now, effects),
+                Phase::Adopting { .. } => self.adopt(effects),
+                Phase::Forming { ready, .. } => {
+                    if self.members.iter().all(|m| ready.contains(&m.incarnation)) {
+                        self.phase = Phase::Stepping;
+                        effects.push(Effect::Journal(Entry::Stepping(self.generation)));
+                    }
+                }
+                Phase::Stepping => {
+                    self.retire_idle_leavers(effects);
+                    self.wish(effects);
+                }
+                Phase::Halting { .. } => {
+                    let computing =
+                        |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.computing);
+                    if !self.members.iter().any(computing) {
+                        self.phase = Phase::Gathering;
+                    }
+                }
+                Phase::Closing { writer, .. } => {
+                    if !self.workers.contains_key(writer) {
+                        self.phase = Phase::Gathering;
+                    }
+                }
+                Phase::Ended(_) => {}
+            }
+            if before == std::mem::discriminant(&self.phase) && generation == self.generation {
+                return;
+            }
+        }
+    }
+
+    /// No generation is alive: closes the run, lets leavers go, or forms the next generation.
+    fn gather(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let truth = self.truth();
+        let boundary = truth.filter(|r| r.half() == Half::Discriminator).map(Reduction::step);
+        if let Some(why) = self.failure.clone() {
+            return self.close(boundary, Task::Snapshot, Outcome::Failed { why }, effects);
+        }
+        if boundary.is_some_and(|step| step.0 >= self.config.steps) {
+            return self.close(boundary, Task::Final, Outcome::Complete, effects);
+        }
+        if self.stop && (truth.is_none() || boundary.is_some()) {
+            let step = boundary.or(self.snapshot).unwrap_or_default();
+            return self.close(boundary, Task::Snapshot, Outcome::Stopped { step }, effects);
+        }
+        if self.let_leavers_go(truth, effects) {
+            return;
+        }
+        let candidates = self.candidates();
+        let count = candidates.len() as u64;
+        // A run that is to stop in the middle of a step needs its other half, from whoever is there.
+        let needed = if self.stop { 1 } else { u64::from(self.config.min_workers) };
+        let complete = count >= u64::from(self.config.expected_workers).max(needed);
+        let expects = self.config.expected_workers > 0;
+        let first = !self.formed_once && truth.is_none();
+        if count >= needed && (!first || self.gathered || (expects && complete)) {
+            self.form(now, candidates, effects);
+        }
+    }
+
+    /// All members of the adopted generation have come: it goes on, or is ended if one of them no longer steps.
+    fn adopt(&mut self, effects: &mut Vec<Effect>) {
+        let Some(all) =
+            self.members.iter().map(|m| self.workers.get(&m.incarnation)).collect::<Option<Vec<_>>>()
+        else {
+            return;
+        };
+        let stepping = all.iter().all(|w| w.computing);
+        self.phase = Phase::Stepping;
+        self.formed_once = true;
+        if !stepping {
+            self.halt("a member had parked while the coordinator was away", effects);
+        }
+    }
+
+    /// Forms the next generation of `candidates`.
+    fn form(&mut self, now: Millis, candidates: Vec<Candidate>, effects: &mut Vec<Effect>) {
+        let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
+        let chosen = choose(candidates, limit);
+        let shares =
+            split(self.config.virtual_ranks, u32::try_from(chosen.len()).expect("at most max_workers"));
+        let (start, from, root) = self.start_of(&chosen);
+        let member = |(candidate, (first, count)): (&Candidate, _)| {
+            let address = self.workers[&candidate.incarnation].address.clone();
+            Member { incarnation: candidate.incarnation, address, first, count }
+        };
+        let members: Vec<Member> = chosen.iter().zip(shares).map(member).collect();
+
+        self.generation = self.generation.next();
+        self.members = members;
+        self.formed_once = true;
+        self.wished = None;
+        let until = now.plus(self.config.forming_timeout_ms);
+        self.phase = Phase::Forming { ready: BTreeSet::new(), until };
+        effects.push(Effect::Journal(Entry::Generation {
+            generation: self.generation,
+            members: self.members.clone(),
+            from,
+            start,
+        }));
+        for (rank, member) in self.members.iter().enumerate() {
+            let worker = self.workers.get_mut(&member.incarnation).expect("a candidate is attached");
+            worker.computing = true;
+            let leases = member.virtual_ranks().map(|v| (v, self.leased[v.0 as usize])).collect();
+            let form = Form {
+                generation: self.generation,
+                rank: u32::try_from(rank).expect("at most max_workers"),
+                members: self.members.clone(),
+                from,
+                start,
+                root,
+                leases,
+            };
+            effects.push(Effect::Send { session: worker.session, message: Message::Form(form) });
+        }
+    }
+
+    /// Where the state of a generation of `chosen` comes from: `(start, reductions applied, broadcasting rank)`.
+    fn start_of(&self, chosen: &[Candidate]) -> (Start, Reduction, Option<u32>) {
+        let held = chosen.iter().filter_map(|c| c.holds).max();
+        let saved = self.snapshot.map(Step::first_reduction);
+        match (held, self.snapshot) {
+            (Some(held), _) if saved.is_none_or(|saved| held >= saved) => {
+                let root =
+                    chosen.iter().position(|c| c.holds == Some(held)).expect("somebody holds the most");
+                let all_hold = chosen.iter().all(|c| c.holds == Some(held));
+                let root = u32::try_from(root).expect("at most max_workers");
+                (Start::Held, held, (!all_hold).then_some(root))
+            }
+            (_, Some(step)) => {
+                (Start::Snapshot(step), step.first_reduction(), (chosen.len() > 1).then_some(0))
+            }
+            (_, None) => (Start::Fresh, Reduction(0), None),
+        }
+    }
+
+    /// Ends the live generation at once: tells everybody who computes to abort.
+    pub(crate) fn halt(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Halting { aborted: true }) {
+            return;
+        }
+        self.journal_halting(why, effects);
+        self.phase = Phase::Halting { aborted: true };
+        for member in &self.members {
+            if let Some(worker) = self.workers.get(&member.incarnation).filter(|w| w.computing) {
+                let message = Message::Abort(self.generation);
+                effects.push(Effect::Send { session: worker.session, message });
+            }
+        }
+    }
+
+    /// A member parked after a step that all end at: the others will do so by themselves.
+    pub(crate) fn await_boundary(&mut self, effects: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Halting { .. }) {
+            self.journal_halting("all park at the same step", effects);
+            self.phase = Phase::Halting { aborted: false };
+        }
+    }
+
+    fn journal_halting(&self, why: &str, effects: &mut Vec<Effect>) {
+        let generation = self.generation;
+        effects.push(Effect::Journal(Entry::Halting { generation, why: why.to_owned() }));
+    }
+
+    /// Asks the members to park after a step, when somebody waits for that.
+    fn wish(&mut self, effects: &mut Vec<Effect>) {
+        let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
+        let joiner = self.members.len() < limit && !self.candidates().is_empty();
+        let wish = match (self.stop, joiner) {
+            (true, _) => Wish::Finish,
+            (false, true) => Wish::Reform,
+            (false, false) => return,
+        };
+        if self.wished == Some(wish) {
+            return;
+        }
+        self.wished = Some(wish);
+        // To all of them: one is enough, and any of them may die.
+        for worker in self.members.iter().filter_map(|m| self.workers.get(&m.incarnation)) {
+            let message = Message::Wish { generation: self.generation, wish };
+            effects.push(Effect::Send { session: worker.session, message });
+        }
+    }
+
+    /// Lets those go who asked to leave. Returns true if the last holder of the truth saves it first.
+    fn let_leavers_go(&mut self, truth: Option<Reduction>, effects: &mut Vec<Effect>) -> bool {
+        let others_hold = self.workers.values().any(|w| !w.leaving && truth.is_some() && w.holds == truth);
+        let saved = self.snapshot.map(Step::first_reduction);
+        let worth =
+            |held: Option<Reduction>| held.is_some_and(|r| r.half() == Half::Discriminator) && held > saved;
+        let leavers = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing);
+        let last = leavers.clone().find(|(_, w)| w.holds == truth && worth(w.holds) && !others_hold);
+        if let Some((&writer, worker)) = last {
+            let (session, task) = (worker.session, Task::Snapshot);
+            effects.push(Effect::Send { session, message: Message::Task(task) });
+            self.phase = Phase::Closing { writer, task, then: Then::Leave };
+            return true;
+        }
+        self.retire_idle_leavers(effects);
+        false
+    }
+
+    fn retire_idle_leavers(&mut self, effects: &mut Vec<Effect>) {
+        let idle: Vec<_> =
+            self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i).collect();
+        for incarnation in idle {
+            self.retire(incarnation, "left as it asked", effects);
+        }
+    }
+
+    /// Tells a worker that its incarnation is over, and forgets it.
+    pub(crate) fn retire(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.remove(&incarnation) else { return };
+        let (session, why) = (worker.session, why.to_owned());
+        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.clone() }));
+        effects.push(Effect::Send { session, message: Message::Retired { why } });
+        effects.push(Effect::Close { session });
+    }
+
+    /// Has a holder of the truth at `boundary` do `task`, then ends; ends at once if nobody holds it.
+    fn close(&mut self, boundary: Option<Step>, task: Task, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let truth = boundary.map(Step::first_reduction);
+        let holder = self.workers.iter().find(|(_, w)| !w.computing && truth.is_some() && w.holds == truth);
+        let Some((&writer, worker)) = holder else { return self.end(outcome, effects) };
+        let session = worker.session;
+        effects.push(Effect::Send { session, message: Message::Task(task) });
+        self.phase = Phase::Closing { writer, task, then: Then::End(outcome) };
+    }
+
+    /// Ends the run and tells everybody.
+    pub(crate) fn end(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Journal(Entry::Ended(outcome.clone())));
+        for worker in self.workers.values() {
+            let message = Message::Shutdown(outcome.clone());
+            effects.push(Effect::Send { session: worker.session, message });
+        }
+        self.phase = Phase::Ended(outcome);
+    }
+
+    /// The most advanced state that an idle worker holds.
+    fn truth(&self) -> Option<Reduction> {
+        self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds).max()
+    }
+
+    /// Idle workers that want to take part and are not in a stepping generation.
+    fn candidates(&self) -> Vec<Candidate> {
+        let idle = self.workers.iter().filter(|(_, w)| !w.computing && !w.leaving);
+        idle.map(|(&incarnation, w)| Candidate {
+            incarnation,
+            holds: w.holds,
+            was_member: self.is_member(incarnation),
+        })
+        .collect()
+    }
+}
