@@ -1,1 +1,33 @@
 //! Pure: which records and which noise each virtual rank sees at each step.
+//!
+//! Not here: reading a record or waiting for a lease (`data`), giving leases (`control`), drawing the numbers of
+//! the noise (`train`). No clock, no file, no system randomness: integers and arguments.
+//! Start at [`Plan`]; `README.md` beside this crate says how the sequence is built and why seeking needs no walk.
+//!
+//! - [`geometry`]: the four numbers that the order depends on, checked once, and what can be wrong with them.
+//! - [`plan`]: positions, shards, cursors and batches.
+//! - `tails`: in which of a virtual rank's positions the short last shard lies; the arithmetic of seeking.
+//! - [`shuffle`]: a seeded permutation in constant memory.
+//! - [`streams`]: keys for noise.
+//!
+//! # Properties
+//!
+//! `tests/properties.rs` tests each under its name.
+//!
+//! - **exactly once**: in an epoch, the virtual ranks together see every record exactly once.
+//! - **pure**: the order depends on the seed and the geometry, and on nothing else.
+//! - **seekable**: the cursor of step t is where t steps of walking lead.
+//! - **bijection**: a shuffle of n things yields each of the n once.
+//! - **uniform**: over the epochs every shard is as often at one place as at another.
+//! - **bounded**: no virtual rank touches more positions in n steps than [`Plan::max_positions_per_steps`] says.
+
+pub mod geometry;
+pub mod plan;
+pub mod shuffle;
+pub mod streams;
+mod tails;
+
+pub use geometry::{Geometry, PlanError};
+pub use plan::{Batch, Cursor, Plan, RecordRef, Visit};
+pub use shuffle::Shuffle;
+pub use streams::stream_key;

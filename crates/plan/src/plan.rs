@@ -1,0 +1,322 @@
+//! Positions, shards, cursors and batches.
+
+use lsgan_spec::{Position, RunSpec, Shard, Step, VirtualRank};
+
+use crate::tails::{Sizes, TailGrid};
+use crate::{Geometry, PlanError, Shuffle};
+
+const SHARD_ORDER: &str = "lsgan plan v1: order of the shards in an epoch";
+const RECORD_ORDER: &str = "lsgan plan v1: order of the records in a shard";
+
+/// What every virtual rank sees at every step: a pure function of the seed and the geometry.
+///
+/// A virtual rank that is not below V, and a step beyond [`steps_max`](Self::steps_max), are bugs of the caller
+/// and panic with a message; a run's steps are checked once, by [`of_run`](Self::of_run) or
+/// [`check_steps`](Self::check_steps).
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    seed: u64,
+    geometry: Geometry,
+    tail_grid: TailGrid,
+}
+
+/// Where a virtual rank stands before a step: `offset` records into its position number `ordinal`, with
+/// `offset < record_count` of that position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// Which of the virtual rank's own positions, from 0.
+    pub ordinal: u64,
+    /// Records of it that are done.
+    pub offset: u64,
+}
+
+/// One record in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordRef {
+    /// The position in which it is seen.
+    pub position: Position,
+    /// The epoch of that position, from 0.
+    pub epoch: u64,
+    /// Which record of the position, in the order of the visit, from 0.
+    pub offset: u64,
+    /// The record's index in the data set.
+    pub record: u64,
+}
+
+impl Plan {
+    /// The plan of a seed and a geometry.
+    #[must_use]
+    pub fn new(seed: u64, geometry: Geometry) -> Self {
+        Self { seed, geometry, tail_grid: TailGrid::new(&geometry) }
+    }
+
+    /// The plan of a run over a data set of `records` records, checked for all of the run's steps.
+    ///
+    /// # Errors
+    ///
+    /// A number that is 0, or more steps than the plan can number.
+    pub fn of_run(spec: &RunSpec, records: u64) -> Result<Self, PlanError> {
+        let (data, batch) = (&spec.data, &spec.batch);
+        let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?;
+        let plan = Self::new(spec.seed, geometry);
+        plan.check_steps(spec.steps)?;
+        Ok(plan)
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The geometry.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Virtual rank `rank`'s own position number `ordinal`: `ordinal`·V + `rank`.
+    #[must_use]
+    pub fn position(&self, rank: VirtualRank, ordinal: u64) -> Position {
+        self.assert_rank(rank);
+        let position =
+            ordinal.checked_mul(self.virtual_ranks()).and_then(|p| p.checked_add(u64::from(rank.0)));
+        Position(position.unwrap_or_else(|| {
+            panic!("virtual rank {rank}'s position number {ordinal} does not fit in 64 bits; see Plan::check_steps")
+        }))
+    }
+
+    /// The virtual rank that a position belongs to: p mod V.
+    #[must_use]
+    pub fn rank_of(&self, position: Position) -> VirtualRank {
+        let rank = position.0 % self.virtual_ranks();
+        VirtualRank(u32::try_from(rank).expect("a remainder by V, a u32, fits in u32"))
+    }
+
+    /// Which of its virtual rank's positions this one is: p div V.
+    #[must_use]
+    pub fn ordinal_of(&self, position: Position) -> u64 {
+        position.0 / self.virtual_ranks()
+    }
+
+    /// The epoch of a position: p div N.
+    #[must_use]
+    pub fn epoch_of(&self, position: Position) -> u64 {
+        position.0 / self.geometry.shards_per_epoch()
+    }
+
+    /// The shard at a position: the seeded permutation of the full shards, then the short one, if there is one.
+    #[must_use]
+    pub fn shard_at(&self, position: Position) -> Shard {
+        let place = position.0 % self.geometry.shards_per_epoch();
+        let full_shards = self.geometry.full_shards();
+        if place == full_shards {
+            return Shard(full_shards);
+        }
+        let epoch = self.epoch_of(position);
+        Shard(Shuffle::new(full_shards, SHARD_ORDER, &[self.seed, epoch]).at(place))
+    }
+
+    /// How many records a position has.
+    #[must_use]
+    pub fn record_count(&self, position: Position) -> u64 {
+        let place = position.0 % self.geometry.shards_per_epoch();
+        if place == self.geometry.full_shards() {
+            self.geometry.tail_records()
+        } else {
+            self.geometry.shard_records()
+        }
+    }
+
+    /// The records of a position, in the order in which they are seen.
+    #[must_use]
+    pub fn visit(&self, position: Position) -> Visit {
+        let shard = self.shard_at(position);
+        let epoch = self.epoch_of(position);
+        Visit {
+            position,
+            epoch,
+            shard,
+            first_record: shard.0 * self.geometry.shard_records(),
+            order: Shuffle::new(self.record_count(position), RECORD_ORDER, &[self.seed, epoch, shard.0]),
+        }
+    }
+
+    /// Where `rank` stands before `step`. Closed form: costs the same for step 0 and for step 10^12.
+    #[must_use]
+    pub fn cursor(&self, rank: VirtualRank, step: Step) -> Cursor {
+        self.assert_rank(rank);
+        let (ordinal, offset) = self.seek(self.tail_grid.sizes(&self.geometry, rank.0), step.0);
+        match u64::try_from(ordinal) {
+            Ok(ordinal) if ordinal <= self.ordinal_max() => Cursor { ordinal, offset },
+            _ => panic!(
+                "step {step} of virtual rank {rank} lies beyond the last position that fits in 64 bits; \
+                 see Plan::check_steps"
+            ),
+        }
+    }
+
+    /// The `per_rank` records that `rank` sees in `step`, in order. They may lie in several positions and epochs.
+    #[must_use]
+    pub fn batch(&self, rank: VirtualRank, step: Step) -> Batch<'_> {
+        let cursor = self.cursor(rank, step);
+        let visit = self.visit(self.position(rank, cursor.ordinal));
+        Batch { plan: self, rank, cursor, visit, left: self.geometry.per_rank() }
+    }
+
+    /// How many of `rank`'s positions are wholly consumed when `steps_done` steps are done.
+    #[must_use]
+    pub fn completed_ordinals(&self, rank: VirtualRank, steps_done: u64) -> u64 {
+        self.cursor(rank, Step(steps_done)).ordinal
+    }
+
+    /// How many of `rank`'s positions the first `steps` steps touch: ordinals `0..` this are what they need.
+    #[must_use]
+    pub fn ordinals_needed(&self, rank: VirtualRank, steps: u64) -> u64 {
+        let cursor = self.cursor(rank, Step(steps));
+        cursor.ordinal + u64::from(cursor.offset > 0)
+    }
+
+    /// No virtual rank touches more positions than this in any `steps` steps in a row.
+    #[must_use]
+    pub fn max_positions_per_steps(&self, steps: u64) -> u64 {
+        let records = u128::from(steps) * u128::from(self.geometry.per_rank());
+        if records < 2 {
+            return records as u64;
+        }
+        // At worst the first and the last position give one record each, and those between are as short as can be.
+        let (between, _) = self.tail_grid.shortest_sizes(&self.geometry).seek(records - 2);
+        u64::try_from(between + 2).unwrap_or(u64::MAX)
+    }
+
+    /// Checks that all positions of a run of `steps` steps can be numbered.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::TooManySteps`], with the most that can.
+    pub fn check_steps(&self, steps: u64) -> Result<(), PlanError> {
+        let last = self.steps_max();
+        if steps <= last {
+            return Ok(());
+        }
+        Err(PlanError::TooManySteps {
+            steps,
+            last,
+            virtual_ranks: self.geometry.virtual_ranks(),
+            per_rank: self.geometry.per_rank(),
+            shard_records: self.geometry.shard_records(),
+        })
+    }
+
+    /// The most steps that this plan can number: a cursor exists before each of the steps `0..=steps_max`.
+    #[must_use]
+    pub fn steps_max(&self) -> u64 {
+        let fits = |steps| {
+            let (ordinal, _) = self.seek(self.tail_grid.shortest_sizes(&self.geometry), steps);
+            ordinal <= u128::from(self.ordinal_max())
+        };
+        let (mut fitting, mut beyond) = (0, u64::MAX);
+        if fits(beyond) {
+            return beyond;
+        }
+        while beyond - fitting > 1 {
+            let middle = fitting + (beyond - fitting) / 2;
+            if fits(middle) { fitting = middle } else { beyond = middle }
+        }
+        fitting
+    }
+
+    fn seek(&self, sizes: Sizes, steps: u64) -> (u128, u64) {
+        sizes.seek(u128::from(steps) * u128::from(self.geometry.per_rank()))
+    }
+
+    /// The last ordinal that every virtual rank has, with room for one more position after it.
+    fn ordinal_max(&self) -> u64 {
+        u64::MAX / self.virtual_ranks() - 1
+    }
+
+    fn virtual_ranks(&self) -> u64 {
+        u64::from(self.geometry.virtual_ranks())
+    }
+
+    fn assert_rank(&self, rank: VirtualRank) {
+        let count = self.geometry.virtual_ranks();
+        assert!(rank.0 < count, "virtual rank {rank} of a plan for {count}, counted from 0");
+    }
+}
+
+/// The records of one position, in the order in which they are seen.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    position: Position,
+    epoch: u64,
+    shard: Shard,
+    first_record: u64,
+    order: Shuffle,
+}
+
+impl Visit {
+    /// The position that is visited.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The shard that lies there.
+    #[must_use]
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// How many records it has; at least 1.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        self.order.size()
+    }
+
+    /// The record seen as number `offset`, which is below [`record_count`](Self::record_count).
+    #[must_use]
+    pub fn record(&self, offset: u64) -> RecordRef {
+        let record = self.first_record + self.order.at(offset);
+        RecordRef { position: self.position, epoch: self.epoch, offset, record }
+    }
+}
+
+/// The records of one virtual rank at one step; made by [`Plan::batch`].
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    plan: &'a Plan,
+    rank: VirtualRank,
+    cursor: Cursor,
+    visit: Visit,
+    left: u32,
+}
+
+impl Batch<'_> {
+    /// The visit that the next record comes from, or the last one came from at the end.
+    #[must_use]
+    pub fn visit(&self) -> &Visit {
+        &self.visit
+    }
+}
+
+impl Iterator for Batch<'_> {
+    type Item = RecordRef;
+
+    fn next(&mut self) -> Option<RecordRef> {
+        self.left = self.left.checked_sub(1)?;
+        if self.cursor.offset == self.visit.record_count() {
+            self.cursor = Cursor { ordinal: self.cursor.ordinal + 1, offset: 0 };
+            self.visit = self.plan.visit(self.plan.position(self.rank, self.cursor.ordinal));
+        }
+        let record = self.visit.record(self.cursor.offset);
+        self.cursor.offset += 1;
+        Some(record)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Batch<'_> {}

@@ -1,0 +1,125 @@
+//! In which of a virtual rank's positions the short last shard lies, and the arithmetic of seeking past it.
+//!
+//! The short shard is an epoch's last place, so position p is short when p ≡ N − 1 (mod N). Virtual rank v's
+//! ordinal k is position k·V + v: a linear congruence in k. With g = gcd(V, N) it has no solution when g does not
+//! divide N − 1 − v, and otherwise exactly one in every N / g ordinals, always at the same distance. Everything
+//! below follows from that. Numbers of records are u128: 2^64 steps of 2^32 samples fit.
+
+use crate::Geometry;
+
+/// What is the same for all virtual ranks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TailGrid {
+    /// gcd(V, N).
+    gcd: u64,
+    /// N / g.
+    every: u64,
+    /// (V / g)⁻¹ mod (N / g).
+    inverse: u64,
+}
+
+/// One virtual rank's sequence of shard sizes: `full` everywhere, but `tail` at the ordinals `first`,
+/// `first + every`, `first + 2·every` … when there are short shards in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    full: u64,
+    tails: Option<Tails>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tails {
+    first: u64,
+    every: u64,
+    records: u64,
+}
+
+impl TailGrid {
+    pub(crate) fn new(geometry: &Geometry) -> Self {
+        let shards = geometry.shards_per_epoch();
+        let gcd = greatest_common_divisor(u64::from(geometry.virtual_ranks()), shards);
+        let every = shards / gcd;
+        Self { gcd, every, inverse: inverse(u64::from(geometry.virtual_ranks()) / gcd, every) }
+    }
+
+    /// The sizes that virtual rank `rank` (below V) meets.
+    pub(crate) fn sizes(&self, geometry: &Geometry, rank: u32) -> Sizes {
+        let full = geometry.shard_records();
+        let shards = geometry.shards_per_epoch();
+        let places_to_tail = shards - 1 - u64::from(rank) % shards;
+        if geometry.tail_records() == 0 || !places_to_tail.is_multiple_of(self.gcd) {
+            return Sizes { full, tails: None };
+        }
+        let first = u128::from(places_to_tail / self.gcd) * u128::from(self.inverse) % u128::from(self.every);
+        let tails = Tails { first: first as u64, every: self.every, records: geometry.tail_records() };
+        Sizes { full, tails: Some(tails) }
+    }
+
+    /// The sizes of a virtual rank that meets the short shard at once and as often as any does.
+    pub(crate) fn shortest_sizes(&self, geometry: &Geometry) -> Sizes {
+        let records = geometry.tail_records();
+        let tails = (records > 0).then_some(Tails { first: 0, every: self.every, records });
+        Sizes { full: geometry.shard_records(), tails }
+    }
+}
+
+impl Sizes {
+    /// Where the record lies that has `records` others before it: how many positions lie wholly before it, and its
+    /// offset in the next.
+    pub(crate) fn seek(&self, records: u128) -> (u128, u64) {
+        let full = u128::from(self.full);
+        let Some(tails) = self.tails else {
+            return (records / full, (records % full) as u64);
+        };
+        let missing = full - u128::from(tails.records);
+        // Ordinals repeat with a period that holds one short shard, so one period is all there is to look at.
+        let period_records = u128::from(tails.every) * full - missing;
+        let before_period = records / period_records * u128::from(tails.every);
+        let rest = records % period_records;
+        let tail_begins = u128::from(tails.first) * full;
+        let tail_ends = tail_begins + u128::from(tails.records);
+        let (ordinal, offset) = if rest < tail_begins {
+            (rest / full, rest % full)
+        } else if rest < tail_ends {
+            (u128::from(tails.first), rest - tail_begins)
+        } else {
+            ((rest + missing) / full, (rest + missing) % full)
+        };
+        (before_period + ordinal, offset as u64)
+    }
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The x in `0..modulus` with a·x ≡ 1, for `a` without a common divisor (extended Euclid); 0 when `modulus` is 1.
+fn inverse(a: u64, modulus: u64) -> u64 {
+    let m = i128::from(modulus);
+    let (mut r, mut next_r) = (m, i128::from(a) % m);
+    let (mut x, mut next_x) = (0, 1);
+    while next_r != 0 {
+        let quotient = r / next_r;
+        (r, next_r) = (next_r, r - quotient * next_r);
+        (x, next_x) = (next_x, x - quotient * next_x);
+    }
+    x.rem_euclid(m) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inverse_times_its_number_is_1() {
+        for modulus in 1..60 {
+            for a in (1..200).filter(|&a| greatest_common_divisor(a, modulus) == 1) {
+                assert_eq!(a * inverse(a, modulus) % modulus, 1 % modulus, "{a} mod {modulus}");
+            }
+        }
+        let large = inverse(u64::MAX - 1, u64::MAX);
+        assert_eq!(u128::from(u64::MAX - 1) * u128::from(large) % u128::from(u64::MAX), 1);
+    }
+}
