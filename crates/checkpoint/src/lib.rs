@@ -1,1 +1,49 @@
-//! Snapshots as safetensors with a manifest over any object store.
+//! Snapshots of a run: safetensors parts and a manifest with BLAKE3 hashes, in any object store.
+//!
+//! Not here: when a snapshot is due (`control`), what is in one (`train`), reading the run's file (`spec`).
+//! Start at [`Store::open`]; then [`Store::write`] for how a snapshot comes to be, [`Store::newest_valid`] for
+//! how a run finds the one to go on from.
+//!
+//! ```text
+//! <to>/snapshots/step-0000000100/generator.safetensors …   the parts, written first
+//! <to>/snapshots/step-0000000100/manifest.json             written last; without it there is no snapshot
+//! <to>/final/generator.safetensors …                       what a finished run hands over
+//! ```
+//!
+//! What always holds, each tested by name in `tests/`:
+//! - **Equal states give equal bytes**, of every part and of the manifest: no time, no host, no map in random
+//!   order gets into them.
+//! - **A snapshot is whole or is not there**: a crash or a full disk between any two operations leaves the
+//!   older snapshots as they were, and the same write can be done again.
+//! - **Nobody spoils a published snapshot**: parts and manifest are created, not overwritten; a part whose
+//!   name is taken by other bytes gets a name with its hash.
+//! - **Damage has a name**: each kind is its own [`Error`] variant with the path and what to do, and
+//!   [`Store::newest_valid`] says what it passed over. A store that does not answer is not damage.
+//!
+//! The modules in reading order:
+//! - [`snapshot`]: a run's state on the host: parts, tensors; and their way to bytes and back.
+//! - [`manifest`]: the file that makes a snapshot.
+//! - [`store`]: opening, and the few things that are asked of an object store.
+//! - `write`, `read`, `keep`: the methods of [`Store`]: publishing, finding and loading, retention.
+//! - [`lock`]: one live coordinator for a run directory, and moving an old run aside.
+//! - [`error`]: everything that can go wrong.
+
+pub mod error;
+pub mod lock;
+pub mod manifest;
+pub mod snapshot;
+pub mod store;
+
+mod keep;
+mod layout;
+mod read;
+mod write;
+
+pub use error::Error;
+pub use keep::LEFTOVER_AGE;
+pub use lock::{Holder, RunLock, move_aside};
+pub use manifest::{Manifest, PartEntry};
+pub use read::{Entry, Found, Skipped};
+pub use snapshot::{NamedTensor, Part, Snapshot, TensorData};
+pub use store::Store;
+pub use write::FinalPart;

@@ -1,0 +1,144 @@
+//! Retention: which snapshots stay, and what becomes of leftovers.
+
+use std::fs;
+use std::path::{Path as FsPath, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use lsgan_spec::Step;
+
+use crate::error::Error;
+use crate::layout;
+use crate::store::{Root, Store, blocking};
+
+/// How long a leftover must have lain untouched before [`Store::clean`] may take it for one: many times what
+/// the largest part takes to write, so that a write in progress is not taken for a leftover.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
+
+impl Store {
+    /// Deletes snapshots older than the `keep_last` newest usable ones, except those of `pinned` steps.
+    /// Returns the deleted steps, oldest first.
+    ///
+    /// A damaged snapshot does not count as one of the `keep_last`: it stays while it is newer than they
+    /// are, and goes with the older ones. `keep_last` 0 counts as 1. The manifest goes first: a half deleted
+    /// snapshot does not exist. Folders without a manifest are left to [`Store::clean`].
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn retain(&self, keep_last: u32, pinned: &[Step]) -> Result<Vec<Step>, Error> {
+        let entries = self.list().await?;
+        let usable = entries.iter().rev().filter(|entry| entry.state.is_ok());
+        let Some(oldest_kept) = usable.map(|entry| entry.step).nth(keep_last.max(1) as usize - 1) else {
+            return Ok(Vec::new());
+        };
+        let mut deleted = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.step < oldest_kept && !pinned.contains(&entry.step))
+        {
+            match entry.state {
+                // A write in progress, or a leftover; its age decides.
+                Err(Error::Unfinished { .. }) => {}
+                // Newer software wrote it: not ours to judge.
+                Err(Error::ManifestFormat { .. }) => {}
+                _ => {
+                    self.delete_snapshot(entry.step).await?;
+                    deleted.push(entry.step);
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes what unfinished writes and deletions left, where nothing was touched for `age`: parts without
+    /// a manifest, files that a published manifest does not name, and the local store's temporary files.
+    /// Returns the deleted paths. [`LEFTOVER_AGE`] is a good age.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn clean(&self, age: Duration) -> Result<Vec<String>, Error> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut deleted = Vec::new();
+        for step in self.steps().await? {
+            let staged = self.staged(step).await;
+            let objects = self.list_below(&layout::step_dir(&self.prefix, step)).await?;
+            let touched = objects.iter().map(|meta| SystemTime::from(meta.last_modified));
+            if touched.chain(staged.iter().map(|file| file.touched)).any(|touched| touched >= before) {
+                continue;
+            }
+            let leftovers = match self.manifest(step).await {
+                Ok(manifest) => self.strays(&manifest).await?,
+                Err(Error::Unfinished { .. }) => objects.into_iter().map(|meta| meta.location).collect(),
+                // Nothing there but temporary files, or a manifest that a person may want to look at.
+                Err(error) if error.is_damage() => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            for path in leftovers {
+                self.delete(&path).await?;
+                deleted.push(self.show(&path));
+            }
+            deleted.extend(self.remove_staged(step, staged).await?);
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_snapshot(&self, step: Step) -> Result<(), Error> {
+        self.delete(&self.manifest_path(step)).await?;
+        for object in self.list_below(&layout::step_dir(&self.prefix, step)).await? {
+            self.delete(&object.location).await?;
+        }
+        Ok(())
+    }
+
+    /// The temporary files of a step's folder, which the local store itself does not list. Other stores have
+    /// none.
+    async fn staged(&self, step: Step) -> Vec<Staged> {
+        match self.step_directory(step) {
+            Some(dir) => blocking(move || staged_in(&dir)).await,
+            None => Vec::new(),
+        }
+    }
+
+    async fn remove_staged(&self, step: Step, staged: Vec<Staged>) -> Result<Vec<String>, Error> {
+        let Some(dir) = self.step_directory(step) else {
+            return Ok(Vec::new());
+        };
+        let remove = move || {
+            let mut removed = Vec::new();
+            for file in staged {
+                match fs::remove_file(&file.path) {
+                    Ok(()) => removed.push(file.path.display().to_string()),
+                    Err(source) => return Err(Error::Directory { path: file.path, source }),
+                }
+            }
+            // Refused by the system while anything is in it, which is then somebody's.
+            let _ = fs::remove_dir(&dir);
+            Ok(removed)
+        };
+        blocking(remove).await
+    }
+
+    fn step_directory(&self, step: Step) -> Option<PathBuf> {
+        match &self.root {
+            Root::Directory(root) => Some(root.join(layout::step_dir(&self.prefix, step).as_ref())),
+            Root::Named(_) => None,
+        }
+    }
+}
+
+/// A file `<name>#<number>`, which the local store writes and renames when it is whole.
+struct Staged {
+    path: PathBuf,
+    touched: SystemTime,
+}
+
+fn staged_in(dir: &FsPath) -> Vec<Staged> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.rsplit_once('#'));
+            number.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        })
+        .filter_map(|entry| {
+            Some(Staged { touched: entry.metadata().ok()?.modified().ok()?, path: entry.path() })
+        })
+        .collect()
+}

@@ -1,0 +1,191 @@
+//! One live coordinator for a run directory, and moving an old run aside.
+//!
+//! The lock is the operating system's, on an open file: it ends with the process that holds it, however that
+//! ends. The file's text only says who that is.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::store::make_durably;
+
+const FILE: &str = "coordinator.lock";
+
+/// Enough for the text that [`RunLock`] writes; more is not read from a file that anybody may have written.
+const TEXT_MAX_BYTES: u64 = 4096;
+
+/// Who holds a run directory, as far as its lock file says: it may be read just when it is being written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id on its host.
+    pub pid: Option<u32>,
+    /// The host's name.
+    pub host: Option<String>,
+    /// Where the coordinator listens, once it does.
+    pub address: Option<String>,
+}
+
+/// A run directory held by this process. Dropping it lets go.
+#[derive(Debug)]
+pub struct RunLock {
+    dir: PathBuf,
+    file: File,
+}
+
+impl RunLock {
+    /// Takes the run directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] with its holder, if another process, or another lock of this one, has it.
+    pub fn acquire(dir: &Path) -> Result<Self, Error> {
+        let wrong = |source| Error::Lock { path: dir.join(FILE), source };
+        make_durably(dir).map_err(wrong)?;
+        let dir = dir.canonicalize().map_err(wrong)?;
+        let path = dir.join(FILE);
+        let wrong = |source| Error::Lock { path: path.clone(), source };
+        // Not truncated: until the lock is taken, the text is another process's.
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { holder: Holder::read(&file), path }),
+            Err(TryLockError::Error(source)) => return Err(wrong(source)),
+        }
+        let mut lock = Self { dir, file };
+        lock.write_holder(None)?;
+        Ok(lock)
+    }
+
+    /// Writes the address where the coordinator listens into the lock file, for whoever is refused.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn describe(&mut self, address: &str) -> Result<(), Error> {
+        self.write_holder(Some(address.to_owned()))
+    }
+
+    /// The run directory, as an absolute path without links.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Moves the run in this directory aside with [`move_aside`], and holds the new, empty directory. Returns
+    /// where the old run is now; none if there was nothing but the lock.
+    ///
+    /// # Errors
+    /// [`Error::MoveAside`]; [`Error::InUse`] if another process took the new directory first.
+    pub fn archive(self) -> Result<(Option<PathBuf>, Self), Error> {
+        let wrong = |source| Error::Lock { path: self.dir.join(FILE), source };
+        let mut names = fs::read_dir(&self.dir).map_err(wrong)?.map(|entry| entry.map(|e| e.file_name()));
+        if names.all(|name| name.is_ok_and(|name| name == FILE)) {
+            return Ok((None, self));
+        }
+        // Held until the new directory is: the lock went along with the old one.
+        let moved = move_aside(&self.dir)?;
+        let lock = Self::acquire(&self.dir)?;
+        Ok((moved, lock))
+    }
+
+    fn write_holder(&mut self, address: Option<String>) -> Result<(), Error> {
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let holder = Holder { pid: Some(std::process::id()), host, address };
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(holder.to_text().as_bytes())
+        };
+        write(&mut self.file).map_err(|source| Error::Lock { path: self.dir.join(FILE), source })
+    }
+}
+
+impl Holder {
+    /// `pid 7`, `host box`, `address 127.0.0.1:7000`: a line each.
+    fn to_text(&self) -> String {
+        let pid = self.pid.map(|pid| format!("pid {pid}\n"));
+        let host = self.host.as_ref().map(|host| format!("host {host}\n"));
+        let address = self.address.as_ref().map(|address| format!("address {address}\n"));
+        [pid, host, address].into_iter().flatten().collect()
+    }
+
+    fn from_text(text: &str) -> Self {
+        let value = |key| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        Self {
+            pid: value("pid").and_then(|pid| pid.parse().ok()),
+            host: value("host").map(str::to_owned),
+            address: value("address").map(str::to_owned),
+        }
+    }
+
+    fn read(file: &File) -> Self {
+        let mut text = Vec::new();
+        // Whatever could be read is better than nothing in a message.
+        let _ = file.take(TEXT_MAX_BYTES).read_to_end(&mut text);
+        Self::from_text(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => write!(f, "a process that is starting")?,
+        }
+        if let Some(host) = &self.host {
+            write!(f, " on {host}")?;
+        }
+        match &self.address {
+            Some(address) => write!(f, ", listening on {address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Renames a directory to `<dir>.old-1`, or the next free number, and makes an empty one in its place.
+/// Nothing is deleted and nothing overwritten. Returns the new path; none if the directory is missing or empty.
+///
+/// # Errors
+/// [`Error::MoveAside`]: a mount point, or a directory above that cannot be written.
+pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let wrong = |to: &Path, source| Error::MoveAside { dir: dir.to_owned(), to: to.to_owned(), source };
+    let dir = match dir.canonicalize() {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(wrong(dir, source)),
+    };
+    if fs::read_dir(&dir).map_err(|source| wrong(&dir, source))?.next().is_none() {
+        return Ok(None);
+    }
+    let to = claim_name(&dir).map_err(|(to, source)| wrong(&to, source))?;
+    // A rename takes the place of an empty directory and of nothing else.
+    if let Err(source) = fs::rename(&dir, &to) {
+        // Ours, and removed only while it is still empty.
+        let _ = fs::remove_dir(&to);
+        return Err(wrong(&to, source));
+    }
+    make_durably(&dir).map_err(|source| wrong(&to, source))?;
+    Ok(Some(to))
+}
+
+/// An empty directory beside `dir`, made by us and nobody else.
+fn claim_name(dir: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+    let Some(name) = dir.file_name() else {
+        return Err((
+            dir.to_owned(),
+            io::Error::new(ErrorKind::InvalidInput, "it has no directory above it"),
+        ));
+    };
+    for number in 1_u32.. {
+        let mut name = name.to_owned();
+        name.push(format!(".old-{number}"));
+        let to = dir.with_file_name(name);
+        match fs::create_dir(&to) {
+            Ok(()) => return Ok(to),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(source) => return Err((to, source)),
+        }
+    }
+    Err((dir.to_owned(), io::Error::new(ErrorKind::AlreadyExists, "all numbers are taken")))
+}
