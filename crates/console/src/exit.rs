@@ -1,0 +1,58 @@
+//! Exit codes, and how an error is printed: one sentence of what is wrong, one of what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub code: u8,
+    /// What is wrong and what to do. May have several lines.
+    pub text: String,
+}
+
+impl Failure {
+    /// The user's input is wrong: exit code 2, and nothing was started.
+    pub const BAD_INPUT: u8 = 2;
+    /// The run or the machine failed: exit code 1.
+    pub const FAILED: u8 = 1;
+
+    /// The input is wrong.
+    pub fn bad_input(text: impl fmt::Display) -> Self {
+        Self { code: Self::BAD_INPUT, text: text.to_string() }
+    }
+
+    /// Something failed.
+    pub fn failed(text: impl fmt::Display) -> Self {
+        Self { code: Self::FAILED, text: text.to_string() }
+    }
+}
+
+/// An error and the errors that caused it, in one line, without saying anything twice.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Ends `main`: prints a failure on standard error.
+#[must_use]
+pub fn finish(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.text.trim_end());
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a person sees on a terminal, the same in all three binaries.
+//!
+//! - [`logging`]: structured logs on standard error, as text or JSON.
+//! - [`progress`]: a bar on a terminal, a line every few seconds elsewhere.
+//! - [`exit`]: exit codes, and how an error is printed.
+
+pub mod exit;
+pub mod logging;
+pub mod progress;
+
+pub use exit::{Failure, finish};
+pub use logging::Log;
+pub use progress::Progress;

@@ -1,0 +1,105 @@
+//! The progress of a run: a bar on a terminal, a line every few seconds elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lsgan_wire::v1;
+
+/// Between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows a run's status again and again.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    line_at: Option<Instant>,
+    /// The newest notice that was shown.
+    noticed: u64,
+    /// The first step seen and when, for the time left.
+    first: Option<(u64, Instant)>,
+}
+
+impl Progress {
+    /// A bar if standard error is a terminal, otherwise lines.
+    #[must_use]
+    pub fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg}")
+                .expect("the template is right")
+                .progress_chars("━╸─");
+            bar.set_style(style);
+            bar
+        });
+        Self { bar, line_at: None, noticed: 0, first: None }
+    }
+
+    /// Shows a line that stays, above the bar.
+    pub fn println(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Shows this status, and the notices that are new in it.
+    pub fn show(&mut self, status: &v1::RunStatus) {
+        for notice in status.notices.iter().filter(|n| n.number > self.noticed) {
+            self.println(&format!("{} {}", if notice.warning { "warning:" } else { "·" }, notice.text));
+        }
+        self.noticed = status.notices.last().map_or(self.noticed, |n| n.number.max(self.noticed));
+        if status.step > 0 || status.phase == "stepping" {
+            self.first.get_or_insert((status.step, Instant::now()));
+        }
+        let numbers = self.numbers(status);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(status.run.clone());
+                bar.set_length(status.steps);
+                bar.set_position(status.step);
+                bar.set_message(numbers);
+            }
+            None if self.line_at.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
+                self.line_at = Some(Instant::now());
+                eprintln!("{} step {}/{} {numbers}", status.run, status.step, status.steps);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn numbers(&self, status: &v1::RunStatus) -> String {
+        let members = status.workers.iter().filter(|w| w.role == "member").count();
+        let workers = if status.workers.len() == 1 { "worker" } else { "workers" };
+        let alive = format!("{members}/{} {workers}", status.workers.len());
+        let Some(m) = &status.metrics else { return format!("{} · {alive}", status.phase) };
+        let phase = if status.phase == "stepping" { String::new() } else { format!("{} · ", status.phase) };
+        let left = self.left(status).map(|left| format!(" · {left} left")).unwrap_or_default();
+        format!(
+            "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
+            status.images_per_s, m.loss_d, m.loss_g, m.d_real, m.d_fake
+        )
+    }
+
+    /// The time left at the rate since the first step that was seen.
+    fn left(&self, status: &v1::RunStatus) -> Option<String> {
+        let (first, at) = self.first?;
+        let done = status.step.checked_sub(first).filter(|&done| done > 0)?;
+        let left_s = at.elapsed().as_secs() * status.steps.saturating_sub(status.step) / done;
+        let (hours, minutes, seconds) = (left_s / 3600, left_s / 60 % 60, left_s % 60);
+        Some(if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") })
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
