@@ -1,0 +1,242 @@
+//! How calls end that do not end well: aborts, dead peers, ranks at odds.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::support::{await_events, run, start, sum_until_error, up_to, values};
+use super::{DeadPeer, Implementation, Mismatch};
+use crate::{Aborter, Group, GroupError};
+
+/// An abort must end a call within this time, as a median of [`ABORT_ROUNDS`] on a machine that does much else.
+const ABORT_WITHIN: Duration = Duration::from_millis(50);
+const ABORT_ROUNDS: usize = 9;
+
+fn aborters(groups: &[Box<dyn Group>]) -> Vec<Aborter> {
+    groups.iter().map(|group| group.aborter()).collect()
+}
+
+/// Aborted itself, or left by a neighbour that was.
+fn is_an_end(error: &GroupError) -> bool {
+    matches!(error, GroupError::Aborted { .. } | GroupError::PeerLost { .. })
+}
+
+pub(super) fn a_root_that_does_not_exist_is_refused(implementation: &Implementation) {
+    run(up_to(implementation, 2), |mut group| {
+        let root = group.size();
+        let error = group.broadcast(root, &mut [0]).expect_err("there is no such rank");
+        assert!(matches!(error, GroupError::NoSuchRoot { root: 2, size: 2, .. }), "{error}");
+        group.barrier().expect("nothing was sent, so the group goes on");
+    });
+}
+
+pub(super) fn an_abort_before_a_call_ends_it(implementation: &Implementation) {
+    for size in [1, 2] {
+        let mut groups = (implementation.make)(size);
+        let generation = groups[0].generation();
+        groups[0].aborter().abort();
+        let aborted = Err(GroupError::Aborted { generation });
+        assert_eq!(groups[0].all_reduce_i64(&mut [1]), aborted);
+        assert_eq!(groups[0].all_reduce_f32(&mut [1.0]), aborted);
+        assert_eq!(groups[0].broadcast(0, &mut [1]), aborted);
+    }
+}
+
+/// One rank never makes the call, so that the others are in it until the abort, their buffers full.
+pub(super) fn an_abort_in_the_middle_of_a_call_ends_it_at_once(implementation: &Implementation) {
+    let mut latencies = Vec::new();
+    for _round in 0..ABORT_ROUNDS {
+        let mut groups = up_to(implementation, 3);
+        let _absent = groups.pop().expect("there are at least two");
+        let aborter = groups[0].aborter();
+        let (about_to_call, calls) = channel();
+        let others = groups.split_off(1);
+        let count = 1 + others.len();
+        let signal = Mutex::new(about_to_call.clone());
+        let others = start(others, move |mut group| {
+            signal.lock().expect("no rank panics here").send(()).expect("the case waits");
+            group.all_reduce_i64(&mut vec![1; 1 << 20])
+        });
+        let signal = Mutex::new(about_to_call);
+        let first = start(groups, move |mut group| {
+            signal.lock().expect("no rank panics here").send(()).expect("the case waits");
+            let error = group.all_reduce_i64(&mut vec![1; 1 << 20]).expect_err("one rank is absent");
+            (Instant::now(), error, group.all_reduce_i64(&mut [1]))
+        });
+        await_events(&calls, count, "a rank is about to call");
+        let aborted_at = Instant::now();
+        aborter.abort();
+        let (ended_at, error, later) = first.finish().pop().expect("one rank was started");
+        assert!(matches!(error, GroupError::Aborted { .. }), "{error}");
+        assert_eq!(later, Err(error));
+        latencies.push(ended_at.saturating_duration_since(aborted_at));
+        // The absent one is still there: the others end because the first has left, or by its drop.
+        drop(_absent);
+        assert!(
+            implementation.dead_peer == DeadPeer::HangsUntilAbort
+                || others.finish().iter().all(Result::is_err)
+        );
+    }
+    latencies.sort();
+    let median = latencies[ABORT_ROUNDS / 2];
+    assert!(median < ABORT_WITHIN, "aborts took {latencies:?}; accepted is a median below {ABORT_WITHIN:?}");
+}
+
+/// After the abort the others make the call that would fill the aborted rank's values.
+pub(super) fn nothing_is_written_after_an_abort(implementation: &Implementation) {
+    let mut groups = up_to(implementation, 3);
+    let all = aborters(&groups);
+    let late = groups.split_off(1);
+    let (about_to_call, calls) = channel();
+    let about_to_call = Mutex::new(about_to_call);
+    let first = start(groups, move |mut group| {
+        let mut values = values(0, 0, 1 << 18);
+        about_to_call.lock().expect("no rank panics here").send(()).expect("the case waits");
+        let outcome = group.all_reduce_i64(&mut values);
+        (outcome, values.clone(), values, group)
+    });
+    await_events(&calls, 1, "rank 0 is about to call");
+    all[0].abort();
+    let (outcome, at_the_abort, values_kept, group) = first.finish().pop().expect("one rank was started");
+    assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
+    let late = start(late, |mut group| group.all_reduce_i64(&mut values(group.rank(), 0, 1 << 18)));
+    if implementation.dead_peer == DeadPeer::HangsUntilAbort {
+        all.iter().for_each(Aborter::abort);
+    }
+    assert!(late.finish().iter().all(Result::is_err));
+    assert!(at_the_abort == values_kept, "the values changed after the call had ended");
+    drop(group);
+}
+
+/// Sums go on until the abort, which comes after a different count in each round; each that completes is exact.
+pub(super) fn an_abort_racing_with_completion_leaves_exact_sums(implementation: &Implementation) {
+    for round in 0..24 {
+        let groups = up_to(implementation, 2);
+        let all = aborters(&groups);
+        let errors = run(groups, move |mut group| {
+            let mine = group.aborter();
+            let rank = group.rank();
+            let error = sum_until_error(&mut *group, 1 << (round % 12), |count| {
+                if rank == 0 && count == round + 1 {
+                    let all = all.clone();
+                    thread::spawn(move || all.iter().for_each(Aborter::abort));
+                }
+            });
+            // The other rank's abort may be first seen as its leaving; ours comes all the same.
+            while !mine.is_aborted() {
+                thread::yield_now();
+            }
+            assert!(matches!(group.all_reduce_i64(&mut [1]), Err(GroupError::Aborted { .. })));
+            error
+        });
+        assert!(errors.iter().all(is_an_end), "{errors:?}");
+    }
+}
+
+pub(super) fn all_ranks_may_abort_at_once(implementation: &Implementation) {
+    for _round in 0..10 {
+        let groups = up_to(implementation, 4);
+        let all = aborters(&groups);
+        let gate = Arc::new(Barrier::new(all.len() + 1));
+        let ranks = start(groups, |mut group| sum_until_error(&mut *group, 10_000, |_| ()));
+        let threads: Vec<_> = all
+            .into_iter()
+            .map(|aborter| {
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || {
+                    gate.wait();
+                    aborter.abort();
+                })
+            })
+            .collect();
+        gate.wait();
+        let errors = ranks.finish();
+        assert!(errors.iter().all(is_an_end), "{errors:?}");
+        threads.into_iter().for_each(|thread| thread.join().expect("an abort does not panic"));
+    }
+}
+
+/// Rank 1 goes away between two calls; nobody aborts, unless this implementation needs it.
+pub(super) fn a_dead_peer_ends_the_call_of_every_other(implementation: &Implementation) {
+    for size in [2, 3, 5] {
+        let groups = up_to(implementation, size);
+        let all = aborters(&groups);
+        let (left, leaves) = channel();
+        let left = Mutex::new(left);
+        let ranks = start(groups, move |mut group| {
+            group.barrier().expect("all are alive");
+            if group.rank() == 1 {
+                drop(group);
+                left.lock().expect("no rank panics here").send(()).expect("the case waits");
+                return None;
+            }
+            Some(sum_until_error(&mut *group, 100_000, |_| ()))
+        });
+        await_events(&leaves, 1, "rank 1 leaves");
+        if implementation.dead_peer == DeadPeer::HangsUntilAbort {
+            all.iter().for_each(Aborter::abort);
+        }
+        for (rank, error) in ranks.finish().into_iter().enumerate() {
+            assert!(rank == 1 || error.as_ref().is_some_and(is_an_end), "rank {rank}: {error:?}");
+        }
+    }
+}
+
+/// Every rank's call fails, or, where it has no part in the difference, its next one; at least one says why.
+fn is_noticed(
+    implementation: &Implementation,
+    call: impl Fn(&mut dyn Group) -> Result<(), GroupError> + Send + Sync + Copy + 'static,
+) {
+    if implementation.mismatch == Mismatch::Undefined {
+        return;
+    }
+    for size in [2, 3] {
+        let errors = run(up_to(implementation, size), move |mut group| {
+            call(&mut *group).and_then(|()| group.barrier()).expect_err("the ranks are at odds")
+        });
+        let mismatches =
+            errors.iter().filter(|error| matches!(error, GroupError::CallMismatch { .. })).count();
+        assert!(mismatches > 0, "{errors:?}");
+    }
+}
+
+pub(super) fn different_lengths_are_noticed(implementation: &Implementation) {
+    is_noticed(implementation, |group| group.all_reduce_i64(&mut vec![1; 1000 + group.rank() % 2]));
+    is_noticed(implementation, |group| group.broadcast(0, &mut vec![1; 1_000_000 * (1 + group.rank() % 2)]));
+}
+
+pub(super) fn different_kinds_are_noticed(implementation: &Implementation) {
+    is_noticed(implementation, |group| match group.rank() {
+        0 => group.broadcast(0, &mut [0; 80]),
+        _ => group.all_reduce_i64(&mut [0; 80]),
+    });
+    is_noticed(implementation, |group| match group.rank() {
+        0 => group.all_reduce_f32(&mut vec![0.0; 100_000]),
+        _ => group.all_reduce_i64(&mut vec![0; 100_000]),
+    });
+}
+
+pub(super) fn different_roots_are_noticed(implementation: &Implementation) {
+    is_noticed(implementation, |group| group.broadcast(group.rank(), &mut [0; 80]));
+}
+
+pub(super) fn a_group_that_failed_stays_failed(implementation: &Implementation) {
+    let groups = up_to(implementation, 2);
+    let all = aborters(&groups);
+    let ranks = start(groups, |mut group| {
+        if group.rank() == 1 {
+            return;
+        }
+        let mut outcome = Ok(());
+        while outcome.is_ok() {
+            outcome = group.all_reduce_i64(&mut [1]);
+        }
+        assert_eq!(group.all_reduce_i64(&mut [1]), outcome);
+        assert_eq!(group.broadcast(0, &mut [1]), outcome);
+    });
+    if implementation.dead_peer == DeadPeer::HangsUntilAbort {
+        all.iter().for_each(Aborter::abort);
+    }
+    ranks.finish();
+}

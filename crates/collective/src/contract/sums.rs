@@ -1,0 +1,136 @@
+//! What calls give that end well.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Implementation;
+use super::support::{floats, run, sums, up_to, value, values};
+
+/// Empty, fewer than the ranks, not divisible by them, more than one read.
+const LENGTHS: [usize; 11] = [0, 1, 2, 3, 7, 8, 9, 64, 1000, 4097, 70_001];
+
+/// More than the kernel keeps on its way: 16 MB.
+const LARGE_LENGTH: usize = 2_000_003;
+
+pub(super) fn ranks_size_and_generation_are_told(implementation: &Implementation) {
+    let groups = up_to(implementation, 4);
+    for (rank, group) in groups.iter().enumerate() {
+        assert_eq!((group.rank(), group.size()), (rank, groups.len()));
+        assert_eq!(group.generation(), groups[0].generation());
+    }
+}
+
+pub(super) fn integer_sums_are_exact(implementation: &Implementation) {
+    for size in 1..=implementation.size_max.min(8) {
+        run((implementation.make)(size), move |mut group| {
+            for (call, length) in LENGTHS.into_iter().enumerate() {
+                let mut values = values(group.rank(), call, length);
+                group.all_reduce_i64(&mut values).expect("a healthy group sums");
+                assert!(values == sums(size, call, length), "{length} values over {size} ranks");
+            }
+        });
+    }
+}
+
+pub(super) fn float_sums_have_the_same_bits_on_every_rank(implementation: &Implementation) {
+    for size in 1..=implementation.size_max.min(8) {
+        for (call, length) in LENGTHS.into_iter().enumerate() {
+            let results = run((implementation.make)(size), move |mut group| {
+                let mut values = floats(group.rank(), call, length);
+                group.all_reduce_f32(&mut values).expect("a healthy group sums");
+                values
+            });
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            for (rank, result) in results.iter().enumerate() {
+                assert!(bits(result) == bits(&results[0]), "rank {rank} of {size}, {length} values");
+            }
+            let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, length.min(1000))).collect();
+            for (index, sum) in results[0].iter().take(1000).enumerate() {
+                let exact: f64 = inputs.iter().map(|values| f64::from(values[index])).sum();
+                // Each of size − 1 additions rounds by at most half a unit in the last place of a partial sum,
+                // which is below size.
+                let bound = (size * size) as f64 * f64::from(f32::EPSILON);
+                assert!((f64::from(*sum) - exact).abs() <= bound, "{sum} for {exact}, {size} ranks");
+            }
+        }
+    }
+}
+
+pub(super) fn a_large_sum_is_exact(implementation: &Implementation) {
+    for size in [2, 3] {
+        run(up_to(implementation, size), |mut group| {
+            let mut values = values(group.rank(), 0, LARGE_LENGTH);
+            group.all_reduce_i64(&mut values).expect("a healthy group sums");
+            assert!(values == sums(group.size(), 0, LARGE_LENGTH), "over {} ranks", group.size());
+        });
+    }
+}
+
+pub(super) fn many_calls_of_changing_length_follow_each_other(implementation: &Implementation) {
+    run(up_to(implementation, 3), |mut group| {
+        let (rank, size) = (group.rank(), group.size());
+        for call in 0..300 {
+            let length = (value(0, call, 0) as usize % 3000) * (call % 3);
+            let mut integers = values(rank, call, length);
+            group.all_reduce_i64(&mut integers).expect("a healthy group sums");
+            assert!(integers == sums(size, call, length), "call {call}");
+            if call % 7 == 0 {
+                let mut bytes = vec![rank as u8; length];
+                group.broadcast(call % size, &mut bytes).expect("a healthy group broadcasts");
+                assert!(bytes == vec![(call % size) as u8; length], "call {call}");
+                group.all_reduce_f32(&mut floats(rank, call, length)).expect("a healthy group sums");
+            }
+        }
+    });
+}
+
+pub(super) fn everybody_gets_the_bytes_of_any_root(implementation: &Implementation) {
+    for size in [1, 2, 3, 5] {
+        run(up_to(implementation, size), |mut group| {
+            for root in 0..group.size() {
+                for length in [0, 1, 1000, 3_000_001] {
+                    let bytes = |rank: usize| {
+                        (0..length).map(|index| value(rank, root, index) as u8).collect::<Vec<_>>()
+                    };
+                    let mut ours = bytes(group.rank());
+                    group.broadcast(root, &mut ours).expect("a healthy group broadcasts");
+                    assert!(ours == bytes(root), "{length} bytes from {root} of {}", group.size());
+                }
+            }
+        });
+    }
+}
+
+/// A rank that is done drops its group while others are still in the same call.
+pub(super) fn a_rank_may_leave_after_its_last_call(implementation: &Implementation) {
+    for round in 0..20 {
+        let length = 1 << round.min(17);
+        run(up_to(implementation, 4), move |mut group| {
+            let mut values = values(group.rank(), round, length);
+            group.all_reduce_i64(&mut values).expect("the others leave only when they are done");
+            assert!(values == sums(group.size(), round, length));
+        });
+    }
+}
+
+pub(super) fn a_group_of_one_keeps_its_values(implementation: &Implementation) {
+    run((implementation.make)(1), |mut group| {
+        let (mut integers, mut floats) = ([1, i64::MAX, i64::MIN], [0.5, f32::MIN_POSITIVE]);
+        group.all_reduce_i64(&mut integers).expect("one rank sums");
+        group.all_reduce_f32(&mut floats).expect("one rank sums");
+        group.broadcast(0, &mut [7]).expect("one rank broadcasts");
+        assert_eq!((integers, floats), ([1, i64::MAX, i64::MIN], [0.5, f32::MIN_POSITIVE]));
+    });
+}
+
+/// Everybody counts up before the barrier; whoever comes out of it must see all.
+pub(super) fn a_barrier_waits_for_the_last_rank(implementation: &Implementation) {
+    for _round in 0..20 {
+        let arrived = Arc::new(AtomicUsize::new(0));
+        run(up_to(implementation, 5), move |mut group| {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            group.barrier().expect("a healthy group meets");
+            assert_eq!(arrived.load(Ordering::SeqCst), group.size());
+        });
+    }
+}

@@ -1,0 +1,267 @@
+//! How a call fails.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lsgan_spec::Generation;
+use thiserror::Error;
+
+use crate::Call;
+
+/// Why a group could not be formed, or a call on it failed. The group is over in every case.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GroupError {
+    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error.
+    #[error(
+        "generation {generation} was aborted. Drop what this call worked on and wait for the next generation."
+    )]
+    Aborted {
+        /// The one that ended.
+        generation: Generation,
+    },
+
+    /// The connection to a neighbour broke in the middle of a call.
+    #[error(
+        "generation {generation} lost {peer} in {call}: {cause}. It died, or left because it was aborted or lost a \
+         neighbour itself. Drop what this call worked on and wait for the next generation."
+    )]
+    PeerLost {
+        /// The neighbour.
+        peer: Peer,
+        /// The generation that ended with it.
+        generation: Generation,
+        /// The call that cannot be finished.
+        call: Call,
+        /// How the connection ended.
+        cause: LossCause,
+    },
+
+    /// Nothing moved for longer than the stall timeout that the caller set.
+    #[error(
+        "generation {generation} has waited {} s for {peer} in {call}, and nothing came or went. It is frozen, cut \
+         off, or never made this call. Drop what this call worked on and wait for the next generation.",
+        after.as_secs_f64()
+    )]
+    Stalled {
+        /// The neighbour that is waited for.
+        peer: Peer,
+        /// The generation that stands still.
+        generation: Generation,
+        /// The call that is not finished.
+        call: Call,
+        /// The timeout.
+        after: Duration,
+    },
+
+    /// Two ranks made different calls, or the same with different lengths.
+    #[error(
+        "generation {generation} is at odds: rank {rank} makes {ours}; {peer} makes {theirs}. All ranks must make \
+         the same calls in the same order. This is a bug in the program; report it with both lines."
+    )]
+    CallMismatch {
+        /// This rank.
+        rank: usize,
+        /// Both are in it.
+        generation: Generation,
+        /// What this rank calls.
+        ours: Call,
+        /// The left neighbour.
+        peer: Peer,
+        /// What it calls.
+        theirs: Call,
+    },
+
+    /// A neighbour sent what no version of this program sends there.
+    #[error(
+        "generation {generation} got bytes from {peer} in {call} that are not its protocol's. Something else writes \
+         to that connection, or the versions differ. Run the same build on all workers."
+    )]
+    Garbled {
+        /// The neighbour.
+        peer: Peer,
+        /// The generation that ended with it.
+        generation: Generation,
+        /// The call that cannot be finished.
+        call: Call,
+    },
+
+    /// The deadline passed before all members were connected.
+    #[error(
+        "generation {generation} was not complete for rank {rank} after {} s: {}. Check that these workers run and \
+         that their addresses can be reached from here.",
+        waited.as_secs_f64(),
+        missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    NotFormed {
+        /// The generation that was to be.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// Who did not come. Never empty.
+        missing: Vec<Missing>,
+        /// How long this rank has tried.
+        waited: Duration,
+    },
+
+    /// A member answered, but does not want us in its group.
+    #[error(
+        "{peer} refused rank {rank} of generation {generation}: {refusal}. Drop this generation and wait for the \
+         coordinator's next one."
+    )]
+    Refused {
+        /// This rank.
+        rank: usize,
+        /// The generation that was to be.
+        generation: Generation,
+        /// Who refused.
+        peer: Peer,
+        /// Why.
+        refusal: Refusal,
+    },
+
+    /// A membership that no group can have.
+    #[error(
+        "generation {generation} has no rank {rank} among its {size} members; ranks are 0..size, and at most 65536. \
+         Give every member one rank."
+    )]
+    NoSuchRank {
+        /// The generation that was to be.
+        generation: Generation,
+        /// The rank that was given.
+        rank: usize,
+        /// How many members were given.
+        size: usize,
+    },
+
+    /// A broadcast from a rank that does not exist.
+    #[error(
+        "generation {generation} has {size} ranks and none is rank {root}; a broadcast's root is in 0..{size}. This \
+         is a bug in the program."
+    )]
+    NoSuchRoot {
+        /// The group's generation.
+        generation: Generation,
+        /// The root that was given.
+        root: usize,
+        /// How many ranks there are.
+        size: usize,
+    },
+
+    /// The address for other workers cannot be listened on.
+    #[error(
+        "cannot listen on {address} for other workers: {kind}. Choose a free port (0 picks one) of this host."
+    )]
+    Bind {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+
+    /// The operating system refused something that has nothing to do with a peer.
+    #[error(
+        "the system refused to {doing} for the collective: {kind}. Check the limit of open files (ulimit -n)."
+    )]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+}
+
+impl GroupError {
+    pub(crate) fn system(doing: &'static str, error: &io::Error) -> Self {
+        Self::System { doing, kind: error.kind() }
+    }
+}
+
+/// Another member of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its rank.
+    pub rank: usize,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rank {} at {}", self.rank, self.address)
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossCause {
+    /// In order, but too early.
+    Closed,
+    /// With an error.
+    Failed(io::ErrorKind),
+}
+
+impl fmt::Display for LossCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection was closed"),
+            Self::Failed(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// What a group still lacked at its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// This member could not be dialed; the last try ended so.
+    Unreachable(Peer, LossCause),
+    /// This member's address takes connections, but it has not joined the generation.
+    NotJoined(Peer),
+    /// This member has not dialed us.
+    NotCalled(Peer),
+    /// This rank's left and right neighbours are connected; somewhere beyond them the ring is open.
+    Beyond(Peer, Peer),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(peer, cause) => write!(f, "{peer} cannot be reached ({cause})"),
+            Self::NotJoined(peer) => write!(f, "{peer} was reached but has not joined"),
+            Self::NotCalled(peer) => write!(f, "{peer} has not called"),
+            Self::Beyond(left, right) => {
+                write!(f, "{left} and {right} are connected, but beyond them a member is missing")
+            }
+        }
+    }
+}
+
+/// Why a member does not want us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is in, or forms, a newer generation.
+    Superseded {
+        /// That one.
+        by: Generation,
+    },
+    /// It belongs to another run.
+    OtherRun,
+    /// It knows this generation with other ranks or another size.
+    OtherMembership,
+    /// It speaks another version of the protocol.
+    OtherVersion,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Superseded { by } => write!(f, "it is already at generation {by}"),
+            Self::OtherRun => f.write_str("it belongs to another run"),
+            Self::OtherMembership => f.write_str("it knows this generation with other ranks"),
+            Self::OtherVersion => {
+                f.write_str("it speaks another version of the protocol; run the same build everywhere")
+            }
+        }
+    }
+}

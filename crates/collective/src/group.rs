@@ -1,0 +1,80 @@
+//! The trait, and what one call is.
+
+use std::fmt;
+
+use lsgan_spec::Generation;
+
+use crate::{Aborter, GroupError};
+
+/// One rank's end of one generation's collective group.
+///
+/// All ranks make the same calls in the same order with the same lengths. A call returns when this rank's values
+/// are final; other ranks may still be in it. After an error the values of that call are undefined, nothing writes
+/// to them any more, and the group is over: every later call returns an error too.
+pub trait Group: Send {
+    /// This end's rank, in `0..size`.
+    fn rank(&self) -> usize;
+
+    /// How many ranks there are, at least 1.
+    fn size(&self) -> usize;
+
+    /// The generation that this group serves.
+    fn generation(&self) -> Generation;
+
+    /// Replaces each value by its sum over all ranks. Sums that leave the range of `i64` wrap; the caller's scale
+    /// is chosen so that none does. Every rank ends with the same values, whatever the size and the order.
+    fn all_reduce_i64(&mut self, values: &mut [i64]) -> Result<(), GroupError>;
+
+    /// Replaces each value by its sum over all ranks. Every rank ends with the same bits; which bits depends on
+    /// the size, because floating-point addition depends on its order.
+    fn all_reduce_f32(&mut self, values: &mut [f32]) -> Result<(), GroupError>;
+
+    /// Replaces `bytes` on every rank by those of rank `root`.
+    fn broadcast(&mut self, root: usize, bytes: &mut [u8]) -> Result<(), GroupError>;
+
+    /// Returns once every rank has made this call.
+    fn barrier(&mut self) -> Result<(), GroupError> {
+        self.all_reduce_i64(&mut [0])
+    }
+
+    /// Ends this group from any thread.
+    fn aborter(&self) -> Aborter;
+}
+
+/// What is called; all ranks must agree on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// [`Group::all_reduce_i64`].
+    AllReduceI64,
+    /// [`Group::all_reduce_f32`].
+    AllReduceF32,
+    /// [`Group::broadcast`].
+    Broadcast {
+        /// The rank whose bytes everybody gets.
+        root: u32,
+    },
+}
+
+/// One call on a group, as the ranks compare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What is called.
+    pub kind: CallKind,
+    /// How many calls came before it on this group.
+    pub sequence: u64,
+    /// How many values (of an all-reduce) or bytes (of a broadcast).
+    pub length: u64,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, sequence, length } = self;
+        match kind {
+            CallKind::AllReduceI64 => write!(f, "call {sequence}, all_reduce_i64 of {length} values"),
+            CallKind::AllReduceF32 => write!(f, "call {sequence}, all_reduce_f32 of {length} values"),
+            CallKind::Broadcast { root } => {
+                write!(f, "call {sequence}, broadcast of {length} bytes from rank {root}")
+            }
+        }
+    }
+}

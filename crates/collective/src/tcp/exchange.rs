@@ -1,0 +1,284 @@
+//! Moves a flow's bytes between the two neighbours, in the calling thread.
+//!
+//! A call begins with a header to the right, so that ranks that make different calls find out before they mix
+//! their values.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use lsgan_spec::Generation;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::flow::Flow;
+use crate::{Aborter, Call, CallKind, GroupError, LossCause, Peer};
+
+/// One neighbour.
+pub(super) struct Link {
+    pub(super) socket: TcpStream,
+    pub(super) peer: Peer,
+}
+
+/// This rank's two ends of the ring.
+pub(super) struct Ring {
+    pub(super) rank: usize,
+    pub(super) generation: Generation,
+    /// Values come from here; nothing is ever sent there.
+    pub(super) left: Link,
+    /// Values go there; nothing ever comes from there, so that anything to read is its end.
+    pub(super) right: Link,
+    pub(super) aborter: Aborter,
+    pub(super) stall_timeout: Option<Duration>,
+    /// Room for received values, kept between the calls.
+    pub(super) scratch: Vec<u8>,
+}
+
+/// kind (u32), root (u32), sequence (u64), length (u64); little-endian.
+const HEADER_BYTES: usize = 24;
+
+/// First in each header; numbers that neither zeros nor text begin with.
+const ALL_REDUCE_I64: u32 = 0xa11e_d164;
+const ALL_REDUCE_F32: u32 = 0xa11e_df32;
+const BROADCAST: u32 = 0xb40a_dca5;
+
+fn encode(call: Call) -> [u8; HEADER_BYTES] {
+    let (kind, root) = match call.kind {
+        CallKind::AllReduceI64 => (ALL_REDUCE_I64, 0),
+        CallKind::AllReduceF32 => (ALL_REDUCE_F32, 0),
+        CallKind::Broadcast { root } => (BROADCAST, root),
+    };
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&kind.to_le_bytes());
+    header[4..8].copy_from_slice(&root.to_le_bytes());
+    header[8..16].copy_from_slice(&call.sequence.to_le_bytes());
+    header[16..].copy_from_slice(&call.length.to_le_bytes());
+    header
+}
+
+/// None if these bytes are not a header.
+fn decode(header: &[u8; HEADER_BYTES]) -> Option<Call> {
+    let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
+    let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
+    let kind = match (u32_at(0), u32_at(4)) {
+        (ALL_REDUCE_I64, 0) => CallKind::AllReduceI64,
+        (ALL_REDUCE_F32, 0) => CallKind::AllReduceF32,
+        (BROADCAST, root) => CallKind::Broadcast { root },
+        _ => return None,
+    };
+    Some(Call { kind, sequence: u64_at(8), length: u64_at(16) })
+}
+
+/// Makes one call: sends and receives what `flow` says until both are done, or the group is over.
+pub(super) fn exchange(ring: &mut Ring, call: Call, flow: &mut dyn Flow) -> Result<(), GroupError> {
+    let mut exchange = Exchange {
+        ring,
+        call,
+        flow,
+        header: encode(call),
+        header_sent_bytes: 0,
+        their_header: [0; HEADER_BYTES],
+        header_received_bytes: 0,
+    };
+    exchange.run().map_err(|error| match exchange.ring.aborter.is_aborted() {
+        // The abort closes connections on all ranks, and their errors may come first.
+        true => GroupError::Aborted { generation: exchange.ring.generation },
+        false => error,
+    })
+}
+
+struct Exchange<'a> {
+    ring: &'a mut Ring,
+    call: Call,
+    flow: &'a mut dyn Flow,
+    header: [u8; HEADER_BYTES],
+    header_sent_bytes: usize,
+    their_header: [u8; HEADER_BYTES],
+    header_received_bytes: usize,
+}
+
+impl Exchange<'_> {
+    fn run(&mut self) -> Result<(), GroupError> {
+        self.send()?;
+        while !(self.all_sent() && self.all_received()) {
+            if self.ring.aborter.is_aborted() {
+                return Err(GroupError::Aborted { generation: self.ring.generation });
+            }
+            // Receive first: a neighbour that fails has said why, to the right, before it stops reading.
+            let received = self.receive()?;
+            let sent = self.send()?;
+            if !received && !sent {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all_sent(&self) -> bool {
+        self.header_sent_bytes == HEADER_BYTES && self.flow.all_sent()
+    }
+
+    fn all_received(&self) -> bool {
+        self.header_received_bytes == HEADER_BYTES && self.flow.all_received()
+    }
+
+    /// Sends as much as the kernel takes now. False if that is nothing.
+    fn send(&mut self) -> Result<bool, GroupError> {
+        let header = &self.header[self.header_sent_bytes..];
+        let outgoing = self.flow.outgoing();
+        let outcome = match (header, outgoing) {
+            ([], []) => return Ok(false),
+            ([], outgoing) => self.ring.right.socket.write(outgoing),
+            (header, outgoing) => {
+                self.ring.right.socket.write_vectored(&[IoSlice::new(header), IoSlice::new(outgoing)])
+            }
+        };
+        let left_to_header = header.len();
+        let Some(count_bytes) = self.moved(outcome, Side::Right)? else { return Ok(false) };
+        let of_header = count_bytes.min(left_to_header);
+        self.header_sent_bytes += of_header;
+        if count_bytes > of_header {
+            self.flow.sent(count_bytes - of_header);
+        }
+        Ok(true)
+    }
+
+    /// Receives what has come. False if that is nothing.
+    fn receive(&mut self) -> Result<bool, GroupError> {
+        if self.header_received_bytes < HEADER_BYTES {
+            let outcome = self.ring.left.socket.read(&mut self.their_header[self.header_received_bytes..]);
+            let Some(count_bytes) = self.moved(outcome, Side::Left)? else { return Ok(false) };
+            self.header_received_bytes += count_bytes;
+            if self.header_received_bytes == HEADER_BYTES {
+                self.check_header()?;
+            }
+            return Ok(true);
+        }
+        let incoming = self.flow.incoming();
+        if incoming.is_empty() {
+            return Ok(false);
+        }
+        let outcome = self.ring.left.socket.read(incoming);
+        let Some(count_bytes) = self.moved(outcome, Side::Left)? else { return Ok(false) };
+        self.flow.received(count_bytes);
+        Ok(true)
+    }
+
+    fn check_header(&self) -> Result<(), GroupError> {
+        let (rank, generation, peer) = (self.ring.rank, self.ring.generation, self.ring.left.peer);
+        let ours = self.call;
+        match decode(&self.their_header) {
+            Some(theirs) if theirs == ours => Ok(()),
+            Some(theirs) => Err(GroupError::CallMismatch { rank, generation, ours, peer, theirs }),
+            None => Err(GroupError::Garbled { peer, generation, call: ours }),
+        }
+    }
+
+    /// How many bytes a read or write moved; None if it would have had to wait.
+    fn moved(&self, outcome: io::Result<usize>, side: Side) -> Result<Option<usize>, GroupError> {
+        match outcome {
+            Ok(0) => Err(self.lost(side, LossCause::Closed)),
+            Ok(count_bytes) => Ok(Some(count_bytes)),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(None),
+                kind => Err(self.lost(side, LossCause::Failed(kind))),
+            },
+        }
+    }
+
+    fn lost(&self, side: Side, cause: LossCause) -> GroupError {
+        GroupError::PeerLost {
+            peer: self.link(side).peer,
+            generation: self.ring.generation,
+            call: self.call,
+            cause,
+        }
+    }
+
+    fn link(&self, side: Side) -> &Link {
+        match side {
+            Side::Left => &self.ring.left,
+            Side::Right => &self.ring.right,
+        }
+    }
+
+    /// Sleeps until one of the neighbours, or the aborter, has something for us.
+    ///
+    /// A neighbour with which this call is done is not listened to: it may be done too, and gone.
+    fn wait(&self) -> Result<(), GroupError> {
+        let patience = self.ring.stall_timeout.map(|timeout| Instant::now() + timeout);
+        let right_events = match self.header_sent_bytes < HEADER_BYTES || !self.flow.outgoing().is_empty() {
+            true => PollFlags::POLLIN | PollFlags::POLLOUT,
+            false => PollFlags::POLLIN,
+        };
+        let abort = PollFd::new(self.ring.aborter.woken(), PollFlags::POLLIN);
+        let left = PollFd::new(self.ring.left.socket.as_fd(), PollFlags::POLLIN);
+        let right = PollFd::new(self.ring.right.socket.as_fd(), right_events);
+        let none = PollFlags::empty();
+        let (left_woke, right_woke) = match (self.all_received(), self.all_sent()) {
+            (false, false) => wait_for([abort, left, right], patience)?.map(|[_, l, r]| (l, r)),
+            (false, true) => wait_for([abort, left], patience)?.map(|[_, l]| (l, none)),
+            (true, _) => wait_for([abort, right], patience)?.map(|[_, r]| (none, r)),
+        }
+        .ok_or_else(|| self.stalled())?;
+        // What the left still has for us may say more about the end than the right's silence.
+        let ended = PollFlags::POLLIN | PollFlags::POLLERR | PollFlags::POLLHUP;
+        if right_woke.intersects(ended) && left_woke.is_empty() { self.check_right() } else { Ok(()) }
+    }
+
+    /// There is something to read from the right, where nothing is ever sent: its end, or garbage.
+    fn check_right(&self) -> Result<(), GroupError> {
+        let mut byte = [0];
+        let outcome = (&self.ring.right.socket).read(&mut byte);
+        match self.moved(outcome, Side::Right)? {
+            None => Ok(()),
+            Some(_) => Err(GroupError::Garbled {
+                peer: self.ring.right.peer,
+                generation: self.ring.generation,
+                call: self.call,
+            }),
+        }
+    }
+
+    fn stalled(&self) -> GroupError {
+        let side = if self.all_received() { Side::Right } else { Side::Left };
+        GroupError::Stalled {
+            peer: self.link(side).peer,
+            generation: self.ring.generation,
+            call: self.call,
+            after: self.ring.stall_timeout.unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// Sleeps until one of these has an event, and says which. None if `deadline` passes first.
+fn wait_for<const N: usize>(
+    mut fds: [PollFd<'_>; N],
+    deadline: Option<Instant>,
+) -> Result<Option<[PollFlags; N]>, GroupError> {
+    let events = poll_until(&mut fds, deadline)?;
+    Ok(events.then(|| fds.map(|fd| fd.revents().unwrap_or(PollFlags::all()))))
+}
+
+/// Sleeps until one of these has an event. False if `deadline` passes first.
+pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool, GroupError> {
+    loop {
+        let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => PollTimeout::NONE,
+            // poll counts whole milliseconds; rounded up, it does not wake too early and spin.
+            Some(left) => PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(fds, timeout) {
+            Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(false),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(GroupError::system("poll sockets", &error.into())),
+        }
+    }
+}

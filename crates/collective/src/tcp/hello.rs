@@ -1,0 +1,144 @@
+//! The first bytes on a connection: the dialer says who it is, the listener whether it is welcome.
+//!
+//! All numbers are little-endian. Hello, 64 bytes: magic (8), version (u32), from, to, size (u32 each),
+//! generation (u64), token (32). Answer, 20 bytes: magic (8), verdict (u32), generation (u64).
+
+use lsgan_spec::Generation;
+
+use super::{Membership, RunToken};
+use crate::Refusal;
+
+/// Changes with every change of what is sent, the calls' headers included.
+const VERSION: u32 = 1;
+
+/// Two magics, so that a socket that happens to dial itself does not take its own hello for an answer.
+const HELLO_MAGIC: [u8; 8] = *b"lsganHi\n";
+const ANSWER_MAGIC: [u8; 8] = *b"lsganOk\n";
+
+pub(super) const HELLO_BYTES: usize = 64;
+pub(super) const ANSWER_BYTES: usize = 20;
+
+/// Who dials, for which group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) from: u32,
+    to: u32,
+    size: u32,
+    pub(super) generation: Generation,
+    token: RunToken,
+}
+
+/// What is done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the left neighbour's.
+    Accept,
+    /// It belongs to a generation that is still to come: kept for it.
+    Park,
+    /// It is answered so, and closed.
+    Refuse(Refusal),
+}
+
+impl Hello {
+    /// What this member says to its right neighbour.
+    pub(super) fn to_right(membership: &Membership) -> Self {
+        let narrow = |rank: usize| u32::try_from(rank).expect("ranks are below 65536");
+        Self {
+            from: narrow(membership.rank),
+            to: narrow(membership.right().rank),
+            size: narrow(membership.members.len()),
+            generation: membership.generation,
+            token: membership.token,
+        }
+    }
+
+    pub(super) fn encode(&self) -> [u8; HELLO_BYTES] {
+        let mut bytes = [0; HELLO_BYTES];
+        bytes[..8].copy_from_slice(&HELLO_MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.from.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.to.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.size.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.generation.0.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.token.0);
+        bytes
+    }
+
+    /// Whether these first bytes can become a hello.
+    pub(super) fn may_begin_with(bytes: &[u8]) -> bool {
+        let known = bytes.len().min(HELLO_MAGIC.len());
+        bytes[..known] == HELLO_MAGIC[..known]
+    }
+
+    /// The hello, or why it is refused. `bytes` begin with the magic.
+    pub(super) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Self, Refusal> {
+        if u32_at(bytes, 8) != VERSION {
+            return Err(Refusal::OtherVersion);
+        }
+        Ok(Self {
+            from: u32_at(bytes, 12),
+            to: u32_at(bytes, 16),
+            size: u32_at(bytes, 20),
+            generation: Generation(u64_at(bytes, 24)),
+            token: RunToken(bytes[32..].try_into().expect("32 bytes")),
+        })
+    }
+
+    /// What the member that forms `ours` does with this.
+    pub(super) fn judge(&self, ours: &Membership) -> Verdict {
+        if self.token != ours.token {
+            Verdict::Refuse(Refusal::OtherRun)
+        } else if self.generation < ours.generation {
+            Verdict::Refuse(Refusal::Superseded { by: ours.generation })
+        } else if self.generation > ours.generation {
+            Verdict::Park
+        } else if (self.from as usize, self.to as usize, self.size as usize)
+            != (ours.left().rank, ours.rank, ours.members.len())
+        {
+            Verdict::Refuse(Refusal::OtherMembership)
+        } else {
+            Verdict::Accept
+        }
+    }
+}
+
+/// The listener's word on a hello.
+pub(super) type Answer = Result<(), Refusal>;
+
+pub(super) fn encode_answer(answer: Answer) -> [u8; ANSWER_BYTES] {
+    let (verdict, generation): (u32, u64) = match answer {
+        Ok(()) => (0, 0),
+        Err(Refusal::Superseded { by }) => (1, by.0),
+        Err(Refusal::OtherRun) => (2, 0),
+        Err(Refusal::OtherMembership) => (3, 0),
+        Err(Refusal::OtherVersion) => (4, 0),
+    };
+    let mut bytes = [0; ANSWER_BYTES];
+    bytes[..8].copy_from_slice(&ANSWER_MAGIC);
+    bytes[8..12].copy_from_slice(&verdict.to_le_bytes());
+    bytes[12..].copy_from_slice(&generation.to_le_bytes());
+    bytes
+}
+
+/// None if these bytes are no answer.
+pub(super) fn decode_answer(bytes: &[u8; ANSWER_BYTES]) -> Option<Answer> {
+    if bytes[..8] != ANSWER_MAGIC {
+        return None;
+    }
+    match (u32_at(bytes, 8), u64_at(bytes, 12)) {
+        (0, 0) => Some(Ok(())),
+        (1, by) => Some(Err(Refusal::Superseded { by: Generation(by) })),
+        (2, 0) => Some(Err(Refusal::OtherRun)),
+        (3, 0) => Some(Err(Refusal::OtherMembership)),
+        (4, 0) => Some(Err(Refusal::OtherVersion)),
+        _ => None,
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+}
