@@ -127,6 +127,17 @@ pub enum Error {
         /// As the crate said it.
         source: safetensors::SafeTensorError,
     },
+    /// The texts of the manifest would not be read back.
+    #[error(
+        "the manifest of step {step} would have {len_bytes} bytes; at most {} are accepted. Shorten the run's file.",
+        manifest::MAX_BYTES
+    )]
+    ManifestTooLong {
+        /// The step.
+        step: Step,
+        /// Size of the manifest.
+        len_bytes: u64,
+    },
     /// The step has a valid snapshot of another state.
     #[error(
         "`{path}` is there already and differs: its {what} is {theirs}, this one's is {ours}. \
@@ -352,6 +363,7 @@ impl Error {
             | Self::TensorName { .. }
             | Self::TensorShape { .. }
             | Self::Encode { .. }
+            | Self::ManifestTooLong { .. }
             | Self::OtherSnapshot { .. }
             | Self::NoPart { .. }
             | Self::OtherRun { .. }

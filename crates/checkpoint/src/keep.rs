@@ -57,10 +57,10 @@ impl Store {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut deleted = Vec::new();
         for step in self.steps().await? {
-            let staged = self.staged(step).await;
+            let folder = self.folder(step).await;
             let objects = self.list_below(&layout::step_dir(&self.prefix, step)).await?;
-            let touched = objects.iter().map(|meta| SystemTime::from(meta.last_modified));
-            if touched.chain(staged.iter().map(|file| file.touched)).any(|touched| touched >= before) {
+            let mut touched = objects.iter().map(|meta| SystemTime::from(meta.last_modified));
+            if folder.touched >= before || touched.any(|touched| touched >= before) {
                 continue;
             }
             let leftovers = match self.manifest(step).await {
@@ -74,7 +74,7 @@ impl Store {
                 self.delete(&path).await?;
                 deleted.push(self.show(&path));
             }
-            deleted.extend(self.remove_staged(step, staged).await?);
+            deleted.extend(self.remove_staged(step, folder.staged).await?);
         }
         Ok(deleted)
     }
@@ -87,25 +87,24 @@ impl Store {
         Ok(())
     }
 
-    /// The temporary files of a step's folder, which the local store itself does not list. Other stores have
-    /// none.
-    async fn staged(&self, step: Step) -> Vec<Staged> {
+    /// What the local store itself does not list of a step's folder. Other stores have nothing such.
+    async fn folder(&self, step: Step) -> Folder {
         match self.step_directory(step) {
-            Some(dir) => blocking(move || staged_in(&dir)).await,
-            None => Vec::new(),
+            Some(dir) => blocking(move || Folder::look(&dir)).await,
+            None => Folder { touched: SystemTime::UNIX_EPOCH, staged: Vec::new() },
         }
     }
 
-    async fn remove_staged(&self, step: Step, staged: Vec<Staged>) -> Result<Vec<String>, Error> {
+    async fn remove_staged(&self, step: Step, staged: Vec<PathBuf>) -> Result<Vec<String>, Error> {
         let Some(dir) = self.step_directory(step) else {
             return Ok(Vec::new());
         };
         let remove = move || {
             let mut removed = Vec::new();
             for file in staged {
-                match fs::remove_file(&file.path) {
-                    Ok(()) => removed.push(file.path.display().to_string()),
-                    Err(source) => return Err(Error::Directory { path: file.path, source }),
+                match fs::remove_file(&file) {
+                    Ok(()) => removed.push(file.display().to_string()),
+                    Err(source) => return Err(Error::Directory { path: file, source }),
                 }
             }
             // Refused by the system while anything is in it, which is then somebody's.
@@ -123,22 +122,29 @@ impl Store {
     }
 }
 
-/// A file `<name>#<number>`, which the local store writes and renames when it is whole.
-struct Staged {
-    path: PathBuf,
+/// A step's folder on the local file system.
+struct Folder {
+    /// When the folder or one of its temporary files was last changed.
     touched: SystemTime,
+    /// Files `<name>#<number>`, which the local store writes and renames when they are whole.
+    staged: Vec<PathBuf>,
 }
 
-fn staged_in(dir: &FsPath) -> Vec<Staged> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.rsplit_once('#'));
-            number.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-        })
-        .filter_map(|entry| {
-            Some(Staged { touched: entry.metadata().ok()?.modified().ok()?, path: entry.path() })
-        })
-        .collect()
+impl Folder {
+    fn look(dir: &FsPath) -> Self {
+        let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let staged: Vec<PathBuf> = files.filter(|path| is_staged(path)).collect();
+        let touched = staged.iter().map(PathBuf::as_path).chain([dir]).filter_map(touched).max();
+        Self { touched: touched.unwrap_or(SystemTime::UNIX_EPOCH), staged }
+    }
+}
+
+fn is_staged(path: &FsPath) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.rsplit_once('#'));
+    number.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn touched(path: &FsPath) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
 }

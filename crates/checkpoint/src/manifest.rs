@@ -121,8 +121,10 @@ impl Manifest {
         if names(self) != names(theirs) {
             return Some(("list of parts".to_owned(), names(theirs), names(self)));
         }
-        let pair = self.parts.iter().zip(&theirs.parts).find(|(ours, theirs)| ours.blake3 != theirs.blake3);
-        pair.map(|(ours, theirs)| (format!("part {}", ours.name), theirs.blake3.clone(), ours.blake3.clone()))
+        let mut pairs = self.parts.iter().zip(&theirs.parts);
+        let (ours, theirs) = pairs.find(|(ours, theirs)| !ours.holds_the_same_as(theirs))?;
+        let show = |part: &PartEntry| format!("{} ({} bytes)", part.blake3, part.len_bytes);
+        Some((format!("part {}", ours.name), show(theirs), show(ours)))
     }
 
     fn blake3(&self) -> String {
@@ -136,6 +138,13 @@ impl Manifest {
         }
         let foreign = self.parts.iter().find(|part| !layout::is_plain_file(&part.file))?;
         Some(format!("its part `{}` has the file `{}`, which is no plain name", foreign.name, foreign.file))
+    }
+}
+
+impl PartEntry {
+    /// Whether the files have the same bytes, whatever their names.
+    pub(crate) fn holds_the_same_as(&self, other: &Self) -> bool {
+        (&self.blake3, self.len_bytes) == (&other.blake3, other.len_bytes)
     }
 }
 

@@ -94,22 +94,22 @@ impl Part {
     /// Bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
     pub fn from_bytes(name: &str, bytes: &[u8], path: &str) -> Result<Self, Error> {
         let syntax = |source| Error::PartSyntax { path: path.to_owned(), source };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(syntax)?;
         let file = SafeTensors::deserialize(bytes).map_err(syntax)?;
         let mut tensors = Vec::with_capacity(file.len());
-        for name in header.offset_keys() {
-            let view = file.tensor(&name).map_err(syntax)?;
+        for (name, view) in file.iter() {
             let data = match view.dtype() {
                 Dtype::F32 => TensorData::F32(elements(view.data(), f32::from_le_bytes)),
                 Dtype::I64 => TensorData::I64(elements(view.data(), i64::from_le_bytes)),
                 // The format's crate may learn new formats at any time; a snapshot holds these two.
                 other => {
-                    let dtype = other.to_string();
-                    return Err(Error::PartDtype { path: path.to_owned(), tensor: name, dtype });
+                    let (path, tensor, dtype) = (path.to_owned(), name.to_owned(), other.to_string());
+                    return Err(Error::PartDtype { path, tensor, dtype });
                 }
             };
-            tensors.push(NamedTensor { shape: view.shape().to_vec(), name, data });
+            tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
         }
+        // By the names and not by the offsets: tensors without elements share one.
+        tensors.sort_by(|a, b| (a.data.file_rank(), &a.name).cmp(&(b.data.file_rank(), &b.name)));
         Ok(Self { name: name.to_owned(), tensors })
     }
 
@@ -175,6 +175,14 @@ impl TensorData {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// I64 stands before F32 in a file: wider elements first, so that all are aligned.
+    fn file_rank(&self) -> u8 {
+        match self {
+            Self::I64(_) => 0,
+            Self::F32(_) => 1,
+        }
     }
 
     /// The elements in the format's byte order, without a copy where that is the host's too.

@@ -8,9 +8,13 @@ use object_store::path::Path;
 
 use crate::error::Error;
 use crate::layout;
-use crate::manifest::{Manifest, PartEntry};
+use crate::manifest::{self, Manifest, PartEntry};
 use crate::snapshot::{Part, Snapshot};
 use crate::store::{Put, Store, blocking};
+
+/// How often a write starts over when a rival takes away what it has put in place. A rival does so once: by
+/// publishing its own snapshot, which is then found, or by failing.
+const ATTEMPTS: u32 = 3;
 
 /// One file that a finished run hands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,17 +58,16 @@ impl Store {
         if let Some(part) = snapshot.parts.iter().find(|part| !names.insert(&part.name)) {
             return Err(Error::PartName { part: part.name.clone(), problem: "its name is there twice" });
         }
-        if let Some(published) = self.published(snapshot).await? {
-            return Ok(published);
-        }
-        let mut created = Vec::new();
-        match self.publish(snapshot, &mut created).await {
-            Ok(manifest) => Ok(manifest),
-            Err(error) => {
-                self.take_back(snapshot, &created).await;
-                Err(error)
+        let mut written = self.write_once(snapshot).await;
+        for _ in 1..ATTEMPTS {
+            match written {
+                Err(error) if error.is_damage() && !matches!(error, Error::ManifestFormat { .. }) => {
+                    written = self.write_once(snapshot).await;
+                }
+                _ => break,
             }
         }
+        written
     }
 
     /// Writes `final/<part>.safetensors` for each part, in place of what a shorter run had left there.
@@ -84,6 +87,20 @@ impl Store {
         Ok(written)
     }
 
+    async fn write_once(&self, snapshot: &Snapshot) -> Result<Manifest, Error> {
+        if let Some(published) = self.published(snapshot).await? {
+            self.tidy(&published).await;
+            return Ok(published);
+        }
+        let mut created = Vec::new();
+        let published = self.publish(snapshot, &mut created).await;
+        match &published {
+            Ok(manifest) => self.tidy(manifest).await,
+            Err(_) => self.take_back(snapshot, &created).await,
+        }
+        published
+    }
+
     /// The valid manifest of this very snapshot, if it is published; a damaged one is mended or removed.
     async fn published(&self, snapshot: &Snapshot) -> Result<Option<Manifest>, Error> {
         let theirs = match self.manifest(snapshot.step).await {
@@ -96,10 +113,11 @@ impl Store {
         let mut entries = Vec::with_capacity(snapshot.parts.len());
         for part in &snapshot.parts {
             let encoded = encode(part).await?;
-            if let Some(entry) = theirs.part(&part.name).filter(|entry| entry.blake3 == encoded.blake3) {
-                self.mend(&theirs, entry, encoded.bytes.clone()).await?;
+            let ours = encoded.entry(&part.name, layout::part_file(&part.name));
+            if let Some(entry) = theirs.part(&part.name).filter(|theirs| theirs.holds_the_same_as(&ours)) {
+                self.mend(&theirs, entry, encoded.bytes).await?;
             }
-            entries.push(encoded.entry(&part.name, layout::part_file(&part.name)));
+            entries.push(ours);
         }
         let ours = manifest_of(snapshot, entries);
         if ours.difference(&theirs).is_none() {
@@ -138,10 +156,15 @@ impl Store {
             entries.push(stored.entry);
         }
         let ours = manifest_of(snapshot, entries);
-        // A rival that failed may have taken back a part that this write found in place.
+        // A rival that failed may have taken back a part that this write found in place, and one that was
+        // faster has removed what its manifest does not name.
         self.check_sizes(&ours).await?;
-        let path = self.manifest_path(snapshot.step);
-        let put = self.create(&path, Bytes::from(ours.to_bytes())).await;
+        let bytes = Bytes::from(ours.to_bytes());
+        let len_bytes = bytes.len() as u64;
+        if len_bytes > manifest::MAX_BYTES {
+            return Err(Error::ManifestTooLong { step: ours.step, len_bytes });
+        }
+        let put = self.create(&self.manifest_path(snapshot.step), bytes).await;
         let theirs = match put {
             Ok(Put::Created) => ours.clone(),
             // A put that failed may have been done all the same, its answer lost.
@@ -149,10 +172,7 @@ impl Store {
             Err(error) => self.manifest(snapshot.step).await.map_err(|_| error)?,
         };
         match ours.difference(&theirs) {
-            None => {
-                self.tidy(&theirs).await;
-                Ok(theirs)
-            }
+            None => Ok(theirs),
             Some(_) => Err(self.other_snapshot(&ours, &theirs)),
         }
     }

@@ -1,0 +1,67 @@
+//! What the user writes as `checkpoint.to`.
+
+use std::fs;
+
+use lsgan_checkpoint::{Error, Store};
+use lsgan_spec::Step;
+use tempfile::TempDir;
+
+use crate::common::snapshot;
+
+#[tokio::test]
+async fn a_directory_and_its_file_url_are_the_same_store() {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    // What URLs and the object store's own paths treat as special.
+    let path = dir.path().join("a b/c#d%20e/ü&f?");
+    let store = Store::open(path.to_str().expect("it is UTF-8")).expect("it can be made");
+    store.write(&snapshot(100, 0)).await.expect("it can be written");
+    assert!(path.join("snapshots/step-0000000100/manifest.json").is_file());
+    let url = url::Url::from_directory_path(&path).expect("it is absolute");
+    let same = Store::open(url.as_str()).expect("it can be opened");
+    same.verify(Step(100)).await.expect("it is there");
+}
+
+#[test]
+fn other_schemes_are_refused_with_what_is_accepted() {
+    for (to, scheme) in [("s3://bucket/run", "s3"), ("gs://bucket", "gs"), ("htp://host/run", "htp")] {
+        let error = Store::open(to).expect_err("it is not in this build");
+        assert!(matches!(&error, Error::Scheme { scheme: found, .. } if found == scheme), "{error}");
+    }
+    assert_eq!(
+        Store::open("s3://bucket/run").expect_err("it is not in this build").to_string(),
+        "checkpoint store `s3://bucket/run` has the scheme `s3`; this build has directories and file:// URLs only. \
+         Write a directory that every worker reaches."
+    );
+    let error = Store::open("file://elsewhere/run").expect_err("it is another host's");
+    assert!(matches!(error, Error::Url { .. }), "{error}");
+}
+
+#[test]
+fn a_file_in_the_way_is_named() {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    let path = dir.path().join("file");
+    fs::write(&path, b"").expect("it can be written");
+    for path in [path.clone(), path.join("below")] {
+        let error = Store::open(path.to_str().expect("it is UTF-8")).expect_err("it is a file");
+        assert!(matches!(error, Error::Directory { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().expect("it is UTF-8")), "{error}");
+    }
+}
+
+#[test]
+fn a_store_that_is_only_read_is_not_made() {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    let path = dir.path().join("mistyped");
+    let error = Store::open_existing(path.to_str().expect("it is UTF-8")).expect_err("there is none");
+    assert!(matches!(error, Error::NoStore { .. }), "{error}");
+    assert!(!path.exists());
+}
+
+/// The session spawns the writer: its future must be able to move to another thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_can_be_spawned() {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    let store = Store::open(dir.path().to_str().expect("it is UTF-8")).expect("it can be made");
+    let writer = tokio::spawn(async move { store.write(&snapshot(100, 0)).await });
+    writer.await.expect("it does not panic").expect("it can be written");
+}
