@@ -292,14 +292,6 @@ pub struct Batch<'a> {
     left: u32,
 }
 
-impl Batch<'_> {
-    /// The visit that the next record comes from, or the last one came from at the end.
-    #[must_use]
-    pub fn visit(&self) -> &Visit {
-        &self.visit
-    }
-}
-
 impl Iterator for Batch<'_> {
     type Item = RecordRef;
 

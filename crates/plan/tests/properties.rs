@@ -204,6 +204,9 @@ fn two_seeds_two_epochs_and_two_shards_have_different_orders() {
         (0..256).map(move |i| visit.record(i).record % 256).collect::<Vec<_>>()
     };
     assert_ne!(records(0), records(1));
+    let in_epoch =
+        |epoch: u64| (39 * epoch..39 * (epoch + 1)).find(|&p| plan.shard_at(Position(p)) == Shard(5));
+    assert_ne!(records(in_epoch(0).unwrap()), records(in_epoch(1).unwrap()));
     assert_ne!(records(0), (0..256).collect::<Vec<_>>());
 }
 

@@ -1,0 +1,103 @@
+//! What every source of samples has to keep. One entry runs all of it; a new source is a row in
+//! `tests/contract.rs`.
+
+use crate::{RecordError, Source};
+
+/// Threads of the race.
+const THREADS: u64 = 4;
+
+/// Runs everything over `source`, whose records number `undecodable`, and only those, do not decode. Reads every
+/// record five times, so give it thousands and not millions. Panics with what is broken.
+pub fn contract(source: &dyn Source, undecodable: &[u64]) {
+    the_shape_says_how_long_a_sample_is(source);
+    let samples = every_record_reads_or_is_named(source, undecodable);
+    the_same_bits_from_any_order_and_any_thread(source, &samples);
+    a_record_that_is_not_there_is_an_error(source);
+    a_buffer_of_another_length_is_an_error(source);
+    the_fingerprint_stays(source);
+}
+
+/// What reading a record said: the sample's bits, or the error.
+type Outcome = Result<Vec<u32>, RecordError>;
+
+fn read(source: &dyn Source, record: u64) -> Outcome {
+    // Not a number, so that a value that was not written shows.
+    let mut sample = vec![f32::NAN; source.sample_len()];
+    source.read(record, &mut sample)?;
+    Ok(sample.into_iter().map(f32::to_bits).collect())
+}
+
+fn the_shape_says_how_long_a_sample_is(source: &dyn Source) {
+    assert!(!source.is_empty(), "{}: a data set has records", source.kind());
+    assert_eq!(source.sample_len(), source.sample_shape().len(), "{}: f32 in a sample", source.kind());
+    assert!(source.sample_len() > 0, "{}: a sample has numbers", source.kind());
+}
+
+fn every_record_reads_or_is_named(source: &dyn Source, undecodable: &[u64]) -> Vec<Outcome> {
+    let is_picture = matches!(source.sample_shape(), crate::SampleShape::Image { .. });
+    let samples: Vec<Outcome> = (0..source.len()).map(|record| read(source, record)).collect();
+    for (record, outcome) in (0..).zip(&samples) {
+        match outcome {
+            Ok(bits) => {
+                assert!(!undecodable.contains(&record), "record {record} reads but should not");
+                for value in bits.iter().map(|&bits| f32::from_bits(bits)) {
+                    let is_fine = value.is_finite() && (!is_picture || (-1.0..=1.0).contains(&value));
+                    assert!(is_fine, "record {record} has the value {value}");
+                }
+            }
+            Err(RecordError::Undecodable { key, reason, .. }) => {
+                assert!(undecodable.contains(&record), "record {record} (`{key}`) does not decode: {reason}");
+                assert!(!key.is_empty() && !reason.is_empty(), "record {record} has no key or no reason");
+            }
+            Err(error) => panic!("record {record}: {error}"),
+        }
+    }
+    samples
+}
+
+/// All records backwards by one thread, and at once by several, each in a stride of its own, with wrong requests
+/// between.
+fn the_same_bits_from_any_order_and_any_thread(source: &dyn Source, samples: &[Outcome]) {
+    let len = source.len();
+    for record in (0..len).rev() {
+        assert!(
+            read(source, record) == samples[record as usize],
+            "record {record} differs when read backwards"
+        );
+    }
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                for i in 0..len {
+                    let record = (i * (thread + 1) + thread * len / THREADS) % len;
+                    assert!(
+                        read(source, record) == samples[record as usize],
+                        "record {record} differs in a race"
+                    );
+                    assert!(source.read(len + i, &mut vec![0.0; source.sample_len()]).is_err());
+                    assert!(source.read(record, &mut []).is_err());
+                }
+            });
+        }
+    });
+}
+
+fn a_record_that_is_not_there_is_an_error(source: &dyn Source) {
+    let len = source.len();
+    for record in [len, len + 1, u64::MAX] {
+        assert_eq!(read(source, record), Err(RecordError::OutOfRange { kind: source.kind(), record, len }));
+    }
+}
+
+fn a_buffer_of_another_length_is_an_error(source: &dyn Source) {
+    let expected = source.sample_len();
+    for found in [0, expected - 1, expected + 1, 2 * expected] {
+        let error = RecordError::WrongLength { kind: source.kind(), record: 0, expected, found };
+        assert_eq!(source.read(0, &mut vec![0.0; found]), Err(error));
+    }
+}
+
+fn the_fingerprint_stays(source: &dyn Source) {
+    assert_eq!(source.fingerprint(), source.fingerprint(), "{}: fingerprint", source.kind());
+    assert_ne!(source.fingerprint().0, [0; 32], "{}: fingerprint", source.kind());
+}

@@ -1,0 +1,184 @@
+//! What can be wrong with a data set.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data set could not be opened. Each text says what is wrong, where, what is accepted and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// There is no such file.
+    #[error("{}: there is no such file. Relative paths start at the current directory; check data.source.", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused or failed.
+    #[error("{}: the file cannot be read: {source}. Check that it is a file and that this user may read it.", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{}: the file is empty (0 bytes); an IDX file begins with a header of 16 bytes. {FETCH}", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The gzip stream ends before its end.
+    #[error("{}: the gzip stream is cut off, its end is missing ({len_bytes} bytes on disk). {FETCH}", path.display())]
+    GzipCut {
+        /// The file.
+        path: PathBuf,
+        /// The file's size.
+        len_bytes: u64,
+    },
+    /// The gzip stream is damaged.
+    #[error("{}: the gzip stream is damaged: {reason}. {FETCH}", path.display())]
+    GzipDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The file is of another format.
+    #[error(
+        "{}: this is not an IDX file of pictures: it begins with {magic:#010x}; an IDX file of u8 pictures begins \
+         with 0x00000803 (gzipped or not). Point data.source.idx.images at a file such as \
+         train-images-idx3-ubyte.gz.",
+        path.display()
+    )]
+    NotIdx {
+        /// The file.
+        path: PathBuf,
+        /// Its first four bytes, the first of them highest; less than four are followed by zeros.
+        magic: u32,
+    },
+    /// The numbers are not bytes.
+    #[error(
+        "{}: the IDX file holds numbers of type {found:#04x}; pictures are of type 0x08 (u8). Convert it to u8.",
+        path.display()
+    )]
+    NotBytes {
+        /// The file.
+        path: PathBuf,
+        /// The header's type code.
+        found: u8,
+    },
+    /// The file holds something else than a list of pictures.
+    #[error(
+        "{}: the IDX file has {found} dimension(s); pictures have 3: count, height, width. A file of labels has 1: \
+         take the file of images beside it.",
+        path.display()
+    )]
+    WrongDimensionCount {
+        /// The file.
+        path: PathBuf,
+        /// The header's number of dimensions.
+        found: u8,
+    },
+    /// The header ends too early.
+    #[error("{}: the file ends after {len_bytes} bytes of its header; the header has 16. {FETCH}", path.display())]
+    HeaderCut {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the header that are there.
+        len_bytes: usize,
+    },
+    /// No pictures, or pictures without pixels, or more than fits in memory.
+    #[error(
+        "{}: the header says {count} pictures of {height} x {width} pixels; at least 1 of at least 1 x 1 is \
+         needed, and at most 16 GiB in all, for they are held in memory. Take another file.",
+        path.display()
+    )]
+    Extent {
+        /// The file.
+        path: PathBuf,
+        /// Pictures.
+        count: u32,
+        /// Pixels.
+        height: u32,
+        /// Pixels.
+        width: u32,
+    },
+    /// Fewer pixels than the header says.
+    #[error(
+        "{}: the file is cut off: its header says {count} pictures of {height} x {width} = {expected_bytes} bytes, \
+         but only {found_bytes} follow. {FETCH}",
+        path.display()
+    )]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Pictures.
+        count: u32,
+        /// Pixels.
+        height: u32,
+        /// Pixels.
+        width: u32,
+        /// What the header says.
+        expected_bytes: u64,
+        /// What is there.
+        found_bytes: u64,
+    },
+    /// More pixels than the header says.
+    #[error(
+        "{}: the file is longer than its header says: {count} pictures of {height} x {width} = {expected_bytes} \
+         bytes, and more follows. {FETCH}",
+        path.display()
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Pictures.
+        count: u32,
+        /// Pixels.
+        height: u32,
+        /// Pixels.
+        width: u32,
+        /// What the header says.
+        expected_bytes: u64,
+    },
+    /// A source of pictures without a word on how they become samples.
+    #[error(
+        "data.image is missing; the source {kind} has pictures. Add \
+         `image: {{ size: 32, channels: 1, fit: pad }}` under data."
+    )]
+    ImageMissing {
+        /// The source's kind.
+        kind: &'static str,
+    },
+    /// A source of points with a word on pictures.
+    #[error("data.image is set; the source {kind} has 2-D points and no pictures. Remove data.image.")]
+    ImageRefused {
+        /// The source's kind.
+        kind: &'static str,
+    },
+    /// A sample shape that no sample can have.
+    #[error(
+        "data.image has size {size} and channels {channels}; a size is 1 to 4,096 and channels are 1 (grey) or 3 \
+         (colour). Set them to what the model accepts."
+    )]
+    ImageShape {
+        /// Pixels.
+        size: u32,
+        /// Channels.
+        channels: u32,
+    },
+    /// A mixture that has no points.
+    #[error(
+        "data.source.gaussian has {modes} mode(s), sigma {sigma} and {records} record(s); it needs at least 1 mode \
+         and 1 record, and a sigma above 0. Set them so."
+    )]
+    Mixture {
+        /// Modes.
+        modes: u32,
+        /// Standard deviation.
+        sigma: f64,
+        /// Records.
+        records: u64,
+    },
+}
+
+const FETCH: &str = "Fetch or copy the file again.";

@@ -1,0 +1,172 @@
+//! IDX files of pictures, as MNIST and Fashion-MNIST ship them.
+//!
+//! The format (<http://yann.lecun.com/exdb/mnist/>): two zero bytes, a byte for the type of number (0x08 is u8), a
+//! byte for the number of dimensions, then one big-endian u32 for each dimension (count, height, width), then the
+//! numbers, last dimension fastest; 0 is black. The file may be gzipped; its first two bytes tell.
+//!
+//! The pixels are held in memory, decompressed: 55 MB for Fashion-MNIST's 70,000.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+use lsgan_spec::{IdxSource, ImageSpec};
+
+use crate::source::check_request;
+use crate::transform::{GreyPicture, Transform};
+use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
+
+/// The kind's word in a run's file.
+pub const KIND: &str = "idx";
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const HEADER_BYTES: usize = 16;
+const TYPE_U8: u8 = 0x08;
+const DIMENSIONS: u8 = 3;
+/// The pixels are held in memory: more than this is not meant to be.
+const PIXELS_BYTES_MAX: u64 = 16 << 30;
+
+/// An open IDX file.
+pub struct Idx {
+    header: Header,
+    pixels: Vec<u8>,
+    transform: Transform,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Clone, Copy)]
+struct Header {
+    count: u32,
+    height: u32,
+    width: u32,
+}
+
+impl Idx {
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures; no word on the samples.
+    pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
+        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let (header, pixels) = read_file(&spec.images)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(KIND.as_bytes());
+        for dimension in [header.count, header.height, header.width] {
+            hasher.update(&dimension.to_le_bytes());
+        }
+        let fingerprint = Fingerprint(*hasher.update(&pixels).finalize().as_bytes());
+        Ok(Self { header, pixels, transform, fingerprint })
+    }
+}
+
+impl Source for Idx {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn len(&self) -> u64 {
+        u64::from(self.header.count)
+    }
+
+    fn sample_shape(&self) -> SampleShape {
+        self.transform.sample_shape()
+    }
+
+    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+        check_request(self, record, out.len())?;
+        let Header { height, width, .. } = self.header;
+        let picture_bytes = height as usize * width as usize;
+        // Records are counted in u32 and all of their pixels are in memory, so this fits.
+        let start = record as usize * picture_bytes;
+        let pixels = &self.pixels[start..start + picture_bytes];
+        self.transform.apply(&GreyPicture { height, width, pixels }, out);
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
+    let unreadable = |source: io::Error| DataError::Unreadable { path: path.into(), source };
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
+        _ => unreadable(error),
+    })?;
+    let len_bytes = file.metadata().map_err(unreadable)?.len();
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    let begin = file.fill_buf().map_err(unreadable)?;
+    if begin.is_empty() {
+        return Err(DataError::Empty { path: path.into() });
+    }
+    if begin.starts_with(&GZIP_MAGIC) {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => DataError::GzipCut { path: path.into(), len_bytes },
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                DataError::GzipDamaged { path: path.into(), reason: error.to_string() }
+            }
+            _ => unreadable(error),
+        };
+        parse(path, MultiGzDecoder::new(file), failed)
+    } else {
+        parse(path, file, unreadable)
+    }
+}
+
+/// Header and pixels from the decompressed bytes; `failed` says what an error of reading them means.
+fn parse(
+    path: &Path,
+    mut bytes: impl Read,
+    failed: impl Fn(io::Error) -> DataError,
+) -> Result<(Header, Vec<u8>), DataError> {
+    let mut start = Vec::with_capacity(HEADER_BYTES);
+    bytes.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(&failed)?;
+    let header = parse_header(path, &start)?;
+    let Header { count, height, width } = header;
+    let expected_bytes = u64::from(count)
+        .checked_mul(u64::from(height) * u64::from(width))
+        .filter(|bytes| (1..=PIXELS_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| DataError::Extent { path: path.into(), count, height, width })?;
+    // Not reserved at once: what a damaged header says is not worth gigabytes, what really follows is. The one byte
+    // more shows a file that is too long, and lets the gzip decoder check the end of a stream that is not.
+    let mut pixels = Vec::new();
+    bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(&failed)?;
+    let path = path.to_path_buf();
+    match pixels.len() as u64 {
+        found_bytes if found_bytes < expected_bytes => {
+            Err(DataError::TooShort { path, count, height, width, expected_bytes, found_bytes })
+        }
+        found_bytes if found_bytes > expected_bytes => {
+            Err(DataError::TooLong { path, count, height, width, expected_bytes })
+        }
+        _ => Ok((header, pixels)),
+    }
+}
+
+fn parse_header(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
+    let word = |index: usize| {
+        let mut padded = [0; 4];
+        let there = bytes.iter().skip(4 * index).take(4);
+        padded.iter_mut().zip(there).for_each(|(to, from)| *to = *from);
+        u32::from_be_bytes(padded)
+    };
+    let path = || path.to_path_buf();
+    match word(0).to_be_bytes() {
+        [0, 0, TYPE_U8, DIMENSIONS] => {}
+        [0, 0, TYPE_U8, found @ 1..=u8::MAX] => {
+            return Err(DataError::WrongDimensionCount { path: path(), found });
+        }
+        // The other types that the format knows: i8, i16, i32, f32, f64.
+        [0, 0, found @ (0x09 | 0x0b..=0x0e), 1..=u8::MAX] => {
+            return Err(DataError::NotBytes { path: path(), found });
+        }
+        _ => return Err(DataError::NotIdx { path: path(), magic: word(0) }),
+    }
+    if bytes.len() < HEADER_BYTES {
+        return Err(DataError::HeaderCut { path: path(), len_bytes: bytes.len() });
+    }
+    Ok(Header { count: word(1), height: word(2), width: word(3) })
+}

@@ -1,0 +1,77 @@
+//! A source made for tests, and waiting with a deadline.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lsgan_data::source::check_request;
+use lsgan_data::{Fingerprint, RecordError, SampleShape, Source};
+
+/// Points `[record, record + 0.5]`; some do not decode, and every read can be watched.
+pub struct Numbered {
+    pub records: u64,
+    pub undecodable: BTreeSet<u64>,
+    pub on_read: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Numbered {
+    pub fn new(records: u64) -> Self {
+        Self { records, undecodable: BTreeSet::new(), on_read: Box::new(|_| ()) }
+    }
+
+    pub fn without(records: u64, undecodable: impl IntoIterator<Item = u64>) -> Self {
+        Self { undecodable: undecodable.into_iter().collect(), ..Self::new(records) }
+    }
+
+    pub fn watched(records: u64, on_read: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self { on_read: Box::new(on_read), ..Self::new(records) }
+    }
+}
+
+impl Source for Numbered {
+    fn kind(&self) -> &'static str {
+        "numbered"
+    }
+
+    fn len(&self) -> u64 {
+        self.records
+    }
+
+    fn sample_shape(&self) -> SampleShape {
+        SampleShape::Point2
+    }
+
+    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+        check_request(self, record, out.len())?;
+        (self.on_read)(record);
+        if self.undecodable.contains(&record) {
+            let (key, reason) = (format!("number-{record}"), "it was made so".to_string());
+            return Err(RecordError::Undecodable { kind: self.kind(), key, reason });
+        }
+        out.copy_from_slice(&[record as f32, record as f32 + 0.5]);
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(*blake3::hash(&self.records.to_le_bytes()).as_bytes())
+    }
+}
+
+/// Long enough for a machine that is busy, short enough to see that something hangs.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What `action` returns, if it does so before the deadline.
+pub fn within_deadline<T: Send + 'static>(what: &str, action: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let _ = sender.send(action());
+    });
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: nothing after {DEADLINE:?}"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().expect_err("a sender that goes without sending panicked"))
+        }
+    }
+}

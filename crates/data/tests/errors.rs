@@ -1,0 +1,187 @@
+//! What is said about a data set that cannot be opened.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use lsgan_data::{DataError, open};
+use lsgan_spec::{DataSpec, Fit, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
+
+const HEADER: [u8; 16] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
+
+fn error_of(images: PathBuf) -> DataError {
+    let image = Some(ImageSpec { size: 32, channels: 1, fit: Fit::Pad });
+    let spec = DataSpec { source: Spec::Idx(IdxSource { images }), image, shard_records: 256 };
+    open(&spec, 1).map(|_| ()).expect_err("this file is not to be opened")
+}
+
+/// The error for a file with these bytes, and its text without the directory.
+fn error_of_bytes(bytes: &[u8]) -> (DataError, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("images");
+    std::fs::write(&path, bytes).unwrap();
+    let error = error_of(path);
+    let text = error.to_string().replace(&format!("{}/", directory.path().display()), "");
+    (error, text)
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn file(pixels: usize) -> Vec<u8> {
+    [&HEADER[..], &vec![9; pixels]].concat()
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = error_of(PathBuf::from("no/such/file.gz"));
+    assert!(matches!(error, DataError::Missing { .. }));
+    assert_eq!(
+        error.to_string(),
+        "no/such/file.gz: there is no such file. Relative paths start at the current directory; check data.source."
+    );
+}
+
+#[test]
+fn a_directory_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(error_of(directory.path().into()), DataError::Unreadable { .. }));
+}
+
+#[test]
+fn an_empty_file_is_said_to_be_empty() {
+    let (error, text) = error_of_bytes(&[]);
+    assert!(matches!(error, DataError::Empty { .. }));
+    assert_eq!(
+        text,
+        "images: the file is empty (0 bytes); an IDX file begins with a header of 16 bytes. Fetch or copy the file \
+         again."
+    );
+}
+
+/// The real file, cut at every kind of place: in the gzip header, in the middle, and in the check sum at its end.
+#[test]
+fn a_gzip_stream_that_is_cut_off_is_said_to_be_cut_off() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let bytes = std::fs::read(path).unwrap();
+    for len in [2, 5, 11, 100, bytes.len() / 2, bytes.len() - 8, bytes.len() - 1] {
+        let (error, text) = error_of_bytes(&bytes[..len]);
+        assert!(
+            matches!(error, DataError::GzipCut { len_bytes, .. } if len_bytes == len as u64),
+            "{len}: {text}"
+        );
+        assert_eq!(
+            text,
+            format!(
+                "images: the gzip stream is cut off, its end is missing ({len} bytes on disk). Fetch or copy the \
+                 file again."
+            )
+        );
+    }
+}
+
+#[test]
+fn a_gzip_stream_with_a_changed_byte_is_said_to_be_damaged() {
+    let mut bytes = gzipped(&file(12));
+    let check_sum = bytes.len() - 5;
+    bytes[check_sum] ^= 1;
+    let (error, text) = error_of_bytes(&bytes);
+    assert!(matches!(error, DataError::GzipDamaged { .. }), "{text}");
+}
+
+#[test]
+fn another_format_is_shown_by_its_first_bytes() {
+    let (error, text) = error_of_bytes(b"\x89PNG\r\n\x1a\n0123456789");
+    assert!(matches!(error, DataError::NotIdx { magic: 0x8950_4e47, .. }));
+    assert_eq!(
+        text,
+        "images: this is not an IDX file of pictures: it begins with 0x89504e47; an IDX file of u8 pictures begins \
+         with 0x00000803 (gzipped or not). Point data.source.idx.images at a file such as \
+         train-images-idx3-ubyte.gz."
+    );
+    assert!(matches!(error_of_bytes(&gzipped(b"text")).0, DataError::NotIdx { magic: 0x7465_7874, .. }));
+    assert!(matches!(error_of_bytes(&[0]).0, DataError::NotIdx { magic: 0, .. }));
+}
+
+#[test]
+fn a_file_of_labels_is_told_from_one_of_pictures() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+    let error = error_of(path);
+    assert!(matches!(error, DataError::WrongDimensionCount { found: 1, .. }));
+    assert!(
+        error.to_string().ends_with(
+            "the IDX file has 1 dimension(s); pictures have 3: count, height, width. A file of labels has 1: take \
+             the file of images beside it."
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn numbers_other_than_bytes_are_refused() {
+    let (error, _) = error_of_bytes(&[0, 0, 0x0d, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    assert!(matches!(error, DataError::NotBytes { found: 0x0d, .. }), "{error}");
+}
+
+#[test]
+fn a_header_that_is_cut_off_is_said_to_be() {
+    for bytes in [HEADER[..10].to_vec(), gzipped(&HEADER[..10])] {
+        let (error, text) = error_of_bytes(&bytes);
+        assert!(matches!(error, DataError::HeaderCut { len_bytes: 10, .. }), "{text}");
+    }
+}
+
+#[test]
+fn a_file_shorter_or_longer_than_its_header_says_is_refused_with_both_numbers() {
+    for bytes in [file(11), gzipped(&file(11))] {
+        let (error, text) = error_of_bytes(&bytes);
+        assert!(matches!(error, DataError::TooShort { expected_bytes: 12, found_bytes: 11, .. }));
+        assert_eq!(
+            text,
+            "images: the file is cut off: its header says 2 pictures of 2 x 3 = 12 bytes, but only 11 follow. Fetch \
+             or copy the file again."
+        );
+    }
+    for bytes in [file(13), gzipped(&file(13))] {
+        let (error, text) = error_of_bytes(&bytes);
+        assert!(matches!(error, DataError::TooLong { expected_bytes: 12, .. }), "{text}");
+    }
+}
+
+#[test]
+fn a_header_without_pictures_or_with_far_too_many_is_refused() {
+    for sides in [[0, 2, 3], [2, 0, 3], [2, 2, 0], [u32::MAX; 3], [1 << 20, 1 << 10, 1 << 10]] {
+        let mut bytes = HEADER[..4].to_vec();
+        sides.iter().for_each(|side: &u32| bytes.extend(side.to_be_bytes()));
+        let (error, text) = error_of_bytes(&bytes);
+        assert!(matches!(error, DataError::Extent { .. }), "{sides:?}: {text}");
+    }
+}
+
+#[test]
+fn pictures_need_a_word_on_samples_and_points_refuse_one() {
+    let image = ImageSpec { size: 32, channels: 1, fit: Fit::Pad };
+    let idx = Spec::Idx(IdxSource { images: "no/such/file".into() });
+    let modes = Modes::Ring { count: 8, radius: 1.0 };
+    let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
+    let error =
+        |source, image| open(&DataSpec { source, image, shard_records: 1 }, 1).map(|_| ()).unwrap_err();
+    assert!(matches!(error(idx.clone(), None), DataError::ImageMissing { .. }));
+    assert!(matches!(error(ring, Some(image.clone())), DataError::ImageRefused { .. }));
+    let odd = ImageSpec { channels: 2, ..image };
+    assert!(matches!(error(idx, Some(odd)), DataError::ImageShape { channels: 2, .. }));
+}
+
+#[test]
+fn a_mixture_without_modes_records_or_width_is_refused() {
+    for (count, sigma, records) in [(0, 0.1, 1), (1, 0.0, 1), (1, f64::NAN, 1), (1, 0.1, 0)] {
+        let source =
+            Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records });
+        let error = open(&DataSpec { source, image: None, shard_records: 1 }, 1).map(|_| ()).unwrap_err();
+        assert!(matches!(error, DataError::Mixture { .. }), "{error}");
+    }
+}

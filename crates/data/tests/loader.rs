@@ -1,0 +1,292 @@
+//! The loader gives what the plan says, in order, as far as it may, and ends when it is told to.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use common::{DEADLINE, Numbered, within_deadline};
+use lsgan_data::{
+    Leases, Loader, LoaderError, LoaderOptions, RankBatch, RecordError, Replaced, Source, StepBatch,
+};
+use lsgan_plan::{Geometry, Plan};
+use lsgan_spec::{Position, Step, VirtualRank};
+
+fn plan(records: u64, shard_records: u64, virtual_ranks: u32, per_rank: u32) -> Plan {
+    Plan::new(1, Geometry::new(records, shard_records, virtual_ranks, per_rank).unwrap())
+}
+
+fn options(ranks: &[u32], from: u64, threads: usize, depth_steps: usize) -> LoaderOptions {
+    LoaderOptions {
+        ranks: ranks.iter().copied().map(VirtualRank).collect(),
+        from: Step(from),
+        threads,
+        depth_steps,
+    }
+}
+
+/// Leases for all that anybody can want here.
+fn all_leased() -> Arc<Leases> {
+    let leases = Leases::new();
+    (0..64).for_each(|rank| leases.grant(VirtualRank(rank), u64::MAX));
+    Arc::new(leases)
+}
+
+fn started(source: Numbered, plan: Plan, options: LoaderOptions) -> Loader {
+    Loader::start(Arc::new(source), plan, all_leased(), options).unwrap()
+}
+
+fn steps(mut loader: Loader, count: usize) -> Vec<StepBatch> {
+    within_deadline("steps", move || (0..count).map(|_| loader.next().unwrap()).collect())
+}
+
+/// What the plan says, read one after another.
+fn wanted(source: &dyn Source, plan: &Plan, ranks: &[VirtualRank], step: Step) -> Vec<RankBatch> {
+    let sample = |record| {
+        let mut sample = vec![0.0; source.sample_len()];
+        source.read(record, &mut sample).unwrap();
+        sample
+    };
+    let samples = |rank| plan.batch(rank, step).flat_map(|it| sample(it.record)).collect();
+    ranks.iter().map(|&virtual_rank| RankBatch { virtual_rank, samples: samples(virtual_rank) }).collect()
+}
+
+#[test]
+fn every_step_holds_what_the_plan_says_from_any_step_on_with_any_number_of_threads() {
+    let plan = plan(1000, 64, 5, 7);
+    for (ranks, from, threads, depth_steps) in
+        [(&[0, 1, 2, 3, 4][..], 0, 1, 1), (&[3, 1], 123, 2, 4), (&[4], 5, 4, 2), (&[0, 2, 4], 77, 3, 9)]
+    {
+        let options = options(ranks, from, threads, depth_steps);
+        let batches = steps(started(Numbered::new(1000), plan, options.clone()), 60);
+        for (step, batch) in (from..).zip(batches) {
+            assert_eq!(batch.step, Step(step));
+            assert_eq!(batch.batches, wanted(&Numbered::new(1000), &plan, &options.ranks, Step(step)));
+            assert_eq!(batch.replaced, []);
+        }
+    }
+}
+
+/// Every record is seen once in these steps, so a read tells its position. A lease is given for one ordinal after
+/// another; each gives out the steps that it covers, and no read comes before its lease.
+#[test]
+fn no_position_is_read_before_it_is_leased() {
+    let plan = plan(4 * 10 * 6, 6, 4, 5);
+    let position_of: BTreeMap<u64, Position> = (0..40)
+        .map(Position)
+        .flat_map(|p| (0..6).map(move |i| (plan.visit(p).record(i).record, p)))
+        .collect();
+    let leases = Arc::new(Leases::new());
+    let unleased = Arc::new(Mutex::new(Vec::new()));
+    let watch = {
+        let (leases, unleased) = (Arc::clone(&leases), Arc::clone(&unleased));
+        move |record| {
+            let position = position_of[&record];
+            if plan.ordinal_of(position) >= leases.until(plan.rank_of(position)) {
+                unleased.lock().unwrap().push(position);
+            }
+        }
+    };
+    let source = Arc::new(Numbered::watched(plan.geometry().records(), watch));
+    let mut loader = Loader::start(source, plan, Arc::clone(&leases), options(&[1, 3], 0, 3, 8)).unwrap();
+    let (sender, given) = mpsc::channel();
+    let consumer = std::thread::spawn(move || {
+        for _ in 0..12 {
+            sender.send(loader.next().unwrap().step).unwrap();
+        }
+    });
+    let mut next = 0;
+    for until in 1..=10 {
+        for rank in [1, 3] {
+            leases.grant(VirtualRank(rank), until);
+        }
+        while next < 12 && plan.ordinals_needed(VirtualRank(1), next + 1) <= until {
+            assert_eq!(given.recv_timeout(DEADLINE), Ok(Step(next)), "with {until} ordinals leased");
+            next += 1;
+        }
+        assert!(given.try_recv().is_err(), "step {next} was given out with {until} ordinals leased");
+    }
+    assert_eq!(next, 12);
+    consumer.join().unwrap();
+    assert_eq!(*unleased.lock().unwrap(), []);
+}
+
+/// Every record is seen once in these steps, so a read tells its step; the caller says before each call which front
+/// the call can lead to.
+#[test]
+fn no_step_is_read_further_ahead_than_the_depth() {
+    const DEPTH: u64 = 3;
+    let plan = plan(1000, 10, 1, 5);
+    let step_of: BTreeMap<u64, u64> = (0..200)
+        .flat_map(|step| plan.batch(VirtualRank(0), Step(step)).map(move |it| (it.record, step)))
+        .collect();
+    let front = Arc::new(AtomicU64::new(0));
+    let (sender, reads) = mpsc::channel();
+    let watch = {
+        let front = Arc::clone(&front);
+        move |record| {
+            let step = step_of[&record];
+            let _ = sender.send((step, front.load(Ordering::SeqCst)));
+        }
+    };
+    let mut loader = started(Numbered::watched(1000, watch), plan, options(&[0], 0, 2, DEPTH as usize));
+    for step in 0..150 {
+        // The window fills up, and whoever would read beyond it has had its time when the next is asked for.
+        while reads.recv_timeout(DEADLINE).map(|(read, front)| {
+            assert!(read < front + DEPTH, "step {read} was read while the front was {front}");
+            read
+        }) != Ok(step + DEPTH - 1)
+        {}
+        front.store(step + 1, Ordering::SeqCst);
+        assert_eq!(loader.next().unwrap().step, Step(step));
+    }
+}
+
+#[test]
+fn dropping_a_loader_that_waits_for_a_lease_ends_its_threads() {
+    let source: Arc<dyn Source> = Arc::new(Numbered::new(100));
+    let (held, leases) = (Arc::clone(&source), Arc::new(Leases::new()));
+    within_deadline("dropping", move || {
+        drop(Loader::start(source, plan(100, 10, 2, 5), leases, options(&[0, 1], 0, 3, 2)).unwrap());
+    });
+    assert_eq!(Arc::strong_count(&held), 1, "a thread still holds the source");
+}
+
+#[test]
+fn dropping_a_loader_whose_window_is_full_ends_its_threads() {
+    let (sender, reads) = mpsc::channel();
+    let source = Numbered::watched(100, move |_| sender.send(()).unwrap());
+    let loader = started(source, plan(100, 10, 1, 5), options(&[0], 0, 1, 2));
+    (0..10).for_each(|_| reads.recv_timeout(DEADLINE).unwrap());
+    within_deadline("dropping", move || drop(loader));
+    assert_eq!(reads.recv_timeout(DEADLINE), Err(mpsc::RecvTimeoutError::Disconnected), "the source is gone");
+}
+
+#[test]
+fn a_stopper_wakes_a_caller_who_waits() {
+    let (source, leases) = (Arc::new(Numbered::new(100)), Arc::new(Leases::new()));
+    let mut loader = Loader::start(source, plan(100, 10, 2, 5), leases, options(&[0], 0, 1, 2)).unwrap();
+    let stopper = loader.stopper();
+    let caller =
+        std::thread::spawn(move || (loader.next().map(|batch| batch.step), loader.next().map(|_| ())));
+    stopper.stop();
+    let stopped = within_deadline("the caller", move || caller.join().unwrap());
+    assert_eq!(stopped, (Err(LoaderError::Stopped), Err(LoaderError::Stopped)));
+}
+
+/// Of every seven records one is bad, and all but one of shard 3. Each is replaced by the next of its position in the
+/// order of the visit, with any number of threads, and reported.
+#[test]
+fn a_record_that_does_not_decode_gives_its_place_to_the_next_of_its_position() {
+    let bad: BTreeSet<u64> = (0..200).filter(|&r| r % 7 == 0 || (60..79).contains(&r)).collect();
+    let plan = plan(200, 20, 2, 8);
+    let run = |threads| {
+        let source = Numbered::without(200, bad.iter().copied());
+        steps(started(source, plan, options(&[0, 1], 0, threads, 3)), 30)
+    };
+    let batches = run(1);
+    let mut replaced_count = 0;
+    for batch in &batches {
+        let mut replaced = batch.replaced.iter();
+        for RankBatch { virtual_rank, samples } in &batch.batches {
+            for (wanted, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
+                let visit = plan.visit(wanted.position);
+                let good =
+                    (0..20).map(|i| visit.record((wanted.offset + i) % 20).record).find(|r| !bad.contains(r));
+                let by = good.unwrap();
+                assert_eq!(sample, [by as f32, by as f32 + 0.5]);
+                if by != wanted.record {
+                    let reason = RecordError::Undecodable {
+                        kind: "numbered",
+                        key: format!("number-{}", wanted.record),
+                        reason: "it was made so".into(),
+                    };
+                    let expected =
+                        Replaced { virtual_rank: *virtual_rank, record: wanted.record, by, reason };
+                    assert_eq!(replaced.next(), Some(&expected));
+                    replaced_count += 1;
+                }
+            }
+        }
+        assert_eq!(replaced.next(), None);
+    }
+    assert!(replaced_count > 50, "{replaced_count} replaced");
+    for (one, several) in batches.iter().zip(run(4)) {
+        assert_eq!(
+            (one.step, &one.batches, &one.replaced),
+            (several.step, &several.batches, &several.replaced)
+        );
+    }
+}
+
+/// Step 4 begins the second position, whose shard is bad from end to end: the steps before it are given out first.
+#[test]
+fn a_shard_without_a_good_record_is_an_error_at_its_step_and_not_before() {
+    let plan = plan(100, 20, 1, 5);
+    let shard = plan.shard_at(Position(1));
+    let source = Numbered::without(100, shard.0 * 20..(shard.0 + 1) * 20);
+    let mut loader = started(source, plan, options(&[0], 0, 2, 8));
+    let (given, first, second) = within_deadline("the error", move || {
+        let given: Vec<_> = (0..4).map(|_| loader.next().unwrap().step).collect();
+        (given, loader.next().unwrap_err(), loader.next().unwrap_err())
+    });
+    assert_eq!(given, [0, 1, 2, 3].map(Step));
+    let record = plan.batch(VirtualRank(0), Step(4)).next().unwrap().record;
+    assert_eq!(
+        first.to_string(),
+        format!(
+            "none of the 20 records of shard {shard} (position 1) decodes; the first says: record \
+             `number-{record}` of the numbered data set does not decode: it was made so. Replace it, or leave it \
+             out. At least one of a shard has to be good. Check the data set."
+        )
+    );
+    assert_eq!(first, second, "the error stays");
+}
+
+/// With its only thread gone, nobody will ever read the other virtual rank's batch.
+#[test]
+fn a_source_that_panics_ends_the_wait_with_an_error() {
+    let source = Numbered::watched(100, |_| panic!("made to panic"));
+    let mut loader = started(source, plan(100, 20, 2, 5), options(&[0, 1], 3, 1, 2));
+    let error = within_deadline("the error", move || loader.next().unwrap_err());
+    assert_eq!(error, LoaderError::Panicked { step: Step(3), rank: VirtualRank(0) });
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let start = |options| {
+        Loader::start(Arc::new(Numbered::new(100)), plan(100, 10, 4, 5), all_leased(), options)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    for nothing in [options(&[], 0, 1, 1), options(&[0], 0, 0, 1), options(&[0], 0, 1, 0)] {
+        assert!(matches!(start(nothing), LoaderError::NothingToDo { .. }));
+    }
+    assert_eq!(start(options(&[4], 0, 1, 1)), LoaderError::Rank { rank: VirtualRank(4), virtual_ranks: 4 });
+    assert_eq!(
+        start(options(&[1, 2, 1], 0, 1, 1)),
+        LoaderError::Rank { rank: VirtualRank(1), virtual_ranks: 4 }
+    );
+    let error =
+        Loader::start(Arc::new(Numbered::new(99)), plan(100, 10, 4, 5), all_leased(), options(&[0], 0, 1, 1));
+    let expected = LoaderError::RecordCount { kind: "numbered", found: 99, expected: 100 };
+    assert_eq!(error.map(|_| ()).unwrap_err(), expected);
+}
+
+#[test]
+fn buffers_that_are_given_back_are_used_again_and_waiting_adds_up() {
+    let mut loader = started(Numbered::new(100), plan(100, 10, 2, 5), options(&[0, 1], 0, 2, 3));
+    let (buffers, waited, loader) = within_deadline("steps", move || {
+        let (mut buffers, mut waited) = (BTreeSet::new(), std::time::Duration::ZERO);
+        for _ in 0..500 {
+            let batch = loader.next().unwrap();
+            buffers.extend(batch.batches.iter().map(|batch| batch.samples.as_ptr() as usize));
+            waited += batch.waited;
+            loader.recycle(batch);
+        }
+        (buffers, waited, loader)
+    });
+    assert!(buffers.len() <= 2 * (3 + 2), "{} buffers for 2 virtual ranks and 3 steps ahead", buffers.len());
+    assert_eq!(waited, loader.waited());
+}
