@@ -1,13 +1,40 @@
-//! Ids and the run's specification.
+//! Ids and the run's specification: parsed strictly, checked, every error at once.
 //!
 //! Not here: anything that acts on it. This crate depends on none of the others.
-//! Start at [`RunSpec`].
+//! Start at [`RunSpec::load`]; [`RunSpec`] itself is the list of everything that a run can say.
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
-//! - [`run`]: the types of a run's YAML file.
+//! - [`run`]: the types of a run's YAML file, with the range of every field.
+//! - [`fields`]: the table of all fields: what each accepts, and whether it decides the mathematics.
+//! - `load`, `draft`: from a file and its `--set`s to a spec or to all errors.
+//! - [`errors`]: what can be wrong, and how it is shown.
+//! - `tree`, `overrides`, `de`: YAML with places, `--set` written into it, and the way from there to the types.
+//! - `ranges`, `check`: single values, values together, and files that must exist.
+//! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
+//! - `testing` (feature): strategies for property tests.
 
+mod check;
+mod de;
+mod draft;
+pub mod errors;
+pub mod fields;
+pub mod identity;
 pub mod ids;
+mod leaves;
+mod load;
+mod overrides;
+mod ranges;
 pub mod run;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tree;
 
+#[cfg(test)]
+mod tests;
+
+pub use errors::{EXIT_BAD_INPUT, Problem, SpecError, SpecErrors};
+pub use identity::{FieldDiff, Identity};
 pub use ids::*;
+pub use load::MAX_FILE_BYTES;
+pub use overrides::Override;
 pub use run::*;

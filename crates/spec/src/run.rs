@@ -7,121 +7,158 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use garde::Validate;
 use serde::{Deserialize, Serialize};
 
+use crate::ranges;
+
+/// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
+pub const MAX_SEED: u64 = (1 << 63) - 1;
+
+/// The largest number of steps or records, so that twice and thrice of it are far from the end of u64.
+pub const MAX_STEPS: u64 = 1 << 40;
+
 /// One training, described by one YAML file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
-    /// The run's name: 1 to 63 letters, digits, `-`, `_` or `.`.
+    /// The run's name: 1 to 63 ASCII letters, digits, `-`, `_` or `.`, the first a letter or a digit.
+    #[garde(custom(ranges::run_name))]
     pub run: String,
     /// Decides the initial weights, the order of the data and the noise. 0 to 2^63 − 1.
+    #[garde(range(max = MAX_SEED))]
     pub seed: u64,
-    /// How many steps the run does. At least 1. Not part of the run's identity: a run can be made longer.
+    /// How many steps the run does: 1 to 2^40. Not part of the run's identity: a run can be made longer.
+    #[garde(range(min = 1, max = MAX_STEPS))]
     pub steps: u64,
     /// Where the real samples come from.
+    #[garde(dive)]
     pub data: DataSpec,
     /// The two networks.
+    #[garde(dive)]
     pub model: ModelSpec,
     /// The losses of D and G.
+    #[garde(dive)]
     pub objective: Objective,
     /// The two optimizers.
+    #[garde(dive)]
     pub optimizer: OptimizersSpec,
     /// The global batch.
+    #[garde(dive)]
     pub batch: BatchSpec,
     /// Exponential moving average of G's weights.
     #[serde(default)]
+    #[garde(dive)]
     pub ema: EmaSpec,
     /// Number format of the forward and backward pass; weights and moments are always f32.
     #[serde(default)]
+    #[garde(skip)]
     pub precision: Precision,
     /// How gradients are summed.
     #[serde(default)]
+    #[garde(skip)]
     pub reduction: ReductionMode,
     /// What a worker computes on. Not part of the identity.
     #[serde(default)]
+    #[garde(dive)]
     pub compute: ComputeSpec,
     /// Who takes part, and when a worker counts as dead. Not part of the identity.
     #[serde(default)]
+    #[garde(dive)]
     pub cluster: ClusterSpec,
     /// Where snapshots go. Not part of the identity.
+    #[garde(dive)]
     pub checkpoint: CheckpointSpec,
     /// Pictures made while training. Not part of the identity.
     #[serde(default)]
+    #[garde(dive)]
     pub samples: SamplesSpec,
     /// How often metrics are read and reported. Not part of the identity.
     #[serde(default)]
+    #[garde(dive)]
     pub report: ReportSpec,
 }
 
 /// Where the real samples come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// The kind of source and its place.
+    #[garde(dive)]
     pub source: Source,
     /// How a picture becomes a sample. Required for pictures, refused for 2-D points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
     pub image: Option<ImageSpec>,
     /// Records in a shard, the unit that is assigned: 1 to 1,048,576.
     #[serde(default = "defaults::shard_records")]
+    #[garde(range(min = 1, max = 1_048_576))]
     pub shard_records: u64,
 }
 
 /// A kind of data source; each is one file in `data/src/sources/`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
     /// An IDX file of u8 pictures `[n, height, width]` as MNIST and Fashion-MNIST ship it, gzipped or not.
-    Idx(IdxSource),
+    Idx(#[garde(dive)] IdxSource),
     /// Points of a 2-D mixture of Gaussians, a pure function of (seed, record).
-    Gaussian(GaussianSource),
+    Gaussian(#[garde(dive)] GaussianSource),
 }
 
 /// An IDX file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct IdxSource {
     /// The file of pictures. A relative path is taken from the directory where the command runs.
+    #[garde(custom(ranges::path))]
     pub images: PathBuf,
 }
 
 /// A 2-D mixture of Gaussians.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct GaussianSource {
     /// Where the modes lie.
+    #[garde(dive)]
     pub modes: Modes,
     /// Standard deviation of each mode, in the plane's units; above 0, at most 10.
+    #[garde(custom(ranges::above_zero(10.0)))]
     pub sigma: f64,
     /// How many points make an epoch: 1 to 2^40.
     #[serde(default = "defaults::gaussian_records")]
+    #[garde(range(min = 1, max = MAX_STEPS))]
     pub records: u64,
 }
 
 /// Where the modes of a 2-D mixture lie.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Modes {
     /// `count` modes, evenly on a circle around the origin.
     Ring {
         /// Number of modes: 1 to 1,024.
+        #[garde(range(min = 1, max = 1024))]
         count: u32,
         /// Radius of the circle: above 0, at most 100.
+        #[garde(custom(ranges::above_zero(100.0)))]
         radius: f64,
     },
 }
 
 /// How a picture becomes a sample of `[channels, size, size]` in −1..1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     /// Side of the square in pixels; what the models accept: dcgan 32, 64 or 128, lsgan112 112.
+    #[garde(skip)]
     pub size: u32,
     /// 1 (grey) or 3 (colour).
+    #[garde(custom(ranges::channels))]
     pub channels: u32,
     /// How a picture of another shape is made square.
     #[serde(default)]
+    #[garde(skip)]
     pub fit: Fit,
 }
 
@@ -139,83 +176,98 @@ pub enum Fit {
 }
 
 /// The two networks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// G: noise to sample.
+    #[garde(dive)]
     pub generator: Generator,
     /// D: sample to one number.
+    #[garde(dive)]
     pub discriminator: Discriminator,
 }
 
 /// A generator; each is one file in `train/src/models/`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Generator {
     /// Radford et al. 2016: 4×4 transposed convolutions with batch norm. Sizes 32, 64, 128.
     Dcgan {
         /// The noise z.
+        #[garde(dive)]
         latent: Latent,
         /// Channels before the last layer (ngf): 1 to 512.
+        #[garde(range(min = 1, max = 512))]
         width: u32,
     },
     /// The LSGAN paper's LSUN generator, size 112: linear to 7·7·4w, then 3×3 transposed convolutions.
     Lsgan112 {
         /// The noise z; the paper's is `uniform: 1024`.
+        #[garde(dive)]
         latent: Latent,
         /// Channels of the last hidden layer: 1 to 256; the paper's is 64.
         #[serde(default = "defaults::lsgan112_width")]
+        #[garde(range(min = 1, max = 256))]
         width: u32,
     },
     /// Fully connected with tanh, for 2-D points.
     Mlp {
         /// The noise z.
+        #[garde(dive)]
         latent: Latent,
         /// Units of each hidden layer: 1 to 4,096.
+        #[garde(range(min = 1, max = 4096))]
         width: u32,
         /// Hidden layers: 1 to 8.
+        #[garde(range(min = 1, max = 8))]
         depth: u32,
         /// Gain of the orthogonal initialisation: above 0, at most 10.
         #[serde(default = "defaults::mlp_gain")]
+        #[garde(custom(ranges::above_zero(10.0)))]
         gain: f64,
     },
 }
 
 /// A discriminator; each is one file in `train/src/models/`, beside its generator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Discriminator {
     /// Radford et al. 2016: 4×4 convolutions of stride 2, leaky ReLU 0.2, batch norm. Sizes 32, 64, 128.
     Dcgan {
         /// Channels after the first layer (ndf): 1 to 512.
+        #[garde(range(min = 1, max = 512))]
         width: u32,
     },
     /// The LSGAN paper's LSUN discriminator, size 112: 5×5 convolutions of stride 2, then linear.
     Lsgan112 {
         /// Channels after the first layer: 1 to 256; the paper's is 64.
         #[serde(default = "defaults::lsgan112_width")]
+        #[garde(range(min = 1, max = 256))]
         width: u32,
     },
     /// Fully connected with tanh, for 2-D points.
     Mlp {
         /// Units of each hidden layer: 1 to 4,096.
+        #[garde(range(min = 1, max = 4096))]
         width: u32,
         /// Hidden layers: 1 to 8.
+        #[garde(range(min = 1, max = 8))]
         depth: u32,
         /// Gain of the orthogonal initialisation: above 0, at most 10.
         #[serde(default = "defaults::mlp_gain")]
+        #[garde(custom(ranges::above_zero(10.0)))]
         gain: f64,
     },
 }
 
 /// The distribution of the noise z, with its dimension (1 to 16,384).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case")]
 pub enum Latent {
     /// Independent N(0, 1).
-    Normal(u32),
+    Normal(#[garde(range(min = 1, max = 16_384))] u32),
     /// Independent uniform on −1..1.
-    Uniform(u32),
+    Uniform(#[garde(range(min = 1, max = 16_384))] u32),
 }
 
 impl Latent {
@@ -229,16 +281,19 @@ impl Latent {
 }
 
 /// The losses of D and G; each is one file in `train/src/objectives/`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
     /// Least squares (Mao et al., eq. 2). D: ½E[(D(x)−b)²] + ½E[(D(G(z))−a)²]. G: ½E[(D(G(z))−c)²].
     LeastSquares {
-        /// D's target for fakes.
+        /// D's target for fakes: within −10^6 to 10^6, as `b` and `c`, and another than `b`.
+        #[garde(custom(ranges::within(1.0e6)))]
         a: f64,
         /// D's target for real samples.
+        #[garde(custom(ranges::within(1.0e6)))]
         b: f64,
         /// What G wants D to say of its fakes.
+        #[garde(custom(ranges::within(1.0e6)))]
         c: f64,
     },
     /// Goodfellow et al. 2014, eq. 1: G minimises E[log(1−σ(D(G(z))))]. D's outputs are logits.
@@ -248,50 +303,59 @@ pub enum Objective {
 }
 
 /// The two optimizers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizersSpec {
     /// G's.
+    #[garde(dive)]
     pub generator: Optimizer,
     /// D's.
+    #[garde(dive)]
     pub discriminator: Optimizer,
 }
 
 /// An optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
     /// Kingma and Ba 2015, algorithm 1, with bias correction as PyTorch does it.
     Adam {
         /// Step size: above 0, at most 1.
+        #[garde(custom(ranges::above_zero(1.0)))]
         learning_rate: f64,
         /// Decay of the first moment: at least 0, below 1.
         #[serde(default = "defaults::adam_beta1")]
+        #[garde(custom(ranges::below_one))]
         beta1: f64,
         /// Decay of the second moment: at least 0, below 1.
         #[serde(default = "defaults::adam_beta2")]
+        #[garde(custom(ranges::below_one))]
         beta2: f64,
         /// Added to the root of the second moment: above 0, at most 1.
         #[serde(default = "defaults::adam_epsilon")]
+        #[garde(custom(ranges::above_zero(1.0)))]
         epsilon: f64,
     },
 }
 
 /// The global batch: `virtual_ranks · per_rank` samples, whatever the number of workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct BatchSpec {
     /// V, the number of fixed slices of the global batch: 1 to 4,096. Also the most workers that can compute.
+    #[garde(range(min = 1, max = 4096))]
     pub virtual_ranks: u32,
     /// Samples of one virtual rank in a step, over which batch norm takes its statistics: 1 to 65,536.
+    #[garde(range(min = 1, max = 65_536))]
     pub per_rank: u32,
 }
 
 /// Exponential moving average of G's weights, kept beside them and saved as `generator_ema.safetensors`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct EmaSpec {
     /// Share of the old average that a step keeps: at least 0, below 1.
+    #[garde(custom(ranges::below_one))]
     pub decay: f64,
 }
 
@@ -324,14 +388,17 @@ pub enum ReductionMode {
 }
 
 /// What a worker computes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComputeSpec {
     /// Which device.
+    #[garde(skip)]
     pub device: Device,
     /// Virtual ranks that a worker computes at once, on OS threads of its own: 1 to 256. Never changes a bit.
+    #[garde(range(min = 1, max = 256))]
     pub threads: u32,
     /// Threads that decode and transform records ahead of the step: 1 to 256.
+    #[garde(range(min = 1, max = 256))]
     pub loader_threads: u32,
 }
 
@@ -353,20 +420,25 @@ pub enum Device {
 }
 
 /// Who takes part, and when a worker counts as dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterSpec {
     /// Training starts, and goes on, with at least this many workers: 1 to `batch.virtual_ranks`.
+    #[garde(range(min = 1, max = 4096))]
     pub min_workers: u32,
     /// Workers beyond this many stand by: `min_workers` to 4,096.
+    #[garde(range(min = 1, max = 4096))]
     pub max_workers: u32,
     /// Silence longer than this is a death: 200ms to 1h. Heartbeats come at a sixth of it.
     #[serde(with = "humantime_serde")]
+    #[garde(custom(ranges::duration(Duration::from_millis(200), Duration::from_secs(3600))))]
     pub failure_timeout: Duration,
     /// How long the first generation waits for workers to come, once `min_workers` are there: 0s to 1h.
     #[serde(with = "humantime_serde")]
+    #[garde(custom(ranges::duration(Duration::ZERO, Duration::from_secs(3600))))]
     pub gather: Duration,
     /// How far ahead of use data is leased, in steps: 1 to 1,000,000. So long can the coordinator be away.
+    #[garde(range(min = 1, max = 1_000_000))]
     pub lease_horizon_steps: u64,
 }
 
@@ -383,28 +455,34 @@ impl Default for ClusterSpec {
 }
 
 /// Where snapshots go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointSpec {
     /// A directory, or the URL of an object store that every worker reaches. Its `snapshots/` and `final/` are used.
+    #[garde(custom(ranges::destination))]
     pub to: String,
-    /// Steps between snapshots; 0 for none but those at a stop and at the end.
+    /// Steps between snapshots: 0 to 2^40; 0 for none but those at a stop and at the end.
     #[serde(default = "defaults::checkpoint_every")]
+    #[garde(range(max = MAX_STEPS))]
     pub every: u64,
-    /// How many of the newest snapshots are kept: at least 1.
+    /// How many of the newest snapshots are kept: 1 to 1,000,000.
     #[serde(default = "defaults::checkpoint_keep_last")]
+    #[garde(range(min = 1, max = 1_000_000))]
     pub keep_last: u32,
 }
 
 /// Pictures made while training, in `<run dir>/samples/`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplesSpec {
     /// Columns × rows, each 1 to 64, as `8x8`. A density plot of 2-D points uses 1,024 times as many.
+    #[garde(skip)]
     pub grid: Grid,
-    /// Steps between pictures; 0 for none.
+    /// Steps between pictures: 0 to 2^40; 0 for none.
+    #[garde(range(max = MAX_STEPS))]
     pub every: u64,
     /// Which of G's weights make them.
+    #[garde(skip)]
     pub weights: SampleWeights,
 }
 
@@ -447,7 +525,8 @@ impl TryFrom<String> for Grid {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let sides = text.split_once('x').and_then(|(c, r)| Some((c.trim().parse().ok()?, r.trim().parse().ok()?)));
+        let sides =
+            text.split_once('x').and_then(|(c, r)| Some((c.trim().parse().ok()?, r.trim().parse().ok()?)));
         match sides {
             Some((columns @ 1..=64, rows @ 1..=64)) => Ok(Self { columns, rows }),
             _ => Err(format!("`{text}` is not a grid; write columns x rows, each 1 to 64, as 8x8")),
@@ -462,10 +541,11 @@ impl From<Grid> for String {
 }
 
 /// How often metrics are read and reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSpec {
     /// Steps between two rows of metrics: 1 to 1,000,000.
+    #[garde(range(min = 1, max = 1_000_000))]
     pub every: u64,
 }
 
