@@ -26,8 +26,9 @@ quickstart: build ## trains on 10,000 pictures of clothes, or goes on with it (W
 test: setup ## formatting, clippy, every test, the files in deploy/
 	@scripts/test
 
-bench: build ## measures this machine against PyTorch (PART=train, ROUNDS=3)
+bench: setup ## measures this machine against PyTorch (PART=train, ROUNDS=3)
 	@scripts/python-env .venv-peer bench/requirements.txt
+	cargo build --release --locked --workspace --bins --examples
 	python3 bench/run $(if $(PART),--part $(PART)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 fmt: ## formats the Rust code

@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""The benchmark's other side: the same LSGAN training step in PyTorch, data parallel with DDP over gloo.
+
+    .venv-peer/bin/python bench/ddp_peer.py --model dcgan64 --variant eager --steps 8
+
+Starts the ranks as processes of its own, one intra-op thread each, and prints JSON lines: `first_step` as soon
+as the first step is done, `result` at the end. The work is what bench/configs/MODEL-*.yaml says for ours: two
+ranks, 64 samples each, DCGAN, least squares with a = -1, b = 1, c = 0, Adam, Fashion-MNIST out of memory.
+
+Variants:
+  eager           DDP as its tutorial and the DCGAN example write it: f32, every setting at its default, the losses
+                  read after each step
+  tuned           what helps without another framework: gradients as bucket views, no buffer broadcast, one
+                  all-reduce for D (no_sync for the first backward), D frozen in the G phase, channels-last, fused
+                  Adam, losses read every tenth step
+  compiled        tuned, and both networks through torch.compile
+  bf16            tuned, under bf16 autocast
+  bf16-compiled   compiled, under bf16 autocast
+
+--malloc keep makes glibc keep freed memory and use huge pages; that is an environment variable away for any user,
+so our side's allocator settings are not held against PyTorch.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGES = Path(__file__).resolve().parent.parent / "datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
+LATENT = 100
+
+MALLOC_KEEP = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    size: int
+    channels: int
+    width: int
+
+
+MODELS = {"dcgan64": Model(size=64, channels=3, width=64), "dcgan32": Model(size=32, channels=1, width=32)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    tuned: bool = True
+    compiled: bool = False
+    bf16: bool = False
+
+
+VARIANTS = {
+    "eager": Variant(tuned=False),
+    "tuned": Variant(),
+    "compiled": Variant(compiled=True),
+    "bf16": Variant(bf16=True),
+    "bf16-compiled": Variant(compiled=True, bf16=True),
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, required=True)
+    parser.add_argument("--variant", choices=VARIANTS, required=True)
+    parser.add_argument("--malloc", choices=["default", "keep"], default="default")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--per-rank", type=int, default=64, help="samples of one rank in a step")
+    parser.add_argument("--warm-up", type=int, default=3, help="steps before the clock starts")
+    parser.add_argument("--steps", type=int, default=10, help="steps that are timed")
+    parser.add_argument("--compiler-cache", help="where torch.compile keeps what it compiled")
+    return parser.parse_args()
+
+
+def launch(args):
+    """Starts one process a rank and waits for all; this process never imports torch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(args.ranks),
+        "OMP_NUM_THREADS": "1",
+    }
+    if args.malloc == "keep":
+        env |= MALLOC_KEEP
+    if args.compiler_cache:
+        env["TORCHINDUCTOR_CACHE_DIR"] = args.compiler_cache
+    command = [sys.executable, *sys.argv]
+    ranks = [subprocess.Popen(command, env=env | {"RANK": str(rank)}) for rank in range(args.ranks)]
+    try:
+        return max(abs(rank.wait()) for rank in ranks)
+    finally:
+        for rank in ranks:
+            rank.kill()
+
+
+def main():
+    args = arguments()
+    if "RANK" not in os.environ:
+        sys.exit(launch(args))
+    train(args, rank=int(os.environ["RANK"]))
+
+
+def train(args, rank):
+    import torch
+    from torch import distributed
+
+    torch.set_num_threads(1)
+    torch.manual_seed(rank)
+    distributed.init_process_group("gloo")
+    step = make_step(MODELS[args.model], VARIANTS[args.variant], args.per_rank)
+
+    def say(**line):
+        if rank == 0:
+            print(json.dumps(line), flush=True)
+
+    losses = step()
+    say(event="first_step")
+    for _ in range(args.warm_up - 1):
+        step()
+    distributed.barrier()
+    ends = [time.perf_counter()]
+    for index in range(args.steps):
+        losses = step()
+        if VARIANTS[args.variant].tuned is False or index % 10 == 9:
+            losses = [loss.item() for loss in losses]
+        ends.append(time.perf_counter())
+    distributed.barrier()
+    elapsed = time.perf_counter() - ends[0]
+
+    each = sorted(after - before for before, after in zip(ends, ends[1:]))
+    say(
+        event="result",
+        model=args.model,
+        variant=args.variant,
+        malloc=args.malloc,
+        images_per_s=round(args.steps * args.ranks * args.per_rank / elapsed, 2),
+        median_step_ms=round(each[len(each) // 2] * 1e3, 2),
+        steps=args.steps,
+        losses=[round(float(loss), 5) for loss in losses],
+        torch=torch.__version__,
+    )
+    distributed.destroy_process_group()
+
+
+def make_step(model, variant, per_rank):
+    """The training step as a function without arguments that returns the losses of D and G."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    layout = torch.channels_last if variant.tuned else torch.contiguous_format
+    generator = make_generator(model).to(memory_format=layout)
+    discriminator = make_discriminator(model).to(memory_format=layout)
+    weights_of_discriminator = list(discriminator.parameters())
+    fused = {"fused": True} if variant.tuned else {}
+    adam = lambda net: torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), **fused)
+    adam_g, adam_d = adam(generator), adam(discriminator)
+    if variant.compiled:
+        generator, discriminator = torch.compile(generator), torch.compile(discriminator)
+    options = {"gradient_as_bucket_view": True, "broadcast_buffers": False} if variant.tuned else {}
+    ddp_g = DistributedDataParallel(generator, **options)
+    ddp_d = DistributedDataParallel(discriminator, **options)
+    sample = make_sampler(model, per_rank, layout)
+
+    def precision():
+        return torch.autocast("cpu", dtype=torch.bfloat16) if variant.bf16 else nullcontext()
+
+    def distance(output, target):
+        """½E[(D − target)²]"""
+        return 0.5 * (output.float() - target).square().mean()
+
+    def freeze_discriminator(frozen):
+        if variant.tuned:
+            for weight in weights_of_discriminator:
+                weight.requires_grad_(not frozen)
+
+    # Frozen, D has no gradients to reduce, so it is called without DDP around it.
+    judge = discriminator if variant.tuned else ddp_d
+
+    def step():
+        real, noise = sample(), torch.randn(per_rank, LATENT, 1, 1)
+
+        freeze_discriminator(False)
+        adam_d.zero_grad()
+        with ddp_d.no_sync() if variant.tuned else nullcontext():
+            with precision():
+                output = ddp_d(real)
+            loss_real = distance(output, 1.0)
+            loss_real.backward()
+        with precision():
+            fake = ddp_g(noise)
+            output = ddp_d(fake.detach())
+        loss_fake = distance(output, -1.0)
+        loss_fake.backward()
+        adam_d.step()
+
+        freeze_discriminator(True)
+        adam_g.zero_grad()
+        with precision():
+            output = judge(fake)
+        loss_g = distance(output, 0.0)
+        loss_g.backward()
+        adam_g.step()
+        return (loss_real + loss_fake).detach(), loss_g.detach()
+
+    return step
+
+
+def make_generator(model):
+    """z → 4×4 → … → size, halving the channels; batch norm and ReLU but for the last, tanh."""
+    from torch import nn
+
+    channels = model.width * model.size // 8
+    layers = [nn.ConvTranspose2d(LATENT, channels, 4, 1, 0, bias=False), nn.BatchNorm2d(channels), nn.ReLU(True)]
+    while channels > model.width:
+        layers += [nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False)]
+        channels //= 2
+        layers += [nn.BatchNorm2d(channels), nn.ReLU(True)]
+    layers += [nn.ConvTranspose2d(channels, model.channels, 4, 2, 1, bias=False), nn.Tanh()]
+    return initialised(nn.Sequential(*layers))
+
+
+def make_discriminator(model):
+    """size → … → 4×4 → 1, doubling the channels; leaky ReLU, batch norm but for the first and last."""
+    from torch import nn
+
+    channels, widest = model.width, model.width * model.size // 8
+    layers = [nn.Conv2d(model.channels, channels, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    while channels < widest:
+        layers += [nn.Conv2d(channels, channels * 2, 4, 2, 1, bias=False)]
+        channels *= 2
+        layers += [nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
+    layers += [nn.Conv2d(channels, 1, 4, 1, 0, bias=False)]
+    return initialised(nn.Sequential(*layers))
+
+
+def initialised(net):
+    """DCGAN's: weights N(0, 0.02), batch norm's around 1."""
+    from torch import nn
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+    return net
+
+
+def make_sampler(model, per_rank, layout):
+    """Draws batches of real pictures, u8 in memory, scaled to −1..1 as f32 [per_rank, channels, size, size]."""
+    import torch
+    from torch.nn.functional import interpolate, pad
+
+    raw = gzip.decompress(IMAGES.read_bytes())
+    count, height, width = (int.from_bytes(raw[at : at + 4], "big") for at in (4, 8, 12))
+    images = torch.frombuffer(bytearray(raw[16:]), dtype=torch.uint8).view(count, 1, height, width)
+    if model.size == 32:
+        images = pad(images, (2, 2, 2, 2))
+    else:
+        images = interpolate(images.float(), (model.size, model.size), mode="bilinear").round().to(torch.uint8)
+
+    def sample():
+        chosen = images[torch.randint(count, (per_rank,))].expand(-1, model.channels, -1, -1)
+        return chosen.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)
+
+    return sample
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The benchmark's report: from the rounds' figures to ratios, targets, a JSON file and a table. Nothing runs here.
+
+`groups` maps a group (`train.dcgan64.f32`) to its rows (`lsgan`, `pytorch eager` ...), a row to one figure a round;
+None stands for a round that the row was left out of.
+"""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+
+OURS = "lsgan"
+EAGER = "pytorch eager"
+
+# What must be reached; `at_least` or `at_most`.
+TARGETS = {
+    "train.dcgan64.f32.ratio": ("at_least", 1.25),
+    "train.dcgan64.f32.ratio_best": ("at_least", 1.0),
+    "train.dcgan32.f32.ratio": ("at_least", 1.5),
+    "train.dcgan32.f32.ratio_best": ("at_least", 1.0),
+    "train.dcgan64.bf16.ratio": ("at_least", 2.0),
+    "train.dcgan64.bf16.ratio_autocast": ("at_least", 1.05),
+    "train.dcgan64.overhead": ("at_most", 0.05),
+    "start.first_step_s": ("at_most", 1.5),
+    "collective.ring.ratio": ("at_least", 0.6),
+}
+
+UNITS = {
+    "train.dcgan64.f32": "images/s",
+    "train.dcgan64.bf16": "images/s",
+    "train.dcgan32.f32": "images/s",
+    "train.dcgan64.step": "ms a step",
+    "start.first_step": "s",
+    "collective.ring": "MB/s",
+}
+
+
+def median(figures):
+    return statistics.median(figure for figure in figures if figure is not None)
+
+
+def paired(rows, over, under):
+    """Median over the rounds of one row ÷ another: what disturbs a round disturbs both."""
+    pairs = [(a, b) for a, b in zip(rows[over], rows[under]) if a is not None and b is not None]
+    return statistics.median(a / b for a, b in pairs)
+
+
+def best_of(rows):
+    """The fastest of PyTorch's rows. Those that later rounds left out were slower."""
+    return max((name for name in rows if name != OURS), key=lambda name: median(rows[name]))
+
+
+def figures(groups):
+    """The report's figures by key, from whatever groups there are."""
+    found = {}
+    for model in ["train.dcgan64.f32", "train.dcgan32.f32"]:
+        if rows := groups.get(model):
+            found[f"{model}.ratio"] = paired(rows, OURS, EAGER)
+            found[f"{model}.ratio_best"] = paired(rows, OURS, best_of(rows))
+    if (rows := groups.get("train.dcgan64.bf16")) and (f32 := groups.get("train.dcgan64.f32")):
+        against = {OURS: rows[OURS], EAGER: f32[EAGER]}
+        found["train.dcgan64.bf16.ratio"] = paired(against, OURS, EAGER)
+        found["train.dcgan64.bf16.ratio_autocast"] = paired(rows, OURS, best_of(rows))
+    if rows := groups.get("train.dcgan64.step"):
+        found["train.dcgan64.overhead"] = 1 - paired(rows, "libtorch alone", OURS)
+    if rows := groups.get("start.first_step"):
+        found["start.first_step_s"] = median(rows[OURS])
+        found["start.pytorch.first_step_s"] = median(rows[EAGER])
+    if rows := groups.get("collective.ring"):
+        found["collective.ring.ratio"] = paired(rows, OURS, "raw sockets")
+    return {key: round(value, 4) for key, value in found.items()}
+
+
+def is_met(key, value):
+    kind, wanted = TARGETS[key]
+    return value >= wanted if kind == "at_least" else value <= wanted
+
+
+def merge(old, groups, machine):
+    """The new report: figures at the top, by key; groups that were measured now replace those of `old`."""
+    merged = dict(old.get("rounds", {})) | groups
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    found = figures(merged)
+    targets = {
+        key: {kind: wanted, "met": is_met(key, found[key])} for key, (kind, wanted) in TARGETS.items() if key in found
+    }
+    measured = dict(old.get("measured", {})) | {group: {"at": now, "machine": machine} for group in groups}
+    return found | {"targets": targets, "rounds": merged, "units": UNITS, "measured": measured}
+
+
+def load(path):
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def save(path, report):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".new").write_text(json.dumps(report, indent=2) + "\n")
+    path.with_suffix(".new").replace(path)
+
+
+def machine(versions):
+    """What a figure depends on."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    facts = dict(line.split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    extensions = facts.get("flags", facts.get("Features", "")).split()
+    return {
+        "cpu": facts.get("model name", platform.machine()),
+        "cores": len(os.sched_getaffinity(0)),
+        "extensions": sorted(e for e in extensions if e.startswith(("avx", "amx", "sve", "bf16", "asimd"))),
+        "load_before": round(os.getloadavg()[0], 2),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    } | versions
+
+
+def table(report):
+    """The report for people."""
+    lines = []
+    for group, rows in report["rounds"].items():
+        lines.append(f"{group} ({UNITS[group]})")
+        for name, rounds in rows.items():
+            each = " ".join("-" if figure is None else f"{figure:.4g}" for figure in rounds)
+            lines.append(f"  {name:<34} {median(rounds):>9.4g}   of {each}")
+    lines.append("")
+    lines.append(f"{'figure':<36} {'value':>9}   {'target':<8} met")
+    for key in sorted(key for key in report if isinstance(report[key], (int, float))):
+        target = report["targets"].get(key)
+        if target is None:
+            lines.append(f"{key:<36} {report[key]:>9.3f}")
+            continue
+        kind, wanted = TARGETS[key]
+        sign = "≥" if kind == "at_least" else "≤"
+        lines.append(f"{key:<36} {report[key]:>9.3f}   {sign} {wanted:<6g} {'yes' if target['met'] else 'NO'}")
+    return "\n".join(lines)
