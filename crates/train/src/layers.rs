@@ -1,0 +1,301 @@
+//! Networks: a plain list of layers over one flat parameter tensor.
+//!
+//! Layer i of a network is called `main.i`, as in a PyTorch `nn.Sequential` of that name, so a state dict of
+//! one fits the other. Every option that touches a number is written out.
+
+use tch::Tensor;
+
+use crate::TrainError;
+use crate::flat::Layout;
+use crate::init::Init;
+use crate::native;
+
+/// Added to a batch's variance before its root is taken: PyTorch's default.
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// Share of a new batch in the running statistics: PyTorch's default.
+pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+/// One layer. Channels and sides are in numbers, strides and paddings the same in both directions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// y = x·Wᵀ + b. W is `[outputs, inputs]`.
+    Linear {
+        /// Numbers in.
+        inputs: i64,
+        /// Numbers out.
+        outputs: i64,
+        /// How W starts. b starts at 0.
+        weight: Init,
+    },
+    /// A convolution. W is `[outputs, inputs, kernel, kernel]`.
+    Conv(Conv),
+    /// A transposed convolution. W is `[inputs, outputs, kernel, kernel]`.
+    ConvTranspose {
+        /// What it shares with a convolution.
+        conv: Conv,
+        /// Rows and columns added at one side of the output.
+        output_padding: i64,
+    },
+    /// Batch norm over `[n, channels, h, w]`, with weight and bias.
+    BatchNorm {
+        /// Channels.
+        channels: i64,
+        /// How its weight starts. Its bias starts at 0.
+        weight: Init,
+    },
+    /// max(x, 0).
+    Relu,
+    /// max(x, slope·x).
+    LeakyRelu {
+        /// The slope left of zero.
+        slope: f64,
+    },
+    /// tanh(x).
+    Tanh,
+    /// `[n, c·h·w]` to `[n, c, h, w]`.
+    Unflatten {
+        /// c, h, w.
+        shape: [i64; 3],
+    },
+    /// `[n, c, h, w]` to `[n, c·h·w]`.
+    Flatten,
+}
+
+/// The numbers of a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Channels in.
+    pub inputs: i64,
+    /// Channels out.
+    pub outputs: i64,
+    /// Side of the kernel.
+    pub kernel: i64,
+    /// Stride.
+    pub stride: i64,
+    /// Padding with zeros.
+    pub padding: i64,
+    /// Whether a bias, which starts at 0, is added.
+    pub bias: Bias,
+    /// How W starts.
+    pub weight: Init,
+}
+
+/// Whether a layer adds a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bias {
+    /// It does.
+    With,
+    /// It does not; the batch norm behind it has one.
+    Without,
+}
+
+/// Number format of a parameter in the forward and backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weight or bias of a matrix product: may be computed in bfloat16.
+    Product,
+    /// Weight or bias of a normalisation: always f32.
+    Norm,
+}
+
+/// One declared parameter.
+struct Declared {
+    name: String,
+    shape: Vec<usize>,
+    init: Init,
+    role: Role,
+}
+
+/// A list of layers with the layout of its parameters and of its running statistics.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// `generator` or `discriminator`: tells their initial weights apart.
+    pub name: &'static str,
+    /// Shape of one input, without the batch.
+    pub input: Vec<i64>,
+    /// In the order of computation.
+    pub layers: Vec<Layer>,
+    /// Weights and biases, in the order of declaration.
+    pub parameters: Layout,
+    /// Running mean and running variance of each batch norm, in the order of declaration.
+    pub statistics: Layout,
+    /// How each parameter starts.
+    pub inits: Vec<Init>,
+    /// What each parameter is for.
+    pub roles: Vec<Role>,
+}
+
+impl Network {
+    /// Lays out the parameters of a list of layers. `name`: `generator` or `discriminator`.
+    pub fn new(name: &'static str, input: Vec<i64>, layers: Vec<Layer>) -> Result<Self, TrainError> {
+        let declared: Vec<Declared> =
+            layers.iter().enumerate().flat_map(|(index, layer)| layer.parameters(index)).collect();
+        let statistics = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(index));
+        Ok(Self {
+            name,
+            input,
+            statistics: Layout::new(statistics)?,
+            parameters: Layout::new(declared.iter().map(|d| (d.name.clone(), d.shape.clone())))?,
+            inits: declared.iter().map(|d| d.init).collect(),
+            roles: declared.iter().map(|d| d.role).collect(),
+            layers,
+        })
+    }
+
+    /// Names of the batch norms, as `main.1`.
+    pub fn batch_norms(&self) -> impl Iterator<Item = String> {
+        let is_norm = |(_, layer): &(usize, &Layer)| matches!(layer, Layer::BatchNorm { .. });
+        self.layers.iter().enumerate().filter(is_norm).map(|(index, _)| format!("main.{index}"))
+    }
+
+    /// Shape of `count` inputs.
+    #[must_use]
+    pub fn input_size(&self, count: usize) -> Vec<i64> {
+        [&[count as i64], self.input.as_slice()].concat()
+    }
+
+    /// How many numbers the outputs of all layers have for one input: about what its graph keeps.
+    #[must_use]
+    pub fn graph_numbers(&self) -> u64 {
+        let mut shape = self.input.clone();
+        let mut outputs = |layer: &Layer| {
+            shape = layer.output(&shape);
+            shape.iter().product::<i64>() as u64
+        };
+        self.layers.iter().map(&mut outputs).sum()
+    }
+
+    /// Computes the network on `x`. `weights`: one tensor for each parameter, in the order of declaration.
+    pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut Norm) -> Tensor {
+        let mut weights = weights.iter();
+        let mut y = x.shallow_clone();
+        for layer in &self.layers {
+            y = layer.forward(&y, &mut weights, norm);
+        }
+        y
+    }
+}
+
+/// Where batch norm takes its statistics from.
+pub enum Norm<'a> {
+    /// From the batch; they are appended here (mean, then unbiased variance, of each batch norm).
+    Batch(&'a mut Vec<Tensor>),
+    /// From these running statistics (mean, then variance, of each batch norm).
+    Running(std::slice::Iter<'a, Tensor>),
+}
+
+impl Norm<'_> {
+    /// y = (x − mean) / √(variance + ε) · weight + bias, for each channel.
+    fn apply(&mut self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+        match self {
+            // A momentum of 1 makes the running statistics those of this batch alone, as PyTorch rounds them.
+            Self::Batch(taken) => {
+                let mean = Tensor::zeros_like(weight).detach();
+                let variance = Tensor::zeros_like(weight).detach();
+                let (w, b) = (Some(weight), Some(bias));
+                let y = x.batch_norm(w, b, Some(&mean), Some(&variance), true, 1.0, BATCH_NORM_EPSILON, true);
+                taken.extend([mean, variance]);
+                y
+            }
+            Self::Running(running) => {
+                let mut next = || running.next().expect("every batch norm has running statistics");
+                let (mean, variance) = (Some(next()), Some(next()));
+                let (w, b) = (Some(weight), Some(bias));
+                x.batch_norm(w, b, mean, variance, false, 0.0, BATCH_NORM_EPSILON, true)
+            }
+        }
+    }
+}
+
+impl Layer {
+    fn parameters(&self, index: usize) -> Vec<Declared> {
+        let weight = |shape: &[i64], init, role| Declared {
+            name: format!("main.{index}.weight"),
+            shape: shape.iter().map(|&n| n as usize).collect(),
+            init,
+            role,
+        };
+        let bias = |channels: i64, role| Declared {
+            name: format!("main.{index}.bias"),
+            shape: vec![channels as usize],
+            init: Init::Constant(0.0),
+            role,
+        };
+        let convolution = |conv: &Conv, first, second| {
+            let mut declared =
+                vec![weight(&[first, second, conv.kernel, conv.kernel], conv.weight, Role::Product)];
+            if conv.bias == Bias::With {
+                declared.push(bias(conv.outputs, Role::Product));
+            }
+            declared
+        };
+        match self {
+            Self::Linear { inputs, outputs, weight: init } => {
+                vec![weight(&[*outputs, *inputs], *init, Role::Product), bias(*outputs, Role::Product)]
+            }
+            Self::Conv(conv) => convolution(conv, conv.outputs, conv.inputs),
+            Self::ConvTranspose { conv, .. } => convolution(conv, conv.inputs, conv.outputs),
+            Self::BatchNorm { channels, weight: init } => {
+                vec![weight(&[*channels], *init, Role::Norm), bias(*channels, Role::Norm)]
+            }
+            Self::Relu | Self::LeakyRelu { .. } | Self::Tanh | Self::Unflatten { .. } | Self::Flatten => {
+                vec![]
+            }
+        }
+    }
+
+    fn statistics(&self, index: usize) -> Vec<(String, Vec<usize>)> {
+        let Self::BatchNorm { channels, .. } = self else { return vec![] };
+        let named = |what: &str| (format!("main.{index}.{what}"), vec![*channels as usize]);
+        vec![named("running_mean"), named("running_var")]
+    }
+
+    /// Shape of its output for one input of `shape`.
+    fn output(&self, shape: &[i64]) -> Vec<i64> {
+        match self {
+            Self::Linear { outputs, .. } => vec![*outputs],
+            Self::Conv(conv) => {
+                let side = |side: i64| (side + 2 * conv.padding - conv.kernel) / conv.stride + 1;
+                vec![conv.outputs, side(shape[1]), side(shape[2])]
+            }
+            Self::ConvTranspose { conv, output_padding } => {
+                let side =
+                    |side: i64| (side - 1) * conv.stride - 2 * conv.padding + conv.kernel + output_padding;
+                vec![conv.outputs, side(shape[1]), side(shape[2])]
+            }
+            Self::Unflatten { shape } => shape.to_vec(),
+            Self::Flatten => vec![shape.iter().product()],
+            Self::BatchNorm { .. } | Self::Relu | Self::LeakyRelu { .. } | Self::Tanh => shape.to_vec(),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, weights: &mut std::slice::Iter<Tensor>, norm: &mut Norm) -> Tensor {
+        let mut next = || weights.next().expect("every parameter has its tensor");
+        match self {
+            Self::Linear { .. } => {
+                let weight = next();
+                x.linear(weight, Some(next()))
+            }
+            Self::Conv(conv) => {
+                let weight = next();
+                let bias = (conv.bias == Bias::With).then(next);
+                x.conv2d(weight, bias, [conv.stride; 2], [conv.padding; 2], [1; 2], 1)
+            }
+            Self::ConvTranspose { conv, output_padding } => {
+                let weight = next();
+                let bias = (conv.bias == Bias::With).then(next);
+                let (stride, padding, extra) = ([conv.stride; 2], [conv.padding; 2], [*output_padding; 2]);
+                x.conv_transpose2d(weight, bias, stride, padding, extra, 1, [1; 2])
+            }
+            Self::BatchNorm { .. } => {
+                let weight = next();
+                norm.apply(x, weight, next())
+            }
+            Self::Relu => x.relu(),
+            Self::LeakyRelu { slope } => native::leaky_relu(x, *slope),
+            Self::Tanh => x.tanh(),
+            Self::Unflatten { shape: [c, h, w] } => native::channels_last(&x.view([-1, *c, *h, *w])),
+            Self::Flatten => x.flatten(1, -1),
+        }
+    }
+}

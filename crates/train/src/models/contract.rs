@@ -1,0 +1,129 @@
+//! What every model must keep.
+
+use std::collections::BTreeSet;
+
+use lsgan_spec::{Discriminator, Generator, Latent};
+use tch::{Kind, Tensor};
+
+use super::{SampleShape, discriminator, generator};
+use crate::flat::ALIGNMENT;
+use crate::init::initialise;
+use crate::layers::{Network, Norm};
+use crate::step::view;
+
+/// One model at one size, with the parameter counts that its authors state (or PyTorch counts).
+struct Row {
+    name: &'static str,
+    generator: Generator,
+    discriminator: Discriminator,
+    sample: SampleShape,
+    parameters: [usize; 2],
+}
+
+fn rows() -> Vec<Row> {
+    let dcgan = |name, size, channels, width, parameters| Row {
+        name,
+        generator: Generator::Dcgan { latent: Latent::Normal(100), width },
+        discriminator: Discriminator::Dcgan { width },
+        sample: SampleShape::Picture { size, channels },
+        parameters,
+    };
+    vec![
+        dcgan("dcgan, 32 pixels, grey", 32, 1, 32, [369_600, 166_784]),
+        dcgan("dcgan, 64 pixels, colour", 64, 3, 64, [3_576_704, 2_765_568]),
+        dcgan("dcgan, 128 pixels, colour", 128, 3, 16, [1_107_680, 702_144]),
+        Row {
+            name: "lsgan112, colour",
+            generator: Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 },
+            discriminator: Discriminator::Lsgan112 { width: 64 },
+            sample: SampleShape::Picture { size: 112, channels: 3 },
+            parameters: [15_591_427, 4_333_441],
+        },
+        Row {
+            name: "mlp",
+            generator: Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
+            discriminator: Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
+            sample: SampleShape::Point,
+            parameters: [49_666, 17_025],
+        },
+    ]
+}
+
+/// Runs every check over every model. Panics with the model's name and what it broke.
+pub fn contract() {
+    for row in rows() {
+        let g = generator(&row.generator, row.sample).expect("the table's models are valid");
+        let d = discriminator(&row.discriminator, row.sample).expect("the table's models are valid");
+        for (network, parameters) in [(&g, row.parameters[0]), (&d, row.parameters[1])] {
+            let name = format!("{}, {}", row.name, network.name);
+            assert_eq!(network.parameters.count(), parameters, "{name}: trainable parameters");
+            names_are_unique_and_pytorchs(&name, network);
+            leaves_are_views_of_the_flat_tensor(&name, network);
+            initial_weights_are_a_function_of_the_seed(&name, network);
+        }
+        outputs_have_the_stated_shapes(row.name, &g, &d, row.sample);
+    }
+}
+
+fn names_are_unique_and_pytorchs(name: &str, network: &Network) {
+    let entries = || network.parameters.entries().iter().chain(network.statistics.entries());
+    let names: BTreeSet<_> = entries().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names.len(), entries().count(), "{name}: a name comes twice");
+    for entry in names {
+        let parts: Vec<_> = entry.split('.').collect();
+        let last = ["weight", "bias", "running_mean", "running_var"];
+        let good = parts.len() == 3
+            && parts[0] == "main"
+            && parts[1].parse::<u32>().is_ok()
+            && last.contains(&parts[2]);
+        assert!(good, "{name}: {entry} is not a name of a PyTorch Sequential called main");
+    }
+}
+
+fn leaves_are_views_of_the_flat_tensor(name: &str, network: &Network) {
+    let numbers: Vec<f32> = (0..network.parameters.len()).map(|i| i as f32).collect();
+    let flat = Tensor::from_slice(&numbers);
+    for entry in network.parameters.entries() {
+        assert!(entry.offset.is_multiple_of(ALIGNMENT), "{name}: {} starts inside a cache line", entry.name);
+        let leaf = view(&flat, entry);
+        assert_eq!(leaf.size(), entry.size(), "{name}: shape of {}", entry.name);
+        let offset = (leaf.data_ptr() as usize - flat.data_ptr() as usize) / size_of::<f32>();
+        assert_eq!(offset, entry.offset, "{name}: {} does not lie in the flat tensor", entry.name);
+        let last: Vec<i64> = entry.size().iter().map(|n| n - 1).collect();
+        assert_eq!(
+            leaf.double_value(&last),
+            (entry.range().end - 1) as f64,
+            "{name}: last of {}",
+            entry.name
+        );
+    }
+}
+
+fn initial_weights_are_a_function_of_the_seed(name: &str, network: &Network) {
+    let drawn = |seed| {
+        let mut flat = vec![0.0; network.parameters.len()];
+        initialise(seed, network.name, &network.parameters, &network.inits, &mut flat);
+        flat
+    };
+    let first = drawn(1);
+    assert!(first == drawn(1), "{name}: the same seed gives other weights");
+    assert!(first != drawn(2), "{name}: another seed gives the same weights");
+}
+
+fn outputs_have_the_stated_shapes(name: &str, g: &Network, d: &Network, sample: SampleShape) {
+    let weights = |network: &Network| -> Vec<Tensor> {
+        let mut flat = vec![0.0; network.parameters.len()];
+        initialise(1, network.name, &network.parameters, &network.inits, &mut flat);
+        let flat = Tensor::from_slice(&flat);
+        network.parameters.entries().iter().map(|entry| view(&flat, entry)).collect()
+    };
+    let z = Tensor::ones(g.input_size(2), (Kind::Float, tch::Device::Cpu));
+    let mut statistics = vec![];
+    let samples = g.forward(&z, &weights(g), &mut Norm::Batch(&mut statistics));
+    assert_eq!(samples.size(), sample.size(2), "{name}: shape of two samples");
+    assert_eq!(statistics.len(), g.statistics.entries().len(), "{name}: G's batch-norm statistics");
+    statistics.clear();
+    let judged = d.forward(&samples, &weights(d), &mut Norm::Batch(&mut statistics));
+    assert_eq!(judged.numel(), 2, "{name}: D says one number for each sample");
+    assert_eq!(statistics.len(), d.statistics.entries().len(), "{name}: D's batch-norm statistics");
+}

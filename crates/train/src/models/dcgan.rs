@@ -1,0 +1,69 @@
+//! DCGAN: Radford, Metz and Chintala 2016, arXiv 1511.06434, laid out as in PyTorch's tutorial.
+//!
+//! G: z `[n, latent, 1, 1]` → 4×4 transposed convolution to 4×4 pixels, then 4×4 transposed convolutions of stride 2, each of which
+//! doubles the side and halves the channels; batch norm and ReLU after each, tanh after the last.
+//! D: 4×4 convolutions of stride 2, each of which halves the side and doubles the channels; leaky ReLU 0.2,
+//! batch norm after all but the first; a 4×4 convolution to one number. No sigmoid: D says a number, and the
+//! objective says what it means. No biases but those of batch norm.
+//! Weights start as N(0, 0.02²), batch norm's as N(1, 0.02²), its biases as 0.
+
+use crate::TrainError;
+use crate::init::Init;
+use crate::layers::{Bias, Conv, Layer};
+use crate::models::SampleShape;
+
+const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
+const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
+
+/// Channels and the number of doublings between 4×4 pixels and half the picture's side.
+fn shape(sample: SampleShape) -> Result<(i64, u32), TrainError> {
+    let refused = || TrainError::Samples {
+        model: "dcgan",
+        accepted: "pictures of 32, 64 or 128 pixels with 1 or 3 channels",
+        found: sample.to_string(),
+    };
+    let SampleShape::Picture { size, channels: channels @ (1 | 3) } = sample else { return Err(refused()) };
+    match size {
+        32 => Ok((i64::from(channels), 2)),
+        64 => Ok((i64::from(channels), 3)),
+        128 => Ok((i64::from(channels), 4)),
+        _ => Err(refused()),
+    }
+}
+
+fn conv(inputs: i64, outputs: i64, stride: i64, padding: i64) -> Conv {
+    Conv { inputs, outputs, kernel: 4, stride, padding, bias: Bias::Without, weight: WEIGHT }
+}
+
+fn up(inputs: i64, outputs: i64, stride: i64, padding: i64) -> Layer {
+    Layer::ConvTranspose { conv: conv(inputs, outputs, stride, padding), output_padding: 0 }
+}
+
+fn norm(channels: i64) -> Layer {
+    Layer::BatchNorm { channels, weight: NORM }
+}
+
+pub(super) fn generator(latent: u32, width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+    let (channels, doublings) = shape(sample)?;
+    let mut wide = i64::from(width) << doublings;
+    let mut layers = vec![up(i64::from(latent), wide, 1, 0), norm(wide), Layer::Relu]; // [n, w·2^doublings, 4, 4]
+    for _ in 0..doublings {
+        layers.extend([up(wide, wide / 2, 2, 1), norm(wide / 2), Layer::Relu]); // twice the side
+        wide /= 2;
+    }
+    layers.extend([up(wide, channels, 2, 1), Layer::Tanh]); // [n, channels, size, size]
+    Ok(layers)
+}
+
+pub(super) fn discriminator(width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+    let (channels, halvings) = shape(sample)?;
+    let leaky = Layer::LeakyRelu { slope: 0.2 };
+    let mut wide = i64::from(width);
+    let mut layers = vec![Layer::Conv(conv(channels, wide, 2, 1)), leaky.clone()]; // [n, width, size/2, size/2]
+    for _ in 0..halvings {
+        layers.extend([Layer::Conv(conv(wide, wide * 2, 2, 1)), norm(wide * 2), leaky.clone()]); // half the side
+        wide *= 2;
+    }
+    layers.push(Layer::Conv(conv(wide, 1, 1, 0))); // [n, 1, 1, 1]
+    Ok(layers)
+}

@@ -1,0 +1,123 @@
+//! The models: each file has a generator and the discriminator beside it.
+//!
+//! - [`dcgan`]: 32, 64 or 128 pixels, 1 or 3 channels.
+//! - [`lsgan112`]: the LSGAN paper's LSUN model.
+//! - [`mlp`]: for 2-D points.
+//!
+//! [`contract`] checks every row of its table: output shapes, names, parameter counts, flat views.
+
+mod contract;
+mod dcgan;
+mod lsgan112;
+mod mlp;
+
+use lsgan_spec::{Discriminator, Generator, Latent, RunSpec, Source};
+
+use crate::TrainError;
+use crate::layers::Network;
+
+pub use contract::contract;
+
+/// What one sample is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleShape {
+    /// A square picture.
+    Picture {
+        /// Side in pixels.
+        size: u32,
+        /// 1 or 3.
+        channels: u32,
+    },
+    /// A point of the plane.
+    Point,
+}
+
+impl SampleShape {
+    /// What the run's data are.
+    pub fn of(spec: &RunSpec) -> Result<Self, TrainError> {
+        match (&spec.data.source, &spec.data.image) {
+            (Source::Gaussian(_), None) => Ok(Self::Point),
+            (Source::Gaussian(_), Some(_)) => {
+                Err(TrainError::Data { problem: "2-D points have no image size" })
+            }
+            (_, Some(image)) => Ok(Self::Picture { size: image.size, channels: image.channels }),
+            (_, None) => Err(TrainError::Data { problem: "pictures need their size and channels" }),
+        }
+    }
+
+    /// How many numbers one sample has.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Picture { size, channels } => (size * size * channels) as usize,
+            Self::Point => 2,
+        }
+    }
+
+    /// No sample is empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        false
+    }
+
+    /// Shape of `count` samples in libtorch: `[count, channels, size, size]` or `[count, 2]`.
+    #[must_use]
+    pub fn size(self, count: usize) -> Vec<i64> {
+        match self {
+            Self::Picture { size, channels } => {
+                vec![count as i64, i64::from(channels), i64::from(size), i64::from(size)]
+            }
+            Self::Point => vec![count as i64, 2],
+        }
+    }
+}
+
+impl std::fmt::Display for SampleShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Picture { size, channels } => write!(f, "[{size}, {size}, {channels}]"),
+            Self::Point => write!(f, "[2]"),
+        }
+    }
+}
+
+/// The generator that a run's file names: z to samples.
+pub fn generator(spec: &Generator, sample: SampleShape) -> Result<Network, TrainError> {
+    let latent = i64::from(latent(spec).dimension());
+    let input = match spec {
+        Generator::Dcgan { .. } => vec![latent, 1, 1],
+        Generator::Lsgan112 { .. } | Generator::Mlp { .. } => vec![latent],
+    };
+    let layers = match spec {
+        Generator::Dcgan { latent, width } => dcgan::generator(latent.dimension(), *width, sample)?,
+        Generator::Lsgan112 { latent, width } => lsgan112::generator(latent.dimension(), *width, sample)?,
+        Generator::Mlp { latent, width, depth, gain } => mlp::generator(
+            latent.dimension(),
+            mlp::Hidden { width: *width, depth: *depth, gain: *gain },
+            sample,
+        )?,
+    };
+    Network::new("generator", input, layers)
+}
+
+/// The distribution of z that a run's file names.
+#[must_use]
+pub fn latent(spec: &Generator) -> Latent {
+    match spec {
+        Generator::Dcgan { latent, .. }
+        | Generator::Lsgan112 { latent, .. }
+        | Generator::Mlp { latent, .. } => *latent,
+    }
+}
+
+/// The discriminator that a run's file names: samples to one number each.
+pub fn discriminator(spec: &Discriminator, sample: SampleShape) -> Result<Network, TrainError> {
+    let layers = match spec {
+        Discriminator::Dcgan { width } => dcgan::discriminator(*width, sample)?,
+        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, sample)?,
+        Discriminator::Mlp { width, depth, gain } => {
+            mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, sample)?
+        }
+    };
+    Network::new("discriminator", sample.size(1)[1..].to_vec(), layers)
+}

@@ -1,0 +1,154 @@
+//! Random numbers as pure functions: of (seed, parameter name) for weights, of (seed, step, virtual rank) for
+//! latent noise.
+//!
+//! A stream is ChaCha8 whose key is a BLAKE3 derivation of what the numbers are for, made on the host, so that
+//! it is the same for every device. Logarithms and sines come from the `libm` crate, not from the system's C
+//! library, whose last bits differ between versions.
+
+use lsgan_spec::{Latent, Step, VirtualRank};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Says what z is at a step. The run's own is [`SeededLatent`]; tests bring recorded ones.
+pub trait LatentSource: Send + Sync {
+    /// Fills `out` (`per_rank` rows of one z each) for a virtual rank at a step.
+    fn fill(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]);
+}
+
+/// Latent noise as a pure function of (seed, step, virtual rank).
+#[derive(Clone, Copy, Debug)]
+pub struct SeededLatent {
+    /// The run's seed.
+    pub seed: u64,
+    /// The distribution.
+    pub latent: Latent,
+}
+
+impl LatentSource for SeededLatent {
+    fn fill(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]) {
+        Stream::of_latent(self.seed, step, virtual_rank).fill(self.latent, out);
+    }
+}
+
+/// One endless sequence of random numbers.
+pub struct Stream(ChaCha8Rng);
+
+impl Stream {
+    /// The stream that a parameter's initial values come from.
+    #[must_use]
+    pub fn of_parameter(seed: u64, network: &str, name: &str) -> Self {
+        Self::keyed(
+            "lsgan 2025 initial weights",
+            &[&seed.to_le_bytes(), network.as_bytes(), b"/", name.as_bytes()],
+        )
+    }
+
+    /// The stream that z of a virtual rank at a step comes from.
+    #[must_use]
+    pub fn of_latent(seed: u64, step: Step, virtual_rank: VirtualRank) -> Self {
+        let (step, rank) = (step.0.to_le_bytes(), virtual_rank.0.to_le_bytes());
+        Self::keyed("lsgan 2025 latent noise", &[&seed.to_le_bytes(), &step, &rank])
+    }
+
+    /// The stream that the fixed z of the sample pictures comes from.
+    #[must_use]
+    pub fn of_samples(seed: u64) -> Self {
+        Self::keyed("lsgan 2025 sample pictures", &[&seed.to_le_bytes()])
+    }
+
+    fn keyed(purpose: &str, parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(purpose);
+        parts.iter().for_each(|part| {
+            hasher.update(part);
+        });
+        Self(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
+    }
+
+    /// Fills `out` from the latent distribution.
+    pub fn fill(&mut self, latent: Latent, out: &mut [f32]) {
+        match latent {
+            Latent::Normal(_) => self.fill_normal(out),
+            Latent::Uniform(_) => self.fill_uniform(out),
+        }
+    }
+
+    /// Fills `out` with N(0, 1) by Box and Muller 1958: √(−2 ln u)·(cos 2πv, sin 2πv), two at a time.
+    pub fn fill_normal(&mut self, out: &mut [f32]) {
+        for pair in out.chunks_mut(2) {
+            // u in (0, 1], so that its logarithm is finite; at 2^-32 that reaches 6.66 standard deviations.
+            let u = (f64::from(self.0.next_u32()) + 1.0) * 2f64.powi(-32);
+            let v = f64::from(self.0.next_u32()) * 2f64.powi(-32);
+            let radius = libm::sqrt(-2.0 * libm::log(u));
+            let (sin, cos) = libm::sincos(std::f64::consts::TAU * v);
+            pair[0] = (radius * cos) as f32;
+            if let Some(second) = pair.get_mut(1) {
+                *second = (radius * sin) as f32;
+            }
+        }
+    }
+
+    /// Fills `out` with numbers uniform on −1..1: the 2^24 odd multiples of 2^-24, evenly.
+    pub fn fill_uniform(&mut self, out: &mut [f32]) {
+        for x in out {
+            let k = (self.0.next_u32() >> 8) as i32;
+            *x = (2 * k + 1 - (1 << 24)) as f32 * 2f32.powi(-24);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(latent: Latent, count: usize) -> Vec<f32> {
+        let mut out = vec![0.0; count];
+        SeededLatent { seed: 7, latent }.fill(Step(3), VirtualRank(2), &mut out);
+        out
+    }
+
+    fn moments(x: &[f32]) -> (f64, f64, f64) {
+        let n = x.len() as f64;
+        let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let central = |k| x.iter().map(|&x| (f64::from(x) - mean).powi(k)).sum::<f64>() / n;
+        (mean, central(2), central(4) / central(2).powi(2))
+    }
+
+    #[test]
+    fn normal_noise_has_the_moments_of_a_normal_distribution() {
+        let (mean, variance, kurtosis) = moments(&drawn(Latent::Normal(1), 1 << 18));
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.01 && (kurtosis - 3.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn uniform_noise_has_the_moments_of_a_uniform_distribution_and_stays_inside() {
+        let x = drawn(Latent::Uniform(1), 1 << 18);
+        let (mean, variance, kurtosis) = moments(&x);
+        assert!(mean.abs() < 0.01 && (variance - 1.0 / 3.0).abs() < 0.01 && (kurtosis - 1.8).abs() < 0.05);
+        assert!(x.iter().all(|x| x.abs() < 1.0));
+    }
+
+    #[test]
+    fn noise_differs_between_seeds_steps_and_ranks_and_is_repeated_for_the_same() {
+        let of = |seed, step, rank| {
+            let mut out = [0.0; 4];
+            SeededLatent { seed, latent: Latent::Normal(4) }.fill(Step(step), VirtualRank(rank), &mut out);
+            out
+        };
+        let reference = of(1, 2, 3);
+        assert_eq!(reference, of(1, 2, 3));
+        for other in [of(2, 2, 3), of(1, 3, 3), of(1, 2, 4), of(1, 3, 2)] {
+            assert_ne!(reference, other);
+        }
+    }
+
+    /// These numbers are the promise: a run of an older build goes on with the same noise.
+    #[test]
+    fn noise_never_changes_between_versions() {
+        let x = drawn(Latent::Normal(1), 1000);
+        let hash = blake3::hash(&x.iter().flat_map(|x| x.to_bits().to_le_bytes()).collect::<Vec<_>>());
+        assert_eq!(
+            hash.to_hex().as_str(),
+            "19e7b78c7e6c21e365d2aec200b3aa8f5850f0124eca4ef6e337df6621c2a212"
+        );
+    }
+}

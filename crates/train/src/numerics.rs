@@ -1,0 +1,122 @@
+//! What decides a device's bits, with the hash of one probe on fixed inputs.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::device;
+use crate::init::Init;
+use crate::layers::{Bias, Conv, Layer, Network, Norm};
+use crate::native;
+use crate::noise::Stream;
+use crate::step::view;
+
+/// What decides a device's bits. Two that are equal compute the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numerics {
+    /// As `2.11.0`.
+    pub libtorch: String,
+    /// The CPU's or the GPU's name.
+    pub device_model: String,
+    /// The instruction set that libtorch's kernels were chosen for, as `AVX512`; on a GPU, `CUDA`.
+    pub capability: String,
+    /// BLAKE3, in hex, of a forward and backward pass on fixed inputs.
+    pub probe_hash: String,
+}
+
+/// Takes the numerics of a device; some milliseconds.
+#[must_use]
+pub fn numerics(device: Device) -> Numerics {
+    let (device_model, capability) = match device {
+        Device::Cuda(_) => ("CUDA device".to_owned(), "CUDA".to_owned()),
+        Device::Cpu | Device::Mps | Device::Vulkan => (cpu_model(), native::cpu_capability()),
+    };
+    let probe_hash = probe(device).to_hex().to_string();
+    Numerics { libtorch: native::libtorch_version(), device_model, capability, probe_hash }
+}
+
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field =
+        |name: &str| text.lines().find(|line| line.starts_with(name))?.split_once(':').map(|(_, v)| v.trim());
+    match (field("model name"), field("cpu family"), field("model\t")) {
+        (Some(name), Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => "unknown CPU".to_owned(),
+    }
+}
+
+/// A convolution of each kind with batch norm, forward and backward, in f32 and bf16; all results hashed.
+fn probe(device: Device) -> blake3::Hash {
+    device::one_thread();
+    let mut hasher = blake3::Hasher::new();
+    let network = probe_network();
+    let mut stream = Stream::of_parameter(0, "probe", "numbers");
+    let mut weights = vec![0.0; network.parameters.len()];
+    let mut input = vec![0.0; 4 * 16 * 12 * 12];
+    stream.fill_normal(&mut weights);
+    stream.fill_normal(&mut input);
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let flat = Tensor::from_slice(&weights).to_device(device);
+        let leaves: Vec<_> = network
+            .parameters
+            .entries()
+            .iter()
+            .zip(&network.roles)
+            .map(|(entry, role)| {
+                let kind = if *role == crate::layers::Role::Norm { Kind::Float } else { kind };
+                view(&flat, entry).to_kind(kind).detach().set_requires_grad(true)
+            })
+            .collect();
+        let x = native::channels_last(
+            &Tensor::from_slice(&input).view([4, 16, 12, 12]).to_device(device).to_kind(kind),
+        );
+        let mut statistics = vec![];
+        let y = network.forward(&x, &leaves, &mut Norm::Batch(&mut statistics));
+        let loss = y.to_kind(Kind::Float).square().mean(Kind::Float);
+        let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
+        for tensor in [&y, &loss].into_iter().chain(&statistics).chain(&gradients) {
+            let host = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().flatten(0, -1);
+            let values = Vec::<f32>::try_from(host).expect("probe results are f32 on the host");
+            values.iter().for_each(|value| {
+                hasher.update(&value.to_bits().to_le_bytes());
+            });
+        }
+    }
+    hasher.finalize()
+}
+
+fn probe_network() -> Network {
+    let weight = Init::Constant(0.0);
+    let conv = |inputs, outputs| Conv {
+        inputs,
+        outputs,
+        kernel: 4,
+        stride: 2,
+        padding: 1,
+        bias: Bias::With,
+        weight,
+    };
+    let layers = vec![
+        Layer::Conv(conv(16, 32)),
+        Layer::BatchNorm { channels: 32, weight },
+        Layer::LeakyRelu { slope: 0.2 },
+        Layer::ConvTranspose { conv: conv(32, 16), output_padding: 0 },
+        Layer::Tanh,
+        Layer::Flatten,
+        Layer::Linear { inputs: 16 * 12 * 12, outputs: 8, weight },
+    ];
+    Network::new("probe", vec![16, 12, 12], layers).expect("the probe's names are unique")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_is_quick_and_always_the_same() {
+        let first = numerics(Device::Cpu);
+        let start = std::time::Instant::now();
+        assert_eq!(first, numerics(Device::Cpu));
+        let elapsed = start.elapsed();
+        assert!(elapsed.as_millis() < 100, "the probe took {elapsed:?}; a start must not wait for it");
+        assert_eq!(first.libtorch, "2.11.0");
+    }
+}

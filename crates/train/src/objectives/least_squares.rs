@@ -1,0 +1,33 @@
+//! Least squares: Mao et al. 2017, arXiv 1611.04076, equation 2.
+
+use tch::{Kind, Tensor};
+
+use super::Losses;
+
+/// D's target for fakes, D's target for real samples, what G wants D to say of its fakes.
+#[derive(Clone, Copy, Debug)]
+pub struct LeastSquares {
+    /// For fakes.
+    pub a: f64,
+    /// For real samples.
+    pub b: f64,
+    /// What G wants.
+    pub c: f64,
+}
+
+impl Losses for LeastSquares {
+    /// ½E[(D(x)−b)²] + ½E[(D(G(z))−a)²]
+    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
+        half_mean_square(real, self.b) + half_mean_square(fake, self.a)
+    }
+
+    /// ½E[(D(G(z))−c)²]
+    fn generator(&self, fake: &Tensor) -> Tensor {
+        half_mean_square(fake, self.c)
+    }
+}
+
+/// ½E[(x − target)²]
+fn half_mean_square(x: &Tensor, target: f64) -> Tensor {
+    (x - target).square().mean(Kind::Float) * 0.5
+}

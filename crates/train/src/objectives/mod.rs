@@ -1,0 +1,42 @@
+//! The objectives: each file has its paper and its losses as functions of D's outputs.
+//!
+//! - [`least_squares`]: the paper's.
+//! - [`minimax`] and [`non_saturating`]: sigmoid cross entropy from logits, what the paper compares with.
+//!
+//! [`contract`] checks every row of its table: gradients against finite differences, shapes, large outputs.
+
+mod contract;
+pub mod least_squares;
+pub mod minimax;
+pub mod non_saturating;
+
+use lsgan_spec::Objective;
+use tch::Tensor;
+
+pub use contract::contract;
+
+/// The losses of D and G as functions of D's outputs.
+///
+/// `real`, `fake`: D's outputs for one virtual rank, f32 `[per_rank]`. Each loss is a scalar on the same device,
+/// a mean over this virtual rank only.
+pub trait Losses: Send + Sync {
+    /// What D minimises.
+    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor;
+    /// What G minimises.
+    fn generator(&self, fake: &Tensor) -> Tensor;
+}
+
+/// The losses that a run's file names.
+#[must_use]
+pub fn losses(objective: &Objective) -> Box<dyn Losses> {
+    match *objective {
+        Objective::LeastSquares { a, b, c } => Box::new(least_squares::LeastSquares { a, b, c }),
+        Objective::Minimax {} => Box::new(minimax::Minimax),
+        Objective::NonSaturating {} => Box::new(non_saturating::NonSaturating),
+    }
+}
+
+/// −log σ(x) = log(1 + e^−x), elementwise; finite for every finite x.
+fn minus_log_sigmoid(x: &Tensor) -> Tensor {
+    -x.log_sigmoid()
+}

@@ -1,0 +1,244 @@
+//! The state as named tensors in PyTorch's order and under PyTorch's names: what snapshots hold.
+//!
+//! | part | tensors |
+//! | --- | --- |
+//! | `generator`, `discriminator` | a state dict: `main.0.weight`, `main.1.running_mean`, `main.1.num_batches_tracked` … |
+//! | `generator_ema` | the same names, averaged |
+//! | `generator_adam`, `discriminator_adam` | `main.0.weight.exp_avg`, `main.0.weight.exp_avg_sq` … |
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use lsgan_spec::{Half, Reduction};
+
+use crate::TrainError;
+use crate::flat::{Entry, Layout, from_row_major, to_row_major};
+use crate::layers::Network;
+use crate::state::{Networks, Regions, State, reduction_of};
+
+/// Named tensors that lie in one file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The file's name without its ending, as `generator`.
+    pub name: &'static str,
+    /// In a fixed order.
+    pub tensors: Vec<NamedTensor>,
+}
+
+/// One tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// PyTorch's state-dict name.
+    pub name: String,
+    /// Its shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub data: TensorData,
+}
+
+/// The numbers of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TensorData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+}
+
+/// A copy of the state at one moment, to be taken apart on another thread. Needs no libtorch.
+#[derive(Clone)]
+pub struct StateCopy {
+    numbers: Vec<f32>,
+    networks: Arc<Networks>,
+    regions: Arc<Regions>,
+}
+
+impl StateCopy {
+    pub(crate) fn of(state: &State, networks: &Arc<Networks>) -> Self {
+        Self {
+            numbers: state.numbers().to_vec(),
+            networks: networks.clone(),
+            regions: state.regions().clone(),
+        }
+    }
+
+    /// Takes a newer copy into the same memory.
+    pub(crate) fn refill(&mut self, state: &State) {
+        self.numbers.copy_from_slice(state.numbers());
+    }
+
+    /// How many reductions it has applied.
+    #[must_use]
+    pub fn reduction(&self) -> Reduction {
+        reduction_of(&self.numbers)
+    }
+
+    /// Its parts, in a fixed order; equal states give equal parts.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        parts(&self.networks, &self.regions, &self.numbers)
+    }
+}
+
+/// One flat region that is saved, its layout, and what is appended to the layout's names.
+struct Source<'a> {
+    layout: &'a Layout,
+    region: Range<usize>,
+    suffix: &'static str,
+}
+
+/// What a part is made of: its name, its network, whose batches its batch norms count, its regions.
+struct Recipe<'a> {
+    name: &'static str,
+    network: &'a Network,
+    batches_tracked: Option<i64>,
+    sources: Vec<Source<'a>>,
+}
+
+fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) -> Vec<Recipe<'a>> {
+    let (g, d) = (&networks.generator, &networks.discriminator);
+    let state_dict = |network: &'a Network, weights: &Range<usize>, statistics: &Range<usize>| {
+        vec![
+            Source { layout: &network.parameters, region: weights.clone(), suffix: "" },
+            Source { layout: &network.statistics, region: statistics.clone(), suffix: "" },
+        ]
+    };
+    let moments = |network: &'a Network, half: Half| {
+        let at = regions.of(half);
+        vec![
+            Source { layout: &network.parameters, region: at.first_moments.clone(), suffix: ".exp_avg" },
+            Source { layout: &network.parameters, region: at.second_moments.clone(), suffix: ".exp_avg_sq" },
+        ]
+    };
+    // G sees one batch in its half, D two (real and fake) in its own.
+    let g_batches = Some((reduction.0 / 2) as i64);
+    let d_batches = Some((reduction.0.div_ceil(2) * 2) as i64);
+    let (at_g, at_d) = (&regions.generator, &regions.discriminator);
+    let recipe = |name, network, batches_tracked, sources| Recipe { name, network, batches_tracked, sources };
+    vec![
+        recipe("generator", g, g_batches, state_dict(g, &at_g.weights, &at_g.statistics)),
+        recipe(
+            GENERATOR_EMA,
+            g,
+            g_batches,
+            state_dict(g, &regions.average_weights, &regions.average_statistics),
+        ),
+        recipe("discriminator", d, d_batches, state_dict(d, &at_d.weights, &at_d.statistics)),
+        recipe("generator_adam", g, None, moments(g, Half::Generator)),
+        recipe("discriminator_adam", d, None, moments(d, Half::Discriminator)),
+    ]
+}
+
+/// The part that holds the moving average.
+pub const GENERATOR_EMA: &str = "generator_ema";
+
+fn parts(networks: &Networks, regions: &Regions, numbers: &[f32]) -> Vec<Part> {
+    let part = |recipe: Recipe| {
+        let mut tensors = vec![];
+        for Source { layout, region, suffix } in &recipe.sources {
+            let flat = &numbers[region.clone()];
+            tensors.extend(layout.entries().iter().map(|entry| NamedTensor {
+                name: format!("{}{suffix}", entry.name),
+                shape: entry.shape.clone(),
+                data: TensorData::F32(to_row_major(entry, flat)),
+            }));
+        }
+        if let Some(batches) = recipe.batches_tracked {
+            tensors.extend(recipe.network.batch_norms().map(|layer| NamedTensor {
+                name: format!("{layer}.num_batches_tracked"),
+                shape: vec![],
+                data: TensorData::I64(vec![batches]),
+            }));
+        }
+        Part { name: recipe.name, tensors }
+    };
+    recipes(networks, regions, reduction_of(numbers)).into_iter().map(part).collect()
+}
+
+/// Overwrites the state with saved parts. Refuses, and changes nothing, unless every tensor is there and fits.
+pub(crate) fn import(
+    state: &mut State,
+    networks: &Networks,
+    parts: &[Part],
+    reduction: Reduction,
+) -> Result<(), TrainError> {
+    let regions = state.regions().clone();
+    let mut found = vec![];
+    for recipe in recipes(networks, &regions, reduction) {
+        let part = parts.iter().find(|part| part.name == recipe.name);
+        let part = part.ok_or_else(|| mismatch(format!("the part {} is missing", recipe.name)))?;
+        let tensors = Tensors::of(part);
+        for Source { layout, region, suffix } in &recipe.sources {
+            for entry in layout.entries() {
+                found.push((entry.clone(), region.clone(), tensors.get(entry, suffix)?));
+            }
+        }
+        tensors.nothing_else(&recipe)?;
+    }
+    for (entry, region, values) in found {
+        from_row_major(&entry, values, &mut state.numbers_mut()[region]);
+    }
+    state.set_reduction(reduction);
+    Ok(())
+}
+
+/// Overwrites one network's weights and running statistics, wherever they lie, with a state dict.
+pub(crate) fn import_network(
+    network: &Network,
+    part: &Part,
+    weights: &mut [f32],
+    statistics: &mut [f32],
+) -> Result<(), TrainError> {
+    let tensors = Tensors::of(part);
+    for (layout, flat) in [(&network.parameters, weights), (&network.statistics, statistics)] {
+        for entry in layout.entries() {
+            from_row_major(entry, tensors.get(entry, "")?, flat);
+        }
+    }
+    Ok(())
+}
+
+/// A part's tensors by name.
+struct Tensors<'a> {
+    part: &'a str,
+    by_name: BTreeMap<&'a str, &'a NamedTensor>,
+}
+
+impl<'a> Tensors<'a> {
+    fn of(part: &'a Part) -> Self {
+        let by_name = part.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        Self { part: part.name, by_name }
+    }
+
+    fn get(&self, entry: &Entry, suffix: &str) -> Result<&'a [f32], TrainError> {
+        let name = format!("{}{suffix}", entry.name);
+        let Some(tensor) = self.by_name.get(name.as_str()) else {
+            return Err(mismatch(format!("{} has no {name}", self.part)));
+        };
+        match &tensor.data {
+            TensorData::F32(values) if tensor.shape == entry.shape && values.len() == entry.len() => {
+                Ok(values)
+            }
+            TensorData::F32(_) => Err(mismatch(format!(
+                "{}: {name} is {:?}, the run's is {:?}",
+                self.part, tensor.shape, entry.shape
+            ))),
+            TensorData::I64(_) => Err(mismatch(format!("{}: {name} holds integers", self.part))),
+        }
+    }
+
+    fn nothing_else(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let known = recipe.sources.iter().map(|source| source.layout.entries().len()).sum::<usize>();
+        let counters = |name: &&str| name.ends_with(".num_batches_tracked");
+        let extra = self.by_name.len() - self.by_name.keys().filter(|name| counters(name)).count();
+        if extra == known {
+            return Ok(());
+        }
+        Err(mismatch(format!("{} has {extra} tensors of floats, the run's networks have {known}", self.part)))
+    }
+}
+
+fn mismatch(problem: String) -> TrainError {
+    TrainError::Import { problem }
+}

@@ -1,0 +1,256 @@
+//! The mathematics of a step, for one virtual rank at a time.
+//!
+//! **D's half.** z → G → fake, kept; D on real and on the fake without its graph; D's loss; gradients of D.
+//! **G's half.** D, frozen, on the kept fake; G's loss; gradients of G. A fake that was not kept is computed
+//! again: the same bits, since D's update touches nothing that it depends on.
+//!
+//! A [`Lane`] is what one thread needs for that. Lanes share the memory of the weights and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lsgan_spec::{Precision, Step, VirtualRank};
+use tch::{Device, Kind, Tensor};
+
+use crate::flat::{self, Entry};
+use crate::layers::{Network, Norm, Role};
+use crate::noise::LatentSource;
+use crate::objectives::Losses;
+use crate::state::Networks;
+use crate::sums::Means;
+
+/// What all lanes of a replica share.
+pub(crate) struct Shared {
+    pub networks: Arc<Networks>,
+    pub losses: Box<dyn Losses>,
+    pub latent: Arc<dyn LatentSource>,
+    pub per_rank: usize,
+    pub device: Device,
+    pub precision: Precision,
+}
+
+/// The weights of one network as the forward pass reads them.
+///
+/// On a CPU in f32 they are the state's own memory. bf16 and other devices have copies, made again after every
+/// update.
+pub(crate) struct ComputeWeights {
+    /// A view of the weights in the state, f32 on the host.
+    master: Tensor,
+    /// f32 on the device.
+    single: Tensor,
+    /// What matrix products read; f32 or bf16 on the device.
+    product: Tensor,
+}
+
+impl ComputeWeights {
+    pub fn new(master: Tensor, device: Device, precision: Precision) -> Self {
+        let single = master.to_device(device);
+        let product = match precision {
+            Precision::F32 => single.shallow_clone(),
+            Precision::Bf16 => single.to_kind(Kind::BFloat16),
+        };
+        Self { master, single, product }
+    }
+
+    /// Takes over what has changed in the state. No graph that needs the old weights may be alive.
+    pub fn refresh(&mut self) {
+        if self.single.device() != self.master.device() {
+            self.single.copy_(&self.master);
+        }
+        if self.product.kind() != Kind::Float {
+            self.product.copy_(&self.single);
+        }
+    }
+
+    /// A leaf for each parameter, a view of this memory. Gradients are computed where `trained`.
+    fn leaves(&self, network: &Network, trained: bool) -> Vec<Tensor> {
+        let leaf = |(entry, role): (&Entry, &Role)| {
+            let base = match role {
+                Role::Product => &self.product,
+                Role::Norm => &self.single,
+            };
+            view(base, entry).detach().set_requires_grad(trained)
+        };
+        network.parameters.entries().iter().zip(&network.roles).map(leaf).collect()
+    }
+}
+
+/// The view of one named tensor in a flat one (which may itself be a part of a larger one).
+pub(crate) fn view(base: &Tensor, entry: &Entry) -> Tensor {
+    let part = base.narrow(0, entry.offset as i64, entry.len() as i64);
+    part.as_strided(entry.size(), entry.strides(), None)
+}
+
+/// What one virtual rank adds to a sum.
+pub(crate) struct Contribution {
+    pub rank: VirtualRank,
+    /// One for each parameter, f32 in our storage order on the host.
+    pub gradients: Vec<Tensor>,
+    /// The batch-norm statistics of each pass, in the order of the passes; f32 on the host.
+    pub statistics: Vec<Vec<Tensor>>,
+    pub means: Means,
+}
+
+/// A fake with its graph, and the statistics of the batch norms that made it.
+struct Fake {
+    step: Step,
+    samples: Tensor,
+    statistics: Vec<Tensor>,
+}
+
+/// What one thread needs to compute virtual ranks.
+pub(crate) struct Lane {
+    shared: Arc<Shared>,
+    generator: Vec<Tensor>,
+    discriminator: Vec<Tensor>,
+    /// The discriminator's memory again, but nothing asks for its gradients.
+    frozen: Vec<Tensor>,
+    kept: BTreeMap<VirtualRank, Fake>,
+}
+
+/// Whether the fakes of D's half stay in memory for G's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Kept,
+    ComputedAgain,
+}
+
+impl Lane {
+    pub fn new(shared: Arc<Shared>, generator: &ComputeWeights, discriminator: &ComputeWeights) -> Self {
+        let networks = shared.networks.clone();
+        Self {
+            generator: generator.leaves(&networks.generator, true),
+            discriminator: discriminator.leaves(&networks.discriminator, true),
+            frozen: discriminator.leaves(&networks.discriminator, false),
+            kept: BTreeMap::new(),
+            shared,
+        }
+    }
+
+    /// D's half for one virtual rank. `real`: f32 samples on the host in our storage order.
+    pub fn discriminator_half(
+        &mut self,
+        step: Step,
+        rank: VirtualRank,
+        real: &Tensor,
+        keep: Keep,
+    ) -> Contribution {
+        let fake = match keep {
+            Keep::Kept => self.fake(step, rank),
+            Keep::ComputedAgain => tch::no_grad(|| self.fake(step, rank)),
+        };
+        let real = real.to_device(self.shared.device).to_kind(self.product_kind());
+        let (mut of_real, mut of_fake) = (vec![], vec![]);
+        let on_real = self.judge(&real, &self.discriminator, &mut of_real);
+        let on_fake = self.judge(&fake.samples.detach(), &self.discriminator, &mut of_fake);
+        let loss = self.shared.losses.discriminator(&on_real, &on_fake);
+        let gradients = Tensor::run_backward(&[&loss], &self.discriminator, false, false);
+        if keep == Keep::Kept {
+            self.kept.insert(rank, fake);
+        }
+        let network = &self.shared.networks.discriminator;
+        Contribution {
+            rank,
+            gradients: on_host(network, gradients),
+            statistics: vec![to_host(of_real), to_host(of_fake)],
+            means: Means { loss: number(&loss), real: mean(&on_real), fake: mean(&on_fake) },
+        }
+    }
+
+    /// G's half for one virtual rank.
+    pub fn generator_half(&mut self, step: Step, rank: VirtualRank) -> Contribution {
+        let kept = self.kept.remove(&rank).filter(|fake| fake.step == step);
+        let fake = kept.unwrap_or_else(|| self.fake(step, rank));
+        let on_fake = self.judge(&fake.samples, &self.frozen, &mut vec![]);
+        let loss = self.shared.losses.generator(&on_fake);
+        let gradients = Tensor::run_backward(&[&loss], &self.generator, false, false);
+        Contribution {
+            rank,
+            gradients: on_host(&self.shared.networks.generator, gradients),
+            statistics: vec![to_host(fake.statistics)],
+            means: Means { loss: number(&loss), real: 0.0, fake: mean(&on_fake) },
+        }
+    }
+
+    /// Drops every kept fake with its graph.
+    pub fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    /// G(z) with its graph.
+    fn fake(&self, step: Step, rank: VirtualRank) -> Fake {
+        let network = &self.shared.networks.generator;
+        let size = network.input_size(self.shared.per_rank);
+        let mut z = vec![0.0; size.iter().product::<i64>() as usize];
+        self.shared.latent.fill(step, rank, &mut z);
+        let z = Tensor::from_slice(&z).view(size.as_slice());
+        let z = z.to_device(self.shared.device).to_kind(self.product_kind());
+        let mut statistics = vec![];
+        let samples = network.forward(&z, &self.generator, &mut Norm::Batch(&mut statistics));
+        Fake { step, samples, statistics }
+    }
+
+    /// D's outputs, f32 `[per_rank]`.
+    fn judge(&self, samples: &Tensor, weights: &[Tensor], statistics: &mut Vec<Tensor>) -> Tensor {
+        let network = &self.shared.networks.discriminator;
+        network.forward(samples, weights, &mut Norm::Batch(statistics)).reshape([-1]).to_kind(Kind::Float)
+    }
+
+    fn product_kind(&self) -> Kind {
+        match self.shared.precision {
+            Precision::F32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        }
+    }
+}
+
+fn mean(x: &Tensor) -> f64 {
+    number(&x.mean(Kind::Float))
+}
+
+fn number(x: &Tensor) -> f64 {
+    x.double_value(&[])
+}
+
+fn to_host(tensors: Vec<Tensor>) -> Vec<Tensor> {
+    tensors.into_iter().map(|tensor| tensor.to_device(Device::Cpu)).collect()
+}
+
+/// Gradients as f32 on the host in our storage order. On a CPU in f32 they come like that.
+fn on_host(network: &Network, gradients: Vec<Tensor>) -> Vec<Tensor> {
+    let entries = network.parameters.entries();
+    gradients.into_iter().zip(entries).map(|(gradient, entry)| stored(gradient, entry)).collect()
+}
+
+fn stored(gradient: Tensor, entry: &Entry) -> Tensor {
+    let gradient = gradient.to_device(Device::Cpu).to_kind(Kind::Float);
+    let (size, strides) = (entry.size(), entry.strides());
+    if same_order(&size, &gradient.stride(), &strides) {
+        return gradient;
+    }
+    let mut ours = Tensor::empty_strided(&size, &strides, (Kind::Float, Device::Cpu));
+    ours.copy_(&gradient);
+    ours
+}
+
+/// Whether two strides put the same numbers at the same places; where a side is 1, its stride says nothing.
+fn same_order(size: &[i64], a: &[i64], b: &[i64]) -> bool {
+    size.iter().zip(a.iter().zip(b)).all(|(&side, (a, b))| side == 1 || a == b)
+}
+
+/// The numbers of an f32 tensor on the host whose memory is dense, in the order of its memory.
+pub(crate) fn numbers(tensor: &Tensor) -> &[f32] {
+    assert_eq!(
+        (tensor.kind(), tensor.device()),
+        (Kind::Float, Device::Cpu),
+        "gradients come as f32 to the host"
+    );
+    // SAFETY: the tensor is f32 on the host; its memory is dense (it has our strides, or one dimension), so it
+    // has `numel` numbers; the slice borrows the tensor, which keeps them.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+/// Samples `[count, h, w, c]` (or `[count, 2]`) as a tensor of the shape that the networks see.
+pub(crate) fn samples(values: &[f32], size: &[i64]) -> Tensor {
+    Tensor::from_slice(values).as_strided(size, flat::strides(size), None)
+}
