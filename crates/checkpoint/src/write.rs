@@ -93,12 +93,25 @@ impl Store {
             return Ok(published);
         }
         let mut created = Vec::new();
-        let published = self.publish(snapshot, &mut created).await;
-        match &published {
-            Ok(manifest) => self.tidy(manifest).await,
-            Err(_) => self.take_back(snapshot, &created).await,
+        match self.publish(snapshot, &mut created).await {
+            Ok(manifest) => self.settle(manifest).await,
+            Err(error) => {
+                self.take_back(snapshot, &created).await;
+                Err(error)
+            }
         }
-        published
+    }
+
+    /// Looks after publishing whether a failing rival has taken a part back in the last moment; if so, the
+    /// next attempt mends it. That the store does not answer now does not make the snapshot less published.
+    async fn settle(&self, published: Manifest) -> Result<Manifest, Error> {
+        match self.check_sizes(&published).await {
+            Err(error) if error.is_damage() => Err(error),
+            _ => {
+                self.tidy(&published).await;
+                Ok(published)
+            }
+        }
     }
 
     /// The valid manifest of this very snapshot, if it is published; a damaged one is mended or removed.
