@@ -102,8 +102,8 @@ impl Store {
         }
     }
 
-    /// Looks after publishing whether a failing rival has taken a part back in the last moment; if so, the
-    /// next attempt mends it. That the store does not answer now does not make the snapshot less published.
+    /// Looks after publishing whether a failing rival has taken back a part that this write found in place; if
+    /// so, the next attempt mends it. That the store does not answer now does not make the snapshot less published.
     async fn settle(&self, published: Manifest) -> Result<Manifest, Error> {
         match self.check_sizes(&published).await {
             Err(error) if error.is_damage() => Err(error),
@@ -169,9 +169,6 @@ impl Store {
             entries.push(stored.entry);
         }
         let ours = manifest_of(snapshot, entries);
-        // A rival that failed may have taken back a part that this write found in place, and one that was
-        // faster has removed what its manifest does not name.
-        self.check_sizes(&ours).await?;
         let bytes = Bytes::from(ours.to_bytes());
         let len_bytes = bytes.len() as u64;
         if len_bytes > manifest::MAX_BYTES {
