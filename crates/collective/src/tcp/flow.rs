@@ -232,3 +232,84 @@ impl Flow for Relay<'_> {
         self.received_bytes == self.bytes.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Moves bytes between these ranks, in pieces and in an order that `moves` choose, until none can be moved.
+    fn turn(flows: &mut [Box<dyn Flow + '_>], moves: &[(usize, usize)]) {
+        let one_by_one = (0..flows.len()).cycle().zip(std::iter::repeat(usize::MAX));
+        let mut in_vain = 0;
+        for (from, most_bytes) in moves.iter().copied().chain(one_by_one) {
+            let from = from % flows.len();
+            let to = (from + 1) % flows.len();
+            let sent = flows[from].outgoing();
+            let sent = sent[..sent.len().min(most_bytes)].to_vec();
+            let room = flows[to].incoming();
+            let count_bytes = sent.len().min(room.len());
+            room[..count_bytes].copy_from_slice(&sent[..count_bytes]);
+            if count_bytes == 0 {
+                in_vain += 1;
+                if in_vain > moves.len() + 2 * flows.len() {
+                    return;
+                }
+                continue;
+            }
+            in_vain = 0;
+            flows[from].sent(count_bytes);
+            flows[to].received(count_bytes);
+        }
+    }
+
+    proptest! {
+        /// However the network cuts and delays them, the bytes of a ring sum to the plain sum, and all are used.
+        #[test]
+        fn a_ring_sums_whatever_the_pieces(
+            size in 2_usize..6,
+            length in prop_oneof![0_usize..8, 0_usize..400],
+            moves in vec((0_usize..6, 1_usize..200), 0..400),
+            seed in any::<i64>(),
+        ) {
+            let value = |rank: usize, index: usize| seed.wrapping_mul(rank as i64 + 1) ^ (index as i64) << 20;
+            let mut values: Vec<Vec<i64>> =
+                (0..size).map(|rank| (0..length).map(|index| value(rank, index)).collect()).collect();
+            let mut scratches = vec![Vec::new(); size];
+            let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
+            for ((rank, values), scratch) in values.iter_mut().enumerate().zip(&mut scratches) {
+                flows.push(Box::new(RingSum::new(rank, size, values, scratch)));
+            }
+            turn(&mut flows, &moves);
+            prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));
+            drop(flows);
+            for index in 0..length {
+                let sum = (0..size).fold(0_i64, |sum, rank| sum.wrapping_add(value(rank, index)));
+                prop_assert!(values.iter().all(|values| values[index] == sum), "value {index}");
+            }
+        }
+
+        /// However they are cut and delayed, a root's bytes reach every rank, and the root gets none.
+        #[test]
+        fn a_relay_passes_on_whatever_the_pieces(
+            size in 2_usize..6,
+            root in 0_usize..6,
+            length in 0_usize..400,
+            moves in vec((0_usize..6, 1_usize..200), 0..100),
+        ) {
+            let root = root % size;
+            let mut bytes: Vec<Vec<u8>> = (0..size).map(|rank| vec![rank as u8; length]).collect();
+            let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
+            for (rank, bytes) in bytes.iter_mut().enumerate() {
+                flows.push(Box::new(Relay::new(rank, size, root, bytes)));
+            }
+            prop_assert!(flows[root].all_received());
+            turn(&mut flows, &moves);
+            prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));
+            drop(flows);
+            prop_assert!(bytes.iter().all(|bytes| *bytes == vec![root as u8; length]));
+        }
+    }
+}

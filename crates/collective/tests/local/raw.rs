@@ -1,0 +1,108 @@
+//! A peer made of bytes: says what a member would never say, and dies when told to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
+
+use lsgan_collective::tcp::RunToken;
+
+use super::PATIENCE;
+
+/// A hello as `tcp/hello.rs` describes it.
+pub fn hello(token: RunToken, generation: u64, from: u32, to: u32, size: u32) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    bytes[..8].copy_from_slice(b"lsganHi\n");
+    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[12..16].copy_from_slice(&from.to_le_bytes());
+    bytes[16..20].copy_from_slice(&to.to_le_bytes());
+    bytes[20..24].copy_from_slice(&size.to_le_bytes());
+    bytes[24..32].copy_from_slice(&generation.to_le_bytes());
+    bytes[32..].copy_from_slice(&token.0);
+    bytes
+}
+
+/// An answer: 0 is yes, the others are no.
+pub fn answer(verdict: u32, generation: u64) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(b"lsganOk\n");
+    bytes[8..12].copy_from_slice(&verdict.to_le_bytes());
+    bytes[12..].copy_from_slice(&generation.to_le_bytes());
+    bytes
+}
+
+/// Dials a listener and says `bytes`.
+pub fn dial(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(address).expect("the listener is there");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    socket.write_all(bytes).expect("a hello fits");
+    socket
+}
+
+/// What the listener answers; panics if it closes without one.
+pub fn await_answer(socket: &mut TcpStream) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    socket.read_exact(&mut bytes).expect("the listener answers");
+    bytes
+}
+
+/// Waits until the other end has closed without a word.
+pub fn await_close(socket: &mut TcpStream) {
+    match socket.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("awaited the end of the connection, got {other:?}"),
+    }
+}
+
+/// A listening socket, for a member that is not one of ours.
+pub fn listener() -> (TcpListener, SocketAddr) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = socket.local_addr().expect("a bound socket has an address");
+    (socket, address)
+}
+
+/// Both connections of a member, once its neighbours have agreed.
+pub struct RawPeer {
+    /// What the left neighbour sends comes here.
+    pub from_left: TcpStream,
+    /// What is written here the right neighbour receives.
+    pub to_right: TcpStream,
+}
+
+impl RawPeer {
+    /// Joins as rank `from` of `size`: dials `right`, and accepts the left neighbour's dial. Both must be joining.
+    pub fn join(socket: &TcpListener, generation: u64, from: u32, size: u32, right: SocketAddr) -> Self {
+        let mut to_right = dial(right, &hello(super::TOKEN, generation, from, (from + 1) % size, size));
+        let (mut from_left, _) = socket.accept().expect("the left neighbour dials");
+        from_left.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut theirs = [0; 64];
+        from_left.read_exact(&mut theirs).expect("the left neighbour says hello");
+        from_left.write_all(&answer(0, 0)).expect("an answer fits");
+        assert_eq!(await_answer(&mut to_right), answer(0, 0));
+        Self { from_left, to_right }
+    }
+
+    /// Takes part in the barrier that closes a ring of two: rank 0 sends its header and one zero, which comes back.
+    pub fn close_ring_of_two(&mut self) {
+        let mut barrier = [0; 32];
+        self.from_left.read_exact(&mut barrier).expect("rank 0 is at the barrier");
+        self.to_right.write_all(&barrier).expect("a barrier fits");
+    }
+
+    /// Dies: both connections are reset.
+    pub fn reset(self) {
+        for socket in [self.from_left, self.to_right] {
+            let socket = socket2::Socket::from(socket);
+            socket.set_linger(Some(std::time::Duration::ZERO)).expect("linger can be set");
+        }
+    }
+}
+
+/// Spins until `seen`, with a deadline.
+pub fn await_that(what: &str, mut seen: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !seen() {
+        assert!(Instant::now() < deadline, "awaited that {what}");
+        std::thread::yield_now();
+    }
+}
