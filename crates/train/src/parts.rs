@@ -130,6 +130,10 @@ fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) 
     ]
 }
 
+/// All parts, in their order.
+pub const NAMES: [&str; 5] =
+    ["generator", GENERATOR_EMA, "discriminator", "generator_adam", "discriminator_adam"];
+
 /// The part that holds the moving average.
 pub const GENERATOR_EMA: &str = "generator_ema";
 

@@ -296,6 +296,12 @@ impl Replica {
         }
     }
 
+    /// The state as it is at the start of the run, at reduction 0.
+    pub fn reset(&mut self) {
+        self.state.reset(self.spec.seed, &self.networks);
+        self.state_changed();
+    }
+
     /// The whole state as bytes, to be sent to a peer.
     #[must_use]
     pub fn state_bytes(&self) -> &[u8] {
