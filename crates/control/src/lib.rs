@@ -9,6 +9,7 @@
 //! - [`event`]: what can happen: a worker's message, a broken stream, an operator's wish, the clock.
 //! - [`effect`]: what the shell must do about it, in order, the journal first.
 //! - [`machine`]: [`Run`], which turns the one into the other.
+//! - `recover`: what the journal of earlier lives tells the next one.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
 
@@ -18,6 +19,7 @@ pub mod invariants;
 pub mod machine;
 pub mod membership;
 mod phases;
+mod recover;
 
 pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
 pub use event::{Event, Hello, ParkReason, Resume, SessionId};

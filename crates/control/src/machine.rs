@@ -140,6 +140,8 @@ pub struct Run {
     pub(crate) gathered: bool,
     /// A generation has been formed in this life of the coordinator.
     pub(crate) formed_once: bool,
+    /// While somebody has to park: whoever has not by then is over.
+    pub(crate) park_until: Option<Millis>,
 }
 
 impl Run {
@@ -174,6 +176,7 @@ impl Run {
             gather_until: None,
             gathered: false,
             formed_once: false,
+            park_until: None,
             config,
         }
     }
@@ -230,7 +233,7 @@ impl Run {
             Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
             Phase::Ended(_) => return None,
         };
-        silence.chain(phase).min()
+        silence.chain(phase).chain(self.park_until).min()
     }
 
     fn joined(&mut self, now: Millis, session: SessionId, hello: Hello, effects: &mut Vec<Effect>) {
@@ -268,7 +271,13 @@ impl Run {
                 return;
             }
             // The same process came back before its old stream was seen to break.
+            if let Some(old) = self.workers.get(&resume.incarnation) {
+                effects.push(Effect::Close { session: old.session });
+            }
             self.lose(resume.incarnation, "it attached again", effects);
+            if known.is_some() && matches!(self.phase, Phase::Adopting { .. }) {
+                self.halt("a member came back that was never told to form it", effects);
+            }
         }
         self.incarnation = self.incarnation.next();
         let incarnation = self.incarnation;
@@ -322,13 +331,15 @@ impl Run {
         let current = self.generation;
         let Some((incarnation, worker)) = self.by_session(session) else { return };
         worker.heard = now;
-        worker.holds = applied;
+        let computing = worker.computing;
         // A member's word of an earlier generation is late: it has been told of the new one since.
         let member = self.is_member(incarnation);
-        if member && generation != current {
+        if !computing || (member && generation != current) {
             return;
         }
-        self.workers.get_mut(&incarnation).expect("it was found by its session").computing = false;
+        let worker = self.workers.get_mut(&incarnation).expect("it was found by its session");
+        worker.computing = false;
+        worker.holds = applied;
         if !member || !self.alive() {
             return;
         }
@@ -386,30 +397,51 @@ impl Run {
             self.gather_until = None;
             self.gathered = true;
         }
+        if self.park_until.is_some_and(|until| until <= now) {
+            self.park_until = None;
+            self.end_parking(effects);
+        }
         match self.phase {
             Phase::Forming { until, .. } if until <= now => {
                 self.halt(&format!("not formed after {} ms", self.config.forming_timeout_ms), effects);
             }
             Phase::Adopting { until } if until <= now => {
-                let gone: Vec<_> = self.members.iter().map(|m| m.incarnation).collect();
-                for incarnation in gone.into_iter().filter(|i| !self.workers.contains_key(i)) {
-                    let why = "it did not come back to the restarted coordinator".to_owned();
-                    effects.push(Effect::Journal(Entry::Gone { incarnation, why }));
-                }
                 self.halt("a member is missing after the coordinator's restart", effects);
+                for member in self.members.iter().filter(|m| !self.workers.contains_key(&m.incarnation)) {
+                    let why = "it did not come back to the restarted coordinator".to_owned();
+                    effects.push(Effect::Journal(Entry::Gone { incarnation: member.incarnation, why }));
+                }
             }
             _ => {}
+        }
+    }
+
+    /// Somebody has not parked in time. Whoever only waited for a boundary is told to abort; the others are over.
+    fn end_parking(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase == (Phase::Halting { aborted: false }) {
+            return self.halt("a member did not park with the others", effects);
+        }
+        let hanging: Vec<_> = self.workers.iter().filter(|(_, w)| w.computing).map(|(i, _)| *i).collect();
+        for incarnation in hanging {
+            self.retire(incarnation, "it did not park in time", effects);
         }
     }
 
     /// The worker's incarnation is over.
     fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
         let Some(worker) = self.workers.remove(&incarnation) else { return };
-        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.to_owned() }));
-        // A member that has parked and left takes nothing with it that the others wait for.
-        if self.is_member(incarnation) && self.alive() && worker.computing {
+        let needed = match self.phase {
+            // It will not come back as who it was, so the generation cannot be adopted.
+            Phase::Adopting { .. } => true,
+            // A member that has parked and left takes nothing with it that the others wait for.
+            Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. } => worker.computing,
+            Phase::Gathering | Phase::Closing { .. } | Phase::Ended(_) => false,
+        };
+        // Halting is journaled first: whoever reads only half of this must not wait for somebody who is gone.
+        if self.is_member(incarnation) && needed {
             self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
         }
+        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.to_owned() }));
     }
 
     fn task_ended(&mut self, session: SessionId, failed: Option<String>, effects: &mut Vec<Effect>) {

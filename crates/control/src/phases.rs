@@ -24,7 +24,7 @@ impl Run {
                     }
                 }
                 Phase::Stepping => {
-                    self.retire_idle_leavers(effects);
+                    self.retire_idle_leavers(None, effects);
                     self.wish(effects);
                 }
                 Phase::Halting { .. } => {
@@ -42,13 +42,35 @@ impl Run {
                 Phase::Ended(_) => {}
             }
             if before == std::mem::discriminant(&self.phase) && generation == self.generation {
-                return;
+                return self.watch_parking(now);
             }
         }
     }
 
+    /// Sees to it that nobody who should park is waited for forever. Parking may take as long as forming.
+    fn watch_parking(&mut self, now: Millis) {
+        let awaited = match self.phase {
+            Phase::Gathering | Phase::Halting { .. } => self.somebody_computes(),
+            Phase::Adopting { .. }
+            | Phase::Forming { .. }
+            | Phase::Stepping
+            | Phase::Closing { .. }
+            | Phase::Ended(_) => false,
+        };
+        let until = now.plus(self.config.forming_timeout_ms);
+        self.park_until = awaited.then(|| self.park_until.unwrap_or(until));
+    }
+
+    fn somebody_computes(&self) -> bool {
+        self.workers.values().any(|w| w.computing)
+    }
+
     /// No generation is alive: closes the run, lets leavers go, or forms the next generation.
     fn gather(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        // Somebody from before a restart still has to park, and may hold the most advanced state.
+        if self.somebody_computes() {
+            return;
+        }
         let truth = self.truth();
         let boundary = truth.filter(|r| r.half() == Half::Discriminator).map(Reduction::step);
         if let Some(why) = self.failure.clone() {
@@ -61,13 +83,16 @@ impl Run {
             let step = boundary.or(self.snapshot).unwrap_or_default();
             return self.close(boundary, Task::Snapshot, Outcome::Stopped { step }, effects);
         }
-        if self.let_leavers_go(truth, effects) {
-            return;
+        let last_copy = self.last_copy(truth);
+        if let (Some(writer), Some(_)) = (last_copy, boundary) {
+            return self.save_and_leave(writer, effects);
         }
-        let candidates = self.candidates();
+        // In the middle of a step the last copy's holder finishes it first, with the others or alone.
+        self.retire_idle_leavers(last_copy, effects);
+        let candidates = self.candidates(last_copy);
         let count = candidates.len() as u64;
         // A run that is to stop in the middle of a step needs its other half, from whoever is there.
-        let needed = if self.stop { 1 } else { u64::from(self.config.min_workers) };
+        let needed = if self.stop || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
         let complete = count >= u64::from(self.config.expected_workers).max(needed);
         let expects = self.config.expected_workers > 0;
         let first = !self.formed_once && truth.is_none();
@@ -183,7 +208,7 @@ impl Run {
     /// Asks the members to park after a step, when somebody waits for that.
     fn wish(&mut self, effects: &mut Vec<Effect>) {
         let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
-        let joiner = self.members.len() < limit && !self.candidates().is_empty();
+        let joiner = self.members.len() < limit && !self.candidates(None).is_empty();
         let wish = match (self.stop, joiner) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
@@ -200,27 +225,27 @@ impl Run {
         }
     }
 
-    /// Lets those go who asked to leave. Returns true if the last holder of the truth saves it first.
-    fn let_leavers_go(&mut self, truth: Option<Reduction>, effects: &mut Vec<Effect>) -> bool {
-        let others_hold = self.workers.values().any(|w| !w.leaving && truth.is_some() && w.holds == truth);
-        let saved = self.snapshot.map(Step::first_reduction);
-        let worth =
-            |held: Option<Reduction>| held.is_some_and(|r| r.half() == Half::Discriminator) && held > saved;
-        let leavers = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing);
-        let last = leavers.clone().find(|(_, w)| w.holds == truth && worth(w.holds) && !others_hold);
-        if let Some((&writer, worker)) = last {
-            let (session, task) = (worker.session, Task::Snapshot);
-            effects.push(Effect::Send { session, message: Message::Task(task) });
-            self.phase = Phase::Closing { writer, task, then: Then::Leave };
-            return true;
+    /// Who asked to leave, and would take the only copy of the most advanced state along.
+    fn last_copy(&self, truth: Option<Reduction>) -> Option<Incarnation> {
+        let saved = self.snapshot.unwrap_or_default().first_reduction();
+        if truth.is_none_or(|truth| truth <= saved) {
+            return None;
         }
-        self.retire_idle_leavers(effects);
-        false
+        let mut holders = self.workers.iter().filter(|(_, w)| !w.computing && w.holds == truth);
+        let first = holders.clone().next().map(|(i, _)| *i);
+        if holders.any(|(_, w)| !w.leaving) { None } else { first }
     }
 
-    fn retire_idle_leavers(&mut self, effects: &mut Vec<Effect>) {
-        let idle: Vec<_> =
-            self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i).collect();
+    fn save_and_leave(&mut self, writer: Incarnation, effects: &mut Vec<Effect>) {
+        let (session, task) = (self.workers[&writer].session, Task::Snapshot);
+        effects.push(Effect::Send { session, message: Message::Task(task) });
+        self.phase = Phase::Closing { writer, task, then: Then::Leave };
+    }
+
+    /// Lets those go who asked to leave and do not compute, except the one who must `stay` for now.
+    fn retire_idle_leavers(&mut self, stay: Option<Incarnation>, effects: &mut Vec<Effect>) {
+        let idle = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i);
+        let idle: Vec<_> = idle.filter(|i| Some(*i) != stay).collect();
         for incarnation in idle {
             self.retire(incarnation, "left as it asked", effects);
         }
@@ -260,14 +285,15 @@ impl Run {
         self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds).max()
     }
 
-    /// Idle workers that want to take part and are not in a stepping generation.
-    fn candidates(&self) -> Vec<Candidate> {
-        let idle = self.workers.iter().filter(|(_, w)| !w.computing && !w.leaving);
-        idle.map(|(&incarnation, w)| Candidate {
-            incarnation,
-            holds: w.holds,
-            was_member: self.is_member(incarnation),
-        })
-        .collect()
+    /// Idle workers that want to take part and are not in a stepping generation; and the one who must `stay`.
+    fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
+        let idle = self.workers.iter().filter(|(_, w)| !w.computing);
+        idle.filter(|(i, w)| !w.leaving || Some(**i) == stay)
+            .map(|(&incarnation, w)| Candidate {
+                incarnation,
+                holds: w.holds,
+                was_member: self.is_member(incarnation),
+            })
+            .collect()
     }
 }

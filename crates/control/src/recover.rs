@@ -1,0 +1,38 @@
+//! What a journal tells a coordinator that starts: the reverse of the [`Entry`]s that [`crate::Run`] wrote.
+
+use lsgan_spec::Step;
+
+use crate::effect::Entry;
+use crate::machine::Recovered;
+
+impl Recovered {
+    /// Reads all entries of a run, the oldest first. `snapshot`: steps done in the newest valid snapshot.
+    ///
+    /// The simulator restarts its coordinators with this very function.
+    #[must_use]
+    pub fn replay<'a>(entries: impl IntoIterator<Item = &'a Entry>, snapshot: Option<Step>) -> Self {
+        let mut recovered = Self { snapshot, ..Self::default() };
+        for entry in entries {
+            recovered.read(entry);
+        }
+        recovered
+    }
+
+    fn read(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Admitted { incarnation, .. } => self.incarnation = self.incarnation.max(*incarnation),
+            Entry::Numerics(numerics) => self.numerics = Some(numerics.clone()),
+            Entry::Generation { generation, members, .. } => {
+                self.generation = *generation;
+                self.members.clone_from(members);
+            }
+            Entry::Halting { .. } | Entry::Ended(_) => self.members.clear(),
+            Entry::Consumed { virtual_rank, until, .. } => {
+                let done = self.consumed.entry(*virtual_rank).or_default();
+                *done = (*done).max(*until);
+            }
+            // A stop that was asked for in an earlier life is asked for again by whoever still wants it.
+            Entry::StopRequested | Entry::Stepping(_) | Entry::Gone { .. } => {}
+        }
+    }
+}
