@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lsgan_data::{Leases, Loader, LoaderOptions, Source, open};
 use lsgan_plan::{Geometry, Plan};
@@ -11,7 +11,7 @@ use lsgan_spec::{
     DataSpec, Fit, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec, Step, VirtualRank,
 };
 
-const STEPS: u32 = 2000;
+const MEASURED: Duration = Duration::from_secs(1);
 
 fn main() {
     let images =
@@ -46,9 +46,11 @@ fn us_per_step(source: Arc<dyn Source>, plan: Plan) -> f64 {
     let options = LoaderOptions { ranks, from: Step(0), threads: 1, depth_steps: 4 };
     let mut loader = Loader::start(source, plan, leases, options).expect("the options make sense");
     let begin = Instant::now();
-    for _ in 0..STEPS {
+    let mut steps = 0.0;
+    while begin.elapsed() < MEASURED {
         let batch = loader.next().expect("every record reads");
         loader.recycle(batch);
+        steps += 1.0;
     }
-    begin.elapsed().as_secs_f64() * 1e6 / f64::from(STEPS)
+    begin.elapsed().as_secs_f64() * 1e6 / steps
 }

@@ -108,7 +108,7 @@ fn no_position_is_read_before_it_is_leased() {
         assert!(given.try_recv().is_err(), "step {next} was given out with {until} ordinals leased");
     }
     assert_eq!(next, 12);
-    consumer.join().unwrap();
+    within_deadline("the end of the consumer", move || consumer.join().unwrap());
     assert_eq!(*unleased.lock().unwrap(), []);
 }
 
