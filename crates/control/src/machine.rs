@@ -315,9 +315,11 @@ impl Run {
         }
         let Some((incarnation, worker)) = self.by_session(session) else { return };
         worker.heard = now;
-        worker.holds = Some(applied);
-        if let Phase::Forming { ready, .. } = &mut self.phase {
-            ready.insert(incarnation);
+        // Said again later, it is no news of what the worker holds.
+        if let Phase::Forming { ready, .. } = &mut self.phase
+            && ready.insert(incarnation)
+        {
+            self.workers.get_mut(&incarnation).expect("it was found by its session").holds = Some(applied);
         }
     }
 

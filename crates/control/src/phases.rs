@@ -24,8 +24,9 @@ impl Run {
                     }
                 }
                 Phase::Stepping => {
-                    self.retire_idle_leavers(None, effects);
-                    self.wish(effects);
+                    let ahead = self.ahead();
+                    self.retire_idle_leavers(ahead, effects);
+                    self.wish(ahead, effects);
                 }
                 Phase::Halting { .. } => {
                     let computing =
@@ -206,10 +207,10 @@ impl Run {
     }
 
     /// Asks the members to park after a step, when somebody waits for that.
-    fn wish(&mut self, effects: &mut Vec<Effect>) {
+    fn wish(&mut self, ahead: Option<Incarnation>, effects: &mut Vec<Effect>) {
         let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
         let joiner = self.members.len() < limit && !self.candidates(None).is_empty();
-        let wish = match (self.stop, joiner) {
+        let wish = match (self.stop, joiner || ahead.is_some()) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
             (false, false) => return,
@@ -234,6 +235,15 @@ impl Run {
         let mut holders = self.workers.iter().filter(|(_, w)| !w.computing && w.holds == truth);
         let first = holders.clone().next().map(|(i, _)| *i);
         if holders.any(|(_, w)| !w.leaving) { None } else { first }
+    }
+
+    /// Who stands by with a state that the stepping generation has not reached: it came back, with a restarted
+    /// coordinator, after the generation had been formed without it. The next one starts from its state.
+    fn ahead(&self) -> Option<Incarnation> {
+        let reached = self.members.iter().filter_map(|m| self.workers.get(&m.incarnation)?.holds).max();
+        let saved = self.snapshot.map(Step::first_reduction);
+        let mut idle = self.workers.iter().filter(|(_, w)| !w.computing);
+        idle.find(|(_, w)| w.holds > reached.max(saved)).map(|(i, _)| *i)
     }
 
     fn save_and_leave(&mut self, writer: Incarnation, effects: &mut Vec<Effect>) {
