@@ -89,10 +89,10 @@ def peer(model, variant, malloc, steps, warm_up):
     return run([*map(str, command)], events=True)
 
 
-def libtorch_step_ms(config, steps, warm_up):
-    """The bare step, without sum, exchange, reports and snapshots: two processes beside each other, the slower one."""
-    command = [RELEASE / "examples" / "step_bench", "--config", ROOT / "bench" / "configs" / f"{config}.yaml"]
-    command += ["--steps", steps, "--warm-up", warm_up]
+def libtorch_step_ms(model, steps, warm_up):
+    """The bare step, without exact sum, exchange, reports and snapshots: two processes beside each other, the slower."""
+    command = [RELEASE / "examples" / "step_bench", "--model", model, "--reduction", "fast"]
+    command += ["--steps", steps, "--warm", warm_up]
     both = [subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)]
     try:
         outputs = [process.communicate(timeout=LIMIT_S)[0] for process in both]
@@ -101,7 +101,7 @@ def libtorch_step_ms(config, steps, warm_up):
             process.kill()
     if any(process.returncode for process in both):
         raise BenchError(f"{command[0]} failed, see above")
-    return max(json.loads(output.splitlines()[-1])["step_ms"] for output in outputs)
+    return max(json.loads(output.splitlines()[-1])["ms"] for output in outputs)
 
 
 def all_reduce(rounds):
