@@ -242,8 +242,9 @@ impl Run {
     fn ahead(&self) -> Option<Incarnation> {
         let reached = self.members.iter().filter_map(|m| self.workers.get(&m.incarnation)?.holds).max();
         let saved = self.snapshot.map(Step::first_reduction);
-        let mut idle = self.workers.iter().filter(|(_, w)| !w.computing);
-        idle.find(|(_, w)| w.holds > reached.max(saved)).map(|(i, _)| *i)
+        let idle = self.workers.iter().filter(|(_, w)| !w.computing && w.holds > reached.max(saved));
+        // Of equals one that stays: the others may go.
+        idle.max_by_key(|(_, w)| (w.holds, !w.leaving)).map(|(i, _)| *i)
     }
 
     fn save_and_leave(&mut self, writer: Incarnation, effects: &mut Vec<Effect>) {
