@@ -1,0 +1,228 @@
+//! A model of the collective: the members connect, one broadcasts, and sums come to all who are still there.
+
+use std::collections::BTreeMap;
+
+use lsgan_control::{Form, Member, ParkReason, Start};
+use lsgan_spec::{Generation, Half, Reduction};
+
+use crate::history::{Part, State};
+use crate::network::{Inner, ProcessIndex};
+use crate::worker::{Membership, Stage};
+use crate::world::World;
+
+/// The collective of one generation.
+#[derive(Debug)]
+pub struct Group {
+    members: Vec<Member>,
+    /// By rank: the process, once it was told to form.
+    present: Vec<Option<ProcessIndex>>,
+    left: Vec<bool>,
+    connected: usize,
+    /// What is broadcast; none if everybody goes on with what he holds.
+    given: Option<State>,
+    rounds: BTreeMap<Reduction, Round>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    parts: Vec<Part>,
+    sum: u64,
+    wish: bool,
+}
+
+impl Group {
+    fn new(members: Vec<Member>) -> Self {
+        let count = members.len();
+        Self {
+            members,
+            present: vec![None; count],
+            left: vec![false; count],
+            connected: 0,
+            given: None,
+            rounds: BTreeMap::new(),
+        }
+    }
+
+    fn remaining(&self) -> impl Iterator<Item = ProcessIndex> {
+        self.present.iter().zip(&self.left).filter(|(_, left)| !**left).filter_map(|(p, _)| *p)
+    }
+}
+
+impl World {
+    /// A worker is told to form a generation.
+    pub(crate) fn join_group(&mut self, p: ProcessIndex, form: Form) {
+        let process = &mut self.processes[p];
+        let (generation, rank) = (form.generation, form.rank as usize);
+        if let Some(membership) = &process.membership {
+            let old = membership.form.generation;
+            return self.violated(format!("a worker that computes in {old} is told to form {generation}"));
+        }
+        if process.incarnation != Some(form.members[rank].incarnation) {
+            let name = process.name.clone();
+            return self.violated(format!("{name} is told to form as somebody else"));
+        }
+        let leases = form.leases.iter().copied().collect();
+        let members = form.members.clone();
+        process.membership = Some(Membership {
+            form,
+            stage: Stage::Connecting,
+            leases,
+            told_wish: false,
+            heard_wish: false,
+        });
+        let group = self.groups.entry(generation).or_insert_with(|| Group::new(members.clone()));
+        if group.members != members {
+            return self.violated(format!("generation {generation} has two memberships"));
+        }
+        group.present[rank] = Some(p);
+        if group.left.contains(&true) {
+            let lost_ms = self.rng.delay_ms(self.setup.net_ms_max);
+            self.soon(p, lost_ms, Inner::PeerLost(generation));
+        } else if group.present.iter().all(Option::is_some) {
+            for peer in group.remaining().collect::<Vec<_>>() {
+                let connect_ms = self.rng.delay_ms(2 * self.setup.net_ms_max);
+                self.soon(peer, connect_ms, Inner::Connected(generation));
+            }
+        }
+    }
+
+    /// All peers of a worker are connected; when that is so for all, the state is passed on.
+    pub(crate) fn connected(&mut self, p: ProcessIndex, generation: Generation) {
+        let Some(membership) = self.processes[p].active(generation) else { return };
+        membership.stage = Stage::Taking;
+        let form = membership.form.clone();
+        let group = self.groups.get_mut(&generation).expect("a member's group exists");
+        group.connected += 1;
+        if group.connected < group.members.len() || group.left.contains(&true) {
+            return;
+        }
+        let root = form.root.map(|rank| group.present[rank as usize].expect("all are connected"));
+        let given = match (form.start, root) {
+            (Start::Fresh, _) => Some(State::fresh()),
+            (Start::Snapshot(step), _) => {
+                if form.root.is_none() && form.members.len() > 1 {
+                    return self.violated("a snapshot is read by one and nobody broadcasts it".to_owned());
+                }
+                let Some(state) = self.store.get(&step) else {
+                    return self.violated(format!("there is no snapshot at step {step} to start from"));
+                };
+                Some(*state)
+            }
+            (Start::Held, Some(root)) => {
+                let Some(state) = self.processes[root].state else {
+                    return self.violated("the root holds nothing to broadcast".to_owned());
+                };
+                Some(state)
+            }
+            (Start::Held, None) => None,
+        };
+        let group = self.groups.get_mut(&generation).expect("it was there");
+        group.given = given;
+        for peer in group.remaining().collect::<Vec<_>>() {
+            let take_ms = self.rng.delay_ms(4 * self.setup.net_ms_max);
+            self.soon(peer, take_ms, Inner::Taken(generation));
+        }
+    }
+
+    /// A worker has the state that the generation starts from.
+    pub(crate) fn taken(&mut self, p: ProcessIndex, generation: Generation) {
+        let Some(membership) = self.processes[p].active(generation) else { return };
+        let from = membership.form.from;
+        membership.stage = Stage::Computing;
+        let given = self.groups[&generation].given;
+        let process = &mut self.processes[p];
+        process.state = given.or(process.state);
+        let Some(state) = process.state.filter(|s| s.applied == from) else {
+            let found = process.state.map(|s| s.applied);
+            return self.violated(format!("generation {generation} starts from {from}, a member has {found:?}"));
+        };
+        self.check(|w| w.history.state("a new member", state));
+        if let Some(session) = self.processes[p].session {
+            self.say(p, lsgan_control::Event::Ready { session, generation, applied: state.applied });
+        }
+        // What those before it consumed and could not report any more; small leases would run dry without it.
+        self.report_consumed(p);
+        self.begin(p);
+    }
+
+    /// A worker enters the all-reduce; the last one makes the sum.
+    pub(crate) fn enter(&mut self, p: ProcessIndex, generation: Generation, reduction: Reduction) {
+        let process = &mut self.processes[p];
+        let (state, leaving) = (process.state, process.leaving);
+        let Some(membership) = process.active(generation) else { return };
+        membership.stage = Stage::Reducing;
+        let rank = membership.form.rank as usize;
+        let wish = leaving || membership.told_wish;
+        let virtual_ranks = membership.form.members[rank].virtual_ranks().collect();
+        let state = state.expect("a member that steps holds a state");
+        let group = self.groups.get_mut(&generation).expect("a member's group exists");
+        let round = group.rounds.entry(reduction).or_default();
+        round.parts.push(Part { state, virtual_ranks });
+        round.wish |= wish;
+        if round.parts.len() < group.members.len() {
+            return;
+        }
+        match self.history.reduction(generation, &round.parts) {
+            Ok(sum) => round.sum = sum,
+            Err(sentence) => return self.violated(sentence),
+        }
+        self.coverage.reductions += 1;
+        for peer in group.remaining().collect::<Vec<_>>() {
+            let reduce_ms = 1 + self.rng.delay_ms(2 * self.setup.net_ms_max);
+            self.soon(peer, reduce_ms, Inner::Reduced(generation, reduction));
+        }
+    }
+
+    /// The sum has come to a worker: it applies it, and obeys the control words after a whole step.
+    pub(crate) fn reduced(&mut self, p: ProcessIndex, generation: Generation, reduction: Reduction) {
+        if self.processes[p].active(generation).is_none() {
+            return;
+        }
+        if self.setup.poison == Some(reduction) {
+            return self.park(p, ParkReason::Failed("virtual rank 0 is not finite".to_owned()));
+        }
+        let group = self.groups.get_mut(&generation).expect("a member's group exists");
+        group.rounds = group.rounds.split_off(&Reduction(reduction.0.saturating_sub(1)));
+        let (sum, wish) = (group.rounds[&reduction].sum, group.rounds[&reduction].wish);
+        let process = &mut self.processes[p];
+        let state = process.state.expect("a member that steps holds a state").apply(sum);
+        process.state = Some(state);
+        let membership = process.membership.as_mut().expect("it is active");
+        membership.heard_wish |= wish;
+        let obeys = membership.heard_wish;
+        self.check(|w| w.history.state("a member", state));
+        if state.applied.half() == Half::Discriminator {
+            self.step_done(p, state);
+            if obeys {
+                return self.park(p, ParkReason::Boundary);
+            }
+        }
+        self.begin(p);
+    }
+
+    fn step_done(&mut self, p: ProcessIndex, state: State) {
+        let step = state.applied.step();
+        if step.0.is_multiple_of(self.setup.steps_per_ordinal) {
+            self.report_consumed(p);
+        }
+        let writer = self.processes[p].membership.as_ref().is_some_and(|m| m.form.rank == 0);
+        if writer && self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n)) {
+            let write_ms = self.rng.delay_ms(500);
+            self.soon(p, write_ms, Inner::Published(state));
+        }
+    }
+
+    /// A worker leaves its collective; with `abrupt`, its peers see that connections break.
+    pub(crate) fn leave_group(&mut self, p: ProcessIndex, abrupt: bool) {
+        let Some(membership) = &self.processes[p].membership else { return };
+        let (generation, rank) = (membership.form.generation, membership.form.rank as usize);
+        let group = self.groups.get_mut(&generation).expect("a member's group exists");
+        if std::mem::replace(&mut group.left[rank], true) || !abrupt {
+            return;
+        }
+        for peer in group.remaining().collect::<Vec<_>>() {
+            let lost_ms = self.rng.delay_ms(3 * self.setup.net_ms_max);
+            self.soon(peer, lost_ms, Inner::PeerLost(generation));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The simulated coordinator: performs effects one by one, keeps a journal, and dies between any two of them.
+
+use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Run, SessionId};
+use lsgan_spec::{Generation, Millis};
+
+use crate::network::{Happening, ProcessIndex};
+use crate::worker::{Life, brief};
+use crate::world::{Trace, World};
+
+/// One coordinator after another, over the journal that they share.
+#[derive(Debug, Default)]
+pub struct Shell {
+    /// The machine, while a coordinator runs.
+    pub run: Option<Run>,
+    /// All that was ever journaled.
+    pub journal: Vec<Entry>,
+    /// It dies while it performs the effects of the next event that has some, and stays away so long.
+    pub dies_ms: Option<u64>,
+    /// When the machine is woken next.
+    alarm: Option<Millis>,
+    /// Wake-ups in a row at the same time.
+    alarms_in_place: u32,
+    /// Since when a standby waits for a place that is free, and in which generation.
+    place_free_since: Option<(Generation, Millis)>,
+}
+
+impl Shell {
+    /// A coordinator runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.run.is_some()
+    }
+}
+
+impl World {
+    /// Starts a coordinator from the journal and the snapshots.
+    pub(crate) fn start_coordinator(&mut self) {
+        if self.shell.is_up() || self.finished.is_some() {
+            return;
+        }
+        let snapshot = self.store.last_key_value().map(|(step, _)| *step);
+        let recovered = Recovered::replay(&self.shell.journal, snapshot);
+        self.note(|_| format!("the coordinator starts with {recovered:?}"));
+        self.shell.run = Some(Run::new(self.setup.config.clone(), recovered, self.now));
+        self.shell.alarm = None;
+        if self.operator_stops.is_some() {
+            let ask_ms = self.rng.delay_ms(500);
+            let at = self.now.plus(ask_ms);
+            self.queue.push(at, Happening::OperatorStops);
+        }
+        self.set_alarm();
+    }
+
+    /// SIGKILL to the coordinator.
+    pub(crate) fn crash_coordinator(&mut self, down_ms: u64) {
+        if self.shell.run.take().is_none() {
+            return;
+        }
+        self.note(|_| "the coordinator is killed".to_owned());
+        self.coverage.coordinator_deaths += 1;
+        self.shell.dies_ms = None;
+        self.shell.place_free_since = None;
+        for (session, process) in self.network.cut_all() {
+            let at = self.later(2 * self.setup.net_ms_max);
+            self.queue.push(at, Happening::StreamLost(process, session));
+        }
+        self.queue.push(self.now.plus(down_ms), Happening::CoordinatorStarts);
+    }
+
+    /// An event reaches the coordinator on a stream.
+    pub(crate) fn arrived(&mut self, session: SessionId, event: Event) {
+        let link = self.network.link(session);
+        if !link.open_at_coordinator {
+            return;
+        }
+        if matches!(event, Event::Closed { .. }) {
+            link.open_at_coordinator = false;
+        }
+        self.apply(event);
+    }
+
+    /// Applies an event, checks what came of it, and performs the effects.
+    pub(crate) fn apply(&mut self, event: Event) {
+        let Some(run) = &mut self.shell.run else { return };
+        let before = run.clone();
+        let mut effects = Vec::new();
+        run.apply(self.now, event.clone(), &mut effects);
+        let after = run.clone();
+        if !matches!(event, Event::Heard { .. }) || self.trace == Trace::Print {
+            self.note(|w| format!("{} -> {}", w.name_event(&event), phase(&after)));
+        }
+        if let Err(v) = lsgan_control::invariants::check(&before, &after) {
+            return self.violated(format!("{}: {}", v.invariant, v.found));
+        }
+        self.check(|w| w.history.applied((&before, &after), &event, &effects));
+        self.a_place_is_not_free_for_long(&after);
+        self.coverage.count(&before, &event, &effects);
+        self.perform(effects);
+        self.set_alarm();
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let cut = match self.shell.dies_ms {
+            Some(_) if !effects.is_empty() => Some(self.rng.between(0, effects.len() as u64) as usize),
+            _ => None,
+        };
+        let mut ended = None;
+        for (index, effect) in effects.into_iter().enumerate() {
+            if cut == Some(index) {
+                break;
+            }
+            match effect {
+                Effect::Journal(entry) => {
+                    self.note(|_| format!("  journal {entry:?}"));
+                    self.check(|w| w.history.journaled(&entry));
+                    if let Entry::Ended(outcome) = &entry {
+                        ended = Some(outcome.clone());
+                    }
+                    self.shell.journal.push(entry);
+                }
+                Effect::Send { session, message } => {
+                    self.note(|w| format!("  send {} {}", w.name_of(session), brief(&message)));
+                    self.check(|w| w.history.sent(&message));
+                    if self.network.link(session).open_at_coordinator {
+                        let process = self.network.link(session).process;
+                        let earliest = self.later(self.setup.net_ms_max);
+                        let at = self.network.arrival_down(session, earliest);
+                        self.queue.push(at, Happening::AtWorker(process, session, message));
+                    }
+                }
+                Effect::Close { session } => self.close(session),
+            }
+        }
+        if let Some(outcome) = ended {
+            self.ended(outcome);
+        } else if cut.is_some() {
+            let down_ms = self.shell.dies_ms.expect("a cut is a death");
+            self.crash_coordinator(down_ms);
+        }
+    }
+
+    fn close(&mut self, session: SessionId) {
+        let link = self.network.link(session);
+        if !std::mem::replace(&mut link.open_at_coordinator, false) {
+            return;
+        }
+        let process = link.process;
+        let earliest = self.later(self.setup.net_ms_max);
+        let at = self.network.arrival_down(session, earliest);
+        self.queue.push(at, Happening::StreamLost(process, session));
+    }
+
+    /// The worker's end of a stream is gone; what it sent may be overtaken by that.
+    pub(crate) fn hang_up(&mut self, session: SessionId) {
+        self.network.link(session).open_at_worker = false;
+        let at = self.later(2 * self.setup.net_ms_max);
+        self.queue.push(at, Happening::AtCoordinator(session, Event::Closed { session }));
+    }
+
+    /// The run has ended: the coordinator exits after what it sent.
+    fn ended(&mut self, outcome: Outcome) {
+        self.shell.run = None;
+        self.shell.dies_ms = None;
+        for (session, process) in self.network.cut_all() {
+            let earliest = self.later(self.setup.net_ms_max);
+            let at = self.network.arrival_down(session, earliest);
+            self.queue.push(at, Happening::StreamLost(process, session));
+        }
+        match &outcome {
+            Outcome::Complete => {
+                if self.setup.poison.is_some() {
+                    self.violated("a run is complete although a gradient was not finite".to_owned());
+                }
+                let steps = self.setup.config.steps;
+                self.check(|w| w.history.complete(steps));
+                self.finished = Some(outcome);
+            }
+            Outcome::Failed { why } => {
+                if self.setup.poison.is_none() && self.setup.failing_tasks == 0 {
+                    self.violated(format!("a run fails for no reason: {why}"));
+                }
+                self.finished = Some(outcome);
+            }
+            Outcome::Stopped { step } => {
+                let Some(resume_ms) = self.operator_stops.take() else {
+                    return self.violated("a run stops although nobody asked for it".to_owned());
+                };
+                if step.0 > 0 && !self.store.contains_key(step) {
+                    return self.violated(format!("a run stops at step {step} without a snapshot of it"));
+                }
+                self.coverage.stops += 1;
+                self.stopped = true;
+                self.queue.push(self.now.plus(resume_ms), Happening::OperatorResumes);
+            }
+        }
+    }
+
+    /// The machine's deadline has come, unless it has moved since.
+    pub(crate) fn deadline(&mut self) {
+        if self.shell.alarm != Some(self.now) {
+            return;
+        }
+        self.shell.alarm = None;
+        let due = self.shell.run.as_ref().and_then(Run::next_deadline).is_some_and(|at| at <= self.now);
+        if due {
+            self.apply(Event::Tick);
+        }
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        let Some(wanted) = self.shell.run.as_ref().and_then(Run::next_deadline) else { return };
+        let at = wanted.max(self.now);
+        if self.shell.alarm.is_some_and(|alarm| alarm >= self.now && alarm <= at) {
+            return;
+        }
+        self.shell.alarms_in_place = if at == self.now { self.shell.alarms_in_place + 1 } else { 0 };
+        if self.shell.alarms_in_place > 1_000 {
+            return self.violated("the machine wants to be woken at once, again and again".to_owned());
+        }
+        self.shell.alarm = Some(at);
+        self.queue.push(at, Happening::Deadline);
+    }
+
+    /// A standby gets a free place after a step or two.
+    fn a_place_is_not_free_for_long(&mut self, run: &Run) {
+        let limit = self.setup.config.virtual_ranks.min(self.setup.config.max_workers) as usize;
+        let waits = |w: &lsgan_control::Worker| !w.computing && !w.leaving;
+        let free = *run.phase() == Phase::Stepping
+            && run.members().len() < limit
+            && run.workers().values().any(waits);
+        let generation = run.generation();
+        match self.shell.place_free_since {
+            Some((g, since)) if free && g == generation => {
+                // A frozen member holds up the step until it counts as dead.
+                let bound_ms = 2_000 + self.setup.config.failure_timeout_ms + 4 * self.setup.half_ms_max();
+                if self.now > since.plus(bound_ms) {
+                    self.violated(format!("a standby waits for {bound_ms} ms beside a free place"));
+                }
+            }
+            _ => self.shell.place_free_since = free.then_some((generation, self.now)),
+        }
+    }
+
+    pub(crate) fn name_of(&self, session: SessionId) -> String {
+        let process = self.network.process(session);
+        format!("{}/{}", self.processes[process].name, session.0)
+    }
+
+    fn name_event(&self, event: &Event) -> String {
+        match event {
+            Event::Joined { session, .. }
+            | Event::Heard { session, .. }
+            | Event::Ready { session, .. }
+            | Event::Parked { session, .. }
+            | Event::Consumed { session, .. }
+            | Event::WantsLeave { session }
+            | Event::TaskDone { session }
+            | Event::TaskFailed { session, .. }
+            | Event::Closed { session } => format!("{}: {event:?}", self.name_of(*session)),
+            Event::SnapshotWritten { .. } | Event::StopRequested | Event::Tick => format!("{event:?}"),
+        }
+    }
+
+    /// Where everybody is, for a report.
+    pub(crate) fn situation(&self) -> String {
+        let mut lines = vec![match &self.shell.run {
+            Some(run) => format!("coordinator: {}", phase(run)),
+            None => "coordinator: away".to_owned(),
+        }];
+        let alive = |p: &ProcessIndex| self.processes[*p].life != Life::Ended;
+        for p in (0..self.processes.len()).filter(alive) {
+            let process = &self.processes[p];
+            lines.push(format!(
+                "{}: {:?}, session {:?}, incarnation {:?}, holds {:?}, {:?}{}",
+                process.name,
+                process.life,
+                process.session.map(|s| s.0),
+                process.incarnation.map(|i| i.0),
+                process.state.map(|s| s.applied.0),
+                process.membership.as_ref().map(|m| (m.form.generation.0, &m.stage)),
+                if process.leaving { ", leaving" } else { "" }
+            ));
+        }
+        lines.join("\n  ")
+    }
+}
+
+fn phase(run: &Run) -> String {
+    let workers: Vec<String> = run
+        .workers()
+        .iter()
+        .map(|(i, w)| {
+            let holds = w.holds.map_or("-".to_owned(), |r| r.to_string());
+            let marks = (if w.computing { "c" } else { "" }, if w.leaving { "l" } else { "" });
+            format!("{i}@{holds}{}{}", marks.0, marks.1)
+        })
+        .collect();
+    format!("{:?} of generation {} [{}]", run.phase(), run.generation(), workers.join(" "))
+}
