@@ -127,7 +127,9 @@ impl Manifest {
         Some((format!("part {}", ours.name), show(theirs), show(ours)))
     }
 
-    fn blake3(&self) -> String {
+    /// Hash of all that the manifest says, as 64 hex digits: equal for equal snapshots.
+    #[must_use]
+    pub fn blake3(&self) -> String {
         let json = serde_json::to_vec(self).expect("a manifest is texts and numbers");
         blake3::hash(&json).to_hex().to_string()
     }

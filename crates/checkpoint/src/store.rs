@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt as _};
@@ -15,6 +16,7 @@ use object_store::{PutMode, PutOptions, PutPayload};
 use url::Url;
 
 use crate::error::Error;
+use crate::layout;
 
 /// A place for snapshots: a directory now; any object store by [`Store::over`]. Cheap to clone.
 ///
@@ -78,6 +80,12 @@ impl Store {
         let local = LocalFileSystem::new_with_prefix(&root).map_err(|error| wrong(error.into()))?;
         let local = local.with_fsync(true).with_automatic_cleanup(true);
         Ok(Self { objects: Arc::new(local), prefix: Path::default(), root: Root::Directory(root) })
+    }
+
+    /// The folder of a step's snapshot, as a person finds it.
+    #[must_use]
+    pub fn snapshot_path(&self, step: Step) -> String {
+        self.show(&layout::step_dir(&self.prefix, step))
     }
 
     /// The path of an object as a person finds it.

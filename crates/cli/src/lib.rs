@@ -1,1 +1,15 @@
-//! The user's tool.
+//! The user's tool, `lsgan`: a file for each command.
+//!
+//! - [`up`]: a whole local cluster in one command.
+//! - [`node`]: one worker for each device of this host, supervised.
+//! - [`sample`]: pictures from a snapshot.
+//! - [`status`]: how a run is.
+//! - [`checkpoints`]: what snapshots there are, and whether they are whole.
+//! - [`children`]: processes that are started again when they die, and do not outlive this one.
+
+pub mod checkpoints;
+pub mod children;
+pub mod node;
+pub mod sample;
+pub mod status;
+pub mod up;

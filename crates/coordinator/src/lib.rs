@@ -1,1 +1,150 @@
-//! The shell around control: gRPC, journal, catalogue.
+//! The coordinator: the shell around the control machine of one run.
+//!
+//! Not here: decisions (`control`), the order of samples (`plan`), anything of libtorch.
+//! Start at [`coordinate`]; then [`shell`] for what happens to an input.
+//!
+//! - [`args`]: the command line.
+//! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
+//! - [`service`]: the side of gRPC.
+//! - [`shell`]: receive, convert, apply, perform.
+//! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
+//! - [`journal`]: what lasts, in SQLite.
+
+pub mod args;
+pub mod convert;
+pub mod journal;
+pub mod notices;
+pub mod service;
+pub mod shell;
+pub mod startup;
+pub mod status;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lsgan_console::{Failure, Progress, exit::chain};
+use lsgan_control::Outcome;
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, v1};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::args::Args;
+use crate::service::{Input, Service};
+use crate::shell::Ended;
+use crate::startup::{Prepared, Start};
+
+/// What stands before the address in the first line on standard output.
+pub const LISTENING: &str = "listening on ";
+
+/// Runs a coordinator until its run has ended. `interrupted` is awaited once: then the run is stopped at a step
+/// boundary; awaited again by the caller it may mean to end at once.
+///
+/// # Errors
+/// A failure with its exit code: bad input, a port or run directory in use, a journal or snapshot that cannot be
+/// read, or a run that failed.
+pub async fn coordinate(
+    args: Args,
+    interrupted: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
+    let prepared = match startup::prepare(&args.run, args.expect_workers).await? {
+        Start::Ready(prepared) => *prepared,
+        Start::Finished(text) => {
+            println!("{text}");
+            return Ok(());
+        }
+    };
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on {}: {error}. Give another address with --listen; port 0 takes a free one.",
+            args.listen
+        ))
+    })?;
+    let address = listener.local_addr().map_err(Failure::failed)?;
+    let ended = serve(prepared, listener, address, &args, interrupted).await?;
+    report(&ended)
+}
+
+async fn serve(
+    mut prepared: Prepared,
+    listener: TcpListener,
+    address: SocketAddr,
+    args: &Args,
+    interrupted: impl Future<Output = ()> + Send + 'static,
+) -> Result<Ended, Failure> {
+    prepared.lock.describe(&address.to_string()).map_err(Failure::failed)?;
+    println!("{LISTENING}http://{address}");
+    let Prepared { lock, description, shell, inputs, queue } = prepared;
+    let run = description.run.clone();
+    let service = Service::new(inputs.clone(), description);
+    let service = v1::coordinator_server::CoordinatorServer::new(service)
+        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
+    let (stop_serving, stopped) = oneshot::channel::<()>();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
+    let server =
+        Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
+    let server = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
+        // The sender may be dropped instead of used; both mean the end.
+        let _ = stopped.await;
+    }));
+    let stop = inputs.clone();
+    let interrupt = tokio::spawn(async move {
+        interrupted.await;
+        // Only an ended shell does not listen.
+        let _ = stop.send(Input::Stop).await;
+    });
+    let progress = (!args.quiet).then(|| tokio::spawn(show_progress(inputs.clone())));
+
+    tracing::info!(%address, run, "listening");
+    drop(inputs);
+    let ended = shell.run(queue).await.map_err(|error| Failure::failed(chain(&error)));
+
+    interrupt.abort();
+    if let Some(progress) = progress {
+        // It ends by itself when nobody answers it.
+        let _ = progress.await;
+    }
+    let _ = stop_serving.send(());
+    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+    drop(lock);
+    ended
+}
+
+/// Shows the status several times a second until the shell ends.
+async fn show_progress(inputs: mpsc::Sender<Input>) {
+    let mut progress = Progress::new();
+    let mut beat = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        beat.tick().await;
+        let (answer, status) = oneshot::channel();
+        if inputs.send(Input::Status(answer)).await.is_err() {
+            break;
+        }
+        let Ok(status) = status.await else { break };
+        progress.show(&status);
+        if status.outcome.is_some() {
+            break;
+        }
+    }
+    progress.end();
+}
+
+/// The last lines: what was written, and what to do next.
+fn report(ended: &Ended) -> Result<(), Failure> {
+    match &ended.outcome {
+        Some(Outcome::Complete) => {
+            println!("{}", startup::final_lines(&ended.final_files));
+            Ok(())
+        }
+        Some(Outcome::Stopped { step }) => {
+            println!("stopped after step {step} with a snapshot; the same command goes on from there");
+            Ok(())
+        }
+        Some(Outcome::Failed { why }) => Err(Failure::failed(why)),
+        None => Err(Failure::failed("ended before the run did")),
+    }
+}

@@ -12,6 +12,12 @@ pub fn choose(wish: Wish) -> Device {
     }
 }
 
+/// How many devices this host has: its GPUs, or else its CPU as one.
+#[must_use]
+pub fn count() -> u32 {
+    if cuda_is_there() { u32::try_from(tch::Cuda::device_count()).unwrap_or(1).max(1) } else { 1 }
+}
+
 /// Makes libtorch use one thread in each operation that this thread calls: their number changes bits.
 pub fn one_thread() {
     tch::set_num_threads(1);

@@ -1,1 +1,24 @@
-//! The shell around train: session, training thread, loader.
+//! A worker: owns one device, steps its virtual ranks, and does what its coordinator says.
+//!
+//! Not here: the mathematics (`train`), the exchange with peers (`collective`), who computes what (the coordinator).
+//! Start at [`work`]; then [`session`] for the conversation with the coordinator and [`trainer`] for the thread that
+//! trains.
+//!
+//! - [`args`]: the command line.
+//! - [`session`]: attaches, keeps the stream alive, turns what comes into orders, comes back when it breaks.
+//! - [`orders`]: what the session tells the training thread, and how it interrupts it.
+//! - [`outbox`]: what the training thread has to say, kept until the coordinator is there to hear it.
+//! - [`trainer`]: forms generations and steps.
+//! - [`meter`]: times and metrics of steps.
+//! - [`snapshots`]: writes snapshots on a thread of its own.
+
+pub mod args;
+pub mod meter;
+pub mod orders;
+pub mod outbox;
+pub mod session;
+pub mod snapshots;
+pub mod trainer;
+
+pub use args::Args;
+pub use session::work;

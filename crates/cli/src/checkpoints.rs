@@ -1,0 +1,104 @@
+//! `lsgan checkpoints`: what snapshots there are, and whether they are whole.
+
+use comfy_table::{Table, presets};
+use lsgan_checkpoint::{Manifest, Store};
+use lsgan_console::{Failure, exit::chain};
+use lsgan_spec::Step;
+use serde_json::json;
+
+/// What can be said on the command line of `lsgan checkpoints`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// List the snapshots; sizes are checked, hashes are not.
+    List(Where),
+    /// Read every byte of every snapshot and compare the hashes. Exit code 1 if one is damaged.
+    Verify(Where),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Where {
+    /// The run's directory, or what its `checkpoint.to` says.
+    #[arg(long, value_name = "DIR|URL")]
+    run: String,
+    /// Print one JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists or verifies.
+///
+/// # Errors
+/// No store there, or with `verify` a damaged snapshot.
+pub async fn checkpoints(args: Args) -> Result<(), Failure> {
+    let (place, verify) = match args.what {
+        What::List(place) => (place, false),
+        What::Verify(place) => (place, true),
+    };
+    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let store = Store::open_existing(&place.run).map_err(failed)?;
+    let mut rows = Vec::new();
+    for entry in store.list().await.map_err(failed)? {
+        let state = if verify { store.verify(entry.step).await } else { entry.state };
+        rows.push((entry.step, state.map_err(|error| chain(&error))));
+    }
+    if place.json {
+        println!(
+            "{:#}",
+            rows.iter().map(|(step, state)| to_json(*step, state)).collect::<serde_json::Value>()
+        );
+    } else {
+        print(&rows, verify);
+    }
+    let damaged = rows.iter().filter(|(_, state)| state.is_err()).count();
+    if verify && damaged > 0 {
+        return Err(Failure::failed(format!(
+            "{damaged} of {} snapshots cannot be used. A run goes on from the newest whole one.",
+            rows.len()
+        )));
+    }
+    Ok(())
+}
+
+fn len_bytes(manifest: &Manifest) -> u64 {
+    manifest.parts.iter().map(|part| part.len_bytes).sum()
+}
+
+fn print(rows: &[(Step, Result<Manifest, String>)], verify: bool) {
+    if rows.is_empty() {
+        println!("there are no snapshots");
+        return;
+    }
+    let good = if verify { "whole" } else { "there" };
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["step", "size", "parts", "state"]);
+    for (step, state) in rows {
+        let row = match state {
+            Ok(manifest) => {
+                let size = format!("{:.1} MiB", len_bytes(manifest) as f64 / (1 << 20) as f64);
+                [step.to_string(), size, manifest.parts.len().to_string(), good.to_owned()]
+            }
+            Err(why) => [step.to_string(), "-".to_owned(), "-".to_owned(), why.clone()],
+        };
+        table.add_row(row);
+    }
+    println!("{table}");
+}
+
+fn to_json(step: Step, state: &Result<Manifest, String>) -> serde_json::Value {
+    match state {
+        Ok(manifest) => json!({
+            "step": step.0, "usable": true, "len_bytes": len_bytes(manifest), "identity": manifest.identity,
+            "parts": manifest.parts.iter().map(|part| json!({
+                "name": part.name, "file": part.file, "len_bytes": part.len_bytes, "blake3": part.blake3,
+            })).collect::<Vec<_>>(),
+        }),
+        Err(why) => json!({ "step": step.0, "usable": false, "why": why }),
+    }
+}

@@ -1,0 +1,47 @@
+//! The tool's binary.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lsgan_cli::{checkpoints, node, sample, status, up};
+use lsgan_console::{Failure, finish};
+
+/// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
+#[derive(Parser)]
+#[command(name = "lsgan", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train on this machine: a coordinator and some workers in one command.
+    Up(up::Args),
+    /// Run one worker for each device of this host, for a coordinator elsewhere.
+    Node(node::Args),
+    /// Make pictures from a run's newest snapshot.
+    Sample(sample::Args),
+    /// Show how a run is.
+    Status(status::Args),
+    /// List or verify snapshots.
+    Checkpoints(checkpoints::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    // On the main thread: children ask to die with the thread that started them.
+    let result = runtime.map_err(Failure::failed).and_then(|runtime| {
+        runtime.block_on(async {
+            match args.command {
+                Command::Up(args) => up::up(args).await,
+                Command::Node(args) => node::node(args).await,
+                Command::Sample(args) => sample::sample(args).await,
+                Command::Status(args) => status::status(args).await,
+                Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
+            }
+        })
+    });
+    finish(result)
+}

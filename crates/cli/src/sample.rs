@@ -1,0 +1,115 @@
+//! `lsgan sample`: pictures from a run's newest snapshot.
+
+use std::path::PathBuf;
+
+use lsgan_checkpoint::{Manifest, Part, Store};
+use lsgan_console::{Failure, exit::chain};
+use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
+use lsgan_train::Sampler;
+use serde_json::json;
+
+/// What can be said on the command line of `lsgan sample`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The run's directory, or what its `checkpoint.to` says.
+    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
+    run: String,
+    /// The snapshot of this step instead of the newest whole one.
+    #[arg(long, value_name = "STEP")]
+    step: Option<u64>,
+    /// How many samples; rounded up to a full grid.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    count: u32,
+    /// Which of G's weights; by default those of `samples.weights`.
+    #[arg(long, value_name = "WHICH")]
+    weights: Option<WhichWeights>,
+    /// The picture to write.
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum WhichWeights {
+    /// The moving average.
+    Ema,
+    /// As they are.
+    Raw,
+}
+
+/// Writes a grid of samples.
+///
+/// # Errors
+/// No snapshot there, or a picture that cannot be written.
+pub async fn sample(args: Args) -> Result<(), Failure> {
+    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let store = Store::open_existing(&args.run).map_err(failed)?;
+    let manifest = match args.step {
+        Some(step) => store.verify(Step(step)).await.map_err(failed)?,
+        None => newest(&store, &args.run).await?,
+    };
+    let spec = RunSpec::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
+        .map_err(|errors| Failure::failed(errors.render_plain()))?;
+    let weights = args.weights.map_or(spec.samples.weights, |which| match which {
+        WhichWeights::Ema => SampleWeights::Ema,
+        WhichWeights::Raw => SampleWeights::Raw,
+    });
+    let name = match weights {
+        SampleWeights::Ema => "generator_ema",
+        SampleWeights::Raw => "generator",
+    };
+    let part = store.load_part(&manifest, name).await.map_err(failed)?;
+    let grid = grid(args.count);
+    let png = picture(&spec, part, grid)?;
+    std::fs::write(&args.out, png)
+        .map_err(|error| Failure::failed(format!("{}: {error}", args.out.display())))?;
+    let (out, step, count) = (args.out.display().to_string(), manifest.step.0, grid.count());
+    if args.json {
+        println!("{:#}", json!({ "out": out, "step": step, "count": count, "weights": name }));
+    } else {
+        println!("{out}: {count} samples of {name} at step {step}");
+    }
+    Ok(())
+}
+
+async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
+    let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
+    for skipped in &found.skipped {
+        eprintln!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
+    }
+    found.manifest.ok_or_else(|| {
+        Failure::failed(format!(
+            "{place} holds no whole snapshot. Train until one is written (`checkpoint.every`)."
+        ))
+    })
+}
+
+fn picture(spec: &RunSpec, part: Part, grid: Grid) -> Result<Vec<u8>, Failure> {
+    let failed = |error: lsgan_train::TrainError| Failure::failed(chain(&error));
+    let sampler = Sampler::new(spec).map_err(failed)?;
+    let part = lsgan_worker::snapshots::to_train(part)
+        .ok_or_else(|| Failure::failed("the snapshot's part is of another version"))?;
+    sampler.picture_of_part(&part, grid).map_err(failed)
+}
+
+/// The squarest grid of at least `count` pictures.
+fn grid(count: u32) -> Grid {
+    let columns = (f64::from(count).sqrt().ceil()) as u32;
+    Grid { columns, rows: count.div_ceil(columns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_holds_all_and_is_about_square() {
+        for count in 1..=4096 {
+            let Grid { columns, rows } = grid(count);
+            assert!(columns * rows >= count && columns * (rows - 1) < count, "{count}: {columns}x{rows}");
+            assert!(columns >= rows && columns <= 64, "{count}: {columns}x{rows}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! `lsgan up`: a coordinator and some workers as children of this process, from one command.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lsgan_console::{Failure, Progress};
+use lsgan_coordinator::args::RunArgs;
+use lsgan_coordinator::{LISTENING, startup};
+use lsgan_wire::v1;
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::children::{Log, Recipe, Running, sibling};
+use crate::status::{self, Client};
+
+/// How long the coordinator may take to say where it listens: it hashes the data and verifies a snapshot first.
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long the workers get to end after the run has ended.
+const END_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What can be said on the command line of `lsgan up`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// How many workers; more than `batch.virtual_ranks` stand by.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: u32,
+    /// Address for the coordinator; port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    listen: std::net::SocketAddr,
+}
+
+/// Trains until the run ends or is interrupted. The first SIGINT or SIGTERM stops it with a snapshot, the second ends
+/// everything at once.
+///
+/// # Errors
+/// Bad input with exit code 2, a run that failed with 1, a second interrupt with 130.
+pub async fn up(args: Args) -> Result<(), Failure> {
+    // Errors in the run's file are told before anything is started.
+    let spec = startup::load_spec(&args.run)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+
+    let (to_lines, mut lines) = mpsc::channel(64);
+    let recipe = coordinator(&args, args.listen.to_string())?;
+    let mut coordinator_child = Running::start(recipe, to_lines.clone())?;
+    let first = tokio::select! {
+        first = timeout(START_TIMEOUT, lines.recv()) => first.ok().flatten(),
+        status = coordinator_child.ended() => return early_end(&mut coordinator_child, status, &mut lines).await,
+    };
+    let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)).map(str::to_owned)
+    else {
+        let status = coordinator_child.ended().await;
+        if let Some(line) = first {
+            println!("{line}");
+        }
+        return early_end(&mut coordinator_child, status, &mut lines).await;
+    };
+    let run_dir = match &args.run.fork {
+        Some(_) => None,
+        None => Some(startup::run_dir(&spec, args.run.run_dir.as_deref())),
+    };
+    let mut cluster = Cluster {
+        coordinator: coordinator_child,
+        workers: Vec::new(),
+        client: status::connect(&address).await?,
+        progress: Progress::new(),
+        to_lines,
+        stopping: false,
+    };
+    let run_dir = match run_dir {
+        Some(dir) => dir,
+        None => cluster.status().await.map(|status| status.run_dir.into()).unwrap_or_default(),
+    };
+    cluster.coordinator.recipe.log.open(&run_dir.join("logs/coordinator.log"))?;
+    // A coordinator that is started again must be found where it was, and must not start anew again.
+    cluster.coordinator.recipe.arguments = again(&cluster.coordinator.recipe.arguments, &address);
+    cluster.start_workers(args.workers, &address, &run_dir)?;
+    let result = loop {
+        let step = tokio::select! {
+            step = cluster.watch() => step,
+            _ = interrupt.recv() => cluster.interrupted(),
+            _ = terminate.recv() => cluster.interrupted(),
+        };
+        match step {
+            Ok(Go::On) => {}
+            Ok(Go::Ended(status)) => break Ok(status),
+            Err(failure) => break Err(failure),
+        }
+    };
+    cluster.progress.end();
+    match result {
+        Ok(status) => cluster.end(status).await,
+        Err(failure) => {
+            cluster.kill();
+            Err(failure)
+        }
+    }
+}
+
+/// Prints what a coordinator said that ended before it listened, and ends with its exit code.
+async fn early_end(
+    child: &mut Running,
+    status: Option<std::process::ExitStatus>,
+    lines: &mut mpsc::Receiver<String>,
+) -> Result<(), Failure> {
+    let error = child.last_error().await;
+    while let Ok(line) = lines.try_recv() {
+        println!("{line}");
+    }
+    if status.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    let text = error.unwrap_or_else(|| "the coordinator ended without a word".to_owned());
+    Err(Failure { code: code.unwrap_or(Failure::FAILED), text })
+}
+
+fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
+    let mut arguments = vec!["--config".to_owned(), args.run.config.display().to_string()];
+    for set in &args.run.sets {
+        arguments.extend(["--set".to_owned(), set.to_string()]);
+    }
+    if let Some(dir) = &args.run.run_dir {
+        arguments.extend(["--run-dir".to_owned(), dir.display().to_string()]);
+    }
+    if let Some(name) = &args.run.fork {
+        arguments.extend(["--fork".to_owned(), name.clone()]);
+    }
+    if args.run.fresh {
+        arguments.push("--fresh".to_owned());
+    }
+    arguments.extend(
+        ["--quiet", "--expect-workers", &args.workers.to_string(), "--listen", &listen].map(str::to_owned),
+    );
+    Ok(Recipe {
+        label: "coordinator".to_owned(),
+        program: sibling("coordinator")?,
+        arguments,
+        log: Log::default(),
+    })
+}
+
+/// The arguments of a coordinator that is started again at `address`.
+fn again(arguments: &[String], address: &str) -> Vec<String> {
+    let mut arguments: Vec<String> = arguments.iter().filter(|a| *a != "--fresh").cloned().collect();
+    let listen = arguments.last_mut().expect("the address is the last argument");
+    *listen = address.trim_start_matches("http://").to_owned();
+    arguments
+}
+
+struct Cluster {
+    coordinator: Running,
+    workers: Vec<Running>,
+    client: Client,
+    progress: Progress,
+    to_lines: mpsc::Sender<String>,
+    stopping: bool,
+}
+
+/// Whether to watch on.
+enum Go {
+    On,
+    Ended(Box<v1::RunStatus>),
+}
+
+impl Cluster {
+    fn start_workers(&mut self, count: u32, address: &str, run_dir: &Path) -> Result<(), Failure> {
+        let program = sibling("worker")?;
+        for number in 1..=count {
+            let log = Log::default();
+            log.open(&run_dir.join(format!("logs/worker-{number}.log")))?;
+            let name = format!("up:{number}");
+            let arguments = ["--coordinator", address, "--name", &name, "--peer-listen", "127.0.0.1:0"];
+            let recipe = Recipe {
+                label: format!("worker {number}"),
+                program: program.clone(),
+                arguments: arguments.map(str::to_owned).to_vec(),
+                log,
+            };
+            self.workers.push(Running::start(recipe, self.to_lines.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing to do, and does it.
+    async fn watch(&mut self) -> Result<Go, Failure> {
+        let mut beat = interval(Duration::from_millis(200));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {
+                    // A coordinator that is away is noticed by its end.
+                    if let Some(status) = self.status().await {
+                        self.progress.show(&status);
+                        if status.outcome.is_some() {
+                            return Ok(Go::Ended(Box::new(status)));
+                        }
+                    }
+                }
+                _ = self.coordinator.ended() => {
+                    let label = "the coordinator died and is started again; the workers go on";
+                    self.progress.println(&format!("warning: {label}"));
+                    self.coordinator.restart(self.to_lines.clone()).await?;
+                    return Ok(Go::On);
+                }
+                (index, status) = first_end(&mut self.workers) => {
+                    self.worker_ended(index, status).await?;
+                    return Ok(Go::On);
+                }
+            }
+        }
+    }
+
+    async fn worker_ended(
+        &mut self,
+        index: usize,
+        status: Option<std::process::ExitStatus>,
+    ) -> Result<(), Failure> {
+        if status.is_some_and(|status| status.success()) {
+            // It left or was told that the run has ended; the status will say so.
+            self.workers.remove(index);
+            return Ok(());
+        }
+        let worker = &mut self.workers[index];
+        let how = status.map_or_else(|| "died".to_owned(), |status| format!("died ({status})"));
+        self.progress.println(&format!("warning: {} {how} and is started again", worker.recipe.label));
+        worker.restart(self.to_lines.clone()).await
+    }
+
+    async fn status(&mut self) -> Option<v1::RunStatus> {
+        let reply = timeout(Duration::from_secs(2), self.client.status(v1::StatusRequest {})).await;
+        reply.ok()?.ok().map(tonic::Response::into_inner)
+    }
+
+    /// The user wants an end: first one with a snapshot, then one at once.
+    fn interrupted(&mut self) -> Result<Go, Failure> {
+        if self.stopping {
+            return Err(Failure { code: 130, text: "ended at once; the newest snapshot is kept".to_owned() });
+        }
+        self.stopping = true;
+        self.progress.println("stopping with a snapshot; once more ends at once");
+        self.coordinator.signal(Signal::SIGTERM);
+        Ok(Go::On)
+    }
+
+    /// Waits for the children to end, and says how the run ended.
+    async fn end(&mut self, status: Box<v1::RunStatus>) -> Result<(), Failure> {
+        let all = async {
+            for child in &mut self.workers {
+                child.ended().await;
+            }
+            self.coordinator.ended().await;
+        };
+        if timeout(END_TIMEOUT, all).await.is_err() {
+            self.kill();
+        }
+        let outcome = status.outcome.clone().unwrap_or_default();
+        match outcome.outcome() {
+            v1::OutcomeKind::Complete => {
+                println!("{}", startup::final_lines(&status.final_files));
+                Ok(())
+            }
+            v1::OutcomeKind::Stopped => {
+                println!("{}; the same command goes on from there", outcome.why);
+                Ok(())
+            }
+            v1::OutcomeKind::Failed | v1::OutcomeKind::Unspecified => Err(Failure::failed(outcome.why)),
+        }
+    }
+
+    fn kill(&self) {
+        for child in self.workers.iter().chain([&self.coordinator]) {
+            child.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+/// The first of some children to end: its index and how.
+pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<std::process::ExitStatus>) {
+    if children.is_empty() {
+        return std::future::pending().await;
+    }
+    let mut ends: Vec<_> = children.iter_mut().map(|child| Box::pin(child.ended())).collect();
+    std::future::poll_fn(|context| {
+        for (index, end) in ends.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(status) = end.as_mut().poll(context) {
+                return std::task::Poll::Ready((index, status));
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,51 @@
+//! What can be said on the coordinator's command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lsgan_console::Log;
+use lsgan_spec::Override;
+
+/// Coordinates a distributed LSGAN training run: membership, shards, metrics, checkpoints.
+///
+/// The first line on standard output says where it listens, the last ones what the run wrote.
+/// Workers attach with `worker --coordinator http://HOST:PORT`. Started again, it goes on where the run was.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "coordinator", version)]
+pub struct Args {
+    #[command(flatten)]
+    /// Which run.
+    pub run: RunArgs,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub expect_workers: u32,
+    /// Form of the log.
+    #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
+    pub log: Log,
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Which run, and what of it is to be different; the same for `coordinator` and `lsgan up`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// The run's YAML file; configs/reference.yaml shows every field.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Override a field of the file, as `--set data.image.size=64`; may be given again.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<Override>,
+    /// Keep journal, samples and snapshots here instead of where `checkpoint.to` says.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Start anew: move the old run aside (to DIR.old-1, …), never delete it.
+    #[arg(long, conflicts_with = "fork")]
+    pub fresh: bool,
+    /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
+    #[arg(long, value_name = "NAME")]
+    pub fork: Option<String>,
+}

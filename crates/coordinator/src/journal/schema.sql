@@ -1,0 +1,95 @@
+-- The journal of a run. Open it with any SQLite tool, also while the run goes on:
+--   sqlite3 runs/quickstart/journal.sqlite 'select step, loss_d, loss_g from metrics order by step desc limit 5'
+-- Times end in _ms and count milliseconds since 1970-01-01 UTC. Steps, reductions, ranks and positions count from 0.
+
+-- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
+-- virtual_ranks, numerics, outcome (complete, stopped or failed), outcome_why, final_files (JSON).
+create table if not exists meta (
+  key   text primary key,
+  value text not null
+) strict;
+
+-- Every life of every worker.
+create table if not exists workers (
+  incarnation integer primary key,
+  name        text not null,
+  address     text not null,           -- where its peers reach it
+  joined_ms   integer not null,
+  gone_ms     integer,                 -- null while it is attached
+  why         text                     -- why it is gone
+) strict;
+
+-- Every membership of the collective group.
+create table if not exists generations (
+  generation     integer primary key,
+  from_reduction integer not null,     -- reductions applied in the state that it started from; step = half of it
+  start          text not null,        -- fresh, snapshot, held
+  formed_ms      integer not null,
+  stepping_ms    integer,              -- when all members were ready
+  halted_ms      integer,              -- null while it is alive
+  why            text                  -- why it ended
+) strict;
+
+-- Who computed which virtual ranks, [first_virtual_rank, first_virtual_rank + virtual_rank_count).
+create table if not exists members (
+  generation         integer not null references generations,
+  rank               integer not null,
+  incarnation        integer not null references workers,
+  address            text not null,
+  first_virtual_rank integer not null,
+  virtual_rank_count integer not null,
+  primary key (generation, rank)
+) strict;
+
+-- Every shard position that was wholly read: by its primary key, exactly once.
+create table if not exists completions (
+  position     integer primary key,    -- position = ordinal * V + virtual_rank
+  virtual_rank integer not null,
+  epoch        integer not null,
+  shard        integer not null,
+  incarnation  integer not null,
+  generation   integer not null,
+  completed_ms integer not null
+) strict;
+
+-- The reduced metrics, the same on every worker, every report.every steps.
+create table if not exists metrics (
+  step         integer primary key,
+  wall_ms      integer not null,       -- when the step ended
+  images_per_s real not null,          -- global batch over step_ms
+  step_ms      real not null,          -- mean since the row before, on the reporting worker
+  data_wait_ms real not null,          -- of step_ms
+  reduce_ms    real not null,          -- of step_ms, waiting for peers included
+  loss_d       real not null,
+  loss_g       real not null,
+  d_real       real not null,          -- mean of D(x)
+  d_fake       real not null,          -- mean of D(G(z))
+  grad_norm_d  real not null,
+  grad_norm_g  real not null
+) strict;
+
+-- Snapshots that were published.
+create table if not exists checkpoints (
+  step       integer primary key,      -- steps done
+  url        text not null,
+  len_bytes  integer not null,
+  blake3     text not null,            -- of the manifest
+  blocked_ms real not null,            -- how long the training thread stood still for it
+  written_ms integer not null,
+  deleted_ms integer                   -- null while it is kept
+) strict;
+
+-- Pictures made while training.
+create table if not exists samples (
+  step       integer primary key,      -- steps done
+  file       text not null,
+  written_ms integer not null
+) strict;
+
+-- What a person would want to know of, in sentences.
+create table if not exists events (
+  id      integer primary key autoincrement,
+  at_ms   integer not null,
+  warning integer not null,            -- 1: somebody should look at it
+  text    text not null
+) strict;

@@ -1,0 +1,36 @@
+//! The coordinator's binary.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lsgan_console::{Failure, finish, logging};
+use lsgan_coordinator::{args::Args, coordinate};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logging::start(args.log, "info");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime
+        .map_err(Failure::failed)
+        .and_then(|runtime| runtime.block_on(async move { coordinate(args, interrupted()?).await }));
+    finish(result)
+}
+
+/// Completes with the first SIGINT or SIGTERM; the second ends the process at once.
+fn interrupted() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    Ok(async move {
+        let any = async |interrupt: &mut tokio::signal::unix::Signal,
+                         terminate: &mut tokio::signal::unix::Signal| {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        };
+        any(&mut interrupt, &mut terminate).await;
+        tokio::spawn(async move {
+            any(&mut interrupt, &mut terminate).await;
+            eprintln!("ended at once; the newest snapshot is kept");
+            std::process::exit(130);
+        });
+    })
+}

@@ -1,0 +1,70 @@
+//! Sentences for people: what happened, for the log, the journal and `lsgan status`.
+
+use std::collections::VecDeque;
+
+use lsgan_control::{Entry, Outcome, Run, Start};
+use lsgan_wire::v1;
+
+use crate::journal::wall_ms;
+
+/// How many are kept for tools that ask; the journal has them all.
+const KEPT: usize = 200;
+
+/// The newest notices.
+#[derive(Debug, Default)]
+pub struct Notices {
+    number: u64,
+    kept: VecDeque<v1::Notice>,
+}
+
+impl Notices {
+    /// Adds one, and returns it.
+    pub fn add(&mut self, warning: bool, text: String) -> &v1::Notice {
+        self.number += 1;
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(v1::Notice { number: self.number, wall_ms: wall_ms(), text, warning });
+        self.kept.back().expect("one was just added")
+    }
+
+    /// All that are kept, oldest first.
+    pub fn all(&self) -> Vec<v1::Notice> {
+        self.kept.iter().cloned().collect()
+    }
+}
+
+/// What a person is told about a journal entry: `(whether to look at it, the sentence)`.
+pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
+    let label = |incarnation| match run.workers().get(incarnation) {
+        Some(worker) => format!("worker {incarnation} ({})", worker.name),
+        None => format!("worker {incarnation}"),
+    };
+    Some(match entry {
+        Entry::Admitted { incarnation, name, address } => {
+            (false, format!("worker {incarnation} ({name}, peers at {address}) joined"))
+        }
+        Entry::Gone { incarnation, why } => {
+            (!why.starts_with("left"), format!("{} is gone: {why}", label(incarnation)))
+        }
+        Entry::Numerics(numerics) => (false, format!("the run's numerics are {numerics}")),
+        Entry::Generation { generation, members, from, start } => {
+            let workers = match members.len() {
+                1 => "1 worker".to_owned(),
+                n => format!("{n} workers"),
+            };
+            let origin = match start {
+                Start::Fresh => "with fresh weights".to_owned(),
+                Start::Snapshot(step) => format!("from the snapshot of step {step}"),
+                Start::Held => format!("from the state held at step {}", from.step()),
+            };
+            (false, format!("generation {generation} of {workers} starts {origin}"))
+        }
+        Entry::Halting { generation, why } => (false, format!("generation {generation} ends: {why}")),
+        Entry::StopRequested => (false, "stopping at the next step boundary, with a snapshot".to_owned()),
+        Entry::Ended(Outcome::Complete) => (false, "all steps are done".to_owned()),
+        Entry::Ended(Outcome::Stopped { step }) => (false, format!("stopped after step {step}")),
+        Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),
+        Entry::Stepping(_) | Entry::Consumed { .. } => return None,
+    })
+}

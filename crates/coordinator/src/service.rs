@@ -1,0 +1,106 @@
+//! The gRPC side: a task for each inbound stream, a bounded channel out, and everything else in the shell.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsgan_control::SessionId;
+use lsgan_wire::v1::{self, coordinator_server::Coordinator};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::Stream;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
+const OUTBOUND_MESSAGES_MAX: usize = 1024;
+
+/// The way to a worker.
+pub type Outbound = mpsc::Sender<Result<v1::CoordinatorMessage, Status>>;
+
+/// What the shell is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A stream opened.
+    Opened(SessionId, Outbound),
+    /// A worker said something.
+    Message(SessionId, v1::worker_message::Kind),
+    /// A stream ended or broke.
+    Closed(SessionId),
+    /// An operator wants the run to stop.
+    Stop,
+    /// Somebody wants to know how the run is.
+    Status(oneshot::Sender<v1::RunStatus>),
+    /// Retention deleted the snapshots of these steps, or could not.
+    Retained(Result<Vec<u64>, String>),
+}
+
+/// The service; clones share the run.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inputs: mpsc::Sender<Input>,
+    description: Arc<v1::RunDescription>,
+    sessions: Arc<AtomicU64>,
+}
+
+impl Service {
+    /// A service that tells `inputs` what happens and describes the run as `description`.
+    pub fn new(inputs: mpsc::Sender<Input>, description: v1::RunDescription) -> Self {
+        Self { inputs, description: Arc::new(description), sessions: Arc::default() }
+    }
+
+    async fn tell(&self, input: Input) -> Result<(), Status> {
+        self.inputs.send(input).await.map_err(|_| Status::unavailable("the coordinator is ending"))
+    }
+}
+
+#[tonic::async_trait]
+impl Coordinator for Service {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+    async fn describe_run(
+        &self,
+        _: Request<v1::DescribeRunRequest>,
+    ) -> Result<Response<v1::RunDescription>, Status> {
+        Ok(Response::new(self.description.as_ref().clone()))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
+        self.tell(Input::Opened(session, outbound)).await?;
+        tokio::spawn(forward(session, request.into_inner(), self.inputs.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::RunStatus>, Status> {
+        let (answer, status) = oneshot::channel();
+        self.tell(Input::Status(answer)).await?;
+        status.await.map(Response::new).map_err(|_| Status::unavailable("the coordinator is ending"))
+    }
+
+    async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
+        self.tell(Input::Stop).await?;
+        Ok(Response::new(v1::StopReply {}))
+    }
+}
+
+/// Carries a worker's messages to the shell until its stream ends. A task of its own, because nobody else would
+/// see the stream break.
+async fn forward(
+    session: SessionId,
+    mut messages: Streaming<v1::WorkerMessage>,
+    inputs: mpsc::Sender<Input>,
+) {
+    while let Some(Ok(message)) = messages.next().await {
+        let Some(kind) = message.kind else { continue }; // a kind that a newer worker knows
+        if inputs.send(Input::Message(session, kind)).await.is_err() {
+            return;
+        }
+    }
+    // The shell may have ended before the stream.
+    let _ = inputs.send(Input::Closed(session)).await;
+}

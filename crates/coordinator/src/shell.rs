@@ -1,0 +1,310 @@
+//! The shell around the control machine: receive, convert, `apply`, perform.
+//!
+//! One task owns everything. It handles an input, performs the effects in order, and sleeps until the next input
+//! or the machine's next deadline. Journal writes happen in place, because the sends after them depend on them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lsgan_checkpoint::Store;
+use lsgan_control::{Effect, Entry, Event, Message, Outcome, Run, SessionId};
+use lsgan_plan::Plan;
+use lsgan_spec::{Millis, RunSpec};
+use lsgan_wire::v1::{self, worker_message::Kind};
+use tokio::sync::mpsc;
+use tokio::task::block_in_place;
+
+use crate::convert;
+use crate::journal::{Journal, JournalError};
+use crate::notices::{Notices, sentence};
+use crate::service::{Input, Outbound};
+use crate::status;
+
+/// A wake-up that comes later than this was held up by something that held up the workers' messages too (a
+/// suspended machine, a full disk): the machine's clock stands still for that long, so that nobody is declared
+/// dead for a silence that was ours.
+const LATENESS_MS_MAX: u64 = 250;
+
+/// How long workers get to end after the run has ended, before their streams are cut.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long to wait before a journal write that failed is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+
+/// Everything that the run is, in one place.
+pub struct Shell {
+    pub(crate) spec: RunSpec,
+    pub(crate) identity: String,
+    pub(crate) data_fingerprint: String,
+    pub(crate) run_dir: std::path::PathBuf,
+    pub(crate) run: Run,
+    pub(crate) plan: Plan,
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) sessions: BTreeMap<SessionId, Outbound>,
+    pub(crate) notices: Notices,
+    pub(crate) metrics: Option<v1::StepMetrics>,
+    pub(crate) metrics_until: u64,
+    pub(crate) final_files: Vec<v1::FinalFile>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) clock: Clock,
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) retaining: bool,
+}
+
+/// The machine's clock: time since the start, less the time that was lost.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    lost_ms: u64,
+}
+
+impl Clock {
+    /// A clock that starts at 0 now.
+    pub fn start() -> Self {
+        Self { started: Instant::now(), lost_ms: 0 }
+    }
+
+    fn raw_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Millis {
+        Millis(self.raw_ms().saturating_sub(self.lost_ms))
+    }
+
+    /// How long until `then`.
+    fn until(&self, then: Millis) -> Duration {
+        Duration::from_millis(then.0.saturating_sub(self.now().0))
+    }
+
+    /// Takes back what a wake-up for `then` came too late.
+    fn forgive(&mut self, then: Millis) {
+        let late_ms = self.now().0.saturating_sub(then.0);
+        if late_ms > LATENESS_MS_MAX {
+            self.lost_ms += late_ms;
+        }
+    }
+}
+
+impl Shell {
+    /// Runs until the run has ended and every worker was told, or `inputs` closes.
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<Ended, JournalError> {
+        self.apply(Event::Tick)?;
+        let mut goodbye = None;
+        loop {
+            if self.outcome.is_some() {
+                let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
+                if self.sessions.is_empty() && !self.retaining || Instant::now() >= until {
+                    break;
+                }
+            }
+            let deadline = self.run.next_deadline();
+            // Without a deadline nothing but an input can change anything; the goodbye has its own.
+            let wait = deadline.map_or(Duration::from_secs(1), |then| self.clock.until(then));
+            match tokio::time::timeout(wait, inputs.recv()).await {
+                Ok(Some(input)) => self.handle(input)?,
+                Ok(None) => break,
+                Err(_) => {
+                    if let Some(then) = deadline {
+                        self.clock.forgive(then);
+                        self.apply(Event::Tick)?;
+                    }
+                }
+            }
+        }
+        Ok(Ended { outcome: self.outcome, final_files: self.final_files })
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), JournalError> {
+        match input {
+            Input::Opened(session, outbound) => {
+                self.sessions.insert(session, outbound);
+                Ok(())
+            }
+            Input::Message(session, kind) => self.message(session, kind),
+            Input::Closed(session) => {
+                self.sessions.remove(&session);
+                self.apply(Event::Closed { session })
+            }
+            Input::Stop => self.apply(Event::StopRequested),
+            Input::Status(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(status::of(self));
+                Ok(())
+            }
+            Input::Retained(result) => {
+                self.retaining = false;
+                match result {
+                    Ok(steps) => steps.into_iter().try_for_each(|step| self.journal.delete_checkpoint(step)),
+                    Err(why) => self.notice(true, format!("old snapshots could not be deleted: {why}")),
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, session: SessionId, kind: Kind) -> Result<(), JournalError> {
+        match &kind {
+            Kind::Hello(hello) if hello.data_fingerprint != self.data_fingerprint => {
+                let why = format!(
+                    "the data that this worker reads differs from the coordinator's (fingerprint {}, the coordinator's \
+                     is {}). Give every worker the same files at `data.source`.",
+                    hello.data_fingerprint, self.data_fingerprint
+                );
+                self.notice(true, format!("{} was refused: {why}", hello.name))?;
+                self.send(session, v1::Refused { why }.into());
+                self.sessions.remove(&session);
+                return Ok(());
+            }
+            Kind::Metrics(metrics) => return self.metrics(session, &metrics.rows),
+            Kind::Sample(sample) => return self.sample(sample),
+            Kind::SnapshotFailed(failed) => {
+                let text =
+                    format!("the snapshot of step {} could not be written: {}", failed.step, failed.why);
+                return self.notice(true, text);
+            }
+            Kind::SnapshotWritten(written) => self.snapshot_written(written)?,
+            Kind::TaskDone(done) if !done.files.is_empty() => {
+                self.final_files.clone_from(&done.files);
+                let rows: Vec<_> = done.files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
+                let json = serde_json::to_string(&rows).expect("strings turn into JSON");
+                self.journal.set_fact("final_files", &json)?;
+            }
+            _ => {}
+        }
+        match convert::event(session, &kind) {
+            Ok(Some(event)) => self.apply(event),
+            Ok(None) => Ok(()),
+            Err(why) => self.notice(true, why),
+        }
+    }
+
+    /// Lets the machine handle an event, and does what it asks for, in order.
+    fn apply(&mut self, event: Event) -> Result<(), JournalError> {
+        let mut effects = Vec::new();
+        // A worker that is lost is named by its label, which the machine forgets with it.
+        let before = self.run.clone();
+        self.run.apply(self.clock.now(), event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Journal(entry) => self.journal(&entry, &before)?,
+                Effect::Send { session, message } => {
+                    if let Message::Refused { why } = &message {
+                        self.notice(true, format!("a worker was refused: {why}"))?;
+                    }
+                    self.send(session, convert::message(message, self.metrics_until));
+                }
+                Effect::Close { session } => {
+                    self.sessions.remove(&session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an entry, however long it takes: what follows it must not be sent before. Workers go on meanwhile.
+    fn journal(&mut self, entry: &Entry, before: &Run) -> Result<(), JournalError> {
+        let mut told = false;
+        while let Err(error) = block_in_place(|| self.journal.record(entry, &self.plan)) {
+            if !told {
+                tracing::error!(%error, "the journal cannot be written; trying again until it can");
+                self.notices.add(true, format!("the journal cannot be written, the run waits: {error}"));
+                told = true;
+            }
+            block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
+        }
+        if let Entry::Ended(outcome) = entry {
+            self.outcome = Some(outcome.clone());
+        }
+        match sentence(entry, before) {
+            Some((warning, text)) => self.notice(warning, text),
+            None => Ok(()),
+        }
+    }
+
+    fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
+        let Some(outbound) = self.sessions.get(&session) else { return };
+        if outbound.try_send(Ok(message)).is_err() {
+            // It does not read, or it is gone: ending our half makes its inbound task see the end.
+            self.sessions.remove(&session);
+        }
+    }
+
+    fn metrics(&mut self, session: SessionId, rows: &[v1::StepMetrics]) -> Result<(), JournalError> {
+        let Some(newest) = rows.iter().max_by_key(|row| row.step) else { return Ok(()) };
+        let global_batch = self.global_batch();
+        if let Err(error) = block_in_place(|| self.journal.add_metrics(rows, global_batch)) {
+            // Not acknowledged, so the worker keeps them.
+            tracing::warn!(%error, "metrics cannot be journaled; the workers keep them");
+            return Ok(());
+        }
+        if self.metrics.is_none_or(|known| known.step <= newest.step) {
+            self.metrics = Some(*newest);
+        }
+        self.metrics_until = self.metrics_until.max(newest.step + 1);
+        self.send(session, v1::MetricsStored { until: newest.step + 1 }.into());
+        Ok(())
+    }
+
+    fn sample(&mut self, sample: &v1::Sample) -> Result<(), JournalError> {
+        let folder = self.run_dir.join("samples");
+        let file = folder.join(format!("step-{:010}.png", sample.step));
+        let write = || {
+            std::fs::create_dir_all(&folder)?;
+            let part = file.with_extension("png.part");
+            std::fs::write(&part, &sample.png)?;
+            std::fs::rename(&part, &file)
+        };
+        match block_in_place(write) {
+            Ok(()) => self.journal.add_sample(sample.step, &file.display().to_string()),
+            Err(error) => {
+                self.notice(true, format!("{}: the picture cannot be written: {error}", file.display()))
+            }
+        }
+    }
+
+    fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
+        self.journal.add_checkpoint(written)?;
+        if self.retaining {
+            return Ok(()); // the next snapshot looks again
+        }
+        self.retaining = true;
+        let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
+        tokio::spawn(async move {
+            let result = store.retain(keep, &[]).await;
+            let result =
+                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
+            // Only when the coordinator is ending does nobody listen.
+            let _ = inputs.send(Input::Retained(result)).await;
+        });
+        Ok(())
+    }
+
+    /// Tells people: the log, the journal, and whoever asks for the status.
+    pub(crate) fn notice(&mut self, warning: bool, text: String) -> Result<(), JournalError> {
+        if warning {
+            tracing::warn!(generation = self.run.generation().0, "{text}");
+        } else {
+            tracing::info!(generation = self.run.generation().0, "{text}");
+        }
+        let notice = self.notices.add(warning, text).clone();
+        if let Err(error) = block_in_place(|| self.journal.add_event(notice.wall_ms, warning, &notice.text)) {
+            tracing::warn!(%error, "a notice could not be journaled");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn global_batch(&self) -> u32 {
+        self.spec.batch.virtual_ranks * self.spec.batch.per_rank
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// None if the coordinator was told to end at once.
+    pub outcome: Option<Outcome>,
+    /// What a finished run wrote.
+    pub final_files: Vec<v1::FinalFile>,
+}

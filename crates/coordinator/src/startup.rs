@@ -1,0 +1,358 @@
+//! From the run's file and directory to a machine that is ready, or one clear error before anything starts.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use lsgan_checkpoint::{RunLock, Store};
+use lsgan_console::{Failure, exit::chain};
+use lsgan_control::{Config, Recovered, Run};
+use lsgan_plan::Plan;
+use lsgan_spec::{RunSpec, SpecErrors, Step};
+use lsgan_wire::v1;
+use tokio::sync::mpsc;
+
+use crate::args::RunArgs;
+use crate::journal::{FinalFile, Journal};
+use crate::notices::Notices;
+use crate::service::Input;
+use crate::shell::{Clock, Shell};
+
+/// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
+/// the broadcast of the state, a few seconds for gigabytes.
+const FORMING_TIMEOUT_MS: u64 = 60_000;
+
+/// Inputs waiting for the shell. It is fast; when it waits for a full disk, workers wait with it.
+const INPUTS_MAX: usize = 4096;
+
+/// What there is to do.
+pub enum Start {
+    /// Coordinate this.
+    Ready(Box<Prepared>),
+    /// Nothing: the run is finished. What to tell the user.
+    Finished(String),
+}
+
+/// All that a coordinator needs.
+pub struct Prepared {
+    /// The run directory, held against other coordinators.
+    pub lock: RunLock,
+    /// What workers are told of the run.
+    pub description: v1::RunDescription,
+    /// The shell.
+    pub shell: Shell,
+    /// How the shell is told what happens.
+    pub inputs: mpsc::Sender<Input>,
+    /// Where it hears it.
+    pub queue: mpsc::Receiver<Input>,
+}
+
+/// Where a run keeps what lasts.
+struct Places {
+    run_dir: PathBuf,
+    /// Directory or URL of the snapshots.
+    store: String,
+}
+
+/// Checks everything, opens everything, and says where the run goes on.
+///
+/// # Errors
+/// Bad input with exit code 2; a directory in use or a store that cannot be read with exit code 1.
+pub async fn prepare(args: &RunArgs, expected_workers: u32) -> Result<Start, Failure> {
+    let mut spec = load_spec(args)?;
+    let source =
+        lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
+    plan.check_steps(spec.steps).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let data = (source.len(), source.fingerprint().to_string());
+
+    let mut places = places(&spec, args.run_dir.as_deref());
+    if let Some(name) = &args.fork {
+        places = fork(&mut spec, &places, name, &data.1).await?;
+    }
+    let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| Failure::failed(chain(&error)))?;
+    let mut aside = None;
+    if args.fresh {
+        (aside, lock) = lock.archive().map_err(|error| Failure::failed(chain(&error)))?;
+    }
+    let run_dir = lock.dir().to_owned();
+    if Path::new(&places.store) == places.run_dir {
+        places.store = run_dir.display().to_string();
+    }
+    let mut journal =
+        Journal::open(&run_dir.join("journal.sqlite")).map_err(|error| Failure::failed(chain(&error)))?;
+    check_identity(&spec, &journal, &run_dir)?;
+
+    let store = Store::open(&places.store).map_err(|error| Failure::failed(chain(&error)))?;
+    let (snapshot, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
+    if let Some(aside) = aside {
+        warnings.insert(0, format!("the old run is kept in {}", aside.display()));
+    }
+    if let Some(text) = finished(&spec, &journal, snapshot, &run_dir)? {
+        return Ok(Start::Finished(text));
+    }
+    let facts = Facts { spec: &spec, data: &data, store: &places.store };
+    let description = describe(&mut journal, &facts)?;
+    let recovered = Recovered {
+        snapshot,
+        ..journal.recover(spec.batch.virtual_ranks).map_err(|error| Failure::failed(chain(&error)))?
+    };
+    forget_outcome(&mut journal)?;
+
+    let config = config(&spec, &plan, expected_workers);
+    let identity = description.identity.clone();
+    let metrics = journal.newest_metrics().map_err(|error| Failure::failed(chain(&error)))?;
+    let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
+    let clock = Clock::start();
+    let run = Run::new(config, recovered, clock.now());
+    let mut notices = Notices::default();
+    for text in warnings {
+        tracing::warn!("{text}");
+        notices.add(true, text);
+    }
+    let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let shell = Shell {
+        spec,
+        identity,
+        data_fingerprint: data.1,
+        run_dir,
+        run,
+        plan,
+        journal,
+        store,
+        sessions: Default::default(),
+        notices,
+        metrics,
+        metrics_until,
+        final_files: Vec::new(),
+        outcome: None,
+        clock,
+        inputs: inputs.clone(),
+        retaining: false,
+    };
+    Ok(Start::Ready(Box::new(Prepared { lock, description, shell, inputs, queue })))
+}
+
+/// Reads the run's file with its overrides.
+///
+/// # Errors
+/// All that is wrong with it, with exit code 2.
+pub fn load_spec(args: &RunArgs) -> Result<RunSpec, Failure> {
+    RunSpec::load(&args.config, &args.sets).map_err(|errors| Failure::bad_input(render(&errors)))
+}
+
+/// All that is wrong with a specification: with its lines on a terminal, a line each elsewhere.
+#[must_use]
+pub fn render(errors: &SpecErrors) -> String {
+    if std::io::stderr().is_terminal() { errors.render_fancy() } else { errors.render_plain() }
+}
+
+/// The run's directory as the arguments and the file say.
+#[must_use]
+pub fn run_dir(spec: &RunSpec, chosen: Option<&Path>) -> PathBuf {
+    places(spec, chosen).run_dir
+}
+
+fn places(spec: &RunSpec, chosen: Option<&Path>) -> Places {
+    let to = spec.checkpoint.to.clone();
+    let remote = to.contains("://") && !to.starts_with("file://");
+    let local = PathBuf::from(to.strip_prefix("file://").unwrap_or(&to));
+    let run_dir = match (chosen, remote) {
+        (Some(chosen), _) => chosen.to_owned(),
+        (None, false) => local,
+        (None, true) => Path::new("runs").join(&spec.run),
+    };
+    let store = if remote { to } else { run_dir.display().to_string() };
+    Places { run_dir, store }
+}
+
+/// Copies the newest snapshot of the run to a new run of this name beside it, under the identity of `spec`.
+async fn fork(spec: &mut RunSpec, old: &Places, name: &str, data: &str) -> Result<Places, Failure> {
+    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    spec.run = name.to_owned();
+    let beside = |place: &str| match place.trim_end_matches('/').rsplit_once('/') {
+        Some((above, _)) => format!("{above}/{name}"),
+        None => name.to_owned(),
+    };
+    let new = Places {
+        run_dir: PathBuf::from(beside(&old.run_dir.display().to_string())),
+        store: beside(&old.store),
+    };
+    spec.checkpoint.to.clone_from(&new.store);
+    if new.run_dir.join("journal.sqlite").exists() {
+        return Ok(new); // branched off before: goes on
+    }
+    let from = Store::open_existing(&old.store).map_err(failed)?;
+    let Some(manifest) = from.newest_valid().await.map_err(failed)?.manifest else {
+        return Err(Failure::failed(format!(
+            "{} holds no snapshot to branch off from. Train until there is one, or start without --fork.",
+            old.store
+        )));
+    };
+    let mut snapshot = from.load(manifest.step).await.map_err(failed)?;
+    snapshot.identity = spec.identity().to_string();
+    snapshot.data_fingerprint = data.to_owned();
+    snapshot.spec_yaml = spec.to_yaml();
+    Store::open(&new.store).map_err(failed)?.write(&snapshot).await.map_err(failed)?;
+    Ok(new)
+}
+
+/// A journal of a run with other mathematics is not gone on with.
+fn check_identity(spec: &RunSpec, journal: &Journal, run_dir: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::failed(chain(&error));
+    let Some(identity) = journal.fact("identity").map_err(failed)? else { return Ok(()) };
+    if identity == spec.identity().to_string() {
+        return Ok(());
+    }
+    let theirs = journal.require("spec_yaml").map_err(failed)?;
+    Err(other_identity(spec, &theirs, &format!("the run in {}", run_dir.display())))
+}
+
+fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {
+    let diff = match RunSpec::parse(theirs, "its specification", &[]) {
+        Ok(theirs) => spec.identity_diff(&theirs).iter().map(|d| format!("\n  {d}")).collect(),
+        Err(_) => String::from("\n  (its specification is of another version)"),
+    };
+    Failure::bad_input(format!(
+        "{what} has other mathematics than this file:{diff}\nUndo the change, start anew with --fresh (the old run \
+         is moved aside, not deleted), or branch off from its newest snapshot with --fork NAME."
+    ))
+}
+
+/// The newest valid snapshot, and warnings about those that had to be passed over.
+async fn newest_snapshot(
+    store: &Store,
+    spec: &RunSpec,
+    data: &str,
+) -> Result<(Option<Step>, Vec<String>), Failure> {
+    let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
+    let skipped: Vec<String> = found
+        .skipped
+        .iter()
+        .map(|s| format!("the snapshot of step {} is skipped: {}", s.step, chain(&s.reason)))
+        .collect();
+    let Some(manifest) = found.manifest else {
+        let unfinished =
+            |s: &lsgan_checkpoint::Skipped| !matches!(s.reason, lsgan_checkpoint::Error::Unfinished { .. });
+        if found.skipped.iter().any(unfinished) {
+            return Err(Failure::failed(format!(
+                "no snapshot of this run can be used:\n  {}\nBring one back from a copy, or start anew with --fresh.",
+                skipped.join("\n  ")
+            )));
+        }
+        return Ok((None, Vec::new()));
+    };
+    if manifest.identity != spec.identity().to_string() {
+        return Err(other_identity(
+            spec,
+            &manifest.spec_yaml,
+            &format!("the snapshot of step {}", manifest.step),
+        ));
+    }
+    if manifest.data_fingerprint != data {
+        return Err(Failure::bad_input(format!(
+            "the data has changed since the snapshot of step {} (fingerprint {} then, {data} now), and the weights are \
+             a function of it. Bring the old files back, or branch off with --fork NAME.",
+            manifest.step, manifest.data_fingerprint
+        )));
+    }
+    Ok((Some(manifest.step), skipped))
+}
+
+/// What to tell the user if there is nothing left to do.
+fn finished(
+    spec: &RunSpec,
+    journal: &Journal,
+    snapshot: Option<Step>,
+    run_dir: &Path,
+) -> Result<Option<String>, Failure> {
+    let failed = |error| Failure::failed(chain(&error));
+    let complete = journal.fact("outcome").map_err(failed)?.as_deref() == Some("complete");
+    let Some(step) = snapshot.filter(|step| complete && step.0 >= spec.steps) else { return Ok(None) };
+    let files = journal.fact("final_files").map_err(failed)?.unwrap_or_default();
+    let rows: Vec<(String, String, String)> = serde_json::from_str(&files).unwrap_or_default();
+    let files: Vec<_> = rows.into_iter().map(|(name, url, blake3)| FinalFile { name, url, blake3 }).collect();
+    let run_dir = run_dir.display();
+    Ok(Some(format!(
+        "the run `{}` is finished: {step} of {} steps are done\n{}\n\
+         to look at more samples:   lsgan sample --run {run_dir} --count 64 --out grid.png\n\
+         to train it longer:        the same command with --set steps={}\n\
+         to train it anew:          the same command with --fresh",
+        spec.run,
+        spec.steps,
+        final_lines(&files),
+        spec.steps * 2,
+    )))
+}
+
+/// One line for each final file with its hash.
+#[must_use]
+pub fn final_lines(files: &[FinalFile]) -> String {
+    let lines: Vec<_> = files.iter().map(|f| format!("{}  BLAKE3 {}", f.url, f.blake3)).collect();
+    lines.join("\n")
+}
+
+struct Facts<'a> {
+    spec: &'a RunSpec,
+    data: &'a (u64, String),
+    store: &'a str,
+}
+
+/// Writes the run's facts into the journal, and says them to workers.
+fn describe(journal: &mut Journal, facts: &Facts<'_>) -> Result<v1::RunDescription, Failure> {
+    let mut write = || {
+        let token = match journal.fact("token")? {
+            Some(token) => token,
+            None => new_token(),
+        };
+        let spec_yaml = facts.spec.to_yaml();
+        let identity = facts.spec.identity().to_string();
+        journal.set_facts(&[
+            ("run", &facts.spec.run),
+            ("token", &token),
+            ("identity", &identity),
+            ("spec_yaml", &spec_yaml),
+            ("data_fingerprint", &facts.data.1),
+            ("records", &facts.data.0.to_string()),
+            ("virtual_ranks", &facts.spec.batch.virtual_ranks.to_string()),
+        ])?;
+        Ok(v1::RunDescription {
+            run: facts.spec.run.clone(),
+            spec_yaml,
+            identity,
+            token: token.into_bytes(),
+            store: facts.store.to_owned(),
+            records: facts.data.0,
+            data_fingerprint: facts.data.1.clone(),
+        })
+    };
+    write().map_err(|error: crate::journal::JournalError| Failure::failed(chain(&error)))
+}
+
+/// A run that goes on has no outcome yet.
+fn forget_outcome(journal: &mut Journal) -> Result<(), Failure> {
+    journal.forget_outcome().map_err(|error| Failure::failed(chain(&error)))
+}
+
+/// 64 hex digits that no other run has: the standard library's hasher is seeded by the operating system.
+fn new_token() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let seed: Vec<u8> = (0..4_u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
+    blake3::hash(&seed).to_hex().to_string()
+}
+
+fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
+    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        steps: spec.steps,
+        virtual_ranks: spec.batch.virtual_ranks,
+        min_workers: spec.cluster.min_workers,
+        max_workers: spec.cluster.max_workers,
+        expected_workers: expected_workers.min(spec.cluster.max_workers).min(spec.batch.virtual_ranks),
+        // Somebody who knows how many will come waits for them; starting without one costs a reform.
+        gather_ms: if expected_workers > 0 { 30_000 } else { ms(spec.cluster.gather) },
+        failure_timeout_ms: ms(spec.cluster.failure_timeout),
+        forming_timeout_ms: FORMING_TIMEOUT_MS,
+        lease_ordinals: plan.max_positions_per_steps(spec.cluster.lease_horizon_steps),
+        any_numerics: false,
+    }
+}

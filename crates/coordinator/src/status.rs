@@ -1,0 +1,64 @@
+//! The run at this moment, for tools and progress bars.
+
+use lsgan_control::{Phase, Run, Worker};
+use lsgan_spec::{Incarnation, Step};
+use lsgan_wire::v1;
+
+use crate::convert;
+use crate::journal::images_per_s;
+use crate::shell::Shell;
+
+/// The status of the run that `shell` holds.
+pub fn of(shell: &Shell) -> v1::RunStatus {
+    let run = &shell.run;
+    let now = shell.clock.now();
+    let held = run.committed().map(|r| r.step()).max(run.snapshot());
+    v1::RunStatus {
+        run: shell.spec.run.clone(),
+        identity: shell.identity.clone(),
+        run_dir: shell.run_dir.display().to_string(),
+        phase: phase(run.phase()).to_owned(),
+        generation: run.generation().0,
+        step: held.unwrap_or(Step(0)).0,
+        steps: shell.spec.steps,
+        global_batch: shell.global_batch(),
+        metrics: shell.metrics,
+        images_per_s: shell.metrics.as_ref().map_or(0.0, |row| images_per_s(row, shell.global_batch())),
+        workers: run.workers().iter().map(|(i, w)| worker(run, *i, w, now.0)).collect(),
+        snapshot_step: run.snapshot().map(|step| step.0),
+        outcome: shell.outcome.as_ref().map(convert::shutdown),
+        final_files: shell.final_files.clone(),
+        notices: shell.notices.all(),
+    }
+}
+
+fn phase(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Gathering => "gathering",
+        Phase::Adopting { .. } => "adopting",
+        Phase::Forming { .. } => "forming",
+        Phase::Stepping => "stepping",
+        Phase::Halting { .. } => "halting",
+        Phase::Closing { .. } => "closing",
+        Phase::Ended(_) => "ended",
+    }
+}
+
+fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
+    let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
+    let role = match (worker.leaving, worker.computing, member) {
+        (true, _, _) => "leaving",
+        (false, true, Some(_)) => "member",
+        (false, true, None) | (false, false, _) if worker.holds.is_some() => "parked",
+        (false, _, _) => "standby",
+    };
+    v1::WorkerStatus {
+        incarnation: incarnation.0,
+        name: worker.name.clone(),
+        address: worker.address.clone(),
+        role: role.to_owned(),
+        virtual_ranks: member.into_iter().flat_map(|m| m.virtual_ranks()).map(|v| v.0).collect(),
+        applied: worker.holds.map(|r| r.0),
+        heard_ms_ago: now_ms.saturating_sub(worker.heard.0),
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be said on a worker's command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lsgan_console::Log;
+
+/// Trains on one device for a coordinator, which tells it everything else.
+///
+/// SIGTERM and SIGINT make it leave at the next step boundary; a second one ends it at once.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "worker", version)]
+pub struct Args {
+    /// The coordinator's address.
+    #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]
+    pub coordinator: String,
+    /// A label for people.
+    #[arg(long, value_name = "NAME", default_value_t = default_name())]
+    pub name: String,
+    /// Address to listen on for peers; port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:0")]
+    pub peer_listen: SocketAddr,
+    /// IP address that peers are told; by default the one that reaches the coordinator.
+    #[arg(long, value_name = "IP")]
+    pub advertise: Option<IpAddr>,
+    /// Give up when the coordinator cannot be reached for so long; 0s means never.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub give_up_after: Duration,
+    /// Form of the log.
+    #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
+    pub log: Log,
+}
+
+fn default_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{}:{}", host.unwrap_or_else(|| "worker".to_owned()), std::process::id())
+}

@@ -1,0 +1,40 @@
+//! The worker's binary.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lsgan_console::{Failure, finish, logging};
+use lsgan_worker::{Args, work};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logging::start(args.log, "info");
+    // One thread: the session is little work, and the cores belong to the training.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let result = runtime
+        .map_err(Failure::failed)
+        .and_then(|runtime| runtime.block_on(async { work(args, terminations()?).await }));
+    finish(result)
+}
+
+/// The first SIGINT or SIGTERM is handed on; the second ends the process at once.
+fn terminations() -> Result<mpsc::Receiver<()>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut count = 0;
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            count += 1;
+            if count > 1 {
+                std::process::exit(130);
+            }
+            // The session may have ended.
+            let _ = tell.send(()).await;
+        }
+    });
+    Ok(told)
+}

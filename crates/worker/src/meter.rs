@@ -1,0 +1,97 @@
+//! Times and metrics of steps, gathered into a row every `report.every` steps.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lsgan_train::replica::HalfMetrics;
+use lsgan_wire::v1;
+
+/// Gathers the rows.
+#[derive(Debug)]
+pub struct Meter {
+    every: u64,
+    since: Instant,
+    steps: u64,
+    data_wait: Duration,
+    reduce: Duration,
+    discriminator: Option<HalfMetrics>,
+    generator: Option<HalfMetrics>,
+}
+
+impl Meter {
+    /// A row every `every` steps.
+    #[must_use]
+    pub fn new(every: u64) -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            every,
+            since: Instant::now(),
+            steps: 0,
+            data_wait: zero,
+            reduce: zero,
+            discriminator: None,
+            generator: None,
+        }
+    }
+
+    /// Starts the clock anew, after a time in which no step was made.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.every);
+    }
+
+    /// Whether a row ends with this step.
+    #[must_use]
+    pub fn wants(&self, step: u64) -> bool {
+        (step + 1).is_multiple_of(self.every)
+    }
+
+    /// Time that was spent waiting for data.
+    pub fn data_wait(&mut self, waited: Duration) {
+        self.data_wait += waited;
+    }
+
+    /// Time that was spent in an all-reduce.
+    pub fn reduce(&mut self, spent: Duration) {
+        self.reduce += spent;
+    }
+
+    /// The metrics of D's half.
+    pub fn discriminator(&mut self, metrics: Option<HalfMetrics>) {
+        self.discriminator = metrics;
+    }
+
+    /// The metrics of G's half.
+    pub fn generator(&mut self, metrics: Option<HalfMetrics>) {
+        self.generator = metrics;
+    }
+
+    /// A step has ended; returns the row that ends with it.
+    pub fn step_ended(&mut self, step: u64) -> Option<v1::StepMetrics> {
+        self.steps += 1;
+        if !self.wants(step) {
+            return None;
+        }
+        let row = self.row(step);
+        self.restart();
+        row
+    }
+
+    /// None where D's half was done in a generation before, whose metrics are gone with it.
+    fn row(&self, step: u64) -> Option<v1::StepMetrics> {
+        let (d, g) = (self.discriminator?, self.generator?);
+        let per_step = |time: Duration| time.as_secs_f64() * 1000.0 / self.steps as f64;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(v1::StepMetrics {
+            step,
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            step_ms: per_step(self.since.elapsed()),
+            data_wait_ms: per_step(self.data_wait),
+            reduce_ms: per_step(self.reduce),
+            loss_d: d.means.loss,
+            loss_g: g.means.loss,
+            d_real: d.means.real,
+            d_fake: d.means.fake,
+            grad_norm_d: d.gradient_norm,
+            grad_norm_g: g.gradient_norm,
+        })
+    }
+}

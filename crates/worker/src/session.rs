@@ -1,0 +1,469 @@
+//! The conversation with the coordinator: attach, keep the stream alive, turn what comes into orders, and when it
+//! breaks come back, while the training thread goes on.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use lsgan_checkpoint::Store;
+use lsgan_collective::tcp::{Listener, RunToken};
+use lsgan_console::{Failure, exit::chain};
+use lsgan_data::Source;
+use lsgan_plan::Plan;
+use lsgan_spec::{RunSpec, VirtualRank};
+use lsgan_train::sums::ControlWord;
+use lsgan_train::{Numerics, Replica, device, numerics};
+use lsgan_wire::MESSAGE_LEN_BYTES_MAX;
+use lsgan_wire::v1::coordinator_client::CoordinatorClient;
+use lsgan_wire::v1::{self, coordinator_message::Kind};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::Args;
+use crate::orders::{Live, Order};
+use crate::outbox::Outbox;
+use crate::snapshots::{Origin, Writer};
+use crate::trainer::Trainer;
+
+/// The first pause after a coordinator could not be reached; doubles each time.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+/// The longest: a coordinator that is started again is found within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Messages on their way to the coordinator; the outbox keeps what does not fit.
+const OUTBOUND_MESSAGES_MAX: usize = 256;
+
+/// How the conversation ended.
+enum End {
+    /// The stream broke: attach again.
+    Broken(String),
+    /// This incarnation is over: attach as a new one.
+    Retired,
+    /// The worker is to end, well or not.
+    Over(Result<(), Failure>),
+}
+
+/// A worker's side of a run, over all its streams.
+struct Session {
+    args: Args,
+    description: v1::RunDescription,
+    numerics: String,
+    peer_address: SocketAddr,
+    heartbeat: Duration,
+    outbox: Arc<Outbox>,
+    orders: Sender<Order>,
+    live: Option<Arc<Live>>,
+    incarnation: Option<u64>,
+    leaving: bool,
+}
+
+/// Runs a worker until its run has ended or it has left. Each completion of `terminate` is a wish to leave.
+///
+/// # Errors
+/// A failure with its exit code: a coordinator that cannot be reached or refuses the worker, data that cannot be
+/// opened, a run that failed.
+pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), Failure> {
+    let (channel, description) = tokio::select! {
+        reached = reach(&args, None) => reached?,
+        _ = terminate.recv() => return Ok(()), // nothing was begun
+    };
+    let spec = RunSpec::parse(&description.spec_yaml, "the coordinator's run", &[]).map_err(|errors| {
+        Failure::failed(format!("the coordinator is of another version: {}", errors.render_plain()))
+    })?;
+    let source =
+        lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let source: Arc<dyn Source> = Arc::from(source);
+    let listener = Listener::bind(args.peer_listen).map_err(|error| Failure::failed(chain(&error)))?;
+    let peer_address = SocketAddr::new(advertised(&args)?, listener.local_addr().port());
+    let outbox = Arc::new(Outbox::default());
+    let (orders, queue) = channel_of_orders();
+    let fingerprint = source.fingerprint().to_string();
+    let heartbeat = spec.cluster.failure_timeout / 6;
+
+    let (started, starting) = tokio::sync::oneshot::channel();
+    let seed = Seed { spec, source, listener, description: description.clone(), outbox: outbox.clone() };
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
+        match seed.grow(runtime) {
+            Ok((trainer, numerics)) => {
+                // The session may have ended meanwhile.
+                let _ = started.send(Ok(numerics));
+                trainer.run(&queue);
+            }
+            Err(failure) => {
+                let _ = started.send(Err(failure));
+            }
+        }
+    });
+    let thread = thread.map_err(Failure::failed)?;
+    let numerics =
+        starting.await.map_err(|_| Failure::failed("the training thread ended before it began"))??;
+
+    let mut session = Session {
+        args,
+        description: v1::RunDescription { data_fingerprint: fingerprint, ..description },
+        numerics: describe(&numerics),
+        peer_address,
+        heartbeat,
+        outbox,
+        orders,
+        live: None,
+        incarnation: None,
+        leaving: false,
+    };
+    let result = session.attach_until_over(channel, &mut terminate).await;
+    if let Some(live) = &session.live {
+        live.abort();
+    }
+    drop(session);
+    // The training thread ends when nobody gives orders any more, after the snapshots under way are written.
+    tokio::task::spawn_blocking(move || thread.join())
+        .await
+        .map_err(Failure::failed)?
+        .map_err(|_| Failure::failed("the training thread panicked; this is a bug, please report it"))?;
+    result
+}
+
+fn channel_of_orders() -> (Sender<Order>, std::sync::mpsc::Receiver<Order>) {
+    // Unbounded, but the coordinator sends the next order only after the last one was answered.
+    channel()
+}
+
+/// What the training thread starts from.
+struct Seed {
+    spec: RunSpec,
+    source: Arc<dyn Source>,
+    listener: Listener,
+    description: v1::RunDescription,
+    outbox: Arc<Outbox>,
+}
+
+impl Seed {
+    fn grow(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Numerics), Failure> {
+        let Self { spec, source, listener, description, outbox } = self;
+        let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+        let device = device::choose(spec.compute.device);
+        let numerics = numerics(device);
+        let plan = Plan::of_run(&spec, source.len()).map_err(|e| failed(&e))?;
+        let replica = Replica::new(&spec, device).map_err(|e| failed(&e))?;
+        let store = Store::open(&description.store).map_err(|e| failed(&e))?;
+        let origin = Origin {
+            identity: description.identity.clone(),
+            data_fingerprint: source.fingerprint().to_string(),
+            numerics: describe(&numerics),
+            spec_yaml: description.spec_yaml.clone(),
+        };
+        let writer = Writer::start(store.clone(), origin, outbox.clone()).map_err(|e| failed(&e))?;
+        let token = token(&description.token)?;
+        let trainer = Trainer {
+            spec,
+            plan,
+            source,
+            replica,
+            listener,
+            token,
+            store,
+            writer,
+            outbox,
+            holds: false,
+            runtime,
+        };
+        Ok((trainer, numerics))
+    }
+}
+
+fn token(bytes: &[u8]) -> Result<RunToken, Failure> {
+    let token = bytes.try_into().map_err(|_| {
+        Failure::failed(format!(
+            "the coordinator's token has {} bytes, 32 are right: it is of another version",
+            bytes.len()
+        ))
+    })?;
+    Ok(RunToken(token))
+}
+
+fn describe(numerics: &Numerics) -> String {
+    let Numerics { libtorch, device_model, capability, probe_hash } = numerics;
+    format!("libtorch {libtorch} on {device_model} with {capability}, probe {}", &probe_hash[..16])
+}
+
+/// The IP address that peers are told: the one from which this host reaches the coordinator.
+fn advertised(args: &Args) -> Result<IpAddr, Failure> {
+    if let Some(ip) = args.advertise {
+        return Ok(ip);
+    }
+    if !args.peer_listen.ip().is_unspecified() {
+        return Ok(args.peer_listen.ip());
+    }
+    let authority = args.coordinator.rsplit("://").next().unwrap_or_default().trim_end_matches('/');
+    let local = || {
+        let any = if authority.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(authority)?; // sends nothing, but chooses a route
+        socket.local_addr()
+    };
+    local().map(|address| address.ip()).map_err(|error| {
+        Failure::failed(format!(
+            "the address for peers cannot be found out: {error}. Name one with --advertise IP."
+        ))
+    })
+}
+
+/// Reaches the coordinator and learns of the run; with `known`, only the same run will do.
+async fn reach(
+    args: &Args,
+    known: Option<&v1::RunDescription>,
+) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), Failure> {
+    let endpoint = Endpoint::from_shared(args.coordinator.clone()).map_err(|_| {
+        Failure::bad_input(format!(
+            "--coordinator {} is no address; write http://HOST:PORT",
+            args.coordinator
+        ))
+    })?;
+    let endpoint = endpoint
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(10));
+    let (since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, Instant::now());
+    loop {
+        let error = match try_reach(&endpoint).await {
+            Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
+            Err(error) => error,
+        };
+        let give_up = args.give_up_after;
+        if !give_up.is_zero() && since.elapsed() + pause > give_up {
+            return Err(Failure::failed(format!(
+                "the coordinator at {} cannot be reached for {}: {error}. Check that it runs and that the address is \
+                 right; --give-up-after sets how long to try.",
+                args.coordinator,
+                humantime::format_duration(give_up)
+            )));
+        }
+        if told.elapsed() >= Duration::from_secs(5) || since.elapsed() < BACKOFF_FIRST {
+            told = Instant::now();
+            tracing::warn!(
+                "the coordinator at {} cannot be reached, trying again: {error}",
+                args.coordinator
+            );
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BACKOFF_MAX);
+    }
+}
+
+async fn try_reach(endpoint: &Endpoint) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), String> {
+    let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+    let mut client = CoordinatorClient::new(channel)
+        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
+    let reply = client.describe_run(v1::DescribeRunRequest {}).await;
+    let description = reply.map_err(|status| status.message().to_owned())?.into_inner();
+    Ok((client, description))
+}
+
+fn same_run(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> Result<(), Failure> {
+    match known {
+        Some(known) if known.token != found.token => Err(Failure::failed(format!(
+            "the coordinator came back with another run (`{}`, it was `{}`) or another journal. Start the coordinator \
+             with the right run directory, or this worker anew.",
+            found.run, known.run
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl Session {
+    async fn attach_until_over(
+        &mut self,
+        client: CoordinatorClient<Channel>,
+        terminate: &mut mpsc::Receiver<()>,
+    ) -> Result<(), Failure> {
+        let mut client = Some(client);
+        loop {
+            let reached = match client.take() {
+                Some(client) => client,
+                None => tokio::select! {
+                    reached = reach(&self.args, Some(&self.description)) => reached?.0,
+                    Some(()) = terminate.recv() => {
+                        self.leave();
+                        continue;
+                    }
+                },
+            };
+            match self.converse(reached, terminate).await {
+                End::Broken(why) => tracing::warn!("the coordinator is away, going on without it: {why}"),
+                End::Retired => {
+                    self.abort();
+                    self.incarnation = None;
+                }
+                End::Over(result) => return result,
+            }
+        }
+    }
+
+    /// One stream, from Hello to its end.
+    async fn converse(
+        &mut self,
+        mut client: CoordinatorClient<Channel>,
+        terminate: &mut mpsc::Receiver<()>,
+    ) -> End {
+        let (outbound, messages) = mpsc::channel::<v1::WorkerMessage>(OUTBOUND_MESSAGES_MAX);
+        let hello = self.hello();
+        outbound.try_send(hello.into()).expect("an empty queue takes one message");
+        if self.leaving {
+            outbound.try_send(v1::WantsLeave {}.into()).expect("an almost empty queue takes one message");
+        }
+        let mut inbound = match client.session(ReceiverStream::new(messages)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return End::Broken(status.message().to_owned()),
+        };
+        let mut beat = tokio::time::interval(self.heartbeat);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let outbox = self.outbox.clone();
+        loop {
+            tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => {
+                        if let Some(end) = message.kind.and_then(|kind| self.obey(kind)) {
+                            return end;
+                        }
+                    }
+                    Ok(None) => return End::Broken("it closed the stream".to_owned()),
+                    Err(status) => return End::Broken(status.message().to_owned()),
+                },
+                () = outbox.news.notified() => {}
+                _ = beat.tick() => {
+                    let applied = outbox.life().applied;
+                    if outbound.send(v1::Heartbeat { applied }.into()).await.is_err() {
+                        return End::Broken("it closed the stream".to_owned());
+                    }
+                }
+                Some(()) = terminate.recv() => {
+                    self.leave();
+                    outbox.say(v1::WantsLeave {});
+                }
+            }
+            if self.incarnation.is_none() {
+                continue; // not yet welcome
+            }
+            for message in outbox.take() {
+                if outbound.send(message).await.is_err() {
+                    return End::Broken("it closed the stream".to_owned());
+                }
+            }
+        }
+    }
+
+    fn hello(&mut self) -> v1::Hello {
+        let life = self.outbox.attach();
+        let resume = self.incarnation.map(|incarnation| v1::Resume {
+            incarnation,
+            generation: life.generation,
+            stepping: life.stepping,
+        });
+        v1::Hello {
+            name: self.args.name.clone(),
+            address: self.peer_address.to_string(),
+            numerics: self.numerics.clone(),
+            holds: life.applied,
+            resume,
+            data_fingerprint: self.description.data_fingerprint.clone(),
+        }
+    }
+
+    /// Does what the coordinator says. Returns an end if that is what it says.
+    fn obey(&mut self, kind: Kind) -> Option<End> {
+        match kind {
+            Kind::Welcome(welcome) => {
+                if !welcome.adopted {
+                    self.abort();
+                }
+                tracing::info!(incarnation = welcome.incarnation, adopted = welcome.adopted, "attached");
+                self.incarnation = Some(welcome.incarnation);
+            }
+            Kind::Refused(refused) => return Some(End::Over(Err(Failure::failed(refused.why)))),
+            Kind::Form(form) => return self.form(form),
+            Kind::Abort(abort) => {
+                if let Some(live) = self.live.as_ref().filter(|live| live.generation.0 == abort.generation) {
+                    live.abort();
+                }
+            }
+            Kind::Lease(lease) => {
+                if let Some(live) = &self.live {
+                    live.leases.grant(VirtualRank(lease.virtual_rank), lease.until);
+                }
+            }
+            Kind::Wish(wish) => self.wish(wish),
+            Kind::Task(task) => self.order(Order::Task(task.kind())),
+            Kind::Retired(retired) => {
+                if self.leaving {
+                    return Some(End::Over(Ok(())));
+                }
+                tracing::warn!("this incarnation is over: {}", retired.why);
+                return Some(End::Retired);
+            }
+            Kind::Shutdown(shutdown) => {
+                let result = match shutdown.outcome() {
+                    v1::OutcomeKind::Failed => Err(Failure::failed(shutdown.why)),
+                    v1::OutcomeKind::Complete | v1::OutcomeKind::Stopped | v1::OutcomeKind::Unspecified => {
+                        Ok(())
+                    }
+                };
+                return Some(End::Over(result));
+            }
+            Kind::MetricsStored(stored) => self.outbox.metrics_stored(stored.until),
+        }
+        None
+    }
+
+    fn form(&mut self, form: v1::Form) -> Option<End> {
+        self.abort();
+        match Live::new(&form) {
+            Ok(live) => {
+                let live = Arc::new(live);
+                if self.leaving {
+                    live.wish(ControlWord::Leave);
+                }
+                self.live = Some(live.clone());
+                self.order(Order::Form(Box::new(form), live));
+                None
+            }
+            Err(error) => Some(End::Over(Err(Failure::failed(chain(&error))))),
+        }
+    }
+
+    fn wish(&self, wish: v1::Wish) {
+        let Some(live) = self.live.as_ref().filter(|live| live.generation.0 == wish.generation) else {
+            return;
+        };
+        match wish.kind() {
+            v1::WishKind::Reform => live.wish(ControlWord::Reform),
+            v1::WishKind::Finish => live.wish(ControlWord::Finish),
+            v1::WishKind::Unspecified => tracing::warn!("the coordinator wishes what is unknown here"),
+        }
+    }
+
+    fn leave(&mut self) {
+        tracing::info!("leaving at the next step boundary");
+        self.leaving = true;
+        if let Some(live) = &self.live {
+            live.wish(ControlWord::Leave);
+        }
+    }
+
+    /// Ends what the training thread does in its generation, if it is in one.
+    fn abort(&self) {
+        if let Some(live) = &self.live {
+            live.abort();
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            tracing::error!("the training thread is gone");
+        }
+    }
+}

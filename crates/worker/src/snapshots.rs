@@ -1,0 +1,202 @@
+//! Writes snapshots on a thread of its own; the training thread stands still only for the copy of the state.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use lsgan_checkpoint::{self as checkpoint, Manifest, NamedTensor, Snapshot, Store, TensorData};
+use lsgan_console::exit::chain;
+use lsgan_spec::Step;
+use lsgan_train::parts::{self, StateCopy};
+use lsgan_wire::v1;
+
+use crate::outbox::Outbox;
+
+/// What is the same in all snapshots of a run.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Hash of what decides the mathematics.
+    pub identity: String,
+    /// Hash of the data.
+    pub data_fingerprint: String,
+    /// What the arithmetic is done with.
+    pub numerics: String,
+    /// The run's specification.
+    pub spec_yaml: String,
+}
+
+/// The writer. Dropping it waits for what it was given.
+pub struct Writer {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    back: Receiver<StateCopy>,
+    spare: Option<StateCopy>,
+    writing: usize,
+}
+
+enum Job {
+    Snapshot { state: StateCopy, blocked_ms: f64 },
+    Close { state: StateCopy, last: bool },
+}
+
+impl Writer {
+    /// A writer into `store`, which tells `outbox` what it wrote.
+    pub fn start(store: Store, origin: Origin, outbox: Arc<Outbox>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (jobs, queue) = sync_channel::<Job>(1);
+        let (give_back, back) = sync_channel(2);
+        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || {
+            for job in queue {
+                let state = match job {
+                    Job::Snapshot { state, blocked_ms } => {
+                        // What it wrote or why not is in the outbox.
+                        let _ = runtime.block_on(snapshot(&store, &origin, &state, blocked_ms, &outbox));
+                        state
+                    }
+                    Job::Close { state, last } => {
+                        runtime.block_on(close(&store, &origin, &state, last, &outbox));
+                        state
+                    }
+                };
+                // The training thread may have ended.
+                let _ = give_back.send(state);
+            }
+        })?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), back, spare: None, writing: 0 })
+    }
+
+    /// Memory of an older copy, if one is free. Waits while two copies are being written, so that snapshots that
+    /// come faster than the store takes them slow the run down instead of filling the memory.
+    pub fn spare(&mut self) -> Option<StateCopy> {
+        if let Some(spare) = self.spare.take() {
+            return Some(spare);
+        }
+        let back = if self.writing < 2 { self.back.try_recv().ok() } else { self.back.recv().ok() };
+        if back.is_some() {
+            self.writing -= 1;
+        }
+        back
+    }
+
+    /// Writes a snapshot of `state`, for whose copy the training thread stood still for `blocked_ms`.
+    pub fn snapshot(&mut self, state: StateCopy, blocked_ms: f64) {
+        self.send(Job::Snapshot { state, blocked_ms });
+    }
+
+    /// Writes what closes a run: a snapshot, and if it is the `last` one the final weights.
+    pub fn close(&mut self, state: StateCopy, last: bool) {
+        self.send(Job::Close { state, last });
+    }
+
+    fn send(&mut self, job: Job) {
+        self.writing += 1;
+        let jobs = self.jobs.as_ref().expect("the queue is open until the writer is dropped");
+        jobs.send(job).expect("the writer's thread takes jobs until the queue closes");
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // Nobody reads what comes back any more, and the channel has room for all that is under way.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the snapshot writer panicked");
+        }
+    }
+}
+
+async fn snapshot(
+    store: &Store,
+    origin: &Origin,
+    state: &StateCopy,
+    blocked_ms: f64,
+    outbox: &Outbox,
+) -> Result<Snapshot, String> {
+    let step = state.reduction().step();
+    let snapshot = Snapshot {
+        step,
+        identity: origin.identity.clone(),
+        data_fingerprint: origin.data_fingerprint.clone(),
+        numerics: origin.numerics.clone(),
+        spec_yaml: origin.spec_yaml.clone(),
+        parts: state.parts().into_iter().map(|part| Arc::new(to_checkpoint(part))).collect(),
+    };
+    match store.write(&snapshot).await {
+        Ok(manifest) => {
+            outbox.say(written(store, step, &manifest, blocked_ms));
+            Ok(snapshot)
+        }
+        Err(error) => {
+            let why = chain(&error);
+            tracing::error!(step = step.0, "the snapshot could not be written: {why}");
+            outbox.say(v1::SnapshotFailed { step: step.0, why: why.clone() });
+            Err(why)
+        }
+    }
+}
+
+async fn close(store: &Store, origin: &Origin, state: &StateCopy, last: bool, outbox: &Outbox) {
+    let files = match snapshot(store, origin, state, 0.0, outbox).await {
+        Ok(_) if !last => Ok(Vec::new()),
+        Ok(snapshot) => {
+            let weights = ["generator", "generator_ema", "discriminator"];
+            let parts: Vec<_> = weights.iter().filter_map(|name| snapshot.part(name).cloned()).collect();
+            store.write_final(&parts).await.map_err(|error| chain(&error))
+        }
+        Err(why) => Err(why),
+    };
+    match files {
+        Ok(files) => {
+            let file =
+                |f: checkpoint::FinalPart| v1::FinalFile { name: f.name, url: f.path, blake3: f.blake3 };
+            outbox.say(v1::TaskDone { files: files.into_iter().map(file).collect() });
+        }
+        Err(why) => outbox.say(v1::TaskFailed { why }),
+    }
+}
+
+fn written(store: &Store, step: Step, manifest: &Manifest, blocked_ms: f64) -> v1::SnapshotWritten {
+    v1::SnapshotWritten {
+        step: step.0,
+        url: store.snapshot_path(step),
+        len_bytes: manifest.parts.iter().map(|part| part.len_bytes).sum(),
+        blake3: manifest.blake3(),
+        blocked_ms,
+    }
+}
+
+fn to_checkpoint(part: parts::Part) -> checkpoint::Part {
+    let tensor = |tensor: parts::NamedTensor| NamedTensor {
+        name: tensor.name,
+        shape: tensor.shape,
+        data: match tensor.data {
+            parts::TensorData::F32(data) => TensorData::F32(data),
+            parts::TensorData::I64(data) => TensorData::I64(data),
+        },
+    };
+    checkpoint::Part { name: part.name.to_owned(), tensors: part.tensors.into_iter().map(tensor).collect() }
+}
+
+/// A snapshot's parts as the replica takes them.
+#[must_use]
+pub fn from_checkpoint(snapshot: Snapshot) -> Vec<parts::Part> {
+    let parts = snapshot.parts.into_iter().map(Arc::unwrap_or_clone);
+    parts.filter_map(to_train).collect()
+}
+
+/// A saved part as the replica takes it; none if it has no use for it.
+#[must_use]
+pub fn to_train(part: checkpoint::Part) -> Option<parts::Part> {
+    let name = parts::NAMES.into_iter().find(|name| *name == part.name)?;
+    let tensor = |tensor: NamedTensor| parts::NamedTensor {
+        name: tensor.name,
+        shape: tensor.shape,
+        data: match tensor.data {
+            TensorData::F32(data) => parts::TensorData::F32(data),
+            TensorData::I64(data) => parts::TensorData::I64(data),
+        },
+    };
+    Some(parts::Part { name, tensors: part.tensors.into_iter().map(tensor).collect() })
+}

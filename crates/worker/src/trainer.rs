@@ -1,0 +1,362 @@
+//! The training thread: takes up a generation, steps until something ends it, parks, and waits for the next order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use lsgan_checkpoint::Store;
+use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
+use lsgan_collective::{Group, GroupError};
+use lsgan_console::exit::chain;
+use lsgan_data::{Loader, LoaderError, LoaderOptions, Source};
+use lsgan_plan::Plan;
+use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
+use lsgan_train::sums::{ControlWord, ControlWords, WordsMut};
+use lsgan_train::{Metrics, NotApplied, RankBatch, Replica, TrainError};
+use lsgan_wire::v1;
+
+use crate::meter::Meter;
+use crate::orders::{Live, Order};
+use crate::outbox::Outbox;
+use crate::snapshots::{Writer, from_checkpoint};
+
+/// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
+const LOADER_DEPTH_STEPS: usize = 3;
+
+/// A peer that was told of the same generation answers in milliseconds; the coordinator's own limit is longer, and
+/// its Abort ends the wait at any time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the training thread owns.
+pub struct Trainer {
+    /// The run.
+    pub spec: RunSpec,
+    /// The order of samples.
+    pub plan: Plan,
+    /// The real samples.
+    pub source: Arc<dyn Source>,
+    /// The trainable state.
+    pub replica: Replica,
+    /// Where peers connect.
+    pub listener: Listener,
+    /// Tells the run's connections from others.
+    pub token: RunToken,
+    /// Where snapshots are.
+    pub store: Store,
+    /// Writes them.
+    pub writer: Writer,
+    /// What it has to say.
+    pub outbox: Arc<Outbox>,
+    /// The state is one of the run: made, loaded or received for a generation.
+    pub holds: bool,
+    /// Runs what is asynchronous.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why a generation ended for this worker.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error("all park at this step")]
+    Boundary,
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    NotApplied(#[from] NotApplied),
+    #[error(transparent)]
+    Snapshot(#[from] lsgan_checkpoint::Error),
+    #[error("{0}")]
+    Coordinator(String),
+}
+
+impl Trainer {
+    /// Follows orders until nobody gives them any more.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Form(form, live) => self.generation(&form, &live),
+                Order::Task(task) => self.task(task),
+            }
+        }
+    }
+
+    /// Takes up a generation and stays in it until it ends.
+    fn generation(&mut self, form: &v1::Form, live: &Live) {
+        self.outbox.enter(form.generation, form.rank == 0, form.metrics_until);
+        let halt = match self.enter(form, live) {
+            Ok(group) => self.steps(form, live, group),
+            Err(halt) => halt,
+        };
+        let (reason, why) = match &halt {
+            Halt::Boundary => (v1::ParkReason::Boundary, String::new()),
+            _ if live.aborter().is_aborted() => (v1::ParkReason::Aborted, String::new()),
+            Halt::Group(_) => (v1::ParkReason::Broken, chain(&halt)),
+            Halt::NotApplied(_)
+            | Halt::Train(_)
+            | Halt::Loader(_)
+            | Halt::Snapshot(_)
+            | Halt::Coordinator(_) => (v1::ParkReason::Failed, chain(&halt)),
+        };
+        if !why.is_empty() {
+            tracing::warn!(generation = form.generation, "{why}");
+        }
+        let applied = self.holds.then(|| self.replica.reduction().0);
+        tracing::info!(generation = form.generation, ?applied, reason = reason.as_str_name(), "parked");
+        self.outbox.parked(applied, reason, why);
+    }
+
+    /// Connects to the peers and takes over the state that the generation starts from.
+    fn enter(&mut self, form: &v1::Form, live: &Live) -> Result<Box<dyn Group>, Halt> {
+        let members = form.members.iter().map(|m| m.address.parse::<SocketAddr>());
+        let members = members.collect::<Result<Vec<_>, _>>();
+        let members =
+            members.map_err(|e| Halt::Coordinator(format!("a peer's address makes no sense: {e}")))?;
+        let membership = Membership {
+            token: self.token,
+            generation: Generation(form.generation),
+            rank: form.rank as usize,
+            members,
+        };
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut group = tcp::connect(&mut self.listener, &membership, deadline, live.aborter())?;
+        self.take_over(form, &mut group)?;
+        self.outbox.ready(self.replica.reduction().0);
+        tracing::info!(
+            generation = form.generation,
+            rank = form.rank,
+            size = form.members.len(),
+            step = self.replica.reduction().step().0,
+            "formed"
+        );
+        Ok(Box::new(group))
+    }
+
+    fn take_over(&mut self, form: &v1::Form, group: &mut dyn Group) -> Result<(), Halt> {
+        let root = form.root.is_none_or(|root| root == form.rank);
+        match form.start() {
+            v1::Start::Fresh => self.replica.reset(),
+            v1::Start::Snapshot if root => {
+                let step = Step(form.snapshot_step);
+                let snapshot = self.runtime.block_on(self.store.load(step))?;
+                self.replica.import(&from_checkpoint(snapshot), step.first_reduction())?;
+            }
+            v1::Start::Snapshot | v1::Start::Held => {}
+            v1::Start::Unspecified => {
+                let text = format!("the coordinator starts a generation in way {}, unknown here", form.start);
+                return Err(Halt::Coordinator(text));
+            }
+        }
+        match form.root {
+            Some(rank) if rank == form.rank => {
+                // A broadcast only reads the root's bytes, but takes them as everybody's: mutable.
+                let mut bytes = self.replica.state_bytes().to_vec();
+                group.broadcast(rank as usize, &mut bytes)?;
+            }
+            Some(rank) => {
+                self.holds = false; // until all of it has come
+                self.replica
+                    .receive_state(|bytes| group.broadcast(rank as usize, bytes).map_err(Halt::from))?;
+            }
+            None => {}
+        }
+        self.holds = true;
+        let (held, from) = (self.replica.reduction(), Reduction(form.from));
+        if held == from {
+            return Ok(());
+        }
+        self.holds = held > from && form.start() == v1::Start::Held;
+        Err(Halt::Coordinator(format!(
+            "generation {} starts from reduction {from}, held is {held}",
+            form.generation
+        )))
+    }
+
+    /// Steps until something ends the generation.
+    fn steps(&mut self, form: &v1::Form, live: &Live, group: Box<dyn Group>) -> Halt {
+        let me = &form.members[form.rank as usize];
+        let ranks = (me.first_virtual_rank..me.first_virtual_rank + me.virtual_rank_count).map(VirtualRank);
+        let ranks: Vec<_> = ranks.collect();
+        let first = self.first_step_to_load();
+        let options = LoaderOptions {
+            ranks: ranks.clone(),
+            from: first,
+            threads: self.spec.compute.loader_threads as usize,
+            depth_steps: LOADER_DEPTH_STEPS,
+        };
+        let started = Loader::start(self.source.clone(), self.plan.clone(), live.leases.clone(), options);
+        let loader = match started {
+            Ok(loader) => loader,
+            Err(error) => return error.into(),
+        };
+        live.watch(loader.stopper());
+        let mut stepping = Stepping {
+            writes: form.rank == 0,
+            meter: Meter::new(self.spec.report.every),
+            trainer: self,
+            live,
+            group,
+            loader,
+            ranks,
+        };
+        loop {
+            if let Err(halt) = stepping.half() {
+                return halt;
+            }
+        }
+    }
+
+    /// D's half of a step that is entered in its middle is done; its real samples are not needed any more.
+    fn first_step_to_load(&self) -> Step {
+        match self.replica.reduction().half() {
+            Half::Discriminator => self.replica.reduction().step(),
+            Half::Generator => self.replica.reduction().step().next(),
+        }
+    }
+
+    fn task(&mut self, task: v1::TaskKind) {
+        let boundary = self.holds && self.replica.reduction().half() == Half::Discriminator;
+        let last = match task {
+            v1::TaskKind::Snapshot => false,
+            v1::TaskKind::Final => true,
+            v1::TaskKind::Unspecified => return self.fail("the coordinator asks for a task unknown here"),
+        };
+        if !boundary {
+            return self.fail("no state at a step boundary is held here");
+        }
+        if last {
+            self.sample();
+        }
+        let state = self.copy_state();
+        self.writer.close(state, last);
+    }
+
+    fn fail(&self, why: &str) {
+        self.outbox.say(v1::TaskFailed { why: why.to_owned() });
+    }
+
+    fn copy_state(&mut self) -> lsgan_train::StateCopy {
+        match self.writer.spare() {
+            Some(mut copy) => {
+                self.replica.copy_state_into(&mut copy);
+                copy
+            }
+            None => self.replica.copy_state(),
+        }
+    }
+
+    /// Writes a snapshot while training goes on.
+    fn snapshot(&mut self) {
+        let begin = Instant::now();
+        let state = self.copy_state();
+        self.writer.snapshot(state, begin.elapsed().as_secs_f64() * 1000.0);
+    }
+
+    /// Makes a picture of what G makes of the fixed z.
+    fn sample(&self) {
+        let step = self.replica.reduction().step().0;
+        match self.replica.sample_picture() {
+            Ok(png) => self.outbox.say(v1::Sample { step, png }),
+            Err(error) => tracing::warn!(step, "no picture: {}", chain(&error)),
+        }
+    }
+}
+
+/// One generation, while it steps.
+struct Stepping<'a> {
+    trainer: &'a mut Trainer,
+    live: &'a Live,
+    group: Box<dyn Group>,
+    loader: Loader,
+    ranks: Vec<VirtualRank>,
+    meter: Meter,
+    /// The first rank writes what all could.
+    writes: bool,
+}
+
+impl Stepping<'_> {
+    /// One half of a step, up to and with the update that its reduction feeds.
+    fn half(&mut self) -> Result<(), Halt> {
+        let reduction = self.trainer.replica.reduction();
+        let step = reduction.step();
+        match reduction.half() {
+            Half::Discriminator if step.0 >= self.trainer.spec.steps => Err(Halt::Boundary),
+            Half::Discriminator => self.discriminator(step),
+            Half::Generator => self.generator(step),
+        }
+    }
+
+    fn discriminator(&mut self, step: Step) -> Result<(), Halt> {
+        let batch = self.loader.next()?;
+        debug_assert_eq!(batch.step, step);
+        self.meter.data_wait(batch.waited);
+        for replaced in &batch.replaced {
+            tracing::warn!(step = step.0, record = replaced.record, by = replaced.by, "{}", replaced.reason);
+        }
+        let work: Vec<_> = batch
+            .batches
+            .iter()
+            .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples })
+            .collect();
+        self.trainer.replica.compute_discriminator(step, &work, ControlWords::default())?;
+        self.loader.recycle(batch);
+        self.all_reduce()?;
+        let applied = self.trainer.replica.apply(self.metrics(step))?;
+        self.meter.discriminator(applied.metrics);
+        self.trainer.outbox.applied(applied.reduction.0);
+        Ok(())
+    }
+
+    fn generator(&mut self, step: Step) -> Result<(), Halt> {
+        // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
+        self.trainer.replica.compute_generator(step, &self.ranks, self.live.wishes())?;
+        self.all_reduce()?;
+        let applied = self.trainer.replica.apply(self.metrics(step))?;
+        self.meter.generator(applied.metrics);
+        self.trainer.outbox.applied(applied.reduction.0);
+        self.step_ended(step, applied.controls)
+    }
+
+    /// What is due at a step boundary. Every rank decides the same, from the step and the reduced header.
+    fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
+        let done = step.0 + 1;
+        if let Some(row) = self.meter.step_ended(step.0) {
+            self.trainer.outbox.metrics(row);
+        }
+        for &rank in &self.ranks {
+            self.trainer.outbox.consumed(rank.0, self.trainer.plan.completed_ordinals(rank, done));
+        }
+        let ends = [ControlWord::Reform, ControlWord::Finish, ControlWord::Leave];
+        let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.trainer.spec.steps;
+        let due = |every: u64| every > 0 && done.is_multiple_of(every);
+        if self.writes {
+            if due(self.trainer.spec.samples.every) && done < self.trainer.spec.steps {
+                self.trainer.sample();
+            }
+            // What closes a run is a snapshot too; two of the same step would be one too many.
+            let closes = controls.is_set(ControlWord::Finish) || done >= self.trainer.spec.steps;
+            if (due(self.trainer.spec.checkpoint.every) || controls.is_set(ControlWord::Snapshot)) && !closes
+            {
+                self.trainer.snapshot();
+            }
+        }
+        if park { Err(Halt::Boundary) } else { Ok(()) }
+    }
+
+    fn all_reduce(&mut self) -> Result<(), Halt> {
+        let begin = Instant::now();
+        match self.trainer.replica.sums().words_mut() {
+            WordsMut::Exact(words) => self.group.all_reduce_i64(words)?,
+            WordsMut::Fast(words) => self.group.all_reduce_f32(words)?,
+        }
+        self.meter.reduce(begin.elapsed());
+        Ok(())
+    }
+
+    fn metrics(&self, step: Step) -> Metrics {
+        if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped }
+    }
+}
