@@ -292,9 +292,6 @@ impl Run {
         }));
         effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
         self.workers.insert(incarnation, worker);
-        if !self.gathered {
-            self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
-        }
     }
 
     fn refusal(&self, hello: &Hello) -> Option<String> {

@@ -97,9 +97,13 @@ impl Run {
         let complete = count >= u64::from(self.config.expected_workers).max(needed);
         let expects = self.config.expected_workers > 0;
         let first = !self.formed_once && truth.is_none();
-        if count >= needed && (!first || self.gathered || (expects && complete)) {
-            self.form(now, candidates, effects);
+        if count < needed {
+            return;
         }
+        if !first || self.gathered || (expects && complete) {
+            return self.form(now, candidates, effects);
+        }
+        self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
     }
 
     /// All members of the adopted generation have come: it goes on, or is ended if one of them no longer steps.
