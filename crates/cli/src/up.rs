@@ -1,6 +1,7 @@
 //! `lsgan up`: a coordinator and some workers as children of this process, from one command.
 
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use lsgan_console::{Failure, Progress};
@@ -19,6 +20,9 @@ use crate::status::{self, Client};
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Exit code of a process that was ended by the user.
+const INTERRUPTED: u8 = 130;
 
 /// What can be said on the command line of `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,6 +69,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     };
     let mut cluster = Cluster {
         coordinator: coordinator_child,
+        lines,
         workers: Vec::new(),
         client: status::connect(&address).await?,
         progress: Progress::new(),
@@ -87,24 +92,18 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         };
         match step {
             Ok(Go::On) => {}
-            Ok(Go::Ended(status)) => break Ok(status),
+            Ok(Go::Ended) => break Ok(()),
             Err(failure) => break Err(failure),
         }
     };
     cluster.progress.end();
-    match result {
-        Ok(status) => cluster.end(status).await,
-        Err(failure) => {
-            cluster.kill();
-            Err(failure)
-        }
-    }
+    cluster.end(result).await
 }
 
 /// Prints what a coordinator said that ended before it listened, and ends with its exit code.
 async fn early_end(
     child: &mut Running,
-    status: Option<std::process::ExitStatus>,
+    status: Option<ExitStatus>,
     lines: &mut mpsc::Receiver<String>,
 ) -> Result<(), Failure> {
     let error = child.last_error().await;
@@ -154,6 +153,8 @@ fn again(arguments: &[String], address: &str) -> Vec<String> {
 
 struct Cluster {
     coordinator: Running,
+    /// What the coordinator prints.
+    lines: mpsc::Receiver<String>,
     workers: Vec<Running>,
     client: Client,
     progress: Progress,
@@ -164,7 +165,7 @@ struct Cluster {
 /// Whether to watch on.
 enum Go {
     On,
-    Ended(Box<v1::RunStatus>),
+    Ended,
 }
 
 impl Cluster {
@@ -196,17 +197,9 @@ impl Cluster {
                     // A coordinator that is away is noticed by its end.
                     if let Some(status) = self.status().await {
                         self.progress.show(&status);
-                        if status.outcome.is_some() {
-                            return Ok(Go::Ended(Box::new(status)));
-                        }
                     }
                 }
-                _ = self.coordinator.ended() => {
-                    let label = "the coordinator died and is started again; the workers go on";
-                    self.progress.println(&format!("warning: {label}"));
-                    self.coordinator.restart(self.to_lines.clone()).await?;
-                    return Ok(Go::On);
-                }
+                status = self.coordinator.ended() => return self.coordinator_ended(status).await,
                 (index, status) = first_end(&mut self.workers) => {
                     self.worker_ended(index, status).await?;
                     return Ok(Go::On);
@@ -215,11 +208,25 @@ impl Cluster {
         }
     }
 
-    async fn worker_ended(
-        &mut self,
-        index: usize,
-        status: Option<std::process::ExitStatus>,
-    ) -> Result<(), Failure> {
+    /// A coordinator that exits has said how the run ended; one that was killed is started again.
+    async fn coordinator_ended(&mut self, status: Option<ExitStatus>) -> Result<Go, Failure> {
+        match status.and_then(|status| status.code()) {
+            Some(0) => Ok(Go::Ended),
+            Some(code) => {
+                let text = self.coordinator.last_error().await;
+                let text = text.unwrap_or_else(|| format!("the coordinator ended with exit code {code}"));
+                Err(Failure { code: u8::try_from(code).unwrap_or(Failure::FAILED), text })
+            }
+            None => {
+                let text = "the coordinator died and is started again; the workers go on without it";
+                self.progress.println(&format!("warning: {text}"));
+                self.coordinator.restart(self.to_lines.clone()).await?;
+                Ok(Go::On)
+            }
+        }
+    }
+
+    async fn worker_ended(&mut self, index: usize, status: Option<ExitStatus>) -> Result<(), Failure> {
         if status.is_some_and(|status| status.success()) {
             // It left or was told that the run has ended; the status will say so.
             self.workers.remove(index);
@@ -239,7 +246,10 @@ impl Cluster {
     /// The user wants an end: first one with a snapshot, then one at once.
     fn interrupted(&mut self) -> Result<Go, Failure> {
         if self.stopping {
-            return Err(Failure { code: 130, text: "ended at once; the newest snapshot is kept".to_owned() });
+            return Err(Failure {
+                code: INTERRUPTED,
+                text: "ended at once; the newest snapshot is kept".to_owned(),
+            });
         }
         self.stopping = true;
         self.progress.println("stopping with a snapshot; once more ends at once");
@@ -247,29 +257,27 @@ impl Cluster {
         Ok(Go::On)
     }
 
-    /// Waits for the children to end, and says how the run ended.
-    async fn end(&mut self, status: Box<v1::RunStatus>) -> Result<(), Failure> {
+    /// Waits for the workers to end, and hands on what the coordinator said last.
+    async fn end(mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        if result.as_ref().is_err_and(|failure| failure.code == INTERRUPTED) {
+            self.kill();
+            return result;
+        }
         let all = async {
             for child in &mut self.workers {
                 child.ended().await;
             }
-            self.coordinator.ended().await;
         };
         if timeout(END_TIMEOUT, all).await.is_err() {
             self.kill();
         }
-        let outcome = status.outcome.clone().unwrap_or_default();
-        match outcome.outcome() {
-            v1::OutcomeKind::Complete => {
-                println!("{}", startup::final_lines(&status.final_files));
-                Ok(())
+        self.coordinator.last_error().await; // all that it printed is read then
+        while let Ok(line) = self.lines.try_recv() {
+            if !line.starts_with(LISTENING) {
+                println!("{line}");
             }
-            v1::OutcomeKind::Stopped => {
-                println!("{}; the same command goes on from there", outcome.why);
-                Ok(())
-            }
-            v1::OutcomeKind::Failed | v1::OutcomeKind::Unspecified => Err(Failure::failed(outcome.why)),
         }
+        result
     }
 
     fn kill(&self) {
@@ -280,7 +288,7 @@ impl Cluster {
 }
 
 /// The first of some children to end: its index and how.
-pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<std::process::ExitStatus>) {
+pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
     if children.is_empty() {
         return std::future::pending().await;
     }

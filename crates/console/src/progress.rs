@@ -94,7 +94,11 @@ impl Progress {
         let done = status.step.checked_sub(first).filter(|&done| done > 0)?;
         let left_s = at.elapsed().as_secs() * status.steps.saturating_sub(status.step) / done;
         let (hours, minutes, seconds) = (left_s / 3600, left_s / 60 % 60, left_s % 60);
-        Some(if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") })
+        Some(if hours > 0 {
+            format!("{hours}:{minutes:02}:{seconds:02}")
+        } else {
+            format!("{minutes}:{seconds:02}")
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_control::{Entry, Outcome, Run, Start};
+use lsgan_control::{Entry, Outcome, Phase, Run, Start};
 use lsgan_wire::v1;
 
 use crate::journal::wall_ms;
@@ -44,6 +44,8 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::Admitted { incarnation, name, address } => {
             (false, format!("worker {incarnation} ({name}, peers at {address}) joined"))
         }
+        // Everybody goes at the end.
+        Entry::Gone { .. } if matches!(run.phase(), Phase::Ended(_)) => return None,
         Entry::Gone { incarnation, why } => {
             (!why.starts_with("left"), format!("{} is gone: {why}", label(incarnation)))
         }

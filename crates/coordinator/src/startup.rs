@@ -319,7 +319,7 @@ fn describe(journal: &mut Journal, facts: &Facts<'_>) -> Result<v1::RunDescripti
             run: facts.spec.run.clone(),
             spec_yaml,
             identity,
-            token: token.into_bytes(),
+            token: blake3::hash(token.as_bytes()).as_bytes().to_vec(),
             store: facts.store.to_owned(),
             records: facts.data.0,
             data_fingerprint: facts.data.1.clone(),
@@ -333,7 +333,7 @@ fn forget_outcome(journal: &mut Journal) -> Result<(), Failure> {
     journal.forget_outcome().map_err(|error| Failure::failed(chain(&error)))
 }
 
-/// 64 hex digits that no other run has: the standard library's hasher is seeded by the operating system.
+/// Digits that no other run has: the standard library's hasher is seeded by the operating system.
 fn new_token() -> String {
     use std::hash::{BuildHasher, RandomState};
     let seed: Vec<u8> = (0..4_u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
