@@ -203,7 +203,12 @@ impl Run {
                     worker.leaving = true;
                 }
             }
-            Event::SnapshotWritten { step } => self.snapshot = self.snapshot.max(Some(step)),
+            Event::SnapshotWritten { step } => {
+                // A step that this run does not have is nobody's snapshot, whatever a worker says.
+                if step.0 <= self.config.steps {
+                    self.snapshot = self.snapshot.max(Some(step));
+                }
+            }
             Event::TaskDone { session } => self.task_ended(session, None, effects),
             Event::TaskFailed { session, why } => self.task_ended(session, Some(why), effects),
             Event::Closed { session } => {
@@ -361,7 +366,8 @@ impl Run {
             return;
         }
         let done = &mut self.consumed[rank.0 as usize];
-        if ordinals <= *done {
+        // Said before, or more than it may have read.
+        if ordinals <= *done || ordinals > self.leased[rank.0 as usize] {
             return;
         }
         effects.push(Effect::Journal(Entry::Consumed {

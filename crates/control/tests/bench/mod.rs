@@ -1,0 +1,174 @@
+//! A bench on which a test holds one machine: it plays the workers and reads what the machine wants done.
+
+use lsgan_control::{
+    Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Recovered, Resume, Run, SessionId, Wish,
+    invariants,
+};
+use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
+
+/// Four virtual ranks, ten steps, everything at once.
+pub fn config() -> Config {
+    Config {
+        steps: 10,
+        virtual_ranks: 4,
+        min_workers: 1,
+        max_workers: 4,
+        expected_workers: 2,
+        gather_ms: 200,
+        failure_timeout_ms: 1_500,
+        forming_timeout_ms: 3_000,
+        lease_ordinals: 8,
+        any_numerics: false,
+    }
+}
+
+/// A machine, its time, and all that it ever wanted done.
+pub struct Bench {
+    pub run: Run,
+    pub now: Millis,
+    /// What the last event led to.
+    pub effects: Vec<Effect>,
+    /// All that was journaled.
+    pub journal: Vec<Entry>,
+}
+
+#[allow(dead_code, reason = "each test file uses its part")]
+impl Bench {
+    pub fn new(config: Config, recovered: Recovered) -> Self {
+        let now = Millis(0);
+        let run = Run::new(config, recovered, now);
+        Self { run, now, effects: Vec::new(), journal: Vec::new() }
+    }
+
+    /// Applies an event; every invariant must hold.
+    pub fn apply(&mut self, event: Event) -> &[Effect] {
+        let before = self.run.clone();
+        self.effects.clear();
+        self.run.apply(self.now, event, &mut self.effects);
+        invariants::check(&before, &self.run).expect("every invariant holds");
+        for effect in &self.effects {
+            if let Effect::Journal(entry) = effect {
+                self.journal.push(entry.clone());
+            }
+        }
+        &self.effects
+    }
+
+    /// Lets time pass up to the machine's next deadline, and wakes it.
+    pub fn wake(&mut self) -> &[Effect] {
+        self.now = self.run.next_deadline().expect("the machine waits for something");
+        self.apply(Event::Tick)
+    }
+
+    /// A coordinator that starts with the journal of this one.
+    pub fn restarted(&self) -> Self {
+        let recovered = Recovered::replay(&self.journal, self.run.snapshot());
+        let mut bench = Self::new(self.config_again(), recovered);
+        bench.journal.clone_from(&self.journal);
+        bench
+    }
+
+    fn config_again(&self) -> Config {
+        config()
+    }
+
+    pub fn join(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) -> &[Effect] {
+        let hello = Hello {
+            name: format!("w{session}"),
+            address: format!("10.0.0.{session}:4000"),
+            numerics: "x86".to_owned(),
+            holds: holds.map(Reduction),
+            resume,
+        };
+        self.apply(Event::Joined { session: SessionId(session), hello })
+    }
+
+    pub fn heard(&mut self, session: u64, applied: u64) -> &[Effect] {
+        self.apply(Event::Heard { session: SessionId(session), applied: Some(Reduction(applied)) })
+    }
+
+    pub fn ready(&mut self, session: u64, generation: u64, applied: u64) -> &[Effect] {
+        let (session, generation) = (SessionId(session), Generation(generation));
+        self.apply(Event::Ready { session, generation, applied: Reduction(applied) })
+    }
+
+    pub fn parked(
+        &mut self,
+        session: u64,
+        generation: u64,
+        applied: Option<u64>,
+        reason: ParkReason,
+    ) -> &[Effect] {
+        let applied = applied.map(Reduction);
+        self.apply(Event::Parked {
+            session: SessionId(session),
+            generation: Generation(generation),
+            applied,
+            reason,
+        })
+    }
+
+    pub fn leave(&mut self, session: u64) -> &[Effect] {
+        self.apply(Event::WantsLeave { session: SessionId(session) })
+    }
+
+    pub fn close(&mut self, session: u64) -> &[Effect] {
+        self.apply(Event::Closed { session: SessionId(session) })
+    }
+
+    pub fn consumed(&mut self, session: u64, virtual_rank: u32, ordinals: u64) -> &[Effect] {
+        let virtual_rank = VirtualRank(virtual_rank);
+        self.apply(Event::Consumed { session: SessionId(session), virtual_rank, ordinals })
+    }
+
+    pub fn saved(&mut self, step: u64) -> &[Effect] {
+        self.apply(Event::SnapshotWritten { step: Step(step) })
+    }
+
+    /// Sessions 1 to `count` join and step in generation 1.
+    pub fn stepping(config: Config, count: u64) -> Self {
+        let mut bench = Self::new(Config { expected_workers: count as u32, ..config }, Recovered::default());
+        for session in 1..=count {
+            bench.join(session, None, None);
+        }
+        for session in 1..=count {
+            bench.ready(session, 1, 0);
+        }
+        assert_eq!(*bench.run.phase(), lsgan_control::Phase::Stepping);
+        bench
+    }
+
+    /// What the last event sent to a session.
+    pub fn to(&self, session: u64) -> Vec<Message> {
+        self.effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Send { session: to, message } if to.0 == session => Some(message.clone()),
+                Effect::Send { .. } | Effect::Journal(_) | Effect::Close { .. } => None,
+            })
+            .collect()
+    }
+
+    /// The one Form that the last event sent to a session.
+    pub fn form(&self, session: u64) -> Form {
+        let forms: Vec<_> = self
+            .to(session)
+            .into_iter()
+            .filter_map(|message| if let Message::Form(form) = message { Some(form) } else { None })
+            .collect();
+        assert_eq!(forms.len(), 1, "session {session} got {:?}", self.to(session));
+        forms.into_iter().next().expect("there is one")
+    }
+
+    pub fn was_wished(&self, session: u64, wish: Wish) -> bool {
+        let generation = self.run.generation();
+        self.to(session).contains(&Message::Wish { generation, wish })
+    }
+}
+
+/// What a worker says that has lost its coordinator.
+#[allow(dead_code, reason = "each test file uses its part")]
+pub fn resume(incarnation: u64, generation: u64, stepping: bool) -> Option<Resume> {
+    let (incarnation, generation) = (Incarnation(incarnation), Generation(generation));
+    Some(Resume { incarnation, generation, stepping })
+}

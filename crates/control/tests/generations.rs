@@ -1,0 +1,315 @@
+//! The life of a generation: formed, stepping, halted, formed again.
+
+mod bench;
+
+use bench::{Bench, config};
+use lsgan_control::{
+    Config, Effect, Entry, Event, Hello, Message, Outcome, ParkReason, Phase, Recovered, SessionId, Start,
+    Task, Wish,
+};
+use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+
+#[test]
+fn a_run_goes_from_its_first_worker_to_its_end() {
+    let mut bench = Bench::stepping(config(), 1);
+    bench.parked(1, 1, Some(20), ParkReason::Boundary);
+    assert_eq!(bench.to(1), [Message::Task(Task::Final)]);
+    bench.saved(10);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
+    assert_eq!(bench.to(1), [Message::Shutdown(Outcome::Complete)]);
+    assert_eq!(bench.journal.last(), Some(&Entry::Ended(Outcome::Complete)));
+    assert_eq!(bench.run.next_deadline(), None);
+}
+
+#[test]
+fn the_first_generation_waits_for_those_expected_but_not_longer_than_gather() {
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    assert_eq!(*bench.run.phase(), Phase::Gathering);
+    bench.join(2, None, None);
+    assert_eq!(bench.form(1).members.len(), 2);
+
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    bench.wake();
+    assert_eq!(bench.now.0, 200);
+    assert_eq!(bench.form(1).members.len(), 1);
+}
+
+#[test]
+fn a_generation_is_journaled_before_anybody_is_told_to_form_it() {
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    bench.join(2, None, None);
+    let journaled =
+        bench.effects.iter().position(|e| matches!(e, Effect::Journal(Entry::Generation { .. }))).unwrap();
+    let told = bench
+        .effects
+        .iter()
+        .position(|e| matches!(e, Effect::Send { message: Message::Form(_), .. }))
+        .unwrap();
+    assert!(journaled < told);
+}
+
+#[test]
+fn an_admission_is_journaled_before_the_welcome() {
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    assert_eq!(bench.effects[0], Effect::Journal(Entry::Numerics("x86".to_owned())));
+    assert!(matches!(bench.effects[1], Effect::Journal(Entry::Admitted { incarnation: Incarnation(1), .. })));
+    assert!(matches!(bench.effects[2], Effect::Send { message: Message::Welcome { .. }, .. }));
+}
+
+#[test]
+fn a_death_aborts_all_survivors_at_once_and_the_most_advanced_of_them_broadcasts() {
+    let mut bench = Bench::stepping(config(), 3);
+    bench.close(2);
+    assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
+    assert_eq!(bench.to(3), [Message::Abort(Generation(1))]);
+    bench.parked(1, 1, Some(6), ParkReason::Aborted);
+    bench.parked(3, 1, Some(7), ParkReason::Aborted);
+    let form = bench.form(1);
+    assert_eq!((form.generation, form.from, form.start), (Generation(2), Reduction(7), Start::Held));
+    assert_eq!(form.root, Some(1));
+    assert_eq!(form.members[1].incarnation, Incarnation(3));
+    let owned: Vec<_> = form.members.iter().flat_map(|m| m.virtual_ranks()).collect();
+    assert_eq!(owned, (0..4).map(VirtualRank).collect::<Vec<_>>());
+}
+
+#[test]
+fn nobody_broadcasts_when_all_hold_the_same() {
+    let mut bench = Bench::stepping(config(), 3);
+    bench.close(2);
+    bench.parked(1, 1, Some(6), ParkReason::Aborted);
+    bench.parked(3, 1, Some(6), ParkReason::Broken("a peer is gone".to_owned()));
+    assert_eq!((bench.form(1).root, bench.form(3).root), (None, None));
+}
+
+#[test]
+fn a_ready_of_an_earlier_generation_does_not_count() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.close(2);
+    bench.parked(1, 1, Some(2), ParkReason::Aborted);
+    bench.ready(1, 1, 0);
+    assert!(matches!(bench.run.phase(), Phase::Forming { .. }));
+    bench.ready(1, 2, 2);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+}
+
+#[test]
+fn a_second_late_ready_does_not_change_what_is_held() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.heard(1, 5);
+    bench.ready(1, 1, 0);
+    assert_eq!(bench.run.workers()[&Incarnation(1)].holds, Some(Reduction(5)));
+}
+
+#[test]
+fn a_parked_of_an_earlier_generation_changes_nothing() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.close(2);
+    bench.parked(1, 1, Some(2), ParkReason::Aborted);
+    bench.ready(1, 2, 2);
+    let before = bench.run.clone();
+    bench.parked(1, 1, Some(1), ParkReason::Boundary);
+    assert_eq!(bench.run, before);
+}
+
+#[test]
+fn a_retired_incarnation_changes_nothing() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.close(2);
+    let before = bench.run.clone();
+    bench.heard(2, 9);
+    bench.ready(2, 1, 9);
+    bench.parked(2, 1, Some(9), ParkReason::Boundary);
+    bench.consumed(2, 3, 5);
+    bench.leave(2);
+    bench.apply(Event::TaskDone { session: SessionId(2) });
+    assert_eq!(bench.run, before);
+    assert!(bench.effects.is_empty());
+}
+
+#[test]
+fn silence_longer_than_the_failure_timeout_is_a_death() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.now.0 = 1_000;
+    bench.heard(1, 3);
+    bench.now.0 = 1_500;
+    bench.apply(Event::Tick);
+    assert_eq!(*bench.run.phase(), Phase::Stepping, "exactly the timeout is not longer than it");
+    bench.wake();
+    assert_eq!(bench.now.0, 1_501);
+    assert!(matches!(bench.to(2)[..], [Message::Retired { .. }]));
+    assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
+}
+
+#[test]
+fn a_generation_that_is_not_ready_in_time_is_given_up() {
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    bench.join(2, None, None);
+    bench.ready(1, 1, 0);
+    bench.now.0 = 2_900;
+    for session in [1, 2] {
+        bench.apply(Event::Heard { session: SessionId(session), applied: None });
+    }
+    bench.wake();
+    assert_eq!(bench.now.0, 3_000);
+    assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
+    assert_eq!(bench.to(2), [Message::Abort(Generation(1))]);
+}
+
+#[test]
+fn a_member_that_lives_and_does_not_park_is_over_after_the_forming_timeout() {
+    let mut bench = Bench::stepping(config(), 3);
+    bench.close(2);
+    bench.parked(1, 1, Some(4), ParkReason::Aborted);
+    bench.now.0 = 2_900;
+    bench.heard(1, 4);
+    bench.heard(3, 4);
+    bench.wake();
+    assert_eq!(bench.now.0, 3_000);
+    assert!(matches!(bench.to(3)[..], [Message::Retired { .. }]));
+    assert_eq!(bench.form(1).members.len(), 1);
+}
+
+#[test]
+fn a_member_that_does_not_park_at_the_boundary_is_first_told_to_abort() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.parked(1, 1, Some(4), ParkReason::Boundary);
+    assert_eq!(*bench.run.phase(), Phase::Halting { aborted: false });
+    bench.now.0 = 2_900;
+    bench.heard(1, 4);
+    bench.heard(2, 3);
+    bench.wake();
+    assert_eq!(bench.to(2), [Message::Abort(Generation(1))]);
+    assert!(bench.to(1).is_empty());
+}
+
+#[test]
+fn a_joiner_is_taken_in_at_a_step_boundary() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.join(3, None, None);
+    assert!(bench.was_wished(1, Wish::Reform) && bench.was_wished(2, Wish::Reform));
+    bench.heard(1, 4);
+    assert!(bench.effects.is_empty(), "a wish is told once");
+    bench.parked(1, 1, Some(6), ParkReason::Boundary);
+    bench.parked(2, 1, Some(6), ParkReason::Boundary);
+    let form = bench.form(3);
+    assert_eq!((form.members.len(), form.from, form.root), (3, Reduction(6), Some(0)));
+}
+
+#[test]
+fn a_spare_beyond_max_workers_stands_by_and_takes_over_at_a_death() {
+    let mut bench = Bench::stepping(Config { max_workers: 2, ..config() }, 2);
+    bench.join(3, None, None);
+    assert!(bench.to(1).is_empty(), "no wish for somebody for whom there is no place");
+    bench.close(1);
+    bench.parked(2, 1, Some(3), ParkReason::Aborted);
+    assert_eq!(bench.form(3).members.iter().map(|m| m.incarnation.0).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn a_standby_that_is_ahead_of_the_stepping_generation_is_taken_in_even_when_it_is_full() {
+    let mut bench = Bench::stepping(Config { max_workers: 2, ..config() }, 2);
+    bench.join(3, Some(9), None);
+    assert!(bench.was_wished(1, Wish::Reform));
+    bench.leave(3);
+    assert!(bench.to(3).is_empty(), "it stays until the others have its state");
+    bench.parked(1, 1, Some(2), ParkReason::Boundary);
+    bench.parked(2, 1, Some(2), ParkReason::Boundary);
+    let form = bench.form(3);
+    assert_eq!((form.from, form.root), (Reduction(9), Some(1)));
+}
+
+#[test]
+fn a_worker_with_other_numerics_is_refused_with_both_sides_shown() {
+    let mut bench = Bench::stepping(config(), 1);
+    let hello = Hello {
+        name: "odd".to_owned(),
+        address: "10.0.0.9:4000".to_owned(),
+        numerics: "arm".to_owned(),
+        holds: None,
+        resume: None,
+    };
+    bench.apply(Event::Joined { session: SessionId(2), hello });
+    let [Message::Refused { why }] = &bench.to(2)[..] else { panic!("it got {:?}", bench.to(2)) };
+    assert!(why.contains("arm") && why.contains("x86"), "{why}");
+    assert_eq!(bench.effects.last(), Some(&Effect::Close { session: SessionId(2) }));
+}
+
+#[test]
+fn a_lease_is_renewed_when_half_of_it_is_used_up() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.consumed(1, 0, 4);
+    assert!(bench.to(1).is_empty());
+    bench.consumed(1, 0, 5);
+    assert_eq!(bench.to(1), [Message::Lease { virtual_rank: VirtualRank(0), until: 13 }]);
+    bench.consumed(1, 0, 5);
+    assert!(bench.effects.is_empty(), "said twice, it is journaled once");
+}
+
+#[test]
+fn what_was_not_leased_or_is_not_owned_cannot_be_consumed() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.consumed(1, 0, 9);
+    assert!(bench.effects.is_empty());
+    bench.consumed(1, 3, 1);
+    assert!(bench.effects.is_empty());
+    bench.consumed(1, 77, 1);
+    assert!(bench.effects.is_empty());
+}
+
+#[test]
+fn a_number_that_is_not_finite_ends_the_run_with_the_sentence() {
+    let mut bench = Bench::stepping(config(), 2);
+    let why = "virtual rank 1 is not finite at step 3".to_owned();
+    bench.parked(1, 1, Some(6), ParkReason::Failed(why.clone()));
+    bench.parked(2, 1, Some(6), ParkReason::Failed(why.clone()));
+    assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
+    assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Failed { why }));
+}
+
+#[test]
+fn a_stop_ends_at_a_boundary_with_a_snapshot() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.apply(Event::StopRequested);
+    assert!(bench.was_wished(1, Wish::Finish) && bench.was_wished(2, Wish::Finish));
+    bench.parked(1, 1, Some(8), ParkReason::Boundary);
+    bench.parked(2, 1, Some(8), ParkReason::Boundary);
+    assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
+    bench.saved(4);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
+    assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Stopped { step: Step(4) }));
+    assert_eq!(bench.to(2), [Message::Shutdown(Outcome::Stopped { step: Step(4) })]);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_step_finishes_it_first_with_whoever_is_there() {
+    let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 2);
+    bench.apply(Event::StopRequested);
+    bench.close(2);
+    bench.parked(1, 1, Some(5), ParkReason::Aborted);
+    assert_eq!(bench.form(1).from, Reduction(5));
+}
+
+#[test]
+fn the_writer_of_the_end_may_die_and_another_takes_over() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.parked(1, 1, Some(20), ParkReason::Boundary);
+    bench.parked(2, 1, Some(20), ParkReason::Boundary);
+    assert_eq!(bench.to(1), [Message::Task(Task::Final)]);
+    bench.close(1);
+    assert_eq!(bench.to(2), [Message::Task(Task::Final)]);
+}
+
+#[test]
+fn final_weights_that_cannot_be_written_fail_the_run() {
+    let mut bench = Bench::stepping(config(), 1);
+    bench.parked(1, 1, Some(20), ParkReason::Boundary);
+    bench.apply(Event::TaskFailed { session: SessionId(1), why: "no space left".to_owned() });
+    let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
+    assert!(why.contains("final weights") && why.contains("no space left"), "{why}");
+}
