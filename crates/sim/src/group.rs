@@ -63,13 +63,8 @@ impl World {
         }
         let leases = form.leases.iter().copied().collect();
         let members = form.members.clone();
-        process.membership = Some(Membership {
-            form,
-            stage: Stage::Connecting,
-            leases,
-            told_wish: false,
-            heard_wish: false,
-        });
+        process.membership =
+            Some(Membership { form, stage: Stage::Connecting, leases, told_wish: false, heard_wish: false });
         let group = self.groups.entry(generation).or_insert_with(|| Group::new(members.clone()));
         if group.members != members {
             return self.violated(format!("generation {generation} has two memberships"));
@@ -134,7 +129,8 @@ impl World {
         process.state = given.or(process.state);
         let Some(state) = process.state.filter(|s| s.applied == from) else {
             let found = process.state.map(|s| s.applied);
-            return self.violated(format!("generation {generation} starts from {from}, a member has {found:?}"));
+            return self
+                .violated(format!("generation {generation} starts from {from}, a member has {found:?}"));
         };
         self.check(|w| w.history.state("a new member", state));
         if let Some(session) = self.processes[p].session {

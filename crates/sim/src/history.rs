@@ -100,7 +100,9 @@ impl History {
         let canonical = self.canonical.get(state.applied.0 as usize);
         match canonical {
             Some(hash) if *hash == state.hash => Ok(()),
-            Some(_) => Err(format!("{who} holds other bits at reduction {} than an undisturbed run", state.applied)),
+            Some(_) => {
+                Err(format!("{who} holds other bits at reduction {} than an undisturbed run", state.applied))
+            }
             None => Err(format!("{who} went beyond the last step, to reduction {}", state.applied)),
         }
     }
@@ -224,7 +226,9 @@ impl History {
         for effect in effects {
             match effect {
                 Effect::Journal(Entry::Stepping(generation)) => self.all_are_ready(*generation, after)?,
-                Effect::Journal(Entry::Generation { from, .. }) => starts_from_the_most_advanced(*from, after)?,
+                Effect::Journal(Entry::Generation { from, .. }) => {
+                    starts_from_the_most_advanced(*from, after)?
+                }
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
@@ -237,7 +241,8 @@ impl History {
             after.workers().get(&m.incarnation).is_some_and(|w| self.ready.contains(&(generation, w.session)))
         };
         let missing = after.members().iter().find(|m| !said(m));
-        missing.map_or(Ok(()), |m| Err(format!("generation {generation} steps, {} is not ready", m.incarnation)))
+        missing
+            .map_or(Ok(()), |m| Err(format!("generation {generation} steps, {} is not ready", m.incarnation)))
     }
 
     /// The final weights were written.
@@ -248,7 +253,9 @@ impl History {
     /// A complete run wrote the final weights of an undisturbed one.
     pub fn complete(&self, steps: u64) -> Result<(), String> {
         match self.final_weights {
-            Some(state) if state.applied == Step(steps).first_reduction() => self.state("the final file", state),
+            Some(state) if state.applied == Step(steps).first_reduction() => {
+                self.state("the final file", state)
+            }
             Some(state) => Err(format!("the final weights are those of reduction {}", state.applied)),
             None => Err("the run is complete without final weights".to_owned()),
         }
@@ -265,7 +272,11 @@ fn abort_reaches_all_who_compute(before: &Run, after: &Run, effects: &[Effect]) 
         let Some(worker) = after.workers().get(&member.incarnation).filter(|w| w.computing) else { continue };
         let message = Message::Abort(after.generation());
         if !effects.contains(&Effect::Send { session: worker.session, message }) {
-            return Err(format!("{} computes on in aborted generation {}", member.incarnation, after.generation()));
+            return Err(format!(
+                "{} computes on in aborted generation {}",
+                member.incarnation,
+                after.generation()
+            ));
         }
     }
     Ok(())
@@ -282,7 +293,9 @@ fn leases_go_to_owners((before, after): (&Run, &Run), effects: &[Effect]) -> Res
         let owner = members.iter().find(|m| m.virtual_ranks().any(|v| v == *virtual_rank));
         let owner = owner.and_then(|m| after.workers().get(&m.incarnation));
         if owner.is_none_or(|w| w.session != *session) {
-            return Err(format!("virtual rank {virtual_rank} is leased to a worker that does not compute it"));
+            return Err(format!(
+                "virtual rank {virtual_rank} is leased to a worker that does not compute it"
+            ));
         }
     }
     Ok(())

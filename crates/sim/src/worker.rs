@@ -258,8 +258,7 @@ impl World {
             return;
         }
         process.incarnation = Some(incarnation);
-        let draining =
-            process.membership.as_ref().is_none_or(|m| matches!(m.stage, Stage::Draining(_)));
+        let draining = process.membership.as_ref().is_none_or(|m| matches!(m.stage, Stage::Draining(_)));
         if !draining {
             self.park(p, ParkReason::Aborted);
         }
@@ -363,7 +362,9 @@ impl World {
 
     fn drained(&mut self, p: ProcessIndex, generation: Generation) {
         let process = &mut self.processes[p];
-        let Some(membership) = process.membership.take_if(|m| m.form.generation == generation) else { return };
+        let Some(membership) = process.membership.take_if(|m| m.form.generation == generation) else {
+            return;
+        };
         let Stage::Draining(reason) = membership.stage else {
             return self.violated(format!("generation {generation} is formed twice in one worker"));
         };

@@ -417,9 +417,10 @@ impl World {
             self.thaw(p);
             // One that hangs already is retired for it; the others do not begin to.
             let process = &mut self.processes[p];
-            let hangs = process.membership.as_ref().is_some_and(|m| {
-                matches!(m.stage, crate::worker::Stage::Draining(_))
-            });
+            let hangs = process
+                .membership
+                .as_ref()
+                .is_some_and(|m| matches!(m.stage, crate::worker::Stage::Draining(_)));
             process.stuck &= hangs;
         }
         if !self.stopped {
