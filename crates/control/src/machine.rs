@@ -306,7 +306,7 @@ impl Run {
         }
         Some(format!(
             "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
-             kind of machine with the same libtorch.",
+             kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
             hello.numerics
         ))
     }

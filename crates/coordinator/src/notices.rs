@@ -18,6 +18,12 @@ pub struct Notices {
 }
 
 impl Notices {
+    /// None yet; the next one follows the `number` that the journal has, so that who watched a coordinator that died
+    /// sees what is new with the next one.
+    pub fn after(number: u64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
     /// Adds one, and returns it.
     pub fn add(&mut self, warning: bool, text: String) -> &v1::Notice {
         self.number += 1;

@@ -7,7 +7,7 @@ use lsgan_checkpoint::{RunLock, Store};
 use lsgan_console::{Failure, exit::chain};
 use lsgan_control::{Config, Recovered, Run};
 use lsgan_plan::Plan;
-use lsgan_spec::{RunSpec, SpecErrors, Step};
+use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step};
 use lsgan_wire::v1;
 use tokio::sync::mpsc;
 
@@ -104,7 +104,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32) -> Result<Start, Fai
     let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
     let clock = Clock::start();
     let run = Run::new(config, recovered, clock.now());
-    let mut notices = Notices::default();
+    let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
     for text in warnings {
         tracing::warn!("{text}");
         notices.add(true, text);
@@ -353,6 +353,6 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         failure_timeout_ms: ms(spec.cluster.failure_timeout),
         forming_timeout_ms: FORMING_TIMEOUT_MS,
         lease_ordinals: plan.max_positions_per_steps(spec.cluster.lease_horizon_steps),
-        any_numerics: false,
+        any_numerics: spec.cluster.numerics == NumericsPolicy::Any,
     }
 }

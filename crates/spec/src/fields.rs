@@ -104,6 +104,7 @@ pub const FIELDS: &[Field] = &[
     field("cluster.failure_timeout", Nothing, "a duration with its unit, 200ms to 1h", "1.5s"),
     field("cluster.gather", Nothing, "a duration with its unit, 0s to 1h", "200ms"),
     field("cluster.lease_horizon_steps", Nothing, "a whole number, 1 to 1,000,000", "2000"),
+    field("cluster.numerics", Nothing, "same or any", "same"),
     field("checkpoint.to", Nothing, "a directory or the URL of an object store", "runs/quickstart"),
     field("checkpoint.every", Nothing, "a whole number, 0 to 2^40", "1000"),
     field("checkpoint.keep_last", Nothing, "a whole number, 1 to 1,000,000", "3"),

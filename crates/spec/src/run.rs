@@ -440,6 +440,9 @@ pub struct ClusterSpec {
     /// How far ahead of use data is leased, in steps: 1 to 1,000,000. So long can the coordinator be away.
     #[garde(range(min = 1, max = 1_000_000))]
     pub lease_horizon_steps: u64,
+    /// Whether workers that would compute other bits than the run's first one are refused.
+    #[garde(skip)]
+    pub numerics: NumericsPolicy,
 }
 
 impl Default for ClusterSpec {
@@ -450,8 +453,20 @@ impl Default for ClusterSpec {
             failure_timeout: Duration::from_millis(1500),
             gather: Duration::from_millis(200),
             lease_horizon_steps: 2000,
+            numerics: NumericsPolicy::Same,
         }
     }
+}
+
+/// Whether workers that would compute other bits are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumericsPolicy {
+    /// Refused, with both sides shown.
+    #[default]
+    Same,
+    /// Admitted; the final weights then depend on who computed what.
+    Any,
 }
 
 /// Where snapshots go.

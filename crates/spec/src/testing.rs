@@ -128,14 +128,16 @@ fn mlp() -> BoxedStrategy<Networks> {
 fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
     let timeout = whole(200_000_000u64, 3_600_000_000_000);
     let gather = whole(0u64, 3_600_000_000_000);
-    (whole(1, virtual_ranks), timeout, gather, whole(1, 1_000_000))
-        .prop_flat_map(|(min_workers, timeout, gather, lease_horizon_steps)| {
+    let numerics = prop_oneof![Just(NumericsPolicy::Same), Just(NumericsPolicy::Any)];
+    (whole(1, virtual_ranks), timeout, gather, whole(1, 1_000_000), numerics)
+        .prop_flat_map(|(min_workers, timeout, gather, lease_horizon_steps, numerics)| {
             whole(min_workers, 4096).prop_map(move |max_workers| ClusterSpec {
                 min_workers,
                 max_workers,
                 failure_timeout: Duration::from_nanos(timeout),
                 gather: Duration::from_nanos(gather),
                 lease_horizon_steps,
+                numerics,
             })
         })
         .boxed()

@@ -84,6 +84,12 @@ impl Journal {
         self.db.query_row(sql, [], |row| row.get(0)).map_err(|e| self.error(e))
     }
 
+    /// The number of the newest event, 0 if there is none.
+    pub fn events_until(&self) -> Result<u64, JournalError> {
+        let sql = "select coalesce(max(id), 0) from events";
+        self.db.query_row(sql, [], |row| row.get(0)).map_err(|e| self.error(e))
+    }
+
     /// The newest row of metrics.
     pub fn newest_metrics(&self) -> Result<Option<v1::StepMetrics>, JournalError> {
         let sql = "select step, wall_ms, step_ms, data_wait_ms, reduce_ms, loss_d, loss_g, d_real, d_fake,
