@@ -32,7 +32,7 @@ impl Aborter {
     }
 
     /// Ends every call on the group, those in progress and all later ones, with [`GroupError::Aborted`]. Returns
-    /// at once; aborting again does nothing.
+    /// at once; aborting again does nothing. A call whose values are complete by then may still succeed.
     pub fn abort(&self) {
         if !self.shared.aborted.swap(true, Ordering::AcqRel) {
             // One byte into an empty pipe whose reader lives as long as its writer: can neither block nor fail.

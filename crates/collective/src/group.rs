@@ -11,6 +11,8 @@ use crate::{Aborter, GroupError};
 /// All ranks make the same calls in the same order with the same lengths. A call returns when this rank's values
 /// are final; other ranks may still be in it. After an error the values of that call are undefined, nothing writes
 /// to them any more, and the group is over: every later call returns an error too.
+///
+/// Where ranks make different calls, each rank's call fails, or, if it has no part in the difference, its next one.
 pub trait Group: Send {
     /// This end's rank, in `0..size`.
     fn rank(&self) -> usize;

@@ -79,6 +79,7 @@ pub(super) fn exchange(ring: &mut Ring, call: Call, flow: &mut dyn Flow) -> Resu
         header_sent_bytes: 0,
         their_header: [0; HEADER_BYTES],
         header_received_bytes: 0,
+        idle_since: None,
     };
     exchange.run().map_err(|error| match exchange.ring.aborter.is_aborted() {
         // The abort closes connections on all ranks, and their errors may come first.
@@ -95,6 +96,8 @@ struct Exchange<'a> {
     header_sent_bytes: usize,
     their_header: [u8; HEADER_BYTES],
     header_received_bytes: usize,
+    /// Since when there has been nothing to do but wait; None while bytes move.
+    idle_since: Option<Instant>,
 }
 
 impl Exchange<'_> {
@@ -107,7 +110,9 @@ impl Exchange<'_> {
             // Receive first: a neighbour that fails has said why, to the right, before it stops reading.
             let received = self.receive()?;
             let sent = self.send()?;
-            if !received && !sent {
+            if received || sent {
+                self.idle_since = None;
+            } else {
                 self.wait()?;
             }
         }
@@ -205,8 +210,14 @@ impl Exchange<'_> {
     /// Sleeps until one of the neighbours, or the aborter, has something for us.
     ///
     /// A neighbour with which this call is done is not listened to: it may be done too, and gone.
-    fn wait(&self) -> Result<(), GroupError> {
-        let patience = self.ring.stall_timeout.map(|timeout| Instant::now() + timeout);
+    fn wait(&mut self) -> Result<(), GroupError> {
+        let patience = self.ring.stall_timeout.map(|timeout| {
+            // Not since this wait began: a wake that brings nothing must not start the time anew.
+            *self.idle_since.get_or_insert_with(Instant::now) + timeout
+        });
+        if patience.is_some_and(|until| until <= Instant::now()) {
+            return Err(self.stalled());
+        }
         let right_events = match self.header_sent_bytes < HEADER_BYTES || !self.flow.outgoing().is_empty() {
             true => PollFlags::POLLIN | PollFlags::POLLOUT,
             false => PollFlags::POLLIN,

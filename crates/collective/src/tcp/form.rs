@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::exchange::{Link, Ring, poll_until};
 use super::hello::{ANSWER_BYTES, Hello, decode_answer};
+use super::listener::has_hung_up;
 use super::{Listener, Membership, TcpGroup};
 use crate::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 
@@ -88,7 +89,7 @@ fn find_neighbours(
         if aborter.is_aborted() {
             return Err(GroupError::Aborted { generation });
         }
-        left = listener.left_neighbour(membership)?.or(left);
+        left = listener.left_neighbour(membership)?.or(left).filter(|socket| !has_hung_up(socket));
         dial.advance()?;
         if let (Some(_), State::Agreed(_)) = (&left, &dial.state) {
             break;

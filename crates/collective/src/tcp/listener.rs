@@ -80,7 +80,7 @@ impl Listener {
     }
 
     /// Hears everybody who has come, and gives the connection of `ours`' left neighbour if it is among them. The
-    /// latest wins: a member dials again only after its last connection broke.
+    /// latest wins: a member dials again only after its last connection broke. It may have broken since.
     pub(super) fn left_neighbour(&mut self, ours: &Membership) -> Result<Option<TcpStream>, GroupError> {
         self.accept_all()?;
         let mut left = None;
@@ -100,9 +100,6 @@ impl Listener {
     }
 
     fn settle(&mut self, hello: Hello, socket: TcpStream, ours: &Membership, left: &mut Option<TcpStream>) {
-        if has_hung_up(&socket) {
-            return;
-        }
         match hello.judge(ours) {
             Verdict::Accept => {
                 if answer(&socket, Ok(())) {
@@ -170,7 +167,10 @@ fn answer(mut socket: &TcpStream, answer: Answer) -> bool {
     socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len())
 }
 
-/// A dialer that waits for its answer sends nothing.
-fn has_hung_up(socket: &TcpStream) -> bool {
-    !matches!(socket.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+/// Whether the other end has closed, or the connection broke. Takes nothing of what it may have sent.
+pub(super) fn has_hung_up(socket: &TcpStream) -> bool {
+    match socket.peek(&mut [0]) {
+        Ok(count_bytes) => count_bytes == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Instant;
 
 use lsgan_collective::tcp::RunToken;
 
@@ -95,14 +94,5 @@ impl RawPeer {
             let socket = socket2::Socket::from(socket);
             socket.set_linger(Some(std::time::Duration::ZERO)).expect("linger can be set");
         }
-    }
-}
-
-/// Spins until `seen`, with a deadline.
-pub fn await_that(what: &str, mut seen: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !seen() {
-        assert!(Instant::now() < deadline, "awaited that {what}");
-        std::thread::yield_now();
     }
 }
