@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, interrupts};
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -36,8 +35,7 @@ pub struct Args {
 /// # Errors
 /// A worker that dies again and again, or workers that had to be killed.
 pub async fn node(args: Args) -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let (to_lines, _lines) = mpsc::channel(1);
     let mut workers = Vec::new();
@@ -56,8 +54,7 @@ pub async fn node(args: Args) -> Result<(), Failure> {
                 eprintln!("warning: {} died and is started again", worker.recipe.label);
                 worker.restart(to_lines.clone()).await?;
             }
-            _ = interrupt.recv() => return leave(workers).await,
-            _ = terminate.recv() => return leave(workers).await,
+            _ = interrupts.recv() => return leave(workers).await,
         }
     }
     Ok(())

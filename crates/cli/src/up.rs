@@ -4,12 +4,11 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use lsgan_console::{Failure, Progress};
+use lsgan_console::{Failure, Progress, interrupts};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
 use lsgan_wire::v1;
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -45,8 +44,7 @@ pub struct Args {
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are told before anything is started.
     let spec = startup::load_spec(&args.run)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
 
     let (to_lines, mut lines) = mpsc::channel(64);
     let recipe = coordinator(&args, args.listen.to_string())?;
@@ -87,8 +85,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let result = loop {
         let step = tokio::select! {
             step = cluster.watch() => step,
-            _ = interrupt.recv() => cluster.interrupted(),
-            _ = terminate.recv() => cluster.interrupted(),
+            _ = interrupts.recv() => cluster.interrupted(),
         };
         match step {
             Ok(Go::On) => {}

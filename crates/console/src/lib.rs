@@ -2,12 +2,15 @@
 //!
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a bar on a terminal, a line every few seconds elsewhere.
+//! - [`interrupts`]: SIGINT and SIGTERM, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
 pub mod exit;
+pub mod interrupts;
 pub mod logging;
 pub mod progress;
 
 pub use exit::{Failure, finish};
+pub use interrupts::interrupts;
 pub use logging::Log;
 pub use progress::Progress;

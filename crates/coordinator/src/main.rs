@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, finish, logging};
+use lsgan_console::{Failure, finish, interrupts, logging};
 use lsgan_coordinator::{args::Args, coordinate};
-use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -19,16 +18,11 @@ fn main() -> ExitCode {
 
 /// Completes with the first SIGINT or SIGTERM; the second ends the process at once.
 fn interrupted() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
     Ok(async move {
-        let any = async |interrupt: &mut tokio::signal::unix::Signal,
-                         terminate: &mut tokio::signal::unix::Signal| {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        };
-        any(&mut interrupt, &mut terminate).await;
+        interrupts.recv().await;
         tokio::spawn(async move {
-            any(&mut interrupt, &mut terminate).await;
+            interrupts.recv().await;
             eprintln!("ended at once; the newest snapshot is kept");
             std::process::exit(130);
         });

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, finish, logging};
+use lsgan_console::{Failure, finish, interrupts, logging};
 use lsgan_worker::{Args, work};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
@@ -21,20 +20,14 @@ fn main() -> ExitCode {
 
 /// The first SIGINT or SIGTERM is handed on; the second ends the process at once.
 fn terminations() -> Result<mpsc::Receiver<()>, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut count = 0;
-        loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            count += 1;
-            if count > 1 {
-                std::process::exit(130);
-            }
-            // The session may have ended.
-            let _ = tell.send(()).await;
-        }
+        interrupts.recv().await;
+        // The session may have ended.
+        let _ = tell.send(()).await;
+        interrupts.recv().await;
+        std::process::exit(130);
     });
     Ok(told)
 }
