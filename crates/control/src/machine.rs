@@ -455,6 +455,12 @@ impl Run {
             return;
         }
         match (then, failed) {
+            // Somebody came back with more while this was written: it is written again, with that.
+            (Then::End(Outcome::Stopped { step }), None)
+                if self.committed() > Some(step.first_reduction()) =>
+            {
+                self.phase = Phase::Gathering;
+            }
             (Then::End(outcome), None) => self.end(outcome, effects),
             (Then::End(_), Some(why)) => {
                 let what = if task == Task::Final { "the final weights" } else { "the snapshot" };

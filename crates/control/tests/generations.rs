@@ -287,6 +287,31 @@ fn a_stop_ends_at_a_boundary_with_a_snapshot() {
 }
 
 #[test]
+fn a_stop_saves_what_somebody_brings_back_while_it_is_saved() {
+    let mut bench = Bench::stepping(config(), 1);
+    bench.apply(Event::StopRequested);
+    bench.parked(1, 1, Some(8), ParkReason::Boundary);
+    bench.join(2, Some(12), None);
+    bench.saved(4);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
+    assert_eq!(bench.to(2), [Message::Task(Task::Snapshot)]);
+    bench.saved(6);
+    bench.apply(Event::TaskDone { session: SessionId(2) });
+    assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Stopped { step: Step(6) }));
+}
+
+#[test]
+fn a_second_joiner_is_wished_in_after_the_first() {
+    let mut bench = Bench::stepping(config(), 1);
+    bench.join(2, None, None);
+    bench.parked(1, 1, Some(2), ParkReason::Boundary);
+    bench.ready(1, 2, 2);
+    bench.ready(2, 2, 2);
+    bench.join(3, None, None);
+    assert!(bench.was_wished(1, Wish::Reform) && bench.was_wished(2, Wish::Reform));
+}
+
+#[test]
 fn a_stop_in_the_middle_of_a_step_finishes_it_first_with_whoever_is_there() {
     let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 2);
     bench.apply(Event::StopRequested);
