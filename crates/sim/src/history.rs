@@ -218,6 +218,7 @@ impl History {
         if let Event::Ready { session, generation, .. } = event {
             self.ready.insert((*generation, *session));
         }
+        lives_on_one_stream(event, after)?;
         abort_reaches_all_who_compute(before, after, effects)?;
         leases_go_to_owners((before, after), effects)?;
         if !matches!(event, Event::Tick | Event::TaskFailed { .. }) {
@@ -229,6 +230,7 @@ impl History {
                 Effect::Journal(Entry::Generation { from, .. }) => {
                     starts_from_the_most_advanced(*from, after)?
                 }
+                Effect::Journal(Entry::Ended(Outcome::Stopped { step })) => stops_with_all(*step, after)?,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
@@ -311,6 +313,29 @@ fn starts_from_the_most_advanced(from: Reduction, after: &Run) -> Result<(), Str
     }
     match after.snapshot().map(Step::first_reduction) {
         Some(saved) if saved > from => Err(format!("it starts at {from}, a snapshot holds {saved}")),
+        _ => Ok(()),
+    }
+}
+
+/// A run that is stopped has saved all that an attached worker holds.
+fn stops_with_all(step: Step, after: &Run) -> Result<(), String> {
+    let held = after.workers().values().filter_map(|w| w.holds).max();
+    match held {
+        Some(held) if held > step.first_reduction() => {
+            Err(format!("the run stops at step {step}, a worker holds reduction {held}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A worker that attaches again lives on one stream: as who it was, or that incarnation is over.
+fn lives_on_one_stream(event: &Event, after: &Run) -> Result<(), String> {
+    let Event::Joined { session, hello } = event else { return Ok(()) };
+    let Some(resume) = hello.resume else { return Ok(()) };
+    match after.workers().get(&resume.incarnation) {
+        Some(worker) if worker.session != *session => {
+            Err(format!("{} attached again and lives on on its old stream", resume.incarnation))
+        }
         _ => Ok(()),
     }
 }
