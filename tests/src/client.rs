@@ -1,0 +1,86 @@
+//! A coordinator's status by gRPC.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lsgan_wire::v1::coordinator_client::CoordinatorClient;
+use lsgan_wire::v1::{self, RunStatus};
+use tokio::runtime::Runtime;
+use tonic::transport::Endpoint;
+
+use crate::wait::until;
+
+/// A coordinator that does not answer so long is away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks one coordinator.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: String,
+}
+
+impl Client {
+    /// For the coordinator at `address`, as `http://127.0.0.1:7070`.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into() }
+    }
+
+    /// The run at this moment.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn status(&self) -> Result<RunStatus, String> {
+        let endpoint = Endpoint::from_shared(self.address.clone()).map_err(|error| error.to_string())?;
+        let ask = async {
+            let channel = endpoint.connect().await.map_err(|error| format!("{error:?}"))?;
+            let reply = CoordinatorClient::new(channel).status(v1::StatusRequest {}).await;
+            reply.map(tonic::Response::into_inner).map_err(|status| status.to_string())
+        };
+        let answer = runtime().block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, ask).await });
+        answer.unwrap_or_else(|_| Err(format!("no answer in {} s", ANSWER_TIMEOUT.as_secs())))
+    }
+
+    /// Waits until the status is as wanted; returns it.
+    ///
+    /// # Panics
+    /// At the deadline, with the last status in short.
+    #[track_caller]
+    pub fn wait_until(&self, awaited: &str, wanted: impl Fn(&RunStatus) -> bool) -> RunStatus {
+        until(awaited, || match self.status() {
+            Ok(status) if wanted(&status) => Ok(status),
+            Ok(status) => Err(in_short(&status)),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Waits until so many steps are done, as far as the coordinator has heard.
+    ///
+    /// # Panics
+    /// As [`Client::wait_until`].
+    #[track_caller]
+    pub fn wait_for_step(&self, step: u64) -> RunStatus {
+        self.wait_until(&format!("step {step} is done"), |status| status.step >= step)
+    }
+}
+
+fn in_short(status: &RunStatus) -> String {
+    let workers = status.workers.iter().map(|w| format!("{} is {} at {:?}", w.name, w.role, w.applied));
+    let workers: Vec<_> = workers.collect();
+    let notices: Vec<_> = status.notices.iter().map(|n| n.text.as_str()).collect();
+    format!(
+        "{} in generation {}, step {} of {}; workers: {workers:?}; notices: {notices:#?}",
+        status.phase, status.generation, status.step, status.steps
+    )
+}
+
+/// One for all tests of a process; tests themselves are plain threads.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be made")
+    })
+}

@@ -1,0 +1,80 @@
+//! What a coordinator's journal says: the tables that users are told of, read as a user would, also during the run.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// A journal, opened for reading.
+pub struct Journal(Connection);
+
+/// One membership of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationRow {
+    /// Its number.
+    pub generation: u64,
+    /// Steps done in the state that it started from.
+    pub from_step: u64,
+    /// `fresh`, `snapshot` or `held`.
+    pub start: String,
+    /// How many workers.
+    pub members: u64,
+}
+
+impl Journal {
+    /// Opens the journal of a run.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    #[must_use]
+    pub fn open(run_dir: &Path) -> Self {
+        let path = run_dir.join("journal.sqlite");
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let db = db.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        db.busy_timeout(Duration::from_secs(10)).expect("a time-out can be set");
+        Self(db)
+    }
+
+    /// All memberships, oldest first.
+    ///
+    /// # Panics
+    /// If the journal is not as documented.
+    #[must_use]
+    pub fn generations(&self) -> Vec<GenerationRow> {
+        let sql = "select generation, from_reduction / 2, start,
+                   (select count(*) from members m where m.generation = g.generation)
+                   from generations g order by generation";
+        let mut query = self.0.prepare(sql).expect("the schema has generations and members");
+        let rows = query.query_map([], |row| {
+            Ok(GenerationRow {
+                generation: row.get(0)?,
+                from_step: row.get(1)?,
+                start: row.get(2)?,
+                members: row.get(3)?,
+            })
+        });
+        rows.and_then(Iterator::collect).expect("generations can be read")
+    }
+
+    /// The one whole number that this query gives.
+    ///
+    /// # Panics
+    /// If it gives another thing.
+    #[track_caller]
+    #[must_use]
+    pub fn number(&self, sql: &str) -> u64 {
+        self.0.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The first column of this query's rows, as text.
+    ///
+    /// # Panics
+    /// If it gives another thing.
+    #[track_caller]
+    #[must_use]
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        let mut query = self.0.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let rows = query.query_map([], |row| row.get(0));
+        rows.and_then(Iterator::collect).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+}

@@ -1,0 +1,210 @@
+//! A directory, a run's file, and the processes that work on it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+use crate::binaries::{binary, root};
+use crate::client::Client;
+use crate::journal::Journal;
+use crate::process::{Output, Process};
+use crate::wait::until;
+use crate::weights::Weights;
+
+/// Lines of each log that a failed test shows.
+const TAIL_LINES: usize = 25;
+
+/// Steps of `small.yaml`.
+pub const STEPS: u64 = 200;
+
+/// A test's own place: nothing in it is shared with another test. Declare it first, so that it is dropped last: when
+/// the test fails it shows the ends of all logs. `LSGAN_KEEP=1` keeps the directory.
+pub struct Lab {
+    dir: Option<TempDir>,
+    path: PathBuf,
+    logs: Mutex<Vec<(String, Output)>>,
+}
+
+/// A coordinator that listens.
+pub struct Coordinator {
+    /// The process.
+    pub process: Process,
+    /// Where it listens, as `http://127.0.0.1:7070`.
+    pub address: String,
+    /// Asks it.
+    pub client: Client,
+}
+
+impl Lab {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// If no directory can be made.
+    #[must_use]
+    pub fn new() -> Self {
+        let dir = TempDir::with_prefix("lsgan-test-").expect("a temporary directory can be made");
+        let path = dir.path().to_owned();
+        Self { dir: Some(dir), path, logs: Mutex::default() }
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where its run keeps what lasts.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.path("run")
+    }
+
+    /// The run's journal.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal::open(&self.run_dir())
+    }
+
+    /// The hashes of what the run trained.
+    #[track_caller]
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        Weights::of(&self.run_dir())
+    }
+
+    /// Starts one of the binaries with these arguments, in this directory.
+    pub fn start(&self, label: &str, name: &str, arguments: &[&str]) -> Process {
+        let mut command = Command::new(binary(name));
+        command.args(arguments);
+        self.start_command(label, command)
+    }
+
+    /// Starts any command in this directory.
+    pub fn start_command(&self, label: &str, mut command: Command) -> Process {
+        // A developer's own settings must not decide what a test sees.
+        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        command.current_dir(&self.path);
+        let process = Process::start(label, command);
+        let mut logs = self.logs.lock().expect("nothing panics while the logs are locked");
+        logs.push((label.to_owned(), process.output()));
+        process
+    }
+
+    /// The arguments that say which run: `small.yaml` on the real data, in this directory, and `more`.
+    #[must_use]
+    pub fn run_arguments(&self, more: &[&str]) -> Vec<String> {
+        let data = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+        let config = root().join("tests/small.yaml");
+        let mut arguments = vec![
+            "--config".to_owned(),
+            config.display().to_string(),
+            "--set".to_owned(),
+            format!("data.source.idx.images={}", data.display()),
+            "--set".to_owned(),
+            format!("checkpoint.to={}", self.run_dir().display()),
+        ];
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        arguments
+    }
+
+    /// `lsgan up` with so many workers and `more` arguments.
+    pub fn up(&self, workers: u32, more: &[&str]) -> Process {
+        let workers = workers.to_string();
+        let mut arguments = vec!["up", "--workers", &workers];
+        let run = self.run_arguments(more);
+        arguments.extend(run.iter().map(String::as_str));
+        self.start("lsgan up", "lsgan", &arguments)
+    }
+
+    /// A coordinator on a free port, once it listens.
+    pub fn coordinator(&self, more: &[&str]) -> Coordinator {
+        self.coordinator_at("127.0.0.1:0", more)
+    }
+
+    /// A coordinator at this address, once it listens.
+    pub fn coordinator_at(&self, listen: &str, more: &[&str]) -> Coordinator {
+        let mut arguments = vec!["--quiet", "--listen", listen];
+        let run = self.run_arguments(more);
+        arguments.extend(run.iter().map(String::as_str));
+        let mut process = self.start("coordinator", "coordinator", &arguments);
+        let line = process.wait_for_words("listening on http://");
+        let address = line.strip_prefix("listening on ").expect("the line begins so").to_owned();
+        let client = Client::new(address.clone());
+        Coordinator { process, address, client }
+    }
+
+    /// A worker for the coordinator at this address.
+    pub fn worker(&self, name: &str, coordinator: &str) -> Process {
+        let arguments = ["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"];
+        self.start(name, "worker", &arguments)
+    }
+
+    /// Asks the live coordinator of `run_dir`, which `lsgan up` started: its lock file says where it listens.
+    ///
+    /// # Panics
+    /// If none comes up.
+    #[track_caller]
+    pub fn client_of(&self, run_dir: &Path, up: &mut Process) -> Client {
+        let lock = run_dir.join("coordinator.lock");
+        until("the coordinator's lock file names an address that answers", || {
+            if let Err(status) = up.running() {
+                panic!("lsgan up ended with {status} before its coordinator listened");
+            }
+            let text = std::fs::read_to_string(&lock).map_err(|error| error.to_string())?;
+            let address = text.lines().find_map(|line| line.strip_prefix("address "));
+            let client = Client::new(format!("http://{}", address.ok_or_else(|| text.clone())?));
+            client.status().map(|_| client)
+        })
+    }
+
+    /// Asks the coordinator of the `lsgan up` that runs here.
+    #[track_caller]
+    pub fn client(&self, up: &mut Process) -> Client {
+        self.client_of(&self.run_dir(), up)
+    }
+
+    /// The ends of all logs: what processes printed, and what `lsgan up` kept of its children.
+    fn tails(&self) -> String {
+        let mut text = String::new();
+        let mut tail = |title: &str, log: &str| {
+            let lines: Vec<_> = log.lines().collect();
+            let from = lines.len().saturating_sub(TAIL_LINES);
+            writeln!(text, "---- {title}\n{}", lines[from..].join("\n")).expect("text takes text");
+        };
+        for (label, output) in self.logs.lock().expect("nothing panics while the logs are locked").iter() {
+            tail(&format!("{label}, standard output"), &output.out());
+            tail(&format!("{label}, standard error"), &output.err());
+        }
+        for entry in std::fs::read_dir(self.run_dir().join("logs")).into_iter().flatten().flatten() {
+            tail(
+                &entry.path().display().to_string(),
+                &std::fs::read_to_string(entry.path()).unwrap_or_default(),
+            );
+        }
+        text
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.tails());
+        }
+        if std::env::var_os("LSGAN_KEEP").is_some_and(|keep| keep == "1")
+            && let Some(dir) = self.dir.take()
+        {
+            eprintln!("kept: {}", dir.keep().display());
+        }
+    }
+}
