@@ -1,13 +1,21 @@
-// The few operations of libtorch that the bindings do not show, or show without the argument that we need.
+// The few operations of libtorch that the bindings do not show, or show without the argument that we need, and
+// one of our own: convolutions between many channels and few on a CPU.
 // An exception becomes a null pointer and a message in the caller's buffer.
 #include <ATen/ATen.h>
 #include <ATen/Version.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
+#include <array>
 #include <cstring>
 #include <exception>
+#include <vector>
 
 namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+using torch::autograd::Variable;
 
 template <typename Make>
 at::Tensor* guarded(char* message, size_t message_bytes, Make make) {
@@ -20,18 +28,160 @@ at::Tensor* guarded(char* message, size_t message_bytes, Make make) {
   }
 }
 
+// The sides of a convolution, the same in both directions.
+struct Shape {
+  int64_t kernel, stride, padding;
+};
+
+// Sums columns into pictures: out[n, y, x, c] = Σ columns[n, i, j, ky, kx, c] where i·stride + ky − padding = y
+// and j·stride + kx − padding = x. The order of the additions is fixed. Sums are f32.
+template <typename T>
+void fold(const T* columns, T* out, int64_t count, int64_t height, int64_t width, int64_t out_height,
+          int64_t out_width, int64_t channels, Shape s) {
+  const int64_t reach = s.kernel * channels;           // numbers of one kernel row, adjacent in the output
+  const int64_t column = s.kernel * reach;             // numbers of one place
+  const int64_t margin = s.padding * channels;         // left of the picture
+  std::vector<float> row((std::max((width - 1) * s.stride + s.kernel, out_width + 2 * s.padding)) * channels);
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t y = 0; y < out_height; ++y) {
+      std::fill(row.begin(), row.end(), 0.0f);
+      for (int64_t ky = 0; ky < s.kernel; ++ky) {
+        const int64_t at = y + s.padding - ky;
+        if (at < 0 || at % s.stride != 0 || at / s.stride >= height) continue;
+        const T* from = columns + ((n * height + at / s.stride) * width) * column + ky * reach;
+        float* to = row.data();
+        for (int64_t j = 0; j < width; ++j, from += column, to += s.stride * channels) {
+          for (int64_t k = 0; k < reach; ++k) to[k] += static_cast<float>(from[k]);
+        }
+      }
+      T* to = out + (n * out_height + y) * out_width * channels;
+      for (int64_t k = 0; k < out_width * channels; ++k) to[k] = static_cast<T>(row[margin + k]);
+    }
+  }
+}
+
+// A transposed convolution from many channels to few: x [n, C, h, w] and weight [C, c, k, k], both with channels
+// innermost in memory, as one product of [n·h·w, C] and [C, k·k·c] whose columns are folded into the picture.
+// oneDNN fills its 16 lanes with c of them; this fills them with k·k·c.
+at::Tensor spread(const at::Tensor& x, const at::Tensor& weight, Shape s, int64_t out_height, int64_t out_width) {
+  const auto from = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t n = from.size(0), many = from.size(1), height = from.size(2), width = from.size(3);
+  const int64_t few = weight.size(1);
+  const auto matrix = weight.contiguous(at::MemoryFormat::ChannelsLast).permute({2, 3, 1, 0});  // [k, k, c, C]
+  const auto columns = at::conv2d(from, matrix.reshape({s.kernel * s.kernel * few, many, 1, 1}))
+                           .contiguous(at::MemoryFormat::ChannelsLast);  // [n, k·k·c, h, w]
+  auto out = at::empty({n, few, out_height, out_width}, from.options(), at::MemoryFormat::ChannelsLast);
+  if (from.scalar_type() == at::kFloat) {
+    fold(columns.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, height, width, out_height, out_width,
+         few, s);
+  } else {
+    fold(columns.const_data_ptr<at::BFloat16>(), out.mutable_data_ptr<at::BFloat16>(), n, height, width,
+         out_height, out_width, few, s);
+  }
+  return out;
+}
+
+// What libtorch computes of a convolution's backward pass.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_of(const at::Tensor& gradient, const at::Tensor& x,
+                                                           const at::Tensor& weight, int64_t bias, Shape s,
+                                                           bool transposed, int64_t output_padding,
+                                                           std::array<bool, 3> wanted) {
+  const std::array<int64_t, 1> bias_sizes{bias};
+  const std::array<int64_t, 2> stride{s.stride, s.stride}, padding{s.padding, s.padding}, dilation{1, 1},
+      extra{output_padding, output_padding};
+  return at::convolution_backward(gradient, x, weight, at::OptionalIntArrayRef(bias_sizes), stride, padding,
+                                  dilation, transposed, extra, 1, wanted);
+}
+
+// A transposed convolution whose output has few channels: forward by spread, backward by oneDNN.
+struct ThinTransposed : public torch::autograd::Function<ThinTransposed> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding,
+                            int64_t output_padding) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["sides"] = std::vector<int64_t>{stride, padding, output_padding};
+    ctx->saved_data["bias"] = bias.has_value();
+    const Shape s{weight.size(2), stride, padding};
+    const auto side = [&](int64_t in) { return (in - 1) * stride - 2 * padding + s.kernel + output_padding; };
+    auto out = spread(x, weight, s, side(x.size(2)), side(x.size(3)));
+    return bias ? out.add_(bias->view({1, -1, 1, 1})) : out;
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto sides = ctx->saved_data["sides"].toIntVector();
+    const bool bias = ctx->saved_data["bias"].toBool();
+    const Shape s{saved[1].size(2), sides[0], sides[1]};
+    const auto made = backward_of(gradients[0], saved[0], saved[1], saved[1].size(1), s, true, sides[2],
+                                  {ctx->needs_input_grad(0), ctx->needs_input_grad(1), bias && ctx->needs_input_grad(2)});
+    return {std::get<0>(made), std::get<1>(made), std::get<2>(made), Variable(), Variable(), Variable()};
+  }
+};
+
+// A convolution whose input has few channels: forward and weights by oneDNN, the input's gradient by spread.
+struct ThinConv : public torch::autograd::Function<ThinConv> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["sides"] = std::vector<int64_t>{stride, padding};
+    ctx->saved_data["bias"] = bias.has_value();
+    const std::array<int64_t, 2> strides{stride, stride}, paddings{padding, padding};
+    return at::conv2d(x, weight, bias, strides, paddings);
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto sides = ctx->saved_data["sides"].toIntVector();
+    const bool bias = ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2);
+    const Shape s{saved[1].size(2), sides[0], sides[1]};
+    at::Tensor to_input, to_weight, to_bias;
+    if (ctx->needs_input_grad(1) || bias) {
+      std::tie(std::ignore, to_weight, to_bias) =
+          backward_of(gradients[0], saved[0], saved[1], saved[1].size(0), s, false, 0,
+                      {false, ctx->needs_input_grad(1), bias});
+    }
+    if (ctx->needs_input_grad(0)) {
+      to_input = spread(gradients[0], saved[1], s, saved[0].size(2), saved[0].size(3));
+    }
+    return {to_input, to_weight, to_bias, Variable(), Variable()};
+  }
+};
+
+std::optional<at::Tensor> maybe(const at::Tensor* tensor) {
+  return tensor == nullptr ? std::nullopt : std::optional<at::Tensor>(*tensor);
+}
+
 }  // namespace
 
 extern "C" {
 
-// max(x, slope * x), which the bindings offer with a slope of 0.01 only.
-at::Tensor* lsgan_leaky_relu(const at::Tensor* x, double slope, char* message, size_t message_bytes) {
-  return guarded(message, message_bytes, [&] { return at::leaky_relu(*x, slope); });
+// max(x, slope * x) in x's own memory, which the bindings offer with a slope of 0.01 only.
+at::Tensor* lsgan_leaky_relu_in_place(const at::Tensor* x, double slope, char* message, size_t message_bytes) {
+  return guarded(message, message_bytes, [&] {
+    at::Tensor y = *x;
+    return at::leaky_relu_(y, slope);
+  });
 }
 
 // The same values with channels innermost in memory.
 at::Tensor* lsgan_channels_last(const at::Tensor* x, char* message, size_t message_bytes) {
   return guarded(message, message_bytes, [&] { return x->contiguous(at::MemoryFormat::ChannelsLast); });
+}
+
+// conv2d for few input channels. `bias` may be null.
+at::Tensor* lsgan_thin_conv(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, int64_t stride,
+                            int64_t padding, char* message, size_t message_bytes) {
+  return guarded(message, message_bytes,
+                 [&] { return ThinConv::apply(*x, *weight, maybe(bias), stride, padding); });
+}
+
+// conv_transpose2d for few output channels. `bias` may be null.
+at::Tensor* lsgan_thin_conv_transpose(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias,
+                                      int64_t stride, int64_t padding, int64_t output_padding, char* message,
+                                      size_t message_bytes) {
+  return guarded(message, message_bytes, [&] {
+    return ThinTransposed::apply(*x, *weight, maybe(bias), stride, padding, output_padding);
+  });
 }
 
 // As "2.11.0".

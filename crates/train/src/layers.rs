@@ -3,7 +3,7 @@
 //! Layer i of a network is called `main.i`, as in a PyTorch `nn.Sequential` of that name, so a state dict of
 //! one fits the other. Every option that touches a number is written out.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::TrainError;
 use crate::flat::Layout;
@@ -14,6 +14,9 @@ use crate::native;
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics: PyTorch's default.
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+/// Convolutions between many channels and at most this many have a faster way on a CPU.
+const FEW_CHANNELS: i64 = 4;
 
 /// One layer. Channels and sides are in numbers, strides and paddings the same in both directions.
 #[derive(Clone, Debug, PartialEq)]
@@ -279,11 +282,18 @@ impl Layer {
             Self::Conv(conv) => {
                 let weight = next();
                 let bias = (conv.bias == Bias::With).then(next);
+                if conv.inputs <= FEW_CHANNELS && x.device() == Device::Cpu {
+                    return native::thin_conv(x, weight, bias, conv.stride, conv.padding);
+                }
                 x.conv2d(weight, bias, [conv.stride; 2], [conv.padding; 2], [1; 2], 1)
             }
             Self::ConvTranspose { conv, output_padding } => {
                 let weight = next();
                 let bias = (conv.bias == Bias::With).then(next);
+                if conv.outputs <= FEW_CHANNELS && x.device() == Device::Cpu {
+                    let paddings = [conv.padding, *output_padding];
+                    return native::thin_conv_transpose(x, weight, bias, conv.stride, paddings);
+                }
                 let (stride, padding, extra) = ([conv.stride; 2], [conv.padding; 2], [*output_padding; 2]);
                 x.conv_transpose2d(weight, bias, stride, padding, extra, 1, [1; 2])
             }
@@ -291,8 +301,9 @@ impl Layer {
                 let weight = next();
                 norm.apply(x, weight, next())
             }
-            Self::Relu => x.relu(),
-            Self::LeakyRelu { slope } => native::leaky_relu(x, *slope),
+            // In place: what comes before (a product or batch norm) does not need its output for its gradient.
+            Self::Relu => x.shallow_clone().relu_(),
+            Self::LeakyRelu { slope } => native::leaky_relu_in_place(x, *slope),
             Self::Tanh => x.tanh(),
             Self::Unflatten { shape: [c, h, w] } => native::channels_last(&x.view([-1, *c, *h, *w])),
             Self::Flatten => x.flatten(1, -1),

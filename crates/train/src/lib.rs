@@ -18,6 +18,7 @@ mod step;
 mod widest;
 
 pub mod adam;
+pub mod allocator;
 pub mod device;
 pub mod ema;
 pub mod error;
