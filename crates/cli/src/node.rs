@@ -35,6 +35,7 @@ pub struct Args {
 /// # Errors
 /// A worker that dies again and again, or workers that had to be killed.
 pub async fn node(args: Args) -> Result<(), Failure> {
+    lsgan_wire::endpoint(&args.coordinator).map_err(Failure::bad_input)?;
     let mut interrupts = interrupts().map_err(Failure::failed)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let (to_lines, _lines) = mpsc::channel(1);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, exit::chain};
-use lsgan_wire::MESSAGE_LEN_BYTES_MAX;
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
 use serde_json::{Value, json};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// A client of a coordinator.
 pub type Client = CoordinatorClient<Channel>;
@@ -50,8 +50,7 @@ pub async fn status(args: Args) -> Result<(), Failure> {
 /// # Errors
 /// An address that makes no sense, or nobody there.
 pub async fn connect(address: &str) -> Result<Client, Failure> {
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|_| Failure::bad_input(format!("{address} is no address; write http://HOST:PORT")))?;
+    let endpoint = endpoint(address).map_err(Failure::bad_input)?;
     let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect().await;
     let channel = channel.map_err(|error| {
         Failure::failed(format!(

@@ -52,6 +52,9 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let first = tokio::select! {
         first = timeout(START_TIMEOUT, lines.recv()) => first.ok().flatten(),
         status = coordinator_child.ended() => return early_end(&mut coordinator_child, status, &mut lines).await,
+        _ = interrupts.recv() => {
+            return Err(Failure { code: INTERRUPTED, text: "ended before the run began".to_owned() });
+        }
     };
     let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)).map(str::to_owned)
     else {
@@ -79,6 +82,10 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         None => cluster.status().await.map(|status| status.run_dir.into()).unwrap_or_default(),
     };
     cluster.coordinator.recipe.log.open(&run_dir.join("logs/coordinator.log"))?;
+    let logs = run_dir.join("logs");
+    cluster
+        .progress
+        .println(&format!("the coordinator listens on {address}; logs are in {}", logs.display()));
     // A coordinator that is started again must be found where it was, and must not start anew again.
     cluster.coordinator.recipe.arguments = again(&cluster.coordinator.recipe.arguments, &address);
     cluster.start_workers(args.workers, &address, &run_dir)?;

@@ -14,9 +14,9 @@ use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
 use lsgan_train::sums::ControlWord;
 use lsgan_train::{Numerics, Replica, device, numerics};
-use lsgan_wire::MESSAGE_LEN_BYTES_MAX;
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -216,12 +216,7 @@ async fn reach(
     args: &Args,
     known: Option<&v1::RunDescription>,
 ) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), Failure> {
-    let endpoint = Endpoint::from_shared(args.coordinator.clone()).map_err(|_| {
-        Failure::bad_input(format!(
-            "--coordinator {} is no address; write http://HOST:PORT",
-            args.coordinator
-        ))
-    })?;
+    let endpoint = endpoint(&args.coordinator).map_err(Failure::bad_input)?;
     let endpoint = endpoint
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
