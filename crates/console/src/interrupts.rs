@@ -18,12 +18,15 @@ pub fn interrupts() -> io::Result<mpsc::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let (tell, told) = mpsc::channel(4);
     tokio::spawn(async move {
-        let mut last: Option<Instant> = None;
+        let mut wished: Option<Instant> = None;
         loop {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            let again = last.is_some_and(|at| at.elapsed() < ONE_WISH);
-            last = Some(Instant::now());
-            if !again && tell.send(()).await.is_err() {
+            // Counted from the wish, not from its last signal: a key that is held down must not make it endless.
+            if wished.is_some_and(|at| at.elapsed() < ONE_WISH) {
+                continue;
+            }
+            wished = Some(Instant::now());
+            if tell.send(()).await.is_err() {
                 return;
             }
         }
