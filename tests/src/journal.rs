@@ -35,6 +35,15 @@ impl Journal {
         Self(db)
     }
 
+    /// From now on this reader sees the journal as it is now, as a tool does that looks for long.
+    ///
+    /// # Panics
+    /// If the journal is not as documented.
+    pub fn look_for_long(&self) {
+        let begin = self.0.execute_batch("begin; select count(*) from metrics");
+        begin.expect("a transaction that only reads can begin");
+    }
+
     /// All memberships, oldest first.
     ///
     /// # Panics

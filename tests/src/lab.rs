@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -20,11 +21,15 @@ const TAIL_LINES: usize = 25;
 /// Steps of `small.yaml`.
 pub const STEPS: u64 = 200;
 
+/// A run that is short, and saved at steps 10, 20 and 30.
+pub const SHORT: [&str; 4] = ["--set", "steps=30", "--set", "checkpoint.every=10"];
+
 /// A test's own place: nothing in it is shared with another test. Declare it first, so that it is dropped last: when
 /// the test fails it shows the ends of all logs. `LSGAN_KEEP=1` keeps the directory.
 pub struct Lab {
     dir: Option<TempDir>,
     path: PathBuf,
+    host: String,
     logs: Mutex<Vec<(String, Output)>>,
 }
 
@@ -47,7 +52,22 @@ impl Lab {
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("lsgan-test-").expect("a temporary directory can be made");
         let path = dir.path().to_owned();
-        Self { dir: Some(dir), path, logs: Mutex::default() }
+        Self { dir: Some(dir), path, host: own_host(), logs: Mutex::default() }
+    }
+
+    /// A loopback address that no other test of this machine listens on: a port that was free stays free.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// One in which a [`SHORT`] run is finished.
+    #[track_caller]
+    #[must_use]
+    pub fn finished() -> Self {
+        let lab = Self::new();
+        lab.up(2, &SHORT).wait().expect_code(0);
+        lab
     }
 
     /// A path in it.
@@ -121,17 +141,21 @@ impl Lab {
         self.start("lsgan up", "lsgan", &arguments)
     }
 
+    /// A coordinator that may not come to listen.
+    pub fn start_coordinator(&self, more: &[&str]) -> Process {
+        let run = self.run_arguments(more);
+        let arguments: Vec<&str> = run.iter().map(String::as_str).collect();
+        self.start("coordinator", "coordinator", &arguments)
+    }
+
     /// A coordinator on a free port, once it listens.
     pub fn coordinator(&self, more: &[&str]) -> Coordinator {
-        self.coordinator_at("127.0.0.1:0", more)
+        self.coordinator_at(&format!("{}:0", self.host), more)
     }
 
     /// A coordinator at this address, once it listens.
     pub fn coordinator_at(&self, listen: &str, more: &[&str]) -> Coordinator {
-        let mut arguments = vec!["--quiet", "--listen", listen];
-        let run = self.run_arguments(more);
-        arguments.extend(run.iter().map(String::as_str));
-        let mut process = self.start("coordinator", "coordinator", &arguments);
+        let mut process = self.start_coordinator(&[&["--quiet", "--listen", listen], more].concat());
         let line = process.wait_for_words("listening on http://");
         let address = line.strip_prefix("listening on ").expect("the line begins so").to_owned();
         let client = Client::new(address.clone());
@@ -188,6 +212,13 @@ impl Lab {
         }
         text
     }
+}
+
+/// 127.a.b.c of the process and the count of labs in it; all of 127.0.0.0/8 is loopback.
+fn own_host() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, lab) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("127.{}.{}.{}", 1 + process / 256 % 254, process % 256, 1 + lab % 254)
 }
 
 impl Default for Lab {

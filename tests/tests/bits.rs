@@ -159,6 +159,41 @@ fn a_worker_that_leaves_hands_its_ranks_over_and_the_bits_are_the_same() {
 }
 
 #[test]
+fn a_frozen_worker_is_done_without_and_its_thaw_changes_no_bit() {
+    let lab = Lab::new();
+    let mut coordinator =
+        lab.coordinator(&["--expect-workers", "3", "--set", "cluster.failure_timeout=500ms"]);
+    let workers: Vec<_> = (1..=3).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
+    coordinator.client.wait_for_step(random_step());
+    workers[0].signal(Signal::SIGSTOP);
+    until("the others go on without the frozen one", || {
+        let generations = lab.journal().generations();
+        if generations.iter().any(|g| g.members == 2) { Ok(()) } else { Err(generations) }
+    });
+    workers[0].signal(Signal::SIGCONT);
+    finish(&mut coordinator.process, workers);
+    assert_disturbed(&lab, "held");
+    assert_undisturbed_weights(&lab);
+}
+
+#[test]
+fn a_standby_takes_over_when_the_only_member_is_killed() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--set", "cluster.max_workers=1"]);
+    let member = lab.worker("member", &coordinator.address);
+    coordinator.client.wait_for_step(1);
+    let standby = lab.worker("standby", &coordinator.address);
+    // It holds nothing, so what it goes on from is the newest snapshot.
+    coordinator.client.wait_until("somebody stands by, and there is a snapshot", |status| {
+        status.snapshot_step.is_some() && status.workers.iter().any(|worker| worker.role == "standby")
+    });
+    member.kill();
+    finish(&mut coordinator.process, vec![standby]);
+    assert_disturbed(&lab, "snapshot");
+    assert_undisturbed_weights(&lab);
+}
+
+#[test]
 fn the_last_worker_that_leaves_writes_a_snapshot_and_the_next_goes_on_from_it() {
     let lab = Lab::new();
     // The only snapshot is the one that leaving makes.

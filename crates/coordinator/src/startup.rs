@@ -1,5 +1,6 @@
 //! From the run's file and directory to a machine that is ready, or one clear error before anything starts.
 
+use std::cmp::Ordering;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -272,15 +273,18 @@ fn finished(
     let rows: Vec<(String, String, String)> = serde_json::from_str(&files).unwrap_or_default();
     let files: Vec<_> = rows.into_iter().map(|(name, url, blake3)| FinalFile { name, url, blake3 }).collect();
     let run_dir = run_dir.display();
+    let done = match step.0.cmp(&spec.steps) {
+        Ordering::Greater => format!("{step} steps are done, of which {} are asked for", spec.steps),
+        Ordering::Less | Ordering::Equal => format!("{step} of {} steps are done", spec.steps),
+    };
     Ok(Some(format!(
-        "the run `{}` is finished: {step} of {} steps are done\n{}\n\
+        "the run `{}` is finished: {done}\n{}\n\
          to look at more samples:   lsgan sample --run {run_dir} --count 64 --out grid.png\n\
          to train it longer:        the same command with --set steps={}\n\
          to train it anew:          the same command with --fresh",
         spec.run,
-        spec.steps,
         final_lines(&files),
-        spec.steps * 2,
+        step.0 * 2,
     )))
 }
 

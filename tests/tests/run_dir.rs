@@ -1,0 +1,254 @@
+//! What can be wrong with a run's directory, its snapshots and its disk, and that nothing is lost by it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use lsgan_tests::binaries::binary;
+use lsgan_tests::lab::SHORT;
+use lsgan_tests::{Journal, Lab, Process, Weights};
+
+/// The short run's arguments and more.
+fn short<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT, more].concat()
+}
+
+fn snapshot(lab: &Lab, step: u64) -> PathBuf {
+    lab.run_dir().join(format!("snapshots/step-{step:010}"))
+}
+
+/// Flips a bit in the middle of a snapshot's largest weights.
+fn damage(lab: &Lab, step: u64) {
+    let path = snapshot(lab, step).join("generator.safetensors");
+    let mut bytes = fs::read(&path).expect("the snapshot is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("a snapshot can be spoiled");
+}
+
+// ---- snapshots and disks ----
+
+#[test]
+fn a_damaged_newest_snapshot_is_skipped_for_the_one_before() {
+    let lab = Lab::finished();
+    damage(&lab, 30);
+    let ended = lab.up(1, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
+    ended.expect_err(&[
+        "the snapshot of step 30 is skipped",
+        "generator.safetensors",
+        "starts from the snapshot of step 20",
+    ]);
+    let newest = lab.journal().generations().pop().expect("there are generations");
+    assert_eq!((newest.from_step, newest.start.as_str()), (20, "snapshot"));
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_newest_snapshot_that_was_cut_off_while_written_is_skipped() {
+    let lab = Lab::finished();
+    fs::remove_file(snapshot(&lab, 30).join("manifest.json")).expect("the manifest is there");
+    let ended = lab.up(1, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
+    ended.expect_err(&["starts from the snapshot of step 20"]);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_run_whose_snapshots_are_all_damaged_is_refused_with_what_to_do() {
+    let lab = Lab::finished();
+    [10, 20, 30].into_iter().for_each(|step| damage(&lab, step));
+    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
+    ended.expect_err(&["no snapshot of this run can be used", "step 10", "step 20", "step 30", "--fresh"]);
+}
+
+/// A worker whose files may not grow beyond 8 KiB: every part of a snapshot is larger. `write` then fails as it does
+/// on a full disk, and the limit can be lifted while it runs.
+fn worker_on_a_full_disk(lab: &Lab, coordinator: &str) -> Process {
+    let mut command = Command::new("sh");
+    // The signal that comes with the error would end the process; ignored, only the error is left.
+    command.args(["-c", "trap '' XFSZ; ulimit -S -f 8; exec \"$0\" \"$@\""]).arg(binary("worker"));
+    command.args(["--coordinator", coordinator, "--peer-listen", "127.0.0.1:0"]);
+    lab.start_command("worker", command)
+}
+
+fn make_room(process: &Process) {
+    let id = process.id().to_string();
+    let done = Command::new("prlimit").args(["--pid", &id, "--fsize=unlimited:unlimited"]).status();
+    assert!(done.expect("util-linux has prlimit").success(), "the limit is lifted");
+}
+
+#[test]
+fn a_full_disk_is_reported_and_training_goes_on() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--set", "checkpoint.every=10"]);
+    let mut worker = worker_on_a_full_disk(&lab, &coordinator.address);
+    let status = coordinator.client.wait_until("a snapshot that failed is reported", |status| {
+        status.notices.iter().any(|notice| notice.warning && notice.text.contains("could not be written"))
+    });
+    assert_eq!(status.snapshot_step, None);
+    coordinator.client.wait_for_step(status.step + 5);
+    make_room(&worker);
+    let ended = coordinator.process.wait().expect_code(0);
+    ended.expect_err(&["the snapshot of step 10 could not be written", "File too large"]);
+    worker.wait().expect_code(0);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_disk_that_is_still_full_at_the_end_fails_the_run_which_can_be_finished_later() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&[]);
+    let _worker = worker_on_a_full_disk(&lab, &coordinator.address);
+    let ended = coordinator.process.wait().expect_code(1);
+    ended.expect_err(&["could not be written", "File too large"]);
+    // With room again, the same command comes to the same weights.
+    lab.up(1, &[]).wait().expect_code(0);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_makes_the_run_wait_not_fail() {
+    let lab = Lab::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary("coordinator"));
+    command.args(lab.run_arguments(&["--quiet", "--listen", "127.0.0.1:0"]));
+    let mut coordinator = lab.start_command("coordinator", command);
+    let address = coordinator.wait_for_words("listening on ").replace("listening on ", "");
+    let id = coordinator.id().to_string();
+    // From now on every write behind the first page of a file fails.
+    let limited = Command::new("prlimit").args(["--pid", &id, "--fsize=4096:unlimited"]).status();
+    assert!(limited.expect("util-linux has prlimit").success());
+    let mut worker = lab.worker("worker", &address);
+    coordinator.wait_for_words("the journal cannot be written; trying again until it can");
+    make_room(&coordinator);
+    coordinator.wait().expect_code(0);
+    worker.wait().expect_code(0);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+// ---- the run's directory ----
+
+#[test]
+fn a_run_directory_in_use_is_refused_with_its_holder() {
+    let lab = Lab::new();
+    let first = lab.coordinator(&[]);
+    let address = first.address.trim_start_matches("http://");
+    let holder = format!("process {}", first.process.id());
+    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
+    ended.expect_err(&["coordinator.lock", &holder, address]);
+    // Not even --fresh moves a live run away.
+    let ended = lab.up(1, &["--fresh"]).wait().expect_code(1).expect_one_error();
+    ended.expect_err(&[&holder]);
+    assert!(first.client.status().is_ok(), "the first one is not disturbed");
+}
+
+#[test]
+fn a_finished_run_says_so_and_what_to_do_next() {
+    let lab = Lab::finished();
+    let weights = lab.weights();
+    let journal = fs::read(lab.run_dir().join("journal.sqlite")).expect("there is a journal");
+    for mut again in
+        [lab.up(2, &SHORT), lab.start_coordinator(&[&SHORT[..], &["--listen", "127.0.0.1:0"]].concat())]
+    {
+        again.wait().expect_code(0).expect_out(&[
+            "the run `small` is finished: 30 of 30 steps are done",
+            &weights.generator,
+            &weights.discriminator,
+            "--set steps=60",
+            "--fresh",
+        ]);
+    }
+    assert_eq!(lab.weights(), weights);
+    let after = fs::read(lab.run_dir().join("journal.sqlite")).expect("there is a journal");
+    assert!(journal == after, "a look at a finished run does not write into its journal");
+
+    // It can be made longer, with the weights of a run that was as long from the start.
+    lab.up(2, &[]).wait().expect_code(0);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn another_mathematics_is_refused_with_the_difference() {
+    let lab = Lab::finished();
+    let weights = lab.weights();
+    let more = short(&["--set", "seed=2", "--set", "optimizer.generator.adam.learning_rate=1e-3"]);
+    for mut other in [lab.up(2, &more), lab.start_coordinator(&more)] {
+        let ended = other.wait().expect_code(2).expect_one_error();
+        ended.expect_err(&[
+            "has other mathematics",
+            "seed: 2 here, 1 there",
+            "optimizer.generator.adam.learning_rate: 0.001 here, 0.0002 there",
+            "--fresh",
+            "--fork NAME",
+        ]);
+    }
+    assert_eq!(lab.weights(), weights, "the run is as it was");
+}
+
+#[test]
+fn fresh_starts_anew_and_keeps_the_old_run() {
+    let lab = Lab::finished();
+    let old = lab.weights();
+    let ended = lab.up(2, &short(&["--set", "seed=2", "--fresh"])).wait().expect_code(0);
+    ended.expect_err(&["the old run is kept in", "run.old-1"]);
+    assert_ne!(lab.weights(), old);
+    assert_eq!(Weights::of(&lab.path("run.old-1")), old);
+    assert_eq!(lab.journal().generations()[0].start, "fresh");
+    // And once more, which takes the next name.
+    lab.up(2, &short(&["--fresh"])).wait().expect_code(0);
+    assert_eq!(lab.weights(), old);
+    assert_eq!(Weights::of(&lab.path("run.old-1")), old);
+    assert!(lab.path("run.old-2").join("final").is_dir());
+}
+
+#[test]
+fn a_fork_goes_on_from_the_newest_snapshot_beside_the_old_run() {
+    let lab = Lab::finished();
+    let old = lab.weights();
+    let more =
+        ["--set", "steps=40", "--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "faster"];
+    let ended = lab.up(2, &more).wait().expect_code(0);
+    ended
+        .expect_err(&["starts from the snapshot of step 30"])
+        .expect_out(&["/faster/final/generator.safetensors"]);
+    let fork = lab.path("faster");
+    let generations = Journal::open(&fork).generations();
+    assert_eq!(
+        (generations[0].from_step, generations[0].start.as_str()),
+        (30, "snapshot"),
+        "{generations:?}"
+    );
+    assert_ne!(Weights::of(&fork), old);
+    assert_eq!(lab.weights(), old, "the old run is as it was");
+    // The same command finds its own run, not the old one's snapshot again.
+    lab.up(2, &more).wait().expect_code(0).expect_out(&["the run `faster` is finished"]);
+}
+
+#[test]
+fn a_run_that_is_done_beyond_the_asked_steps_is_finished() {
+    let lab = Lab::finished();
+    let weights = lab.weights();
+    let ended = lab.up(1, &["--set", "steps=20"]).wait().expect_code(0);
+    ended.expect_out(&[
+        "the run `small` is finished",
+        "30 steps are done, of which 20 are asked for",
+        "--set steps=60",
+    ]);
+    assert_eq!(lab.weights(), weights);
+}
+
+#[test]
+fn a_journal_that_is_none_is_refused_with_its_name() {
+    let lab = Lab::finished();
+    let journal = lab.run_dir().join("journal.sqlite");
+    fs::write(&journal, "a letter that somebody put here by mistake").expect("a file can be written");
+    let ended = lab.up(1, &SHORT).wait().expect_code(1).expect_one_error();
+    ended.expect_err(&["journal.sqlite", "the journal cannot be used", "--fresh"]);
+}
+
+#[test]
+fn a_run_directory_that_is_a_file_is_refused_with_its_name() {
+    let lab = Lab::new();
+    fs::write(lab.run_dir(), "no directory").expect("a file can be written");
+    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
+    ended.expect_err(&[&lab.run_dir().display().to_string()]);
+}

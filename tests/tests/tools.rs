@@ -1,0 +1,377 @@
+//! What a user has at hand while a run goes on and after it: status, journal, snapshots, pictures, logs, signals.
+
+use std::fs;
+use std::path::Path;
+
+use lsgan_tests::lab::STEPS;
+use lsgan_tests::process::{children_of, lives, send};
+use lsgan_tests::{Journal, Lab, Process, Weights, until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Longer than any test waits: it runs until it is ended.
+const ENDLESS: [&str; 2] = ["--set", "steps=1000000"];
+
+fn json_of(process: &mut Process) -> Value {
+    let ended = process.wait().expect_code(0);
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("no JSON ({error}): {ended}"))
+}
+
+/// Every message on standard error is one JSON object with a time, a level and a message.
+#[track_caller]
+fn assert_json_lines(log: &str) {
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for field in ["timestamp", "level", "message"] {
+            assert!(value[field].is_string(), "no {field}: {line}");
+        }
+    }
+}
+
+fn size_of(png: &Path) -> (u32, u32) {
+    image::image_dimensions(png).unwrap_or_else(|error| panic!("{}: {error}", png.display()))
+}
+
+/// Waits until none of these lives.
+fn all_gone(processes: &[lsgan_tests::process::Seen]) {
+    until("no child is left", || {
+        let left: Vec<_> = processes.iter().filter(|seen| lives(seen)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+// ---- status ----
+
+#[test]
+fn the_status_shows_workers_ranks_metrics_and_snapshots_as_a_table_and_as_json() {
+    let lab = Lab::new();
+    let coordinator = lab.coordinator(&[&ENDLESS[..], &["--expect-workers", "2"]].concat());
+    let workers = ["anna", "ben"].map(|name| lab.worker(name, &coordinator.address));
+    coordinator.client.wait_until("a snapshot and metrics", |status| {
+        status.snapshot_step.is_some() && status.metrics.is_some() && status.phase == "stepping"
+    });
+
+    let arguments = ["status", "--coordinator", &coordinator.address];
+    let status = json_of(&mut lab.start("status", "lsgan", &[&arguments[..], &["--json"]].concat()));
+    for (field, value) in [
+        ("run", "small".into()),
+        ("phase", "stepping".into()),
+        ("generation", Value::from(1)),
+        ("steps", Value::from(1_000_000)),
+        ("global_batch", Value::from(16)),
+        ("run_dir", lab.run_dir().canonicalize().expect("it is there").display().to_string().into()),
+    ] {
+        assert_eq!(status[field], value, "{field} of {status:#}");
+    }
+    assert!(status["step"].as_u64().is_some_and(|step| step >= 25), "{status:#}");
+    assert!(status["snapshot_step"].as_u64().is_some_and(|step| step >= 25), "{status:#}");
+    assert!(status["images_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{status:#}");
+    assert!(status["metrics"]["loss_d"].as_f64().is_some_and(f64::is_finite), "{status:#}");
+    let rows = status["workers"].as_array().expect("workers are a list");
+    let mut ranks: Vec<u64> = rows
+        .iter()
+        .flat_map(|row| row["virtual_ranks"].as_array().expect("a list"))
+        .map(|rank| rank.as_u64().expect("a rank is a number"))
+        .collect();
+    ranks.sort_unstable();
+    assert_eq!(ranks, [0, 1, 2, 3], "every virtual rank has one owner; {status:#}");
+
+    let table = lab.start("status", "lsgan", &arguments).wait().expect_code(0);
+    let table = table.expect_out(&[
+        "small: step",
+        "of 1000000, stepping",
+        "anna",
+        "ben",
+        "member",
+        "newest snapshot",
+    ]);
+    let ranks = ["0-1", "2-3"].iter().all(|ranks| table.out.contains(ranks));
+    assert!(ranks, "{table}");
+    drop(workers);
+}
+
+// ---- the journal ----
+
+#[test]
+fn every_table_of_the_journal_can_be_read_while_the_run_goes_on() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&[]);
+    let mut worker = lab.worker("worker", &coordinator.address);
+    coordinator.client.wait_until("a snapshot", |status| status.snapshot_step.is_some());
+    let journal = lab.journal();
+    let during = journal.number("select count(*) from metrics");
+    assert!((1..STEPS).contains(&during), "{during} rows of metrics: the run goes on");
+    let mut tables =
+        journal.texts("select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'");
+    tables.sort_unstable();
+    let expected = [
+        "checkpoints",
+        "completions",
+        "events",
+        "generations",
+        "members",
+        "meta",
+        "metrics",
+        "samples",
+        "workers",
+    ];
+    assert_eq!(tables, expected);
+    for table in expected {
+        let rows = journal.number(&format!("select count(*) from {table}"));
+        assert!(rows > 0 || table == "samples", "{table} is empty");
+    }
+    // Somebody who looks for long does not hold the run up: this reader's view stays as it is, the run ends.
+    let reader = Journal::open(&lab.run_dir());
+    reader.look_for_long();
+    let seen = reader.number("select count(*) from metrics");
+    coordinator.process.wait().expect_code(0);
+    worker.wait().expect_code(0);
+    assert_eq!(reader.number("select count(*) from metrics"), seen);
+
+    // 200 steps of 4 records in shards of 8 are 100 shards of each virtual rank, each read once.
+    assert_eq!(journal.number("select count(*) from completions"), 4 * 100);
+    assert_eq!(journal.number("select max(position) from completions"), 4 * 100 - 1);
+    assert_eq!(journal.number("select count(*) from metrics"), STEPS);
+    assert_eq!(journal.texts("select value from meta where key = 'outcome'"), ["complete"]);
+    // Retention: all snapshots were noted, three of them are kept.
+    assert_eq!(journal.number("select count(*) from checkpoints"), STEPS / 25);
+    assert_eq!(journal.number("select count(*) from checkpoints where deleted_ms is null"), 3);
+    let kept = fs::read_dir(lab.run_dir().join("snapshots")).expect("there are snapshots").count();
+    assert_eq!(kept, 3);
+}
+
+// ---- snapshots and pictures ----
+
+#[test]
+fn snapshots_are_listed_and_verified_and_a_damaged_one_is_named() {
+    let lab = Lab::new();
+    lab.up(1, &["--set", "steps=30", "--set", "checkpoint.every=10"]).wait().expect_code(0);
+    let run = lab.run_dir().display().to_string();
+    let checkpoints = |what: &'static str, more: &[&str]| {
+        lab.start("checkpoints", "lsgan", &[&["checkpoints", what, "--run", &run], more].concat())
+    };
+    for what in ["list", "verify"] {
+        let rows = json_of(&mut checkpoints(what, &["--json"]));
+        let steps: Vec<_> = rows.as_array().expect("a list").iter().map(|row| row["step"].clone()).collect();
+        assert_eq!(steps, [10, 20, 30]);
+        assert!(rows.as_array().expect("a list").iter().all(|row| row["usable"] == true), "{rows:#}");
+    }
+    checkpoints("list", &[]).wait().expect_code(0).expect_out(&["step", "10", "20", "30"]);
+
+    let part = lab.run_dir().join("snapshots/step-0000000020/discriminator.safetensors");
+    let mut bytes = fs::read(&part).expect("the part is there");
+    *bytes.last_mut().expect("it is not empty") ^= 1;
+    fs::write(&part, bytes).expect("it can be spoiled");
+    let ended = checkpoints("verify", &["--json"]).wait().expect_code(1).expect_one_error();
+    let rows: Value = serde_json::from_str(&ended.out).expect("the list is JSON all the same");
+    assert_eq!(rows[1]["usable"], false, "{rows:#}");
+    assert!(rows[1]["why"].as_str().is_some_and(|why| why.contains("discriminator.safetensors")), "{rows:#}");
+    ended.expect_err(&["1 of 3 snapshots cannot be used"]);
+}
+
+#[test]
+fn the_manifest_and_the_last_lines_name_what_the_files_are() {
+    let lab = Lab::new();
+    let ended = lab.up(2, &["--set", "steps=30"]).wait().expect_code(0);
+    let Weights { generator, discriminator } = lab.weights();
+    for (name, hash) in [("generator", generator), ("discriminator", discriminator)] {
+        let line = format!("final/{name}.safetensors  BLAKE3 {hash}");
+        assert!(ended.out.lines().any(|l| l.ends_with(&line)), "{line}; {ended}");
+    }
+}
+
+#[test]
+fn samples_are_pictures_of_the_asked_size_and_the_same_every_time() {
+    let lab = Lab::new();
+    lab.up(1, &["--set", "steps=30", "--set", "samples.every=10", "--set", "samples.grid=3x2"])
+        .wait()
+        .expect_code(0);
+    let run = lab.run_dir().display().to_string();
+    // One pixel of frame and space, as in the run's own pictures.
+    let size = |columns: u32, rows: u32| (2 + columns * 34, 2 + rows * 34);
+    for step in [10, 20, 30] {
+        let picture = lab.run_dir().join(format!("samples/step-{step:010}.png"));
+        assert_eq!(size_of(&picture), size(3, 2));
+    }
+    let pictures: Vec<_> = ["a.png", "b.png"]
+        .into_iter()
+        .map(|out| {
+            let arguments = ["sample", "--run", &run, "--count", "64", "--out", out, "--json"];
+            let told = json_of(&mut lab.start("sample", "lsgan", &arguments));
+            assert_eq!((&told["count"], &told["step"]), (&64.into(), &30.into()));
+            assert_eq!(size_of(&lab.path(out)), size(8, 8));
+            fs::read(lab.path(out)).expect("it was written")
+        })
+        .collect();
+    assert!(pictures[0] == pictures[1], "the samples are a function of the snapshot");
+
+    let nowhere = lab.path("nowhere").display().to_string();
+    let ended = lab.start("sample", "lsgan", &["sample", "--run", &nowhere, "--out", "c.png"]).wait();
+    ended.expect_code(1).expect_one_error().expect_err(&[&nowhere]);
+    assert!(!lab.path("nowhere").exists() && !lab.path("c.png").exists());
+}
+
+// ---- lsgan node ----
+
+#[test]
+fn a_node_starts_a_worker_that_died_again_and_ends_with_the_run() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    let arguments = ["node", "--coordinator", &coordinator.address, "--workers", "2", "--logs", "logs"];
+    let mut node = lab.start("node", "lsgan", &arguments);
+    coordinator.client.wait_for_step(20);
+    send(children_of(node.id())[0].id, Signal::SIGKILL);
+    coordinator.process.wait().expect_code(0);
+    node.wait().expect_code(0).expect_err(&["2 worker(s)", "died and is started again"]);
+    assert!(lab.path("logs/worker-1.log").is_file() && lab.path("logs/worker-2.log").is_file());
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_node_that_is_told_to_end_takes_its_workers_out_of_the_run_without_a_loss() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    let arguments = ["node", "--coordinator", &coordinator.address, "--workers", "2"];
+    let mut node = lab.start("node", "lsgan", &arguments);
+    coordinator.client.wait_for_step(20);
+    let workers = children_of(node.id());
+    assert_eq!(workers.len(), 2, "{workers:?}");
+    node.signal(Signal::SIGTERM);
+    node.wait().expect_code(0);
+    all_gone(&workers);
+    let mut worker = lab.worker("worker", &coordinator.address);
+    coordinator.process.wait().expect_code(0);
+    worker.wait().expect_code(0);
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+// ---- signals ----
+
+#[test]
+fn lsgan_up_that_is_killed_leaves_no_process_behind() {
+    let lab = Lab::new();
+    let mut up = lab.up(2, &ENDLESS);
+    lab.client(&mut up).wait_for_step(1);
+    let children = children_of(up.id());
+    assert_eq!(children.len(), 3, "a coordinator and two workers: {children:?}");
+    up.kill();
+    all_gone(&children);
+}
+
+#[test]
+fn a_node_that_is_killed_leaves_no_process_behind() {
+    let lab = Lab::new();
+    let coordinator = lab.coordinator(&ENDLESS);
+    let arguments = ["node", "--coordinator", &coordinator.address, "--workers", "2"];
+    let node = lab.start("node", "lsgan", &arguments);
+    coordinator.client.wait_for_step(1);
+    let children = children_of(node.id());
+    assert_eq!(children.len(), 2, "{children:?}");
+    node.kill();
+    all_gone(&children);
+}
+
+#[test]
+fn a_second_interrupt_ends_everything_at_once() {
+    let lab = Lab::new();
+    // With its workers frozen and nobody declared dead, the first interrupt's stop can not come to its end.
+    let mut up = lab.up(2, &[&ENDLESS[..], &["--set", "cluster.failure_timeout=1h"]].concat());
+    lab.client(&mut up).wait_for_step(1);
+    let children = children_of(up.id());
+    let workers = children.iter().filter(|seen| seen.arguments[0].ends_with("/worker"));
+    workers.for_each(|seen| send(seen.id, Signal::SIGSTOP));
+    up.signal(Signal::SIGINT);
+    up.wait_for_words("once more ends at once");
+    // Two signals within a moment are one wish, so this is sent until it counts.
+    until("the second interrupt counts", || {
+        if up.running().is_err() {
+            return Ok(());
+        }
+        up.signal(Signal::SIGINT);
+        Err("it runs")
+    });
+    up.wait().expect_code(130).expect_err(&["the newest snapshot is kept"]);
+    all_gone(&children);
+}
+
+#[test]
+fn sigterm_stops_a_run_with_a_snapshot_as_an_interrupt_does() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&ENDLESS);
+    let mut worker = lab.worker("worker", &coordinator.address);
+    let step = coordinator.client.wait_for_step(3).step;
+    coordinator.process.signal(Signal::SIGTERM);
+    let ended = coordinator
+        .process
+        .wait()
+        .expect_code(0)
+        .expect_out(&["stopped after step", "the same command goes on"]);
+    worker.wait().expect_code(0);
+    let saved = lab.journal().number("select max(step) from checkpoints");
+    assert!(saved >= step, "step {saved} is saved, step {step} was done");
+    assert!(ended.out.contains(&format!("stopped after step {saved}")), "{ended}");
+}
+
+// ---- logs and help ----
+
+#[test]
+fn json_logs_are_json_in_every_line() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--log", "json", "--set", "steps=30"]);
+    let address = coordinator.address.clone();
+    let mut worker = lab.start("worker", "worker", &["--coordinator", &address, "--log", "json"]);
+    assert_json_lines(&coordinator.process.wait().expect_code(0).err);
+    assert_json_lines(&worker.wait().expect_code(0).err);
+}
+
+#[test]
+fn without_a_terminal_progress_is_lines() {
+    let lab = Lab::new();
+    let ended = lab.up(1, &["--set", "steps=30"]).wait().expect_code(0);
+    let ended = ended.expect_err(&["small step 0/30", "generation 1 of 1 worker starts with fresh weights"]);
+    assert!(!ended.err.contains('\u{1b}') && !ended.out.contains('\u{1b}'), "no escape sequences: {ended}");
+}
+
+#[test]
+fn help_says_what_a_command_is_for_and_what_it_takes() {
+    let lab = Lab::new();
+    let commands: [(&str, &[&str], &[&str]); 9] = [
+        (
+            "coordinator",
+            &[],
+            &[
+                "--config",
+                "--listen",
+                "--set",
+                "--run-dir",
+                "--fresh",
+                "--fork",
+                "--log",
+                "worker --coordinator",
+            ],
+        ),
+        (
+            "worker",
+            &[],
+            &["--coordinator", "--peer-listen", "--advertise", "--give-up-after", "--log", "SIGTERM"],
+        ),
+        ("lsgan", &[], &["up", "node", "sample", "status", "checkpoints"]),
+        ("lsgan", &["up"], &["--config", "--workers", "--run-dir", "--set", "--fresh", "--fork"]),
+        ("lsgan", &["node"], &["--coordinator", "--workers", "--logs"]),
+        ("lsgan", &["sample"], &["--run", "--checkpoint", "--count", "--out", "--json"]),
+        ("lsgan", &["status"], &["--coordinator", "--json"]),
+        ("lsgan", &["checkpoints"], &["list", "verify"]),
+        ("lsgan", &["checkpoints", "verify"], &["--run", "--json"]),
+    ];
+    for (name, command, words) in commands {
+        let ended = lab.start(name, name, &[command, &["--help"]].concat()).wait();
+        ended.expect_code(0).expect_out(words);
+    }
+    for name in ["coordinator", "worker", "lsgan"] {
+        lab.start(name, name, &["--version"])
+            .wait()
+            .expect_code(0)
+            .expect_out(&[name, env!("CARGO_PKG_VERSION")]);
+    }
+}
