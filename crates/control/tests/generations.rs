@@ -116,6 +116,15 @@ fn a_parked_of_an_earlier_generation_changes_nothing() {
 }
 
 #[test]
+fn a_second_parked_changes_nothing() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.parked(1, 1, Some(4), ParkReason::Boundary);
+    let before = bench.run.clone();
+    bench.parked(1, 1, Some(9), ParkReason::Aborted);
+    assert_eq!(bench.run, before);
+}
+
+#[test]
 fn a_retired_incarnation_changes_nothing() {
     let mut bench = Bench::stepping(config(), 2);
     bench.close(2);

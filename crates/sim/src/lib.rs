@@ -11,8 +11,11 @@
 //! - [`world`]: the loop, the striking of faults, the calm in which the run must come to its end.
 //! - `shell`: the simulated coordinator; `worker` and `group`: the simulated workers and their collective.
 //! - [`history`]: the sentences about a whole life that no single state can show.
-//! - [`network`]: simulated time and streams. [`rng`]: chance.
+//! - [`network`]: simulated time and streams. [`rng`]: chance. [`coverage`]: what was seen.
+//!
+//! `tests/mutants.md` at the root of the project lists bugs that were put into the machine, and what saw each.
 
+pub mod coverage;
 pub mod faults;
 mod group;
 pub mod history;
@@ -22,8 +25,9 @@ mod shell;
 mod worker;
 pub mod world;
 
+pub use coverage::Coverage;
 pub use faults::{Class, Fault, Fixed, Setup};
-pub use world::{Coverage, Failure, Trace, World};
+pub use world::{Failure, Trace, World};
 
 /// Lives through the world of `seed`. A failure carries the last lines of its trace: the world is lived through
 /// a second time for them, so that the others need not be written down.

@@ -20,8 +20,8 @@ pub struct Shell {
     alarm: Option<Millis>,
     /// Wake-ups in a row at the same time.
     alarms_in_place: u32,
-    /// Since when a standby waits for a place that is free, and in which generation.
-    place_free_since: Option<(Generation, Millis)>,
+    /// Since when somebody waits for a place that is free, or to be let go, and beside which generation.
+    idle_since: Option<(Generation, Millis)>,
 }
 
 impl Shell {
@@ -59,7 +59,7 @@ impl World {
         self.note(|_| "the coordinator is killed".to_owned());
         self.coverage.coordinator_deaths += 1;
         self.shell.dies_ms = None;
-        self.shell.place_free_since = None;
+        self.shell.idle_since = None;
         for (session, process) in self.network.cut_all() {
             let at = self.later(2 * self.setup.net_ms_max);
             self.queue.push(at, Happening::StreamLost(process, session));
@@ -93,7 +93,7 @@ impl World {
             return self.violated(format!("{}: {}", v.invariant, v.found));
         }
         self.check(|w| w.history.applied((&before, &after), &event, &effects));
-        self.a_place_is_not_free_for_long(&after);
+        self.nobody_is_idle_for_long(&after);
         self.coverage.count(&before, &event, &effects);
         self.perform(effects);
         self.set_alarm();
@@ -222,23 +222,24 @@ impl World {
         self.queue.push(at, Happening::Deadline);
     }
 
-    /// A standby gets a free place after a step or two.
-    fn a_place_is_not_free_for_long(&mut self, run: &Run) {
+    /// A standby gets a free place, and a leaver is let go, after a step or two.
+    fn nobody_is_idle_for_long(&mut self, run: &Run) {
         let limit = self.setup.config.virtual_ranks.min(self.setup.config.max_workers) as usize;
-        let waits = |w: &lsgan_control::Worker| !w.computing && !w.leaving;
-        let free = *run.phase() == Phase::Stepping
-            && run.members().len() < limit
-            && run.workers().values().any(waits);
+        let free = run.members().len() < limit;
+        let waits = |w: &lsgan_control::Worker| !w.computing && (free || w.leaving);
+        let idle = *run.phase() == Phase::Stepping && run.workers().values().any(waits);
         let generation = run.generation();
-        match self.shell.place_free_since {
-            Some((g, since)) if free && g == generation => {
+        match self.shell.idle_since {
+            Some((g, since)) if idle && g == generation => {
                 // A frozen member holds up the step until it counts as dead.
                 let bound_ms = 2_000 + self.setup.config.failure_timeout_ms + 4 * self.setup.half_ms_max();
                 if self.now > since.plus(bound_ms) {
-                    self.violated(format!("a standby waits for {bound_ms} ms beside a free place"));
+                    self.violated(format!(
+                        "somebody waits for {bound_ms} ms for a free place or to be let go"
+                    ));
                 }
             }
-            _ => self.shell.place_free_since = free.then_some((generation, self.now)),
+            _ => self.shell.idle_since = idle.then_some((generation, self.now)),
         }
     }
 

@@ -9,8 +9,8 @@
 //! | 4 | the control words | workers |
 //! | 3 | loss, D(x), D(G(z)) | virtual ranks, divided by V |
 //!
-//! padded with zeros to a multiple of 16 words. A mark is 1 where the rank's numbers are good, 3 where one is
-//! too large, 5 where one is not finite; 0 says that nobody computed the rank, anything else that several did.
+//! padded with zeros to a multiple of 16 words. A mark is 1 where the rank's numbers are good, 6 where one is
+//! too large, 7 where one is not finite; 0 says that nobody computed the rank, anything else that several did.
 //! Seven marks fill 21 bits, so that a word is exact in f32 too.
 
 use lsgan_spec::{Half, ReductionMode, VirtualRank};
@@ -24,8 +24,8 @@ use crate::widest::widest;
 const MARK_BITS: u32 = 3;
 const MARKS_PER_WORD: u32 = 7;
 const GOOD: i64 = 1;
-const TOO_LARGE: i64 = 3;
-const NOT_FINITE: i64 = 5;
+const TOO_LARGE: i64 = 6;
+const NOT_FINITE: i64 = 7;
 
 /// Metrics ride at 2^24, so that |x| may reach 2^38; they are clamped there, for they decide nothing.
 const METRIC_SCALE: f64 = (1_u64 << 24) as f64;

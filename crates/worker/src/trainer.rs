@@ -187,7 +187,7 @@ impl Trainer {
             threads: self.spec.compute.loader_threads as usize,
             depth_steps: LOADER_DEPTH_STEPS,
         };
-        let started = Loader::start(self.source.clone(), self.plan.clone(), live.leases.clone(), options);
+        let started = Loader::start(self.source.clone(), self.plan, live.leases.clone(), options);
         let loader = match started {
             Ok(loader) => loader,
             Err(error) => return error.into(),
