@@ -8,6 +8,7 @@ use lsgan_worker::{Args, work};
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
+    lsgan_train::allocator::tune();
     let args = Args::parse();
     logging::start(args.log, "info");
     // One thread: the session is little work, and the cores belong to the training.
