@@ -101,7 +101,7 @@ def libtorch_step_ms(model, steps, warm_up):
             process.kill()
     if any(process.returncode for process in both):
         raise BenchError(f"{command[0]} failed, see above")
-    return max(json.loads(output.splitlines()[-1])["ms"] for output in outputs)
+    return max(json.loads(output.splitlines()[-1])["mean_ms"] for output in outputs)
 
 
 def all_reduce(rounds):

@@ -5,8 +5,8 @@
 //!            [--batch N] [--ranks N] [--threads N] [--steps N] [--warm N] [--allocator system|tuned]
 //! ```
 //!
-//! Start two at once to see what two workers on one host do. `ms` is the median wall time of a step, `cpu_ms` the
-//! smallest time that the process's threads spent computing one; the phases are medians.
+//! Start two at once to see what two workers on one host do. `ms` is the median wall time of a step, `mean_ms` the mean,
+//! `cpu_ms` the smallest time that the process's threads spent computing one; the phases are medians.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -51,14 +51,16 @@ fn main() {
     };
     let cpu_ms = steps.iter().map(|phases| phases.cpu).min().expect("at least one step").as_secs_f64() * 1e3;
     let ms = median(&|phases| phases.d + phases.g + phases.apply_d + phases.apply_g);
+    let total: Duration = steps.iter().map(|p| p.d + p.g + p.apply_d + p.apply_g).sum();
     let fastest = steps.iter().map(|p| p.d + p.g + p.apply_d + p.apply_g).min().expect("at least one step");
     let images = f64::from(ranks * batch);
     println!(
         "{{\"model\":\"{model}\",\"precision\":\"{}\",\"threads\":{threads},\"batch\":{batch},\"ranks\":{ranks},\
-         \"ms\":{ms:.2},\"min_ms\":{:.2},\"cpu_ms\":{cpu_ms:.2},\"images_per_s\":{:.1},\
+         \"ms\":{ms:.2},\"mean_ms\":{:.2},\"min_ms\":{:.2},\"cpu_ms\":{cpu_ms:.2},\"images_per_s\":{:.1},\
          \"images_per_cpu_s\":{:.1},\"d_ms\":{:.2},\"g_ms\":{:.2},\"apply_d_ms\":{:.2},\"apply_g_ms\":{:.2},\
          \"hash\":\"{}\"}}",
         option("precision", "f32"),
+        total.as_secs_f64() * 1e3 / steps.len() as f64,
         fastest.as_secs_f64() * 1e3,
         images / ms * 1e3,
         images / cpu_ms * 1e3,

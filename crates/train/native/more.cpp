@@ -1,11 +1,12 @@
 // The few operations of libtorch that the bindings do not show, or show without the argument that we need, and
-// one of our own: convolutions between many channels and few on a CPU.
+// convolutions on a CPU with ways of our own where oneDNN's are slow.
 // An exception becomes a null pointer and a message in the caller's buffer.
 #include <ATen/ATen.h>
 #include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <exception>
@@ -27,6 +28,9 @@ at::Tensor* guarded(char* message, size_t message_bytes, Make make) {
     return nullptr;
   }
 }
+
+// From so few channels or to so few, spread is faster than oneDNN.
+constexpr int64_t kFewChannels = 4;
 
 // The sides of a convolution, the same in both directions.
 struct Shape {
@@ -86,6 +90,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_of(const at::Tensor& gra
                                                            const at::Tensor& weight, int64_t bias, Shape s,
                                                            bool transposed, int64_t output_padding,
                                                            std::array<bool, 3> wanted) {
+  if (!wanted[0] && !wanted[1] && !wanted[2]) return {};
   const std::array<int64_t, 1> bias_sizes{bias};
   const std::array<int64_t, 2> stride{s.stride, s.stride}, padding{s.padding, s.padding}, dilation{1, 1},
       extra{output_padding, output_padding};
@@ -93,33 +98,48 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_of(const at::Tensor& gra
                                   dilation, transposed, extra, 1, wanted);
 }
 
-// A transposed convolution whose output has few channels: forward by spread, backward by oneDNN.
-struct ThinTransposed : public torch::autograd::Function<ThinTransposed> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding,
-                            int64_t output_padding) {
-    ctx->save_for_backward({x, weight});
-    ctx->saved_data["sides"] = std::vector<int64_t>{stride, padding, output_padding};
-    ctx->saved_data["bias"] = bias.has_value();
-    const Shape s{weight.size(2), stride, padding};
-    const auto side = [&](int64_t in) { return (in - 1) * stride - 2 * padding + s.kernel + output_padding; };
-    auto out = spread(x, weight, s, side(x.size(2)), side(x.size(3)));
-    return bias ? out.add_(bias->view({1, -1, 1, 1})) : out;
+// The gradient of a convolution's weights, [many, few, k, k] with channels innermost, by one product: what one place
+// of `small` [n, many, h, w] answers to is gathered from `large` [n, few, H, W] into a column.
+at::Tensor weights_by_product(const at::Tensor& small, const at::Tensor& large, Shape s) {
+  const auto from = large.contiguous(at::MemoryFormat::ChannelsLast);
+  const auto to = small.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t n = to.size(0), height = to.size(2), width = to.size(3);
+  const int64_t large_height = from.size(2), large_width = from.size(3), channels = from.size(1);
+  const int64_t cell = channels * from.element_size();
+  const auto columns = at::empty({n * height * width, s.kernel * s.kernel * channels}, from.options());
+  const auto* source = static_cast<const char*>(from.const_data_ptr());
+  auto* out = static_cast<char*>(columns.mutable_data_ptr());
+  for (int64_t place = 0; place < n * height * width; ++place) {
+    const int64_t picture = place / (height * width);
+    const int64_t top = place / width % height * s.stride - s.padding, left = place % width * s.stride - s.padding;
+    const int64_t before = std::clamp<int64_t>(-left, 0, s.kernel);
+    const int64_t inside = std::clamp<int64_t>(large_width - left, before, s.kernel) - before;
+    for (int64_t ky = 0; ky < s.kernel; ++ky, out += s.kernel * cell) {
+      const int64_t y = top + ky;
+      if (y < 0 || y >= large_height) {
+        std::memset(out, 0, s.kernel * cell);
+        continue;
+      }
+      std::memset(out, 0, before * cell);
+      std::memcpy(out + before * cell, source + ((picture * large_height + y) * large_width + left + before) * cell,
+                  inside * cell);
+      std::memset(out + (before + inside) * cell, 0, (s.kernel - before - inside) * cell);
+    }
   }
+  const auto rows = to.permute({0, 2, 3, 1}).reshape({n * height * width, to.size(1)});
+  return at::mm(rows.t(), columns).view({to.size(1), s.kernel, s.kernel, channels}).permute({0, 3, 1, 2});
+}
 
-  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
-    const auto saved = ctx->get_saved_variables();
-    const auto sides = ctx->saved_data["sides"].toIntVector();
-    const bool bias = ctx->saved_data["bias"].toBool();
-    const Shape s{saved[1].size(2), sides[0], sides[1]};
-    const auto made = backward_of(gradients[0], saved[0], saved[1], saved[1].size(1), s, true, sides[2],
-                                  {ctx->needs_input_grad(0), ctx->needs_input_grad(1), bias && ctx->needs_input_grad(2)});
-    return {std::get<0>(made), std::get<1>(made), std::get<2>(made), Variable(), Variable(), Variable()};
-  }
-};
+// oneDNN's kernel for weights in bf16 goes along the rows of the smaller picture and halves its speed on rows of 4;
+// from rows of 8 on it is the faster way, and in f32 always.
+bool product_is_faster(const at::Tensor& small, const at::Tensor& weight) {
+  return small.scalar_type() == at::kBFloat16 && small.size(3) <= 4 &&
+         std::min(weight.size(0), weight.size(1)) > kFewChannels;
+}
 
-// A convolution whose input has few channels: forward and weights by oneDNN, the input's gradient by spread.
-struct ThinConv : public torch::autograd::Function<ThinConv> {
+// A convolution. Between few channels and many its input's gradient is made by spread, and the gradient of its
+// weights by a product where that is faster; the rest is oneDNN's.
+struct Convolution : public torch::autograd::Function<Convolution> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding) {
     ctx->save_for_backward({x, weight});
@@ -131,19 +151,54 @@ struct ThinConv : public torch::autograd::Function<ThinConv> {
 
   static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
     const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &gradient = gradients[0];
     const auto sides = ctx->saved_data["sides"].toIntVector();
-    const bool bias = ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2);
-    const Shape s{saved[1].size(2), sides[0], sides[1]};
-    at::Tensor to_input, to_weight, to_bias;
-    if (ctx->needs_input_grad(1) || bias) {
-      std::tie(std::ignore, to_weight, to_bias) =
-          backward_of(gradients[0], saved[0], saved[1], saved[1].size(0), s, false, 0,
-                      {false, ctx->needs_input_grad(1), bias});
+    const Shape s{weight.size(2), sides[0], sides[1]};
+    std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1),
+                               ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)};
+    const bool spreads = wanted[0] && x.size(1) <= kFewChannels;
+    const bool product = wanted[1] && product_is_faster(gradient, weight);
+    wanted[0] &= !spreads;
+    wanted[1] &= !product;
+    auto [to_x, to_weight, to_bias] = backward_of(gradient, x, weight, weight.size(0), s, false, 0, wanted);
+    if (spreads) to_x = spread(gradient, weight, s, x.size(2), x.size(3));
+    if (product) to_weight = weights_by_product(gradient, x, s);
+    return {to_x, to_weight, to_bias, Variable(), Variable()};
+  }
+};
+
+// A transposed convolution. From many channels to few it is made by spread, and the gradient of its weights by a
+// product where that is faster; the rest is oneDNN's.
+struct TransposedConvolution : public torch::autograd::Function<TransposedConvolution> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding,
+                            int64_t output_padding) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["sides"] = std::vector<int64_t>{stride, padding, output_padding};
+    ctx->saved_data["bias"] = bias.has_value();
+    const std::array<int64_t, 2> strides{stride, stride}, paddings{padding, padding},
+        extra{output_padding, output_padding};
+    if (weight.size(1) > kFewChannels) {
+      return at::conv_transpose2d(x, weight, bias, strides, paddings, extra);
     }
-    if (ctx->needs_input_grad(0)) {
-      to_input = spread(gradients[0], saved[1], s, saved[0].size(2), saved[0].size(3));
-    }
-    return {to_input, to_weight, to_bias, Variable(), Variable()};
+    const Shape s{weight.size(2), stride, padding};
+    const auto side = [&](int64_t in) { return (in - 1) * stride - 2 * padding + s.kernel + output_padding; };
+    auto out = spread(x, weight, s, side(x.size(2)), side(x.size(3)));
+    return bias ? out.add_(bias->view({1, -1, 1, 1})) : out;
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &gradient = gradients[0];
+    const auto sides = ctx->saved_data["sides"].toIntVector();
+    const Shape s{weight.size(2), sides[0], sides[1]};
+    std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1),
+                               ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)};
+    const bool product = wanted[1] && product_is_faster(x, weight);
+    wanted[1] &= !product;
+    auto [to_x, to_weight, to_bias] = backward_of(gradient, x, weight, weight.size(1), s, true, sides[2], wanted);
+    if (product) to_weight = weights_by_product(x, gradient, s);
+    return {to_x, to_weight, to_bias, Variable(), Variable(), Variable()};
   }
 };
 
@@ -168,19 +223,19 @@ at::Tensor* lsgan_channels_last(const at::Tensor* x, char* message, size_t messa
   return guarded(message, message_bytes, [&] { return x->contiguous(at::MemoryFormat::ChannelsLast); });
 }
 
-// conv2d for few input channels. `bias` may be null.
-at::Tensor* lsgan_thin_conv(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, int64_t stride,
+// conv2d on a CPU. `bias` may be null.
+at::Tensor* lsgan_conv(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, int64_t stride,
                             int64_t padding, char* message, size_t message_bytes) {
   return guarded(message, message_bytes,
-                 [&] { return ThinConv::apply(*x, *weight, maybe(bias), stride, padding); });
+                 [&] { return Convolution::apply(*x, *weight, maybe(bias), stride, padding); });
 }
 
-// conv_transpose2d for few output channels. `bias` may be null.
-at::Tensor* lsgan_thin_conv_transpose(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias,
+// conv_transpose2d on a CPU. `bias` may be null.
+at::Tensor* lsgan_conv_transpose(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias,
                                       int64_t stride, int64_t padding, int64_t output_padding, char* message,
                                       size_t message_bytes) {
   return guarded(message, message_bytes, [&] {
-    return ThinTransposed::apply(*x, *weight, maybe(bias), stride, padding, output_padding);
+    return TransposedConvolution::apply(*x, *weight, maybe(bias), stride, padding, output_padding);
   });
 }
 

@@ -15,9 +15,6 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics: PyTorch's default.
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
 
-/// Convolutions between many channels and at most this many have a faster way on a CPU.
-const FEW_CHANNELS: i64 = 4;
-
 /// One layer. Channels and sides are in numbers, strides and paddings the same in both directions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
@@ -282,17 +279,17 @@ impl Layer {
             Self::Conv(conv) => {
                 let weight = next();
                 let bias = (conv.bias == Bias::With).then(next);
-                if conv.inputs <= FEW_CHANNELS && x.device() == Device::Cpu {
-                    return native::thin_conv(x, weight, bias, conv.stride, conv.padding);
+                if x.device() == Device::Cpu {
+                    return native::conv(x, weight, bias, conv.stride, conv.padding);
                 }
                 x.conv2d(weight, bias, [conv.stride; 2], [conv.padding; 2], [1; 2], 1)
             }
             Self::ConvTranspose { conv, output_padding } => {
                 let weight = next();
                 let bias = (conv.bias == Bias::With).then(next);
-                if conv.outputs <= FEW_CHANNELS && x.device() == Device::Cpu {
+                if x.device() == Device::Cpu {
                     let paddings = [conv.padding, *output_padding];
-                    return native::thin_conv_transpose(x, weight, bias, conv.stride, paddings);
+                    return native::conv_transpose(x, weight, bias, conv.stride, paddings);
                 }
                 let (stride, padding, extra) = ([conv.stride; 2], [conv.padding; 2], [*output_padding; 2]);
                 x.conv_transpose2d(weight, bias, stride, padding, extra, 1, [1; 2])
