@@ -5,7 +5,7 @@
 
 /// Tunes glibc's allocator for training. To be called once, first thing in `main`, before threads start.
 ///
-/// Tried instead: see the benchmark's notes in ARCHITECTURE.md.
+/// ARCHITECTURE.md says what was tried instead.
 pub fn tune() {
     // SAFETY: mallopt only sets numbers of the allocator.
     unsafe {
