@@ -121,7 +121,7 @@ def train(args, rank):
     torch.set_num_threads(1)
     torch.manual_seed(rank)
     distributed.init_process_group("gloo")
-    step = make_step(MODELS[args.model], VARIANTS[args.variant], args.per_rank)
+    step, _ = make_step(MODELS[args.model], VARIANTS[args.variant], args.per_rank)
 
     def say(**line):
         if rank == 0:
@@ -157,7 +157,7 @@ def train(args, rank):
 
 
 def make_step(model, variant, per_rank):
-    """The training step as a function without arguments that returns the losses of D and G."""
+    """The training step as a function without arguments that returns the losses of D and G; what it trains, by name."""
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
@@ -168,6 +168,7 @@ def make_step(model, variant, per_rank):
     fused = {"fused": True} if variant.tuned else {}
     adam = lambda net: torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), **fused)
     adam_g, adam_d = adam(generator), adam(discriminator)
+    parts = {"generator": generator, "discriminator": discriminator, "adam_g": adam_g, "adam_d": adam_d}
     if variant.compiled:
         generator, discriminator = torch.compile(generator), torch.compile(discriminator)
     options = {"gradient_as_bucket_view": True, "broadcast_buffers": False} if variant.tuned else {}
@@ -216,7 +217,7 @@ def make_step(model, variant, per_rank):
         adam_g.step()
         return (loss_real + loss_fake).detach(), loss_g.detach()
 
-    return step
+    return step, parts
 
 
 def make_generator(model):

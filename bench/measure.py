@@ -26,8 +26,9 @@ class BenchError(Exception):
     """A measurement that did not work, in words for the user."""
 
 
-def lsgan(config, steps, *overrides):
-    """Runs `lsgan up` for so many steps in a directory of its own; (unix time of the start, metric rows)."""
+def lsgan(config, steps, *overrides, read=None):
+    """Runs `lsgan up` for so many steps in a directory of its own; (unix time of the start, what is read of the
+    journal: by default the rows of `journaled`)."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as folder:
         run_dir = Path(folder) / "run"
@@ -36,13 +37,17 @@ def lsgan(config, steps, *overrides):
         command += ["--workers", WORKERS, "--run-dir", run_dir, *(word for s in sets for word in ("--set", s))]
         started = time.time()
         run([*map(str, command)])
-        return started, journaled(run_dir / "journal.sqlite")
+        return started, (read or journaled)(run_dir / "journal.sqlite")
 
 
 def journaled(journal):
     """The rows (step, unix ms of its end) of a run's journal, in order."""
+    return query(journal, "SELECT step, wall_ms FROM metrics ORDER BY step")
+
+
+def query(journal, sql):
     with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as connection:
-        return connection.execute("SELECT step, wall_ms FROM metrics ORDER BY step").fetchall()
+        return connection.execute(sql).fetchall()
 
 
 def steady_step_ms(rows, warm_up):
@@ -161,15 +166,17 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start"} & set(parts):
+    if {"train", "overhead", "start", "recovery"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
-    if {"train", "start"} & set(parts):
+    if {"train", "start", "recovery"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"
     examples = "cargo build --release --locked --workspace --bins --examples"
     if "overhead" in parts:
         needed[RELEASE / "examples" / "step_bench"] = examples
     if "collective" in parts:
         needed[RELEASE / "examples" / "all_reduce_bench"] = examples
+    if "recovery" in parts:
+        needed[RELEASE / "examples" / "sessions"] = examples
     return {path: cure for path, cure in needed.items() if not path.exists()}
 
 

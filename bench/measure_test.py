@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import measure
 import report
-from report import EAGER, OURS
+import timeline
+from report import EAGER, OURS, TORCHRUN
 
 
 class ReadingAJournal(unittest.TestCase):
@@ -71,6 +72,79 @@ class TheReport(unittest.TestCase):
         text = report.table(report.merge({}, self.GROUPS, {}))
         for expected in ["train.dcgan64.f32.ratio ", "pytorch compiled", "≥ 1.25", "yes"]:
             self.assertIn(expected, text)
+
+    def test_a_fault_has_a_median_and_a_p90_for_each_side(self):
+        rounds = [0.1] * 17 + [0.2, 0.3, 9.0]
+        figures = report.figures({"recovery.kill": {OURS: rounds, TORCHRUN: [4.0, 3.0, 5.0]}})
+        self.assertEqual(figures["recovery.kill.median_s"], 0.1)
+        self.assertEqual(figures["recovery.kill.p90_s"], 0.2)
+        self.assertEqual(figures["recovery.kill.torchrun_median_s"], 4.0)
+        self.assertNotIn("recovery.stop.median_s", figures)
+
+    def test_a_single_lost_step_in_all_rounds_misses_the_target(self):
+        for lost, met in [([0, 0, 0], True), ([0, 0, 1], False)]:
+            merged = report.merge({}, {"recovery.coordinator.lost": {OURS: lost}}, {})
+            self.assertEqual(merged["targets"]["recovery.coordinator.steps_lost"]["met"], met)
+
+    def test_every_figure_of_a_fault_and_every_target_is_computed_and_shown(self):
+        groups = {}
+        for group, row in report.MEDIANS:
+            groups.setdefault(group, {})[row] = [1.0]
+        groups["recovery.coordinator.lost"] = {OURS: [0]}
+        merged = report.merge({}, groups, {})
+        named = {key for pair in report.MEDIANS.values() for key in pair if key}
+        wanted = {key for key in report.TARGETS if key.split(".")[0] in ("recovery", "snapshot", "control")}
+        self.assertLessEqual(named | wanted, set(merged))
+        self.assertIn("control.sessions_10000.cores ", report.table(merged))
+
+
+class ATimeline(unittest.TestCase):
+    # A step every 40 ms; a generation that is formed at 1,200 goes on at 20 ms.
+    ENDS = [(step, 1_000 + 40 * step) for step in range(5)] + [(step, 1_300 + 20 * (step - 5)) for step in range(5, 30)]
+
+    def test_a_step_that_two_generations_did_half_each_ends_where_the_next_one_begins(self):
+        rows = [(0, 1_000, 40), (1, 1_040, 40), (3, 1_300, 35), (4, 1_340, 40)]
+        self.assertEqual(timeline.step_ends(rows)[2], (2, 1_265))
+        self.assertEqual(timeline.missing(timeline.step_ends(rows)), 0)
+
+    def test_steps_that_nobody_reported_are_missing(self):
+        rows = [(0, 1_000, 40), (1, 1_040, 40), (4, 1_300, 35)]
+        self.assertEqual(timeline.missing(timeline.step_ends(rows)), 2)
+
+    def test_the_first_step_after_a_fault_is_one_of_the_generation_that_followed(self):
+        self.assertEqual(timeline.end_after(self.ENDS, 1_200), 1_300)
+        self.assertEqual(timeline.end_after(self.ENDS, 1_160), 1_160)
+
+    def test_steps_that_had_ended_and_are_not_held_any_more_are_done_again(self):
+        # Five steps had ended. Whoever holds ten reductions holds them all, even if half of the next is done too.
+        held = [(10, 0), (11, 0), (9, 1), (4, 3)]
+        for reduction, again in held:
+            self.assertEqual(timeline.redone(self.ENDS, 1_200, reduction), again)
+
+    def test_a_pause_is_what_was_beyond_a_step_in_the_steps_of_before(self):
+        # From 1,160 to 1,300, of which 20 ms were the step itself.
+        self.assertEqual(timeline.pause(self.ENDS, 1_200), 120 / 40)
+
+    def test_the_longest_pause_is_looked_for_after_the_fault_alone(self):
+        self.assertEqual(timeline.longest_pause_s(self.ENDS, 1_150), 0.1)
+        self.assertEqual(timeline.longest_pause_s(self.ENDS, 1_330), 0)
+
+    def test_progress_is_counted_between_two_moments(self):
+        self.assertEqual(timeline.steps_within(self.ENDS, 1_050, 1_310), 4)
+        # Torchrun does steps 2 and 3 again.
+        again = [(0, 100), (1, 200), (2, 300), (3, 400), (2, 900), (3, 1_000), (4, 1_100)]
+        self.assertEqual(timeline.steps_within(again, 100, 1_000), 3)
+
+    def test_a_restart_ends_with_its_first_step_and_repeats_what_was_not_saved(self):
+        steps = [(0, 99, 0.0), (0, 100, 10.0), (0, 101, 20.0), (0, 102, 30.0), (1, 101, 4_030.0), (1, 102, 4_040.0)]
+        self.assertEqual(timeline.restarted(steps, restart=0, killed_ms=30.0), (4.0, 2))
+
+    def test_rates_are_differences_over_the_time_between(self):
+        states = [
+            {"at": 10.0, "cpu_s": 1.0, "load_cpu_s": 5.0, "heartbeats": 0},
+            {"at": 12.0, "cpu_s": 2.5, "load_cpu_s": 8.0, "heartbeats": 80_000},
+        ]
+        self.assertEqual(timeline.rates(states), [{"cores": 0.75, "load_cores": 1.5, "heartbeats": 40_000.0}])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ None stands for a round that the row was left out of.
 
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ from pathlib import Path
 
 OURS = "lsgan"
 EAGER = "pytorch eager"
+TORCHRUN = "torchrun"
 
 # What must be reached; `at_least` or `at_most`.
 TARGETS = {
@@ -25,6 +27,17 @@ TARGETS = {
     "train.dcgan64.overhead": ("at_most", 0.05),
     "start.first_step_s": ("at_most", 1.5),
     "collective.ring.ratio": ("at_least", 0.6),
+    "recovery.kill.median_s": ("at_most", 1.0),
+    # cluster.failure_timeout, 1.5 s by default, and one more.
+    "recovery.stop.median_s": ("at_most", 2.5),
+    "recovery.coordinator.steps_lost": ("at_most", 0),
+    "recovery.coordinator.pause_s": ("at_most", 0.05),
+    "recovery.join.median_s": ("at_most", 1.0),
+    "recovery.join.pause_steps": ("at_most", 1.0),
+    "recovery.goodput": ("at_least", 0.9),
+    "snapshot.block_s": ("at_most", 0.2),
+    "control.sessions_10000.cores": ("at_most", 1.0),
+    "control.sessions_10000.kib_per_session": ("at_most", 64),
 }
 
 UNITS = {
@@ -34,11 +47,47 @@ UNITS = {
     "train.dcgan64.step": "ms a step",
     "start.first_step": "s",
     "collective.ring": "MB/s",
+    "recovery.kill": "s",
+    "recovery.kill.redone": "steps",
+    "recovery.stop": "s",
+    "recovery.coordinator.lost": "steps",
+    "recovery.coordinator.pause": "s",
+    "recovery.join": "s",
+    "recovery.join.pause": "steps",
+    "recovery.goodput": "share",
+    "snapshot.block": "s",
+    "snapshot.step": "s",
+    "control.sessions": "of 10,000 sessions",
+}
+
+# Figures that are the median of a group's row and, where there is a second name, its 90th percentile.
+MEDIANS = {
+    ("recovery.kill", OURS): ("recovery.kill.median_s", "recovery.kill.p90_s"),
+    ("recovery.kill", TORCHRUN): ("recovery.kill.torchrun_median_s", "recovery.kill.torchrun_p90_s"),
+    ("recovery.kill.redone", OURS): ("recovery.kill.steps_redone", None),
+    ("recovery.kill.redone", TORCHRUN): ("recovery.kill.torchrun_steps_redone", None),
+    ("recovery.stop", OURS): ("recovery.stop.median_s", "recovery.stop.p90_s"),
+    ("recovery.coordinator.pause", OURS): ("recovery.coordinator.pause_s", "recovery.coordinator.pause_p90_s"),
+    ("recovery.join", OURS): ("recovery.join.median_s", "recovery.join.p90_s"),
+    ("recovery.join.pause", OURS): ("recovery.join.pause_steps", "recovery.join.pause_p90_steps"),
+    ("recovery.goodput", OURS): ("recovery.goodput", None),
+    ("recovery.goodput", TORCHRUN): ("recovery.torchrun_goodput", None),
+    ("snapshot.block", OURS): ("snapshot.block_s", "snapshot.block_p90_s"),
+    ("snapshot.step", OURS): ("snapshot.step_s", "snapshot.step_p90_s"),
+    ("control.sessions", "cores"): ("control.sessions_10000.cores", "control.sessions_10000.cores_p90"),
+    ("control.sessions", "KiB a session"): ("control.sessions_10000.kib_per_session", None),
+    ("control.sessions", "heartbeats/s"): ("control.sessions_10000.heartbeats_per_s", None),
 }
 
 
 def median(figures):
     return statistics.median(figure for figure in figures if figure is not None)
+
+
+def p90(figures):
+    """The smallest of them that nine tenths do not exceed."""
+    in_order = sorted(figure for figure in figures if figure is not None)
+    return in_order[math.ceil(0.9 * len(in_order)) - 1]
 
 
 def paired(rows, over, under):
@@ -70,6 +119,13 @@ def figures(groups):
         found["start.pytorch.first_step_s"] = median(rows[EAGER])
     if rows := groups.get("collective.ring"):
         found["collective.ring.ratio"] = paired(rows, OURS, "raw sockets")
+    for (group, row), (at_median, at_p90) in MEDIANS.items():
+        if each := groups.get(group, {}).get(row):
+            found[at_median] = median(each)
+            if at_p90:
+                found[at_p90] = p90(each)
+    if rows := groups.get("recovery.coordinator.lost"):
+        found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     return {key: round(value, 4) for key, value in found.items()}
 
 
