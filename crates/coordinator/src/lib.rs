@@ -9,10 +9,12 @@
 //! - [`shell`]: receive, convert, apply, perform.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
 //! - [`journal`]: what lasts, in SQLite.
+//! - [`limits`]: what the operating system allows.
 
 pub mod args;
 pub mod convert;
 pub mod journal;
+pub mod limits;
 pub mod notices;
 pub mod service;
 pub mod shell;

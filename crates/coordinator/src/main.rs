@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lsgan_console::{Failure, finish, interrupts, logging};
-use lsgan_coordinator::{args::Args, coordinate};
+use lsgan_coordinator::{args::Args, coordinate, limits};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(args.log, "info");
+    if let Err(error) = limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files cannot be raised; it bounds the number of workers");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime
         .map_err(Failure::failed)
