@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has an executable");
-    // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).expect("cargo puts tests into target/<profile>/deps");
-    let path = profile.join(name);
+    // target/<profile>/deps/<test>, and target/<profile>/chaos
+    let folder = test.parent().expect("a file is in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let path = profile.expect("cargo puts tests into target/<profile>/deps").join(name);
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build --release --workspace` first (`make test` does)",

@@ -74,7 +74,7 @@ fn in_short(status: &RunStatus) -> String {
 }
 
 /// One for all tests of a process; tests themselves are plain threads.
-fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread()

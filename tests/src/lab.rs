@@ -18,6 +18,9 @@ use crate::weights::Weights;
 /// Lines of each log that a failed test shows.
 const TAIL_LINES: usize = 25;
 
+/// Where a lab's processes put temporary files.
+pub const TEMPORARY: &str = "tmp";
+
 /// Steps of `small.yaml`.
 pub const STEPS: u64 = 200;
 
@@ -52,6 +55,7 @@ impl Lab {
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("lsgan-test-").expect("a temporary directory can be made");
         let path = dir.path().to_owned();
+        std::fs::create_dir(path.join(TEMPORARY)).expect("a folder can be made in it");
         Self { dir: Some(dir), path, host: own_host(), logs: Mutex::default() }
     }
 
@@ -108,7 +112,7 @@ impl Lab {
         for name in ["RUST_LOG", "LSGAN_COORDINATOR", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
-        command.current_dir(&self.path);
+        command.current_dir(&self.path).env("TMPDIR", self.path(TEMPORARY));
         let process = Process::start(label, command);
         let mut logs = self.logs.lock().expect("nothing panics while the logs are locked");
         logs.push((label.to_owned(), process.output()));
@@ -164,8 +168,21 @@ impl Lab {
 
     /// A worker for the coordinator at this address.
     pub fn worker(&self, name: &str, coordinator: &str) -> Process {
-        let arguments = ["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"];
-        self.start(name, "worker", &arguments)
+        self.worker_with(name, coordinator, &[], &[])
+    }
+
+    /// A worker with `more` arguments and these variables in its environment.
+    pub fn worker_with(
+        &self,
+        name: &str,
+        coordinator: &str,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
+        let mut command = Command::new(binary("worker"));
+        command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
+        command.args(more).envs(environment.iter().copied());
+        self.start_command(name, command)
     }
 
     /// Asks the live coordinator of `run_dir`, which `lsgan up` started: its lock file says where it listens.

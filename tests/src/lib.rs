@@ -11,18 +11,30 @@
 //! - [`client`]: a coordinator's status by gRPC.
 //! - [`journal`]: what a coordinator's journal says.
 //! - [`weights`]: the hashes of what a run trained, which is what most tests compare.
+//! - [`disturb`]: what tests that disturb a run have in common.
+//! - [`proxy`]: a TCP proxy that can stall, reset and drop one way.
+//! - [`network`]: hosts of their own in network namespaces, where root allows it.
+//! - [`leftovers`]: what a run and its processes have left behind.
+//! - [`chaos`]: runs with faults drawn from a seed.
 
 pub mod binaries;
+pub mod chaos;
 pub mod client;
+pub mod disturb;
 pub mod journal;
 pub mod lab;
+pub mod leftovers;
+pub mod network;
 pub mod process;
+pub mod proxy;
 pub mod wait;
 pub mod weights;
 
 pub use client::Client;
 pub use journal::Journal;
 pub use lab::{Coordinator, Lab};
+pub use network::Network;
 pub use process::{Ended, Process};
+pub use proxy::{Cut, Proxy};
 pub use wait::until;
 pub use weights::Weights;

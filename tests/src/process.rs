@@ -155,6 +155,14 @@ impl Process {
         self.wait()
     }
 
+    /// Kills it if it has not ended by itself.
+    pub fn kill_if_it_runs(mut self) -> Ended {
+        if self.running().is_ok() {
+            self.signal(Signal::SIGKILL);
+        }
+        self.wait()
+    }
+
     /// Whether it runs; as an error, how it ended.
     ///
     /// # Errors

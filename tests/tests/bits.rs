@@ -1,41 +1,13 @@
 //! The promise: the trained weights are a pure function of the run's file and data. Each test disturbs a run in one
 //! way, shows by the journal that it did, and compares the hashes of the final weights with an undisturbed run's.
 
-use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
-
+use lsgan_tests::disturb::{
+    assert_disturbed, assert_undisturbed_weights, finish, random_step, wait_for_members, workers_of,
+};
 use lsgan_tests::lab::STEPS;
 use lsgan_tests::process::{children_of, lives, send};
-use lsgan_tests::{Coordinator, Lab, Process, Weights, until};
+use lsgan_tests::{Coordinator, Lab, Process, Weights, disturb, until};
 use nix::sys::signal::Signal;
-
-/// Not so late that the run could be over before a signal arrives.
-const MIDDLE: Range<u64> = 5..STEPS / 3;
-
-/// A step to disturb a run at. Another one at every run of the tests; `LSGAN_TEST_STEP` repeats one.
-fn random_step() -> u64 {
-    let step = match std::env::var("LSGAN_TEST_STEP") {
-        Ok(step) => step.parse().expect("LSGAN_TEST_STEP is a step"),
-        Err(_) => MIDDLE.start + RandomState::new().hash_one(0) % (MIDDLE.end - MIDDLE.start),
-    };
-    println!("disturbing at step {step}; LSGAN_TEST_STEP={step} does it again");
-    step
-}
-
-/// That the run went on with another generation from the middle, and so was disturbed before its end.
-#[track_caller]
-fn assert_disturbed(lab: &Lab, start: &str) {
-    let generations = lab.journal().generations();
-    let disturbed = |g: &lsgan_tests::journal::GenerationRow| {
-        g.generation > 1 && g.start == start && (1..STEPS).contains(&g.from_step)
-    };
-    assert!(generations.iter().any(disturbed), "no generation starts from {start} state: {generations:#?}");
-}
-
-#[track_caller]
-fn assert_undisturbed_weights(lab: &Lab) {
-    assert_eq!(lab.weights(), *Weights::undisturbed());
-}
 
 fn run_with_workers(workers: u32, more: &[&str]) -> Lab {
     let lab = Lab::new();
@@ -43,12 +15,6 @@ fn run_with_workers(workers: u32, more: &[&str]) -> Lab {
     let weights = lab.weights();
     ended.expect_out(&[&weights.generator, &weights.discriminator]);
     lab
-}
-
-/// The ids of the workers that a `lsgan up` runs.
-fn workers_of(up: &Process) -> Vec<u32> {
-    let children = children_of(up.id()).into_iter();
-    children.filter(|seen| seen.arguments[0].ends_with("/worker")).map(|seen| seen.id).collect()
 }
 
 #[test]
@@ -166,10 +132,7 @@ fn a_frozen_worker_is_done_without_and_its_thaw_changes_no_bit() {
     let workers: Vec<_> = (1..=3).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
     coordinator.client.wait_for_step(random_step());
     workers[0].signal(Signal::SIGSTOP);
-    until("the others go on without the frozen one", || {
-        let generations = lab.journal().generations();
-        if generations.iter().any(|g| g.members == 2) { Ok(()) } else { Err(generations) }
-    });
+    wait_for_members(&lab, 2);
     workers[0].signal(Signal::SIGCONT);
     finish(&mut coordinator.process, workers);
     assert_disturbed(&lab, "held");
@@ -275,16 +238,5 @@ fn everything_is_killed_and_goes_on_from_the_newest_snapshot() {
 
 /// A coordinator and so many workers, all members of its first generation.
 fn cluster(lab: &Lab, workers: u32) -> (Coordinator, Vec<Process>) {
-    let coordinator = lab.coordinator(&["--expect-workers", &workers.to_string()]);
-    let workers = (1..=workers).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
-    (coordinator, workers)
-}
-
-/// Waits for a run to end well, and all of its workers with it.
-#[track_caller]
-fn finish(coordinator: &mut Process, workers: Vec<Process>) {
-    coordinator.wait().expect_code(0).expect_out(&["generator.safetensors  BLAKE3"]);
-    for mut worker in workers {
-        worker.wait().expect_code(0);
-    }
+    disturb::cluster(lab, workers, &[])
 }

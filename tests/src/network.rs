@@ -1,0 +1,136 @@
+//! Hosts of their own on one switch, made of network namespaces: cables can be pulled, and single ways cut.
+//!
+//! Each namespace lives as long as a process that holds it, which ends with the test: nothing can be left over, and
+//! nothing of the machine's own network is touched. It needs root.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::binaries::binary;
+use crate::process::Process;
+use crate::wait::until;
+
+/// An address of the link layer that nobody has.
+const NOBODY: &str = "02:00:00:00:00:fe";
+
+/// A switch with hosts 10.77.0.1, 10.77.0.2 … at it.
+pub struct Network {
+    switch: Process,
+    hosts: Vec<Process>,
+}
+
+impl Network {
+    /// Whether this machine allows it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn possible() -> Result<(), String> {
+        let steps = "ip link add switch type bridge && ip link add v1 type veth peer name v2";
+        let tried = Command::new("unshare").args(["--net", "sh", "-c", steps]).output();
+        let tried = tried.map_err(|error| format!("unshare cannot be run: {error}"))?;
+        match tried.status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "network namespaces cannot be made: {}",
+                String::from_utf8_lossy(&tried.stderr).trim()
+            )),
+        }
+    }
+
+    /// A network of so many hosts, numbered from 0.
+    ///
+    /// # Panics
+    /// If it cannot be made; ask [`Network::possible`] before.
+    #[must_use]
+    pub fn of(hosts: usize) -> Self {
+        let network = Self { switch: namespace("switch"), hosts: Vec::new() };
+        let switch = network.switch.id();
+        configure(switch, "link add switch type bridge");
+        configure(switch, "link set switch up");
+        (0..hosts).fold(network, Self::plug_in)
+    }
+
+    fn plug_in(mut self, number: usize) -> Self {
+        let host = namespace(&format!("host {number}"));
+        let switch = self.switch.id();
+        configure(switch, &format!("link add port{number} type veth peer name net netns {}", host.id()));
+        configure(switch, &format!("link set port{number} master switch up"));
+        configure(host.id(), &format!("addr add {}/24 dev net", address(number)));
+        configure(host.id(), "link set net up");
+        configure(host.id(), "link set lo up");
+        self.hosts.push(host);
+        self
+    }
+
+    /// A command that runs one of the binaries on a host.
+    #[must_use]
+    pub fn command(&self, host: usize, name: &str) -> Command {
+        // It takes the namespace and becomes the program: the process is the program's.
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &self.hosts[host].id().to_string()]).arg(binary(name));
+        command
+    }
+
+    /// Pulls a host's cable: nobody hears of its end, nor it of theirs.
+    pub fn unplug(&self, host: usize) {
+        configure(self.switch.id(), &format!("link set port{host} down"));
+    }
+
+    /// Plugs it in again.
+    pub fn plug(&self, host: usize) {
+        configure(self.switch.id(), &format!("link set port{host} up"));
+    }
+
+    /// Loses silently whatever `from` sends to `to`. (With a blackhole route `from` would be told.)
+    pub fn cut_one_way(&self, from: usize, to: usize) {
+        let cut = format!("neigh replace {} lladdr {NOBODY} dev net nud permanent", address(to));
+        configure(self.hosts[from].id(), &cut);
+    }
+
+    /// Loses whatever these two send to each other.
+    pub fn cut(&self, one: usize, other: usize) {
+        self.cut_one_way(one, other);
+        self.cut_one_way(other, one);
+    }
+
+    /// Ends all cuts between these two.
+    pub fn heal(&self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            // Only where there is one; who has it is asked again.
+            let _ = try_configure(self.hosts[from].id(), &format!("neigh del {} dev net", address(to)));
+        }
+    }
+}
+
+/// A host's address.
+#[must_use]
+pub fn address(host: usize) -> String {
+    format!("10.77.0.{}", host + 1)
+}
+
+/// A process that holds a new namespace, once it does.
+fn namespace(label: &str) -> Process {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sleep", "infinity"]);
+    let holder = Process::start(label, command);
+    let of =
+        |process: &str| std::fs::metadata(Path::new("/proc").join(process).join("ns/net")).map(|m| m.ino());
+    let ours = of("self").expect("a process has a network");
+    until(&format!("the namespace of {label} is there"), || match of(&holder.id().to_string()) {
+        Ok(theirs) if theirs != ours => Ok(()),
+        seen => Err(seen),
+    });
+    holder
+}
+
+fn configure(holder: u32, words: &str) {
+    try_configure(holder, words).unwrap_or_else(|error| panic!("ip {words}: {error}"));
+}
+
+fn try_configure(holder: u32, words: &str) -> Result<(), String> {
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--target", &holder.to_string(), "ip"]).args(words.split_whitespace());
+    let done = command.output().map_err(|error| error.to_string())?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+}

@@ -1,0 +1,85 @@
+//! Everything is killed at once.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use lsgan_tests::disturb::{assert_disturbed, assert_undisturbed_weights, random_step};
+use lsgan_tests::process::{Seen, children_of, lives, send};
+use lsgan_tests::{Lab, Process, leftovers, until};
+use nix::sys::signal::Signal;
+
+/// The snapshots that are being written: folders of steps without a manifest.
+fn unfinished(lab: &Lab) -> Vec<PathBuf> {
+    let folders = fs::read_dir(lab.run_dir().join("snapshots")).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).filter(|path| !path.join("manifest.json").exists()).collect()
+}
+
+fn has_snapshot(lab: &Lab) -> bool {
+    let folders = fs::read_dir(lab.run_dir().join("snapshots")).into_iter().flatten().flatten();
+    folders.into_iter().any(|entry| entry.path().join("manifest.json").exists())
+}
+
+/// Ends a `lsgan up` and all of its children at once.
+fn kill_all(up: Process, children: &[Seen]) {
+    children.iter().for_each(|seen| send(seen.id, Signal::SIGKILL));
+    up.kill();
+    until("the children of the killed lsgan up are gone", || {
+        let left: Vec<_> = children.iter().filter(|seen| lives(seen)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn everything_is_killed_at_a_random_step_three_times() {
+    let lab = Lab::new();
+    for _ in 0..3 {
+        let mut up = lab.up(2, &["--set", "checkpoint.every=10"]);
+        let client = lab.client(&mut up);
+        let begin = client.wait_until("it steps", |status| status.phase == "stepping").step;
+        client.wait_for_step(begin + 11 + random_step() % 20);
+        let children = children_of(up.id());
+        kill_all(up, &children);
+    }
+    lab.up(2, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
+    assert_disturbed(&lab, "snapshot");
+    assert_undisturbed_weights(&lab);
+    leftovers::expect_none(&lab);
+}
+
+/// All processes are frozen while a snapshot is being written; if it is unfinished then, it stays so.
+fn freeze_in_a_snapshot(lab: &Lab, children: &[Seen]) -> Vec<PathBuf> {
+    until("all are frozen in the middle of a snapshot", || {
+        // A spin: a snapshot of so small a state is written within milliseconds.
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(1) && !(has_snapshot(lab) && !unfinished(lab).is_empty())
+        {
+            std::hint::spin_loop();
+        }
+        children.iter().for_each(|seen| send(seen.id, Signal::SIGSTOP));
+        let found = unfinished(lab);
+        if has_snapshot(lab) && !found.is_empty() {
+            return Ok(found);
+        }
+        children.iter().for_each(|seen| send(seen.id, Signal::SIGCONT));
+        Err("no snapshot was being written")
+    })
+}
+
+#[test]
+fn everything_is_killed_in_the_middle_of_a_snapshot_and_goes_on_from_the_one_before() {
+    let lab = Lab::new();
+    let often = ["--set", "checkpoint.every=2", "--set", "cluster.failure_timeout=30s"];
+    let mut up = lab.up(2, &often);
+    lab.client(&mut up).wait_for_step(3);
+    let children = children_of(up.id());
+    let cut_off = freeze_in_a_snapshot(&lab, &children);
+    kill_all(up, &children);
+
+    let ended = lab.up(2, &[]).wait().expect_code(0);
+    ended.expect_err(&["starts from the snapshot of step"]);
+    assert!(cut_off.iter().all(|path| !path.exists() || path.join("manifest.json").exists()), "{cut_off:?}");
+    assert_disturbed(&lab, "snapshot");
+    assert_undisturbed_weights(&lab);
+    leftovers::expect_none(&lab);
+}

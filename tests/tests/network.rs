@@ -1,0 +1,160 @@
+//! Lost hosts and cut networks, on hosts of their own: the silence of a cable that is pulled, which no signal makes.
+//!
+//! These tests need root for network namespaces. Where it is missing they are counted as skipped, by name.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step, wait_for_members};
+use lsgan_tests::network::address;
+use lsgan_tests::{Lab, Network, Process, until};
+
+/// The coordinator's host; the workers' follow.
+const COORDINATOR: usize = 0;
+
+type Test = (&'static str, fn());
+
+const TESTS: [Test; 8] = [
+    ("a_lost_host_is_done_without", a_lost_host_is_done_without),
+    (
+        "a_host_whose_cable_is_pulled_for_a_while_comes_back",
+        a_host_whose_cable_is_pulled_for_a_while_comes_back,
+    ),
+    ("a_cut_between_a_worker_and_the_coordinator", a_cut_between_a_worker_and_the_coordinator),
+    ("a_worker_that_the_coordinator_does_not_hear", a_worker_that_the_coordinator_does_not_hear),
+    ("a_worker_that_does_not_hear_the_coordinator", a_worker_that_does_not_hear_the_coordinator),
+    ("a_cut_between_two_workers", a_cut_between_two_workers),
+    ("a_one_way_cut_between_two_workers", a_one_way_cut_between_two_workers),
+    ("a_cut_between_two_workers_that_heals", a_cut_between_two_workers_that_heals),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let possible = Network::possible();
+    if let Err(why) = &possible {
+        eprintln!("skipped, {why}");
+    }
+    let trial = |(name, test): Test| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(possible.is_err())
+    };
+    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
+}
+
+/// A run whose coordinator and three workers each have a host of their own.
+struct Cluster {
+    lab: Lab,
+    network: Network,
+    coordinator: Process,
+    workers: Vec<Process>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let (lab, network) = (Lab::new(), Network::of(4));
+        let listen = format!("{}:7070", address(COORDINATOR));
+        let mut command = network.command(COORDINATOR, "coordinator");
+        command.args(lab.run_arguments(&["--quiet", "--listen", &listen, "--expect-workers", "3"]));
+        command.args(["--set", "cluster.failure_timeout=1s"]);
+        let mut coordinator = lab.start_command("coordinator", command);
+        coordinator.wait_for_words("listening on http://");
+        let workers = (1..=3).map(|host| {
+            let mut command = network.command(host, "worker");
+            command.args(["--coordinator", &format!("http://{listen}"), "--name", &format!("worker-{host}")]);
+            lab.start_command(&format!("worker-{host}"), command)
+        });
+        let workers = workers.collect();
+        let cluster = Self { lab, network, coordinator, workers };
+        cluster.wait_for_step(random_step());
+        cluster
+    }
+
+    #[track_caller]
+    fn wait_for_step(&self, step: u64) -> u64 {
+        until(&format!("step {step} is done"), || {
+            let done = self.lab.journal().number("select coalesce(max(step), 0) from metrics");
+            if done >= step { Ok(done) } else { Err(done) }
+        })
+    }
+
+    #[track_caller]
+    fn finish(mut self) {
+        finish(&mut self.coordinator, self.workers);
+        assert_undisturbed_weights(&self.lab);
+    }
+}
+
+/// The host is gone for good, with all that it had to say.
+fn a_lost_host_is_done_without() {
+    let mut cluster = Cluster::start();
+    cluster.network.unplug(2);
+    cluster.workers.remove(1).kill();
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    let why = "select why from workers where name = 'worker-2'";
+    assert_eq!(cluster.lab.journal().texts(why), ["silent for more than 1000 ms"]);
+    cluster.finish();
+}
+
+fn a_host_whose_cable_is_pulled_for_a_while_comes_back() {
+    let cluster = Cluster::start();
+    cluster.network.unplug(2);
+    wait_for_members(&cluster.lab, 2);
+    cluster.network.plug(2);
+    cluster.finish();
+}
+
+fn a_cut_between_a_worker_and_the_coordinator() {
+    let cluster = Cluster::start();
+    cluster.network.cut(COORDINATOR, 1);
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    cluster.network.heal(COORDINATOR, 1);
+    cluster.finish();
+}
+
+fn a_worker_that_the_coordinator_does_not_hear() {
+    let cluster = Cluster::start();
+    cluster.network.cut_one_way(1, COORDINATOR);
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    cluster.network.heal(COORDINATOR, 1);
+    cluster.finish();
+}
+
+/// What it says is not acknowledged, and so sent more and more rarely: it is taken for dead, or steps on until then.
+fn a_worker_that_does_not_hear_the_coordinator() {
+    let cluster = Cluster::start();
+    cluster.network.cut_one_way(COORDINATOR, 1);
+    let done = cluster.wait_for_step(0);
+    cluster.wait_for_step(done + 20);
+    cluster.network.heal(COORDINATOR, 1);
+    cluster.finish();
+}
+
+/// The coordinator hears both: it goes on with one of them, and need not be healed for that.
+fn a_cut_between_two_workers() {
+    let cluster = Cluster::start();
+    cluster.network.cut(1, 2);
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    cluster.finish();
+}
+
+fn a_one_way_cut_between_two_workers() {
+    let cluster = Cluster::start();
+    cluster.network.cut_one_way(1, 2);
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    cluster.finish();
+}
+
+fn a_cut_between_two_workers_that_heals() {
+    let cluster = Cluster::start();
+    cluster.network.cut(1, 2);
+    let halted = "select count(*) from generations where halted_ms is not null";
+    until("the generation is given up", || match cluster.lab.journal().number(halted) {
+        0 => Err(cluster.lab.journal().generations()),
+        _ => Ok(()),
+    });
+    cluster.network.heal(1, 2);
+    cluster.finish();
+}
