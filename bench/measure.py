@@ -23,7 +23,11 @@ LIMIT_S = 900
 
 
 class BenchError(Exception):
-    """A measurement that did not work, in words for the user."""
+    """A measurement that did not work, in words for the user; `groups` has what others of its part measured."""
+
+    def __init__(self, text, groups=None):
+        super().__init__(text)
+        self.groups = groups or {}
 
 
 def lsgan(config, steps, *overrides, read=None):

@@ -37,20 +37,30 @@ STATE_BYTES = 100_000_000
 
 
 def recovery(rounds):
-    """Everything, as groups for the report; the sides take turns."""
-    groups = {}
+    """Everything, as groups for the report; the sides take turns. What fails does not cost the others."""
+    groups, errors = {}, []
+
+    def measured(what, take, *arguments):
+        try:
+            collect(groups, take(*arguments), what)
+        except BenchError as error:
+            errors.append(f"{take.__name__}: {error}")
+            print(f"{what:<24} {errors[-1]}", flush=True)
+
     random = Random(1)
     for begin in range(0, rounds, BLOCK):
         count = min(BLOCK, rounds - begin)
         for take in [kill, torchrun_kill, freeze, kill_coordinator]:
-            collect(groups, take(count, random), f"rounds {begin + 1} to {begin + count} of {rounds}")
+            measured(f"rounds {begin + 1} to {begin + count} of {rounds}", take, count, random)
     # A round of this has KILLS kills and takes four times their time: one of it for twenty of the others.
     kills = min(KILLS, max(2, rounds))
     for index in range(max(1, rounds // 20)):
         for take in [goodput, torchrun_goodput][:: -1 if index % 2 else 1]:
-            collect(groups, take(kills), f"{kills} kills")
-    collect(groups, snapshots(rounds), f"{rounds} snapshots")
-    collect(groups, sessions(rounds), f"{SESSIONS} sessions")
+            measured(f"{kills} kills", take, kills)
+    measured(f"{rounds} snapshots", snapshots, rounds)
+    measured(f"{SESSIONS} sessions", sessions, rounds)
+    if errors:
+        raise BenchError("\n".join(errors), groups)
     return groups
 
 
@@ -59,7 +69,7 @@ def collect(groups, found, what):
     for (group, row), figures in found.items():
         groups.setdefault(group, {}).setdefault(row, []).extend(round(figure, 4) for figure in figures)
         each = " ".join(f"{figure:.4g}" for figure in figures)
-        print(f"{what:<24} {group:<28} {row:<12} {each}", flush=True)
+        print(f"{what:<24} {group:<28} {row:<14} {each}", flush=True)
 
 
 def kill(rounds, random):
