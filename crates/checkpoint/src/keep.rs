@@ -5,6 +5,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lsgan_spec::Step;
+use object_store::ObjectStoreExt as _;
 
 use crate::error::Error;
 use crate::layout;
@@ -77,6 +78,33 @@ impl Store {
             deleted.extend(self.remove_staged(step, folder.staged).await?);
         }
         Ok(deleted)
+    }
+
+    /// Moves the snapshots of steps after `step` to `suspect/`, where nothing looks for them. Returns their steps.
+    ///
+    /// The manifest goes first: a half moved snapshot does not exist.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn set_aside_after(&self, step: Step) -> Result<Vec<Step>, Error> {
+        let mut moved = Vec::new();
+        for newer in self.steps().await?.into_iter().filter(|newer| *newer > step) {
+            let manifest = self.manifest_path(newer);
+            let parts = self.list_below(&layout::step_dir(&self.prefix, newer)).await?;
+            let parts = parts.into_iter().map(|meta| meta.location).filter(|path| *path != manifest);
+            let aside = layout::suspect_dir(&self.prefix, newer);
+            for path in [manifest.clone()].into_iter().chain(parts) {
+                let name = path.filename().expect("an object below a folder has a name");
+                match self.objects.rename(&path, &aside.clone().join(name)).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(source) => return Err(Error::store("move", self.show(&path), source)),
+                }
+            }
+            // The empty folder, where the store has folders.
+            self.remove_staged(newer, Vec::new()).await?;
+            moved.push(newer);
+        }
+        Ok(moved)
     }
 
     async fn delete_snapshot(&self, step: Step) -> Result<(), Error> {

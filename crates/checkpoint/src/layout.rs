@@ -5,6 +5,8 @@ use object_store::path::Path;
 
 /// The folder of snapshots.
 pub(crate) const SNAPSHOTS: &str = "snapshots";
+/// The folder of snapshots that may be wrong.
+pub(crate) const SUSPECT: &str = "suspect";
 /// The folder of what a finished run hands over.
 pub(crate) const FINAL: &str = "final";
 /// The file that makes a snapshot.
@@ -52,6 +54,11 @@ fn is_plain_name(name: &str, extra: &str) -> bool {
 /// `<prefix>/snapshots/step-…`.
 pub(crate) fn step_dir(prefix: &Path, step: Step) -> Path {
     prefix.clone().join(SNAPSHOTS).join(step_name(step))
+}
+
+/// `<prefix>/suspect/step-…`.
+pub(crate) fn suspect_dir(prefix: &Path, step: Step) -> Path {
+    prefix.clone().join(SUSPECT).join(step_name(step))
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ impl Log {
 pub struct Running {
     /// What it was started from.
     pub recipe: Recipe,
+    /// It was told to end, and is not started again.
+    pub leaving: bool,
     child: Child,
     deaths: Vec<Instant>,
     reading: tokio::task::JoinHandle<()>,
@@ -120,7 +122,7 @@ impl Running {
     /// The operating system does not start it.
     pub fn start(recipe: Recipe, lines: mpsc::Sender<String>) -> Result<Self, Failure> {
         let (child, reading) = spawn(&recipe, lines)?;
-        Ok(Self { recipe, child, deaths: Vec::new(), reading })
+        Ok(Self { recipe, leaving: false, child, deaths: Vec::new(), reading })
     }
 
     /// Waits for its end.
@@ -130,8 +132,11 @@ impl Running {
 
     /// The last error that it printed, after all of its output was read.
     pub async fn last_error(&mut self) -> Option<String> {
-        // The pipe closes with the process; a grandchild that held it open would only delay the message.
-        let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.reading).await;
+        // Asked again, it must not wait again for what has ended.
+        if !self.reading.is_finished() {
+            // The pipe closes with the process; a grandchild that held it open would only delay the message.
+            let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.reading).await;
+        }
         self.recipe.log.error()
     }
 

@@ -3,6 +3,7 @@
 //! - [`up`]: a whole local cluster in one command.
 //! - [`node`]: one worker for each device of this host, supervised.
 //! - [`sample`]: pictures from a snapshot.
+//! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: how a run is.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
@@ -11,5 +12,6 @@ pub mod checkpoints;
 pub mod children;
 pub mod node;
 pub mod sample;
+pub mod scale;
 pub mod status;
 pub mod up;

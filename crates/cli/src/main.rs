@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lsgan_cli::{checkpoints, node, sample, status, up};
+use lsgan_cli::{checkpoints, node, sample, scale, status, up};
 use lsgan_console::{Failure, finish};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
@@ -24,6 +24,8 @@ enum Command {
     Sample(sample::Args),
     /// Show how a run is.
     Status(status::Args),
+    /// Give a run of `lsgan up` another number of workers.
+    Scale(scale::Args),
     /// List or verify snapshots.
     Checkpoints(checkpoints::Args),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
                 Command::Node(args) => node::node(args).await,
                 Command::Sample(args) => sample::sample(args).await,
                 Command::Status(args) => status::status(args).await,
+                Command::Scale(args) => scale::scale(args).await,
                 Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
             }
         })

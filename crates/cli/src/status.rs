@@ -78,7 +78,7 @@ fn print(status: &v1::RunStatus) {
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["worker", "name", "peers at", "role", "virtual ranks", "step", "heard"]);
+    table.set_header(["worker", "name", "peers at", "role", "virtual ranks", "step", "ms a rank", "heard"]);
     for worker in &status.workers {
         table.add_row([
             worker.incarnation.to_string(),
@@ -87,6 +87,9 @@ fn print(status: &v1::RunStatus) {
             worker.role.clone(),
             ranges(&worker.virtual_ranks),
             worker.applied.map_or("-".to_owned(), |applied| (applied / 2).to_string()),
+            worker.pace_us.map_or("-".to_owned(), |us| {
+                format!("{:.1}{}", us as f64 / 1000.0, if worker.straggles { " (straggler)" } else { "" })
+            }),
             format!("{} ms ago", worker.heard_ms_ago),
         ]);
     }
@@ -123,6 +126,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         json!({
             "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role,
             "virtual_ranks": w.virtual_ranks, "applied": w.applied, "heard_ms_ago": w.heard_ms_ago,
+            "pace_us": w.pace_us, "straggles": w.straggles,
         })
     };
     let notice = |n: &v1::Notice| json!({ "number": n.number, "wall_ms": n.wall_ms, "text": n.text, "warning": n.warning });
@@ -143,6 +147,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         "workers": status.workers.iter().map(worker).collect::<Vec<_>>(),
         "snapshot_step": status.snapshot_step, "outcome": outcome,
         "final_files": status.final_files.iter().map(file).collect::<Vec<_>>(),
+        "workers_wanted": status.workers_wanted,
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,6 @@
 //! `lsgan up`: a coordinator and some workers as children of this process, from one command.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::status::{self, Client};
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What stands before the number of workers among the coordinator's arguments.
+const EXPECT_WORKERS: &str = "--expect-workers";
 
 /// Exit code of a process that was ended by the user.
 const INTERRUPTED: u8 = 130;
@@ -76,19 +79,25 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         progress: Progress::new(),
         to_lines,
         stopping: false,
+        program: sibling("worker")?,
+        address: address.clone(),
+        logs: PathBuf::new(),
+        wanted: args.workers,
+        started: 0,
     };
     let run_dir = match run_dir {
         Some(dir) => dir,
         None => cluster.status().await.map(|status| status.run_dir.into()).unwrap_or_default(),
     };
-    cluster.coordinator.recipe.log.open(&run_dir.join("logs/coordinator.log"))?;
-    let logs = run_dir.join("logs");
-    cluster
-        .progress
-        .println(&format!("the coordinator listens on {address}; logs are in {}", logs.display()));
+    cluster.logs = run_dir.join("logs");
+    cluster.coordinator.recipe.log.open(&cluster.logs.join("coordinator.log"))?;
+    let text = format!("the coordinator listens on {address}; logs are in {}", cluster.logs.display());
+    cluster.progress.println(&text);
     // A coordinator that is started again must be found where it was, and must not start anew again.
     cluster.coordinator.recipe.arguments = again(&cluster.coordinator.recipe.arguments, &address);
-    cluster.start_workers(args.workers, &address, &run_dir)?;
+    for _ in 0..args.workers {
+        cluster.start_worker()?;
+    }
     let result = loop {
         let step = tokio::select! {
             step = cluster.watch() => step,
@@ -136,9 +145,9 @@ fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
     if args.run.fresh {
         arguments.push("--fresh".to_owned());
     }
-    arguments.extend(
-        ["--quiet", "--expect-workers", &args.workers.to_string(), "--listen", &listen].map(str::to_owned),
-    );
+    let workers = args.workers.to_string();
+    let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
+    arguments.extend(ours.map(str::to_owned));
     Ok(Recipe {
         label: "coordinator".to_owned(),
         program: sibling("coordinator")?,
@@ -164,6 +173,13 @@ struct Cluster {
     progress: Progress,
     to_lines: mpsc::Sender<String>,
     stopping: bool,
+    /// What a worker is started with.
+    program: PathBuf,
+    address: String,
+    logs: PathBuf,
+    /// How many workers are wanted, and how many were ever started.
+    wanted: u32,
+    started: u32,
 }
 
 /// Whether to watch on.
@@ -173,20 +189,42 @@ enum Go {
 }
 
 impl Cluster {
-    fn start_workers(&mut self, count: u32, address: &str, run_dir: &Path) -> Result<(), Failure> {
-        let program = sibling("worker")?;
-        for number in 1..=count {
-            let log = Log::default();
-            log.open(&run_dir.join(format!("logs/worker-{number}.log")))?;
-            let name = format!("up:{number}");
-            let arguments = ["--coordinator", address, "--name", &name, "--peer-listen", "127.0.0.1:0"];
-            let recipe = Recipe {
-                label: format!("worker {number}"),
-                program: program.clone(),
-                arguments: arguments.map(str::to_owned).to_vec(),
-                log,
-            };
-            self.workers.push(Running::start(recipe, self.to_lines.clone())?);
+    fn start_worker(&mut self) -> Result<(), Failure> {
+        self.started += 1;
+        let number = self.started;
+        let log = Log::default();
+        log.open(&self.logs.join(format!("worker-{number}.log")))?;
+        let name = format!("up:{number}");
+        let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", "127.0.0.1:0"];
+        let recipe = Recipe {
+            label: format!("worker {number}"),
+            program: self.program.clone(),
+            arguments: arguments.map(str::to_owned).to_vec(),
+            log,
+        };
+        self.workers.push(Running::start(recipe, self.to_lines.clone())?);
+        Ok(())
+    }
+
+    /// Starts workers, or has the youngest leave at a step boundary, until there are as many as somebody asked for.
+    fn scale(&mut self, wanted: u32) -> Result<(), Failure> {
+        if wanted == self.wanted || self.stopping {
+            return Ok(());
+        }
+        self.progress.println(&format!("from {} to {wanted} workers, as lsgan scale asked", self.wanted));
+        self.wanted = wanted;
+        // A coordinator that is started again must not ask for the old number.
+        let arguments = &mut self.coordinator.recipe.arguments;
+        let at = arguments.iter().position(|argument| argument == EXPECT_WORKERS).expect("it is one of ours");
+        arguments[at + 1] = wanted.to_string();
+        let stay = self.workers.iter().filter(|worker| !worker.leaving).count();
+        for _ in stay..wanted as usize {
+            self.start_worker()?;
+        }
+        let leave = stay.saturating_sub(wanted as usize);
+        for worker in self.workers.iter_mut().rev().filter(|worker| !worker.leaving).take(leave) {
+            worker.leaving = true;
+            worker.signal(Signal::SIGTERM);
         }
         Ok(())
     }
@@ -201,6 +239,7 @@ impl Cluster {
                     // A coordinator that is away is noticed by its end.
                     if let Some(status) = self.status().await {
                         self.progress.show(&status);
+                        self.scale(status.workers_wanted.unwrap_or(self.wanted))?;
                     }
                 }
                 status = self.coordinator.ended() => return self.coordinator_ended(status).await,
@@ -231,7 +270,7 @@ impl Cluster {
     }
 
     async fn worker_ended(&mut self, index: usize, status: Option<ExitStatus>) -> Result<(), Failure> {
-        if status.is_some_and(|status| status.success()) {
+        if self.workers[index].leaving || status.is_some_and(|status| status.success()) {
             // It left or was told that the run has ended; the status will say so.
             self.workers.remove(index);
             return Ok(());

@@ -40,11 +40,41 @@ pub enum Entry {
     Gone {
         /// Whose.
         incarnation: Incarnation,
+        /// Its label; empty if it is not known.
+        name: String,
         /// Why, in a sentence.
         why: String,
     },
     /// The first admitted worker's numerics are the run's.
     Numerics(String),
+    /// A worker with other numerics is admitted all the same: from here on the run does not promise bits.
+    OtherNumerics {
+        /// Whose.
+        incarnation: Incarnation,
+        /// Which.
+        numerics: String,
+    },
+    /// A member is much slower than the others.
+    Straggles {
+        /// Who.
+        incarnation: Incarnation,
+        /// What it needs for one virtual rank in a step, in µs.
+        pace_us: u64,
+        /// The median of what the others need.
+        median_us: u64,
+        /// Whether it stands by from now on.
+        evicted: bool,
+    },
+    /// Members hold different states after a step: the run fails, and snapshots that are newer than `equal` may be
+    /// wrong.
+    Differs {
+        /// Whose state is the odd one; all of them where none is.
+        odd: Vec<Incarnation>,
+        /// Steps done.
+        step: Step,
+        /// After so many steps all held the same.
+        equal: Step,
+    },
     /// A generation is formed of these members.
     Generation {
         /// Its number, greater than all before.

@@ -23,6 +23,17 @@ pub enum Event {
         session: SessionId,
         /// Reductions the worker has applied; none while it holds no state.
         applied: Option<Reduction>,
+        /// What it lately needed by itself for one virtual rank in a step, in µs; none while it does not step.
+        pace_us: Option<u64>,
+    },
+    /// What a member holds after a step.
+    StateHash {
+        /// The stream it came on.
+        session: SessionId,
+        /// Steps done.
+        step: Step,
+        /// The hash of the whole state.
+        hash: [u8; 32],
     },
     /// The worker is connected to all its peers and holds the state that the generation starts from.
     Ready {

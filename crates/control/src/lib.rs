@@ -10,16 +10,20 @@
 //! - [`effect`]: what the shell must do about it, in order, the journal first.
 //! - [`machine`]: [`Run`], which turns the one into the other.
 //! - `recover`: what the journal of earlier lives tells the next one.
+//! - [`hashes`]: whether all members hold the same bits.
+//! - `stragglers`: members that are much slower than the others.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
 
 pub mod effect;
 pub mod event;
+pub mod hashes;
 pub mod invariants;
 pub mod machine;
 pub mod membership;
 mod phases;
 mod recover;
+mod stragglers;
 
 pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
 pub use event::{Event, Hello, ParkReason, Resume, SessionId};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
 use crate::event::{Event, Hello, ParkReason, SessionId};
+use crate::hashes::{StateHash, StateHashes};
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,12 @@ pub struct Config {
     pub lease_ordinals: u64,
     /// Admit workers whose numerics differ. The run then no longer promises bits.
     pub any_numerics: bool,
+    /// A member whose pace is more than so many percent of the median of the others is a straggler.
+    pub straggler_percent: u64,
+    /// How often paces are compared.
+    pub pace_every_ms: u64,
+    /// Stragglers stand by while `min_workers` others are there.
+    pub evict_stragglers: bool,
 }
 
 /// What the journal and the snapshots told when the coordinator started.
@@ -67,6 +74,20 @@ pub struct Worker {
     pub leaving: bool,
     /// It was told to form (or came while stepping) and has not parked since.
     pub computing: bool,
+    /// What it lately needed by itself for one virtual rank in a step, in µs.
+    pub pace_us: Option<u64>,
+    /// So many comparisons in a row found it slow.
+    pub slow_in_a_row: u32,
+    /// It is a straggler, and stands by while there are enough others.
+    pub evicted: bool,
+}
+
+impl Worker {
+    /// It is so much slower than the others that it was named.
+    #[must_use]
+    pub fn straggles(&self) -> bool {
+        self.evicted || self.slow_in_a_row >= crate::stragglers::IN_A_ROW
+    }
 }
 
 /// Where a run is in its life.
@@ -142,6 +163,13 @@ pub struct Run {
     pub(crate) formed_once: bool,
     /// While somebody has to park: whoever has not by then is over.
     pub(crate) park_until: Option<Millis>,
+    /// Whose each stream is.
+    pub(crate) sessions: BTreeMap<SessionId, Incarnation>,
+    /// Nobody has been silent for too long before then.
+    pub(crate) silence_due: Millis,
+    /// The members' paces are compared next then.
+    pub(crate) paces_due: Millis,
+    pub(crate) hashes: StateHashes,
 }
 
 impl Run {
@@ -177,6 +205,10 @@ impl Run {
             gathered: false,
             formed_once: false,
             park_until: None,
+            sessions: BTreeMap::new(),
+            silence_due: now,
+            paces_due: now,
+            hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
             config,
         }
     }
@@ -185,12 +217,14 @@ impl Run {
     pub fn apply(&mut self, now: Millis, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Joined { session, hello } => self.joined(now, session, hello, effects),
-            Event::Heard { session, applied } => {
-                if let Some((_, worker)) = self.by_session(session) {
-                    worker.heard = now;
-                    worker.holds = applied;
+            Event::Heard { session, applied, pace_us } => {
+                let news = self.heard(now, session, applied, pace_us);
+                self.watch_paces(now, effects);
+                if !news && effects.is_empty() {
+                    return; // thousands of workers say so several times a second
                 }
             }
+            Event::StateHash { session, step, hash } => self.state_hash(session, step, hash, effects),
             Event::Ready { session, generation, applied } => self.ready(now, session, generation, applied),
             Event::Parked { session, generation, applied, reason } => {
                 self.parked(now, session, (generation, applied, reason), effects);
@@ -231,14 +265,14 @@ impl Run {
     /// When the machine wants to be woken with [`Event::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let silence = self.workers.values().map(|w| w.heard.plus(self.config.failure_timeout_ms + 1));
+        let silence = (!self.workers.is_empty()).then_some(self.silence_due);
         let phase = match &self.phase {
             Phase::Gathering => self.gather_until,
             Phase::Adopting { until } | Phase::Forming { until, .. } => Some(*until),
             Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
             Phase::Ended(_) => return None,
         };
-        silence.chain(phase).chain(self.park_until).min()
+        [silence, phase, self.park_until].into_iter().flatten().min()
     }
 
     fn joined(&mut self, now: Millis, session: SessionId, hello: Hello, effects: &mut Vec<Effect>) {
@@ -260,6 +294,9 @@ impl Run {
             heard: now,
             leaving: false,
             computing: hello.resume.is_some_and(|r| r.stepping),
+            pace_us: None,
+            slow_in_a_row: 0,
+            evicted: false,
         };
         if let Some(resume) = hello.resume {
             let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
@@ -269,7 +306,7 @@ impl Run {
             {
                 // Its peers know it by the address that it had when the generation was formed.
                 worker.address.clone_from(&self.members[rank].address);
-                self.workers.insert(resume.incarnation, worker);
+                self.attach(now, resume.incarnation, worker);
                 let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
                 effects.push(Effect::Send { session, message });
                 self.send_leases(rank, session, effects);
@@ -286,17 +323,22 @@ impl Run {
         }
         self.incarnation = self.incarnation.next();
         let incarnation = self.incarnation;
+        let odd = self.numerics.as_ref().is_some_and(|run| *run != hello.numerics);
         if self.numerics.is_none() {
             self.numerics = Some(hello.numerics.clone());
-            effects.push(Effect::Journal(Entry::Numerics(hello.numerics)));
+            effects.push(Effect::Journal(Entry::Numerics(hello.numerics.clone())));
         }
         effects.push(Effect::Journal(Entry::Admitted {
             incarnation,
             name: worker.name.clone(),
             address: worker.address.clone(),
         }));
+        if odd {
+            let numerics = hello.numerics;
+            effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
+        }
         effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
-        self.workers.insert(incarnation, worker);
+        self.attach(now, incarnation, worker);
     }
 
     fn refusal(&self, hello: &Hello) -> Option<String> {
@@ -389,14 +431,18 @@ impl Run {
 
     fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let timeout_ms = self.config.failure_timeout_ms;
-        let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
-        let dead: Vec<_> =
-            self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
-        for (incarnation, session) in dead {
-            let why = format!("silent for more than {timeout_ms} ms");
-            effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
-            effects.push(Effect::Close { session });
-            self.lose(incarnation, &why, effects);
+        if self.silence_due <= now {
+            let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
+            let dead: Vec<_> =
+                self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
+            for (incarnation, session) in dead {
+                let why = format!("silent for more than {timeout_ms} ms");
+                effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
+                effects.push(Effect::Close { session });
+                self.lose(incarnation, &why, effects);
+            }
+            let longest_silent = self.workers.values().map(|w| w.heard).min();
+            self.silence_due = longest_silent.unwrap_or(now).plus(timeout_ms + 1);
         }
         if self.gather_until.is_some_and(|until| until <= now) {
             self.gather_until = None;
@@ -414,7 +460,8 @@ impl Run {
                 self.halt("a member is missing after the coordinator's restart", effects);
                 for member in self.members.iter().filter(|m| !self.workers.contains_key(&m.incarnation)) {
                     let why = "it did not come back to the restarted coordinator".to_owned();
-                    effects.push(Effect::Journal(Entry::Gone { incarnation: member.incarnation, why }));
+                    let (incarnation, name) = (member.incarnation, String::new());
+                    effects.push(Effect::Journal(Entry::Gone { incarnation, name, why }));
                 }
             }
             _ => {}
@@ -434,7 +481,7 @@ impl Run {
 
     /// The worker's incarnation is over.
     fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.workers.remove(&incarnation) else { return };
+        let Some(worker) = self.detach(incarnation) else { return };
         let needed = match self.phase {
             // It will not come back as who it was, so the generation cannot be adopted.
             Phase::Adopting { .. } => true,
@@ -446,7 +493,7 @@ impl Run {
         if self.is_member(incarnation) && needed {
             self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
         }
-        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.to_owned() }));
+        effects.push(Effect::Journal(Entry::Gone { incarnation, name: worker.name, why: why.to_owned() }));
     }
 
     fn task_ended(&mut self, session: SessionId, failed: Option<String>, effects: &mut Vec<Effect>) {
@@ -482,7 +529,49 @@ impl Run {
     }
 
     pub(crate) fn by_session(&mut self, session: SessionId) -> Option<(Incarnation, &mut Worker)> {
-        self.workers.iter_mut().find(|(_, w)| w.session == session).map(|(i, w)| (*i, w))
+        let incarnation = *self.sessions.get(&session)?;
+        Some((incarnation, self.workers.get_mut(&incarnation).expect("a stream is that of a worker")))
+    }
+
+    fn attach(&mut self, now: Millis, incarnation: Incarnation, worker: Worker) {
+        let due = now.plus(self.config.failure_timeout_ms + 1);
+        self.silence_due = if self.workers.is_empty() { due } else { self.silence_due.min(due) };
+        self.sessions.insert(worker.session, incarnation);
+        self.workers.insert(incarnation, worker);
+    }
+
+    pub(crate) fn detach(&mut self, incarnation: Incarnation) -> Option<Worker> {
+        let worker = self.workers.remove(&incarnation)?;
+        self.sessions.remove(&worker.session);
+        Some(worker)
+    }
+
+    /// Takes in a sign of life; returns whether more than that follows from it.
+    fn heard(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        applied: Option<Reduction>,
+        pace_us: Option<u64>,
+    ) -> bool {
+        let Some((_, worker)) = self.by_session(session) else { return false };
+        worker.heard = now;
+        worker.pace_us = pace_us;
+        let news = worker.holds != applied && !worker.computing;
+        worker.holds = applied;
+        news
+    }
+
+    fn state_hash(&mut self, session: SessionId, step: Step, hash: StateHash, effects: &mut Vec<Effect>) {
+        let Some((incarnation, _)) = self.by_session(session) else { return };
+        if !self.is_member(incarnation) || step.0 > self.config.steps {
+            return;
+        }
+        self.hashes.report(incarnation, step, hash);
+        let differs = self.hashes.compare(self.members.iter().map(|m| m.incarnation)).is_some();
+        if differs && (self.alive() || matches!(self.phase, Phase::Adopting { .. })) {
+            self.halt("members hold different states", effects);
+        }
     }
 
     pub(crate) fn is_member(&self, incarnation: Incarnation) -> bool {
@@ -526,6 +615,12 @@ impl Run {
     #[must_use]
     pub fn snapshot(&self) -> Option<Step> {
         self.snapshot
+    }
+
+    /// After so many steps all members were found to hold the same.
+    #[must_use]
+    pub fn equal_until(&self) -> Step {
+        self.hashes.equal()
     }
 
     /// The highest reduction that an attached worker has applied.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
 
 use crate::effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
-use crate::machine::{Phase, Run, Then};
+use crate::hashes::{Difference, StateHashes};
+use crate::machine::{Phase, Run, Then, Worker};
 use crate::membership::{Candidate, choose, split};
 
 impl Run {
@@ -74,7 +75,13 @@ impl Run {
         }
         let truth = self.truth();
         let boundary = truth.filter(|r| r.half() == Half::Discriminator).map(Reduction::step);
+        if let Some(difference) = self.hashes.known_difference() {
+            return self.fail_for_difference(difference, effects);
+        }
         if let Some(why) = self.failure.clone() {
+            // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
+            let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);
+            let boundary = held.filter(|r| r.half() == Half::Discriminator).max().map(Reduction::step);
             return self.close(boundary, Task::Snapshot, Outcome::Failed { why }, effects);
         }
         if boundary.is_some_and(|step| step.0 >= self.config.steps) {
@@ -140,6 +147,12 @@ impl Run {
         self.wished = None;
         let until = now.plus(self.config.forming_timeout_ms);
         self.phase = Phase::Forming { ready: BTreeSet::new(), until };
+        // Steps that are done again without the exact sum may give other bits than the first time.
+        match start {
+            Start::Fresh => self.hashes = StateHashes::from(Step(0)),
+            Start::Snapshot(step) => self.hashes = StateHashes::from(step),
+            Start::Held => {}
+        }
         effects.push(Effect::Journal(Entry::Generation {
             generation: self.generation,
             members: self.members.clone(),
@@ -149,6 +162,8 @@ impl Run {
         for (rank, member) in self.members.iter().enumerate() {
             let worker = self.workers.get_mut(&member.incarnation).expect("a candidate is attached");
             worker.computing = true;
+            worker.pace_us = None;
+            worker.slow_in_a_row = 0;
             let leases = member.virtual_ranks().map(|v| (v, self.leased[v.0 as usize])).collect();
             let form = Form {
                 generation: self.generation,
@@ -214,7 +229,9 @@ impl Run {
     fn wish(&mut self, ahead: Option<Incarnation>, effects: &mut Vec<Effect>) {
         let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
         let joiner = self.members.len() < limit && !self.candidates(None).is_empty();
-        let wish = match (self.stop, joiner || ahead.is_some()) {
+        let evicted = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.evicted);
+        let outcast = self.enough_without_evicted() && self.members.iter().any(evicted);
+        let wish = match (self.stop, joiner || outcast || ahead.is_some()) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
             (false, false) => return,
@@ -268,11 +285,30 @@ impl Run {
 
     /// Tells a worker that its incarnation is over, and forgets it.
     pub(crate) fn retire(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.workers.remove(&incarnation) else { return };
-        let (session, why) = (worker.session, why.to_owned());
-        effects.push(Effect::Journal(Entry::Gone { incarnation, why: why.clone() }));
+        let Some(worker) = self.detach(incarnation) else { return };
+        let (session, name, why) = (worker.session, worker.name, why.to_owned());
+        effects.push(Effect::Journal(Entry::Gone { incarnation, name, why: why.clone() }));
         effects.push(Effect::Send { session, message: Message::Retired { why } });
         effects.push(Effect::Close { session });
+    }
+
+    /// Ends the run without a snapshot: nobody can tell whose state is right.
+    pub(crate) fn fail_for_difference(&mut self, difference: Difference, effects: &mut Vec<Effect>) {
+        let Difference { odd, step, equal } = difference;
+        let label = |incarnation: &Incarnation| match self.workers.get(incarnation) {
+            Some(worker) => format!("worker {incarnation} ({})", worker.name),
+            None => format!("worker {incarnation}"),
+        };
+        let who = odd.iter().map(label).collect::<Vec<_>>().join(" and ");
+        let what =
+            if odd.len() == 1 { "holds another state than the others" } else { "hold different states" };
+        let why = format!(
+            "{who} {what} after step {step}: memory, a device or its driver is at fault there. All held the same \
+             after step {equal}, and newer snapshots are set aside. Keep that machine out and run the same command \
+             again."
+        );
+        effects.push(Effect::Journal(Entry::Differs { odd, step, equal }));
+        self.end(Outcome::Failed { why }, effects);
     }
 
     /// Has a holder of the truth at `boundary` do `task`, then ends; ends at once if nobody holds it.
@@ -302,8 +338,12 @@ impl Run {
 
     /// Idle workers that want to take part and are not in a stepping generation; and the one who must `stay`.
     fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
+        let enough = self.enough_without_evicted();
+        let reached = self.workers.values().filter(|w| !w.evicted).filter_map(|w| w.holds).max();
+        // One that was evicted is asked again when there are too few others, or when it holds more than they.
+        let stands_by = |w: &Worker| w.evicted && enough && w.holds <= reached;
         let idle = self.workers.iter().filter(|(_, w)| !w.computing);
-        idle.filter(|(i, w)| !w.leaving || Some(**i) == stay)
+        idle.filter(|(i, w)| !w.leaving && !stands_by(w) || Some(**i) == stay)
             .map(|(&incarnation, w)| Candidate {
                 incarnation,
                 holds: w.holds,

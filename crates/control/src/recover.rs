@@ -32,7 +32,12 @@ impl Recovered {
                 *done = (*done).max(*until);
             }
             // A stop that was asked for in an earlier life is asked for again by whoever still wants it.
-            Entry::StopRequested | Entry::Stepping(_) | Entry::Gone { .. } => {}
+            Entry::StopRequested
+            | Entry::Stepping(_)
+            | Entry::Gone { .. }
+            | Entry::OtherNumerics { .. }
+            | Entry::Straggles { .. }
+            | Entry::Differs { .. } => {}
         }
     }
 }

@@ -49,7 +49,11 @@ fn event() -> impl Strategy<Value = Event> {
     let applied = || proptest::option::of(number().prop_map(Reduction));
     prop_oneof![
         6 => (session(), hello()).prop_map(|(session, hello)| Event::Joined { session, hello }),
-        2 => (session(), applied()).prop_map(|(session, applied)| Event::Heard { session, applied }),
+        2 => (session(), applied(), proptest::option::of(number()))
+            .prop_map(|(session, applied, pace_us)| Event::Heard { session, applied, pace_us }),
+        2 => (session(), number(), 0_u8..20).prop_map(|(session, step, odd)| {
+            Event::StateHash { session, step: Step(step), hash: [u8::from(odd == 0); 32] }
+        }),
         6 => (session(), generation(), number()).prop_map(|(session, generation, applied)| {
             Event::Ready { session, generation, applied: Reduction(applied) }
         }),

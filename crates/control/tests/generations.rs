@@ -161,7 +161,7 @@ fn a_generation_that_is_not_ready_in_time_is_given_up() {
     bench.ready(1, 1, 0);
     bench.now.0 = 2_900;
     for session in [1, 2] {
-        bench.apply(Event::Heard { session: SessionId(session), applied: None });
+        bench.apply(Event::Heard { session: SessionId(session), applied: None, pace_us: None });
     }
     bench.wake();
     assert_eq!(bench.now.0, 3_000);

@@ -112,7 +112,7 @@ fn a_restart_while_the_first_generation_forms_gathers_again() {
     let mut bench = Bench::stepping(config(), 2).restarted();
     bench.join(11, None, resume(1, 1, true));
     bench.now.0 = 2_900;
-    bench.apply(Event::Heard { session: SessionId(11), applied: None });
+    bench.apply(Event::Heard { session: SessionId(11), applied: None, pace_us: None });
     bench.wake();
     bench.parked(11, 1, None, ParkReason::Aborted);
     assert_eq!(*bench.run.phase(), Phase::Gathering);

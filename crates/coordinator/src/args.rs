@@ -22,6 +22,9 @@ pub struct Args {
     /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub expect_workers: u32,
+    /// Whoever starts this coordinator starts the workers too, `--expect-workers` of them, and follows `lsgan scale`.
+    #[arg(long, hide = true, requires = "expect_workers")]
+    pub supervised: bool,
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,

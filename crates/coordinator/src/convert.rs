@@ -11,7 +11,19 @@ use lsgan_wire::v1::{self, worker_message::Kind};
 pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String> {
     Ok(Some(match message {
         Kind::Hello(hello) => Event::Joined { session, hello: self::hello(hello) },
-        Kind::Heartbeat(beat) => Event::Heard { session, applied: beat.applied.map(Reduction) },
+        Kind::Heartbeat(beat) => {
+            Event::Heard { session, applied: beat.applied.map(Reduction), pace_us: beat.pace_us }
+        }
+        Kind::StateHash(state) => Event::StateHash {
+            session,
+            step: Step(state.step),
+            hash: state.hash.as_slice().try_into().map_err(|_| {
+                format!(
+                    "a worker's hash has {} bytes, 32 are right: it is of another version",
+                    state.hash.len()
+                )
+            })?,
+        },
         Kind::Ready(ready) => Event::Ready {
             session,
             generation: Generation(ready.generation),

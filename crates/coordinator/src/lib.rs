@@ -8,11 +8,13 @@
 //! - [`service`]: the side of gRPC.
 //! - [`shell`]: receive, convert, apply, perform.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
+//! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`journal`]: what lasts, in SQLite.
 //! - [`limits`]: what the operating system allows.
 
 pub mod args;
 pub mod convert;
+pub mod counts;
 pub mod journal;
 pub mod limits;
 pub mod notices;
@@ -51,7 +53,7 @@ pub async fn coordinate(
     args: Args,
     interrupted: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    let prepared = match startup::prepare(&args.run, args.expect_workers).await? {
+    let prepared = match startup::prepare(&args.run, args.expect_workers, args.supervised).await? {
         Start::Ready(prepared) => *prepared,
         Start::Finished(text) => {
             println!("{text}");
@@ -80,7 +82,7 @@ async fn serve(
     println!("{LISTENING}http://{address}");
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
-    let service = Service::new(inputs.clone(), description);
+    let service = Service::new(inputs.clone(), description, shell.counts.clone());
     let service = v1::coordinator_server::CoordinatorServer::new(service)
         .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);

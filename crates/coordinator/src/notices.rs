@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_control::{Entry, Outcome, Phase, Run, Start};
+use lsgan_control::{Entry, Outcome, Run, Start};
 use lsgan_wire::v1;
 
 use crate::journal::wall_ms;
@@ -40,20 +40,39 @@ impl Notices {
     }
 }
 
-/// What a person is told about a journal entry: `(whether to look at it, the sentence)`.
+/// What a person is told about a journal entry of `run`: `(whether to look at it, the sentence)`.
 pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
-    let label = |incarnation| match run.workers().get(incarnation) {
-        Some(worker) => format!("worker {incarnation} ({})", worker.name),
-        None => format!("worker {incarnation}"),
+    let label = |incarnation, name: &str| match name {
+        "" => format!("worker {incarnation}"),
+        name => format!("worker {incarnation} ({name})"),
     };
+    let known = |incarnation| label(incarnation, run.workers().get(incarnation).map_or("", |w| &w.name));
     Some(match entry {
         Entry::Admitted { incarnation, name, address } => {
             (false, format!("worker {incarnation} ({name}, peers at {address}) joined"))
         }
-        // Everybody goes at the end.
-        Entry::Gone { .. } if matches!(run.phase(), Phase::Ended(_)) => return None,
-        Entry::Gone { incarnation, why } => {
-            (!why.starts_with("left"), format!("{} is gone: {why}", label(incarnation)))
+        Entry::Gone { incarnation, name, why } => {
+            (!why.starts_with("left"), format!("{} is gone: {why}", label(incarnation, name)))
+        }
+        Entry::OtherNumerics { incarnation, numerics } => (
+            true,
+            format!(
+                "{} has other numerics than the run ({numerics}) and is admitted, as cluster.numerics says: the run \
+                 no longer promises equal bits",
+                known(incarnation)
+            ),
+        ),
+        Entry::Straggles { incarnation, pace_us, median_us, evicted } => {
+            let ms = |us: &u64| *us as f64 / 1000.0;
+            let then = if *evicted { "; it stands by while there are enough others" } else { "" };
+            let text = format!(
+                "{} is a straggler: it needs {:.1} ms for a virtual rank in a step, the median of the others is \
+                 {:.1} ms{then}",
+                known(incarnation),
+                ms(pace_us),
+                ms(median_us)
+            );
+            (true, text)
         }
         Entry::Numerics(numerics) => (false, format!("the run's numerics are {numerics}")),
         Entry::Generation { generation, members, from, start } => {
@@ -73,6 +92,7 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::Ended(Outcome::Complete) => (false, "all steps are done".to_owned()),
         Entry::Ended(Outcome::Stopped { step }) => (false, format!("stopped after step {step}")),
         Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),
-        Entry::Stepping(_) | Entry::Consumed { .. } => return None,
+        // What follows from a difference is the run's failure, which says it.
+        Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs { .. } => return None,
     })
 }

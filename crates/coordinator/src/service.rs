@@ -12,6 +12,8 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::counts::Counts;
+
 /// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
 const OUTBOUND_MESSAGES_MAX: usize = 1024;
 
@@ -31,6 +33,10 @@ pub enum Input {
     Stop,
     /// Somebody wants to know how the run is.
     Status(oneshot::Sender<v1::RunStatus>),
+    /// Somebody wants another number of workers.
+    Scale(u32, oneshot::Sender<Result<(), String>>),
+    /// The snapshots of these steps may be wrong and were moved away, or could not be.
+    SetAside(Result<Vec<u64>, String>),
     /// Retention deleted the snapshots of these steps, or could not.
     Retained(Result<Vec<u64>, String>),
 }
@@ -40,13 +46,14 @@ pub enum Input {
 pub struct Service {
     inputs: mpsc::Sender<Input>,
     description: Arc<v1::RunDescription>,
+    counts: Arc<Counts>,
     sessions: Arc<AtomicU64>,
 }
 
 impl Service {
-    /// A service that tells `inputs` what happens and describes the run as `description`.
-    pub fn new(inputs: mpsc::Sender<Input>, description: v1::RunDescription) -> Self {
-        Self { inputs, description: Arc::new(description), sessions: Arc::default() }
+    /// A service that tells `inputs` what happens and describes the run as `description`, with `counts` of the moment.
+    pub fn new(inputs: mpsc::Sender<Input>, description: v1::RunDescription, counts: Arc<Counts>) -> Self {
+        Self { inputs, description: Arc::new(description), counts, sessions: Arc::default() }
     }
 
     async fn tell(&self, input: Input) -> Result<(), Status> {
@@ -62,7 +69,9 @@ impl Coordinator for Service {
         &self,
         _: Request<v1::DescribeRunRequest>,
     ) -> Result<Response<v1::RunDescription>, Status> {
-        Ok(Response::new(self.description.as_ref().clone()))
+        let (generation, incarnation, metrics_until) = self.counts.read();
+        let description = self.description.as_ref().clone();
+        Ok(Response::new(v1::RunDescription { generation, incarnation, metrics_until, ..description }))
     }
 
     async fn session(
@@ -85,6 +94,13 @@ impl Coordinator for Service {
     async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
         self.tell(Input::Stop).await?;
         Ok(Response::new(v1::StopReply {}))
+    }
+
+    async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
+        let (answer, result) = oneshot::channel();
+        self.tell(Input::Scale(request.into_inner().workers, answer)).await?;
+        let result = result.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
+        result.map(|()| Response::new(v1::ScaleReply {})).map_err(Status::failed_precondition)
     }
 }
 

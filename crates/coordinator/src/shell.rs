@@ -4,17 +4,19 @@
 //! or the machine's next deadline. Journal writes happen in place, because the sends after them depend on them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::Store;
-use lsgan_control::{Effect, Entry, Event, Message, Outcome, Run, SessionId};
+use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
 use lsgan_plan::Plan;
-use lsgan_spec::{Millis, RunSpec};
+use lsgan_spec::{Millis, RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
 use crate::convert;
+use crate::counts::Counts;
 use crate::journal::{Journal, JournalError};
 use crate::notices::{Notices, sentence};
 use crate::service::{Input, Outbound};
@@ -50,6 +52,10 @@ pub struct Shell {
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) retaining: bool,
+    /// What the journal has, for workers that come back.
+    pub(crate) counts: Arc<Counts>,
+    /// How many workers their supervisor is to run, if somebody supervises them all.
+    pub(crate) workers_wanted: Option<u32>,
 }
 
 /// The machine's clock: time since the start, less the time that was lost.
@@ -114,7 +120,18 @@ impl Shell {
                 }
             }
         }
+        self.clean().await;
         Ok(Ended { outcome: self.outcome, final_files: self.final_files })
+    }
+
+    /// A run that has ended well writes no more: what lies there unfinished is from somebody who was killed.
+    async fn clean(&self) {
+        if !matches!(self.outcome, Some(Outcome::Complete | Outcome::Stopped { .. })) {
+            return;
+        }
+        if let Err(error) = self.store.clean(Duration::ZERO).await {
+            tracing::warn!(%error, "leftovers of snapshots could not be deleted");
+        }
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {
@@ -133,6 +150,24 @@ impl Shell {
                 // Whoever asked may have gone.
                 let _ = answer.send(status::of(self));
                 Ok(())
+            }
+            Input::Scale(workers, answer) => {
+                let result = self.scale(workers);
+                // Whoever asked may have gone.
+                let _ = answer.send(result);
+                Ok(())
+            }
+            Input::SetAside(result) => {
+                self.retaining = false;
+                match result {
+                    Ok(steps) => steps.into_iter().try_for_each(|step| {
+                        self.journal.delete_checkpoint(step)?;
+                        let text =
+                            format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
+                        self.notice(true, text)
+                    }),
+                    Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
+                }
             }
             Input::Retained(result) => {
                 self.retaining = false;
@@ -183,12 +218,14 @@ impl Shell {
     /// Lets the machine handle an event, and does what it asks for, in order.
     fn apply(&mut self, event: Event) -> Result<(), JournalError> {
         let mut effects = Vec::new();
-        // A worker that is lost is named by its label, which the machine forgets with it.
-        let before = self.run.clone();
+        // Everybody goes at the end, which is no news.
+        let ended = matches!(self.run.phase(), Phase::Ended(_));
         self.run.apply(self.clock.now(), event, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Journal(entry) => self.journal(&entry, &before)?,
+                Effect::Journal(entry) => {
+                    self.journal(&entry, ended && matches!(entry, Entry::Gone { .. }))?
+                }
                 Effect::Send { session, message } => {
                     if let Message::Refused { why } = &message {
                         self.notice(true, format!("a worker was refused: {why}"))?;
@@ -204,7 +241,7 @@ impl Shell {
     }
 
     /// Writes an entry, however long it takes: what follows it must not be sent before. Workers go on meanwhile.
-    fn journal(&mut self, entry: &Entry, before: &Run) -> Result<(), JournalError> {
+    fn journal(&mut self, entry: &Entry, quietly: bool) -> Result<(), JournalError> {
         let mut told = false;
         while let Err(error) = block_in_place(|| self.journal.record(entry, &self.plan)) {
             if !told {
@@ -214,10 +251,14 @@ impl Shell {
             }
             block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
         }
-        if let Entry::Ended(outcome) = entry {
-            self.outcome = Some(outcome.clone());
+        match entry {
+            Entry::Ended(outcome) => self.outcome = Some(outcome.clone()),
+            Entry::Generation { generation, .. } => self.counts.generation(generation.0),
+            Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
+            Entry::Differs { equal, .. } => self.set_aside(*equal),
+            _ => {}
         }
-        match sentence(entry, before) {
+        match sentence(entry, &self.run).filter(|_| !quietly) {
             Some((warning, text)) => self.notice(warning, text),
             None => Ok(()),
         }
@@ -243,6 +284,7 @@ impl Shell {
             self.metrics = Some(*newest);
         }
         self.metrics_until = self.metrics_until.max(newest.step + 1);
+        self.counts.metrics_until(self.metrics_until);
         self.send(session, v1::MetricsStored { until: newest.step + 1 }.into());
         Ok(())
     }
@@ -271,14 +313,46 @@ impl Shell {
         }
         self.retaining = true;
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
+        // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
+        let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
+        let surely_right = equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
         tokio::spawn(async move {
-            let result = store.retain(keep, &[]).await;
+            let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
+            let result = store.retain(keep, &pinned).await;
             let result =
                 result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
             // Only when the coordinator is ending does nobody listen.
             let _ = inputs.send(Input::Retained(result)).await;
         });
         Ok(())
+    }
+
+    /// Moves the snapshots away that are newer than the state that all held the same.
+    fn set_aside(&mut self, equal: Step) {
+        self.retaining = true;
+        let (store, inputs) = (self.store.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            let result = store.set_aside_after(equal).await;
+            let result =
+                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
+            // Only when the coordinator is ending does nobody listen.
+            let _ = inputs.send(Input::SetAside(result)).await;
+        });
+    }
+
+    /// Another number of workers is wanted.
+    fn scale(&mut self, workers: u32) -> Result<(), String> {
+        match &mut self.workers_wanted {
+            Some(wanted) => {
+                *wanted = workers;
+                Ok(())
+            }
+            None => Err(
+                "nobody supervises this run's workers: it was not started by `lsgan up`. Start more with \
+                         `worker` or `lsgan node`, or end some with SIGTERM."
+                    .to_owned(),
+            ),
+        }
     }
 
     /// Tells people: the log, the journal, and whoever asks for the status.

@@ -3,16 +3,18 @@
 use std::cmp::Ordering;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lsgan_checkpoint::{RunLock, Store};
 use lsgan_console::{Failure, exit::chain};
 use lsgan_control::{Config, Recovered, Run};
 use lsgan_plan::Plan;
-use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step};
+use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
 use lsgan_wire::v1;
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
+use crate::counts::Counts;
 use crate::journal::{FinalFile, Journal};
 use crate::notices::Notices;
 use crate::service::Input;
@@ -21,6 +23,9 @@ use crate::shell::{Clock, Shell};
 /// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
 /// the broadcast of the state, a few seconds for gigabytes.
 const FORMING_TIMEOUT_MS: u64 = 60_000;
+
+/// How often workers' paces are compared.
+const PACE_EVERY_MS: u64 = 1_000;
 
 /// Inputs waiting for the shell. It is fast; when it waits for a full disk, workers wait with it.
 const INPUTS_MAX: usize = 4096;
@@ -58,7 +63,7 @@ struct Places {
 ///
 /// # Errors
 /// Bad input with exit code 2; a directory in use or a store that cannot be read with exit code 1.
-pub async fn prepare(args: &RunArgs, expected_workers: u32) -> Result<Start, Failure> {
+pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
     let mut spec = load_spec(args)?;
     let source =
         lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
@@ -103,6 +108,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32) -> Result<Start, Fai
     let identity = description.identity.clone();
     let metrics = journal.newest_metrics().map_err(|error| Failure::failed(chain(&error)))?;
     let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
+    let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
     let run = Run::new(config, recovered, clock.now());
     let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
@@ -129,6 +135,8 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32) -> Result<Start, Fai
         clock,
         inputs: inputs.clone(),
         retaining: false,
+        counts: Arc::new(counts),
+        workers_wanted: supervised.then_some(expected_workers),
     };
     Ok(Start::Ready(Box::new(Prepared { lock, description, shell, inputs, queue })))
 }
@@ -327,6 +335,10 @@ fn describe(journal: &mut Journal, facts: &Facts<'_>) -> Result<v1::RunDescripti
             store: facts.store.to_owned(),
             records: facts.data.0,
             data_fingerprint: facts.data.1.clone(),
+            // Said as they are when somebody asks.
+            generation: 0,
+            incarnation: 0,
+            metrics_until: 0,
         })
     };
     write().map_err(|error: crate::journal::JournalError| Failure::failed(chain(&error)))
@@ -358,5 +370,8 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         forming_timeout_ms: FORMING_TIMEOUT_MS,
         lease_ordinals: plan.max_positions_per_steps(spec.cluster.lease_horizon_steps),
         any_numerics: spec.cluster.numerics == NumericsPolicy::Any,
+        straggler_percent: (spec.cluster.straggler_factor * 100.0).round() as u64,
+        pace_every_ms: PACE_EVERY_MS,
+        evict_stragglers: spec.cluster.stragglers == StragglerPolicy::Evict,
     }
 }

@@ -29,6 +29,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         outcome: shell.outcome.as_ref().map(convert::shutdown),
         final_files: shell.final_files.clone(),
         notices: shell.notices.all(),
+        workers_wanted: shell.workers_wanted,
     }
 }
 
@@ -48,6 +49,7 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
     let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
     let role = match (worker.leaving, worker.computing, member) {
         (true, _, _) => "leaving",
+        (false, false, _) if worker.evicted => "evicted",
         (false, true, Some(_)) => "member",
         (false, true, None) | (false, false, _) if worker.holds.is_some() => "parked",
         (false, _, _) => "standby",
@@ -60,5 +62,7 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
         virtual_ranks: member.into_iter().flat_map(|m| m.virtual_ranks()).map(|v| v.0).collect(),
         applied: worker.holds.map(|r| r.0),
         heard_ms_ago: now_ms.saturating_sub(worker.heard.0),
+        pace_us: worker.pace_us,
+        straggles: worker.straggles(),
     }
 }

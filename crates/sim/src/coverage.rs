@@ -37,6 +37,10 @@ pub struct Coverage {
     pub leases: u64,
     /// Runs that ended as failed, as they had to.
     pub failed: u64,
+    /// Stragglers named.
+    pub stragglers: u64,
+    /// Differences between states found.
+    pub differences: u64,
 }
 
 impl Coverage {
@@ -57,6 +61,8 @@ impl Coverage {
                 Effect::Send { message: Message::Wish { .. }, .. } => self.wishes += 1,
                 Effect::Send { message: Message::Lease { .. }, .. } => self.leases += 1,
                 Effect::Send { message: Message::Refused { .. }, .. } => self.refused += 1,
+                Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
+                Effect::Journal(Entry::Differs { .. }) => self.differences += 1,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
@@ -64,7 +70,7 @@ impl Coverage {
 
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 16] {
+    pub fn counts(&self) -> [(&'static str, u64); 18] {
         [
             ("worlds", self.worlds),
             ("events", self.events),
@@ -82,6 +88,8 @@ impl Coverage {
             ("wishes", self.wishes),
             ("leases", self.leases),
             ("failed", self.failed),
+            ("stragglers", self.stragglers),
+            ("differences", self.differences),
         ]
     }
 
@@ -103,5 +111,7 @@ impl Coverage {
         self.wishes += other.wishes;
         self.leases += other.leases;
         self.failed += other.failed;
+        self.stragglers += other.stragglers;
+        self.differences += other.differences;
     }
 }

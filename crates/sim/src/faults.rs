@@ -39,6 +39,10 @@ pub enum Class {
     Poison,
     /// A task that writes what lasts fails.
     StoreFails,
+    /// A bit of a worker's state flips.
+    Flip,
+    /// A worker is much slower than the others.
+    Slow,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -58,6 +62,10 @@ const CLASSES: &[(Class, u64)] = &[
     (Class::Poison, 24),
     (Class::StoreFails, 24),
 ];
+
+/// Classes that came later, for every fifth seed only and from a stream of chance of their own: so the seeds that
+/// once found a bug keep their worlds.
+const LATER_CLASSES: &[(Class, u64)] = &[(Class::Flip, 2), (Class::Slow, 1)];
 
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +109,10 @@ pub enum Fault {
     Echo,
     /// A worker comes whose bits would differ.
     JoinOdd,
+    /// A bit of a worker's state flips.
+    Flip,
+    /// A worker is much slower from now on.
+    Slow,
 }
 
 /// Sizes that the command line fixes instead of the seed.
@@ -111,6 +123,10 @@ pub struct Fixed {
     /// Workers at the start.
     pub workers: Option<u32>,
 }
+
+/// A world with so many workers is a large one: a tenth of them are members, half a step takes up to a second, and
+/// most sentences are looked at after one event in a thousand.
+pub const LARGE: u32 = 1_000;
 
 /// All that a seed decides before the world begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +159,8 @@ pub struct Setup {
     pub poison: Option<Reduction>,
     /// How many tasks fail.
     pub failing_tasks: u32,
+    /// Members report the hash of their state after every so many steps, and their paces; never if none.
+    pub hash_every: Option<u64>,
 }
 
 impl Setup {
@@ -152,7 +170,7 @@ impl Setup {
         let mut rng = Rng::new(seed, Stream::Setup);
         let workers = fixed.workers.unwrap_or(rng.between(1, 5) as u32).max(1);
         let config = draw_config(&mut rng, workers, fixed.steps);
-        let compute_ms_max = rng.between(2, 60);
+        let compute_ms_max = if workers >= LARGE { 1_000 } else { rng.between(2, 60) };
         let net_ms_max = rng.between(1, 40);
         let half_ms = compute_ms_max / 3 + net_ms_max / 3 + 1;
         let calm_from = Millis(1_000 + config.gather_ms + config.steps * 2 * half_ms);
@@ -170,10 +188,14 @@ impl Setup {
             calm_from,
             poison: None,
             failing_tasks: 0,
+            hash_every: None,
             classes,
             config,
         };
         setup.draw_faults(&mut rng);
+        if seed % 5 == 2 {
+            setup.draw_later(&mut Rng::new(seed, Stream::Later));
+        }
         setup
     }
 
@@ -181,6 +203,21 @@ impl Setup {
     #[must_use]
     pub fn half_ms_max(&self) -> u64 {
         self.compute_ms_max + 4 * self.net_ms_max + 2
+    }
+
+    fn draw_later(&mut self, rng: &mut Rng) {
+        self.hash_every = Some(rng.between(1, 6));
+        self.config.pace_every_ms = rng.between(20, 100);
+        self.config.evict_stragglers = rng.one_in(2);
+        for (class, n) in LATER_CLASSES {
+            if !rng.one_in(*n) {
+                continue;
+            }
+            self.classes.insert(*class);
+            let fault = if *class == Class::Flip { Fault::Flip } else { Fault::Slow };
+            self.faults.push((rng.time(Millis(0), self.calm_from), fault));
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
     }
 
     fn draw_faults(&mut self, rng: &mut Rng) {
@@ -217,7 +254,7 @@ impl Setup {
                     Class::Stuck => Fault::Stick,
                     Class::Echo => Fault::Echo,
                     Class::Odd => Fault::JoinOdd,
-                    Class::Poison | Class::StoreFails => continue,
+                    Class::Poison | Class::StoreFails | Class::Flip | Class::Slow => continue,
                 };
                 self.faults.push((at, fault));
             }
@@ -227,10 +264,13 @@ impl Setup {
 }
 
 fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
-    let virtual_ranks = rng.between(1, 8) as u32;
-    let max_workers = rng.between(1, 6) as u32;
+    let mut virtual_ranks = rng.between(1, 8) as u32;
+    let mut max_workers = rng.between(1, 6) as u32;
+    if workers >= LARGE {
+        (virtual_ranks, max_workers) = (workers / 10, workers / 10);
+    }
     let most = workers.min(virtual_ranks).min(max_workers).min(3);
-    let failure_timeout_ms = rng.between(300, 1_500);
+    let failure_timeout_ms = if workers >= LARGE { 1_500 } else { rng.between(300, 1_500) };
     Config {
         steps: steps.unwrap_or(rng.between(3, 40)).max(1),
         virtual_ranks,
@@ -242,6 +282,9 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         forming_timeout_ms: rng.between(1_000, 5_000),
         lease_ordinals: rng.between(1, 12),
         any_numerics: false,
+        straggler_percent: 200,
+        pace_every_ms: 1_000,
+        evict_stragglers: false,
     }
 }
 

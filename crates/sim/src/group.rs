@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lsgan_control::{Form, Member, ParkReason, Start};
+use lsgan_control::{Event, Form, Member, ParkReason, Start};
 use lsgan_spec::{Generation, Half, Reduction};
 
 use crate::history::{Part, State};
@@ -63,8 +63,14 @@ impl World {
         }
         let leases = form.leases.iter().copied().collect();
         let members = form.members.clone();
-        process.membership =
-            Some(Membership { form, stage: Stage::Connecting, leases, told_wish: false, heard_wish: false });
+        process.membership = Some(Membership {
+            form,
+            stage: Stage::Connecting,
+            leases,
+            told_wish: false,
+            heard_wish: false,
+            boundary: None,
+        });
         let group = self.groups.entry(generation).or_insert_with(|| Group::new(members.clone()));
         if group.members != members {
             return self.violated(format!("generation {generation} has two memberships"));
@@ -134,7 +140,7 @@ impl World {
         };
         self.check(|w| w.history.state("a new member", state));
         if let Some(session) = self.processes[p].session {
-            self.say(p, lsgan_control::Event::Ready { session, generation, applied: state.applied });
+            self.say(p, Event::Ready { session, generation, applied: state.applied });
         }
         // What those before it consumed and could not report any more; small leases would run dry without it.
         self.report_consumed(p);
@@ -175,6 +181,9 @@ impl World {
             return;
         }
         if self.setup.poison == Some(reduction) {
+            let process = &mut self.processes[p];
+            let boundary = process.membership.as_ref().and_then(|m| m.boundary);
+            process.state = boundary.or(process.state);
             return self.park(p, ParkReason::Failed("virtual rank 0 is not finite".to_owned()));
         }
         let group = self.groups.get_mut(&generation).expect("a member's group exists");
@@ -200,6 +209,13 @@ impl World {
         let step = state.applied.step();
         if step.0.is_multiple_of(self.setup.steps_per_ordinal) {
             self.report_consumed(p);
+        }
+        if self.setup.hash_every.is_some_and(|n| step.0.is_multiple_of(n))
+            && let Some(session) = self.processes[p].session
+        {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&state.hash.to_le_bytes());
+            self.say(p, Event::StateHash { session, step, hash });
         }
         let writer = self.processes[p].membership.as_ref().is_some_and(|m| m.form.rank == 0);
         if writer && self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n)) {

@@ -1,7 +1,6 @@
 //! Simulated time and streams: what happens next, and first-in-first-out delivery with delays.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, VecDeque};
 
 use lsgan_control::{Event, Message, SessionId};
 use lsgan_spec::{Generation, Millis, Reduction, Step};
@@ -66,49 +65,66 @@ pub enum Inner {
     TaskDone(SessionId),
 }
 
+/// So many milliseconds from now have a slot of their own; nearly everything happens within them.
+const SLOTS: u64 = 4_096;
+
 /// What happens when, in order; what was scheduled first comes first.
-#[derive(Debug, Default)]
+///
+/// A ring of slots, one for each millisecond: with thousands of workers a heap would take most of the time.
+#[derive(Debug)]
 pub struct Queue {
-    heap: BinaryHeap<Scheduled>,
-    count: u64,
+    /// By time modulo [`SLOTS`].
+    near: Vec<VecDeque<Happening>>,
+    /// Beyond the slots. What comes into their reach moves there before anything else is put there.
+    far: BTreeMap<Millis, VecDeque<Happening>>,
+    now: Millis,
+    near_count: usize,
 }
 
-#[derive(Debug)]
-struct Scheduled(Millis, u64, Happening);
+impl Default for Queue {
+    fn default() -> Self {
+        let near = (0..SLOTS).map(|_| VecDeque::new()).collect();
+        Self { near, far: BTreeMap::new(), now: Millis(0), near_count: 0 }
+    }
+}
 
 impl Queue {
-    /// Schedules `what`.
+    /// Schedules `what`; the past is now.
     pub fn push(&mut self, at: Millis, what: Happening) {
-        self.heap.push(Scheduled(at, self.count, what));
-        self.count += 1;
+        let at = at.max(self.now);
+        if at.0 - self.now.0 < SLOTS {
+            self.near[(at.0 % SLOTS) as usize].push_back(what);
+            self.near_count += 1;
+        } else {
+            self.far.entry(at).or_default().push_back(what);
+        }
     }
 
     /// What happens next.
     pub fn pop(&mut self) -> Option<(Millis, Happening)> {
-        self.heap.pop().map(|Scheduled(at, _, what)| (at, what))
+        loop {
+            if let Some(what) = self.near[(self.now.0 % SLOTS) as usize].pop_front() {
+                self.near_count -= 1;
+                return Some((self.now, what));
+            }
+            let next = match (self.near_count, self.far.first_key_value()) {
+                (0, None) => return None,
+                (0, Some((at, _))) => *at,
+                (_, _) => self.now.plus(1),
+            };
+            self.advance(next);
+        }
+    }
+
+    fn advance(&mut self, now: Millis) {
+        self.now = now;
+        while let Some(entry) = self.far.first_entry().filter(|entry| entry.key().0 - now.0 < SLOTS) {
+            let (at, mut all) = entry.remove_entry();
+            self.near_count += all.len();
+            self.near[(at.0 % SLOTS) as usize].append(&mut all);
+        }
     }
 }
-
-// The heap gives its greatest first: the earliest is the greatest.
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.0, other.1).cmp(&(self.0, self.1))
-    }
-}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Scheduled {}
 
 /// A stream between a worker and a life of the coordinator.
 #[derive(Clone, Copy, Debug)]
@@ -126,15 +142,14 @@ pub struct Link {
 /// All streams that ever were.
 #[derive(Debug, Default)]
 pub struct Network {
-    links: BTreeMap<SessionId, Link>,
-    count: u64,
+    /// By session, which are counted from 1.
+    links: Vec<Link>,
 }
 
 impl Network {
     /// Opens a stream.
     pub fn open(&mut self, process: ProcessIndex) -> SessionId {
-        self.count += 1;
-        let session = SessionId(self.count);
+        let session = SessionId(self.links.len() as u64 + 1);
         let link = Link {
             process,
             open_at_coordinator: true,
@@ -142,13 +157,13 @@ impl Network {
             last_up: Millis(0),
             last_down: Millis(0),
         };
-        self.links.insert(session, link);
+        self.links.push(link);
         session
     }
 
     /// The stream.
     pub fn link(&mut self, session: SessionId) -> &mut Link {
-        self.links.get_mut(&session).expect("a session is a stream that was opened")
+        &mut self.links[session.0 as usize - 1]
     }
 
     /// When something sent to the coordinator, that could be there at `earliest`, arrives: not before what was
@@ -168,10 +183,10 @@ impl Network {
 
     /// The coordinator is gone: no stream is open at its end. Returns those that were, with their workers.
     pub fn cut_all(&mut self) -> Vec<(SessionId, ProcessIndex)> {
-        let open = self.links.iter_mut().filter(|(_, link)| link.open_at_coordinator);
+        let open = (1..).zip(&mut self.links).filter(|(_, link)| link.open_at_coordinator);
         open.map(|(session, link)| {
             link.open_at_coordinator = false;
-            (*session, link.process)
+            (SessionId(session), link.process)
         })
         .collect()
     }
@@ -179,9 +194,40 @@ impl Network {
     /// The worker at the other end.
     #[must_use]
     pub fn process(&self, session: SessionId) -> ProcessIndex {
-        self.links[&session].process
+        self.links[session.0 as usize - 1].process
     }
 }
 
 /// A step's snapshot as it lies in the store.
 pub type Store = BTreeMap<Step, State>;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As a sorted list: by time, and of the same time in the order in which they were pushed.
+        #[test]
+        fn a_queue_is_in_order_whatever_is_pushed_when(
+            moves in proptest::collection::vec((0_u64..3 * SLOTS, 0_usize..4), 1..300),
+        ) {
+            let (mut queue, mut model, mut now) = (Queue::default(), Vec::new(), 0);
+            for (index, (after_ms, pops)) in moves.iter().enumerate() {
+                queue.push(Millis(now + after_ms), Happening::Thaw(index));
+                model.push((now + after_ms, index));
+                for _ in 0..*pops {
+                    model.sort_unstable();
+                    let wanted = (!model.is_empty()).then(|| model.remove(0));
+                    let found = queue.pop().map(|(at, what)| match what {
+                        Happening::Thaw(index) => (at.0, index),
+                        other => panic!("{other:?}"),
+                    });
+                    prop_assert_eq!(found, wanted);
+                    now = found.map_or(now, |(at, _)| at);
+                }
+            }
+        }
+    }
+}

@@ -11,6 +11,8 @@ pub enum Stream {
     Setup,
     /// Delays, and who is hit by a fault.
     World,
+    /// What was added to the worlds of some seeds later.
+    Later,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -45,6 +45,8 @@ pub struct Process {
     pub leaving: bool,
     /// It hangs when it is told to abort.
     pub stuck: bool,
+    /// It says that it is much slower than the others.
+    pub slow: bool,
     /// Snapshots that it has published; told again on each stream, since it cannot know who has heard.
     pub published: Vec<Step>,
     /// What it said on this stream about generations.
@@ -64,6 +66,8 @@ pub struct Membership {
     pub told_wish: bool,
     /// A control word was in a sum of this step.
     pub heard_wish: bool,
+    /// The state at the beginning of this step, if it was there.
+    pub boundary: Option<State>,
 }
 
 /// How far a member is.
@@ -99,6 +103,7 @@ impl Process {
             membership: None,
             leaving: false,
             stuck: false,
+            slow: false,
             published: Vec::new(),
             said: Vec::new(),
         }
@@ -196,8 +201,11 @@ impl World {
 
     fn heartbeat(&mut self, p: ProcessIndex, session: SessionId) {
         if self.processes[p].session == Some(session) {
-            let applied = self.processes[p].state.map(|s| s.applied);
-            self.say(p, Event::Heard { session, applied });
+            let process = &self.processes[p];
+            let applied = process.state.map(|s| s.applied);
+            let pace_us = (self.setup.hash_every.is_some() && process.membership.is_some())
+                .then_some(if process.slow { 5_000 } else { 1_000 });
+            self.say(p, Event::Heard { session, applied, pace_us });
             self.soon(p, self.heartbeat_ms(), Inner::Heartbeat(session));
         }
     }
@@ -326,6 +334,7 @@ impl World {
                 return self.park(p, ParkReason::Boundary);
             }
             membership.heard_wish = false;
+            membership.boundary = Some(state);
             let ordinal = step.0 / self.setup.steps_per_ordinal;
             if membership.leases.values().any(|until| ordinal >= *until) {
                 membership.stage = Stage::Starved;

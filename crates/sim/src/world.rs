@@ -15,7 +15,7 @@ use crate::rng::{Rng, Stream};
 use crate::shell::Shell;
 use crate::worker::{Life, Process};
 
-/// Happenings after which a world is taken for one that goes round in circles.
+/// Happenings, for each of a hundred workers, after which a world is taken for one that goes round in circles.
 const HAPPENINGS_MAX: u64 = 3_000_000;
 /// Lines that a failure shows.
 const LAST_LINES: usize = 40;
@@ -130,6 +130,7 @@ impl World {
         }
         self.queue.push(self.setup.calm_from, Happening::Calm);
         let mut count = 0;
+        let most = HAPPENINGS_MAX * u64::from(self.setup.workers.div_ceil(100));
         while self.finished.is_none() && self.violation.is_none() {
             let Some((at, what)) = self.queue.pop() else {
                 self.violated("nothing will ever happen again, and the run has not ended".to_owned());
@@ -137,7 +138,7 @@ impl World {
             };
             count += 1;
             self.now = at;
-            if self.end_by.is_some_and(|end_by| at > end_by) || count > HAPPENINGS_MAX {
+            if self.end_by.is_some_and(|end_by| at > end_by) || count > most {
                 self.violated("nothing fails any more, and the run does not come to its end".to_owned());
                 break;
             }
@@ -210,6 +211,8 @@ impl World {
             | Fault::BreakStream
             | Fault::BreakLink
             | Fault::Stick
+            | Fault::Flip
+            | Fault::Slow
             | Fault::Echo => {
                 if let Some(p) = self.somebody() {
                     self.strike_worker(p, fault);
@@ -246,6 +249,13 @@ impl World {
                 }
             }
             Fault::Stick => self.processes[p].stuck = true,
+            Fault::Slow => self.processes[p].slow = true,
+            Fault::Flip => {
+                if let Some(state) = &mut self.processes[p].state {
+                    state.hash ^= 1;
+                    self.history.tainted = true;
+                }
+            }
             Fault::Echo => {
                 let said = &self.processes[p].said;
                 if !said.is_empty() {

@@ -100,7 +100,7 @@ fn an_incarnation_given_twice_or_welcomed_when_it_was_over_is_seen() {
     history.journaled(&admitted).unwrap();
     history.journaled(&admitted).unwrap_err();
     history.sent(&adopted).unwrap();
-    history.journaled(&Entry::Gone { incarnation, why: "killed".to_owned() }).unwrap();
+    history.journaled(&Entry::Gone { name: String::new(), incarnation, why: "killed".to_owned() }).unwrap();
     history.sent(&adopted).unwrap_err();
 }
 

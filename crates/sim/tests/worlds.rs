@@ -15,8 +15,8 @@ fn live(seeds: impl IntoIterator<Item = u64>, fixed: Fixed) -> Coverage {
 }
 
 #[test]
-fn every_sentence_holds_in_three_thousand_worlds_and_every_fault_comes() {
-    let total = live(0..3_000, Fixed::default());
+fn every_sentence_holds_in_ten_thousand_worlds_and_every_fault_comes() {
+    let total = live(0..10_000, Fixed::default());
     for (name, count) in total.counts() {
         assert!(count >= 100, "only {count} {name} in {} worlds", total.worlds);
     }
@@ -67,6 +67,8 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         Class::Odd,
         Class::Poison,
         Class::StoreFails,
+        Class::Flip,
+        Class::Slow,
     ] {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");

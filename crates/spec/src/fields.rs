@@ -99,12 +99,15 @@ pub const FIELDS: &[Field] = &[
     field("compute.device", Nothing, "auto or cpu", "auto"),
     field("compute.threads", Nothing, "a whole number, 1 to 256", "1"),
     field("compute.loader_threads", Nothing, "a whole number, 1 to 256", "1"),
+    field("compute.cpu_isa", Nothing, "native or avx2", "native"),
     field("cluster.min_workers", Nothing, "a whole number, 1 to 4,096", "1"),
     field("cluster.max_workers", Nothing, "a whole number, 1 to 4,096", "64"),
     field("cluster.failure_timeout", Nothing, "a duration with its unit, 200ms to 1h", "1.5s"),
     field("cluster.gather", Nothing, "a duration with its unit, 0s to 1h", "200ms"),
     field("cluster.lease_horizon_steps", Nothing, "a whole number, 1 to 1,000,000", "2000"),
     field("cluster.numerics", Nothing, "same or any", "same"),
+    field("cluster.straggler_factor", Nothing, "a number, 1.1 to 100", "2.0"),
+    field("cluster.stragglers", Nothing, "report or evict", "report"),
     field("checkpoint.to", Nothing, "a directory or the URL of an object store", "runs/quickstart"),
     field("checkpoint.every", Nothing, "a whole number, 0 to 2^40", "1000"),
     field("checkpoint.keep_last", Nothing, "a whole number, 1 to 1,000,000", "3"),
@@ -112,6 +115,7 @@ pub const FIELDS: &[Field] = &[
     field("samples.every", Nothing, "a whole number, 0 to 2^40", "500"),
     field("samples.weights", Nothing, "ema or raw", "ema"),
     field("report.every", Nothing, "a whole number, 1 to 1,000,000", "10"),
+    field("report.state_hash_every", Nothing, "a whole number, 0 to 2^40", "100"),
 ];
 
 /// Where one of several must be chosen (an example takes the first of [`children`]).

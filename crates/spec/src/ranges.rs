@@ -19,6 +19,11 @@ pub fn below_one(value: &f64, (): &()) -> garde::Result {
     ensure((0.0..1.0).contains(value), || "must be at least 0 and below 1".to_owned())
 }
 
+/// From `least` to `most`.
+pub fn between(least: f64, most: f64) -> impl Fn(&f64, &()) -> garde::Result {
+    move |value, ()| ensure((least..=most).contains(value), || format!("must be from {least} to {most}"))
+}
+
 /// From −`most` to `most`.
 pub fn within(most: f64) -> impl Fn(&f64, &()) -> garde::Result {
     move |value, ()| ensure(value.abs() <= most, || format!("must be from -{most} to {most}"))

@@ -400,11 +400,14 @@ pub struct ComputeSpec {
     /// Threads that decode and transform records ahead of the step: 1 to 256.
     #[garde(range(min = 1, max = 256))]
     pub loader_threads: u32,
+    /// The most that libtorch's kernels on a CPU may use of it.
+    #[garde(skip)]
+    pub cpu_isa: CpuIsa,
 }
 
 impl Default for ComputeSpec {
     fn default() -> Self {
-        Self { device: Device::Auto, threads: 1, loader_threads: 1 }
+        Self { device: Device::Auto, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native }
     }
 }
 
@@ -419,8 +422,19 @@ pub enum Device {
     Cpu,
 }
 
+/// What libtorch's kernels may use of a CPU. Kernels for other instructions round differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuIsa {
+    /// All that it has.
+    #[default]
+    Native,
+    /// No more than AVX2, so that CPUs with AVX-512 compute the bits of those without, more slowly.
+    Avx2,
+}
+
 /// Who takes part, and when a worker counts as dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterSpec {
     /// Training starts, and goes on, with at least this many workers: 1 to `batch.virtual_ranks`.
@@ -443,6 +457,13 @@ pub struct ClusterSpec {
     /// Whether workers that would compute other bits than the run's first one are refused.
     #[garde(skip)]
     pub numerics: NumericsPolicy,
+    /// A worker that takes longer for a virtual rank than so many times the median of the others is a straggler: 1.1
+    /// to 100.
+    #[garde(custom(ranges::between(1.1, 100.0)))]
+    pub straggler_factor: f64,
+    /// What happens to stragglers.
+    #[garde(skip)]
+    pub stragglers: StragglerPolicy,
 }
 
 impl Default for ClusterSpec {
@@ -454,6 +475,8 @@ impl Default for ClusterSpec {
             gather: Duration::from_millis(200),
             lease_horizon_steps: 2000,
             numerics: NumericsPolicy::Same,
+            straggler_factor: 2.0,
+            stragglers: StragglerPolicy::Report,
         }
     }
 }
@@ -467,6 +490,17 @@ pub enum NumericsPolicy {
     Same,
     /// Admitted; the final weights then depend on who computed what.
     Any,
+}
+
+/// What happens to stragglers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StragglerPolicy {
+    /// They are named, and the others wait for them at every step.
+    #[default]
+    Report,
+    /// They are named, and stand by while `min_workers` others are there.
+    Evict,
 }
 
 /// Where snapshots go.
@@ -562,11 +596,14 @@ pub struct ReportSpec {
     /// Steps between two rows of metrics: 1 to 1,000,000.
     #[garde(range(min = 1, max = 1_000_000))]
     pub every: u64,
+    /// Steps after which all workers compare hashes of their state: 0 to 2^40; 0 for never.
+    #[garde(range(max = MAX_STEPS))]
+    pub state_hash_every: u64,
 }
 
 impl Default for ReportSpec {
     fn default() -> Self {
-        Self { every: 10 }
+        Self { every: 10, state_hash_every: 100 }
     }
 }
 

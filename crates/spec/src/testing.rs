@@ -129,8 +129,10 @@ fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
     let timeout = whole(200_000_000u64, 3_600_000_000_000);
     let gather = whole(0u64, 3_600_000_000_000);
     let numerics = prop_oneof![Just(NumericsPolicy::Same), Just(NumericsPolicy::Any)];
-    (whole(1, virtual_ranks), timeout, gather, whole(1, 1_000_000), numerics)
-        .prop_flat_map(|(min_workers, timeout, gather, lease_horizon_steps, numerics)| {
+    let stragglers = prop_oneof![Just(StragglerPolicy::Report), Just(StragglerPolicy::Evict)];
+    let stragglers = (1.1..=100.0, stragglers);
+    (whole(1, virtual_ranks), timeout, gather, whole(1, 1_000_000), numerics, stragglers)
+        .prop_flat_map(|(min_workers, timeout, gather, lease_horizon_steps, numerics, stragglers)| {
             whole(min_workers, 4096).prop_map(move |max_workers| ClusterSpec {
                 min_workers,
                 max_workers,
@@ -138,6 +140,8 @@ fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
                 gather: Duration::from_nanos(gather),
                 lease_horizon_steps,
                 numerics,
+                straggler_factor: stragglers.0,
+                stragglers: stragglers.1,
             })
         })
         .boxed()
@@ -152,15 +156,23 @@ fn parts() -> BoxedStrategy<RunSpec> {
         .prop_map(|(grid, every, weights)| SamplesSpec { grid, every, weights })
         .boxed();
     let device = prop_oneof![Just(Device::Auto), Just(Device::Cpu)];
-    let compute = (device, whole(1, 256), whole(1, 256))
-        .prop_map(|(device, threads, loader_threads)| ComputeSpec { device, threads, loader_threads })
+    let cpu_isa = prop_oneof![Just(CpuIsa::Native), Just(CpuIsa::Avx2)];
+    let compute = (device, whole(1, 256), whole(1, 256), cpu_isa)
+        .prop_map(|(device, threads, loader_threads, cpu_isa)| ComputeSpec {
+            device,
+            threads,
+            loader_threads,
+            cpu_isa,
+        })
         .boxed();
     let checkpoint = ("[a-z0-9~.:/ #-]{0,20}[a-z0-9]", whole(0, MAX_STEPS), whole(1, 1_000_000))
         .prop_map(|(to, every, keep_last)| CheckpointSpec { to, every, keep_last })
         .boxed();
     // The second half are words that YAML would take for something else.
     let name = prop_oneof!["[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}", "(no|null|true|1e5|0x10|1_0|12|1\\.5|010|y)"];
-    let numbers = (name, whole(0, MAX_SEED), whole(1, MAX_STEPS), whole(1, 65_536), whole(1, 1_000_000));
+    let report = (whole(1, 1_000_000), whole(0, MAX_STEPS))
+        .prop_map(|(every, state_hash_every)| ReportSpec { every, state_hash_every });
+    let numbers = (name, whole(0, MAX_SEED), whole(1, MAX_STEPS), whole(1, 65_536), report);
     let words = (
         option::of(below_one()),
         prop_oneof![Just(Precision::F32), Just(Precision::Bf16)],
@@ -195,7 +207,7 @@ fn parts() -> BoxedStrategy<RunSpec> {
                 cluster,
                 checkpoint,
                 samples,
-                report: ReportSpec { every: report },
+                report,
             }
         })
         .boxed()

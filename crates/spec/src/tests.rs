@@ -187,6 +187,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
             "a number above 0, at most 10" => Some((["1e-30", "10"], ["0", "-1", "10.000001"])),
             "a number above 0, at most 100" => Some((["1e-30", "100"], ["0", "-1", "100.00001"])),
             "a number, at least 0 and below 1" => Some((["0", "0.999999"], ["-0.001", "1", "2"])),
+            "a number, 1.1 to 100" => Some((["1.1", "100"], ["1.09", "100.1", "-2"])),
             "a number, -10^6 to 10^6" => Some((["-1000000", "1000000"], ["-1000001", "1000001", "1e300"])),
             _ => None,
         };
@@ -212,7 +213,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
         checked += 1;
     }
     // Words, sizes, paths and empty choices are the rest; they have tests of their own.
-    assert_eq!(FIELDS.len() - checked, 11, "a field has a range that no test knows");
+    assert_eq!(FIELDS.len() - checked, 13, "a field has a range that no test knows");
 }
 
 #[test]
@@ -241,6 +242,9 @@ fn another(path: &str, value: &LeafValue) -> String {
         ("reduction", _) => "fast".to_owned(),
         ("compute.device", _) => "cpu".to_owned(),
         ("cluster.numerics", _) => "any".to_owned(),
+        ("cluster.straggler_factor", _) => "3.5".to_owned(),
+        ("cluster.stragglers", _) => "evict".to_owned(),
+        ("compute.cpu_isa", _) => "avx2".to_owned(),
         ("samples.weights", _) => "raw".to_owned(),
         ("samples.grid", _) => "2x3".to_owned(),
         (_, LeafValue::Whole(value)) => (value + 1).to_string(),

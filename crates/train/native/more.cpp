@@ -130,15 +130,48 @@ at::Tensor weights_by_product(const at::Tensor& small, const at::Tensor& large, 
   return at::mm(rows.t(), columns).view({to.size(1), s.kernel, s.kernel, channels}).permute({0, 3, 1, 2});
 }
 
-// oneDNN's kernel for weights in bf16 goes along the rows of the smaller picture and halves its speed on rows of 4;
-// from rows of 8 on it is the faster way, and in f32 always.
-bool product_is_faster(const at::Tensor& small, const at::Tensor& weight) {
-  return small.scalar_type() == at::kBFloat16 && small.size(3) <= 4 &&
-         std::min(weight.size(0), weight.size(1)) > kFewChannels;
+// [a, b, h, w] as [b, a, h, w], both with channels innermost.
+at::Tensor swapped(const at::Tensor& tensor) {
+  const auto from = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t a = from.size(0), b = from.size(1), places = from.size(2) * from.size(3);
+  auto to = at::empty({b, a, from.size(2), from.size(3)}, from.options(), at::MemoryFormat::ChannelsLast);
+  const float* source = from.const_data_ptr<float>();
+  float* out = to.mutable_data_ptr<float>();
+  constexpr int64_t kTile = 16;  // a tile of each side lies in the nearest cache
+  for (int64_t place = 0; place < places; ++place) {
+    for (int64_t i = 0; i < a; i += kTile) {
+      for (int64_t j = 0; j < b; j += kTile) {
+        for (int64_t y = j; y < std::min(j + kTile, b); ++y) {
+          for (int64_t x = i; x < std::min(i + kTile, a); ++x) {
+            out[(y * places + place) * a + x] = source[(x * places + place) * b + y];
+          }
+        }
+      }
+    }
+  }
+  return to;
+}
+
+// The same in f32, by a convolution: with batch and channels swapped, `small` is a kernel that is moved over `large`.
+at::Tensor weights_by_convolution(const at::Tensor& small, const at::Tensor& large, Shape s) {
+  const std::array<int64_t, 2> one{1, 1}, padding{s.padding, s.padding}, dilation{s.stride, s.stride};
+  const auto all = at::conv2d(swapped(large), swapped(small), {}, one, padding, dilation);
+  return swapped(all.narrow(2, 0, s.kernel).narrow(3, 0, s.kernel));
+}
+
+// oneDNN's kernels for weights go along the rows of the smaller picture and are slow on rows of 4; from rows of 8 on
+// they are the faster way.
+bool rows_are_short(const at::Tensor& small, const at::Tensor& weight) {
+  return small.size(3) <= 4 && std::min(weight.size(0), weight.size(1)) > kFewChannels;
+}
+
+at::Tensor weights_of_short_rows(const at::Tensor& small, const at::Tensor& large, Shape s) {
+  return small.scalar_type() == at::kFloat ? weights_by_convolution(small, large, s)
+                                           : weights_by_product(small, large, s);
 }
 
 // A convolution. Between few channels and many its input's gradient is made by spread, and the gradient of its
-// weights by a product where that is faster; the rest is oneDNN's.
+// weights over short rows in ways of our own; the rest is oneDNN's.
 struct Convolution : public torch::autograd::Function<Convolution> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding) {
@@ -157,18 +190,18 @@ struct Convolution : public torch::autograd::Function<Convolution> {
     std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1),
                                ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)};
     const bool spreads = wanted[0] && x.size(1) <= kFewChannels;
-    const bool product = wanted[1] && product_is_faster(gradient, weight);
+    const bool short_rows = wanted[1] && rows_are_short(gradient, weight);
     wanted[0] &= !spreads;
-    wanted[1] &= !product;
+    wanted[1] &= !short_rows;
     auto [to_x, to_weight, to_bias] = backward_of(gradient, x, weight, weight.size(0), s, false, 0, wanted);
     if (spreads) to_x = spread(gradient, weight, s, x.size(2), x.size(3));
-    if (product) to_weight = weights_by_product(gradient, x, s);
+    if (short_rows) to_weight = weights_of_short_rows(gradient, x, s);
     return {to_x, to_weight, to_bias, Variable(), Variable()};
   }
 };
 
-// A transposed convolution. From many channels to few it is made by spread, and the gradient of its weights by a
-// product where that is faster; the rest is oneDNN's.
+// A transposed convolution. From many channels to few it is made by spread, and the gradient of its weights over
+// short rows in ways of our own; the rest is oneDNN's.
 struct TransposedConvolution : public torch::autograd::Function<TransposedConvolution> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding,
@@ -194,10 +227,10 @@ struct TransposedConvolution : public torch::autograd::Function<TransposedConvol
     const Shape s{weight.size(2), sides[0], sides[1]};
     std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1),
                                ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)};
-    const bool product = wanted[1] && product_is_faster(x, weight);
-    wanted[1] &= !product;
+    const bool short_rows = wanted[1] && rows_are_short(x, weight);
+    wanted[1] &= !short_rows;
     auto [to_x, to_weight, to_bias] = backward_of(gradient, x, weight, weight.size(1), s, true, sides[2], wanted);
-    if (product) to_weight = weights_by_product(x, gradient, s);
+    if (short_rows) to_weight = weights_of_short_rows(x, gradient, s);
     return {to_x, to_weight, to_bias, Variable(), Variable(), Variable()};
   }
 };

@@ -77,6 +77,8 @@ pub struct Replica {
     spec: RunSpec,
     sample: SampleShape,
     kept_max: usize,
+    /// D's numbers before this step's update of them, and whose step that was.
+    before: (Option<Step>, Vec<f32>),
 }
 
 impl Replica {
@@ -124,6 +126,7 @@ impl Replica {
             state,
             sample: SampleShape::of(spec)?,
             kept_max: kept_max(&networks.generator, spec.batch.per_rank),
+            before: (None, vec![0.0; regions.discriminator.all().len()]),
             spec: spec.clone(),
             networks,
         })
@@ -238,6 +241,11 @@ impl Replica {
         let metrics = (metrics == Metrics::Read)
             .then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
         let controls = sums.controls();
+        if half == Half::Discriminator {
+            let (of, numbers) = &mut self.before;
+            *of = Some(step);
+            numbers.copy_from_slice(&self.state.numbers()[self.state.regions().discriminator.all()]);
+        }
         self.update_weights(step, half);
         self.update_statistics(half);
         if half == Half::Generator {
@@ -248,6 +256,21 @@ impl Replica {
         self.compute[half as usize].refresh();
         self.sums[half as usize].clear_header();
         Ok(Applied { reduction: self.reduction(), controls, metrics })
+    }
+
+    /// Goes back from the middle of a step to its beginning; returns whether that could be done: not where the state
+    /// came from a peer in the middle of this step. For a step whose second half cannot be applied.
+    pub fn step_back(&mut self) -> bool {
+        let reduction = self.reduction();
+        let (of, numbers) = &self.before;
+        if reduction.half() != Half::Generator || *of != Some(reduction.step()) {
+            return false;
+        }
+        let at = self.state.regions().discriminator.all();
+        self.state.numbers_mut()[at].copy_from_slice(numbers);
+        self.state.set_reduction(reduction.step().first_reduction());
+        self.state_changed();
+        true
     }
 
     fn update_weights(&mut self, step: Step, half: Half) {
@@ -335,6 +358,15 @@ impl Replica {
         blake3::hash(self.state.bytes())
     }
 
+    /// Flips the lowest bit of G's first weight, as bad memory may. For tests of what finds that.
+    #[doc(hidden)]
+    pub fn flip_a_bit(&mut self) {
+        let at = self.state.regions().generator.weights.start;
+        let weight = &mut self.state.numbers_mut()[at];
+        *weight = f32::from_bits(weight.to_bits() ^ 1);
+        self.compute.iter_mut().for_each(ComputeWeights::refresh);
+    }
+
     /// A copy of the state, to be written elsewhere while training goes on.
     #[must_use]
     pub fn copy_state(&self) -> StateCopy {
@@ -360,6 +392,7 @@ impl Replica {
     }
 
     fn state_changed(&mut self) {
+        self.before.0 = None;
         self.lanes.forget();
         self.compute.iter_mut().for_each(ComputeWeights::refresh);
         self.sums.iter_mut().for_each(Sums::clear_header);

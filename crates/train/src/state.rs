@@ -49,6 +49,14 @@ pub struct NetworkRegions {
     pub second_moments: Range<usize>,
 }
 
+impl NetworkRegions {
+    /// The whole of it, which lies together.
+    #[must_use]
+    pub fn all(&self) -> Range<usize> {
+        self.weights.start..self.second_moments.end
+    }
+}
+
 /// Where everything lies in the state, in this order.
 #[derive(Clone, Debug)]
 pub struct Regions {

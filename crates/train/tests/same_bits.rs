@@ -57,6 +57,37 @@ fn the_number_of_threads_never_changes_a_bit() {
 }
 
 #[test]
+fn a_step_back_from_the_middle_of_a_step_is_its_beginning_and_the_same_bits_follow() {
+    for spec in specs() {
+        let mut one = replicas(&spec, 1);
+        run_halves(&mut one, &[&[0, 1, 2, 3]], 4);
+        let before = one[0].state_hash();
+        assert!(!one[0].step_back(), "it is at the beginning of a step");
+        run_halves(&mut one, &[&[0, 1, 2, 3]], 1);
+        assert!(one[0].step_back());
+        assert_eq!(one[0].state_hash(), before);
+        run_halves(&mut one, &[&[0, 1, 2, 3]], HALVES - 4);
+        assert_eq!(one[0].state_hash(), hash_after(&spec, &[&[0, 1, 2, 3]]));
+    }
+}
+
+#[test]
+fn whoever_came_in_at_the_middle_of_a_step_cannot_step_back() {
+    let spec = small_dcgan();
+    let mut first = replicas(&spec, 1);
+    run_halves(&mut first, &[&[0, 1, 2, 3]], 3);
+    let bytes = first[0].state_bytes().to_vec();
+    let mut joiner = replicas(&spec, 1);
+    run_halves(&mut joiner, &[&[0, 1, 2, 3]], 1);
+    let received = joiner[0].receive_state(|state| {
+        state.copy_from_slice(&bytes);
+        Ok::<(), TrainError>(())
+    });
+    assert!(received.is_ok());
+    assert!(!joiner[0].step_back());
+}
+
+#[test]
 fn a_fake_that_is_computed_again_is_the_same() {
     for spec in specs() {
         let kept = hash_after(&spec, &[&[0, 1, 2, 3]]);

@@ -26,6 +26,15 @@ pub struct Args {
     /// Give up when the coordinator cannot be reached for so long; 0s means never.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     pub give_up_after: Duration,
+    /// After SIGTERM, end without waiting any longer when no step boundary was reached for so long.
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// For tests: flip a bit of the weights after so many steps.
+    #[arg(long, value_name = "STEP", hide = true)]
+    pub fault_flip_bit: Option<u64>,
+    /// For tests: compute so many times as slowly.
+    #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
+    pub fault_slowness: u32,
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,

@@ -9,13 +9,16 @@
 //! - [`orders`]: what the session tells the training thread, and how it interrupts it.
 //! - [`outbox`]: what the training thread has to say, kept until the coordinator is there to hear it.
 //! - [`trainer`]: forms generations and steps.
-//! - [`meter`]: times and metrics of steps.
+//! - [`meter`]: times and metrics of steps. [`pace`]: what a step takes this worker alone.
+//! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
 pub mod args;
+pub mod isa;
 pub mod meter;
 pub mod orders;
 pub mod outbox;
+pub mod pace;
 pub mod session;
 pub mod snapshots;
 pub mod trainer;

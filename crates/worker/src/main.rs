@@ -1,6 +1,7 @@
 //! The worker's binary.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use lsgan_console::{Failure, finish, interrupts, logging};
@@ -15,19 +16,25 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let result = runtime
         .map_err(Failure::failed)
-        .and_then(|runtime| runtime.block_on(async { work(args, terminations()?).await }));
+        .and_then(|runtime| runtime.block_on(async { work(args.clone(), terminations(args.grace)?).await }));
     finish(result)
 }
 
-/// The first SIGINT or SIGTERM is handed on; the second ends the process at once.
-fn terminations() -> Result<mpsc::Receiver<()>, Failure> {
+/// The first SIGINT or SIGTERM is handed on; the second, or a `grace` that has passed, ends the process at once.
+fn terminations(grace: Duration) -> Result<mpsc::Receiver<()>, Failure> {
     let mut interrupts = interrupts().map_err(Failure::failed)?;
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
         interrupts.recv().await;
         // The session may have ended.
         let _ = tell.send(()).await;
-        interrupts.recv().await;
+        if tokio::time::timeout(grace, interrupts.recv()).await.is_err() {
+            tracing::error!(
+                "no step boundary was reached within {}, ends now",
+                humantime::format_duration(grace)
+            );
+            std::process::exit(1);
+        }
         std::process::exit(130);
     });
     Ok(told)

@@ -35,6 +35,7 @@ struct Inner {
     reports_metrics: bool,
     /// Steps below are on their way.
     metrics_sent_until: u64,
+    metrics_stored_until: u64,
 }
 
 /// Where the training thread is.
@@ -46,6 +47,8 @@ pub struct Life {
     pub stepping: bool,
     /// Reductions applied in the state that it holds.
     pub applied: Option<u64>,
+    /// What it lately needed by itself for one virtual rank in a step of this generation.
+    pub pace_us: Option<u64>,
 }
 
 impl Outbox {
@@ -54,6 +57,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.life.generation = generation;
         inner.life.stepping = true;
+        inner.life.pace_us = None;
         inner.reports_metrics = first_rank;
         inner.metrics_sent_until = inner.metrics_sent_until.min(metrics_until);
         inner.metrics.retain(|row| row.step >= metrics_until);
@@ -74,10 +78,16 @@ impl Outbox {
         self.lock().life.applied = Some(applied);
     }
 
+    /// It needs so much for one virtual rank in a step. The next heartbeat says it.
+    pub fn pace(&self, pace_us: Option<u64>) {
+        self.lock().life.pace_us = pace_us;
+    }
+
     /// It computes no more in its generation.
     pub fn parked(&self, applied: Option<u64>, reason: v1::ParkReason, why: String) {
         let mut inner = self.lock();
         inner.life.stepping = false;
+        inner.life.pace_us = None;
         inner.life.applied = applied;
         let generation = inner.life.generation;
         inner.messages.push(v1::Parked { generation, applied, reason: reason.into(), why }.into());
@@ -110,7 +120,14 @@ impl Outbox {
 
     /// The coordinator has stored the metrics of the steps below.
     pub fn metrics_stored(&self, until: u64) {
-        self.lock().metrics.retain(|row| row.step >= until);
+        let mut inner = self.lock();
+        inner.metrics.retain(|row| row.step >= until);
+        inner.metrics_stored_until = inner.metrics_stored_until.max(until);
+    }
+
+    /// The metrics of the steps below were stored, as far as the coordinator has said.
+    pub fn metrics_stored_until(&self) -> u64 {
+        self.lock().metrics_stored_until
     }
 
     /// Anything else.

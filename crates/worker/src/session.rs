@@ -25,7 +25,7 @@ use crate::Args;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::snapshots::{Origin, Writer};
-use crate::trainer::Trainer;
+use crate::trainer::{Faults, Trainer};
 
 /// The first pause after a coordinator could not be reached; doubles each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -72,6 +72,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let spec = RunSpec::parse(&description.spec_yaml, "the coordinator's run", &[]).map_err(|errors| {
         Failure::failed(format!("the coordinator is of another version: {}", errors.render_plain()))
     })?;
+    crate::isa::enforce(spec.compute.cpu_isa)?;
     let source =
         lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
     let source: Arc<dyn Source> = Arc::from(source);
@@ -83,7 +84,9 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let heartbeat = spec.cluster.failure_timeout / 6;
 
     let (started, starting) = tokio::sync::oneshot::channel();
-    let seed = Seed { spec, source, listener, description: description.clone(), outbox: outbox.clone() };
+    let faults = Faults { flip_bit_at: args.fault_flip_bit, slowness: args.fault_slowness };
+    let seed =
+        Seed { spec, source, listener, description: description.clone(), outbox: outbox.clone(), faults };
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
         match seed.grow(runtime) {
@@ -138,11 +141,12 @@ struct Seed {
     listener: Listener,
     description: v1::RunDescription,
     outbox: Arc<Outbox>,
+    faults: Faults,
 }
 
 impl Seed {
     fn grow(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Numerics), Failure> {
-        let Self { spec, source, listener, description, outbox } = self;
+        let Self { spec, source, listener, description, outbox, faults } = self;
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let device = device::choose(spec.compute.device);
         let numerics = numerics(device);
@@ -169,6 +173,7 @@ impl Seed {
             outbox,
             holds: false,
             runtime,
+            faults,
         };
         Ok((trainer, numerics))
     }
@@ -211,7 +216,8 @@ fn advertised(args: &Args) -> Result<IpAddr, Failure> {
     })
 }
 
-/// Reaches the coordinator and learns of the run; with `known`, only the same run will do.
+/// Reaches the coordinator and learns of the run; with `known`, only the same run will do, with a journal that has all
+/// that this worker was told of.
 async fn reach(
     args: &Args,
     known: Option<&v1::RunDescription>,
@@ -266,11 +272,38 @@ fn same_run(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> R
              with the right run directory, or this worker anew.",
             found.run, known.run
         ))),
+        Some(known)
+            if found.generation < known.generation
+                || found.incarnation < known.incarnation
+                || found.metrics_until < known.metrics_until =>
+        {
+            Err(Failure::failed(format!(
+                "the coordinator came back with an older copy of its journal: it has generation {}, incarnation {} \
+                 and the metrics below step {}, and this worker was told of generation {}, incarnation {} and step \
+                 {}. Start the coordinator with the newest journal; this worker ends, so that the two do not mix.",
+                found.generation,
+                found.incarnation,
+                found.metrics_until,
+                known.generation,
+                known.incarnation,
+                known.metrics_until
+            )))
+        }
         _ => Ok(()),
     }
 }
 
 impl Session {
+    /// The run with how far its journal was, as this worker was told.
+    fn known(&self) -> v1::RunDescription {
+        v1::RunDescription {
+            generation: self.outbox.life().generation,
+            incarnation: self.incarnation.unwrap_or(0),
+            metrics_until: self.outbox.metrics_stored_until(),
+            ..self.description.clone()
+        }
+    }
+
     async fn attach_until_over(
         &mut self,
         client: CoordinatorClient<Channel>,
@@ -280,13 +313,16 @@ impl Session {
         loop {
             let reached = match client.take() {
                 Some(client) => client,
-                None => tokio::select! {
-                    reached = reach(&self.args, Some(&self.description)) => reached?.0,
-                    Some(()) = terminate.recv() => {
-                        self.leave();
-                        continue;
+                None => {
+                    let known = self.known();
+                    tokio::select! {
+                        reached = reach(&self.args, Some(&known)) => reached?.0,
+                        Some(()) = terminate.recv() => {
+                            self.leave();
+                            continue;
+                        }
                     }
-                },
+                }
             };
             match self.converse(reached, terminate).await {
                 End::Broken(why) => tracing::warn!("the coordinator is away, going on without it: {why}"),
@@ -331,8 +367,9 @@ impl Session {
                 },
                 () = outbox.news.notified() => {}
                 _ = beat.tick() => {
-                    let applied = outbox.life().applied;
-                    if outbound.send(v1::Heartbeat { applied }.into()).await.is_err() {
+                    let life = outbox.life();
+                    let beat = v1::Heartbeat { applied: life.applied, pace_us: life.pace_us };
+                    if outbound.send(beat.into()).await.is_err() {
                         return End::Broken("it closed the stream".to_owned());
                     }
                 }

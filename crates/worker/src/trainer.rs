@@ -19,6 +19,7 @@ use lsgan_wire::v1;
 use crate::meter::Meter;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::snapshots::{Writer, from_checkpoint};
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
@@ -52,6 +53,17 @@ pub struct Trainer {
     pub holds: bool,
     /// Runs what is asynchronous.
     pub runtime: tokio::runtime::Handle,
+    /// What goes wrong on purpose, in tests.
+    pub faults: Faults,
+}
+
+/// What goes wrong on purpose, in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// A bit of the weights flips after so many steps.
+    pub flip_bit_at: Option<u64>,
+    /// It computes so many times as slowly.
+    pub slowness: u32,
 }
 
 /// Why a generation ended for this worker.
@@ -71,6 +83,15 @@ enum Halt {
     Snapshot(#[from] lsgan_checkpoint::Error),
     #[error("{0}")]
     Coordinator(String),
+}
+
+impl Faults {
+    /// Stretches what began then.
+    fn dawdle(self, begin: Instant) {
+        if self.slowness > 1 {
+            std::thread::sleep(begin.elapsed() * (self.slowness - 1));
+        }
+    }
 }
 
 impl Trainer {
@@ -101,6 +122,12 @@ impl Trainer {
             | Halt::Snapshot(_)
             | Halt::Coordinator(_) => (v1::ParkReason::Failed, chain(&halt)),
         };
+        if matches!(halt, Halt::NotApplied(_)) && self.replica.step_back() {
+            tracing::info!(
+                step = self.replica.reduction().step().0,
+                "back to the state before the step that failed"
+            );
+        }
         if !why.is_empty() {
             tracing::warn!(generation = form.generation, "{why}");
         }
@@ -196,6 +223,7 @@ impl Trainer {
         let mut stepping = Stepping {
             writes: form.rank == 0,
             meter: Meter::new(self.spec.report.every),
+            pace: Pace::start(),
             trainer: self,
             live,
             group,
@@ -273,6 +301,7 @@ struct Stepping<'a> {
     loader: Loader,
     ranks: Vec<VirtualRank>,
     meter: Meter,
+    pace: Pace,
     /// The first rank writes what all could.
     writes: bool,
 }
@@ -301,7 +330,9 @@ impl Stepping<'_> {
             .iter()
             .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples })
             .collect();
+        let begin = Instant::now();
         self.trainer.replica.compute_discriminator(step, &work, ControlWords::default())?;
+        self.trainer.faults.dawdle(begin);
         self.loader.recycle(batch);
         self.all_reduce()?;
         let applied = self.trainer.replica.apply(self.metrics(step))?;
@@ -323,6 +354,7 @@ impl Stepping<'_> {
     /// What is due at a step boundary. Every rank decides the same, from the step and the reduced header.
     fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
         let done = step.0 + 1;
+        self.trainer.outbox.pace(self.pace.step_ended(self.ranks.len()));
         if let Some(row) = self.meter.step_ended(step.0) {
             self.trainer.outbox.metrics(row);
         }
@@ -330,6 +362,11 @@ impl Stepping<'_> {
             self.trainer.outbox.consumed(rank.0, self.trainer.plan.completed_ordinals(rank, done));
         }
         let ends = [ControlWord::Reform, ControlWord::Finish, ControlWord::Leave];
+        if self.trainer.faults.flip_bit_at == Some(done) {
+            tracing::warn!(step = done, "a bit of the weights is flipped, as --fault-flip-bit says");
+            self.trainer.replica.flip_a_bit();
+        }
+        self.report_state(done);
         let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.trainer.spec.steps;
         let due = |every: u64| every > 0 && done.is_multiple_of(every);
         if self.writes {
@@ -346,6 +383,15 @@ impl Stepping<'_> {
         if park { Err(Halt::Boundary) } else { Ok(()) }
     }
 
+    /// Lets the coordinator compare what all members hold.
+    fn report_state(&self, done: u64) {
+        let every = self.trainer.spec.report.state_hash_every;
+        if every > 0 && done.is_multiple_of(every) {
+            let hash = self.trainer.replica.state_hash().as_bytes().to_vec();
+            self.trainer.outbox.say(v1::StateHash { step: done, hash });
+        }
+    }
+
     fn all_reduce(&mut self) -> Result<(), Halt> {
         let begin = Instant::now();
         match self.trainer.replica.sums().words_mut() {
@@ -353,6 +399,7 @@ impl Stepping<'_> {
             WordsMut::Fast(words) => self.group.all_reduce_f32(words)?,
         }
         self.meter.reduce(begin.elapsed());
+        self.pace.waited(begin.elapsed());
         Ok(())
     }
 

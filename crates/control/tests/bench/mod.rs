@@ -19,6 +19,19 @@ pub fn config() -> Config {
         forming_timeout_ms: 3_000,
         lease_ordinals: 8,
         any_numerics: false,
+        straggler_percent: 200,
+        pace_every_ms: 1_000,
+        evict_stragglers: false,
+    }
+}
+
+fn hello(session: u64) -> Hello {
+    Hello {
+        name: format!("w{session}"),
+        address: format!("10.0.0.{session}:4000"),
+        numerics: "x86".to_owned(),
+        holds: None,
+        resume: None,
     }
 }
 
@@ -54,10 +67,17 @@ impl Bench {
         &self.effects
     }
 
-    /// Lets time pass up to the machine's next deadline, and wakes it.
+    /// Lets time pass and wakes the machine whenever it wants, until that leads to something: it may want to be woken
+    /// to see that nobody has been silent for too long.
     pub fn wake(&mut self) -> &[Effect] {
-        self.now = self.run.next_deadline().expect("the machine waits for something");
-        self.apply(Event::Tick)
+        let phase = self.run.phase().clone();
+        loop {
+            self.now = self.run.next_deadline().expect("the machine waits for something");
+            self.apply(Event::Tick);
+            if !self.effects.is_empty() || *self.run.phase() != phase {
+                return &self.effects;
+            }
+        }
     }
 
     /// A coordinator that starts with the journal of this one.
@@ -73,18 +93,28 @@ impl Bench {
     }
 
     pub fn join(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) -> &[Effect] {
-        let hello = Hello {
-            name: format!("w{session}"),
-            address: format!("10.0.0.{session}:4000"),
-            numerics: "x86".to_owned(),
-            holds: holds.map(Reduction),
-            resume,
-        };
+        self.say_hello(session, Hello { holds: holds.map(Reduction), resume, ..hello(session) })
+    }
+
+    pub fn join_with_numerics(&mut self, session: u64, numerics: &str) -> &[Effect] {
+        self.say_hello(session, Hello { numerics: numerics.to_owned(), ..hello(session) })
+    }
+
+    fn say_hello(&mut self, session: u64, hello: Hello) -> &[Effect] {
         self.apply(Event::Joined { session: SessionId(session), hello })
     }
 
     pub fn heard(&mut self, session: u64, applied: u64) -> &[Effect] {
-        self.apply(Event::Heard { session: SessionId(session), applied: Some(Reduction(applied)) })
+        self.heard_at_pace(session, applied, None)
+    }
+
+    pub fn heard_at_pace(&mut self, session: u64, applied: u64, pace_us: Option<u64>) -> &[Effect] {
+        let (session, applied) = (SessionId(session), Some(Reduction(applied)));
+        self.apply(Event::Heard { session, applied, pace_us })
+    }
+
+    pub fn state_hash(&mut self, session: u64, step: u64, byte: u8) -> &[Effect] {
+        self.apply(Event::StateHash { session: SessionId(session), step: Step(step), hash: [byte; 32] })
     }
 
     pub fn ready(&mut self, session: u64, generation: u64, applied: u64) -> &[Effect] {

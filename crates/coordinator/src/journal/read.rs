@@ -90,6 +90,12 @@ impl Journal {
         self.db.query_row(sql, [], |row| row.get(0)).map_err(|e| self.error(e))
     }
 
+    /// The step of the newest snapshot up to `until` that is kept.
+    pub fn newest_checkpoint_until(&self, until: u64) -> Result<Option<u64>, JournalError> {
+        let sql = "select max(step) from checkpoints where step <= ?1 and deleted_ms is null";
+        self.db.query_row(sql, [until], |row| row.get(0)).map_err(|e| self.error(e))
+    }
+
     /// The newest row of metrics.
     pub fn newest_metrics(&self) -> Result<Option<v1::StepMetrics>, JournalError> {
         let sql = "select step, wall_ms, step_ms, data_wait_ms, reduce_ms, loss_d, loss_g, d_real, d_fake,

@@ -132,7 +132,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
                 params![incarnation.0, name, address, now],
             )?;
         }
-        Entry::Gone { incarnation, why } => {
+        Entry::Gone { incarnation, why, .. } => {
             db.execute(
                 "update workers set gone_ms = ?2, why = ?3 where incarnation = ?1",
                 params![incarnation.0, now, why],
@@ -176,7 +176,11 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
                 insert.execute(params![position.0, virtual_rank.0, epoch, shard, by.0, by.1, now])?;
             }
         }
-        Entry::StopRequested => {}
+        // The steps after it are done again.
+        Entry::Differs { equal, .. } => {
+            db.execute("delete from metrics where step >= ?1", params![equal.0])?;
+        }
+        Entry::StopRequested | Entry::OtherNumerics { .. } | Entry::Straggles { .. } => {}
         Entry::Ended(outcome) => {
             let (word, why) = match outcome {
                 Outcome::Complete => ("complete", String::new()),

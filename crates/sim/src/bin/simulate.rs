@@ -26,7 +26,8 @@ struct Arguments {
     /// Steps of the run, instead of what the seed says.
     #[arg(long)]
     steps: Option<u64>,
-    /// Workers at the start, instead of what the seed says.
+    /// Workers at the start, instead of what the seed says. With 1,000 and more the world is a large one: a tenth of
+    /// them are members, half a step takes up to a second, and most sentences are looked at rarely.
     #[arg(long)]
     workers: Option<u32>,
 }
@@ -43,10 +44,13 @@ fn main() -> ExitCode {
 fn one(seed: u64, fixed: Fixed, trace: bool) -> ExitCode {
     let setup = Setup::draw(seed, fixed);
     println!("seed {seed}\n{setup}");
+    let begun = Instant::now();
     let lived = if trace { World::new(setup, Trace::Print).run() } else { simulate(seed, fixed) };
     match lived {
         Ok(coverage) => {
             print_counts(&coverage);
+            let (lived, took) = (coverage.simulated_ms as f64 / 1000.0, begun.elapsed().as_secs_f64());
+            eprintln!("{lived:.1} simulated seconds in {took:.2} s, {:.0} a second", lived / took);
             ExitCode::SUCCESS
         }
         Err(failure) => {

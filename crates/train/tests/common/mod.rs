@@ -28,11 +28,11 @@ pub fn small_dcgan() -> RunSpec {
         ema: EmaSpec { decay: 0.9 },
         precision: Precision::F32,
         reduction: ReductionMode::Exact,
-        compute: ComputeSpec { device: Device::Cpu, threads: 1, loader_threads: 1 },
+        compute: ComputeSpec { device: Device::Cpu, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native },
         cluster: ClusterSpec { failure_timeout: Duration::from_secs(1), ..ClusterSpec::default() },
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
-        report: ReportSpec { every: 1 },
+        report: ReportSpec { every: 1, state_hash_every: 0 },
     }
 }
 

@@ -1,0 +1,37 @@
+//! `lsgan scale`: another number of workers for a run of `lsgan up`.
+
+use lsgan_console::Failure;
+use lsgan_wire::v1;
+use serde_json::json;
+
+use crate::status;
+
+/// What can be said on the command line of `lsgan scale`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How many workers the run is to have; more than `batch.virtual_ranks` stand by.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: u32,
+    /// The coordinator's address, as `lsgan up` prints it.
+    #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]
+    coordinator: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks for so many workers. They join and leave at step boundaries; no bit of the weights changes.
+///
+/// # Errors
+/// A coordinator that cannot be reached, or one whose workers `lsgan up` did not start.
+pub async fn scale(args: Args) -> Result<(), Failure> {
+    let mut client = status::connect(&args.coordinator).await?;
+    let reply = client.scale(v1::ScaleRequest { workers: args.workers }).await;
+    reply.map_err(|status| Failure::failed(status.message()))?;
+    if args.json {
+        println!("{:#}", json!({ "workers_wanted": args.workers }));
+    } else {
+        println!("the run will have {} workers; `lsgan status` shows them come and go", args.workers);
+    }
+    Ok(())
+}

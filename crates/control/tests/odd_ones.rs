@@ -1,0 +1,158 @@
+//! Members that are not like the others: other bits, other speed, other hardware.
+
+mod bench;
+
+use bench::{Bench, config};
+use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Wish};
+use lsgan_spec::{Incarnation, Step};
+
+/// What was journaled of stragglers: whom, and whether it was evicted.
+fn stragglers(bench: &Bench) -> Vec<(u64, bool)> {
+    let straggles = |entry: &Entry| match entry {
+        Entry::Straggles { incarnation, evicted, .. } => Some((incarnation.0, *evicted)),
+        _ => None,
+    };
+    bench.journal.iter().filter_map(straggles).collect()
+}
+
+/// Heartbeats of sessions 1.. with these paces, once a second for so long.
+fn beat(bench: &mut Bench, paces_us: &[u64], seconds: u64) {
+    for _ in 0..seconds {
+        bench.now = bench.now.plus(1_000);
+        for (session, pace_us) in (1..).zip(paces_us) {
+            bench.heard_at_pace(session, 2, Some(*pace_us));
+        }
+    }
+}
+
+fn wishes_reform(bench: &Bench) -> bool {
+    let wish = |effect: &Effect| {
+        matches!(effect, Effect::Send { message: Message::Wish { wish: Wish::Reform, .. }, .. })
+    };
+    bench.effects.iter().any(wish)
+}
+
+#[test]
+fn equal_states_end_nothing() {
+    let mut bench = Bench::stepping(config(), 3);
+    for step in [2, 4] {
+        for session in 1..=3 {
+            assert_eq!(bench.state_hash(session, step, step as u8), []);
+        }
+    }
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+}
+
+#[test]
+fn the_odd_one_of_three_is_named_and_the_run_fails_without_a_snapshot() {
+    let mut bench = Bench::stepping(config(), 3);
+    for session in 1..=3 {
+        bench.state_hash(session, 2, 7);
+    }
+    bench.state_hash(1, 4, 7);
+    bench.state_hash(2, 4, 8);
+    assert_eq!(*bench.run.phase(), Phase::Stepping, "the third may still say which is right");
+    bench.state_hash(3, 4, 7);
+    assert_eq!(*bench.run.phase(), Phase::Halting { aborted: true });
+    for session in 1..=3 {
+        assert!(bench.to(session).contains(&Message::Abort(bench.run.generation())), "session {session}");
+    }
+    for session in 1..=3 {
+        bench.parked(session, 1, Some(8), ParkReason::Aborted);
+    }
+    let differs = Entry::Differs { odd: vec![Incarnation(2)], step: Step(4), equal: Step(2) };
+    assert!(bench.journal.contains(&differs), "{:#?}", bench.journal);
+    let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
+    assert!(why.contains("worker 2 (w2) holds another state") && why.contains("after step 4"), "{why}");
+    assert!(!bench.effects.iter().any(|e| matches!(e, Effect::Send { message: Message::Task(_), .. })));
+}
+
+#[test]
+fn of_two_that_differ_both_are_named() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.state_hash(1, 2, 1);
+    bench.state_hash(2, 2, 2);
+    bench.parked(1, 1, Some(4), ParkReason::Aborted);
+    bench.parked(2, 1, Some(4), ParkReason::Aborted);
+    let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
+    assert!(why.contains("worker 1 (w1) and worker 2 (w2) hold different states"), "{why}");
+}
+
+#[test]
+fn a_difference_is_not_forgotten_when_its_reporter_dies() {
+    let mut bench = Bench::stepping(config(), 3);
+    bench.state_hash(1, 2, 1);
+    bench.state_hash(2, 2, 2);
+    bench.close(3);
+    bench.close(2);
+    bench.parked(1, 1, Some(4), ParkReason::Aborted);
+    assert!(matches!(bench.run.phase(), Phase::Ended(Outcome::Failed { .. })), "{:?}", bench.run.phase());
+}
+
+#[test]
+fn the_hash_of_somebody_who_is_no_member_says_nothing() {
+    let mut bench = Bench::stepping(Config { max_workers: 2, ..config() }, 2);
+    bench.join(3, None, None);
+    bench.state_hash(3, 2, 9);
+    bench.state_hash(1, 2, 1);
+    bench.state_hash(2, 2, 1);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+}
+
+#[test]
+fn a_straggler_is_named_once_after_a_while_and_goes_on() {
+    let mut bench = Bench::stepping(config(), 3);
+    beat(&mut bench, &[1_000, 1_100, 2_500], 2);
+    assert_eq!(stragglers(&bench), [], "a moment is no reason");
+    beat(&mut bench, &[1_000, 1_100, 2_500], 20);
+    assert_eq!(stragglers(&bench), [(3, false)]);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+    assert!(!wishes_reform(&bench));
+}
+
+#[test]
+fn workers_that_are_equally_slow_or_nearly_so_are_no_stragglers() {
+    let mut bench = Bench::stepping(config(), 3);
+    beat(&mut bench, &[9_000, 9_100, 9_900], 10);
+    beat(&mut bench, &[1_000, 1_000, 1_990], 10);
+    assert_eq!(stragglers(&bench), []);
+}
+
+#[test]
+fn a_straggler_is_evicted_where_the_file_says_so_and_stands_by() {
+    let mut bench = Bench::stepping(Config { evict_stragglers: true, ..config() }, 3);
+    beat(&mut bench, &[1_000, 1_100, 2_500], 4);
+    assert_eq!(stragglers(&bench), [(3, true)]);
+    for session in 1..=3 {
+        bench.parked(session, 1, Some(4), ParkReason::Boundary);
+    }
+    let members: Vec<_> = bench.run.members().iter().map(|m| m.incarnation.0).collect();
+    assert_eq!(members, [1, 2]);
+    bench.ready(1, 2, 4);
+    bench.ready(2, 2, 4);
+    beat(&mut bench, &[1_000, 1_100], 1);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+    assert!(!wishes_reform(&bench), "it is not asked in again");
+
+    // Needed again, it takes part again.
+    bench.close(1);
+    bench.close(2);
+    let members: Vec<_> = bench.run.members().iter().map(|m| m.incarnation.0).collect();
+    assert_eq!(members, [3]);
+}
+
+#[test]
+fn nobody_is_evicted_who_is_needed() {
+    let mut bench = Bench::stepping(Config { evict_stragglers: true, min_workers: 3, ..config() }, 3);
+    beat(&mut bench, &[1_000, 1_100, 2_500], 10);
+    assert!(!wishes_reform(&bench));
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+}
+
+#[test]
+fn other_numerics_that_are_admitted_are_journaled() {
+    let mut bench = Bench::stepping(Config { any_numerics: true, ..config() }, 1);
+    bench.join_with_numerics(2, "another");
+    let other = Entry::OtherNumerics { incarnation: Incarnation(2), numerics: "another".to_owned() };
+    assert!(bench.journal.contains(&other), "{:#?}", bench.journal);
+}
