@@ -202,7 +202,8 @@ class Torchrun:
         SCRATCH.mkdir(parents=True, exist_ok=True)
         self.directory = tempfile.TemporaryDirectory(prefix="torchrun-", dir=SCRATCH)
         self.folder = Path(self.directory.name)
-        # With the store shared, a rank that is killed takes the rendezvous of the next round with it.
+        # Ranks that share the rendezvous' store find the addresses of their dead predecessors in it, and wait for those
+        # in vain.
         env = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         with open(self.folder / "complaints", "w") as complaints:
             self.agent = subprocess.Popen(

@@ -124,6 +124,8 @@ def figures(groups):
             found[at_median] = median(each)
             if at_p90:
                 found[at_p90] = p90(each)
+    if rows := groups.get("control.sessions"):
+        found["control.sessions_10000.heartbeats_per_core_s"] = paired(rows, "heartbeats/s", "cores")
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     return {key: round(value, 4) for key, value in found.items()}
