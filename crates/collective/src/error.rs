@@ -173,6 +173,31 @@ pub enum GroupError {
 }
 
 impl GroupError {
+    /// The member to whom the network did not carry anything, if that is what the group failed by: it may be alive.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<Peer> {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        let cut = |cause: &LossCause| {
+            matches!(cause, LossCause::Failed(TimedOut | HostUnreachable | NetworkUnreachable))
+        };
+        match self {
+            Self::PeerLost { peer, cause, .. } => cut(cause).then_some(*peer),
+            Self::NotFormed { missing, .. } => missing.iter().find_map(|missing| match missing {
+                Missing::Unreachable(peer, cause) => cut(cause).then_some(*peer),
+                Missing::NotJoined(_) | Missing::NotCalled(_) | Missing::Beyond(..) => None,
+            }),
+            Self::Aborted { .. }
+            | Self::Stalled { .. }
+            | Self::CallMismatch { .. }
+            | Self::Garbled { .. }
+            | Self::Refused { .. }
+            | Self::NoSuchRank { .. }
+            | Self::NoSuchRoot { .. }
+            | Self::Bind { .. }
+            | Self::System { .. } => None,
+        }
+    }
+
     pub(crate) fn system(doing: &'static str, error: &io::Error) -> Self {
         Self::System { doing, kind: error.kind() }
     }

@@ -65,6 +65,13 @@ pub enum Entry {
         /// Whether it stands by from now on.
         evicted: bool,
     },
+    /// The network carries nothing between a member and another one.
+    CutOff {
+        /// The one of them who stands by from now on.
+        incarnation: Incarnation,
+        /// The other one.
+        peer: Incarnation,
+    },
     /// Members hold different states after a step: the run fails, and snapshots that are newer than `equal` may be
     /// wrong.
     Differs {

@@ -55,6 +55,15 @@ pub enum Event {
         /// Why it parked.
         reason: ParkReason,
     },
+    /// The network carries nothing between the worker and another member; it parks for that.
+    CutOff {
+        /// The stream it came on.
+        session: SessionId,
+        /// The generation that both are in.
+        generation: Generation,
+        /// The other one.
+        peer: Incarnation,
+    },
     /// A virtual rank has wholly consumed its positions of ordinals below `ordinals`.
     Consumed {
         /// The stream it came on.

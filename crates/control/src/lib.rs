@@ -11,6 +11,7 @@
 //! - [`machine`]: [`Run`], which turns the one into the other.
 //! - `recover`: what the journal of earlier lives tells the next one.
 //! - [`hashes`]: whether all members hold the same bits.
+//! - `severed`: members that the coordinator hears, but that do not reach each other.
 //! - `stragglers`: members that are much slower than the others.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod membership;
 mod phases;
 mod recover;
+mod severed;
 mod stragglers;
 
 pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};

@@ -78,7 +78,7 @@ pub struct Worker {
     pub pace_us: Option<u64>,
     /// So many comparisons in a row found it slow.
     pub slow_in_a_row: u32,
-    /// It is a straggler, and stands by while there are enough others.
+    /// It is a straggler or cannot reach another one, and stands by while there are enough others.
     pub evicted: bool,
 }
 
@@ -170,6 +170,8 @@ pub struct Run {
     /// The members' paces are compared next then.
     pub(crate) paces_due: Millis,
     pub(crate) hashes: StateHashes,
+    /// Members of this generation between whom the network carries nothing.
+    pub(crate) severed: BTreeSet<(Incarnation, Incarnation)>,
 }
 
 impl Run {
@@ -209,6 +211,7 @@ impl Run {
             silence_due: now,
             paces_due: now,
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
+            severed: BTreeSet::new(),
             config,
         }
     }
@@ -229,6 +232,7 @@ impl Run {
             Event::Parked { session, generation, applied, reason } => {
                 self.parked(now, session, (generation, applied, reason), effects);
             }
+            Event::CutOff { session, generation, peer } => self.cut_off(session, generation, peer),
             Event::Consumed { session, virtual_rank, ordinals } => {
                 self.consumed(session, virtual_rank, ordinals, effects);
             }

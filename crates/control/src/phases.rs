@@ -78,6 +78,7 @@ impl Run {
         if let Some(difference) = self.hashes.known_difference() {
             return self.fail_for_difference(difference, effects);
         }
+        self.part_severed(effects);
         if let Some(why) = self.failure.clone() {
             // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
             let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);

@@ -37,6 +37,7 @@ impl Recovered {
             | Entry::Gone { .. }
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
+            | Entry::CutOff { .. }
             | Entry::Differs { .. } => {}
         }
     }

@@ -54,6 +54,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (session(), number(), 0_u8..20).prop_map(|(session, step, odd)| {
             Event::StateHash { session, step: Step(step), hash: [u8::from(odd == 0); 32] }
         }),
+        2 => (session(), generation(), 0_u64..9).prop_map(|(session, generation, peer)| {
+            Event::CutOff { session, generation, peer: Incarnation(peer) }
+        }),
         6 => (session(), generation(), number()).prop_map(|(session, generation, applied)| {
             Event::Ready { session, generation, applied: Reduction(applied) }
         }),

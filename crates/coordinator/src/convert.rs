@@ -35,6 +35,11 @@ pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String
             applied: parked.applied.map(Reduction),
             reason: park_reason(parked)?,
         },
+        Kind::CutOff(cut_off) => Event::CutOff {
+            session,
+            generation: Generation(cut_off.generation),
+            peer: Incarnation(cut_off.incarnation),
+        },
         Kind::Consumed(consumed) => Event::Consumed {
             session,
             virtual_rank: VirtualRank(consumed.virtual_rank),

@@ -74,6 +74,15 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
             );
             (true, text)
         }
+        Entry::CutOff { incarnation, peer } => (
+            true,
+            format!(
+                "{} and {} cannot reach each other, though the coordinator hears both; the first one stands by while \
+                 there are enough others. Look at the network between them; started again it takes part again.",
+                known(incarnation),
+                known(peer)
+            ),
+        ),
         Entry::Numerics(numerics) => (false, format!("the run's numerics are {numerics}")),
         Entry::Generation { generation, members, from, start } => {
             let workers = match members.len() {

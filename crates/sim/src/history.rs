@@ -170,6 +170,7 @@ impl History {
             Entry::Numerics(_)
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
+            | Entry::CutOff { .. }
             | Entry::Differs { .. }
             | Entry::Stepping(_)
             | Entry::Halting { .. }

@@ -12,7 +12,7 @@ use crate::world::{Trace, World};
 const SHOWN: usize = 40;
 
 /// In a large world the machine is looked at after one of so many events.
-const LOOK_EVERY: u64 = 1_000;
+const LOOK_EVERY: u64 = 50_000;
 
 /// One coordinator after another, over the journal that they share.
 #[derive(Debug, Default)]
@@ -269,6 +269,7 @@ impl World {
             | Event::StateHash { session, .. }
             | Event::Ready { session, .. }
             | Event::Parked { session, .. }
+            | Event::CutOff { session, .. }
             | Event::Consumed { session, .. }
             | Event::WantsLeave { session }
             | Event::TaskDone { session }

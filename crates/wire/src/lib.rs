@@ -44,6 +44,6 @@ macro_rules! wrap {
 }
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Ready, Parked, Consumed, Metrics, WantsLeave,
-    SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash);
+    SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
     Shutdown, MetricsStored);

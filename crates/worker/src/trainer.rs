@@ -25,9 +25,11 @@ use crate::snapshots::{Writer, from_checkpoint};
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
 const LOADER_DEPTH_STEPS: usize = 3;
 
-/// A peer that was told of the same generation answers in milliseconds; the coordinator's own limit is longer, and
-/// its Abort ends the wait at any time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that was told of the same generation answers in milliseconds. So many failure timeouts are waited for one
+/// that does not, so that the coordinator notices first if it is dead; its Abort ends the wait at any time.
+const CONNECT_FAILURE_TIMEOUTS: u32 = 4;
+/// The shortest and the longest of that; the coordinator's own limit is longer.
+const CONNECT_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// What the training thread owns.
 pub struct Trainer {
@@ -128,6 +130,12 @@ impl Trainer {
                 "back to the state before the step that failed"
             );
         }
+        if let (Halt::Group(error), v1::ParkReason::Broken) = (&halt, reason)
+            && let Some(peer) = error.unreachable()
+        {
+            let incarnation = form.members[peer.rank].incarnation;
+            self.outbox.say(v1::CutOff { generation: form.generation, incarnation });
+        }
         if !why.is_empty() {
             tracing::warn!(generation = form.generation, "{why}");
         }
@@ -148,8 +156,13 @@ impl Trainer {
             rank: form.rank as usize,
             members,
         };
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let failure_timeout = self.spec.cluster.failure_timeout;
+        let patience =
+            (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
+        let deadline = Instant::now() + patience;
         let mut group = tcp::connect(&mut self.listener, &membership, deadline, live.aborter())?;
+        // A host that is lost is noticed by the coordinator, before this.
+        group.set_unreachable_after(2 * failure_timeout)?;
         self.take_over(form, &mut group)?;
         self.outbox.ready(self.replica.reduction().0);
         tracing::info!(

@@ -89,23 +89,25 @@ fn copy_journal(from: &Path, to: &Path) {
     }
 }
 
+/// The copy is older by a generation, of which every worker was told.
 #[test]
 fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() {
     let lab = Lab::new();
-    let (coordinator, workers) = cluster(&lab, 2, &[]);
-    let step = coordinator.client.wait_for_step(30).step;
+    let (coordinator, mut workers) = cluster(&lab, 2, &[]);
+    coordinator.client.wait_until("there is a snapshot", |status| status.snapshot_step.is_some());
     let listen = kill(coordinator);
     copy_journal(&lab.run_dir(), &lab.path("older"));
     let coordinator = lab.coordinator_at(&listen, &[]);
-    coordinator.client.wait_for_step(step + 10);
+    workers.push(lab.worker("third", &coordinator.address));
+    coordinator
+        .client
+        .wait_until("the third one computes", |status| status.phase == "stepping" && status.generation == 2);
     assert_eq!(kill(coordinator), listen);
     copy_journal(&lab.run_dir(), &lab.path("newest"));
     copy_journal(&lab.path("older"), &lab.run_dir());
     let older = lab.coordinator_at(&listen, &[]);
-    all_refuse(
-        workers,
-        &["came back with an older copy of its journal", "Start the coordinator with the newest"],
-    );
+    let words = ["came back with an older copy of its journal: it has generation 1", "told of generation 2"];
+    all_refuse(workers, &words);
     older.process.kill();
 
     // With the newest one the run goes on from its snapshot.

@@ -7,7 +7,8 @@
 //!
 //! What it cannot do: tell a peer that died from one that left, since a rank that fails closes its connections and
 //! so tells its neighbours, who tell theirs. Who died is known to the coordinator. A peer that is frozen or cut off
-//! closes nothing: the coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`].
+//! closes nothing: the coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`]. Where only the way
+//! between two ranks is cut, the coordinator sees nothing wrong: [`TcpGroup::set_unreachable_after`].
 //!
 //! - [`Listener`]: takes the other members' connections, over all generations of a worker's life.
 //! - [`connect`]: forms one generation's group.
@@ -25,6 +26,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lsgan_spec::Generation;
+use socket2::{SockRef, TcpKeepalive};
 
 use self::exchange::{Ring, exchange};
 use self::flow::{Element, Relay, RingSum};
@@ -102,6 +104,25 @@ impl TcpGroup {
         if let Some(ring) = &mut self.ring {
             ring.stall_timeout = timeout;
         }
+    }
+
+    /// Loses a neighbour whose host has answered nothing for about this long, with a cause of which
+    /// [`GroupError::unreachable`] knows. A frozen peer's host answers, however long it is frozen.
+    ///
+    /// Counted in whole seconds, at least two. The rank that receives notices it: it has nothing under way, so that
+    /// the kernel asks. (TCP_USER_TIMEOUT would see it on the other side too, but ends also a connection to a peer
+    /// that is only slow to read.)
+    pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
+        let Some(ring) = &self.ring else { return Ok(()) };
+        let half = Duration::from_secs((timeout.as_millis().div_ceil(2000) as u64).max(1));
+        let tries = u32::try_from(half.as_secs()).unwrap_or(u32::MAX);
+        let keepalive =
+            TcpKeepalive::new().with_time(half).with_interval(Duration::from_secs(1)).with_retries(tries);
+        for link in [&ring.left, &ring.right] {
+            let set = SockRef::from(&link.socket).set_tcp_keepalive(&keepalive);
+            set.map_err(|error| GroupError::system("watch a connection", &error))?;
+        }
+        Ok(())
     }
 
     /// Runs `body` as this group's next call, unless the group is over; an error ends the group.

@@ -180,7 +180,10 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
         Entry::Differs { equal, .. } => {
             db.execute("delete from metrics where step >= ?1", params![equal.0])?;
         }
-        Entry::StopRequested | Entry::OtherNumerics { .. } | Entry::Straggles { .. } => {}
+        Entry::StopRequested
+        | Entry::OtherNumerics { .. }
+        | Entry::Straggles { .. }
+        | Entry::CutOff { .. } => {}
         Entry::Ended(outcome) => {
             let (word, why) = match outcome {
                 Outcome::Complete => ("complete", String::new()),
