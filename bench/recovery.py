@@ -268,7 +268,7 @@ def sessions(rounds):
     each = rates(seen)
     sent, due = statistics.median(rate["heartbeats"] for rate in each), seen[0]["due_per_s"]
     if sent < ON_TIME * due:
-        raise BenchError(f"{due} heartbeats a second were due and {sent:.0f} were sent: this machine is too slow for it")
+        raise BenchError(f"{due} heartbeats a second were due and {sent:.0f} were sent: the machine is too slow or busy")
     return {
         ("control.sessions", "cores"): [rate["cores"] for rate in each],
         ("control.sessions", "load's cores"): [rate["load_cores"] for rate in each],

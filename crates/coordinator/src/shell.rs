@@ -115,6 +115,8 @@ impl Shell {
                 Err(_) => {
                     if let Some(then) = deadline {
                         self.clock.forgive(then);
+                        self.hear_out(&mut inputs)?;
+                        self.clock.forgive(then);
                         self.apply(Event::Tick)?;
                     }
                 }
@@ -132,6 +134,15 @@ impl Shell {
         if let Err(error) = self.store.clean(Duration::ZERO).await {
             tracing::warn!(%error, "leftovers of snapshots could not be deleted");
         }
+    }
+
+    /// Handles what has come by now: a slow disk has let it wait, and whoever has spoken is not silent.
+    fn hear_out(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Result<(), JournalError> {
+        for _ in 0..inputs.len() {
+            let Ok(input) = inputs.try_recv() else { break };
+            self.handle(input)?;
+        }
+        Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {
