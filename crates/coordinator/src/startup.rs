@@ -90,7 +90,9 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     check_identity(&spec, &journal, &run_dir)?;
 
     let store = Store::open(&places.store).map_err(|error| Failure::failed(chain(&error)))?;
+    let suspects = set_suspects_aside(&mut journal, &store).await?;
     let (snapshot, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
+    warnings.extend(suspects);
     if let Some(aside) = aside {
         warnings.insert(0, format!("the old run is kept in {}", aside.display()));
     }
@@ -215,6 +217,19 @@ fn check_identity(spec: &RunSpec, journal: &Journal, run_dir: &Path) -> Result<(
     }
     let theirs = journal.require("spec_yaml").map_err(failed)?;
     Err(other_identity(spec, &theirs, &format!("the run in {}", run_dir.display())))
+}
+
+/// Moves away what a run that ended because states differed was still writing then. Returns what to tell of it.
+async fn set_suspects_aside(journal: &mut Journal, store: &Store) -> Result<Vec<String>, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+    let equal = journal.fact("suspect_after").map_err(|e| failed(&e))?;
+    let Some(equal) = equal.and_then(|step| step.parse().ok()) else { return Ok(Vec::new()) };
+    let moved = store.set_aside_after(Step(equal)).await.map_err(|e| failed(&e))?;
+    for step in &moved {
+        journal.delete_checkpoint(step.0).map_err(|e| failed(&e))?;
+    }
+    let tell = |step| format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
+    Ok(moved.into_iter().map(tell).collect())
 }
 
 fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {

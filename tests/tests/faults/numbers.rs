@@ -24,34 +24,49 @@ fn named_in(err: &str) -> (u64, u64) {
     (number_after("step "), number_after("virtual rank "))
 }
 
-/// Trains with too large a learning rate until it fails; then branches off with a smaller one. Returns what was
-/// named, and what the branch trained.
-fn fails_and_is_forked(workers: u32) -> ((u64, u64), u64, Weights) {
-    let lab = Lab::new();
-    let ended = lab.up(workers, &WILD).wait().expect_code(1).expect_one_error();
+/// What a run says that failed by its numbers: the step, the virtual ranks and the error.
+#[track_caller]
+fn fails(lab: &Lab, workers: u32, run_dir: &str, more: &[&str]) -> (u64, u64) {
+    let ended = lab.up(workers, more).wait().expect_code(1).expect_one_error();
     let error = ended.err.lines().find(|line| line.starts_with("error: ")).expect("there is one").to_owned();
     let named = named_in(&error);
-    let journal = lab.journal();
+    let journal = Journal::open(&lab.path(run_dir));
     assert_eq!(journal.texts("select value from meta where key = 'outcome'"), ["failed"]);
-    let kept = journal.number("select max(step) from checkpoints");
-    assert_eq!(kept, named.0, "the state before that step is kept");
-
-    let steps = (kept + 20).to_string();
-    let calm = ["--fork", "calm", "--set", &format!("steps={steps}")];
-    let ended = lab.up(workers, &calm).wait().expect_code(0);
-    ended.expect_err(&[&format!("starts from the snapshot of step {kept}")]);
-    let fork = lab.path("calm");
-    assert_eq!(Journal::open(&fork).generations()[0].from_step, kept);
-    (named, kept, Weights::of(&fork))
+    let kept = format!("{run_dir}/snapshots/step-{:010}/manifest.json", named.0);
+    assert!(lab.path(&kept).is_file(), "the state before that step is kept, in {kept}");
+    named
 }
 
-/// One worker and three stop at the same step, name the same virtual rank, and the branch trains the same bits.
 #[test]
-fn gradients_that_are_out_of_range_stop_all_at_the_same_step_and_the_run_can_be_forked() {
-    let alone = fails_and_is_forked(1);
-    let three = fails_and_is_forked(3);
-    assert!(alone.0.0 > 0, "it fails in the middle of the run");
-    assert_eq!(alone, three);
+fn gradients_that_are_out_of_range_stop_all_workers_at_the_same_step() {
+    let named = [1, 3].map(|workers| fails(&Lab::new(), workers, "run", &WILD));
+    assert!(named[0].0 > 0, "it fails in the middle of the run");
+    assert_eq!(named[0], named[1]);
+}
+
+/// A run of 20 steps is forked with a target that no gradient can be formed for, in one of the halves; the state
+/// that is kept is forked once more with the right one, and trains the bits of a run that nothing happened to.
+#[track_caller]
+fn is_forked_back(target: &str) {
+    let lab = Lab::new();
+    lab.up(2, &["--set", "steps=20"]).wait().expect_code(0);
+    let target = format!("objective.least_squares.{target}=1e6");
+    assert_eq!(fails(&lab, 2, "wild", &["--fork", "wild", "--set", &target]).0, 20);
+
+    let from = format!("checkpoint.to={}", lab.path("wild").display());
+    let ended = lab.up(3, &["--set", &from, "--fork", "back"]).wait().expect_code(0);
+    ended.expect_err(&["starts from the snapshot of step 20"]);
+    assert_eq!(Weights::of(&lab.path("back")), *Weights::undisturbed());
+}
+
+#[test]
+fn a_run_whose_discriminator_got_wrong_numbers_is_resumable_with_a_changed_spec() {
+    is_forked_back("b");
+}
+
+#[test]
+fn a_run_whose_generator_got_wrong_numbers_is_resumable_with_a_changed_spec() {
+    is_forked_back("c");
 }
 
 const HASHED: [&str; 4] = ["--set", "report.state_hash_every=10", "--set", "checkpoint.every=5"];

@@ -34,6 +34,9 @@ pub use self::form::connect;
 pub use self::listener::Listener;
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
+/// Linux waits no longer than 32,767 s before it asks.
+const ASK_AFTER_MAX: Duration = Duration::from_secs(32_767);
+
 /// Keeps the connections of different runs apart. Not a password: it crosses the network as it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RunToken(pub [u8; 32]);
@@ -109,15 +112,18 @@ impl TcpGroup {
     /// Loses a neighbour whose host has answered nothing for about this long, with a cause of which
     /// [`GroupError::unreachable`] knows. A frozen peer's host answers, however long it is frozen.
     ///
-    /// Counted in whole seconds, at least two. The rank that receives notices it: it has nothing under way, so that
+    /// Counted in whole seconds, at least three. The rank that receives notices it: it has nothing under way, so that
     /// the kernel asks. (TCP_USER_TIMEOUT would see it on the other side too, but ends also a connection to a peer
     /// that is only slow to read.)
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         let Some(ring) = &self.ring else { return Ok(()) };
-        let half = Duration::from_secs((timeout.as_millis().div_ceil(2000) as u64).max(1));
-        let tries = u32::try_from(half.as_secs()).unwrap_or(u32::MAX);
-        let keepalive =
-            TcpKeepalive::new().with_time(half).with_interval(Duration::from_secs(1)).with_retries(tries);
+        // Silent for a half, then asked twice in the other one: a single packet may get lost.
+        let seconds = |part: Duration| {
+            let part = part.clamp(Duration::from_secs(1), ASK_AFTER_MAX).as_millis().div_ceil(1000);
+            Duration::from_secs(u64::try_from(part).expect("it is bounded"))
+        };
+        let (silent, apart) = (seconds(timeout / 2), seconds(timeout / 4));
+        let keepalive = TcpKeepalive::new().with_time(silent).with_interval(apart).with_retries(2);
         for link in [&ring.left, &ring.right] {
             let set = SockRef::from(&link.socket).set_tcp_keepalive(&keepalive);
             set.map_err(|error| GroupError::system("watch a connection", &error))?;

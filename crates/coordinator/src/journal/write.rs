@@ -95,7 +95,10 @@ impl Journal {
     /// A run that goes on has no outcome.
     pub fn forget_outcome(&mut self) -> Result<(), JournalError> {
         self.transaction(|db| {
-            db.execute("delete from meta where key in ('outcome', 'outcome_why', 'final_files')", [])?;
+            db.execute(
+                "delete from meta where key in ('outcome', 'outcome_why', 'final_files', 'suspect_after')",
+                [],
+            )?;
             Ok(())
         })
     }
@@ -179,6 +182,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
         // The steps after it are done again.
         Entry::Differs { equal, .. } => {
             db.execute("delete from metrics where step >= ?1", params![equal.0])?;
+            set_fact(db, "suspect_after", &equal.0.to_string())?;
         }
         Entry::StopRequested
         | Entry::OtherNumerics { .. }
