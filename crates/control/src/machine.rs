@@ -219,7 +219,13 @@ impl Run {
     /// Applies one event at `now`; pushes what the shell must do, in order.
     pub fn apply(&mut self, now: Millis, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Joined { session, hello } => self.joined(now, session, hello, effects),
+            Event::Joined { session, hello } => {
+                let bare = hello.holds.is_none() && hello.resume.is_none();
+                self.joined(now, session, hello, effects);
+                if bare && self.waits_for_more() {
+                    return; // thousands may come one after another
+                }
+            }
             Event::Heard { session, applied, pace_us } => {
                 let news = self.heard(now, session, applied, pace_us);
                 self.watch_paces(now, effects);
@@ -234,7 +240,8 @@ impl Run {
             }
             Event::CutOff { session, generation, peer } => self.cut_off(session, generation, peer),
             Event::Consumed { session, virtual_rank, ordinals } => {
-                self.consumed(session, virtual_rank, ordinals, effects);
+                // Nothing but leases follows from it.
+                return self.consumed(session, virtual_rank, ordinals, effects);
             }
             Event::WantsLeave { session } => {
                 if let Some((_, worker)) = self.by_session(session) {
@@ -264,6 +271,14 @@ impl Run {
             Event::Tick => self.tick(now, effects),
         }
         self.settle(now, effects);
+    }
+
+    /// The first generation waits for its time or for more workers, and one more without a state changes nothing.
+    fn waits_for_more(&self) -> bool {
+        let expected = self.config.expected_workers as usize;
+        self.phase == Phase::Gathering
+            && self.gather_until.is_some()
+            && (expected == 0 || self.workers.len() < expected)
     }
 
     /// When the machine wants to be woken with [`Event::Tick`], if nothing happens before.

@@ -43,6 +43,10 @@ pub enum Class {
     Flip,
     /// A worker is much slower than the others.
     Slow,
+    /// The network between a worker and the coordinator carries nothing one way for a while.
+    OneWay,
+    /// Workers' clocks are fast or slow by up to a fifth.
+    Drift,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -65,7 +69,8 @@ const CLASSES: &[(Class, u64)] = &[
 
 /// Classes that came later, for every fifth seed only and from a stream of chance of their own: so the seeds that
 /// once found a bug keep their worlds.
-const LATER_CLASSES: &[(Class, u64)] = &[(Class::Flip, 2), (Class::Slow, 1)];
+const LATER_CLASSES: &[(Class, u64)] =
+    &[(Class::Flip, 2), (Class::Slow, 1), (Class::OneWay, 2), (Class::Drift, 2)];
 
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +118,13 @@ pub enum Fault {
     Flip,
     /// A worker is much slower from now on.
     Slow,
+    /// What a worker says, or what it is told, is held up for so long.
+    OneWay {
+        /// What it says; otherwise what it is told.
+        up: bool,
+        /// How long.
+        for_ms: u64,
+    },
 }
 
 /// Sizes that the command line fixes instead of the seed.
@@ -125,8 +137,11 @@ pub struct Fixed {
 }
 
 /// A world with so many workers is a large one: a tenth of them are members, half a step takes up to a second, and
-/// most sentences are looked at after one event in a thousand.
+/// most sentences are looked at after one event in fifty thousand.
 pub const LARGE: u32 = 1_000;
+
+/// In a large world: more than the default, as with so many a network is more often late.
+const LARGE_FAILURE_TIMEOUT_MS: u64 = 5_000;
 
 /// All that a seed decides before the world begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,8 +229,19 @@ impl Setup {
                 continue;
             }
             self.classes.insert(*class);
-            let fault = if *class == Class::Flip { Fault::Flip } else { Fault::Slow };
-            self.faults.push((rng.time(Millis(0), self.calm_from), fault));
+            let count = if *class == Class::OneWay { rng.between(1, 4) } else { 1 };
+            for _ in 0..count {
+                let fault = match class {
+                    Class::Flip => Fault::Flip,
+                    Class::Slow => Fault::Slow,
+                    Class::OneWay => {
+                        let for_ms = rng.between(1, 3 * self.config.failure_timeout_ms);
+                        Fault::OneWay { up: rng.one_in(2), for_ms }
+                    }
+                    _ => continue,
+                };
+                self.faults.push((rng.time(Millis(0), self.calm_from), fault));
+            }
         }
         self.faults.sort_by_key(|(at, _)| *at);
     }
@@ -254,7 +280,12 @@ impl Setup {
                     Class::Stuck => Fault::Stick,
                     Class::Echo => Fault::Echo,
                     Class::Odd => Fault::JoinOdd,
-                    Class::Poison | Class::StoreFails | Class::Flip | Class::Slow => continue,
+                    Class::Poison
+                    | Class::StoreFails
+                    | Class::Flip
+                    | Class::Slow
+                    | Class::OneWay
+                    | Class::Drift => continue,
                 };
                 self.faults.push((at, fault));
             }
@@ -270,7 +301,8 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         (virtual_ranks, max_workers) = (workers / 10, workers / 10);
     }
     let most = workers.min(virtual_ranks).min(max_workers).min(3);
-    let failure_timeout_ms = if workers >= LARGE { 1_500 } else { rng.between(300, 1_500) };
+    let failure_timeout_ms =
+        if workers >= LARGE { LARGE_FAILURE_TIMEOUT_MS } else { rng.between(300, 1_500) };
     Config {
         steps: steps.unwrap_or(rng.between(3, 40)).max(1),
         virtual_ranks,

@@ -137,6 +137,10 @@ pub struct Link {
     pub open_at_worker: bool,
     last_up: Millis,
     last_down: Millis,
+    /// Nothing arrives before: the network holds it up.
+    pub up_cut_until: Millis,
+    /// The same for what the worker is told.
+    pub down_cut_until: Millis,
 }
 
 /// All streams that ever were.
@@ -156,6 +160,8 @@ impl Network {
             open_at_worker: true,
             last_up: Millis(0),
             last_down: Millis(0),
+            up_cut_until: Millis(0),
+            down_cut_until: Millis(0),
         };
         self.links.push(link);
         session
@@ -170,14 +176,14 @@ impl Network {
     /// sent before it.
     pub fn arrival_up(&mut self, session: SessionId, earliest: Millis) -> Millis {
         let link = self.link(session);
-        link.last_up = link.last_up.max(earliest);
+        link.last_up = link.last_up.max(earliest).max(link.up_cut_until);
         link.last_up
     }
 
     /// The same for something sent to the worker.
     pub fn arrival_down(&mut self, session: SessionId, earliest: Millis) -> Millis {
         let link = self.link(session);
-        link.last_down = link.last_down.max(earliest);
+        link.last_down = link.last_down.max(earliest).max(link.down_cut_until);
         link.last_down
     }
 

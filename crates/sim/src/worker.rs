@@ -47,6 +47,8 @@ pub struct Process {
     pub stuck: bool,
     /// It says that it is much slower than the others.
     pub slow: bool,
+    /// How long its seconds are.
+    pub clock_percent: u64,
     /// Snapshots that it has published; told again on each stream, since it cannot know who has heard.
     pub published: Vec<Step>,
     /// What it said on this stream about generations.
@@ -104,6 +106,7 @@ impl Process {
             leaving: false,
             stuck: false,
             slow: false,
+            clock_percent: 100,
             published: Vec::new(),
             said: Vec::new(),
         }
@@ -187,7 +190,7 @@ impl World {
             self.say(p, Event::SnapshotWritten { step });
         }
         self.report_consumed(p);
-        self.soon(p, self.heartbeat_ms(), Inner::Heartbeat(session));
+        self.soon(p, self.heartbeat_ms() * self.processes[p].clock_percent / 100, Inner::Heartbeat(session));
     }
 
     fn retry_later(&mut self, p: ProcessIndex) {
@@ -206,7 +209,11 @@ impl World {
             let pace_us = (self.setup.hash_every.is_some() && process.membership.is_some())
                 .then_some(if process.slow { 5_000 } else { 1_000 });
             self.say(p, Event::Heard { session, applied, pace_us });
-            self.soon(p, self.heartbeat_ms(), Inner::Heartbeat(session));
+            self.soon(
+                p,
+                self.heartbeat_ms() * self.processes[p].clock_percent / 100,
+                Inner::Heartbeat(session),
+            );
         }
     }
 

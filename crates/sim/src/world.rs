@@ -7,7 +7,7 @@ use lsgan_control::{Entry, Event, Outcome};
 use lsgan_spec::{Generation, Millis};
 
 use crate::coverage::Coverage;
-use crate::faults::{Fault, Setup};
+use crate::faults::{Class, Fault, Setup};
 use crate::group::Group;
 use crate::history::History;
 use crate::network::{Happening, Inner, Network, ProcessIndex, Queue, Store};
@@ -213,6 +213,7 @@ impl World {
             | Fault::Stick
             | Fault::Flip
             | Fault::Slow
+            | Fault::OneWay { .. }
             | Fault::Echo => {
                 if let Some(p) = self.somebody() {
                     self.strike_worker(p, fault);
@@ -250,6 +251,14 @@ impl World {
             }
             Fault::Stick => self.processes[p].stuck = true,
             Fault::Slow => self.processes[p].slow = true,
+            Fault::OneWay { up, for_ms } => {
+                if let Some(session) = self.processes[p].session {
+                    let until = self.now.plus(for_ms).min(self.setup.calm_from);
+                    let link = self.network.link(session);
+                    let cut = if up { &mut link.up_cut_until } else { &mut link.down_cut_until };
+                    *cut = until;
+                }
+            }
             Fault::Flip => {
                 if let Some(state) = &mut self.processes[p].state {
                     state.hash ^= 1;
@@ -286,7 +295,9 @@ impl World {
 
     fn spawn(&mut self, odd: bool) {
         let name = format!("w{}", self.processes.len() + 1);
-        self.processes.push(Process::new(name, odd));
+        let drifts = self.setup.classes.contains(&Class::Drift);
+        let clock_percent = if drifts { self.rng.between(80, 120) } else { 100 };
+        self.processes.push(Process { clock_percent, ..Process::new(name, odd) });
         self.inner(self.processes.len() - 1, Inner::Connect);
     }
 
