@@ -85,12 +85,16 @@ impl Clock {
         Duration::from_millis(then.0.saturating_sub(self.now().0))
     }
 
-    /// Takes back what a wake-up for `then` came too late.
-    fn forgive(&mut self, then: Millis) {
+    /// Takes back what a wake-up for `then` came too late, and some time before it, in which everybody is heard who
+    /// spoke meanwhile: he may have fallen silent, as it looks from here, before `then` was late. Returns whether there
+    /// was something to take back.
+    fn forgive(&mut self, then: Millis) -> bool {
         let late_ms = self.now().0.saturating_sub(then.0);
-        if late_ms > LATENESS_MS_MAX {
-            self.lost_ms += late_ms;
+        let too_late = late_ms > LATENESS_MS_MAX;
+        if too_late {
+            self.lost_ms += late_ms + LATENESS_MS_MAX;
         }
+        too_late
     }
 }
 
@@ -113,10 +117,9 @@ impl Shell {
                 Ok(Some(input)) => self.handle(input)?,
                 Ok(None) => break,
                 Err(_) => {
-                    if let Some(then) = deadline {
-                        self.clock.forgive(then);
-                        self.hear_out(&mut inputs)?;
-                        self.clock.forgive(then);
+                    if let Some(then) = deadline
+                        && !self.clock.forgive(then)
+                    {
                         self.apply(Event::Tick)?;
                     }
                 }
@@ -134,15 +137,6 @@ impl Shell {
         if let Err(error) = self.store.clean(Duration::ZERO).await {
             tracing::warn!(%error, "leftovers of snapshots could not be deleted");
         }
-    }
-
-    /// Handles what has come by now: a slow disk has let it wait, and whoever has spoken is not silent.
-    fn hear_out(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Result<(), JournalError> {
-        for _ in 0..inputs.len() {
-            let Ok(input) = inputs.try_recv() else { break };
-            self.handle(input)?;
-        }
-        Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {

@@ -1,0 +1,130 @@
+//! The shell on a disk that is slow: somebody else holds the journal for longer than the failure timeout.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lsgan_control::SessionId;
+use lsgan_coordinator::args::RunArgs;
+use lsgan_coordinator::service::Input;
+use lsgan_coordinator::startup::{self, Prepared, Start};
+use lsgan_wire::v1::{self, coordinator_message::Kind};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Nothing that is waited for takes nearly as long.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Longer than the failure timeout of the run below and the lateness that the shell's clock takes for usual.
+const HELD_UP: Duration = Duration::from_millis(1_600);
+
+/// Long for a message, and shorter than what the shell allows for it.
+const ON_THE_WAY: Duration = Duration::from_millis(50);
+
+// Nobody forms a generation: four workers are needed, and three come.
+const RUN: &str = "
+run: slow-disk
+seed: 1
+steps: 10
+data: { source: { gaussian: { modes: { ring: { count: 8, radius: 1.0 } }, sigma: 0.01 } } }
+model:
+  generator:     { mlp: { latent: { normal: 4 }, width: 4, depth: 1 } }
+  discriminator: { mlp: { width: 4, depth: 1 } }
+objective: { least_squares: { a: -1, b: 1, c: 0 } }
+optimizer:
+  generator:     { adam: { learning_rate: 1.0e-3 } }
+  discriminator: { adam: { learning_rate: 1.0e-3 } }
+batch: { virtual_ranks: 4, per_rank: 4 }
+cluster: { min_workers: 4, failure_timeout: 1s }
+checkpoint: { to: unused }
+";
+
+/// A worker's side of its session, without a network.
+struct Session {
+    id: SessionId,
+    told: mpsc::Receiver<Result<v1::CoordinatorMessage, tonic::Status>>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_spoken_while_the_disk_was_slow_is_not_silent() {
+    let folder = tempfile::tempdir().expect("there is room for a directory");
+    let Prepared { lock: _lock, description, shell, inputs, queue } = prepare(folder.path()).await;
+    let journal = folder.path().join("run/journal.sqlite");
+    // The shell stays where it is, as in the coordinator, and the workers are elsewhere.
+    let workers = tokio::spawn(hold_the_disk_up(inputs, description, journal));
+    let present = tokio::select! {
+        ended = shell.run(queue) => panic!("the shell ended: {ended:?}"),
+        present = workers => present.expect("the workers do not panic"),
+    };
+    assert_eq!(present, ["first", "second", "third"]);
+}
+
+/// Two workers speak while the third one's arrival waits for the disk; names of those who are there afterwards.
+async fn hold_the_disk_up(
+    inputs: mpsc::Sender<Input>,
+    run: v1::RunDescription,
+    journal: PathBuf,
+) -> Vec<String> {
+    let mut first = open(&inputs, &run, 0, "first").await;
+    let mut second = open(&inputs, &run, 1, "second").await;
+    first.welcome().await;
+    second.welcome().await;
+
+    let disk = rusqlite::Connection::open(journal).expect("it is there");
+    disk.execute_batch("begin immediate").expect("nobody else writes");
+    // This one's line in the journal waits for the disk, and the shell with it.
+    let mut third = open(&inputs, &run, 2, "third").await;
+    // No event that could be waited for: this is how slow the disk is.
+    tokio::time::sleep(HELD_UP).await;
+    disk.execute_batch("commit").expect("nothing was written");
+    third.welcome().await;
+    // What they said meanwhile is still on its way, in sockets and behind other work.
+    tokio::time::sleep(ON_THE_WAY).await;
+    for worker in [&first, &second] {
+        say(&inputs, worker.id, v1::Heartbeat::default().into()).await;
+    }
+
+    let (answer, status) = oneshot::channel();
+    inputs.send(Input::Status(answer)).await.expect("the shell runs");
+    let status = timeout(LIMIT, status).await.expect("it answers in time").expect("it answers");
+    status.workers.into_iter().map(|worker| worker.name).collect()
+}
+
+async fn prepare(folder: &Path) -> Prepared {
+    let config: PathBuf = folder.join("run.yaml");
+    std::fs::write(&config, RUN).expect("there is room for a file");
+    let run_dir = Some(folder.join("run"));
+    let args = RunArgs { config, sets: Vec::new(), run_dir, fresh: false, fork: None };
+    match startup::prepare(&args, 0, false).await {
+        Ok(Start::Ready(prepared)) => *prepared,
+        Ok(Start::Finished(text)) => panic!("a new run is finished: {text}"),
+        Err(failure) => panic!("{failure:?}"),
+    }
+}
+
+async fn open(inputs: &mpsc::Sender<Input>, run: &v1::RunDescription, id: u64, name: &str) -> Session {
+    let (outbound, told) = mpsc::channel(16);
+    let id = SessionId(id);
+    inputs.send(Input::Opened(id, outbound)).await.expect("the shell runs");
+    let hello = v1::Hello {
+        name: name.to_owned(),
+        address: format!("127.0.0.1:{}", 9000 + id.0),
+        numerics: "the same".to_owned(),
+        data_fingerprint: run.data_fingerprint.clone(),
+        ..v1::Hello::default()
+    };
+    say(inputs, id, hello.into()).await;
+    Session { id, told }
+}
+
+async fn say(inputs: &mpsc::Sender<Input>, id: SessionId, message: v1::WorkerMessage) {
+    let kind = message.kind.expect("it was made of one");
+    inputs.send(Input::Message(id, kind)).await.expect("the shell runs");
+}
+
+impl Session {
+    async fn welcome(&mut self) {
+        let message = timeout(LIMIT, self.told.recv()).await.expect("it is answered in time");
+        let kind = message.expect("the stream is open").expect("it is no error").kind;
+        assert!(matches!(kind, Some(Kind::Welcome(_))), "{kind:?}");
+    }
+}
