@@ -54,14 +54,13 @@ fn freeze_in_a_snapshot(lab: &Lab, children: &[Seen]) -> Vec<PathBuf> {
     until("all are frozen in the middle of a snapshot", || {
         // A spin: a snapshot of so small a state is written within milliseconds.
         let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(1) && !(has_snapshot(lab) && !unfinished(lab).is_empty())
-        {
+        let writes = || has_snapshot(lab) && !unfinished(lab).is_empty();
+        while !writes() && begin.elapsed() < Duration::from_secs(1) {
             std::hint::spin_loop();
         }
         children.iter().for_each(|seen| send(seen.id, Signal::SIGSTOP));
-        let found = unfinished(lab);
-        if has_snapshot(lab) && !found.is_empty() {
-            return Ok(found);
+        if writes() {
+            return Ok(unfinished(lab));
         }
         children.iter().for_each(|seen| send(seen.id, Signal::SIGCONT));
         Err("no snapshot was being written")

@@ -256,20 +256,20 @@ fn workers_join_and_leave_again_and_again_while_it_steps() {
     assert_undisturbed_weights(&lab);
 }
 
-/// How long it may take is bounded by the failure timeout, not by the collective's own patience.
+/// Nobody waits for a time-out of any kind: with a failure timeout of minutes it takes no longer.
 #[test]
-fn survivors_of_a_death_go_on_within_a_second() {
+fn survivors_of_a_death_go_on_at_once() {
     let lab = Lab::new();
-    let (mut coordinator, mut workers) = cluster(&lab, 3, &[]);
+    let (mut coordinator, mut workers) = cluster(&lab, 3, &["--set", "cluster.failure_timeout=5m"]);
     coordinator.client.wait_for_step(random_step());
     workers.remove(0).kill();
     finish(&mut coordinator.process, workers);
     let gap_ms = lab.journal().number(
-        "select b.stepping_ms - coalesce(a.halted_ms, b.formed_ms) from generations a join generations b
-         on b.generation = a.generation + 1
+        "select b.stepping_ms - a.halted_ms from generations a join generations b on b.generation = a.generation + 1
          where (select count(*) from members m where m.generation = b.generation) = 2",
     );
     let gap = Duration::from_millis(gap_ms);
-    assert!(gap < Duration::from_secs(1), "{gap:?} from the notice of the death to the next step");
+    println!("{gap:?} from the notice of the death to the next step");
+    assert!(gap < Duration::from_secs(5), "{gap:?}, on however slow a machine");
     assert_undisturbed_weights(&lab);
 }
