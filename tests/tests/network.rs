@@ -3,6 +3,7 @@
 //! These tests need root for network namespaces. Where it is missing they are counted as skipped, by name.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step, wait_for_members};
@@ -140,7 +141,9 @@ fn a_worker_that_does_not_hear_the_coordinator() {
 /// The coordinator hears both: it goes on without one of them, and need not wait until the network is mended.
 #[track_caller]
 fn goes_on_without_one(mut cluster: Cluster) {
+    let begin = Instant::now();
     assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    println!("it goes on after {:.1} s", begin.elapsed().as_secs_f64());
     let warned =
         cluster.coordinator.wait_for_words("cannot reach each other, though the coordinator hears both");
     assert!(warned.contains("worker-1") && warned.contains("worker-2"), "{warned}");
