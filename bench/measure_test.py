@@ -125,6 +125,11 @@ class ATimeline(unittest.TestCase):
         # From 1,160 to 1,300, of which 20 ms were the step itself.
         self.assertEqual(timeline.pause(self.ENDS, 1_200), 120 / 40)
 
+    def test_a_pause_after_a_single_step_is_unknown_and_left_out(self):
+        self.assertIsNone(timeline.pause(self.ENDS[4:], 1_200))
+        figures = report.figures({"recovery.join.pause": {OURS: [None, 0.5]}})
+        self.assertEqual(figures["recovery.join.pause_steps"], 0.5)
+
     def test_the_longest_pause_is_looked_for_after_the_fault_alone(self):
         self.assertEqual(timeline.longest_pause_s(self.ENDS, 1_150), 0.1)
         self.assertEqual(timeline.longest_pause_s(self.ENDS, 1_330), 0)

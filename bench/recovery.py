@@ -67,8 +67,8 @@ def recovery(rounds):
 def collect(groups, found, what):
     """Adds figures by (group, row) to groups, and says them."""
     for (group, row), figures in found.items():
-        groups.setdefault(group, {}).setdefault(row, []).extend(round(figure, 4) for figure in figures)
-        each = " ".join(f"{figure:.4g}" for figure in figures)
+        groups.setdefault(group, {}).setdefault(row, []).extend(f if f is None else round(f, 4) for f in figures)
+        each = " ".join("-" if figure is None else f"{figure:.4g}" for figure in figures)
         print(f"{what:<24} {group:<28} {row:<14} {each}", flush=True)
 
 

@@ -120,7 +120,7 @@ def figures(groups):
     if rows := groups.get("collective.ring"):
         found["collective.ring.ratio"] = paired(rows, OURS, "raw sockets")
     for (group, row), (at_median, at_p90) in MEDIANS.items():
-        if each := groups.get(group, {}).get(row):
+        if each := [figure for figure in groups.get(group, {}).get(row, []) if figure is not None]:
             found[at_median] = median(each)
             if at_p90:
                 found[at_p90] = p90(each)

@@ -45,8 +45,10 @@ def gaps(ends):
 def pause(ends, formed_ms):
     """What those who stepped already lose by a generation that is formed with one more, in their steps: the time from
     the end of the last step before to the end of the first one after, less a usual step of the new generation, divided
-    by a usual one of the old."""
+    by a usual one of the old. None if the old one had too few steps to know."""
     before, after = ([end for end in ends if (end[1] >= formed_ms) == later] for later in (False, True))
+    if len(before) < 2 or len(after) < 2:
+        return None
     gap = after[0][1] - before[-1][1]
     usual_before, usual_after = (statistics.median(gaps(some)) for some in (before[-USUAL:], after[:USUAL]))
     return max(0.0, gap - usual_after) / usual_before
