@@ -320,7 +320,8 @@ impl Shell {
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
         // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
-        let surely_right = equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
+        let surely_right =
+            equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
         tokio::spawn(async move {
             let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
             let result = store.retain(keep, &pinned).await;
