@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::binaries::root;
 use crate::lab::{Lab, TEMPORARY};
 use crate::wait::until;
 
@@ -32,9 +33,16 @@ pub fn held_by(process: u32) -> std::io::Result<Held> {
         .collect();
     let sockets = open.iter().filter(|target| target.to_string_lossy().starts_with("socket:")).count();
     let maps = fs::read_to_string(proc.join("maps"))?;
-    let mapped = maps.lines().filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
+    // `address rw-s …`: a program's own text and libraries are private mappings.
+    let is_shared = |line: &&str| line.split(' ').nth(1).is_some_and(|rights| rights.ends_with('s'));
+    let mapped =
+        maps.lines().filter(is_shared).filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
     let temporary = std::env::temp_dir();
-    let by_name = |path: &PathBuf| path.starts_with("/dev/shm") || path.starts_with(&temporary);
+    // The checkout itself may lie among the temporary files.
+    let ours = root();
+    let by_name = |path: &PathBuf| {
+        path.starts_with("/dev/shm") || path.starts_with(&temporary) && !path.starts_with(&ours)
+    };
     let shared = open.iter().cloned().chain(mapped).filter(by_name).collect();
     let threads = fs::read_dir(proc.join("task"))?.count();
     Ok(Held { sockets, others: open.len() - sockets, threads, shared })

@@ -33,9 +33,15 @@ fn terminations(grace: Duration) -> Result<mpsc::Receiver<()>, Failure> {
                 "no step boundary was reached within {}, ends now",
                 humantime::format_duration(grace)
             );
-            std::process::exit(1);
+            end_now(1);
         }
-        std::process::exit(130);
+        end_now(130);
     });
     Ok(told)
+}
+
+/// Ends the process without its destructors: libtorch's would pull down what the training thread is using.
+fn end_now(code: i32) -> ! {
+    // SAFETY: _exit ends the process and touches no memory of it; standard error is not buffered.
+    unsafe { nix::libc::_exit(code) }
 }

@@ -110,10 +110,10 @@ fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() 
     all_refuse(workers, &words);
     older.process.kill();
 
-    // With the newest one the run goes on from its snapshot.
+    // With the newest one the run goes on from its snapshot. Metrics that the workers had not handed over by then went
+    // with them.
     copy_journal(&lab.path("newest"), &lab.run_dir());
     lab.up(2, &[]).wait().expect_code(0);
-    assert_eq!(lab.journal().number("select count(*) from metrics"), STEPS);
     assert_undisturbed_weights(&lab);
 }
 
