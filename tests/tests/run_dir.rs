@@ -224,6 +224,17 @@ fn a_fork_goes_on_from_the_newest_snapshot_beside_the_old_run() {
 }
 
 #[test]
+fn a_fork_goes_on_from_the_snapshot_of_the_step_that_is_asked_for() {
+    let lab = Lab::finished();
+    let more =
+        short(&["--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "faster", "--fork-at"]);
+    let at = |step| [more.clone(), vec![step]].concat();
+    lab.up(2, &at("15")).wait().expect_code(1).expect_one_error().expect_err(&["step-0000000015"]);
+    lab.up(2, &at("20")).wait().expect_code(0).expect_err(&["starts from the snapshot of step 20"]);
+    assert_eq!(Journal::open(&lab.path("faster")).generations()[0].from_step, 20);
+}
+
+#[test]
 fn a_run_that_is_done_beyond_the_asked_steps_is_finished() {
     let lab = Lab::finished();
     let weights = lab.weights();

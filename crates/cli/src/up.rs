@@ -142,6 +142,9 @@ fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
     if let Some(name) = &args.run.fork {
         arguments.extend(["--fork".to_owned(), name.clone()]);
     }
+    if let Some(step) = args.run.fork_at {
+        arguments.extend(["--fork-at".to_owned(), step.to_string()]);
+    }
     if args.run.fresh {
         arguments.push("--fresh".to_owned());
     }

@@ -51,4 +51,7 @@ pub struct RunArgs {
     /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
     #[arg(long, value_name = "NAME")]
     pub fork: Option<String>,
+    /// Branch off from the snapshot of this step instead of the newest.
+    #[arg(long, value_name = "STEP", requires = "fork")]
+    pub fork_at: Option<u64>,
 }

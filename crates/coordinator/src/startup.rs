@@ -74,7 +74,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
 
     let mut places = places(&spec, args.run_dir.as_deref());
     if let Some(name) = &args.fork {
-        places = fork(&mut spec, &places, name, &data.1).await?;
+        places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), &data.1).await?;
     }
     let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| Failure::failed(chain(&error)))?;
     let mut aside = None;
@@ -177,8 +177,14 @@ fn places(spec: &RunSpec, chosen: Option<&Path>) -> Places {
     Places { run_dir, store }
 }
 
-/// Copies the newest snapshot of the run to a new run of this name beside it, under the identity of `spec`.
-async fn fork(spec: &mut RunSpec, old: &Places, name: &str, data: &str) -> Result<Places, Failure> {
+/// Copies a snapshot of the run, the newest or that of a step, to a new run of this name beside it, under the identity
+/// of `spec`.
+async fn fork(
+    spec: &mut RunSpec,
+    old: &Places,
+    (name, at): (&str, Option<Step>),
+    data: &str,
+) -> Result<Places, Failure> {
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
     spec.run = name.to_owned();
     let beside = |place: &str| match place.trim_end_matches('/').rsplit_once('/') {
@@ -194,13 +200,14 @@ async fn fork(spec: &mut RunSpec, old: &Places, name: &str, data: &str) -> Resul
         return Ok(new); // branched off before: goes on
     }
     let from = Store::open_existing(&old.store).map_err(failed)?;
-    let Some(manifest) = from.newest_valid().await.map_err(failed)?.manifest else {
+    let newest = from.newest_valid().await.map_err(failed)?.manifest.map(|manifest| manifest.step);
+    let Some(step) = at.or(newest) else {
         return Err(Failure::failed(format!(
             "{} holds no snapshot to branch off from. Train until there is one, or start without --fork.",
             old.store
         )));
     };
-    let mut snapshot = from.load(manifest.step).await.map_err(failed)?;
+    let mut snapshot = from.load(step).await.map_err(failed)?;
     snapshot.identity = spec.identity().to_string();
     snapshot.data_fingerprint = data.to_owned();
     snapshot.spec_yaml = spec.to_yaml();

@@ -93,8 +93,9 @@ pub enum TrainError {
 pub enum NotApplied {
     /// A virtual rank's gradients are not finite or too large to be summed exactly.
     #[error(
-        "step {step}: the {} is {}; the weights stay at reduction {reduction}. Lower the learning rate, or look \
-         at these ranks' data",
+        "step {step}: the {} is {}; the weights stay at reduction {reduction}. Look at these \
+         ranks' data, or branch off from a snapshot before the losses grew, with a lower learning rate: --fork NAME \
+         --fork-at STEP",
         network(.half), sentence(.blamed)
     )]
     NotFinite {

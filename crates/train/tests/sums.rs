@@ -71,7 +71,8 @@ fn a_rank_beyond_the_range_of_the_exact_sum_is_named() {
     assert_eq!(
         refused.to_string(),
         "step 0: the discriminator's gradient is too large to be summed on virtual rank 1; the weights stay at \
-         reduction 0. Lower the learning rate, or look at these ranks' data"
+         reduction 0. Look at these ranks' data, or branch off from a snapshot before the losses grew, with a lower \
+         learning rate: --fork NAME --fork-at STEP"
     );
 }
 
