@@ -39,9 +39,9 @@ pub fn held_by(process: u32) -> std::io::Result<Held> {
         maps.lines().filter(is_shared).filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
     let temporary = std::env::temp_dir();
     // The checkout itself may lie among the temporary files.
-    let ours = root();
+    let checkout = root();
     let by_name = |path: &PathBuf| {
-        path.starts_with("/dev/shm") || path.starts_with(&temporary) && !path.starts_with(&ours)
+        path.starts_with("/dev/shm") || path.starts_with(&temporary) && !path.starts_with(checkout)
     };
     let shared = open.iter().cloned().chain(mapped).filter(by_name).collect();
     let threads = fs::read_dir(proc.join("task"))?.count();
