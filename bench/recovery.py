@@ -36,9 +36,13 @@ ON_TIME = 0.95
 STATE_BYTES = 100_000_000
 
 
-def recovery(rounds):
-    """Everything, as groups for the report; the sides take turns. What fails does not cost the others."""
+def recovery(rounds, wanted):
+    """All groups that are wanted for the report; the sides take turns. What fails does not cost the others."""
     groups, errors = {}, []
+    kills_of_both = [("recovery.kill", kill), ("recovery.kill", torchrun_kill)]
+    in_blocks = [*kills_of_both, ("recovery.stop", freeze), ("recovery.coordinator", kill_coordinator)]
+    in_blocks = [take for group, take in in_blocks if wanted(group) or take is kill and wanted("recovery.join")]
+    goodputs = [goodput, torchrun_goodput] if wanted("recovery.goodput") else []
 
     def measured(what, take, *arguments):
         try:
@@ -50,15 +54,17 @@ def recovery(rounds):
     random = Random(1)
     for begin in range(0, rounds, BLOCK):
         count = min(BLOCK, rounds - begin)
-        for take in [kill, torchrun_kill, freeze, kill_coordinator]:
+        for take in in_blocks:
             measured(f"rounds {begin + 1} to {begin + count} of {rounds}", take, count, random)
     # A round of this has KILLS kills and takes four times their time: one of it for twenty of the others.
     kills = min(KILLS, max(2, rounds))
     for index in range(max(1, rounds // 20)):
-        for take in [goodput, torchrun_goodput][:: -1 if index % 2 else 1]:
+        for take in goodputs[:: -1 if index % 2 else 1]:
             measured(f"{kills} kills", take, kills)
-    measured(f"{rounds} snapshots", snapshots, rounds)
-    measured(f"{SESSIONS} sessions", sessions, rounds)
+    if wanted("snapshot.block"):
+        measured(f"{rounds} snapshots", snapshots, rounds)
+    if wanted("control.sessions"):
+        measured(f"{SESSIONS} sessions", sessions, rounds)
     if errors:
         raise BenchError("\n".join(errors), groups)
     return groups

@@ -4,6 +4,7 @@ use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
 use crate::event::SessionId;
+use crate::hashes::Difference;
 
 /// One thing to do. The shell does them in order, and a send only after the journal entries before it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,16 +73,9 @@ pub enum Entry {
         /// The other one.
         peer: Incarnation,
     },
-    /// Members hold different states after a step: the run fails, and snapshots that are newer than `equal` may be
+    /// Members hold different states after a step: the run fails, and snapshots that are newer than its `equal` may be
     /// wrong.
-    Differs {
-        /// Whose state is the odd one; all of them where none is.
-        odd: Vec<Incarnation>,
-        /// Steps done.
-        step: Step,
-        /// After so many steps all held the same.
-        equal: Step,
-    },
+    Differs(Difference),
     /// A generation is formed of these members.
     Generation {
         /// Its number, greater than all before.

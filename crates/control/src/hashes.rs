@@ -19,7 +19,7 @@ pub struct StateHashes {
 }
 
 /// Members hold different states.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Whose hash is not the most frequent one; everybody where two are equally frequent.
     pub odd: Vec<Incarnation>,

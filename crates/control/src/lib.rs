@@ -9,6 +9,9 @@
 //! - [`event`]: what can happen: a worker's message, a broken stream, an operator's wish, the clock.
 //! - [`effect`]: what the shell must do about it, in order, the journal first.
 //! - [`machine`]: [`Run`], which turns the one into the other.
+//! - `attendance`: who is attached: workers come, are heard, and are lost.
+//! - `reports`: what members say about their generation.
+//! - `attempts`: a back-off for generations that come to nothing.
 //! - `recover`: what the journal of earlier lives tells the next one.
 //! - [`hashes`]: whether all members hold the same bits.
 //! - `severed`: members that the coordinator hears, but that do not reach each other.
@@ -16,6 +19,8 @@
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
 
+mod attempts;
+mod attendance;
 pub mod effect;
 pub mod event;
 pub mod hashes;
@@ -24,9 +29,11 @@ pub mod machine;
 pub mod membership;
 mod phases;
 mod recover;
+mod reports;
 mod severed;
 mod stragglers;
 
+pub use attendance::{Aside, Worker};
 pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
 pub use event::{Event, Hello, ParkReason, Resume, SessionId};
-pub use machine::{Config, Phase, Recovered, Run, Worker};
+pub use machine::{Config, Phase, Recovered, Run};

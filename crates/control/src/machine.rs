@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempts;
+use crate::attendance::Worker;
 use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
-use crate::event::{Event, Hello, ParkReason, SessionId};
-use crate::hashes::{StateHash, StateHashes};
+use crate::event::{Event, SessionId};
+use crate::hashes::StateHashes;
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,39 +57,6 @@ pub struct Recovered {
     pub consumed: BTreeMap<VirtualRank, u64>,
     /// Steps done in the newest valid snapshot.
     pub snapshot: Option<Step>,
-}
-
-/// A worker that is attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worker {
-    /// Its stream.
-    pub session: SessionId,
-    /// Its label.
-    pub name: String,
-    /// Where its peers reach it.
-    pub address: String,
-    /// Reductions applied in the state that it holds, as far as it has said.
-    pub holds: Option<Reduction>,
-    /// When it was last heard.
-    pub heard: Millis,
-    /// It asked to leave.
-    pub leaving: bool,
-    /// It was told to form (or came while stepping) and has not parked since.
-    pub computing: bool,
-    /// What it lately needed by itself for one virtual rank in a step, in µs.
-    pub pace_us: Option<u64>,
-    /// So many comparisons in a row found it slow.
-    pub slow_in_a_row: u32,
-    /// It is a straggler or cannot reach another one, and stands by while there are enough others.
-    pub evicted: bool,
-}
-
-impl Worker {
-    /// It is so much slower than the others that it was named.
-    #[must_use]
-    pub fn straggles(&self) -> bool {
-        self.evicted || self.slow_in_a_row >= crate::stragglers::IN_A_ROW
-    }
 }
 
 /// Where a run is in its life.
@@ -169,6 +138,7 @@ pub struct Run {
     pub(crate) silence_due: Millis,
     /// The members' paces are compared next then.
     pub(crate) paces_due: Millis,
+    pub(crate) attempts: Attempts,
     pub(crate) hashes: StateHashes,
     /// Members of this generation between whom the network carries nothing.
     pub(crate) severed: BTreeSet<(Incarnation, Incarnation)>,
@@ -210,6 +180,7 @@ impl Run {
             sessions: BTreeMap::new(),
             silence_due: now,
             paces_due: now,
+            attempts: Attempts::default(),
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
             severed: BTreeSet::new(),
             config,
@@ -286,166 +257,12 @@ impl Run {
     pub fn next_deadline(&self) -> Option<Millis> {
         let silence = (!self.workers.is_empty()).then_some(self.silence_due);
         let phase = match &self.phase {
-            Phase::Gathering => self.gather_until,
+            Phase::Gathering => [self.gather_until, self.attempts.waits_until()].into_iter().flatten().min(),
             Phase::Adopting { until } | Phase::Forming { until, .. } => Some(*until),
             Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
             Phase::Ended(_) => return None,
         };
         [silence, phase, self.park_until].into_iter().flatten().min()
-    }
-
-    fn joined(&mut self, now: Millis, session: SessionId, hello: Hello, effects: &mut Vec<Effect>) {
-        if let Phase::Ended(outcome) = &self.phase {
-            let message = Message::Shutdown(outcome.clone());
-            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
-            return;
-        }
-        if let Some(why) = self.refusal(&hello) {
-            let message = Message::Refused { why };
-            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
-            return;
-        }
-        let mut worker = Worker {
-            session,
-            name: hello.name,
-            address: hello.address,
-            holds: hello.holds,
-            heard: now,
-            leaving: false,
-            computing: hello.resume.is_some_and(|r| r.stepping),
-            pace_us: None,
-            slow_in_a_row: 0,
-            evicted: false,
-        };
-        if let Some(resume) = hello.resume {
-            let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
-            if let (Phase::Adopting { .. }, Some(rank)) = (&self.phase, known)
-                && resume.generation == self.generation
-                && !self.workers.contains_key(&resume.incarnation)
-            {
-                // Its peers know it by the address that it had when the generation was formed.
-                worker.address.clone_from(&self.members[rank].address);
-                self.attach(now, resume.incarnation, worker);
-                let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
-                effects.push(Effect::Send { session, message });
-                self.send_leases(rank, session, effects);
-                return;
-            }
-            // The same process came back before its old stream was seen to break.
-            if let Some(old) = self.workers.get(&resume.incarnation) {
-                effects.push(Effect::Close { session: old.session });
-            }
-            self.lose(resume.incarnation, "it attached again", effects);
-            if known.is_some() && matches!(self.phase, Phase::Adopting { .. }) {
-                self.halt("a member came back that was never told to form it", effects);
-            }
-        }
-        self.incarnation = self.incarnation.next();
-        let incarnation = self.incarnation;
-        let odd = self.numerics.as_ref().is_some_and(|run| *run != hello.numerics);
-        if self.numerics.is_none() {
-            self.numerics = Some(hello.numerics.clone());
-            effects.push(Effect::Journal(Entry::Numerics(hello.numerics.clone())));
-        }
-        effects.push(Effect::Journal(Entry::Admitted {
-            incarnation,
-            name: worker.name.clone(),
-            address: worker.address.clone(),
-        }));
-        if odd {
-            let numerics = hello.numerics;
-            effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
-        }
-        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
-        self.attach(now, incarnation, worker);
-    }
-
-    fn refusal(&self, hello: &Hello) -> Option<String> {
-        let run = self.numerics.as_ref()?;
-        if self.config.any_numerics || *run == hello.numerics {
-            return None;
-        }
-        Some(format!(
-            "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
-             kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
-            hello.numerics
-        ))
-    }
-
-    fn ready(&mut self, now: Millis, session: SessionId, generation: Generation, applied: Reduction) {
-        if generation != self.generation {
-            return;
-        }
-        let Some((incarnation, worker)) = self.by_session(session) else { return };
-        worker.heard = now;
-        // Said again later, it is no news of what the worker holds.
-        if let Phase::Forming { ready, .. } = &mut self.phase
-            && ready.insert(incarnation)
-        {
-            self.workers.get_mut(&incarnation).expect("it was found by its session").holds = Some(applied);
-        }
-    }
-
-    fn parked(
-        &mut self,
-        now: Millis,
-        session: SessionId,
-        (generation, applied, reason): (Generation, Option<Reduction>, ParkReason),
-        effects: &mut Vec<Effect>,
-    ) {
-        let current = self.generation;
-        let Some((incarnation, worker)) = self.by_session(session) else { return };
-        worker.heard = now;
-        let computing = worker.computing;
-        // A member's word of an earlier generation is late: it has been told of the new one since.
-        let member = self.is_member(incarnation);
-        if !computing || (member && generation != current) {
-            return;
-        }
-        let worker = self.workers.get_mut(&incarnation).expect("it was found by its session");
-        worker.computing = false;
-        worker.holds = applied;
-        if !member || !self.alive() {
-            return;
-        }
-        match reason {
-            ParkReason::Boundary => self.await_boundary(effects),
-            ParkReason::Failed(why) => {
-                self.failure.get_or_insert(why);
-                self.await_boundary(effects);
-            }
-            ParkReason::Aborted => self.halt("a member was told to abort", effects),
-            ParkReason::Broken(why) => self.halt(&why, effects),
-        }
-    }
-
-    fn consumed(&mut self, session: SessionId, rank: VirtualRank, ordinals: u64, effects: &mut Vec<Effect>) {
-        let generation = self.generation;
-        let Some((incarnation, _)) = self.by_session(session) else { return };
-        let owns = |m: &&Member| m.incarnation == incarnation && m.virtual_ranks().any(|r| r == rank);
-        if self.members.iter().find(owns).is_none() {
-            return;
-        }
-        let done = &mut self.consumed[rank.0 as usize];
-        // Said before, or more than it may have read.
-        if ordinals <= *done || ordinals > self.leased[rank.0 as usize] {
-            return;
-        }
-        effects.push(Effect::Journal(Entry::Consumed {
-            virtual_rank: rank,
-            from: *done,
-            until: ordinals,
-            incarnation,
-            generation,
-        }));
-        *done = ordinals;
-        let leased = &mut self.leased[rank.0 as usize];
-        // Renewed when half is used up, so that a lease is a rare message.
-        if *leased < ordinals + self.config.lease_ordinals.div_ceil(2) {
-            *leased = ordinals + self.config.lease_ordinals;
-            let message = Message::Lease { virtual_rank: rank, until: *leased };
-            effects.push(Effect::Send { session, message });
-        }
     }
 
     fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
@@ -467,6 +284,7 @@ impl Run {
             self.gather_until = None;
             self.gathered = true;
         }
+        self.attempts.pass(now);
         if self.park_until.is_some_and(|until| until <= now) {
             self.park_until = None;
             self.end_parking(effects);
@@ -495,101 +313,6 @@ impl Run {
         let hanging: Vec<_> = self.workers.iter().filter(|(_, w)| w.computing).map(|(i, _)| *i).collect();
         for incarnation in hanging {
             self.retire(incarnation, "it did not park in time", effects);
-        }
-    }
-
-    /// The worker's incarnation is over.
-    fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.detach(incarnation) else { return };
-        let needed = match self.phase {
-            // It will not come back as who it was, so the generation cannot be adopted.
-            Phase::Adopting { .. } => true,
-            // A member that has parked and left takes nothing with it that the others wait for.
-            Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. } => worker.computing,
-            Phase::Gathering | Phase::Closing { .. } | Phase::Ended(_) => false,
-        };
-        // Halting is journaled first: whoever reads only half of this must not wait for somebody who is gone.
-        if self.is_member(incarnation) && needed {
-            self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
-        }
-        effects.push(Effect::Journal(Entry::Gone { incarnation, name: worker.name, why: why.to_owned() }));
-    }
-
-    fn task_ended(&mut self, session: SessionId, failed: Option<String>, effects: &mut Vec<Effect>) {
-        let Phase::Closing { writer, task, then } = self.phase.clone() else { return };
-        if self.workers.get(&writer).is_none_or(|w| w.session != session) {
-            return;
-        }
-        match (then, failed) {
-            // Somebody came back with more while this was written: it is written again, with that.
-            (Then::End(Outcome::Stopped { step }), None)
-                if self.committed() > Some(step.first_reduction()) =>
-            {
-                self.phase = Phase::Gathering;
-            }
-            (Then::End(outcome), None) => self.end(outcome, effects),
-            (Then::End(_), Some(why)) => {
-                let what = if task == Task::Final { "the final weights" } else { "the snapshot" };
-                self.end(Outcome::Failed { why: format!("{what} could not be written: {why}") }, effects);
-            }
-            (Then::Leave, _) => {
-                self.retire(writer, "left as it asked", effects);
-                self.phase = Phase::Gathering;
-            }
-        }
-    }
-
-    /// Sends the leases of the member at `rank` again; what they say is a function of what is consumed.
-    fn send_leases(&self, rank: usize, session: SessionId, effects: &mut Vec<Effect>) {
-        for virtual_rank in self.members[rank].virtual_ranks() {
-            let until = self.leased[virtual_rank.0 as usize];
-            effects.push(Effect::Send { session, message: Message::Lease { virtual_rank, until } });
-        }
-    }
-
-    pub(crate) fn by_session(&mut self, session: SessionId) -> Option<(Incarnation, &mut Worker)> {
-        let incarnation = *self.sessions.get(&session)?;
-        Some((incarnation, self.workers.get_mut(&incarnation).expect("a stream is that of a worker")))
-    }
-
-    fn attach(&mut self, now: Millis, incarnation: Incarnation, worker: Worker) {
-        let due = now.plus(self.config.failure_timeout_ms + 1);
-        self.silence_due = if self.workers.is_empty() { due } else { self.silence_due.min(due) };
-        self.sessions.insert(worker.session, incarnation);
-        self.workers.insert(incarnation, worker);
-    }
-
-    pub(crate) fn detach(&mut self, incarnation: Incarnation) -> Option<Worker> {
-        let worker = self.workers.remove(&incarnation)?;
-        self.sessions.remove(&worker.session);
-        Some(worker)
-    }
-
-    /// Takes in a sign of life; returns whether more than that follows from it.
-    fn heard(
-        &mut self,
-        now: Millis,
-        session: SessionId,
-        applied: Option<Reduction>,
-        pace_us: Option<u64>,
-    ) -> bool {
-        let Some((_, worker)) = self.by_session(session) else { return false };
-        worker.heard = now;
-        worker.pace_us = pace_us;
-        let news = worker.holds != applied && !worker.computing;
-        worker.holds = applied;
-        news
-    }
-
-    fn state_hash(&mut self, session: SessionId, step: Step, hash: StateHash, effects: &mut Vec<Effect>) {
-        let Some((incarnation, _)) = self.by_session(session) else { return };
-        if !self.is_member(incarnation) || step.0 > self.config.steps {
-            return;
-        }
-        self.hashes.report(incarnation, step, hash);
-        let differs = self.hashes.compare(self.members.iter().map(|m| m.incarnation)).is_some();
-        if differs && (self.alive() || matches!(self.phase, Phase::Adopting { .. })) {
-            self.halt("members hold different states", effects);
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
 
+use crate::attendance::Worker;
 use crate::effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
 use crate::hashes::{Difference, StateHashes};
-use crate::machine::{Phase, Run, Then, Worker};
+use crate::machine::{Phase, Run, Then};
 use crate::membership::{Candidate, choose, split};
 
 impl Run {
@@ -108,10 +109,15 @@ impl Run {
         if count < needed {
             return;
         }
-        if !first || self.gathered || (expects && complete) {
-            return self.form(now, candidates, effects);
+        if first && !self.gathered && !(expects && complete) {
+            self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
+            return;
         }
-        self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
+        let chosen = choose(candidates, self.places());
+        let (_, from, _) = self.start_of(&chosen);
+        if self.attempts.may_form(now, from) {
+            self.form(now, &chosen, effects);
+        }
     }
 
     /// All members of the adopted generation have come: it goes on, or is ended if one of them no longer steps.
@@ -129,13 +135,16 @@ impl Run {
         }
     }
 
-    /// Forms the next generation of `candidates`.
-    fn form(&mut self, now: Millis, candidates: Vec<Candidate>, effects: &mut Vec<Effect>) {
-        let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
-        let chosen = choose(candidates, limit);
+    /// How many members a generation can have.
+    fn places(&self) -> usize {
+        self.config.virtual_ranks.min(self.config.max_workers) as usize
+    }
+
+    /// Forms the next generation of `chosen`.
+    fn form(&mut self, now: Millis, chosen: &[Candidate], effects: &mut Vec<Effect>) {
         let shares =
             split(self.config.virtual_ranks, u32::try_from(chosen.len()).expect("at most max_workers"));
-        let (start, from, root) = self.start_of(&chosen);
+        let (start, from, root) = self.start_of(chosen);
         let member = |(candidate, (first, count)): (&Candidate, _)| {
             let address = self.workers[&candidate.incarnation].address.clone();
             Member { incarnation: candidate.incarnation, address, first, count }
@@ -145,6 +154,7 @@ impl Run {
         self.generation = self.generation.next();
         self.members = members;
         self.formed_once = true;
+        self.attempts.formed(from);
         self.wished = None;
         let until = now.plus(self.config.forming_timeout_ms);
         self.phase = Phase::Forming { ready: BTreeSet::new(), until };
@@ -228,10 +238,9 @@ impl Run {
 
     /// Asks the members to park after a step, when somebody waits for that.
     fn wish(&mut self, ahead: Option<Incarnation>, effects: &mut Vec<Effect>) {
-        let limit = self.config.virtual_ranks.min(self.config.max_workers) as usize;
-        let joiner = self.members.len() < limit && !self.candidates(None).is_empty();
-        let evicted = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.evicted);
-        let outcast = self.enough_without_evicted() && self.members.iter().any(evicted);
+        let joiner = self.members.len() < self.places() && !self.candidates(None).is_empty();
+        let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
+        let outcast = self.enough_without_aside() && self.members.iter().any(aside);
         let wish = match (self.stop, joiner || outcast || ahead.is_some()) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
@@ -295,7 +304,7 @@ impl Run {
 
     /// Ends the run without a snapshot: nobody can tell whose state is right.
     pub(crate) fn fail_for_difference(&mut self, difference: Difference, effects: &mut Vec<Effect>) {
-        let Difference { odd, step, equal } = difference;
+        let Difference { odd, step, equal } = &difference;
         let label = |incarnation: &Incarnation| match self.workers.get(incarnation) {
             Some(worker) => format!("worker {incarnation} ({})", worker.name),
             None => format!("worker {incarnation}"),
@@ -308,7 +317,7 @@ impl Run {
              after step {equal}, and newer snapshots are set aside. Keep that machine out and run the same command \
              again."
         );
-        effects.push(Effect::Journal(Entry::Differs { odd, step, equal }));
+        effects.push(Effect::Journal(Entry::Differs(difference)));
         self.end(Outcome::Failed { why }, effects);
     }
 
@@ -339,10 +348,10 @@ impl Run {
 
     /// Idle workers that want to take part and are not in a stepping generation; and the one who must `stay`.
     fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
-        let enough = self.enough_without_evicted();
-        let reached = self.workers.values().filter(|w| !w.evicted).filter_map(|w| w.holds).max();
-        // One that was evicted is asked again when there are too few others, or when it holds more than they.
-        let stands_by = |w: &Worker| w.evicted && enough && w.holds <= reached;
+        let enough = self.enough_without_aside();
+        let reached = self.workers.values().filter(|w| w.aside.is_none()).filter_map(|w| w.holds).max();
+        // One that stands aside is asked again when there are too few others, or when it holds more than they.
+        let stands_by = |w: &Worker| w.aside.is_some() && enough && w.holds <= reached;
         let idle = self.workers.iter().filter(|(_, w)| !w.computing);
         idle.filter(|(i, w)| !w.leaving && !stands_by(w) || Some(**i) == stay)
             .map(|(&incarnation, w)| Candidate {

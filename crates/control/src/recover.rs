@@ -38,7 +38,7 @@ impl Recovered {
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
-            | Entry::Differs { .. } => {}
+            | Entry::Differs(_) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use lsgan_spec::{Generation, Incarnation};
 
+use crate::attendance::Aside;
 use crate::effect::{Effect, Entry};
 use crate::event::SessionId;
 use crate::machine::Run;
@@ -24,11 +25,11 @@ impl Run {
             let (Some(one), Some(other)) = (self.workers.get(&older), self.workers.get(&younger)) else {
                 continue;
             };
-            if one.evicted || other.evicted {
+            if one.aside.is_some() || other.aside.is_some() {
                 continue;
             }
             let (stays, goes) = if one.holds >= other.holds { (older, younger) } else { (younger, older) };
-            self.workers.get_mut(&goes).expect("both were just found").evicted = true;
+            self.workers.get_mut(&goes).expect("both were just found").aside = Some(Aside::CutOff);
             effects.push(Effect::Journal(Entry::CutOff { incarnation: goes, peer: stays }));
         }
     }

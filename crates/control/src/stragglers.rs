@@ -2,6 +2,7 @@
 
 use lsgan_spec::{Incarnation, Millis};
 
+use crate::attendance::Aside;
 use crate::effect::{Effect, Entry};
 use crate::machine::{Phase, Run};
 
@@ -47,7 +48,7 @@ impl Run {
         }
         worker.slow_in_a_row = worker.slow_in_a_row.saturating_add(1);
         if worker.slow_in_a_row == IN_A_ROW {
-            worker.evicted = evicts;
+            worker.aside = worker.aside.or(evicts.then_some(Aside::Slow));
             effects.push(Effect::Journal(Entry::Straggles {
                 incarnation,
                 pace_us,
@@ -57,9 +58,9 @@ impl Run {
         }
     }
 
-    /// Whether those who were not evicted are enough to train.
-    pub(crate) fn enough_without_evicted(&self) -> bool {
-        let stay = self.workers.values().filter(|w| !w.evicted && !w.leaving).count();
+    /// Whether those who do not stand aside are enough to train.
+    pub(crate) fn enough_without_aside(&self) -> bool {
+        let stay = self.workers.values().filter(|w| w.aside.is_none() && !w.leaving).count();
         stay >= self.config.min_workers as usize
     }
 }

@@ -347,3 +347,31 @@ fn final_weights_that_cannot_be_written_fail_the_run() {
     let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
     assert!(why.contains("final weights") && why.contains("no space left"), "{why}");
 }
+
+#[test]
+fn generations_that_come_to_nothing_are_formed_at_once_three_times_and_then_wait_ever_longer() {
+    let mut bench = Bench::new(config(), Recovered::default());
+    bench.join(1, None, None);
+    bench.join(2, None, None);
+    let mut waits_ms = vec![];
+    for generation in 1..8 {
+        assert_eq!(bench.run.generation(), Generation(generation));
+        let broken = || ParkReason::Broken("worker 2 is not there".to_owned());
+        bench.parked(1, generation, None, broken());
+        bench.parked(2, generation, None, ParkReason::Aborted);
+        let begin = bench.now;
+        if *bench.run.phase() == Phase::Gathering {
+            bench.wake();
+        }
+        waits_ms.push(bench.now.0 - begin.0);
+    }
+    assert_eq!(waits_ms, [0, 0, 50, 100, 200, 400, 800]);
+
+    // One that applies something ends the waiting.
+    let generation = bench.run.generation().0;
+    bench.ready(1, generation, 0);
+    bench.ready(2, generation, 0);
+    bench.parked(1, generation, Some(1), ParkReason::Broken("worker 2 is gone".to_owned()));
+    bench.parked(2, generation, Some(1), ParkReason::Aborted);
+    assert_eq!(bench.form(1).from, Reduction(1));
+}

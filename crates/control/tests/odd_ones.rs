@@ -3,6 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
+use lsgan_control::hashes::Difference;
 use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Wish};
 use lsgan_spec::{Incarnation, Step};
 
@@ -60,7 +61,7 @@ fn the_odd_one_of_three_is_named_and_the_run_fails_without_a_snapshot() {
     for session in 1..=3 {
         bench.parked(session, 1, Some(8), ParkReason::Aborted);
     }
-    let differs = Entry::Differs { odd: vec![Incarnation(2)], step: Step(4), equal: Step(2) };
+    let differs = Entry::Differs(Difference { odd: vec![Incarnation(2)], step: Step(4), equal: Step(2) });
     assert!(bench.journal.contains(&differs), "{:#?}", bench.journal);
     let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
     assert!(why.contains("worker 2 (w2) holds another state") && why.contains("after step 4"), "{why}");

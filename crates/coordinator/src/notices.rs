@@ -102,6 +102,6 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::Ended(Outcome::Stopped { step }) => (false, format!("stopped after step {step}")),
         Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),
         // What follows from a difference is the run's failure, which says it.
-        Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs { .. } => return None,
+        Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs(_) => return None,
     })
 }

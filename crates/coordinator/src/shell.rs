@@ -260,7 +260,7 @@ impl Shell {
             Entry::Ended(outcome) => self.outcome = Some(outcome.clone()),
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),
             Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
-            Entry::Differs { equal, .. } => self.set_aside(*equal),
+            Entry::Differs(difference) => self.set_aside(difference.equal),
             _ => {}
         }
         match sentence(entry, &self.run).filter(|_| !quietly) {

@@ -1,6 +1,6 @@
 //! The run at this moment, for tools and progress bars.
 
-use lsgan_control::{Phase, Run, Worker};
+use lsgan_control::{Aside, Phase, Run, Worker};
 use lsgan_spec::{Incarnation, Step};
 use lsgan_wire::v1;
 
@@ -49,7 +49,8 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
     let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
     let role = match (worker.leaving, worker.computing, member) {
         (true, _, _) => "leaving",
-        (false, false, _) if worker.evicted => "evicted",
+        (false, false, _) if worker.aside == Some(Aside::Slow) => "evicted",
+        (false, false, _) if worker.aside == Some(Aside::CutOff) => "cut off",
         (false, true, Some(_)) => "member",
         (false, true, None) | (false, false, _) if worker.holds.is_some() => "parked",
         (false, _, _) => "standby",

@@ -39,6 +39,8 @@ pub struct Coverage {
     pub failed: u64,
     /// Stragglers named.
     pub stragglers: u64,
+    /// Pairs of workers that do not reach each other, of whom one was told to stand by.
+    pub cut_off: u64,
     /// Differences between states found.
     pub differences: u64,
 }
@@ -62,7 +64,8 @@ impl Coverage {
                 Effect::Send { message: Message::Lease { .. }, .. } => self.leases += 1,
                 Effect::Send { message: Message::Refused { .. }, .. } => self.refused += 1,
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
-                Effect::Journal(Entry::Differs { .. }) => self.differences += 1,
+                Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
+                Effect::Journal(Entry::Differs(_)) => self.differences += 1,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
@@ -70,7 +73,7 @@ impl Coverage {
 
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 18] {
+    pub fn counts(&self) -> [(&'static str, u64); 19] {
         [
             ("worlds", self.worlds),
             ("events", self.events),
@@ -89,6 +92,7 @@ impl Coverage {
             ("leases", self.leases),
             ("failed", self.failed),
             ("stragglers", self.stragglers),
+            ("cut_off", self.cut_off),
             ("differences", self.differences),
         ]
     }
@@ -112,6 +116,7 @@ impl Coverage {
         self.leases += other.leases;
         self.failed += other.failed;
         self.stragglers += other.stragglers;
+        self.cut_off += other.cut_off;
         self.differences += other.differences;
     }
 }

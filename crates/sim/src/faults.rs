@@ -47,6 +47,8 @@ pub enum Class {
     OneWay,
     /// Workers' clocks are fast or slow by up to a fifth.
     Drift,
+    /// The network between two workers carries nothing any more, though both reach the coordinator.
+    Severed,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -70,7 +72,7 @@ const CLASSES: &[(Class, u64)] = &[
 /// Classes that came later, for every fifth seed only and from a stream of chance of their own: so the seeds that
 /// once found a bug keep their worlds.
 const LATER_CLASSES: &[(Class, u64)] =
-    &[(Class::Flip, 2), (Class::Slow, 1), (Class::OneWay, 2), (Class::Drift, 2)];
+    &[(Class::Flip, 2), (Class::Slow, 1), (Class::OneWay, 2), (Class::Drift, 2), (Class::Severed, 2)];
 
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub enum Fault {
     Flip,
     /// A worker is much slower from now on.
     Slow,
+    /// Nothing comes through any more between a worker and another one.
+    Sever,
     /// What a worker says, or what it is told, is held up for so long.
     OneWay {
         /// What it says; otherwise what it is told.
@@ -229,11 +233,12 @@ impl Setup {
                 continue;
             }
             self.classes.insert(*class);
-            let count = if *class == Class::OneWay { rng.between(1, 4) } else { 1 };
+            let count = if matches!(class, Class::OneWay | Class::Severed) { rng.between(1, 4) } else { 1 };
             for _ in 0..count {
                 let fault = match class {
                     Class::Flip => Fault::Flip,
                     Class::Slow => Fault::Slow,
+                    Class::Severed => Fault::Sever,
                     Class::OneWay => {
                         let for_ms = rng.between(1, 3 * self.config.failure_timeout_ms);
                         Fault::OneWay { up: rng.one_in(2), for_ms }
@@ -285,7 +290,8 @@ impl Setup {
                     | Class::Flip
                     | Class::Slow
                     | Class::OneWay
-                    | Class::Drift => continue,
+                    | Class::Drift
+                    | Class::Severed => continue,
                 };
                 self.faults.push((at, fault));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lsgan_control::{Event, Form, Member, ParkReason, Start};
-use lsgan_spec::{Generation, Half, Reduction};
+use lsgan_spec::{Generation, Half, Incarnation, Reduction};
 
 use crate::history::{Part, State};
 use crate::network::{Inner, ProcessIndex};
@@ -80,7 +80,11 @@ impl World {
             let lost_ms = self.rng.delay_ms(self.setup.net_ms_max);
             self.soon(p, lost_ms, Inner::PeerLost(generation));
         } else if group.present.iter().all(Option::is_some) {
-            for peer in group.remaining().collect::<Vec<_>>() {
+            let mut peers: Vec<_> = group.remaining().collect();
+            if self.cut(generation, &mut peers) {
+                return;
+            }
+            for peer in peers {
                 let connect_ms = self.rng.delay_ms(2 * self.setup.net_ms_max);
                 self.soon(peer, connect_ms, Inner::Connected(generation));
             }
@@ -164,15 +168,50 @@ impl World {
         if round.parts.len() < group.members.len() {
             return;
         }
+        let mut peers: Vec<_> = group.remaining().collect();
+        // Where the cut came late, the sum has gone round to everybody but the one who noticed it.
+        let cut = self.cut(generation, &mut peers);
+        if cut && self.rng.one_in(2) {
+            return;
+        }
+        let group = self.groups.get_mut(&generation).expect("it was there");
+        let round = group.rounds.get_mut(&reduction).expect("it was there");
         match self.history.reduction(generation, &round.parts) {
             Ok(sum) => round.sum = sum,
             Err(sentence) => return self.violated(sentence),
         }
         self.coverage.reductions += 1;
-        for peer in group.remaining().collect::<Vec<_>>() {
+        let last = peers.len() - usize::from(cut);
+        for peer in peers[..last].iter().copied() {
             let reduce_ms = 1 + self.rng.delay_ms(2 * self.setup.net_ms_max);
             self.soon(peer, reduce_ms, Inner::Reduced(generation, reduction));
         }
+    }
+
+    /// Whether two of these members do not reach each other; one of them will notice, the last one of `peers` from
+    /// then on.
+    fn cut(&mut self, generation: Generation, peers: &mut [ProcessIndex]) -> bool {
+        let both = |(a, b): &&(ProcessIndex, ProcessIndex)| peers.contains(a) && peers.contains(b);
+        let Some(&(a, b)) = self.severed.iter().find(both) else { return false };
+        let (notices, peer) = if self.rng.one_in(2) { (a, b) } else { (b, a) };
+        let at = peers.iter().position(|p| *p == notices).expect("it is one of them");
+        let last = peers.len() - 1;
+        peers.swap(at, last);
+        let incarnation = self.processes[peer].incarnation.expect("a member has one");
+        let notice_ms = 2 * self.setup.config.failure_timeout_ms + self.rng.delay_ms(500);
+        self.soon(notices, notice_ms, Inner::Unreachable(generation, incarnation));
+        true
+    }
+
+    /// A worker sees that a peer's host answers nothing.
+    pub(crate) fn unreachable(&mut self, p: ProcessIndex, generation: Generation, peer: Incarnation) {
+        if self.processes[p].active(generation).is_none() {
+            return;
+        }
+        if let Some(session) = self.processes[p].session {
+            self.say(p, Event::CutOff { session, generation, peer });
+        }
+        self.park(p, ParkReason::Broken("a peer's host answers nothing".to_owned()));
     }
 
     /// The sum has come to a worker: it applies it, and obeys the control words after a whole step.

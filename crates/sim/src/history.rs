@@ -164,14 +164,14 @@ impl History {
                 *done = *until;
             }
             Entry::Ended(outcome) => self.ended = Some(outcome.clone()),
-            Entry::Differs { .. } if !self.tainted => {
+            Entry::Differs(_) if !self.tainted => {
                 return Err("states differ although no bit has flipped".to_owned());
             }
             Entry::Numerics(_)
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
-            | Entry::Differs { .. }
+            | Entry::Differs(_)
             | Entry::Stepping(_)
             | Entry::Halting { .. }
             | Entry::StopRequested => {}

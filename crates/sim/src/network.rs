@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use lsgan_control::{Event, Message, SessionId};
-use lsgan_spec::{Generation, Millis, Reduction, Step};
+use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step};
 
 use crate::faults::Fault;
 use crate::history::State;
@@ -57,6 +57,8 @@ pub enum Inner {
     Reduced(Generation, Reduction),
     /// It sees that a peer is gone.
     PeerLost(Generation),
+    /// It sees that a peer's host answers nothing.
+    Unreachable(Generation, Incarnation),
     /// Nothing of the generation is under way on its device any more.
     Drained(Generation),
     /// The snapshot that it writes in the background is published.

@@ -240,7 +240,7 @@ impl World {
     fn nobody_is_idle_for_long(&mut self, run: &Run) {
         let limit = self.setup.config.virtual_ranks.min(self.setup.config.max_workers) as usize;
         let free = run.members().len() < limit;
-        let waits = |w: &lsgan_control::Worker| !w.computing && (free && !w.evicted || w.leaving);
+        let waits = |w: &lsgan_control::Worker| !w.computing && (free && w.aside.is_none() || w.leaving);
         let idle = *run.phase() == Phase::Stepping && run.workers().values().any(waits);
         let generation = run.generation();
         match self.shell.idle_since {

@@ -149,6 +149,7 @@ impl World {
                     self.park(p, ParkReason::Broken("a peer is gone".to_owned()));
                 }
             }
+            Inner::Unreachable(g, peer) => self.unreachable(p, g, peer),
             Inner::Drained(g) => self.drained(p, g),
             Inner::Published(state) => {
                 self.publish(state);

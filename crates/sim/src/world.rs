@@ -52,6 +52,8 @@ pub struct World {
     pub(crate) writes_final: BTreeSet<ProcessIndex>,
     pub(crate) failing_tasks: u32,
     pub(crate) finished: Option<Outcome>,
+    /// Between whom the network carries nothing.
+    pub(crate) severed: Vec<(ProcessIndex, ProcessIndex)>,
     calm: bool,
     /// By then the run must have ended.
     end_by: Option<Millis>,
@@ -109,6 +111,7 @@ impl World {
             writes_final: BTreeSet::new(),
             failing_tasks: setup.failing_tasks,
             finished: None,
+            severed: Vec::new(),
             calm: false,
             end_by: None,
             violation: None,
@@ -213,6 +216,7 @@ impl World {
             | Fault::Stick
             | Fault::Flip
             | Fault::Slow
+            | Fault::Sever
             | Fault::OneWay { .. }
             | Fault::Echo => {
                 if let Some(p) = self.somebody() {
@@ -251,6 +255,12 @@ impl World {
             }
             Fault::Stick => self.processes[p].stuck = true,
             Fault::Slow => self.processes[p].slow = true,
+            Fault::Sever => {
+                if let Some(other) = self.somebody().filter(|other| *other != p) {
+                    self.note(|w| format!("  and {}", w.processes[other].name));
+                    self.severed.push((p, other));
+                }
+            }
             Fault::OneWay { up, for_ms } => {
                 if let Some(session) = self.processes[p].session {
                     let until = self.now.plus(for_ms).min(self.setup.calm_from);
@@ -331,6 +341,7 @@ impl World {
         self.note(|_| "CALM: nothing fails from here on".to_owned());
         self.calm = true;
         self.shell.dies_ms = None;
+        self.severed.clear();
         for p in 0..self.processes.len() {
             self.thaw(p);
             // One that hangs already is retired for it; the others do not begin to.

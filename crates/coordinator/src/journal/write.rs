@@ -1,5 +1,6 @@
 //! Writing: the control machine's entries, and what workers report.
 
+use lsgan_control::hashes::Difference;
 use lsgan_control::{Entry, Outcome, Start};
 use lsgan_plan::Plan;
 use lsgan_wire::v1;
@@ -180,7 +181,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
             }
         }
         // The steps after it are done again.
-        Entry::Differs { equal, .. } => {
+        Entry::Differs(Difference { equal, .. }) => {
             db.execute("delete from metrics where step >= ?1", params![equal.0])?;
             set_fact(db, "suspect_after", &equal.0.to_string())?;
         }

@@ -1,0 +1,187 @@
+//! Who is attached: workers come, are heard, and are lost.
+
+use lsgan_spec::{Incarnation, Millis, Reduction};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Effect, Entry, Message};
+use crate::event::{Hello, SessionId};
+use crate::machine::{Phase, Run};
+
+/// A worker that is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its stream.
+    pub session: SessionId,
+    /// Its label.
+    pub name: String,
+    /// Where its peers reach it.
+    pub address: String,
+    /// Reductions applied in the state that it holds, as far as it has said.
+    pub holds: Option<Reduction>,
+    /// When it was last heard.
+    pub heard: Millis,
+    /// It asked to leave.
+    pub leaving: bool,
+    /// It was told to form (or came while stepping) and has not parked since.
+    pub computing: bool,
+    /// What it lately needed by itself for one virtual rank in a step, in µs.
+    pub pace_us: Option<u64>,
+    /// So many comparisons in a row found it slow.
+    pub slow_in_a_row: u32,
+    /// Why it is not asked while there are enough others.
+    pub aside: Option<Aside>,
+}
+
+/// Why a worker stands by although there is a place for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aside {
+    /// It is much slower than the others, and the run's file wants such workers out.
+    Slow,
+    /// Nothing comes through between it and another one.
+    CutOff,
+}
+
+impl Worker {
+    /// It is so much slower than the others that it was named.
+    #[must_use]
+    pub fn straggles(&self) -> bool {
+        self.aside == Some(Aside::Slow) || self.slow_in_a_row >= crate::stragglers::IN_A_ROW
+    }
+}
+
+impl Run {
+    pub(crate) fn joined(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        hello: Hello,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Phase::Ended(outcome) = &self.phase {
+            let message = Message::Shutdown(outcome.clone());
+            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
+            return;
+        }
+        if let Some(why) = self.refusal(&hello) {
+            let message = Message::Refused { why };
+            effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
+            return;
+        }
+        let mut worker = Worker {
+            session,
+            name: hello.name,
+            address: hello.address,
+            holds: hello.holds,
+            heard: now,
+            leaving: false,
+            computing: hello.resume.is_some_and(|r| r.stepping),
+            pace_us: None,
+            slow_in_a_row: 0,
+            aside: None,
+        };
+        if let Some(resume) = hello.resume {
+            let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
+            if let (Phase::Adopting { .. }, Some(rank)) = (&self.phase, known)
+                && resume.generation == self.generation
+                && !self.workers.contains_key(&resume.incarnation)
+            {
+                // Its peers know it by the address that it had when the generation was formed.
+                worker.address.clone_from(&self.members[rank].address);
+                self.attach(now, resume.incarnation, worker);
+                let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
+                effects.push(Effect::Send { session, message });
+                self.send_leases(rank, session, effects);
+                return;
+            }
+            // The same process came back before its old stream was seen to break.
+            if let Some(old) = self.workers.get(&resume.incarnation) {
+                effects.push(Effect::Close { session: old.session });
+            }
+            self.lose(resume.incarnation, "it attached again", effects);
+            if known.is_some() && matches!(self.phase, Phase::Adopting { .. }) {
+                self.halt("a member came back that was never told to form it", effects);
+            }
+        }
+        self.incarnation = self.incarnation.next();
+        let incarnation = self.incarnation;
+        let odd = self.numerics.as_ref().is_some_and(|run| *run != hello.numerics);
+        if self.numerics.is_none() {
+            self.numerics = Some(hello.numerics.clone());
+            effects.push(Effect::Journal(Entry::Numerics(hello.numerics.clone())));
+        }
+        effects.push(Effect::Journal(Entry::Admitted {
+            incarnation,
+            name: worker.name.clone(),
+            address: worker.address.clone(),
+        }));
+        if odd {
+            let numerics = hello.numerics;
+            effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
+        }
+        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
+        self.attach(now, incarnation, worker);
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        let run = self.numerics.as_ref()?;
+        if self.config.any_numerics || *run == hello.numerics {
+            return None;
+        }
+        Some(format!(
+            "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
+             kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
+            hello.numerics
+        ))
+    }
+
+    /// Takes in a sign of life; returns whether more than that follows from it.
+    pub(crate) fn heard(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        applied: Option<Reduction>,
+        pace_us: Option<u64>,
+    ) -> bool {
+        let Some((_, worker)) = self.by_session(session) else { return false };
+        worker.heard = now;
+        worker.pace_us = pace_us;
+        let news = worker.holds != applied && !worker.computing;
+        worker.holds = applied;
+        news
+    }
+
+    /// The worker's incarnation is over.
+    pub(crate) fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.detach(incarnation) else { return };
+        let needed = match self.phase {
+            // It will not come back as who it was, so the generation cannot be adopted.
+            Phase::Adopting { .. } => true,
+            // A member that has parked and left takes nothing with it that the others wait for.
+            Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. } => worker.computing,
+            Phase::Gathering | Phase::Closing { .. } | Phase::Ended(_) => false,
+        };
+        // Halting is journaled first: whoever reads only half of this must not wait for somebody who is gone.
+        if self.is_member(incarnation) && needed {
+            self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
+        }
+        effects.push(Effect::Journal(Entry::Gone { incarnation, name: worker.name, why: why.to_owned() }));
+    }
+
+    pub(crate) fn by_session(&mut self, session: SessionId) -> Option<(Incarnation, &mut Worker)> {
+        let incarnation = *self.sessions.get(&session)?;
+        Some((incarnation, self.workers.get_mut(&incarnation).expect("a stream is that of a worker")))
+    }
+
+    pub(crate) fn attach(&mut self, now: Millis, incarnation: Incarnation, worker: Worker) {
+        let due = now.plus(self.config.failure_timeout_ms + 1);
+        self.silence_due = if self.workers.is_empty() { due } else { self.silence_due.min(due) };
+        self.sessions.insert(worker.session, incarnation);
+        self.workers.insert(incarnation, worker);
+    }
+
+    pub(crate) fn detach(&mut self, incarnation: Incarnation) -> Option<Worker> {
+        let worker = self.workers.remove(&incarnation)?;
+        self.sessions.remove(&worker.session);
+        Some(worker)
+    }
+}

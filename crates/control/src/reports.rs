@@ -1,0 +1,153 @@
+//! What members say about their generation: that they are ready, have parked, what they have read, what they hold.
+
+use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
+
+use crate::effect::{Effect, Entry, Member, Message, Outcome, Task};
+use crate::event::{ParkReason, SessionId};
+use crate::hashes::StateHash;
+use crate::machine::{Phase, Run, Then};
+
+impl Run {
+    pub(crate) fn ready(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        generation: Generation,
+        applied: Reduction,
+    ) {
+        if generation != self.generation {
+            return;
+        }
+        let Some((incarnation, worker)) = self.by_session(session) else { return };
+        worker.heard = now;
+        // Said again later, it is no news of what the worker holds.
+        if let Phase::Forming { ready, .. } = &mut self.phase
+            && ready.insert(incarnation)
+        {
+            self.workers.get_mut(&incarnation).expect("it was found by its session").holds = Some(applied);
+        }
+    }
+
+    pub(crate) fn parked(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        (generation, applied, reason): (Generation, Option<Reduction>, ParkReason),
+        effects: &mut Vec<Effect>,
+    ) {
+        let current = self.generation;
+        let Some((incarnation, worker)) = self.by_session(session) else { return };
+        worker.heard = now;
+        let computing = worker.computing;
+        // A member's word of an earlier generation is late: it has been told of the new one since.
+        let member = self.is_member(incarnation);
+        if !computing || (member && generation != current) {
+            return;
+        }
+        let worker = self.workers.get_mut(&incarnation).expect("it was found by its session");
+        worker.computing = false;
+        worker.holds = applied;
+        if !member || !self.alive() {
+            return;
+        }
+        match reason {
+            ParkReason::Boundary => self.await_boundary(effects),
+            ParkReason::Failed(why) => {
+                self.failure.get_or_insert(why);
+                self.await_boundary(effects);
+            }
+            ParkReason::Aborted => self.halt("a member was told to abort", effects),
+            ParkReason::Broken(why) => self.halt(&why, effects),
+        }
+    }
+
+    pub(crate) fn consumed(
+        &mut self,
+        session: SessionId,
+        rank: VirtualRank,
+        ordinals: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let generation = self.generation;
+        let Some((incarnation, _)) = self.by_session(session) else { return };
+        let owns = |m: &&Member| m.incarnation == incarnation && m.virtual_ranks().any(|r| r == rank);
+        if self.members.iter().find(owns).is_none() {
+            return;
+        }
+        let done = &mut self.consumed[rank.0 as usize];
+        // Said before, or more than it may have read.
+        if ordinals <= *done || ordinals > self.leased[rank.0 as usize] {
+            return;
+        }
+        effects.push(Effect::Journal(Entry::Consumed {
+            virtual_rank: rank,
+            from: *done,
+            until: ordinals,
+            incarnation,
+            generation,
+        }));
+        *done = ordinals;
+        let leased = &mut self.leased[rank.0 as usize];
+        // Renewed when half is used up, so that a lease is a rare message.
+        if *leased < ordinals + self.config.lease_ordinals.div_ceil(2) {
+            *leased = ordinals + self.config.lease_ordinals;
+            let message = Message::Lease { virtual_rank: rank, until: *leased };
+            effects.push(Effect::Send { session, message });
+        }
+    }
+
+    pub(crate) fn state_hash(
+        &mut self,
+        session: SessionId,
+        step: Step,
+        hash: StateHash,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some((incarnation, _)) = self.by_session(session) else { return };
+        if !self.is_member(incarnation) || step.0 > self.config.steps {
+            return;
+        }
+        self.hashes.report(incarnation, step, hash);
+        let differs = self.hashes.compare(self.members.iter().map(|m| m.incarnation)).is_some();
+        if differs && (self.alive() || matches!(self.phase, Phase::Adopting { .. })) {
+            self.halt("members hold different states", effects);
+        }
+    }
+
+    pub(crate) fn task_ended(
+        &mut self,
+        session: SessionId,
+        failed: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Phase::Closing { writer, task, then } = self.phase.clone() else { return };
+        if self.workers.get(&writer).is_none_or(|w| w.session != session) {
+            return;
+        }
+        match (then, failed) {
+            // Somebody came back with more while this was written: it is written again, with that.
+            (Then::End(Outcome::Stopped { step }), None)
+                if self.committed() > Some(step.first_reduction()) =>
+            {
+                self.phase = Phase::Gathering;
+            }
+            (Then::End(outcome), None) => self.end(outcome, effects),
+            (Then::End(_), Some(why)) => {
+                let what = if task == Task::Final { "the final weights" } else { "the snapshot" };
+                self.end(Outcome::Failed { why: format!("{what} could not be written: {why}") }, effects);
+            }
+            (Then::Leave, _) => {
+                self.retire(writer, "left as it asked", effects);
+                self.phase = Phase::Gathering;
+            }
+        }
+    }
+
+    /// Sends the leases of the member at `rank` again; what they say is a function of what is consumed.
+    pub(crate) fn send_leases(&self, rank: usize, session: SessionId, effects: &mut Vec<Effect>) {
+        for virtual_rank in self.members[rank].virtual_ranks() {
+            let until = self.leased[virtual_rank.0 as usize];
+            effects.push(Effect::Send { session, message: Message::Lease { virtual_rank, until } });
+        }
+    }
+}
