@@ -81,8 +81,9 @@ mod tests {
         let mut waits_ms = vec![];
         for _ in 0..12 {
             let begin = now;
-            while !attempts.may_form(now, Reduction(4)) {
+            if !attempts.may_form(now, Reduction(4)) {
                 now = attempts.waits_until().expect("it says when");
+                assert!(attempts.may_form(now, Reduction(4)));
             }
             waits_ms.push(now.0 - begin.0);
             attempts.formed(Reduction(4));

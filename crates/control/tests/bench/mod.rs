@@ -117,6 +117,11 @@ impl Bench {
         self.apply(Event::StateHash { session: SessionId(session), step: Step(step), hash: [byte; 32] })
     }
 
+    pub fn cut_off(&mut self, session: u64, generation: u64, peer: u64) -> &[Effect] {
+        let (session, generation) = (SessionId(session), Generation(generation));
+        self.apply(Event::CutOff { session, generation, peer: Incarnation(peer) })
+    }
+
     pub fn ready(&mut self, session: u64, generation: u64, applied: u64) -> &[Effect] {
         let (session, generation) = (SessionId(session), Generation(generation));
         self.apply(Event::Ready { session, generation, applied: Reduction(applied) })
