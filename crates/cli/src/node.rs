@@ -67,6 +67,7 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
     let log = Log::default();
     log.open(&args.logs.join(format!("worker-{number}.log")))?;
     let mut arguments = ["--coordinator", &args.coordinator, "--name", &name].map(str::to_owned).to_vec();
+    arguments.extend(["--local-rank".to_owned(), (number - 1).to_string()]);
     if let Some(ip) = args.advertise {
         arguments.extend(["--advertise".to_owned(), ip.to_string()]);
     }

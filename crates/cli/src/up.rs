@@ -198,11 +198,13 @@ impl Cluster {
         let log = Log::default();
         log.open(&self.logs.join(format!("worker-{number}.log")))?;
         let name = format!("up:{number}");
+        let local_rank = (number - 1).to_string();
         let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", "127.0.0.1:0"];
+        let arguments = [&arguments[..], &["--local-rank", &local_rank]].concat();
         let recipe = Recipe {
             label: format!("worker {number}"),
             program: self.program.clone(),
-            arguments: arguments.map(str::to_owned).to_vec(),
+            arguments: arguments.into_iter().map(str::to_owned).collect(),
             log,
         };
         self.workers.push(Running::start(recipe, self.to_lines.clone())?);

@@ -158,6 +158,7 @@ fn encoded(value: &LeafValue) -> Vec<u8> {
             (b'r', (if *value == 0.0 { 0.0 } else { *value }).to_bits().to_le_bytes().to_vec())
         }
         LeafValue::Text(value) => (b't', value.as_bytes().to_vec()),
+        LeafValue::Bool(value) => (b'b', vec![u8::from(*value)]),
         LeafValue::Nothing => (b'n', Vec::new()),
     };
     [vec![kind], bytes].concat()

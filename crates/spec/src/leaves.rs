@@ -25,6 +25,8 @@ pub enum LeafValue {
     Real(f64),
     /// A text, a word or a duration.
     Text(String),
+    /// Yes or no.
+    Bool(bool),
     /// A choice without anything in it.
     Nothing,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for LeafValue {
             Self::Whole(value) => value.fmt(f),
             Self::Real(value) => write!(f, "{value:?}"),
             Self::Text(value) => f.write_str(value),
+            Self::Bool(value) => value.fmt(f),
             Self::Nothing => f.write_str("{}"),
         }
     }
@@ -66,7 +69,8 @@ fn walk(json: &Json, path: String, leaves: &mut Vec<Leaf>) {
         },
         // JSON has no NaN and no infinity: a float that is not finite arrives as null.
         Json::Null => LeafValue::Real(f64::NAN),
-        Json::Bool(_) | Json::Array(_) => unreachable!("no field is a bool or a list"),
+        Json::Bool(value) => LeafValue::Bool(*value),
+        Json::Array(_) => unreachable!("no field is a list"),
     };
     leaves.push(Leaf { path, value });
 }

@@ -372,6 +372,8 @@ pub enum Precision {
     /// 32-bit floats throughout.
     #[default]
     F32,
+    /// 32-bit floats whose products a GPU rounds to TensorFloat-32, 10 bits of mantissa. Not on a CPU.
+    Tf32,
     /// Convolutions and linear layers in bfloat16, batch norm and losses in f32.
     Bf16,
 }
@@ -403,23 +405,58 @@ pub struct ComputeSpec {
     /// The most that libtorch's kernels on a CPU may use of it.
     #[garde(skip)]
     pub cpu_isa: CpuIsa,
+    /// Whether a GPU's kernels must give the same bits each time. Without it some are faster, and the run does not
+    /// promise bits. A CPU's always are.
+    #[garde(skip)]
+    pub deterministic: bool,
 }
 
 impl Default for ComputeSpec {
     fn default() -> Self {
-        Self { device: Device::Auto, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native }
+        Self { device: Device::Auto, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native, deterministic: true }
     }
 }
 
-/// Which device a worker computes on.
+/// Which device a worker computes on: in a file `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
-    /// CUDA where there is one, else the CPU.
+    /// A GPU where there is one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
+    /// A GPU of the worker's host: the workers of a host take one after another.
+    Cuda,
+    /// The GPU with this index on every host, 0 to 1,023.
+    CudaIndex(u32),
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let index = |text: &str| text.strip_prefix("cuda:")?.parse().ok().filter(|index| *index <= 1023);
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            text => index(text)
+                .map(Self::CudaIndex)
+                .ok_or_else(|| format!("`{text}` is no device; write auto, cpu, cuda or cuda:N")),
+        }
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Auto => "auto".to_owned(),
+            Device::Cpu => "cpu".to_owned(),
+            Device::Cuda => "cuda".to_owned(),
+            Device::CudaIndex(index) => format!("cuda:{index}"),
+        }
+    }
 }
 
 /// What libtorch's kernels may use of a CPU. Kernels for other instructions round differently.

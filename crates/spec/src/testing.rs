@@ -155,14 +155,20 @@ fn parts() -> BoxedStrategy<RunSpec> {
     let samples = (grid, whole(0, MAX_STEPS), weights)
         .prop_map(|(grid, every, weights)| SamplesSpec { grid, every, weights })
         .boxed();
-    let device = prop_oneof![Just(Device::Auto), Just(Device::Cpu)];
+    let device = prop_oneof![
+        Just(Device::Auto),
+        Just(Device::Cpu),
+        Just(Device::Cuda),
+        (0_u32..1024).prop_map(Device::CudaIndex)
+    ];
     let cpu_isa = prop_oneof![Just(CpuIsa::Native), Just(CpuIsa::Avx2)];
-    let compute = (device, whole(1, 256), whole(1, 256), cpu_isa)
-        .prop_map(|(device, threads, loader_threads, cpu_isa)| ComputeSpec {
+    let compute = (device, whole(1, 256), whole(1, 256), cpu_isa, any::<bool>())
+        .prop_map(|(device, threads, loader_threads, cpu_isa, deterministic)| ComputeSpec {
             device,
             threads,
             loader_threads,
             cpu_isa,
+            deterministic,
         })
         .boxed();
     let checkpoint = ("[a-z0-9~.:/ #-]{0,20}[a-z0-9]", whole(0, MAX_STEPS), whole(1, 1_000_000))
@@ -175,7 +181,7 @@ fn parts() -> BoxedStrategy<RunSpec> {
     let numbers = (name, whole(0, MAX_SEED), whole(1, MAX_STEPS), whole(1, 65_536), report);
     let words = (
         option::of(below_one()),
-        prop_oneof![Just(Precision::F32), Just(Precision::Bf16)],
+        prop_oneof![Just(Precision::F32), Just(Precision::Tf32), Just(Precision::Bf16)],
         prop_oneof![Just(ReductionMode::Exact), Just(ReductionMode::Fast)],
     );
     let places = (cluster, samples, compute, checkpoint);

@@ -2,6 +2,7 @@
 // convolutions on a CPU with ways of our own where oneDNN's are slow.
 // An exception becomes a null pointer and a message in the caller's buffer.
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
@@ -270,6 +271,19 @@ at::Tensor* lsgan_conv_transpose(const at::Tensor* x, const at::Tensor* weight, 
   return guarded(message, message_bytes, [&] {
     return TransposedConvolution::apply(*x, *weight, maybe(bias), stride, padding, output_padding);
   });
+}
+
+// What applies to all operations on GPUs. Deterministic ones also want CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when
+// it is first used.
+void lsgan_configure_gpus(bool tf32, bool deterministic) {
+  auto& context = at::globalContext();
+  context.setAllowTF32CuBLAS(tf32);
+  context.setAllowTF32CuDNN(tf32);
+  context.setBenchmarkCuDNN(!deterministic);
+  context.setDeterministicCuDNN(deterministic);
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  // What we leave uninitialised is written before it is read.
+  context.setDeterministicFillUninitializedMemory(false);
 }
 
 // As "2.11.0".

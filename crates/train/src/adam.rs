@@ -3,6 +3,7 @@
 //! Plain loops that read the gradient right out of the sum: 4 ms where flat tensor operations took 21 ms.
 
 use lsgan_spec::Optimizer;
+use tch::Tensor;
 
 use crate::fixed_sum::to_f32;
 use crate::widest::widest;
@@ -46,6 +47,18 @@ impl AdamStep {
         *v = *v * self.beta2 + g * g * self.mix2;
         let root = v.sqrt() / self.correction2 + self.epsilon;
         *w -= self.step_size * (*m / root);
+    }
+}
+
+impl AdamStep {
+    /// The same over flat tensors, rounded alike on a CPU: the new w, m and v.
+    #[must_use]
+    pub fn over_tensors(self, g: &Tensor, [w, m, v]: [Tensor; 3]) -> [Tensor; 3] {
+        let m = &m + (g - &m) * f64::from(self.mix1);
+        let v = &v * f64::from(self.beta2) + g.square() * f64::from(self.mix2);
+        let root = v.sqrt() / f64::from(self.correction2) + f64::from(self.epsilon);
+        let w = &w - (&m / root) * f64::from(self.step_size);
+        [w, m, v]
     }
 }
 

@@ -1,21 +1,89 @@
 //! What a worker computes on.
 
-use lsgan_spec::Device as Wish;
+use lsgan_spec::{ComputeSpec, Device as Wish, Precision};
 use tch::Device;
 
-/// The device that a run's file asks for: CUDA where libtorch's CUDA part and a GPU are found at run time.
-#[must_use]
-pub fn choose(wish: Wish) -> Device {
+use crate::gpu::{self, NoGpu, visible_devices};
+use crate::native;
+
+/// Why a worker cannot compute as its run's file says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// A GPU is asked for, and none can be used.
+    #[error("compute.device is {wish}, but {why}")]
+    NoGpu {
+        /// What the file says.
+        wish: String,
+        /// What was looked for.
+        #[source]
+        why: NoGpu,
+    },
+    /// A CPU has no TensorFloat-32.
+    #[error("precision is tf32, which a CPU does not have; write f32 or bf16, or train on a GPU")]
+    Tf32OnCpu,
+}
+
+/// A device to compute on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Which.
+    pub device: Device,
+    /// Why it is no GPU, where there seems to be one.
+    pub no_gpu: Option<NoGpu>,
+}
+
+impl From<Device> for Chosen {
+    fn from(device: Device) -> Self {
+        Self { device, no_gpu: None }
+    }
+}
+
+/// The device that a run's file asks for. `local_rank` tells the workers of one host apart: they take one GPU after
+/// another.
+///
+/// # Errors
+/// A GPU is asked for and cannot be used.
+pub fn choose(wish: Wish, local_rank: u32) -> Result<Chosen, DeviceError> {
+    let one_of = |count| Chosen::from(Device::Cuda((local_rank % count) as usize));
+    let error = |why| DeviceError::NoGpu { wish: String::from(wish), why };
     match wish {
-        Wish::Auto if cuda_is_there() => Device::Cuda(0),
-        Wish::Auto | Wish::Cpu => Device::Cpu,
+        Wish::Cpu => Ok(Device::Cpu.into()),
+        Wish::Auto => Ok(match usable() {
+            Ok(count) => one_of(count),
+            Err(NoGpu::NoDriver { .. } | NoGpu::NoneVisible { .. }) => Device::Cpu.into(),
+            Err(why) => Chosen { device: Device::Cpu, no_gpu: Some(why) },
+        }),
+        Wish::Cuda => usable().map(one_of).map_err(error),
+        Wish::CudaIndex(index) => {
+            let count = gpu::driver().map_err(error)?.gpus.len() as u32;
+            if index >= count {
+                return Err(error(NoGpu::NoSuchIndex { index, count, visible_devices: visible_devices() }));
+            }
+            usable().map(|_| Device::Cuda(index as usize).into()).map_err(error)
+        }
+    }
+}
+
+/// Sets libtorch's global options for a device; before anything is computed on it.
+///
+/// # Errors
+/// A precision that the device does not have.
+pub fn configure(device: Device, precision: Precision, compute: &ComputeSpec) -> Result<(), DeviceError> {
+    one_thread();
+    match device {
+        Device::Cpu | Device::Mps | Device::Vulkan if precision == Precision::Tf32 => Err(DeviceError::Tf32OnCpu),
+        Device::Cpu | Device::Mps | Device::Vulkan => Ok(()),
+        Device::Cuda(_) => {
+            native::configure_gpus(precision == Precision::Tf32, compute.deterministic);
+            Ok(())
+        }
     }
 }
 
 /// How many devices this host has: its GPUs, or else its CPU as one.
 #[must_use]
 pub fn count() -> u32 {
-    if cuda_is_there() { u32::try_from(tch::Cuda::device_count()).unwrap_or(1).max(1) } else { 1 }
+    usable().unwrap_or(1)
 }
 
 /// Makes libtorch use one thread in each operation that this thread calls: their number changes bits.
@@ -23,16 +91,19 @@ pub fn one_thread() {
     tch::set_num_threads(1);
 }
 
-/// Loads libtorch's CUDA part, which nothing links, and asks it for a GPU.
+/// How many GPUs can be used, at least one: loads libtorch's CUDA part, which nothing links.
 ///
-/// The driver is asked for first: without one, libtorch's hundreds of megabytes are not read for nothing, and
-/// an install without CUDA's libraries is not touched.
-fn cuda_is_there() -> bool {
-    let loads = |name: &std::ffi::CStr, flags| {
-        // SAFETY: the name is a C string; loading these libraries runs only their own initialisers.
-        unsafe { !libc::dlopen(name.as_ptr(), flags).is_null() }
-    };
-    loads(c"libcuda.so.1", libc::RTLD_LAZY)
-        && loads(c"libtorch_cuda.so", libc::RTLD_LAZY | libc::RTLD_GLOBAL)
-        && tch::Cuda::is_available()
+/// The driver is asked first: without one, libtorch's hundreds of megabytes are not read for nothing, and an install
+/// without CUDA's libraries is not touched.
+///
+/// # Errors
+/// What is missing.
+pub fn usable() -> Result<u32, NoGpu> {
+    let driver = gpu::driver()?;
+    gpu::load(c"libtorch_cuda.so", libc::RTLD_LAZY | libc::RTLD_GLOBAL)
+        .map_err(|cause| NoGpu::NoCudaLibtorch { cause })?;
+    if !tch::Cuda::is_available() {
+        return Err(NoGpu::Refused { cuda: driver.cuda });
+    }
+    Ok((tch::Cuda::device_count().max(1) as u32).min(driver.gpus.len() as u32))
 }

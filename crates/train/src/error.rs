@@ -108,6 +108,14 @@ pub enum NotApplied {
         /// Each virtual rank that is to blame, and why.
         blamed: Vec<(VirtualRank, Blame)>,
     },
+    /// The collective was aborted before the device came to the update.
+    #[error("step {step}, {half:?} half: the sum was aborted and not applied")]
+    Aborted {
+        /// The step.
+        step: Step,
+        /// D's half or G's.
+        half: Half,
+    },
     /// The sum does not hold every virtual rank exactly once: the group's owners were wrong, which is our bug.
     #[error(
         "step {step}, {half:?} half: the sum lacks virtual ranks {missing:?} and holds {twice:?} more than once; \

@@ -8,12 +8,16 @@
 //! - `step`: the mathematics of a half for one virtual rank; `lanes`: several ranks at once on threads.
 //! - [`sums`]: the buffer of a reduction with its header; [`fixed_sum`]: order-free sums.
 //! - [`models`], [`objectives`]: each a file, each kind with its contract; [`layers`]: a network is a list of them.
+//! - `on_host`, `on_device`: where sums are made and the state is updated.
 //! - [`flat`]: many named tensors in one; [`state`]: the whole state in one; [`parts`]: the state as PyTorch names it.
 //! - [`adam`], [`ema`]: updates over flat slices; [`init`], [`noise`]: random numbers as pure functions.
-//! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on.
+//! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on; [`gpu`]: what the driver shows;
+//!   [`memory`]: what a step needs.
 
 mod lanes;
 mod native;
+mod on_device;
+mod on_host;
 mod step;
 mod widest;
 
@@ -24,8 +28,10 @@ pub mod ema;
 pub mod error;
 pub mod fixed_sum;
 pub mod flat;
+pub mod gpu;
 pub mod init;
 pub mod layers;
+pub mod memory;
 pub mod models;
 pub mod noise;
 pub mod numerics;
@@ -40,7 +46,7 @@ pub use error::{Blame, NotApplied, TrainError};
 pub use noise::{LatentSource, SeededLatent};
 pub use numerics::{Numerics, numerics};
 pub use parts::{NamedTensor, Part, StateCopy, TensorData};
-pub use replica::{Applied, HalfMetrics, Metrics, RankBatch, Replica};
+pub use replica::{Applied, HalfMetrics, Metrics, Placement, RankBatch, Replica};
 pub use sample::Sampler;
-pub use sums::{ControlWord, ControlWords, Means, Sums, WordsMut};
+pub use sums::{ControlWord, ControlWords, DeviceWords, Means, Sums, WordsMut};
 pub use tch::Device;

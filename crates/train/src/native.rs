@@ -33,6 +33,7 @@ unsafe extern "C" {
         message: *mut c_char,
         bytes: usize,
     ) -> *mut C_tensor;
+    fn lsgan_configure_gpus(tf32: bool, deterministic: bool);
     fn lsgan_libtorch_version() -> *const c_char;
     fn lsgan_cpu_capability(out: *mut c_char, bytes: usize);
 }
@@ -74,6 +75,12 @@ pub(crate) fn conv_transpose(
         let (x, weight) = (x.as_ptr(), weight.as_ptr());
         lsgan_conv_transpose(x, weight, bias, stride, padding, output_padding, message, bytes)
     })
+}
+
+/// Whether GPUs round products to TensorFloat-32, and whether their kernels give the same bits each time.
+pub(crate) fn configure_gpus(tf32: bool, deterministic: bool) {
+    // SAFETY: sets flags of libtorch's global context.
+    unsafe { lsgan_configure_gpus(tf32, deterministic) }
 }
 
 /// The version of libtorch that this was built against, as `2.11.0`.

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::device;
+use crate::gpu;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer, Network, Norm};
 use crate::native;
@@ -26,11 +27,20 @@ pub struct Numerics {
 #[must_use]
 pub fn numerics(device: Device) -> Numerics {
     let (device_model, capability) = match device {
-        Device::Cuda(_) => ("CUDA device".to_owned(), "CUDA".to_owned()),
+        Device::Cuda(index) => gpu_model(index),
         Device::Cpu | Device::Mps | Device::Vulkan => (cpu_model(), native::cpu_capability()),
     };
     let probe_hash = probe(device).to_hex().to_string();
     Numerics { libtorch: native::libtorch_version(), device_model, capability, probe_hash }
+}
+
+/// A GPU's name and capability, as (`NVIDIA H100 80GB HBM3`, `CUDA sm_90`).
+fn gpu_model(index: usize) -> (String, String) {
+    let driver = gpu::driver().ok();
+    match driver.as_ref().and_then(|driver| driver.gpus.get(index)) {
+        Some(gpu) => (gpu.name.clone(), format!("CUDA sm_{}{}", gpu.capability.0, gpu.capability.1)),
+        None => ("unknown GPU".to_owned(), "CUDA".to_owned()),
+    }
 }
 
 fn cpu_model() -> String {

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use lsgan_spec::{Half, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
-use crate::adam::{AdamStep, adam_exact, adam_fast};
+use crate::adam::AdamStep;
 use crate::device;
-use crate::ema::ema;
 use crate::error::{NotApplied, TrainError};
-use crate::flat::Layout;
 use crate::lanes::{Lanes, Task};
-use crate::layers::{BATCH_NORM_MOMENTUM, Network};
+use crate::layers::Network;
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
+use crate::on_device::OnDevice;
+use crate::on_host::OnHost;
 use crate::parts::{self, Part, StateCopy};
 use crate::sample::{Sampler, Weights};
 use crate::state::{Networks, Regions, State};
-use crate::step::{ComputeWeights, Contribution, Keep, Lane, Shared, numbers, samples};
-use crate::sums::{ControlWords, Gradients, Means, Piece, Sums};
+use crate::step::{ComputeWeights, Keep, Lane, Shared, samples};
+use crate::sums::{ControlWords, Means, Sums, WordsMut};
 
 /// Kept fakes with their graphs may take this many bytes on a device; beyond it fakes are computed again.
 const KEPT_BYTES_MAX: u64 = 2 << 30;
@@ -65,33 +65,56 @@ pub struct Applied {
 
 /// One device's copy of the whole trainable state with its networks. Belongs to the training thread.
 ///
-/// A step is `compute_discriminator`, all-reduce of `sums`, `apply`, `compute_generator`, all-reduce of `sums`,
+/// A step is `compute_discriminator`, all-reduce of `words`, `apply`, `compute_generator`, all-reduce of `words`,
 /// `apply`. A replica whose state came from a peer or a snapshot enters at either half.
 pub struct Replica {
     // Lanes hold views of the state's memory and graphs over it, so they are dropped first.
     lanes: Lanes,
     compute: [ComputeWeights; 2],
-    sums: [Sums; 2],
+    memory: Memory,
+    /// The whole state where it is on the host; elsewhere its reduction, and the rest as it was copied last.
     state: State,
     networks: Arc<Networks>,
     spec: RunSpec,
     sample: SampleShape,
     kept_max: usize,
-    /// D's numbers before this step's update of them, and whose step that was.
-    before: (Option<Step>, Vec<f32>),
+    /// The step whose D update can be taken back.
+    before: Option<Step>,
+}
+
+/// Where sums are made and the state is updated.
+enum Memory {
+    Host(OnHost),
+    Device(Box<OnDevice>),
+}
+
+/// How a replica's device is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// A CPU's state is updated by loops over its memory, another device's by operations on the device.
+    Usual,
+    /// By operations on the device, also on a CPU: slower there, and the same bits. For tests.
+    Device,
 }
 
 impl Replica {
     /// A replica at reduction 0 on `device`, with `spec.compute.threads` lanes.
     pub fn new(spec: &RunSpec, device: Device) -> Result<Self, TrainError> {
         let latent = SeededLatent { seed: spec.seed, latent: models::latent(&spec.model.generator) };
-        Self::with_latent(spec, device, Arc::new(latent))
+        Self::with_latent(spec, device, Placement::Usual, Arc::new(latent))
+    }
+
+    /// The same with another [`Placement`].
+    pub fn placed(spec: &RunSpec, device: Device, placement: Placement) -> Result<Self, TrainError> {
+        let latent = SeededLatent { seed: spec.seed, latent: models::latent(&spec.model.generator) };
+        Self::with_latent(spec, device, placement, Arc::new(latent))
     }
 
     /// The same, with z from elsewhere than the run's seed.
     pub fn with_latent(
         spec: &RunSpec,
         device: Device,
+        placement: Placement,
         latent: Arc<dyn LatentSource>,
     ) -> Result<Self, TrainError> {
         device::one_thread();
@@ -106,27 +129,34 @@ impl Replica {
             device,
             precision: spec.precision,
         });
+        let (ranks, mode) = (spec.batch.virtual_ranks, spec.reduction);
+        let memory = if device == Device::Cpu && placement == Placement::Usual {
+            Memory::Host(OnHost::new(&networks, &state, ranks, mode))
+        } else {
+            let mut on_device = OnDevice::new(&networks, regions.clone(), device, ranks, mode);
+            on_device.upload(&state);
+            Memory::Device(Box::new(on_device))
+        };
         let compute = [Half::Discriminator, Half::Generator].map(|half| {
             let at = &regions.of(half).weights;
-            let master = state.tensor().narrow(0, at.start as i64, at.len() as i64);
-            ComputeWeights::new(master, device, spec.precision)
+            let all = match &memory {
+                Memory::Host(_) => state.tensor(),
+                Memory::Device(on_device) => on_device.numbers(),
+            };
+            ComputeWeights::new(all.narrow(0, at.start as i64, at.len() as i64), spec.precision)
         });
         let [d, g] = &compute;
-        let lanes = (0..spec.compute.threads.max(1)).map(|_| Lane::new(shared.clone(), g, d)).collect();
-        let sums = |half, network: &Network, passes| {
-            Sums::new(half, network, passes, spec.batch.virtual_ranks, spec.reduction)
-        };
+        // A GPU computes one virtual rank after another: each fills it.
+        let lanes = if device == Device::Cpu { spec.compute.threads.max(1) } else { 1 };
+        let lanes = (0..lanes).map(|_| Lane::new(shared.clone(), g, d)).collect();
         Ok(Self {
-            sums: [
-                sums(Half::Discriminator, &networks.discriminator, 2),
-                sums(Half::Generator, &networks.generator, 1),
-            ],
             lanes: Lanes::new(lanes),
             compute,
+            memory,
             state,
             sample: SampleShape::of(spec)?,
             kept_max: kept_max(&networks.generator, spec.batch.per_rank),
-            before: (None, vec![0.0; regions.discriminator.all().len()]),
+            before: None,
             spec: spec.clone(),
             networks,
         })
@@ -149,7 +179,7 @@ impl Replica {
         self.kept_max = count;
     }
 
-    /// Computes D's half of `step` for the given virtual ranks; their sum is then in [`Self::sums`].
+    /// Computes D's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
     pub fn compute_discriminator(
         &mut self,
         step: Step,
@@ -171,7 +201,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::sums`].
+    /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
     ///
     /// Works also where somebody else did D's half for these ranks.
     pub fn compute_generator(
@@ -187,14 +217,19 @@ impl Replica {
     }
 
     fn compute(&mut self, half: Half, tasks: Vec<Task>, controls: ControlWords) {
-        let sums = &mut self.sums[half as usize];
-        let network = match half {
-            Half::Discriminator => &self.networks.discriminator,
-            Half::Generator => &self.networks.generator,
-        };
-        sums.begin(controls);
-        self.lanes.run(tasks, |contribution| add(sums, network, &contribution));
-        sums.end();
+        let network = network_of(&self.networks, half);
+        match &mut self.memory {
+            Memory::Host(on_host) => {
+                on_host.sums(half).begin(controls);
+                self.lanes.run(tasks, |contribution| on_host.add(half, network, &contribution));
+                on_host.sums(half).end();
+            }
+            Memory::Device(on_device) => {
+                on_device.begin(half, |header| header.begin(controls));
+                self.lanes.run(tasks, |contribution| on_device.add(half, &contribution));
+                on_device.end(half);
+            }
+        }
     }
 
     fn check(&self, step: Step, half: Half, ranks: &[VirtualRank]) -> Result<(), TrainError> {
@@ -225,98 +260,101 @@ impl Replica {
         Err(TrainError::BatchLength { virtual_rank: batch.virtual_rank, found, accepted, shape })
     }
 
-    /// The buffer of the half that comes next: this worker's sum, to be all-reduced in place.
-    pub fn sums(&mut self) -> &mut Sums {
-        &mut self.sums[self.state.reduction().half() as usize]
+    /// The words of the half that comes next: this worker's sum, to be all-reduced in place.
+    pub fn words(&mut self) -> WordsMut<'_> {
+        let half = self.state.reduction().half();
+        match &mut self.memory {
+            Memory::Host(on_host) => on_host.sums(half).words_mut(),
+            Memory::Device(on_device) => on_device.words(half),
+        }
     }
 
     /// Applies the all-reduced sum: Adam, running statistics, after G's half the moving average.
     ///
     /// Where a virtual rank's numbers are bad or missing, nothing changes and the error names it.
     pub fn apply(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
+        // SAFETY: there is no flag.
+        unsafe { self.queue_update(None) };
+        self.finish_update(metrics)
+    }
+
+    /// The first half of [`Self::apply`], for a sum that a collective queued on the device: queues the update behind it,
+    /// which does nothing if `abort_flag` is set when its turn comes. On a CPU the second half does all.
+    ///
+    /// # Safety
+    /// `abort_flag` points to a u32 that lives until [`Self::finish_update`] has returned.
+    pub unsafe fn queue_update(&mut self, abort_flag: Option<*const u32>) {
+        let before = self.reduction();
+        let half = before.half();
+        let (adam, decay) = self.update_of(before.step(), half);
+        if let Memory::Device(on_device) = &mut self.memory {
+            // SAFETY: the caller vouches for the flag until the outcome is read, which waits for the device.
+            unsafe { on_device.apply(half, adam, decay, abort_flag) };
+        }
+    }
+
+    /// The second half of [`Self::apply`]: waits for the device and reads what has come of the update.
+    pub fn finish_update(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
         let before = self.reduction();
         let (step, half) = (before.step(), before.half());
-        let sums = &self.sums[half as usize];
-        refuse_bad_marks(sums, before)?;
-        let metrics = (metrics == Metrics::Read)
-            .then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
-        let controls = sums.controls();
-        if half == Half::Discriminator {
-            let (of, numbers) = &mut self.before;
-            *of = Some(step);
-            numbers.copy_from_slice(&self.state.numbers()[self.state.regions().discriminator.all()]);
-        }
-        self.update_weights(step, half);
-        self.update_statistics(half);
-        if half == Half::Generator {
-            self.update_average();
-            self.lanes.forget();
+        let (adam, decay) = self.update_of(step, half);
+        let wants = metrics == Metrics::Read;
+        let (controls, metrics) = match &mut self.memory {
+            Memory::Host(on_host) => {
+                let sums = on_host.sums(half);
+                refuse_bad_marks(sums, before)?;
+                let controls = sums.controls();
+                let metrics =
+                    wants.then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
+                on_host.apply(half, network_of(&self.networks, half), &mut self.state, adam, decay);
+                (controls, metrics)
+            }
+            Memory::Device(on_device) => {
+                let outcome = on_device.outcome();
+                let header = on_device.header(half);
+                if !outcome.all {
+                    refuse_bad_marks(header, before)?;
+                    return Err(NotApplied::Aborted { step, half });
+                }
+                debug_assert_eq!(outcome.applied, 1, "each update is asked for");
+                let (controls, means) = (header.controls(), header.means());
+                let metrics = wants.then(|| HalfMetrics { means, gradient_norm: on_device.gradient_norm(half) });
+                on_device.clear_header(half);
+                (controls, metrics)
+            }
+        };
+        match half {
+            Half::Discriminator => self.before = Some(step),
+            Half::Generator => self.lanes.forget(),
         }
         self.state.set_reduction(before.next());
         self.compute[half as usize].refresh();
-        self.sums[half as usize].clear_header();
         Ok(Applied { reduction: self.reduction(), controls, metrics })
+    }
+
+    /// The numbers of the update that a half of a step makes: Adam's, and the moving average's decay after G's.
+    fn update_of(&self, step: Step, half: Half) -> (AdamStep, Option<f32>) {
+        let (optimizer, decay) = match half {
+            Half::Discriminator => (&self.spec.optimizer.discriminator, None),
+            Half::Generator => (&self.spec.optimizer.generator, Some(self.spec.ema.decay as f32)),
+        };
+        (AdamStep::new(optimizer, step.0 + 1), decay)
     }
 
     /// Goes back from the middle of a step to its beginning; returns whether that could be done: not where the state
     /// came from a peer in the middle of this step. For a step whose second half cannot be applied.
     pub fn step_back(&mut self) -> bool {
         let reduction = self.reduction();
-        let (of, numbers) = &self.before;
-        if reduction.half() != Half::Generator || *of != Some(reduction.step()) {
+        if reduction.half() != Half::Generator || self.before != Some(reduction.step()) {
             return false;
         }
-        let at = self.state.regions().discriminator.all();
-        self.state.numbers_mut()[at].copy_from_slice(numbers);
+        match &mut self.memory {
+            Memory::Host(on_host) => on_host.step_back(&mut self.state),
+            Memory::Device(on_device) => on_device.step_back(),
+        }
         self.state.set_reduction(reduction.step().first_reduction());
-        self.state_changed();
+        self.forget();
         true
-    }
-
-    fn update_weights(&mut self, step: Step, half: Half) {
-        let optimizer = match half {
-            Half::Discriminator => &self.spec.optimizer.discriminator,
-            Half::Generator => &self.spec.optimizer.generator,
-        };
-        let adam = AdamStep::new(optimizer, step.0 + 1);
-        let at = self.state.regions().of(half).clone();
-        let regions = [at.weights, at.first_moments, at.second_moments];
-        let disjoint = self.state.numbers_mut().get_disjoint_mut(regions);
-        let [w, m, v] = disjoint.expect("the regions of a state are disjoint");
-        match self.sums[half as usize].gradients() {
-            Gradients::Exact(sum) => adam_exact(adam, sum, m, v, w),
-            Gradients::Fast(mean) => adam_fast(adam, mean, m, v, w),
-        }
-    }
-
-    /// r = 0.9·r + 0.1·batch, once for each pass, in the order of the passes: D's real, then its fake.
-    fn update_statistics(&mut self, half: Half) {
-        let (layout, passes): (&Layout, _) = match half {
-            Half::Discriminator => (&self.networks.discriminator.statistics, 2),
-            Half::Generator => (&self.networks.generator.statistics, 1),
-        };
-        let batches: Vec<_> =
-            (0..passes).map(|pass| self.sums[half as usize].statistics(pass, layout)).collect();
-        let at = self.state.regions().of(half).statistics.clone();
-        let running = &mut self.state.numbers_mut()[at];
-        for batch in batches {
-            for (running, batch) in running.iter_mut().zip(batch) {
-                *running = (1.0 - BATCH_NORM_MOMENTUM) * *running + BATCH_NORM_MOMENTUM * batch;
-            }
-        }
-    }
-
-    fn update_average(&mut self) {
-        let decay = self.spec.ema.decay as f32;
-        let regions = self.state.regions().clone();
-        for (average, current) in [
-            (&regions.average_weights, &regions.generator.weights),
-            (&regions.average_statistics, &regions.generator.statistics),
-        ] {
-            let disjoint = self.state.numbers_mut().get_disjoint_mut([average.clone(), current.clone()]);
-            let [average, current] = disjoint.expect("the regions of a state are disjoint");
-            ema(decay, average, current);
-        }
     }
 
     /// The state as it is at the start of the run, at reduction 0.
@@ -325,10 +363,18 @@ impl Replica {
         self.state_changed();
     }
 
+    /// The state on the host, up to date.
+    fn on_host(&self) -> &State {
+        if let Memory::Device(on_device) = &self.memory {
+            on_device.download(&self.state);
+        }
+        &self.state
+    }
+
     /// The whole state as bytes, to be sent to a peer.
     #[must_use]
     pub fn state_bytes(&self) -> &[u8] {
-        self.state.bytes()
+        self.on_host().bytes()
     }
 
     /// Lets `receive` overwrite the state with a peer's bytes.
@@ -355,27 +401,27 @@ impl Replica {
     /// BLAKE3 of the whole state, the number of applied reductions included.
     #[must_use]
     pub fn state_hash(&self) -> blake3::Hash {
-        blake3::hash(self.state.bytes())
+        blake3::hash(self.on_host().bytes())
     }
 
     /// Flips the lowest bit of G's first weight, as bad memory may. For tests of what finds that.
     #[doc(hidden)]
     pub fn flip_a_bit(&mut self) {
-        let at = self.state.regions().generator.weights.start;
+        let at = self.on_host().regions().generator.weights.start;
         let weight = &mut self.state.numbers_mut()[at];
         *weight = f32::from_bits(weight.to_bits() ^ 1);
-        self.compute.iter_mut().for_each(ComputeWeights::refresh);
+        self.state_changed();
     }
 
     /// A copy of the state, to be written elsewhere while training goes on.
     #[must_use]
     pub fn copy_state(&self) -> StateCopy {
-        StateCopy::of(&self.state, &self.networks)
+        StateCopy::of(self.on_host(), &self.networks)
     }
 
     /// The same into the memory of an older copy of this replica, which is faster.
     pub fn copy_state_into(&self, copy: &mut StateCopy) {
-        copy.refill(&self.state);
+        copy.refill(self.on_host());
     }
 
     /// The state as named parts.
@@ -391,11 +437,23 @@ impl Replica {
         Ok(())
     }
 
+    /// The host's state is another one.
     fn state_changed(&mut self) {
-        self.before.0 = None;
+        if let Memory::Device(on_device) = &mut self.memory {
+            on_device.upload(&self.state);
+        }
+        self.forget();
+    }
+
+    /// Drops what was made from the state that was.
+    fn forget(&mut self) {
+        self.before = None;
         self.lanes.forget();
         self.compute.iter_mut().for_each(ComputeWeights::refresh);
-        self.sums.iter_mut().for_each(Sums::clear_header);
+        match &mut self.memory {
+            Memory::Host(on_host) => on_host.clear_headers(),
+            Memory::Device(on_device) => on_device.clear_headers(),
+        }
     }
 
     /// A picture of what G makes of the run's fixed z, as PNG.
@@ -405,7 +463,7 @@ impl Replica {
             lsgan_spec::SampleWeights::Ema => (&regions.average_weights, &regions.average_statistics),
             lsgan_spec::SampleWeights::Raw => (&regions.generator.weights, &regions.generator.statistics),
         };
-        let numbers = self.state.numbers();
+        let numbers = self.on_host().numbers();
         let weights =
             Weights { weights: &numbers[weights.clone()], statistics: &numbers[statistics.clone()] };
         Sampler::new(&self.spec)?.picture(&weights, self.spec.samples.grid)
@@ -418,23 +476,11 @@ impl Replica {
     }
 }
 
-/// Puts what one virtual rank adds into the sums.
-fn add(sums: &mut Sums, network: &Network, contribution: &Contribution) {
-    let parameters = network.parameters.entries();
-    let piece = |offset, tensor| Piece { offset, values: numbers(tensor) };
-    let gradients: Vec<_> = parameters
-        .iter()
-        .zip(&contribution.gradients)
-        .map(|(entry, tensor)| piece(entry.offset, tensor))
-        .collect();
-    let layout = &network.statistics;
-    let mut statistics = vec![];
-    for (pass, tensors) in contribution.statistics.iter().enumerate() {
-        let at =
-            |(entry, tensor): (&crate::flat::Entry, _)| piece(pass * layout.len() + entry.offset, tensor);
-        statistics.extend(layout.entries().iter().zip(tensors).map(at));
+fn network_of(networks: &Networks, half: Half) -> &Network {
+    match half {
+        Half::Discriminator => &networks.discriminator,
+        Half::Generator => &networks.generator,
     }
-    sums.add(contribution.rank, &gradients, &statistics, contribution.means);
 }
 
 fn refuse_bad_marks(sums: &Sums, reduction: Reduction) -> Result<(), NotApplied> {
@@ -450,7 +496,7 @@ fn refuse_bad_marks(sums: &Sums, reduction: Reduction) -> Result<(), NotApplied>
 }
 
 /// How many fakes with their graphs fit into [`KEPT_BYTES_MAX`]; one always does.
-fn kept_max(generator: &Network, per_rank: u32) -> usize {
+pub(crate) fn kept_max(generator: &Network, per_rank: u32) -> usize {
     let bytes_per_rank = generator.graph_numbers() * u64::from(per_rank) * size_of::<f32>() as u64;
     (KEPT_BYTES_MAX / bytes_per_rank.max(1)).max(1) as usize
 }

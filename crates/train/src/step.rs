@@ -31,32 +31,26 @@ pub(crate) struct Shared {
 
 /// The weights of one network as the forward pass reads them.
 ///
-/// On a CPU in f32 they are the state's own memory. bf16 and other devices have copies, made again after every
-/// update.
+/// In f32 they are the state's own memory. bf16 has a copy, made again after every update.
 pub(crate) struct ComputeWeights {
-    /// A view of the weights in the state, f32 on the host.
-    master: Tensor,
-    /// f32 on the device.
+    /// A view of the weights in the state: f32 on the device.
     single: Tensor,
     /// What matrix products read; f32 or bf16 on the device.
     product: Tensor,
 }
 
 impl ComputeWeights {
-    pub fn new(master: Tensor, device: Device, precision: Precision) -> Self {
-        let single = master.to_device(device);
+    /// `single`: a view of the weights in the state.
+    pub fn new(single: Tensor, precision: Precision) -> Self {
         let product = match precision {
-            Precision::F32 => single.shallow_clone(),
+            Precision::F32 | Precision::Tf32 => single.shallow_clone(),
             Precision::Bf16 => single.to_kind(Kind::BFloat16),
         };
-        Self { master, single, product }
+        Self { single, product }
     }
 
     /// Takes over what has changed in the state. No graph that needs the old weights may be alive.
     pub fn refresh(&mut self) {
-        if self.single.device() != self.master.device() {
-            self.single.copy_(&self.master);
-        }
         if self.product.kind() != Kind::Float {
             self.product.copy_(&self.single);
         }
@@ -84,11 +78,12 @@ pub(crate) fn view(base: &Tensor, entry: &Entry) -> Tensor {
 /// What one virtual rank adds to a sum.
 pub(crate) struct Contribution {
     pub rank: VirtualRank,
-    /// One for each parameter, f32 in our storage order on the host.
+    /// One for each parameter. On a CPU f32 in our storage order, elsewhere as they come.
     pub gradients: Vec<Tensor>,
-    /// The batch-norm statistics of each pass, in the order of the passes; f32 on the host.
+    /// The batch-norm statistics of each pass, in the order of the passes; f32.
     pub statistics: Vec<Vec<Tensor>>,
-    pub means: Means,
+    /// Loss, D(x) (0 in G's half) and D(G(z)); f32 without dimensions.
+    pub means: [Tensor; 3],
 }
 
 /// A fake with its graph, and the statistics of the batch norms that made it.
@@ -151,9 +146,9 @@ impl Lane {
         let network = &self.shared.networks.discriminator;
         Contribution {
             rank,
-            gradients: on_host(network, gradients),
-            statistics: vec![to_host(of_real), to_host(of_fake)],
-            means: Means { loss: number(&loss), real: mean(&on_real), fake: mean(&on_fake) },
+            gradients: in_our_order(network, gradients),
+            statistics: vec![of_real, of_fake],
+            means: [loss.detach(), mean(&on_real), mean(&on_fake)],
         }
     }
 
@@ -166,9 +161,9 @@ impl Lane {
         let gradients = Tensor::run_backward(&[&loss], &self.generator, false, false);
         Contribution {
             rank,
-            gradients: on_host(&self.shared.networks.generator, gradients),
-            statistics: vec![to_host(fake.statistics)],
-            means: Means { loss: number(&loss), real: 0.0, fake: mean(&on_fake) },
+            gradients: in_our_order(&self.shared.networks.generator, gradients),
+            statistics: vec![fake.statistics],
+            means: [loss.detach(), on_fake.detach().mean(Kind::Float).zeros_like(), mean(&on_fake)],
         }
     }
 
@@ -198,32 +193,37 @@ impl Lane {
 
     fn product_kind(&self) -> Kind {
         match self.shared.precision {
-            Precision::F32 => Kind::Float,
+            Precision::F32 | Precision::Tf32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         }
     }
 }
 
-fn mean(x: &Tensor) -> f64 {
-    number(&x.mean(Kind::Float))
+fn mean(x: &Tensor) -> Tensor {
+    x.detach().mean(Kind::Float)
 }
 
-fn number(x: &Tensor) -> f64 {
-    x.double_value(&[])
+impl Contribution {
+    /// The means as numbers; waits for the device.
+    pub fn means(&self) -> Means {
+        let [loss, real, fake] = self.means.each_ref().map(|mean| mean.double_value(&[]));
+        Means { loss, real, fake }
+    }
 }
 
-fn to_host(tensors: Vec<Tensor>) -> Vec<Tensor> {
-    tensors.into_iter().map(|tensor| tensor.to_device(Device::Cpu)).collect()
-}
-
-/// Gradients as f32 on the host in our storage order. On a CPU in f32 they come like that.
-fn on_host(network: &Network, gradients: Vec<Tensor>) -> Vec<Tensor> {
+/// On a CPU gradients as f32 in our storage order; in f32 they come like that. Elsewhere they are put in order where
+/// they are copied anyway.
+fn in_our_order(network: &Network, gradients: Vec<Tensor>) -> Vec<Tensor> {
     let entries = network.parameters.entries();
-    gradients.into_iter().zip(entries).map(|(gradient, entry)| stored(gradient, entry)).collect()
+    let stored = |(gradient, entry): (Tensor, &Entry)| match gradient.device() {
+        Device::Cpu => stored(gradient, entry),
+        Device::Cuda(_) | Device::Mps | Device::Vulkan => gradient,
+    };
+    gradients.into_iter().zip(entries).map(stored).collect()
 }
 
 fn stored(gradient: Tensor, entry: &Entry) -> Tensor {
-    let gradient = gradient.to_device(Device::Cpu).to_kind(Kind::Float);
+    let gradient = gradient.to_kind(Kind::Float);
     let (size, strides) = (entry.size(), entry.strides());
     if same_order(&size, &gradient.stride(), &strides) {
         return gradient;

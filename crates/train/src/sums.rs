@@ -15,6 +15,8 @@
 
 use lsgan_spec::{Half, ReductionMode, VirtualRank};
 
+use tch::{Device, Kind, Tensor};
+
 use crate::error::Blame;
 use crate::fixed_sum::{self, Place};
 use crate::flat::{ALIGNMENT, Layout};
@@ -23,13 +25,13 @@ use crate::widest::widest;
 
 const MARK_BITS: u32 = 3;
 const MARKS_PER_WORD: u32 = 7;
-const GOOD: i64 = 1;
-const TOO_LARGE: i64 = 6;
-const NOT_FINITE: i64 = 7;
+pub(crate) const GOOD: i64 = 1;
+pub(crate) const TOO_LARGE: i64 = 6;
+pub(crate) const NOT_FINITE: i64 = 7;
 
 /// Metrics ride at 2^24, so that |x| may reach 2^38; they are clamped there, for they decide nothing.
-const METRIC_SCALE: f64 = (1_u64 << 24) as f64;
-const METRIC_LIMIT: f64 = (1_u64 << 38) as f64;
+pub(crate) const METRIC_SCALE: f64 = (1_u64 << 24) as f64;
+pub(crate) const METRIC_LIMIT: f64 = (1_u64 << 38) as f64;
 
 /// A request that all workers must obey after the same step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +107,19 @@ pub enum WordsMut<'a> {
     Exact(&'a mut [i64]),
     /// f32.
     Fast(&'a mut [f32]),
+    /// In a GPU's memory.
+    Device(DeviceWords),
+}
+
+/// Where the words of a reduction lie on a device, for a collective that sums them there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceWords {
+    /// The first word. Valid until the replica is dropped.
+    pub start: *mut std::ffi::c_void,
+    /// How many.
+    pub count: usize,
+    /// `i64`; otherwise `f32`.
+    pub exact: bool,
 }
 
 /// The gradients as the optimizer wants them.
@@ -144,6 +159,31 @@ impl Sums {
         Self { half, virtual_ranks, header, gradients, words, place: Place::Set }
     }
 
+    /// The header alone, for a sum that lies on a device.
+    pub(crate) fn header_only(half: Half, virtual_ranks: u32, mode: ReductionMode) -> Self {
+        let header = header_words(virtual_ranks);
+        let words = match mode {
+            ReductionMode::Exact => Words::Exact(vec![0; header]),
+            ReductionMode::Fast => Words::Fast(vec![0.0; header]),
+        };
+        Self { half, virtual_ranks, header, gradients: 0, words, place: Place::Set }
+    }
+
+    /// How many words the header has.
+    pub(crate) fn header_len(&self) -> usize {
+        self.header
+    }
+
+    /// The header's memory as a tensor, which must not outlive it.
+    pub(crate) fn header_tensor(&mut self) -> Tensor {
+        let (start, kind) = match &mut self.words {
+            Words::Exact(words) => (words.as_mut_ptr().cast::<u8>(), Kind::Int64),
+            Words::Fast(words) => (words.as_mut_ptr().cast(), Kind::Float),
+        };
+        // SAFETY: there are so many words of that kind, and `&mut self` is held by the caller as long as it uses them.
+        unsafe { Tensor::from_blob(start, &[self.header as i64], &[1], kind, Device::Cpu) }
+    }
+
     /// Forgets what is in it and sets this worker's wishes.
     pub(crate) fn begin(&mut self, controls: ControlWords) {
         self.clear_header();
@@ -179,7 +219,7 @@ impl Sums {
         };
         let (word, shift) = mark_place(rank.0);
         self.add_word(word, mark << shift);
-        let first = self.marks() + ControlWord::ALL.len();
+        let first = self.metrics();
         for (index, mean) in [means.loss, means.real, means.fake].into_iter().enumerate() {
             self.add_metric(first + index, mean);
         }
@@ -252,7 +292,7 @@ impl Sums {
 
     /// The means over all virtual ranks.
     pub(crate) fn means(&self) -> Means {
-        let first = self.marks() + ControlWord::ALL.len();
+        let first = self.metrics();
         let [loss, real, fake] = std::array::from_fn(|index| match &self.words {
             Words::Exact(words) => words[first + index] as f64 / METRIC_SCALE,
             Words::Fast(words) => f64::from(words[first + index]),
@@ -287,8 +327,14 @@ impl Sums {
         }
     }
 
-    fn marks(&self) -> usize {
+    /// How many words the marks take; the control words follow.
+    pub(crate) fn marks(&self) -> usize {
         self.virtual_ranks.div_ceil(MARKS_PER_WORD) as usize
+    }
+
+    /// The first word of the metrics.
+    pub(crate) fn metrics(&self) -> usize {
+        self.marks() + ControlWord::ALL.len()
     }
 
     fn word(&self, index: usize) -> i64 {
@@ -350,7 +396,7 @@ fn header_words(virtual_ranks: u32) -> usize {
 }
 
 /// The word and the lowest bit of a rank's mark.
-fn mark_place(rank: u32) -> (usize, u32) {
+pub(crate) fn mark_place(rank: u32) -> (usize, u32) {
     ((rank / MARKS_PER_WORD) as usize, rank % MARKS_PER_WORD * MARK_BITS)
 }
 

@@ -181,7 +181,7 @@ fn the_loss_is_the_mean_over_the_virtual_ranks() {
     let alone = |rank: u32| {
         let mut members = replicas(&small_dcgan(), 4);
         compute_half(&mut members, &[&[0], &[1], &[2], &[3]]);
-        let lsgan_train::WordsMut::Exact(words) = members[rank as usize].sums().words_mut() else {
+        let lsgan_train::WordsMut::Exact(words) = members[rank as usize].words() else {
             panic!("the reduction is exact")
         };
         // One word of marks, four of control, then the loss at 2^24, divided by V = 4.

@@ -29,6 +29,12 @@ pub struct Args {
     /// After SIGTERM, end without waiting any longer when no step boundary was reached for so long.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
+    /// Which of this host's workers this is, counting from 0: they take one GPU after another.
+    #[arg(long, value_name = "N", env = "LSGAN_LOCAL_RANK", default_value_t = 0)]
+    pub local_rank: u32,
+    /// Print what this host has to compute with, and end; `worker --probe --help` says more.
+    #[arg(long)]
+    pub probe: bool,
     /// For tests: flip a bit of the weights after so many steps.
     #[arg(long, value_name = "STEP", hide = true)]
     pub fault_flip_bit: Option<u64>,

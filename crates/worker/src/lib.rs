@@ -10,6 +10,8 @@
 //! - [`outbox`]: what the training thread has to say, kept until the coordinator is there to hear it.
 //! - [`trainer`]: forms generations and steps.
 //! - [`meter`]: times and metrics of steps. [`pace`]: what a step takes this worker alone.
+//! - [`reduce`]: what sums travel over: TCP for a CPU's, NCCL for a GPU's.
+//! - [`probe`]: what this host has to compute with.
 //! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
@@ -19,6 +21,8 @@ pub mod meter;
 pub mod orders;
 pub mod outbox;
 pub mod pace;
+pub mod probe;
+pub mod reduce;
 pub mod session;
 pub mod snapshots;
 pub mod trainer;

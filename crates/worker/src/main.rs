@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use lsgan_console::{Failure, finish, interrupts, logging};
-use lsgan_worker::{Args, work};
+use lsgan_worker::{Args, probe, work};
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     lsgan_train::allocator::tune();
+    if std::env::args_os().any(|argument| argument == "--probe") {
+        return finish(probe::probe(&probe::Args::parse()));
+    }
     let args = Args::parse();
     logging::start(args.log, "info");
     // One thread: the session is little work, and the cores belong to the training.

@@ -13,7 +13,8 @@ use lsgan_data::Source;
 use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
 use lsgan_train::sums::ControlWord;
-use lsgan_train::{Numerics, Replica, device, numerics};
+use lsgan_train::device::{self, Chosen};
+use lsgan_train::{Numerics, Replica, numerics};
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
@@ -24,6 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::Args;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
+use crate::reduce::Way;
 use crate::snapshots::{Origin, Writer};
 use crate::trainer::{Faults, Trainer};
 
@@ -85,8 +87,15 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
 
     let (started, starting) = tokio::sync::oneshot::channel();
     let faults = Faults { flip_bit_at: args.fault_flip_bit, slowness: args.fault_slowness };
-    let seed =
-        Seed { spec, source, listener, description: description.clone(), outbox: outbox.clone(), faults };
+    let seed = Seed {
+        spec,
+        source,
+        listener,
+        description: description.clone(),
+        outbox: outbox.clone(),
+        faults,
+        local_rank: args.local_rank,
+    };
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
         match seed.grow(runtime) {
@@ -142,13 +151,21 @@ struct Seed {
     description: v1::RunDescription,
     outbox: Arc<Outbox>,
     faults: Faults,
+    local_rank: u32,
 }
 
 impl Seed {
     fn grow(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Numerics), Failure> {
-        let Self { spec, source, listener, description, outbox, faults } = self;
+        let Self { spec, source, listener, description, outbox, faults, local_rank } = self;
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
-        let device = device::choose(spec.compute.device);
+        let Chosen { device, no_gpu } =
+            device::choose(spec.compute.device, local_rank).map_err(|e| failed(&e))?;
+        if let Some(why) = no_gpu {
+            tracing::warn!("trains on the CPU: {why}");
+        }
+        device::configure(device, spec.precision, &spec.compute)
+            .map_err(|e| Failure::bad_input(chain(&e)))?;
+        let way = Way::of(device)?;
         let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len()).map_err(|e| failed(&e))?;
         let replica = Replica::new(&spec, device).map_err(|e| failed(&e))?;
@@ -166,6 +183,7 @@ impl Seed {
             plan,
             source,
             replica,
+            way,
             listener,
             token,
             store,

@@ -6,20 +6,21 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::Store;
-use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
+use lsgan_collective::tcp::{Listener, Membership, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
 use lsgan_data::{Loader, LoaderError, LoaderOptions, Source};
 use lsgan_plan::Plan;
 use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
-use lsgan_train::sums::{ControlWord, ControlWords, WordsMut};
-use lsgan_train::{Metrics, NotApplied, RankBatch, Replica, TrainError};
+use lsgan_train::sums::{ControlWord, ControlWords};
+use lsgan_train::{Applied, Metrics, NotApplied, RankBatch, Replica, TrainError};
 use lsgan_wire::v1;
 
 use crate::meter::Meter;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
+use crate::reduce::{Formed, ReduceError, Way};
 use crate::snapshots::{Writer, from_checkpoint};
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
@@ -41,6 +42,8 @@ pub struct Trainer {
     pub source: Arc<dyn Source>,
     /// The trainable state.
     pub replica: Replica,
+    /// What sums travel over.
+    pub way: Way,
     /// Where peers connect.
     pub listener: Listener,
     /// Tells the run's connections from others.
@@ -85,6 +88,15 @@ enum Halt {
     Snapshot(#[from] lsgan_checkpoint::Error),
     #[error("{0}")]
     Coordinator(String),
+}
+
+impl From<ReduceError> for Halt {
+    fn from(error: ReduceError) -> Self {
+        match error {
+            ReduceError::Group(error) => error.into(),
+            ReduceError::NotApplied(error) => error.into(),
+        }
+    }
 }
 
 impl Faults {
@@ -145,7 +157,7 @@ impl Trainer {
     }
 
     /// Connects to the peers and takes over the state that the generation starts from.
-    fn enter(&mut self, form: &v1::Form, live: &Live) -> Result<Box<dyn Group>, Halt> {
+    fn enter(&mut self, form: &v1::Form, live: &Live) -> Result<Formed, Halt> {
         let members = form.members.iter().map(|m| m.address.parse::<SocketAddr>());
         let members = members.collect::<Result<Vec<_>, _>>();
         let members =
@@ -160,10 +172,10 @@ impl Trainer {
         let patience =
             (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
         let deadline = Instant::now() + patience;
-        let mut group = tcp::connect(&mut self.listener, &membership, deadline, live.aborter())?;
+        let mut group = self.way.connect(&mut self.listener, &membership, deadline, live.aborter())?;
         // A host that is lost is noticed by the coordinator, before this.
         group.set_unreachable_after(2 * failure_timeout)?;
-        self.take_over(form, &mut group)?;
+        self.take_over(form, group.group())?;
         self.outbox.ready(self.replica.reduction().0);
         tracing::info!(
             generation = form.generation,
@@ -172,7 +184,7 @@ impl Trainer {
             step = self.replica.reduction().step().0,
             "formed"
         );
-        Ok(Box::new(group))
+        Ok(group)
     }
 
     fn take_over(&mut self, form: &v1::Form, group: &mut dyn Group) -> Result<(), Halt> {
@@ -216,7 +228,7 @@ impl Trainer {
     }
 
     /// Steps until something ends the generation.
-    fn steps(&mut self, form: &v1::Form, live: &Live, group: Box<dyn Group>) -> Halt {
+    fn steps(&mut self, form: &v1::Form, live: &Live, group: Formed) -> Halt {
         let me = &form.members[form.rank as usize];
         let ranks = (me.first_virtual_rank..me.first_virtual_rank + me.virtual_rank_count).map(VirtualRank);
         let ranks: Vec<_> = ranks.collect();
@@ -310,7 +322,7 @@ impl Trainer {
 struct Stepping<'a> {
     trainer: &'a mut Trainer,
     live: &'a Live,
-    group: Box<dyn Group>,
+    group: Formed,
     loader: Loader,
     ranks: Vec<VirtualRank>,
     meter: Meter,
@@ -348,7 +360,7 @@ impl Stepping<'_> {
         self.trainer.faults.dawdle(begin);
         self.loader.recycle(batch);
         self.all_reduce()?;
-        let applied = self.trainer.replica.apply(self.metrics(step))?;
+        let applied = self.apply(step)?;
         self.meter.discriminator(applied.metrics);
         self.trainer.outbox.applied(applied.reduction.0);
         Ok(())
@@ -358,7 +370,7 @@ impl Stepping<'_> {
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
         self.trainer.replica.compute_generator(step, &self.ranks, self.live.wishes())?;
         self.all_reduce()?;
-        let applied = self.trainer.replica.apply(self.metrics(step))?;
+        let applied = self.apply(step)?;
         self.meter.generator(applied.metrics);
         self.trainer.outbox.applied(applied.reduction.0);
         self.step_ended(step, applied.controls)
@@ -407,16 +419,14 @@ impl Stepping<'_> {
 
     fn all_reduce(&mut self) -> Result<(), Halt> {
         let begin = Instant::now();
-        match self.trainer.replica.sums().words_mut() {
-            WordsMut::Exact(words) => self.group.all_reduce_i64(words)?,
-            WordsMut::Fast(words) => self.group.all_reduce_f32(words)?,
-        }
+        self.group.all_reduce(&mut self.trainer.replica)?;
         self.meter.reduce(begin.elapsed());
         self.pace.waited(begin.elapsed());
         Ok(())
     }
 
-    fn metrics(&self, step: Step) -> Metrics {
-        if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped }
+    fn apply(&mut self, step: Step) -> Result<Applied, Halt> {
+        let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
+        Ok(self.group.apply(&mut self.trainer.replica, metrics)?)
     }
 }

@@ -28,7 +28,7 @@ pub fn small_dcgan() -> RunSpec {
         ema: EmaSpec { decay: 0.9 },
         precision: Precision::F32,
         reduction: ReductionMode::Exact,
-        compute: ComputeSpec { device: Device::Cpu, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native },
+        compute: ComputeSpec { device: Device::Cpu, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native, deterministic: true },
         cluster: ClusterSpec { failure_timeout: Duration::from_secs(1), ..ClusterSpec::default() },
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
@@ -61,26 +61,27 @@ pub fn real(step: Step, rank: VirtualRank, len: usize) -> Vec<f32> {
 pub fn all_reduce(members: &mut [Replica]) {
     let exact: Vec<Vec<i64>> = members
         .iter_mut()
-        .filter_map(|replica| match replica.sums().words_mut() {
+        .filter_map(|replica| match replica.words() {
             WordsMut::Exact(words) => Some(words.to_vec()),
-            WordsMut::Fast(_) => None,
+            WordsMut::Fast(_) | WordsMut::Device(_) => None,
         })
         .collect();
     let fast: Vec<Vec<f32>> = members
         .iter_mut()
-        .filter_map(|replica| match replica.sums().words_mut() {
+        .filter_map(|replica| match replica.words() {
             WordsMut::Fast(words) => Some(words.to_vec()),
-            WordsMut::Exact(_) => None,
+            WordsMut::Exact(_) | WordsMut::Device(_) => None,
         })
         .collect();
     for replica in members {
-        match replica.sums().words_mut() {
+        match replica.words() {
             WordsMut::Exact(words) => {
                 words.iter_mut().enumerate().for_each(|(i, word)| *word = exact.iter().map(|w| w[i]).sum());
             }
             WordsMut::Fast(words) => {
                 words.iter_mut().enumerate().for_each(|(i, word)| *word = fast.iter().map(|w| w[i]).sum());
             }
+            WordsMut::Device(_) => unreachable!("a CPU's words are the host's"),
         }
     }
 }

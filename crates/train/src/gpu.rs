@@ -1,0 +1,208 @@
+//! The GPUs of this host, as their driver shows them. Nothing of CUDA is linked: driver and libtorch's CUDA part are
+//! opened at run time, so that one binary serves hosts with and without GPUs.
+
+use std::ffi::{CStr, c_int};
+use std::fmt;
+
+use cudarc::driver::{result, sys};
+
+/// A version of CUDA, as 12.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CudaVersion(pub u32, pub u32);
+
+/// What a driver must support at least: libtorch's builds for CUDA 12 run from there on.
+pub const CUDA_LEAST: CudaVersion = CudaVersion(12, 0);
+
+impl fmt::Display for CudaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// One GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// Among those of `CUDA_VISIBLE_DEVICES`.
+    pub index: u32,
+    /// As `NVIDIA H100 80GB HBM3`.
+    pub name: String,
+    /// All that it has.
+    pub memory_bytes: u64,
+    /// Its compute capability, as (9, 0).
+    pub capability: (u32, u32),
+    /// The others whose memory it reaches directly.
+    pub peers: Vec<u32>,
+}
+
+/// What the driver says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// The newest CUDA that it supports.
+    pub cuda: CudaVersion,
+    /// The GPUs that it shows to this process.
+    pub gpus: Vec<Gpu>,
+}
+
+/// Why no GPU can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoGpu {
+    /// There is no driver.
+    #[error(
+        "there is no NVIDIA driver: {cause}. Install it, or start the container with its host's GPUs; compute.device: \
+         cpu trains without"
+    )]
+    NoDriver {
+        /// The loader's words.
+        cause: String,
+    },
+    /// The driver does not know the CUDA that libtorch needs.
+    #[error(
+        "the NVIDIA driver is too old: it supports CUDA {found}, and libtorch needs {CUDA_LEAST} or newer. Update the \
+         driver; compute.device: cpu trains without"
+    )]
+    DriverTooOld {
+        /// What it supports.
+        found: CudaVersion,
+    },
+    /// The driver does not start.
+    #[error("the NVIDIA driver does not start: {cause}; `nvidia-smi` may say more")]
+    DriverFails {
+        /// The driver's words.
+        cause: String,
+    },
+    /// There is a driver and no GPU.
+    #[error("the NVIDIA driver shows no GPU to this process{}", visible(.visible_devices))]
+    NoneVisible {
+        /// `CUDA_VISIBLE_DEVICES`, if it is set.
+        visible_devices: Option<String>,
+    },
+    /// The GPU that was asked for is not there.
+    #[error(
+        "there is no GPU {index}: this process sees {count}, which are counted from 0{}. Name one of them in \
+         compute.device, or cuda for any",
+        visible(.visible_devices)
+    )]
+    NoSuchIndex {
+        /// What was asked for.
+        index: u32,
+        /// How many there are.
+        count: u32,
+        /// `CUDA_VISIBLE_DEVICES`, if it is set.
+        visible_devices: Option<String>,
+    },
+    /// libtorch was built without CUDA.
+    #[error(
+        "this libtorch has no CUDA part: {cause}. Install one that has (`make setup LIBTORCH_VARIANT=cuda`), or set \
+         LIBTORCH to it"
+    )]
+    NoCudaLibtorch {
+        /// The loader's words.
+        cause: String,
+    },
+    /// libtorch's CUDA part does not find what it needs.
+    #[error(
+        "libtorch's CUDA part cannot use the GPU, though the driver shows one (it supports CUDA {cuda}): this libtorch \
+         may be built for a newer CUDA"
+    )]
+    Refused {
+        /// What the driver supports.
+        cuda: CudaVersion,
+    },
+}
+
+fn visible(devices: &Option<String>) -> String {
+    devices.as_ref().map_or_else(String::new, |devices| format!(" (CUDA_VISIBLE_DEVICES is `{devices}`)"))
+}
+
+/// `CUDA_VISIBLE_DEVICES`, if it is set.
+pub(crate) fn visible_devices() -> Option<String> {
+    std::env::var("CUDA_VISIBLE_DEVICES").ok()
+}
+
+/// Asks the driver for its GPUs. Reads nothing of libtorch.
+///
+/// # Errors
+/// No driver, an old one, or no GPU.
+pub fn driver() -> Result<Driver, NoGpu> {
+    load(c"libcuda.so.1", libc::RTLD_LAZY).map_err(|cause| NoGpu::NoDriver { cause })?;
+    // SAFETY: asks only whether the library that was just loaded is found.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(NoGpu::NoDriver { cause: "libcuda.so.1 is loaded and not found again".to_owned() });
+    }
+    let cuda = version()?;
+    if cuda < CUDA_LEAST {
+        return Err(NoGpu::DriverTooOld { found: cuda });
+    }
+    let fails = |error: result::DriverError| NoGpu::DriverFails { cause: words(error) };
+    match result::init() {
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => {
+            return Err(NoGpu::NoneVisible { visible_devices: visible_devices() });
+        }
+        started => started.map_err(fails)?,
+    }
+    let count = result::device::get_count().map_err(fails)?;
+    if count == 0 {
+        return Err(NoGpu::NoneVisible { visible_devices: visible_devices() });
+    }
+    let gpus = (0..count).map(|index| gpu(index, count)).collect::<Result<_, _>>().map_err(fails)?;
+    Ok(Driver { cuda, gpus })
+}
+
+fn version() -> Result<CudaVersion, NoGpu> {
+    let mut version: c_int = 0;
+    // SAFETY: the driver is loaded, and writes one number.
+    let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
+    asked.map_err(|error| NoGpu::DriverFails { cause: words(error) })?;
+    let version = version.unsigned_abs();
+    Ok(CudaVersion(version / 1000, version % 1000 / 10))
+}
+
+fn gpu(index: c_int, count: c_int) -> Result<Gpu, result::DriverError> {
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let device = result::device::get(index)?;
+    // SAFETY: the driver has just named this device.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map(i32::unsigned_abs);
+    let mut peers = Vec::new();
+    for other in (0..count).filter(|other| *other != index) {
+        let mut reaches: c_int = 0;
+        let peer = result::device::get(other)?;
+        // SAFETY: the driver has named both, and writes one number.
+        unsafe { sys::cuDeviceCanAccessPeer(&raw mut reaches, device, peer) }.result()?;
+        if reaches != 0 {
+            peers.push(other.unsigned_abs());
+        }
+    }
+    Ok(Gpu {
+        index: index.unsigned_abs(),
+        name: result::device::get_name(device)?,
+        // SAFETY: as above.
+        memory_bytes: unsafe { result::device::total_mem(device) }? as u64,
+        capability: (attribute(MAJOR)?, attribute(MINOR)?),
+        peers,
+    })
+}
+
+/// The driver's words for an error, or its number where it has none.
+fn words(error: result::DriverError) -> String {
+    match error.error_string() {
+        Ok(words) => words.to_string_lossy().into_owned(),
+        Err(_) => format!("error {}", error.0 as u32),
+    }
+}
+
+/// Loads a library for good.
+pub(crate) fn load(name: &CStr, flags: c_int) -> Result<(), String> {
+    // SAFETY: the name is a C string; loading these libraries runs only their own initialisers.
+    if !unsafe { libc::dlopen(name.as_ptr(), flags) }.is_null() {
+        return Ok(());
+    }
+    // SAFETY: after a failure there is a message, which lives until this thread's next call of the loader.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return Err(format!("{} cannot be loaded", name.to_string_lossy()));
+    }
+    // SAFETY: see above; it ends with a zero.
+    Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+}

@@ -1,0 +1,83 @@
+//! What a step needs of a device's memory, before it is tried.
+
+use std::fmt;
+
+use lsgan_spec::{Precision, ReductionMode, RunSpec};
+
+use crate::TrainError;
+use crate::layers::Network;
+use crate::models::SampleShape;
+use crate::replica::kept_max;
+use crate::state::{Networks, Regions};
+
+/// About what a worker needs, in bytes. libtorch's own workspace, and what its allocator holds beyond the tensors, come
+/// on top: on a GPU half a GiB, and a tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Weights, moments, moving average, and copies of them.
+    pub state: u64,
+    /// The buffers of both reductions, and one virtual rank's gradients.
+    pub sums: u64,
+    /// What the largest half step of one virtual rank keeps for its backward pass. The next virtual rank uses the same
+    /// memory again.
+    pub activations: u64,
+    /// The graphs of the fakes that are kept from D's half to G's.
+    pub kept: u64,
+}
+
+impl Estimate {
+    /// For a worker that owns so many virtual ranks.
+    ///
+    /// # Errors
+    /// A model that does not fit the data.
+    pub fn new(spec: &RunSpec, virtual_ranks: u32) -> Result<Self, TrainError> {
+        let networks = Networks::of(spec)?;
+        let Networks { generator, discriminator } = &networks;
+        let regions = Regions::new(&networks);
+        let parameters = (generator.parameters.len() + discriminator.parameters.len()) as u64;
+        let float = size_of::<f32>() as u64;
+        let (number, copies) = match spec.precision {
+            Precision::F32 | Precision::Tf32 => (float, 0),
+            Precision::Bf16 => (2, 2 * parameters),
+        };
+        let word = match spec.reduction {
+            ReductionMode::Exact => size_of::<i64>() as u64,
+            ReductionMode::Fast => float,
+        };
+        let sum = |network: &Network, passes: u64| {
+            network.parameters.len() as u64 + passes * network.statistics.len() as u64
+        };
+        let words = sum(discriminator, 2) + sum(generator, 1);
+        let graph = |network: &Network| network.graph_numbers() * u64::from(spec.batch.per_rank) * number;
+        let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64 * number;
+        let kept = (kept_max(generator, spec.batch.per_rank) as u64).min(u64::from(virtual_ranks));
+        Ok(Self {
+            state: (regions.len + regions.discriminator.all().len()) as u64 * float + copies,
+            sums: words * (word + float),
+            // D on real and on fake, or G and D; gradients of activations come and go.
+            activations: batch + (2 * graph(discriminator)).max(graph(generator) + graph(discriminator)),
+            kept: kept * graph(generator),
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.state + self.sums + self.activations + self.kept
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| format!("{:.0} MiB", (bytes as f64 / f64::from(1 << 20)).ceil());
+        write!(
+            f,
+            "about {}: state {}, sums {}, activations of one virtual rank {}, kept fakes {}",
+            mib(self.total()),
+            mib(self.state),
+            mib(self.sums),
+            mib(self.activations),
+            mib(self.kept)
+        )
+    }
+}

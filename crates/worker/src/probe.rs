@@ -1,0 +1,104 @@
+//! `worker --probe`: what this host has to compute with, and with a run's file what a step of it needs.
+
+use std::path::PathBuf;
+
+use lsgan_collective::nccl;
+use lsgan_console::{Failure, exit::chain};
+use lsgan_spec::{ComputeSpec, Device as Wish, Override, RunSpec};
+use lsgan_train::gpu::{Driver, Gpu, NoGpu};
+use lsgan_train::{Device, Numerics, device, gpu, memory, numerics};
+
+/// Prints what this host has to compute with, and with `--config` what a step of that run needs of it.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "worker --probe", version)]
+pub struct Args {
+    /// Already said.
+    #[arg(long, hide = true)]
+    probe: bool,
+    /// Take the device from this run's file, and say how much memory a step needs.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a field of the run's file.
+    #[arg(long, value_name = "PATH=VALUE", requires = "config")]
+    set: Vec<Override>,
+    /// Which of this host's workers it would be.
+    #[arg(long, value_name = "N", env = "LSGAN_LOCAL_RANK", default_value_t = 0)]
+    local_rank: u32,
+    /// How many virtual ranks it would own; by default all.
+    #[arg(long, value_name = "N", requires = "config")]
+    virtual_ranks: Option<u32>,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// A run's file that cannot be used, or a device that it asks for and that is not here; after all else is printed.
+pub fn probe(args: &Args) -> Result<(), Failure> {
+    let spec = args.config.as_ref().map(|file| RunSpec::load(file, &args.set)).transpose();
+    let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?;
+    let driver = gpu::driver();
+    print_driver(&driver);
+    match nccl::Library::find(None) {
+        Ok(library) => line("NCCL", &library.description()),
+        Err(error) => line("NCCL", &format!("none: {}", chain(&error))),
+    }
+    let (wish, compute) = match &spec {
+        Some(spec) => (spec.compute.device, spec.compute),
+        None => (Wish::Auto, ComputeSpec::default()),
+    };
+    let chosen = device::choose(wish, args.local_rank).map_err(|error| Failure::failed(chain(&error)))?;
+    if let Some(why) = &chosen.no_gpu {
+        line("warning", &format!("trains on the CPU: {why}"));
+    }
+    if let Some(spec) = &spec {
+        device::configure(chosen.device, spec.precision, &compute)
+            .map_err(|error| Failure::bad_input(chain(&error)))?;
+    }
+    let Numerics { libtorch, device_model, capability, probe_hash } = numerics(chosen.device);
+    line("libtorch", &libtorch);
+    line("device", &format!("{}: {device_model} with {capability}", name(chosen.device)));
+    line("numerics", &format!("probe {}", &probe_hash[..16]));
+    let Some(spec) = spec else { return Ok(()) };
+    let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
+    let estimate = memory::Estimate::new(&spec, ranks).map_err(|error| Failure::bad_input(chain(&error)))?;
+    line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank));
+    warn_if_too_much(&estimate, chosen.device, driver.as_ref().ok());
+    Ok(())
+}
+
+fn print_driver(driver: &Result<Driver, NoGpu>) {
+    match driver {
+        Err(why) => line("GPUs", &format!("none: {why}")),
+        Ok(Driver { cuda, gpus }) => {
+            line("driver", &format!("supports CUDA {cuda}"));
+            for Gpu { index, name, memory_bytes, capability, peers } in gpus {
+                let gib = *memory_bytes as f64 / f64::from(1 << 30);
+                let peers = match peers.as_slice() {
+                    [] => String::new(),
+                    peers => format!(", reaches {peers:?} directly"),
+                };
+                let (major, minor) = capability;
+                line(&format!("GPU {index}"), &format!("{name}, {gib:.1} GiB, sm_{major}{minor}{peers}"));
+            }
+        }
+    }
+}
+
+fn warn_if_too_much(estimate: &memory::Estimate, device: Device, driver: Option<&Driver>) {
+    let Device::Cuda(index) = device else { return };
+    let Some(gpu) = driver.and_then(|driver| driver.gpus.get(index)) else { return };
+    if estimate.total() > gpu.memory_bytes {
+        line("warning", "that is more than the GPU has: lower batch.per_rank, and raise batch.virtual_ranks for it");
+    }
+}
+
+fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        Device::Cpu | Device::Mps | Device::Vulkan => "cpu".to_owned(),
+    }
+}
+
+fn line(what: &str, text: &str) {
+    println!("{what:<9} {text}");
+}

@@ -1,0 +1,140 @@
+//! What sums travel over: TCP where they lie on the host, NCCL where they lie in a GPU's memory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lsgan_collective::nccl::{self, NcclGroup, Values, cuda::CudaDevice};
+use lsgan_collective::tcp::{self, Listener, Membership, TcpGroup};
+use lsgan_collective::{Aborter, Group, GroupError};
+use lsgan_console::{Failure, exit::chain};
+use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
+
+/// How this worker's groups are formed, for its whole life.
+#[derive(Clone)]
+pub enum Way {
+    /// Over TCP.
+    Tcp,
+    /// Over NCCL.
+    Nccl(nccl::Nccl),
+}
+
+impl Way {
+    /// The one for a device.
+    ///
+    /// # Errors
+    /// A GPU without NCCL.
+    pub fn of(device: Device) -> Result<Self, Failure> {
+        let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
+        let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+        let library = nccl::Library::find(None).map_err(|error| failed(&error))?;
+        // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
+        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }.map_err(|error| failed(&error))?;
+        tracing::info!("sums travel over {}", library.description());
+        Ok(Self::Nccl(nccl::Nccl {
+            library,
+            device: Arc::new(device),
+            also_alone: false,
+            drain_within: nccl::DRAIN_WITHIN,
+        }))
+    }
+
+    /// Forms a generation's group.
+    ///
+    /// # Errors
+    /// A member that does not come, or an abort.
+    pub fn connect(
+        &self,
+        listener: &mut Listener,
+        membership: &Membership,
+        deadline: Instant,
+        aborter: &Aborter,
+    ) -> Result<Formed, GroupError> {
+        match self {
+            Self::Tcp => tcp::connect(listener, membership, deadline, aborter).map(Formed::Tcp),
+            Self::Nccl(nccl) => {
+                let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
+                Ok(Formed::Nccl(Box::new(group)))
+            }
+        }
+    }
+}
+
+/// One generation's group.
+pub enum Formed {
+    /// Over TCP.
+    Tcp(TcpGroup),
+    /// Over NCCL.
+    Nccl(Box<NcclGroup>),
+}
+
+/// Why a sum was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ReduceError {
+    /// The group is over.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The sum is bad.
+    #[error(transparent)]
+    NotApplied(#[from] NotApplied),
+}
+
+impl Formed {
+    /// For what is the same over all: broadcasts.
+    pub fn group(&mut self) -> &mut dyn Group {
+        match self {
+            Self::Tcp(group) => group,
+            Self::Nccl(group) => &mut **group,
+        }
+    }
+
+    /// Loses a neighbour whose host has answered nothing for about this long.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
+        match self {
+            Self::Tcp(group) => group.set_unreachable_after(timeout),
+            Self::Nccl(group) => group.set_unreachable_after(timeout),
+        }
+    }
+
+    /// Sums the words of the half that the replica has computed over all members.
+    ///
+    /// On a GPU it is only queued; [`Self::apply`] waits for it.
+    ///
+    /// # Errors
+    /// The group is over.
+    pub fn all_reduce(&mut self, replica: &mut Replica) -> Result<(), GroupError> {
+        match (replica.words(), self) {
+            (WordsMut::Exact(words), group) => group.group().all_reduce_i64(words),
+            (WordsMut::Fast(words), group) => group.group().all_reduce_f32(words),
+            (WordsMut::Device(words), Self::Nccl(group)) => {
+                let values = if words.exact { Values::I64 } else { Values::F32 };
+                // SAFETY: the replica owns the words, and touches them only on the stream that the group has, until
+                // `apply` has drained it.
+                unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
+            }
+            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's way is NCCL"),
+        }
+    }
+
+    /// Applies the sum. On a GPU the update is queued behind it and does nothing if the group is ended before its turn;
+    /// the device's own count says whether it was applied.
+    ///
+    /// # Errors
+    /// The group is over, or the sum is bad. What the replica then says of its reductions is right in either case.
+    pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Applied, ReduceError> {
+        let Self::Nccl(group) = self else { return Ok(replica.apply(metrics)?) };
+        let flag = group.abort_flag();
+        // SAFETY: `flag` is held until the update is finished.
+        unsafe { replica.queue_update(Some(flag.address())) };
+        let drained = group.drain();
+        if let Err(error @ GroupError::NotDrained { .. }) = drained {
+            // To ask the device would be to wait for it.
+            return Err(error.into());
+        }
+        let applied = replica.finish_update(metrics);
+        drained?;
+        Ok(applied?)
+    }
+}

@@ -1,0 +1,142 @@
+//! A test double of `libcuda.so.1`: it shows GPUs of which nothing can be computed on, so that a host without any can
+//! show what a user is told of drivers that are too old, of indices that are not there, of a libtorch without CUDA.
+//!
+//! `CUDA_DOUBLE_VERSION` is the CUDA that the driver supports (12040 is 12.4, the default), `CUDA_DOUBLE_GPUS` how many
+//! GPUs there are (2). With 0 the driver says that there is none, as NVIDIA's does.
+#![allow(non_snake_case, reason = "the names are NVIDIA's")]
+
+use std::ffi::{CStr, c_char, c_int, c_uint};
+
+const SUCCESS: c_uint = 0;
+const INVALID_VALUE: c_uint = 1;
+const NO_DEVICE: c_uint = 100;
+const INVALID_DEVICE: c_uint = 101;
+
+const NAME: &CStr = c"Double GPU";
+const MEMORY_BYTES: usize = 8 << 30;
+/// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`, and what they are.
+const ATTRIBUTES: [(c_int, c_int); 2] = [(75, 9), (76, 0)];
+
+fn variable(name: &str, default: c_int) -> c_int {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn gpus() -> c_int {
+    variable("CUDA_DOUBLE_GPUS", 2)
+}
+
+/// Writes what was asked for, if there is such a GPU.
+///
+/// # Safety
+/// `to` may be written.
+unsafe fn answer<T>(gpu: c_int, to: *mut T, value: T) -> c_uint {
+    if !(0..gpus()).contains(&gpu) {
+        return INVALID_DEVICE;
+    }
+    // SAFETY: the caller vouches for it.
+    unsafe { to.write(value) };
+    SUCCESS
+}
+
+/// Starts the driver.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuInit(_flags: c_uint) -> c_uint {
+    if gpus() == 0 { NO_DEVICE } else { SUCCESS }
+}
+
+/// The CUDA that it supports.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
+    // SAFETY: the caller gives room for one number.
+    unsafe { version.write(variable("CUDA_DOUBLE_VERSION", 12_040)) };
+    SUCCESS
+}
+
+/// How many GPUs there are.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_uint {
+    // SAFETY: the caller gives room for one number.
+    unsafe { count.write(gpus()) };
+    SUCCESS
+}
+
+/// A GPU by its index; its handle is the index.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> c_uint {
+    // SAFETY: the caller gives room for one handle.
+    unsafe { answer(ordinal, device, ordinal) }
+}
+
+/// Its name.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _device: c_int) -> c_uint {
+    let bytes = NAME.to_bytes_with_nul();
+    if usize::try_from(len).unwrap_or(0) < bytes.len() {
+        return INVALID_VALUE;
+    }
+    // SAFETY: the caller gives room for `len` bytes.
+    unsafe { name.copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) };
+    SUCCESS
+}
+
+/// All the memory that it has.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> c_uint {
+    // SAFETY: the caller gives room for one number.
+    unsafe { answer(device, bytes, MEMORY_BYTES) }
+}
+
+/// Its compute capability.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> c_uint {
+    match ATTRIBUTES.iter().find(|(known, _)| *known == attribute) {
+        // SAFETY: the caller gives room for one number.
+        Some((_, answered)) => unsafe { answer(device, value, *answered) },
+        None => INVALID_VALUE,
+    }
+}
+
+/// All reach each other.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceCanAccessPeer(reaches: *mut c_int, device: c_int, _peer: c_int) -> c_uint {
+    // SAFETY: the caller gives room for one number.
+    unsafe { answer(device, reaches, 1) }
+}
+
+/// Words for an error.
+///
+/// # Safety
+/// As in NVIDIA's header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorString(error: c_uint, words: *mut *const c_char) -> c_uint {
+    let said = match error {
+        SUCCESS => c"no error",
+        NO_DEVICE => c"no CUDA-capable device is detected",
+        INVALID_DEVICE => c"invalid device ordinal",
+        _ => c"invalid argument",
+    };
+    // SAFETY: the caller gives room for one pointer.
+    unsafe { words.write(said.as_ptr()) };
+    SUCCESS
+}

@@ -1,0 +1,96 @@
+//! What a user is told of devices: what is here, what a run asks for and does not get, what a step needs. A test double
+//! of the NVIDIA driver stands for drivers that this machine does not have; nothing is computed on it.
+
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use lsgan_tests::{Lab, Process, binary};
+
+/// A worker's command that sees the double as the driver, with so many GPUs and that version of CUDA.
+fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[&str]) -> Process {
+    let driver = lab.path("driver");
+    std::fs::create_dir_all(&driver).expect("a folder can be made");
+    let double = binary("deps/liblsgan_cuda_double.so");
+    // Several calls of one test find it there.
+    let _ = symlink(double, driver.join("libcuda.so.1"));
+    let mut command = Command::new(binary("worker"));
+    command.arg("--probe").args(more).env("LD_LIBRARY_PATH", driver);
+    command.env("CUDA_DOUBLE_GPUS", gpus).env("CUDA_DOUBLE_VERSION", version).env_remove("CUDA_VISIBLE_DEVICES");
+    lab.start_command("probe", command)
+}
+
+fn run_of(lab: &Lab, device: &str) -> Vec<String> {
+    let set = format!("compute.device={device}");
+    // `--config FILE --set …`; the run directory is no matter of a probe.
+    lab.run_arguments(&["--set", &set])
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_probe_says_what_is_here_and_what_a_step_needs() {
+    let lab = Lab::new();
+    let arguments = run_of(&lab, "cpu");
+    let ended = probe_with_driver(&lab, "0", "12040", &borrowed(&arguments)).wait().expect_code(0);
+    let words = ["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    ", "virtual ranks of", "MiB"];
+    let ended = ended.expect_out(&words);
+    ended.expect_out(&["GPUs      none: the NVIDIA driver shows no GPU to this process", "NCCL      none: "]);
+}
+
+#[test]
+fn a_probe_shows_the_drivers_gpus_with_memory_and_peers() {
+    let lab = Lab::new();
+    let ended = probe_with_driver(&lab, "2", "12040", &[]).wait().expect_code(0);
+    ended.expect_out(&[
+        "driver    supports CUDA 12.4",
+        "GPU 0     Double GPU, 8.0 GiB, sm_90, reaches [1] directly",
+        "GPU 1     Double GPU, 8.0 GiB, sm_90, reaches [0] directly",
+        // auto goes on without, and says why.
+        "warning   trains on the CPU: this libtorch has no CUDA part",
+    ]);
+}
+
+#[test]
+fn a_driver_that_is_too_old_is_named_with_what_is_needed() {
+    let lab = Lab::new();
+    let arguments = run_of(&lab, "cuda");
+    let ended = probe_with_driver(&lab, "1", "11080", &borrowed(&arguments)).wait().expect_code(1);
+    let sentence = "compute.device is cuda, but the NVIDIA driver is too old: it supports CUDA 11.8, and libtorch needs \
+                    12.0 or newer";
+    ended.expect_one_error().expect_err(&[sentence, "compute.device: cpu trains without"]);
+}
+
+#[test]
+fn an_index_that_is_not_there_is_named_with_those_that_are() {
+    let lab = Lab::new();
+    let arguments = run_of(&lab, "cuda:2");
+    let ended = probe_with_driver(&lab, "2", "12040", &borrowed(&arguments)).wait().expect_code(1);
+    let sentence = "compute.device is cuda:2, but there is no GPU 2: this process sees 2, which are counted from 0";
+    ended.expect_one_error().expect_err(&[sentence]);
+}
+
+#[test]
+fn a_libtorch_without_cuda_is_said_to_be_one() {
+    let lab = Lab::new();
+    let arguments = run_of(&lab, "cuda");
+    let ended = probe_with_driver(&lab, "1", "12040", &borrowed(&arguments)).wait().expect_code(1);
+    ended.expect_one_error().expect_err(&["this libtorch has no CUDA part", "LIBTORCH_VARIANT=cuda"]);
+}
+
+#[test]
+fn a_worker_of_a_run_on_gpus_ends_with_what_is_missing_here() {
+    let lab = Lab::new();
+    let coordinator = lab.coordinator(&["--set", "compute.device=cuda"]);
+    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(1);
+    ended.expect_one_error().expect_err(&["compute.device is cuda, but "]);
+}
+
+#[test]
+fn tf32_on_a_cpu_is_refused() {
+    let lab = Lab::new();
+    let coordinator = lab.coordinator(&["--set", "compute.device=cpu", "--set", "precision=tf32"]);
+    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(2);
+    ended.expect_one_error().expect_err(&["precision is tf32, which a CPU does not have"]);
+}
