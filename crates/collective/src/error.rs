@@ -9,11 +9,12 @@ use lsgan_spec::Generation;
 use thiserror::Error;
 
 use crate::Call;
+use crate::nccl::NcclVersion;
 
 /// Why a group could not be formed, or a call on it failed. The group is over in every case.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error.
+    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error but [`GroupError::NotDrained`].
     #[error(
         "generation {generation} was aborted. Drop what this call worked on and wait for the next generation."
     )]
@@ -170,6 +171,105 @@ pub enum GroupError {
         /// What the system said.
         kind: io::ErrorKind,
     },
+
+    /// No NCCL library could be opened, or one that is none.
+    #[error(
+        "NCCL cannot be used: {}. Install a libtorch with CUDA, which brings NCCL along, or name the file in \
+         LSGAN_NCCL_LIB.",
+        tried.join("; ")
+    )]
+    NcclMissing {
+        /// Each file that was tried, and what the system said.
+        tried: Vec<String>,
+    },
+
+    /// An NCCL that lacks what is needed.
+    #[error(
+        "{library} is NCCL {version}; accepted is {oldest} or later. Install a newer libtorch, or name a newer NCCL in \
+         LSGAN_NCCL_LIB."
+    )]
+    NcclTooOld {
+        /// The file.
+        library: String,
+        /// What it is.
+        version: NcclVersion,
+        /// What it would have to be.
+        oldest: NcclVersion,
+    },
+
+    /// Two ranks have different versions of NCCL.
+    #[error(
+        "generation {generation} cannot be formed: rank {rank} has NCCL {ours}, {peer} has NCCL {theirs}, and \
+         different versions do not talk to each other. Install the same libtorch on all workers."
+    )]
+    NcclVersions {
+        /// The generation that was to be.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// Its version.
+        ours: NcclVersion,
+        /// The first rank that has another.
+        peer: Peer,
+        /// That one.
+        theirs: NcclVersion,
+    },
+
+    /// All members are there, but NCCL did not connect them before the deadline.
+    #[error(
+        "generation {generation}: NCCL was not ready on rank {rank} after {} s, though the members reach each other. \
+         It makes connections of its own: check NCCL_SOCKET_IFNAME and that all ports between the hosts are open, and \
+         run the workers with NCCL_DEBUG=INFO.",
+        waited.as_secs_f64()
+    )]
+    NcclNotReady {
+        /// The generation that was to be.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// How long this rank has tried.
+        waited: Duration,
+    },
+
+    /// NCCL failed.
+    #[error(
+        "NCCL could not {doing} for rank {rank} of generation {generation}: {said} (code {code}). Drop what this call \
+         worked on and wait for the next generation; NCCL_DEBUG=INFO says more."
+    )]
+    Nccl {
+        /// The generation that ended with it.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// What was tried.
+        doing: &'static str,
+        /// NCCL's `ncclResult_t`.
+        code: i32,
+        /// NCCL's words.
+        said: String,
+    },
+
+    /// The device failed.
+    #[error("the device could not {doing}: {said}. Its state is unknown: restart this worker.")]
+    Device {
+        /// What was tried.
+        doing: &'static str,
+        /// What its driver said.
+        said: String,
+    },
+
+    /// A group ended, and the device is still at work on its calls. Wins over [`GroupError::Aborted`].
+    #[error(
+        "generation {generation} has ended, but after {} s the device is still in its calls and may still write to \
+         their buffers. Restart this worker.",
+        after.as_secs_f64()
+    )]
+    NotDrained {
+        /// The generation that ended.
+        generation: Generation,
+        /// How long this rank has waited.
+        after: Duration,
+    },
 }
 
 impl GroupError {
@@ -194,7 +294,14 @@ impl GroupError {
             | Self::NoSuchRank { .. }
             | Self::NoSuchRoot { .. }
             | Self::Bind { .. }
-            | Self::System { .. } => None,
+            | Self::System { .. }
+            | Self::NcclMissing { .. }
+            | Self::NcclTooOld { .. }
+            | Self::NcclVersions { .. }
+            | Self::NcclNotReady { .. }
+            | Self::Nccl { .. }
+            | Self::Device { .. }
+            | Self::NotDrained { .. } => None,
         }
     }
 

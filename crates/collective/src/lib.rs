@@ -8,6 +8,7 @@
 //! - [`abort`]: how a call is ended from another thread.
 //! - [`error`]: how a call fails. A group that failed once is over; the run goes on in its next generation.
 //! - [`tcp`]: a ring of TCP connections between the workers themselves.
+//! - [`nccl`]: NVIDIA's library between GPUs, opened at run time. Every `unsafe` of this crate is in there.
 //! - [`contract`]: what every implementation must do, as tests that any of them can run.
 //!
 //! Another implementation is one file like `tcp`, and one line in the table of `tests/contract.rs`.
@@ -21,6 +22,7 @@ pub mod abort;
 pub mod contract;
 pub mod error;
 pub mod group;
+pub mod nccl;
 pub mod tcp;
 
 pub use abort::Aborter;
