@@ -52,6 +52,9 @@ unsafe impl Send for Call {}
 /// Times that a communicator was used that is gone, or was busy.
 pub(crate) static MISUSES: AtomicU64 = AtomicU64::new(0);
 
+/// How many were ever begun.
+pub(crate) static BEGUN: AtomicU64 = AtomicU64::new(0);
+
 /// The living ones, by handle. Handles are never used again, so that the use of one that is gone is seen.
 static LIVING: Mutex<BTreeMap<usize, Arc<Communicator>>> = Mutex::new(BTreeMap::new());
 
@@ -90,6 +93,7 @@ impl Communicator {
         let communicator =
             Arc::new(Self { rank, size, state, line: Mutex::default(), line_changed: Condvar::new() });
         living().insert(handle, Arc::clone(&communicator));
+        BEGUN.fetch_add(1, Ordering::SeqCst);
         (handle, communicator)
     }
 

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::communicator::{
-    Call, Communicator, IN_PROGRESS, INVALID_ARGUMENT, MISUSES, SUCCESS, SYSTEM_ERROR, find, lives, take,
+    BEGUN, Call, Communicator, IN_PROGRESS, INVALID_ARGUMENT, MISUSES, SUCCESS, SYSTEM_ERROR, find, lives,
+    take,
 };
 use crate::faults::Fault;
 use crate::hub::{self, ALL_REDUCE, UINT8, value_bytes};
@@ -29,13 +30,8 @@ pub struct ConfigHead {
 
 /// The config's size in the header of this version.
 fn config_bytes(version: i64) -> usize {
-    match version {
-        ..22_700 => 48,
-        ..22_800 => 72,
-        ..22_900 => 80,
-        ..23_000 => 88,
-        _ => 96,
-    }
+    const SINCE: [(i64, usize); 4] = [(23_000, 96), (22_900, 88), (22_800, 80), (22_700, 72)];
+    SINCE.iter().find(|(since, _)| version >= *since).map_or(48, |(_, bytes)| *bytes)
 }
 
 /// As in `nccl.h`.
@@ -247,4 +243,10 @@ pub unsafe extern "C" fn double_set(name: *const c_char, value: i64) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn double_misuses() -> u64 {
     MISUSES.load(Ordering::SeqCst)
+}
+
+/// How many communicators were ever begun.
+#[unsafe(no_mangle)]
+pub extern "C" fn double_begun() -> u64 {
+    BEGUN.load(Ordering::SeqCst)
 }

@@ -10,7 +10,7 @@ use super::flag::AbortFlag;
 use super::library::{Library, NcclVersion};
 use super::staging::Staging;
 use super::watch::Watcher;
-use super::{DRAIN_WITHIN, NcclGroup, Pause};
+use super::{NcclGroup, Pause};
 use crate::tcp::{self, Listener, Membership, TcpGroup};
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
@@ -24,7 +24,7 @@ pub struct Nccl {
     /// Whether a group of one has a communicator too. It needs none, and making one costs time after a failure; but
     /// where there is only one GPU, it is how NCCL can be tried at all.
     pub also_alone: bool,
-    /// How long the device may take to come to the end of calls that were aborted; [`DRAIN_WITHIN`] says why it is
+    /// How long the device may take to come to the end of calls that were aborted; [`super::DRAIN_WITHIN`] says why it is
     /// given time at all.
     pub drain_within: Duration,
 }

@@ -4,6 +4,7 @@
 //! panics where the library or a function is missing, keeps one library for the whole process (tests need several),
 //! and receives result codes as a Rust enum, which a code of a newer NCCL would make undefined behaviour.
 
+use std::error::Error;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -109,11 +110,11 @@ impl Library {
         // an NCCL at all is the user's word, as with every library that the system's loader finds.
         let library = unsafe { libloading::Library::new(file) };
         let functions = library.and_then(|library| Ok((Functions::of(&library)?, library)));
-        let (functions, library) = functions.map_err(|error| GroupError::NcclMissing {
-            tried: vec![match error.to_string() {
-                message if message.contains(&name) => message,
-                message => format!("{name}: {message}"),
-            }],
+        let (functions, library) = functions.map_err(|error| {
+            // The system's own words, which name the file or function, are the error's source.
+            let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            let tried = if said.contains(&name) { said } else { format!("{name}: {said}") };
+            GroupError::NcclMissing { tried: vec![tried] }
         })?;
         let mut code = 0;
         // SAFETY: the function has `nccl.h`'s signature and writes one int.

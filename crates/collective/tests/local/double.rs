@@ -77,6 +77,11 @@ impl Double {
         Nccl { library: self.library.clone(), device, also_alone: true, drain_within: DRAIN_WITHIN }
     }
 
+    /// How many communicators were ever begun.
+    pub fn begun(&self) -> u64 {
+        self.functions.get::<extern "C" fn() -> u64>("double_begun")()
+    }
+
     /// How often a communicator was used that is gone, or was busy.
     pub fn misuses(&self) -> u64 {
         self.functions.get::<extern "C" fn() -> u64>("double_misuses")()
@@ -122,6 +127,11 @@ impl HostDevice {
     /// How many pieces of memory are not given back.
     pub fn allocated(&self) -> usize {
         self.allocated.load(Ordering::SeqCst)
+    }
+
+    /// How many jobs were ever queued: copies, calls, and what a test queues.
+    pub fn queued(&self) -> u64 {
+        self.count("double_stream_queued")
     }
 
     /// Queues `job` behind all that is queued.
@@ -182,7 +192,7 @@ unsafe impl Device for HostDevice {
     }
 
     fn mark(&self) -> Result<Mark, DeviceError> {
-        Ok(Mark(self.count("double_stream_queued")))
+        Ok(Mark(self.queued()))
     }
 
     fn has_reached(&self, mark: Mark) -> Result<bool, DeviceError> {
@@ -220,4 +230,13 @@ pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<O
             .collect();
         joining.into_iter().map(|thread| thread.join().expect("joining does not panic")).collect()
     })
+}
+
+/// Waits until `happened`; panics with `what` was awaited if it does not.
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "awaited in vain that {what}");
+        thread::yield_now();
+    }
 }
