@@ -19,6 +19,8 @@ use local::{PATIENCE, listener};
 use lsgan_collective::nccl::library::LIBRARY_VARIABLE;
 use lsgan_collective::nccl::{Library, NcclGroup};
 use lsgan_collective::{Group, GroupError};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 const SIZE: usize = 3;
 /// Ranks 0 and 2 are children.
@@ -42,8 +44,10 @@ fn main() {
     let kills = [("the_rank_that_made_the_id", 0), ("another_rank", 2)].map(|(name, victim)| {
         Trial::test(format!("a_sigkill_of_{name}_is_noticed_within_a_second"), move || kill(victim))
     });
+    let frozen =
+        Trial::test("a_frozen_rank_does_not_hold_up_an_abort", a_frozen_rank_does_not_hold_up_an_abort);
     let named = Trial::test("the_environment_names_the_library", the_environment_names_the_library);
-    libtest_mimic::run(&Arguments::from_args(), kills.into_iter().chain([named]).collect()).exit();
+    libtest_mimic::run(&Arguments::from_args(), kills.into_iter().chain([frozen, named]).collect()).exit();
 }
 
 /// Sums until the group fails.
@@ -105,8 +109,8 @@ impl Drop for Rank {
     }
 }
 
-fn kill(victim: usize) -> Result<(), Failed> {
-    let double = Double::with(&[]);
+/// Three ranks that sum: the first and the last are children, the one between is ours.
+fn three(double: &Double) -> Result<([Rank; 2], NcclGroup), Failed> {
     let mut ours = listener();
     let ((first, first_address), (last, last_address)) = (Rank::start(0), Rank::start(2));
     let members = [first_address, ours.local_addr(), last_address];
@@ -120,8 +124,13 @@ fn kill(victim: usize) -> Result<(), Failed> {
     for child in &mut children {
         assert_eq!(child.line(), "formed");
     }
+    Ok((children, group))
+}
+
+fn kill(victim: usize) -> Result<(), Failed> {
+    let double = Double::with(&[]);
+    let ([first, last], group) = three(&double)?;
     let ended = run_on(group);
-    let [first, last] = children;
     let (mut killed, mut survivor) = if victim == 0 { (first, last) } else { (last, first) };
     let at = Instant::now();
     killed.process.kill()?;
@@ -133,6 +142,22 @@ fn kill(victim: usize) -> Result<(), Failed> {
     let all_noticed = at.elapsed();
     assert!(all_noticed < NOTICED_WITHIN, "noticed here after {noticed:?}, by all after {all_noticed:?}");
     println!("rank {victim} killed: noticed here after {noticed:?}, by all after {all_noticed:?}");
+    Ok(())
+}
+
+/// A frozen rank never says that its flag is set. The others wait for that for a while, not for ever.
+fn a_frozen_rank_does_not_hold_up_an_abort() -> Result<(), Failed> {
+    let double = Double::with(&[]);
+    let ([_first, last], group) = three(&double)?;
+    let frozen = Pid::from_raw(i32::try_from(last.process.id())?);
+    signal::kill(frozen, Signal::SIGSTOP)?;
+    let aborter = group.aborter();
+    let ended = run_on(group);
+    let at = Instant::now();
+    aborter.abort();
+    let error = ended.recv_timeout(PATIENCE)?;
+    assert!(matches!(error, GroupError::Aborted { .. }), "{error}");
+    assert!(at.elapsed() < NOTICED_WITHIN, "{:?}", at.elapsed());
     Ok(())
 }
 

@@ -158,6 +158,24 @@ fn an_abort_at_any_moment_leaves_whole_updates() {
     assert!(seen.iter().max() > Some(&3), "the rounds reached no steps: {seen:?}");
 }
 
+/// Only the other rank is aborted, which then lets this one's call end, with garbage and without an abort of its own.
+/// Its flag must be set by then.
+#[test]
+fn weights_do_not_change_when_another_rank_aborts() {
+    let double = Double::with(&[("POISON", 1), ("GARBAGE", 1)]);
+    for _round in 0..100 {
+        let aborters = [aborter(), aborter()];
+        let [mut first, second] = Rank::pair(&double, &aborters);
+        first.queue_step(1).expect("nobody waits for the sum");
+        aborters[1].abort();
+        let error = first.group.drain().expect_err("the other rank is gone");
+        assert!(matches!(error, GroupError::PeerLost { .. }), "{error}");
+        assert_eq!((first.state.applied, first.state.weights), (0, [0; COUNT]));
+        drop(second);
+    }
+    assert_eq!(double.misuses(), 0);
+}
+
 /// The host may run one call ahead of its device, no further: with a full stream NCCL could not be aborted.
 #[test]
 fn a_second_call_waits_for_the_first_until_somebody_aborts() {

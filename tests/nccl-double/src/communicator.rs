@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::faults::Fault;
-use crate::hub::{ALL_REDUCE, HEADER_BYTES, HELLO_BYTES};
+use crate::hub::{ALL_REDUCE, GARBAGE, HEADER_BYTES, HELLO_BYTES, POISON};
 use crate::stream::Stream;
 
 /// `ncclResult_t`.
@@ -18,9 +18,6 @@ pub(crate) const SYSTEM_ERROR: i32 = 2;
 pub(crate) const INVALID_ARGUMENT: i32 = 4;
 pub(crate) const INVALID_USAGE: i32 = 5;
 pub(crate) const IN_PROGRESS: i32 = 7;
-
-/// What garbage is made of.
-const GARBAGE: u8 = 0x5a;
 
 pub(crate) struct Communicator {
     rank: u32,
@@ -191,8 +188,18 @@ impl Communicator {
         Some(())
     }
 
+    /// What an aborted kernel does to the other ranks, if it is wanted.
+    pub(crate) fn poison(&self) {
+        if let (Some(socket), true) = (&self.line().socket, Fault::Poison.get() != 0) {
+            let mut header = [0; HEADER_BYTES];
+            header[4..8].copy_from_slice(&POISON.to_le_bytes());
+            // Where the hub is gone, nobody is left to be poisoned.
+            _ = (&**socket).write_all(&header);
+        }
+    }
+
     /// Ends what waits.
-    pub(crate) fn abort(&self) {
+    pub(crate) fn end(&self) {
         let mut line = self.line();
         line.aborted = true;
         if let Some(socket) = &line.socket {

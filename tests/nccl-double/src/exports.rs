@@ -108,7 +108,7 @@ pub extern "C" fn ncclCommFinalize(handle: usize) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclCommDestroy(handle: usize) -> c_int {
     let Some(communicator) = take(handle) else { return INVALID_ARGUMENT };
-    communicator.abort();
+    communicator.end();
     SUCCESS
 }
 
@@ -117,7 +117,8 @@ pub extern "C" fn ncclCommDestroy(handle: usize) -> c_int {
 pub extern "C" fn ncclCommAbort(handle: usize) -> c_int {
     let Some(communicator) = take(handle) else { return INVALID_ARGUMENT };
     thread::sleep(Duration::from_millis(u64::try_from(Fault::SlowAbortMs.get()).unwrap_or(0)));
-    communicator.abort();
+    communicator.poison();
+    communicator.end();
     SUCCESS
 }
 

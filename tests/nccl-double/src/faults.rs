@@ -19,17 +19,21 @@ pub enum Fault {
     SlowAbortMs,
     /// Not 0: a call that is aborted leaves garbage in the first half of its buffer.
     Garbage,
+    /// Not 0: an abort lets the calls of the other ranks end, with garbage. A kernel of NCCL that is aborted does that:
+    /// it runs to its end without its peers, and hands on what it has not received.
+    Poison,
     /// Not 0: calls return while they are in progress, and reach the stream after this time.
     LazyMs,
 }
 
 /// Name and value when nothing is set.
-const ALL: [(Fault, &str, i64); 6] = [
+const ALL: [(Fault, &str, i64); 7] = [
     (Fault::Version, "VERSION", 22_703),
     (Fault::NeverArrives, "NEVER_ARRIVES", 0),
     (Fault::AsyncError, "ASYNC_ERROR", 0),
     (Fault::SlowAbortMs, "SLOW_ABORT_MS", 0),
     (Fault::Garbage, "GARBAGE", 0),
+    (Fault::Poison, "POISON", 0),
     (Fault::LazyMs, "LAZY_MS", 0),
 ];
 

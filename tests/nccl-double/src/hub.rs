@@ -12,6 +12,10 @@ use std::thread;
 pub(crate) const HEADER_BYTES: usize = 16;
 /// In place of a root.
 pub(crate) const ALL_REDUCE: u32 = u32::MAX;
+/// In place of a root, from a rank that is aborted.
+pub(crate) const POISON: u32 = u32::MAX - 1;
+/// What garbage is made of.
+pub(crate) const GARBAGE: u8 = 0x5a;
 /// Nonce (u64), rank (u32), size (u32).
 pub(crate) const HELLO_BYTES: usize = 16;
 
@@ -73,14 +77,19 @@ fn gather(listener: &TcpListener, nonce: u64) -> Option<Vec<TcpStream>> {
 /// The result of the next call. None if there will be none.
 fn call(ranks: &mut [TcpStream]) -> Option<Vec<u8>> {
     let mut agreed = None;
+    let mut poisoned = false;
     let mut result = Vec::new();
     for (rank, socket) in ranks.iter_mut().enumerate() {
         let mut header = [0; HEADER_BYTES];
         socket.read_exact(&mut header).ok()?;
+        let (of, root) = (u32_at(&header, 0), u32_at(&header, 4));
+        if root == POISON {
+            poisoned = true;
+            continue;
+        }
         if *agreed.get_or_insert(header) != header {
             return None;
         }
-        let (of, root) = (u32_at(&header, 0), u32_at(&header, 4));
         let count = u64::from_le_bytes(header[8..].try_into().expect("8 bytes"));
         if root != ALL_REDUCE && root as usize != rank {
             continue;
@@ -91,6 +100,9 @@ fn call(ranks: &mut [TcpStream]) -> Option<Vec<u8>> {
             true => result = values,
             false => add(of, &mut result, &values),
         }
+    }
+    if poisoned {
+        result.fill(GARBAGE);
     }
     Some(result)
 }

@@ -1,15 +1,15 @@
 //! What a group and its watcher share: the communicator, the side channel, and whether it is over.
 
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lsgan_spec::Generation;
 
 use super::communicator::{Communicator, Trouble};
-use super::farewell::Farewell;
+use super::farewell::{Farewell, Ranks, Way};
 use super::flag::AbortFlag;
-use crate::tcp::Link;
+use crate::tcp::{Link, Membership};
 use crate::{Aborter, Call, GroupError, LossCause, Peer};
 
 /// One of the neighbours on the side channel.
@@ -54,6 +54,9 @@ pub(super) struct Core {
     pub(super) flag: Arc<AbortFlag>,
     /// Left and right neighbour. None in a group of one.
     pub(super) links: Option<[Link; 2]>,
+    pub(super) size: usize,
+    /// Wakes the watcher when the group is over.
+    wake: PipeWriter,
     state: Mutex<State>,
     /// None until it is begun, and in a group of one that needs none.
     communicator: Mutex<Option<Arc<Communicator>>>,
@@ -62,6 +65,8 @@ pub(super) struct Core {
 #[derive(Default)]
 struct State {
     ended: Option<Ending>,
+    /// It has left in order: there is nothing to abort.
+    closed: bool,
     /// How many calls were begun, and how many of them are known to be finished.
     calls: u64,
     finished: u64,
@@ -70,29 +75,47 @@ struct State {
 }
 
 impl Core {
+    /// For this rank of this generation; what is written to `wake` wakes its watcher.
     pub(super) fn new(
-        rank: usize,
-        generation: Generation,
+        membership: &Membership,
         aborter: &Aborter,
         flag: Arc<AbortFlag>,
         links: Option<[Link; 2]>,
+        wake: PipeWriter,
     ) -> Self {
-        let aborter = aborter.clone();
+        let Membership { rank, generation, .. } = *membership;
+        let (size, aborter) = (membership.members.len(), aborter.clone());
         let (state, communicator) = (Mutex::default(), Mutex::default());
-        Self { rank, generation, aborter, flag, links, state, communicator }
+        Self { rank, generation, aborter, flag, links, size, wake, state, communicator }
     }
 
     pub(super) fn communicator(&self) -> Option<Arc<Communicator>> {
         self.communicator.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the communicator that this group's calls go over. Where the group ended meanwhile, it is aborted.
+    /// Takes the communicator that this group's calls go over. Where the group is over already, it is aborted.
     pub(super) fn adopt(&self, communicator: Arc<Communicator>) {
         *self.communicator.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&communicator));
         // Not `ended`: an abort that the watcher has still to carry out finds the communicator.
-        if self.state().ended.is_some() {
+        if self.is_over() {
             communicator.abort();
         }
+    }
+
+    /// Whether it was ended here.
+    pub(super) fn is_over(&self) -> bool {
+        self.state().ended.is_some()
+    }
+
+    /// Whether it has left in order.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Whether no call is under way, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.finished == state.calls
     }
 
     /// Why the group is over, if it is.
@@ -142,42 +165,57 @@ impl Core {
         }
     }
 
-    /// Ends the group, unless it is over already: flag, side channel, communicator, in this order. The flag first, so
-    /// that no update follows a sum that the abort cut short. Then the side channel, so that the neighbours abort as
-    /// well: on one host NCCL's aborts wait for each other.
+    /// Ends the group, unless it is over already: sets the flag, and tells the neighbours that this rank is still. The
+    /// watcher then aborts the communicator.
     pub(super) fn end(&self, ending: Ending) {
-        if !self.is_ended_by(ending) {
-            return;
+        {
+            let mut state = self.state();
+            if state.ended.is_some() {
+                return;
+            }
+            state.ended = Some(ending);
         }
         self.flag.set();
-        self.hang_up(Farewell::Failing);
-        if let Some(communicator) = self.communicator() {
-            communicator.abort();
-        }
+        let mut still = Ranks::none(self.size);
+        still.insert(self.rank);
+        self.say(Way::Failing, &still);
+        self.wake();
     }
 
     /// Ends a group whose calls are done and whose communicator has left. What is queued behind the calls is not held up.
     pub(super) fn close(&self) {
-        if self.is_ended_by(Ending::Aborted) {
-            self.hang_up(Farewell::Leaving);
+        {
+            let mut state = self.state();
+            if state.ended.is_some() {
+                return;
+            }
+            (state.ended, state.closed) = (Some(Ending::Aborted), true);
         }
+        self.say(Way::Leaving, &Ranks::none(self.size));
+        self.hang_up();
+        self.wake();
     }
 
-    /// False if it was over already.
-    fn is_ended_by(&self, ending: Ending) -> bool {
-        let mut state = self.state();
-        let first = state.ended.is_none();
-        state.ended.get_or_insert(ending);
-        first
-    }
-
-    /// Tells both neighbours how far this rank has come, and closes the side channel.
-    fn hang_up(&self, farewell: Farewell) {
-        let bytes = farewell.encode(self.state().finished);
+    /// Tells both neighbours how far this rank has come, and which ranks it knows to be still.
+    pub(super) fn say(&self, way: Way, still: &Ranks) {
+        let finished_calls = self.state().finished;
+        let bytes = Farewell { way, finished_calls, still: still.clone() }.encode();
         for link in self.links.iter().flatten() {
-            // A few bytes into an idle connection always fit. A neighbour that is gone needs none.
-            _ = (&link.socket).write(&bytes).and_then(|_| link.socket.shutdown(Shutdown::Both));
+            // Little into an idle connection always fits. A neighbour that is gone needs none.
+            _ = (&link.socket).write(&bytes);
         }
+    }
+
+    pub(super) fn hang_up(&self) {
+        for link in self.links.iter().flatten() {
+            // It may be closed already.
+            _ = link.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn wake(&self) {
+        // At most one byte for each group. The reader is gone only when the watcher has ended.
+        _ = (&self.wake).write(&[1]);
     }
 
     /// What `trouble` means for the group, which it ends.

@@ -1,44 +1,96 @@
-//! The last bytes on the side channel, and its only ones: how a rank goes, and how many calls it has finished.
+//! The only bytes on the side channel: how a rank goes, how many calls it has finished, and which ranks it knows to be
+//! still.
 //!
-//! What one rank has finished NCCL finishes for the others too, so that a neighbour in such a call goes on with it.
-//! A connection that ends without a farewell is that of a rank that died.
+//! What one rank has finished NCCL finishes for the others too, so that a neighbour in such a call goes on with it. A
+//! rank is still when no sum reaches its weights any more: its flag is set, it has left, or it is dead.
 
-/// Magic, then the count of finished calls as u64; little-endian.
-pub(super) const FAREWELL_BYTES: usize = 16;
-
-const LEAVING_MAGIC: [u8; 8] = *b"lsganBy\n";
-const FAILING_MAGIC: [u8; 8] = *b"lsganNo\n";
-
+/// How a rank goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
-    /// In order: all that it has to send is sent.
+pub(super) enum Way {
+    /// In order: all that it has to send is sent, and nothing more comes from it here.
     Leaving,
-    /// It is aborted, or lost a neighbour itself: its generation is over.
+    /// It is aborted, or lost a neighbour itself: its generation is over. Said again when it knows of more still ranks.
     Failing,
 }
 
+impl Way {
+    const fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Leaving => *b"lsganBy\n",
+            Self::Failing => *b"lsganNo\n",
+        }
+    }
+}
+
+/// A set of a group's ranks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranks {
+    size: usize,
+    words: Vec<u64>,
+}
+
+impl Ranks {
+    /// None of so many.
+    pub(super) fn none(size: usize) -> Self {
+        Self { size, words: vec![0; size.div_ceil(64)] }
+    }
+
+    /// False if it is in already.
+    pub(super) fn insert(&mut self, rank: usize) -> bool {
+        let (word, bit) = (&mut self.words[rank / 64], 1 << (rank % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    /// False if all of them are in already.
+    pub(super) fn insert_all(&mut self, others: &Self) -> bool {
+        let mut new = false;
+        for (word, other) in std::iter::zip(&mut self.words, &others.words) {
+            new |= other & !*word != 0;
+            *word |= other;
+        }
+        new
+    }
+
+    pub(super) fn are_all(&self) -> bool {
+        (0..self.size).all(|rank| self.words[rank / 64] >> (rank % 64) & 1 == 1)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Farewell {
+    pub(super) way: Way,
+    pub(super) finished_calls: u64,
+    pub(super) still: Ranks,
+}
+
 impl Farewell {
-    pub(super) fn encode(self, finished_calls: u64) -> [u8; FAREWELL_BYTES] {
-        let magic = match self {
-            Self::Leaving => LEAVING_MAGIC,
-            Self::Failing => FAILING_MAGIC,
-        };
-        let mut bytes = [0; FAREWELL_BYTES];
-        bytes[..8].copy_from_slice(&magic);
-        bytes[8..].copy_from_slice(&finished_calls.to_le_bytes());
+    /// How long each is in a group of this size: magic (8), finished calls (u64), ranks (a bit each, in u64);
+    /// little-endian.
+    pub(super) fn len_bytes(size: usize) -> usize {
+        16 + 8 * size.div_ceil(64)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.way.magic().to_vec();
+        bytes.extend(self.finished_calls.to_le_bytes());
+        bytes.extend(self.still.words.iter().flat_map(|word| word.to_le_bytes()));
         bytes
     }
 
     /// Whether these first bytes can become a farewell.
     pub(super) fn may_begin_with(bytes: &[u8]) -> bool {
-        let known = bytes.len().min(LEAVING_MAGIC.len());
-        [LEAVING_MAGIC, FAILING_MAGIC].iter().any(|magic| bytes[..known] == magic[..known])
+        let known = bytes.len().min(8);
+        [Way::Leaving, Way::Failing].iter().any(|way| bytes[..known] == way.magic()[..known])
     }
 
-    /// The farewell and its count. `bytes` begin as [`Farewell::may_begin_with`] says.
-    pub(super) fn decode(bytes: &[u8; FAREWELL_BYTES]) -> (Self, u64) {
-        let farewell = if bytes.starts_with(&LEAVING_MAGIC) { Self::Leaving } else { Self::Failing };
-        (farewell, u64::from_le_bytes(bytes[8..].try_into().expect("8 bytes")))
+    /// The farewell in these [`Farewell::len_bytes`] bytes, which begin as [`Farewell::may_begin_with`] says.
+    pub(super) fn decode(bytes: &[u8], size: usize) -> Self {
+        let way = if bytes.starts_with(&Way::Leaving.magic()) { Way::Leaving } else { Way::Failing };
+        let mut numbers = bytes[8..].as_chunks().0.iter().copied().map(u64::from_le_bytes);
+        let finished_calls = numbers.next().expect("it has its whole length");
+        Self { way, finished_calls, still: Ranks { size, words: numbers.collect() } }
     }
 }
 
@@ -48,11 +100,28 @@ mod tests {
 
     #[test]
     fn a_farewell_is_read_as_it_was_written() {
-        for farewell in [Farewell::Leaving, Farewell::Failing] {
-            let bytes = farewell.encode(0x0102_0304_0506_0708);
-            assert_eq!(Farewell::decode(&bytes), (farewell, 0x0102_0304_0506_0708));
-            assert!((0..=FAREWELL_BYTES).all(|known| Farewell::may_begin_with(&bytes[..known])));
+        for (way, size) in [(Way::Leaving, 2), (Way::Failing, 64), (Way::Failing, 65)] {
+            let mut still = Ranks::none(size);
+            still.insert(size - 1);
+            let farewell = Farewell { way, finished_calls: 0x0102_0304_0506_0708, still };
+            let bytes = farewell.encode();
+            assert_eq!(bytes.len(), Farewell::len_bytes(size));
+            assert_eq!(Farewell::decode(&bytes, size), farewell);
+            assert!((0..=bytes.len()).all(|known| Farewell::may_begin_with(&bytes[..known])));
         }
         assert!(!Farewell::may_begin_with(b"lsganHi"));
+    }
+
+    #[test]
+    fn ranks_are_all_when_each_is_in() {
+        for size in [1, 2, 63, 64, 65, 130] {
+            let (mut ranks, mut even) = (Ranks::none(size), Ranks::none(size));
+            (0..size).step_by(2).for_each(|rank| assert!(even.insert(rank)));
+            assert!(!even.insert(0));
+            (1..size).step_by(2).for_each(|rank| assert!(!ranks.are_all() && ranks.insert(rank)));
+            assert!(!ranks.are_all());
+            assert!(ranks.insert_all(&even) && !ranks.insert_all(&even));
+            assert!(ranks.are_all());
+        }
     }
 }

@@ -5,12 +5,14 @@
 //!
 //! 1. The step queues all-reduce; copy of the flag to the device; update. The update (weights, moments, moving
 //!    average, and the device's own count of the reductions that it has applied) does nothing where the copy is not 0.
-//! 2. Whoever ends a group sets the flag first and only then aborts the communicator.
+//! 2. Whoever ends a group sets the flag first. No rank aborts its communicator before the flags of all ranks are set:
+//!    an aborted kernel hands garbage on to its peers, whose all-reduce then ends without an abort of their own. `watch`
+//!    sees to that, as far as it can: after a bounded time it aborts all the same, lest a frozen rank hold up the others.
 //!
-//! If the copy reads 0, the abort had not yet begun when its turn came, so the all-reduce before it had ended by
-//! itself and its sums are whole. If it reads 1, the sums may be whole or not, and are not used. An update is
-//! therefore applied whole or not at all, and the count says which: after [`super::NcclGroup::drain`] the host reads
-//! the count from the device, and that is what this worker has applied.
+//! If the copy reads 0, no abort had begun anywhere when its turn came, so the all-reduce before it had ended by itself
+//! and its sums are whole. If it reads 1, the sums may be whole or not, and are not used. An update is therefore applied
+//! whole or not at all, and the count says which: after [`super::NcclGroup::drain`] the host reads the count from the
+//! device, and that is what this worker has applied.
 //!
 //! The flag must be copied from where it lies, by [`AbortFlag::address`]: a copy of its value that was read earlier
 //! says nothing. The step keeps the flag alive until its stream is drained.

@@ -56,10 +56,10 @@ pub fn connect(
         None
     };
     let links = meeting.into_ring().map(|ring| [ring.left, ring.right]);
-    let core = Arc::new(Core::new(rank, generation, aborter, flag, links));
+    let (asleep, wake) = std::io::pipe().map_err(|error| GroupError::system("make a pipe", &error))?;
+    let core = Arc::new(Core::new(membership, aborter, flag, links, wake));
     let mut group = NcclGroup {
-        size,
-        watcher: Some(Watcher::start(&core, &nccl.device, nccl.drain_within)?),
+        watcher: Some(Watcher::start(&core, &nccl.device, asleep, nccl.drain_within)?),
         core,
         communicator: None,
         device: Arc::clone(&nccl.device),
@@ -72,7 +72,7 @@ pub fn connect(
         description: nccl.library.description(),
     };
     if let Some(id) = id {
-        let made = make(nccl, &id, &group.core, size, started, deadline);
+        let made = make(nccl, &id, &group.core, started, deadline);
         group.communicator = Some(made.map_err(|ending| group.over(ending))?);
     }
     Ok(group)
@@ -119,7 +119,6 @@ fn make(
     nccl: &Nccl,
     id: &Id,
     core: &Arc<Core>,
-    size: usize,
     started: Instant,
     deadline: Instant,
 ) -> Result<Arc<Communicator>, Ending> {
@@ -128,7 +127,7 @@ fn make(
         core.ended().expect("a communicator is gone only after its group's end")
     };
     let communicator =
-        Communicator::begin(&nccl.library, &nccl.device, id, core.rank, size).map_err(over_by)?;
+        Communicator::begin(&nccl.library, &nccl.device, id, core.rank, core.size).map_err(over_by)?;
     let communicator = Arc::new(communicator);
     core.adopt(Arc::clone(&communicator));
     let mut pause = Pause::default();

@@ -25,7 +25,6 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// Dropped after its calls are done, it leaves in order; the others may still be in the same call. Dropped earlier, or
 /// after an error, it is gone for them.
 pub struct NcclGroup {
-    pub(super) size: usize,
     pub(super) core: Arc<Core>,
     /// None in a group of one that was formed without.
     pub(super) communicator: Option<Arc<Communicator>>,
@@ -232,7 +231,7 @@ impl Group for NcclGroup {
     }
 
     fn size(&self) -> usize {
-        self.size
+        self.core.size
     }
 
     fn generation(&self) -> Generation {
@@ -275,7 +274,7 @@ impl Drop for NcclGroup {
 
 impl fmt::Debug for NcclGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Core { generation, rank, .. } = &*self.core;
-        write!(f, "NcclGroup(generation {generation}, rank {rank} of {}, {} calls)", self.size, self.calls)
+        let Core { generation, rank, size, .. } = &*self.core;
+        write!(f, "NcclGroup(generation {generation}, rank {rank} of {size}, {} calls)", self.calls)
     }
 }

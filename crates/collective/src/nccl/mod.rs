@@ -10,8 +10,8 @@
 //! and tests. [`NcclGroup::enqueue_all_reduce`] sums values that lie on the device, on the caller's stream, and does
 //! not wait for them. [`NcclGroup::drain`] does.
 //!
-//! **Ends.** An abort, a dead neighbour and an error of NCCL all do the same, in this order: set the [`AbortFlag`],
-//! close the side channel (which tells the neighbours), `ncclCommAbort`. What the flag is for is told in [`flag`].
+//! **Ends.** An abort, a dead neighbour and an error of NCCL all do the same, in this order: set the [`AbortFlag`], tell
+//! the neighbours over the side channel, wait until all ranks have set theirs, `ncclCommAbort`. Why: [`flag`], `watch`.
 //! Every wait looks for the end of its group, for errors of NCCL and of the device, and has a deadline where an end
 //! alone would not bound it.
 //!

@@ -60,7 +60,7 @@ impl NcclGroup {
     }
 
     pub(super) fn broadcast_staged(&mut self, root: usize, bytes: &mut [u8]) -> Result<(), GroupError> {
-        let (generation, size) = (self.core.generation, self.size);
+        let (generation, size) = (self.core.generation, self.core.size);
         if root >= size {
             return Err(GroupError::NoSuchRoot { generation, root, size });
         }
