@@ -5,19 +5,23 @@
 
 mod local;
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use local::double::{self, Double, join};
+use local::double::{self, Double, join, wait_until};
 use local::{PATIENCE, listener};
+use lsgan_collective::nccl::device::Device;
 use lsgan_collective::nccl::library::LIBRARY_VARIABLE;
-use lsgan_collective::nccl::{Library, NcclGroup};
+use lsgan_collective::nccl::{Library, Nccl, NcclGroup};
 use lsgan_collective::{Group, GroupError};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -26,8 +30,15 @@ const SIZE: usize = 3;
 /// Ranks 0 and 2 are children.
 const PARENT: usize = 1;
 
-/// What a SIGKILL must lead to an error within, on every other rank.
-const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+/// What a SIGKILL must lead to an error within, on every other rank. A second is promised; this is also less than a rank
+/// waits for one that is frozen, since a dead one must not be taken for it.
+const NOTICED_WITHIN: Duration = Duration::from_millis(450);
+
+/// A frozen rank is waited for, but not for ever.
+const FROZEN_FOR: RangeInclusive<Duration> = Duration::from_millis(450)..=Duration::from_secs(1);
+
+/// A call that has been under way for so long hangs.
+const HANGS_AFTER: Duration = Duration::from_millis(50);
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
@@ -110,7 +121,7 @@ impl Drop for Rank {
 }
 
 /// Three ranks that sum: the first and the last are children, the one between is ours.
-fn three(double: &Double) -> Result<([Rank; 2], NcclGroup), Failed> {
+fn three(nccl: &Nccl) -> Result<([Rank; 2], NcclGroup), Failed> {
     let mut ours = listener();
     let ((first, first_address), (last, last_address)) = (Rank::start(0), Rank::start(2));
     let members = [first_address, ours.local_addr(), last_address];
@@ -119,7 +130,7 @@ fn three(double: &Double) -> Result<([Rank; 2], NcclGroup), Failed> {
         let line = members.map(|member| member.to_string()).join(" ");
         writeln!(child.process.stdin.as_mut().expect("it is piped"), "{line}")?;
     }
-    let mut group = join(&double.nccl(), &mut ours, PARENT, &members)?;
+    let mut group = join(nccl, &mut ours, PARENT, &members)?;
     group.barrier()?;
     for child in &mut children {
         assert_eq!(child.line(), "formed");
@@ -129,7 +140,7 @@ fn three(double: &Double) -> Result<([Rank; 2], NcclGroup), Failed> {
 
 fn kill(victim: usize) -> Result<(), Failed> {
     let double = Double::with(&[]);
-    let ([first, last], group) = three(&double)?;
+    let ([first, last], group) = three(&double.nccl())?;
     let ended = run_on(group);
     let (mut killed, mut survivor) = if victim == 0 { (first, last) } else { (last, first) };
     let at = Instant::now();
@@ -148,16 +159,25 @@ fn kill(victim: usize) -> Result<(), Failed> {
 /// A frozen rank never says that its flag is set. The others wait for that for a while, not for ever.
 fn a_frozen_rank_does_not_hold_up_an_abort() -> Result<(), Failed> {
     let double = Double::with(&[]);
-    let ([_first, last], group) = three(&double)?;
+    let device = Arc::new(double.device());
+    let ([_first, last], group) = three(&double.nccl_on(Arc::clone(&device) as Arc<dyn Device>))?;
     let frozen = Pid::from_raw(i32::try_from(last.process.id())?);
     signal::kill(frozen, Signal::SIGSTOP)?;
     let aborter = group.aborter();
     let ended = run_on(group);
+    let last_queued = Cell::new((device.queued(), Instant::now()));
+    wait_until("a call hangs", || {
+        let (queued, since) = last_queued.get();
+        if device.queued() != queued {
+            last_queued.set((device.queued(), Instant::now()));
+        }
+        since.elapsed() > HANGS_AFTER
+    });
     let at = Instant::now();
     aborter.abort();
     let error = ended.recv_timeout(PATIENCE)?;
     assert!(matches!(error, GroupError::Aborted { .. }), "{error}");
-    assert!(at.elapsed() < NOTICED_WITHIN, "{:?}", at.elapsed());
+    assert!(FROZEN_FOR.contains(&at.elapsed()), "{:?}", at.elapsed());
     Ok(())
 }
 
