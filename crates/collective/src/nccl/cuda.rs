@@ -45,6 +45,16 @@ fn failed(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError { doing, said: error.to_string() }
 }
 
+fn open_driver() -> Result<(), DeviceError> {
+    // SAFETY: opening the driver's library runs its initialisers, which ask nothing of their caller. cudarc would
+    // panic where there is none.
+    if !unsafe { sys::is_culib_present() } {
+        let said = "there is no libcuda.so.1: install NVIDIA's driver, or train on the CPU".to_owned();
+        return Err(DeviceError { doing: "open the CUDA driver", said });
+    }
+    result::init().map_err(failed("open the CUDA driver"))
+}
+
 impl CudaDevice {
     /// The GPU of this index, of those that CUDA_VISIBLE_DEVICES leaves, with a stream of its own.
     pub fn new(index: usize) -> Result<Self, DeviceError> {
@@ -66,14 +76,15 @@ impl CudaDevice {
         Ok(device)
     }
 
+    /// How many GPUs CUDA_VISIBLE_DEVICES leaves.
+    pub fn count() -> Result<usize, DeviceError> {
+        open_driver()?;
+        let count = result::device::get_count().map_err(failed("count its GPUs"))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
     fn open(index: usize) -> Result<Self, DeviceError> {
-        // SAFETY: opening the driver's library runs its initialisers, which ask nothing of their caller. cudarc would
-        // panic where there is none.
-        if !unsafe { sys::is_culib_present() } {
-            let said = "there is no libcuda.so.1: install NVIDIA's driver, or train on the CPU".to_owned();
-            return Err(DeviceError { doing: "open the CUDA driver", said });
-        }
-        result::init().map_err(failed("open the CUDA driver"))?;
+        open_driver()?;
         let ordinal = i32::try_from(index).unwrap_or(i32::MAX);
         let device = result::device::get(ordinal).map_err(failed("find the GPU of this index"))?;
         // SAFETY: the device was just given by the driver.

@@ -20,7 +20,7 @@ use crate::{Aborter, Call, CallKind, Group, GroupError};
 /// How long a leaving rank gives NCCL to send its last values on. On one host it may wait for the others to leave too.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// A group over NCCL. Made by [`connect`].
+/// A group over NCCL. Made by [`super::connect`].
 ///
 /// Dropped after its calls are done, it leaves in order; the others may still be in the same call. Dropped earlier, or
 /// after an error, it is gone for them.

@@ -1,4 +1,4 @@
-//! NCCL between GPUs, behind the same [`Group`] and the same contract as TCP.
+//! NCCL between GPUs, behind the same [`crate::Group`] and the same contract as TCP.
 //!
 //! **Forming.** The ranks first form a TCP group ([`crate::tcp`]): it is fenced by generation and run, and names who is
 //! missing. Over it they compare NCCL's versions, and rank 0 sends the id by which NCCL connects them. The id travels
@@ -6,7 +6,7 @@
 //! itself answers those who connect by it. The TCP connections then stay open as a side channel, on which a dead peer
 //! shows at once; NCCL alone would wait for it for ever.
 //!
-//! **Calls.** [`Group`]'s calls take slices on the host and carry them over the device in pieces; they are for states
+//! **Calls.** [`crate::Group`]'s calls take slices on the host and carry them over the device in pieces; they are for states
 //! and tests. [`NcclGroup::enqueue_all_reduce`] sums values that lie on the device, on the caller's stream, and does
 //! not wait for them. [`NcclGroup::drain`] does.
 //!

@@ -209,9 +209,13 @@ type Outcome = Result<NcclGroup, GroupError>;
 
 /// A group, rank r of which uses the r-th of these doubles; by rank.
 pub fn form(doubles: &[&Double]) -> Vec<NcclGroup> {
-    let nccls: Vec<_> = doubles.iter().map(|double| double.nccl()).collect();
+    form_with(&doubles.iter().map(|double| double.nccl()).collect::<Vec<_>>())
+}
+
+/// A group, rank r of which uses the r-th of these; by rank.
+pub fn form_with(nccls: &[Nccl]) -> Vec<NcclGroup> {
     let aborters: Vec<_> = nccls.iter().map(|_| aborter()).collect();
-    let groups = try_form(&nccls, PATIENCE, &aborters);
+    let groups = try_form(nccls, PATIENCE, &aborters);
     groups.into_iter().map(|group| group.expect("all members are there")).collect()
 }
 
