@@ -1,6 +1,5 @@
 //! How a call fails.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,12 +7,13 @@ use std::time::Duration;
 use lsgan_spec::Generation;
 use thiserror::Error;
 
-use crate::Call;
+use crate::nccl::NcclVersion;
+use crate::{Call, LossCause, Missing, Peer, Refusal};
 
 /// Why a group could not be formed, or a call on it failed. The group is over in every case.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error.
+    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error but [`GroupError::NotDrained`].
     #[error(
         "generation {generation} was aborted. Drop what this call worked on and wait for the next generation."
     )]
@@ -170,6 +170,105 @@ pub enum GroupError {
         /// What the system said.
         kind: io::ErrorKind,
     },
+
+    /// No NCCL library could be opened, or one that is none.
+    #[error(
+        "NCCL cannot be used: {}. Install a libtorch with CUDA, which brings NCCL along, or name the file in \
+         LSGAN_NCCL_LIB.",
+        tried.join("; ")
+    )]
+    NcclMissing {
+        /// Each file that was tried, and what the system said.
+        tried: Vec<String>,
+    },
+
+    /// An NCCL that lacks what is needed.
+    #[error(
+        "{library} is NCCL {version}; accepted is {oldest} or later. Install a newer libtorch, or name a newer NCCL in \
+         LSGAN_NCCL_LIB."
+    )]
+    NcclTooOld {
+        /// The file.
+        library: String,
+        /// What it is.
+        version: NcclVersion,
+        /// What it would have to be.
+        oldest: NcclVersion,
+    },
+
+    /// Two ranks have different versions of NCCL.
+    #[error(
+        "generation {generation} cannot be formed: rank {rank} has NCCL {ours}, {peer} has NCCL {theirs}, and \
+         different versions do not talk to each other. Install the same libtorch on all workers."
+    )]
+    NcclVersions {
+        /// The generation that was to be.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// Its version.
+        ours: NcclVersion,
+        /// The first rank that has another.
+        peer: Peer,
+        /// That one.
+        theirs: NcclVersion,
+    },
+
+    /// All members are there, but NCCL did not connect them before the deadline.
+    #[error(
+        "generation {generation}: NCCL was not ready on rank {rank} after {} s, though the members reach each other. \
+         It makes connections of its own: check NCCL_SOCKET_IFNAME and that all ports between the hosts are open, and \
+         run the workers with NCCL_DEBUG=INFO.",
+        waited.as_secs_f64()
+    )]
+    NcclNotReady {
+        /// The generation that was to be.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// How long this rank has tried.
+        waited: Duration,
+    },
+
+    /// NCCL failed.
+    #[error(
+        "NCCL could not {doing} for rank {rank} of generation {generation}: {said} (code {code}). Drop what this call \
+         worked on and wait for the next generation; NCCL_DEBUG=INFO says more."
+    )]
+    Nccl {
+        /// The generation that ended with it.
+        generation: Generation,
+        /// This rank.
+        rank: usize,
+        /// What was tried.
+        doing: &'static str,
+        /// NCCL's `ncclResult_t`.
+        code: i32,
+        /// NCCL's words.
+        said: String,
+    },
+
+    /// The device failed.
+    #[error("the device could not {doing}: {said}. Its state is unknown: restart this worker.")]
+    Device {
+        /// What was tried.
+        doing: &'static str,
+        /// What its driver said.
+        said: String,
+    },
+
+    /// A group ended, and the device is still at work on its calls. Wins over [`GroupError::Aborted`].
+    #[error(
+        "generation {generation} has ended, but after {} s the device is still in its calls and may still write to \
+         their buffers. Restart this worker.",
+        after.as_secs_f64()
+    )]
+    NotDrained {
+        /// The generation that ended.
+        generation: Generation,
+        /// How long this rank has waited.
+        after: Duration,
+    },
 }
 
 impl GroupError {
@@ -194,99 +293,18 @@ impl GroupError {
             | Self::NoSuchRank { .. }
             | Self::NoSuchRoot { .. }
             | Self::Bind { .. }
-            | Self::System { .. } => None,
+            | Self::System { .. }
+            | Self::NcclMissing { .. }
+            | Self::NcclTooOld { .. }
+            | Self::NcclVersions { .. }
+            | Self::NcclNotReady { .. }
+            | Self::Nccl { .. }
+            | Self::Device { .. }
+            | Self::NotDrained { .. } => None,
         }
     }
 
     pub(crate) fn system(doing: &'static str, error: &io::Error) -> Self {
         Self::System { doing, kind: error.kind() }
-    }
-}
-
-/// Another member of the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its rank.
-    pub rank: usize,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rank {} at {}", self.rank, self.address)
-    }
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossCause {
-    /// In order, but too early.
-    Closed,
-    /// With an error.
-    Failed(io::ErrorKind),
-}
-
-impl fmt::Display for LossCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the connection was closed"),
-            Self::Failed(kind) => write!(f, "{kind}"),
-        }
-    }
-}
-
-/// What a group still lacked at its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// This member could not be dialed; the last try ended so.
-    Unreachable(Peer, LossCause),
-    /// This member's address takes connections, but it has not joined the generation.
-    NotJoined(Peer),
-    /// This member has not dialed us.
-    NotCalled(Peer),
-    /// This rank's left and right neighbours are connected; somewhere beyond them the ring is open.
-    Beyond(Peer, Peer),
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(peer, cause) => write!(f, "{peer} cannot be reached ({cause})"),
-            Self::NotJoined(peer) => write!(f, "{peer} was reached but has not joined"),
-            Self::NotCalled(peer) => write!(f, "{peer} has not called"),
-            Self::Beyond(left, right) => {
-                write!(f, "{left} and {right} are connected, but beyond them a member is missing")
-            }
-        }
-    }
-}
-
-/// Why a member does not want us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is in, or forms, a newer generation.
-    Superseded {
-        /// That one.
-        by: Generation,
-    },
-    /// It belongs to another run.
-    OtherRun,
-    /// It knows this generation with other ranks or another size.
-    OtherMembership,
-    /// It speaks another version of the protocol.
-    OtherVersion,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Superseded { by } => write!(f, "it is already at generation {by}"),
-            Self::OtherRun => f.write_str("it belongs to another run"),
-            Self::OtherMembership => f.write_str("it knows this generation with other ranks"),
-            Self::OtherVersion => {
-                f.write_str("it speaks another version of the protocol; run the same build everywhere")
-            }
-        }
     }
 }

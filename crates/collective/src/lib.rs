@@ -7,7 +7,9 @@
 //! - [`group`]: the trait, and what one call is.
 //! - [`abort`]: how a call is ended from another thread.
 //! - [`error`]: how a call fails. A group that failed once is over; the run goes on in its next generation.
+//! - [`facts`]: what errors name.
 //! - [`tcp`]: a ring of TCP connections between the workers themselves.
+//! - [`nccl`]: NVIDIA's library between GPUs, opened at run time. Every `unsafe` of this crate is in there.
 //! - [`contract`]: what every implementation must do, as tests that any of them can run.
 //!
 //! Another implementation is one file like `tcp`, and one line in the table of `tests/contract.rs`.
@@ -20,9 +22,12 @@ compile_error!(
 pub mod abort;
 pub mod contract;
 pub mod error;
+pub mod facts;
 pub mod group;
+pub mod nccl;
 pub mod tcp;
 
 pub use abort::Aborter;
-pub use error::{GroupError, LossCause, Missing, Peer, Refusal};
+pub use error::GroupError;
+pub use facts::{LossCause, Missing, Peer, Refusal};
 pub use group::{Call, CallKind, Group};

@@ -15,23 +15,23 @@ use super::flow::Flow;
 use crate::{Aborter, Call, CallKind, GroupError, LossCause, Peer};
 
 /// One neighbour.
-pub(super) struct Link {
-    pub(super) socket: TcpStream,
-    pub(super) peer: Peer,
+pub(crate) struct Link {
+    pub(crate) socket: TcpStream,
+    pub(crate) peer: Peer,
 }
 
 /// This rank's two ends of the ring.
-pub(super) struct Ring {
-    pub(super) rank: usize,
-    pub(super) generation: Generation,
+pub(crate) struct Ring {
+    pub(crate) rank: usize,
+    pub(crate) generation: Generation,
     /// Values come from here; nothing is ever sent there.
-    pub(super) left: Link,
+    pub(crate) left: Link,
     /// Values go there; nothing ever comes from there, so that anything to read is its end.
-    pub(super) right: Link,
-    pub(super) aborter: Aborter,
-    pub(super) stall_timeout: Option<Duration>,
+    pub(crate) right: Link,
+    pub(crate) aborter: Aborter,
+    pub(crate) stall_timeout: Option<Duration>,
     /// Room for received values, kept between the calls.
-    pub(super) scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
 }
 
 /// kind (u32), root (u32), sequence (u64), length (u64); little-endian.
@@ -278,7 +278,7 @@ fn wait_for<const N: usize>(
 }
 
 /// Sleeps until one of these has an event. False if `deadline` passes first.
-pub(super) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool, GroupError> {
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool, GroupError> {
     loop {
         let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             None => PollTimeout::NONE,

@@ -22,13 +22,14 @@ mod hello;
 mod listener;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use lsgan_spec::Generation;
 use socket2::{SockRef, TcpKeepalive};
 
-use self::exchange::{Ring, exchange};
+use self::exchange::exchange;
+pub(crate) use self::exchange::{Link, Ring, poll_until};
 use self::flow::{Element, Relay, RingSum};
 pub use self::form::connect;
 pub use self::listener::Listener;
@@ -117,18 +118,12 @@ impl TcpGroup {
     /// that is only slow to read.)
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         let Some(ring) = &self.ring else { return Ok(()) };
-        // Silent for a half, then asked twice in the other one: a single packet may get lost.
-        let seconds = |part: Duration| {
-            let part = part.clamp(Duration::from_secs(1), ASK_AFTER_MAX).as_millis().div_ceil(1000);
-            Duration::from_secs(u64::try_from(part).expect("it is bounded"))
-        };
-        let (silent, apart) = (seconds(timeout / 2), seconds(timeout / 4));
-        let keepalive = TcpKeepalive::new().with_time(silent).with_interval(apart).with_retries(2);
-        for link in [&ring.left, &ring.right] {
-            let set = SockRef::from(&link.socket).set_tcp_keepalive(&keepalive);
-            set.map_err(|error| GroupError::system("watch a connection", &error))?;
-        }
-        Ok(())
+        [&ring.left, &ring.right].into_iter().try_for_each(|link| ask_after_silence(&link.socket, timeout))
+    }
+
+    /// The connections, for a collective that only watches them. None in a group of one.
+    pub(crate) fn into_ring(self) -> Option<Ring> {
+        self.ring
     }
 
     /// Runs `body` as this group's next call, unless the group is over; an error ends the group.
@@ -164,6 +159,19 @@ impl TcpGroup {
             outcome
         })
     }
+}
+
+/// What [`TcpGroup::set_unreachable_after`] says, for one connection.
+pub(crate) fn ask_after_silence(socket: &TcpStream, timeout: Duration) -> Result<(), GroupError> {
+    // Silent for a half, then asked twice in the other one: a single packet may get lost.
+    let seconds = |part: Duration| {
+        let part = part.clamp(Duration::from_secs(1), ASK_AFTER_MAX).as_millis().div_ceil(1000);
+        Duration::from_secs(u64::try_from(part).expect("it is bounded"))
+    };
+    let (silent, apart) = (seconds(timeout / 2), seconds(timeout / 4));
+    let keepalive = TcpKeepalive::new().with_time(silent).with_interval(apart).with_retries(2);
+    let set = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    set.map_err(|error| GroupError::system("watch a connection", &error))
 }
 
 impl Group for TcpGroup {

@@ -1,6 +1,7 @@
 //! Groups whose ranks all live in this process, on the loopback interface.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod double;
 pub mod raw;
 
 use std::net::SocketAddr;

@@ -1,0 +1,215 @@
+//! A CUDA device, through the driver's API.
+//!
+//! The driver is opened at run time. This uses the device's primary context, the one that libtorch and NCCL use, so
+//! that memory, streams and events of theirs and ours are the same.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+
+use super::device::{Device, DeviceError, Mark, Place};
+
+/// One GPU and one stream of it.
+pub struct CudaDevice {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    owns_stream: bool,
+    marks: Mutex<Marks>,
+}
+
+#[derive(Default)]
+struct Marks {
+    next: u64,
+    /// Recorded and, as far as was looked, not reached; oldest first.
+    open: VecDeque<(u64, Event)>,
+    /// To be recorded again.
+    spare: Vec<Event>,
+}
+
+#[derive(Clone, Copy)]
+struct Event(sys::CUevent);
+
+// SAFETY: the driver's handles may be used from any thread whose current context is theirs.
+unsafe impl Send for Event {}
+// SAFETY: as above; the handles never change, and the events lie behind a lock.
+unsafe impl Send for CudaDevice {}
+// SAFETY: as above.
+unsafe impl Sync for CudaDevice {}
+
+fn failed(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
+    move |error| DeviceError { doing, said: error.to_string() }
+}
+
+fn open_driver() -> Result<(), DeviceError> {
+    // SAFETY: opening the driver's library runs its initialisers, which ask nothing of their caller. cudarc would
+    // panic where there is none.
+    if !unsafe { sys::is_culib_present() } {
+        let said = "there is no libcuda.so.1: install NVIDIA's driver, or train on the CPU".to_owned();
+        return Err(DeviceError { doing: "open the CUDA driver", said });
+    }
+    result::init().map_err(failed("open the CUDA driver"))
+}
+
+impl CudaDevice {
+    /// The GPU of this index, of those that CUDA_VISIBLE_DEVICES leaves, with a stream of its own.
+    pub fn new(index: usize) -> Result<Self, DeviceError> {
+        let mut device = Self::open(index)?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        device.stream = stream.map_err(failed("make a stream"))?;
+        device.owns_stream = true;
+        Ok(device)
+    }
+
+    /// The GPU of this index, with a stream of somebody else's, such as libtorch's current one.
+    ///
+    /// # Safety
+    ///
+    /// `stream` is a `cudaStream_t` of this GPU's primary context, and outlives this.
+    pub unsafe fn with_stream(index: usize, stream: *mut c_void) -> Result<Self, DeviceError> {
+        let mut device = Self::open(index)?;
+        device.stream = stream.cast();
+        Ok(device)
+    }
+
+    /// How many GPUs CUDA_VISIBLE_DEVICES leaves.
+    pub fn count() -> Result<usize, DeviceError> {
+        open_driver()?;
+        let count = result::device::get_count().map_err(failed("count its GPUs"))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    fn open(index: usize) -> Result<Self, DeviceError> {
+        open_driver()?;
+        let ordinal = i32::try_from(index).unwrap_or(i32::MAX);
+        let device = result::device::get(ordinal).map_err(failed("find the GPU of this index"))?;
+        // SAFETY: the device was just given by the driver.
+        let context = unsafe { result::primary_ctx::retain(device) };
+        let context = context.map_err(failed("make the GPU's primary context"))?;
+        let stream = std::ptr::null_mut();
+        let opened = Self { device, context, stream, owns_stream: false, marks: Mutex::default() };
+        opened.make_current()?;
+        Ok(opened)
+    }
+
+    fn marks(&self) -> std::sync::MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: the driver's allocations are aligned to 256 bytes and valid until freed; pinned ones are mapped for the
+// device under the same address (unified addressing, on all GPUs that libtorch supports). A stream keeps its order.
+unsafe impl Device for CudaDevice {
+    fn make_current(&self) -> Result<(), DeviceError> {
+        // SAFETY: the context is retained as long as `self`.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("make itself this thread's device"))
+    }
+
+    fn stream(&self) -> *mut c_void {
+        self.stream.cast()
+    }
+
+    fn alloc(&self, place: Place, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+        let doing = match place {
+            Place::Device => "allocate memory",
+            Place::PinnedHost => "pin memory of the host",
+        };
+        self.make_current()?;
+        // SAFETY: these only allocate; the caller keeps the length above 0.
+        let start = unsafe {
+            match place {
+                Place::Device => result::malloc_sync(len_bytes).map(|start| start as *mut u8),
+                Place::PinnedHost => {
+                    result::malloc_host(len_bytes, sys::CU_MEMHOSTALLOC_PORTABLE).map(|start| start.cast())
+                }
+            }
+        };
+        let start = start.map_err(failed(doing))?;
+        NonNull::new(start)
+            .ok_or_else(|| DeviceError { doing, said: "the driver gave no address".to_owned() })
+    }
+
+    unsafe fn free(&self, place: Place, memory: NonNull<u8>, _len_bytes: usize) {
+        // A context that is broken has lost its memory as well; there is nobody to tell.
+        if self.make_current().is_ok() {
+            // SAFETY: the caller gives back what `alloc` gave.
+            _ = unsafe {
+                match place {
+                    Place::Device => result::free_sync(memory.as_ptr() as sys::CUdeviceptr),
+                    Place::PinnedHost => result::free_host(memory.as_ptr().cast()),
+                }
+            };
+        }
+    }
+
+    unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError> {
+        self.make_current()?;
+        // SAFETY: the caller vouches for both; with unified addressing the addresses say where they lie.
+        let queued = unsafe {
+            sys::cuMemcpyAsync(to as sys::CUdeviceptr, from as sys::CUdeviceptr, len_bytes, self.stream)
+                .result()
+        };
+        queued.map_err(failed("queue a copy"))
+    }
+
+    fn mark(&self) -> Result<Mark, DeviceError> {
+        self.make_current()?;
+        let mut marks = self.marks();
+        let event = match marks.spare.pop() {
+            Some(event) => event,
+            None => Event(
+                result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+                    .map_err(failed("make an event"))?,
+            ),
+        };
+        // SAFETY: event and stream are alive and of the same context.
+        unsafe { result::event::record(event.0, self.stream) }.map_err(failed("record an event"))?;
+        let mark = marks.next;
+        marks.next += 1;
+        marks.open.push_back((mark, event));
+        Ok(Mark(mark))
+    }
+
+    fn has_reached(&self, mark: Mark) -> Result<bool, DeviceError> {
+        self.make_current()?;
+        let mut marks = self.marks();
+        while let Some((oldest, event)) = marks.open.front().copied().filter(|(oldest, _)| *oldest <= mark.0)
+        {
+            // SAFETY: the event is alive and recorded.
+            match unsafe { result::event::query(event.0) } {
+                Ok(()) => {
+                    marks.open.pop_front();
+                    marks.spare.push(event);
+                    if oldest == mark.0 {
+                        return Ok(true);
+                    }
+                }
+                Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_READY)) => return Ok(false),
+                Err(error) => return Err(failed("finish its work")(error)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for CudaDevice {
+    fn drop(&mut self) {
+        if self.make_current().is_ok() {
+            let marks = std::mem::take(&mut *self.marks());
+            for event in marks.open.into_iter().map(|(_, event)| event).chain(marks.spare) {
+                // SAFETY: ours, and nobody else knows it. The driver waits for open ones by itself.
+                _ = unsafe { result::event::destroy(event.0) };
+            }
+            if self.owns_stream {
+                // SAFETY: ours; what is still queued is finished first.
+                _ = unsafe { result::stream::destroy(self.stream) };
+            }
+        }
+        // SAFETY: retained in `open`, released once.
+        _ = unsafe { result::primary_ctx::release(self.device) };
+    }
+}

@@ -1,0 +1,146 @@
+//! Forms one generation's group: the members meet over TCP, agree on NCCL, and let it connect them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::communicator::{Communicator, ID_BYTES, Id, Progress, Trouble, new_id};
+use super::core::{Core, Ending};
+use super::device::Device;
+use super::flag::AbortFlag;
+use super::library::{Library, NcclVersion};
+use super::staging::Staging;
+use super::watch::Watcher;
+use super::{NcclGroup, Pause};
+use crate::tcp::{self, Listener, Membership, TcpGroup};
+use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
+
+/// With what groups are formed; the same for a worker's whole life.
+#[derive(Clone)]
+pub struct Nccl {
+    /// This machine's NCCL.
+    pub library: Library,
+    /// This worker's device.
+    pub device: Arc<dyn Device>,
+    /// Whether a group of one has a communicator too. It needs none, and making one costs time after a failure; but
+    /// where there is only one GPU, it is how NCCL can be tried at all.
+    pub also_alone: bool,
+    /// How long the device may take to come to the end of calls that were aborted; [`super::DRAIN_WITHIN`] says why it is
+    /// given time at all.
+    pub drain_within: Duration,
+}
+
+/// Forms this generation's group over NCCL; returns when all members have come, each by its own call of this.
+///
+/// As [`tcp::connect`]: in any order, at any time before `deadline`; `aborter` ends the wait and, later, the group.
+pub fn connect(
+    nccl: &Nccl,
+    listener: &mut Listener,
+    membership: &Membership,
+    deadline: Instant,
+    aborter: &Aborter,
+) -> Result<NcclGroup, GroupError> {
+    let started = Instant::now();
+    let (rank, size, generation) = (membership.rank, membership.members.len(), membership.generation);
+    let mut meeting = tcp::connect(listener, membership, deadline, aborter)?;
+    nccl.device.make_current()?;
+    let flag = Arc::new(AbortFlag::new(&nccl.device)?);
+    let id = if size > 1 || nccl.also_alone {
+        meeting.set_stall_timeout(Some(deadline.saturating_duration_since(Instant::now())));
+        Some(agree(&nccl.library, membership, &mut meeting).map_err(|error| match error {
+            GroupError::Stalled { .. } => {
+                GroupError::NcclNotReady { generation, rank, waited: started.elapsed() }
+            }
+            error => error,
+        })?)
+    } else {
+        None
+    };
+    let links = meeting.into_ring().map(|ring| [ring.left, ring.right]);
+    let (asleep, wake) = std::io::pipe().map_err(|error| GroupError::system("make a pipe", &error))?;
+    let core = Arc::new(Core::new(membership, aborter, flag, links, wake));
+    let mut group = NcclGroup {
+        watcher: Some(Watcher::start(&core, &nccl.device, asleep, nccl.drain_within)?),
+        core,
+        communicator: None,
+        device: Arc::clone(&nccl.device),
+        drain_within: nccl.drain_within,
+        staging: Staging::default(),
+        calls: 0,
+        last_call: forming_call(),
+        last_mark: None,
+        failed: None,
+        description: nccl.library.description(),
+    };
+    if let Some(id) = id {
+        let made = make(nccl, &id, &group.core, started, deadline);
+        group.communicator = Some(made.map_err(|ending| group.over(ending))?);
+    }
+    Ok(group)
+}
+
+/// What a neighbour that is lost while NCCL connects is lost in: the last that was done together.
+fn forming_call() -> Call {
+    Call { kind: CallKind::Broadcast { root: 0 }, sequence: 2, length: ID_BYTES as u64 }
+}
+
+/// All have the same version of NCCL, and now rank 0's id.
+fn agree(library: &Library, membership: &Membership, meeting: &mut TcpGroup) -> Result<Id, GroupError> {
+    let (rank, generation, ours) = (membership.rank, membership.generation, library.version());
+    let mut versions = vec![0; membership.members.len()];
+    versions[rank] = i64::from(ours.0);
+    meeting.all_reduce_i64(&mut versions)?;
+    if let Some(other) = versions.iter().position(|version| *version != i64::from(ours.0)) {
+        return Err(GroupError::NcclVersions {
+            generation,
+            rank,
+            ours,
+            peer: Peer { rank: other, address: membership.members[other] },
+            theirs: NcclVersion(u32::try_from(versions[other]).unwrap_or(0)),
+        });
+    }
+    let mut id = match rank {
+        0 => new_id(library).map_err(|trouble| nccl_error(trouble, membership))?,
+        _ => [0; ID_BYTES],
+    };
+    meeting.broadcast(0, &mut id)?;
+    Ok(id)
+}
+
+fn nccl_error(trouble: Trouble, membership: &Membership) -> GroupError {
+    let Membership { rank, generation, .. } = *membership;
+    match trouble {
+        Trouble::Nccl { doing, code, said } => GroupError::Nccl { generation, rank, doing, code, said },
+        Trouble::Gone => GroupError::Aborted { generation },
+    }
+}
+
+/// Makes the communicator and waits until NCCL has connected it.
+fn make(
+    nccl: &Nccl,
+    id: &Id,
+    core: &Arc<Core>,
+    started: Instant,
+    deadline: Instant,
+) -> Result<Arc<Communicator>, Ending> {
+    let over_by = |trouble| {
+        core.end_by(trouble);
+        core.ended().expect("a communicator is gone only after its group's end")
+    };
+    let communicator =
+        Communicator::begin(&nccl.library, &nccl.device, id, core.rank, core.size).map_err(over_by)?;
+    let communicator = Arc::new(communicator);
+    core.adopt(Arc::clone(&communicator));
+    let mut pause = Pause::default();
+    loop {
+        core.ended().map_or(Ok(()), Err)?;
+        if communicator.poll().map_err(over_by)? == Progress::Ready {
+            return Ok(communicator);
+        }
+        if deadline <= Instant::now() {
+            let (rank, generation) = (core.rank, core.generation);
+            let waited: Duration = started.elapsed();
+            return Err(Ending::Failed(GroupError::NcclNotReady { generation, rank, waited }));
+        }
+        pause.take();
+    }
+}

@@ -1,0 +1,246 @@
+//! NCCL's test double (`tests/nccl-double`), and a device made of the host's memory and the double's streams.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::PathBuf;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lsgan_collective::nccl::device::{Device, DeviceError, Mark, Place};
+use lsgan_collective::nccl::{Library, Nccl, NcclGroup, connect};
+use lsgan_collective::tcp::Listener;
+use lsgan_collective::{Aborter, GroupError};
+
+use super::{PATIENCE, aborter, listener, membership};
+
+/// Long enough for a double's stream to come to rest on a machine that does much else.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where cargo puts the double: it is a dependency of these tests, which lie in the same folder.
+pub fn file() -> PathBuf {
+    let tests = std::env::current_exe().expect("a test knows its file");
+    let folder = tests.parent().expect("a file lies in a folder");
+    let file = folder.join("liblsgan_nccl_double.so");
+    assert!(file.exists(), "{} is missing: run the tests with `cargo test`, which builds it", file.display());
+    file
+}
+
+/// A copy of the double of its own, with its own settings.
+pub struct Double {
+    pub library: Library,
+    functions: Arc<Functions>,
+    // Dropped last; an open library needs its file no more, but a debugger does.
+    _folder: tempfile::TempDir,
+}
+
+struct Functions {
+    library: libloading::Library,
+}
+
+impl Functions {
+    /// What the double calls `name`.
+    fn get<F: Copy>(&self, name: &str) -> F {
+        // SAFETY: each use below gives the signature that `nccl-double/src/exports.rs` has for this name.
+        unsafe { *self.library.get::<F>(name).expect("the double has this function") }
+    }
+}
+
+impl Double {
+    /// A double with these settings; `nccl-double/src/faults.rs` lists them.
+    pub fn with(settings: &[(&str, i64)]) -> Self {
+        let (folder, copy, functions) = copied();
+        settings.iter().for_each(|(name, value)| set(&functions, name, *value));
+        let library = Library::open(&copy).expect("the double is an NCCL");
+        Self { library, functions: Arc::new(functions), _folder: folder }
+    }
+
+    /// Changes a setting.
+    pub fn set(&self, name: &str, value: i64) {
+        set(&self.functions, name, value);
+    }
+
+    /// A device with a stream of its own.
+    pub fn device(&self) -> HostDevice {
+        HostDevice::new(&self.functions)
+    }
+
+    /// What a group is formed with.
+    pub fn nccl(&self) -> Nccl {
+        self.nccl_on(Arc::new(self.device()))
+    }
+
+    /// The same, on this device.
+    pub fn nccl_on(&self, device: Arc<dyn Device>) -> Nccl {
+        Nccl { library: self.library.clone(), device, also_alone: true, drain_within: DRAIN_WITHIN }
+    }
+
+    /// How many communicators were ever begun.
+    pub fn begun(&self) -> u64 {
+        self.functions.get::<extern "C" fn() -> u64>("double_begun")()
+    }
+
+    /// How often a communicator was used that is gone, or was busy.
+    pub fn misuses(&self) -> u64 {
+        self.functions.get::<extern "C" fn() -> u64>("double_misuses")()
+    }
+}
+
+/// What opening a double with this setting says.
+pub fn open_with(name: &str, value: i64) -> Result<Library, GroupError> {
+    let (_folder, copy, functions) = copied();
+    set(&functions, name, value);
+    Library::open(&copy)
+}
+
+fn copied() -> (tempfile::TempDir, PathBuf, Functions) {
+    let folder = tempfile::tempdir().expect("there is room for a copy");
+    let copy = folder.path().join("libnccl.so.2");
+    std::fs::copy(file(), &copy).expect("there is room for a copy");
+    // SAFETY: the double's initialisers are Rust's, which ask nothing of their caller.
+    let library = unsafe { libloading::Library::new(&copy) }.expect("the double can be opened");
+    (folder, copy, Functions { library })
+}
+
+fn set(functions: &Functions, name: &str, value: i64) {
+    let set: unsafe extern "C" fn(*const c_char, i64) -> c_int = functions.get("double_set");
+    let name = CString::new(name).expect("names have no zeros");
+    // SAFETY: a C string that outlives the call.
+    assert_eq!(unsafe { set(name.as_ptr(), value) }, 0, "the double has no setting {name:?}");
+}
+
+/// Host memory in the place of a device's, and one of the double's streams.
+pub struct HostDevice {
+    functions: Arc<Functions>,
+    stream: usize,
+    allocated: AtomicUsize,
+}
+
+impl HostDevice {
+    fn new(functions: &Arc<Functions>) -> Self {
+        let create: extern "C" fn() -> *mut c_void = functions.get("double_stream_create");
+        Self { functions: Arc::clone(functions), stream: create() as usize, allocated: AtomicUsize::new(0) }
+    }
+
+    /// How many pieces of memory are not given back.
+    pub fn allocated(&self) -> usize {
+        self.allocated.load(Ordering::SeqCst)
+    }
+
+    /// How many jobs were ever queued: copies, calls, and what a test queues.
+    pub fn queued(&self) -> u64 {
+        self.count("double_stream_queued")
+    }
+
+    /// Queues `job` behind all that is queued.
+    pub fn queue(&self, job: impl FnOnce() + Send + 'static) {
+        extern "C" fn run(data: *mut c_void) {
+            // SAFETY: made by `Box::into_raw` below, and the stream runs each job once.
+            let job = unsafe { Box::from_raw(data.cast::<Box<dyn FnOnce() + Send>>()) };
+            job();
+        }
+        let boxed: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(job));
+        type Queue = unsafe extern "C" fn(*mut c_void, extern "C" fn(*mut c_void), *mut c_void);
+        let queue: Queue = self.functions.get("double_stream_queue");
+        // SAFETY: the double's own stream; the job may run on any thread.
+        unsafe { queue(self.stream(), run, Box::into_raw(boxed).cast()) };
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let count: unsafe extern "C" fn(*mut c_void) -> u64 = self.functions.get(name);
+        // SAFETY: the double's own stream.
+        unsafe { count(self.stream()) }
+    }
+}
+
+fn layout(len_bytes: usize) -> Layout {
+    Layout::from_size_align(len_bytes, 64).expect("tests ask for little")
+}
+
+// SAFETY: the allocator's memory is valid until it is freed, and a stream of the double keeps its order.
+unsafe impl Device for HostDevice {
+    fn make_current(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn stream(&self) -> *mut c_void {
+        self.stream as *mut c_void
+    }
+
+    fn alloc(&self, _place: Place, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+        self.allocated.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the length is above 0.
+        let start = NonNull::new(unsafe { alloc(layout(len_bytes)) }).expect("there is memory");
+        // Whoever relies on zeros is to see it. SAFETY: it was just allocated.
+        unsafe { start.as_ptr().write_bytes(0xa5, len_bytes) };
+        Ok(start)
+    }
+
+    unsafe fn free(&self, _place: Place, memory: NonNull<u8>, len_bytes: usize) {
+        self.allocated.fetch_sub(1, Ordering::SeqCst);
+        // SAFETY: the caller gives back what `alloc` gave.
+        unsafe { dealloc(memory.as_ptr(), layout(len_bytes)) };
+    }
+
+    unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError> {
+        let (to, from) = (to as usize, from as usize);
+        // SAFETY: the caller keeps both valid until the stream is past this.
+        self.queue(move || unsafe { (to as *mut u8).copy_from(from as *const u8, len_bytes) });
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Mark, DeviceError> {
+        Ok(Mark(self.queued()))
+    }
+
+    fn has_reached(&self, mark: Mark) -> Result<bool, DeviceError> {
+        Ok(self.count("double_stream_done") >= mark.0)
+    }
+}
+
+/// Joins with a generous deadline.
+pub fn join(nccl: &Nccl, listener: &mut Listener, rank: usize, members: &[std::net::SocketAddr]) -> Outcome {
+    connect(nccl, listener, &membership(1, rank, members), Instant::now() + PATIENCE, &aborter())
+}
+
+type Outcome = Result<NcclGroup, GroupError>;
+
+/// A group, rank r of which uses the r-th of these doubles; by rank.
+pub fn form(doubles: &[&Double]) -> Vec<NcclGroup> {
+    form_with(&doubles.iter().map(|double| double.nccl()).collect::<Vec<_>>())
+}
+
+/// A group, rank r of which uses the r-th of these; by rank.
+pub fn form_with(nccls: &[Nccl]) -> Vec<NcclGroup> {
+    let aborters: Vec<_> = nccls.iter().map(|_| aborter()).collect();
+    let groups = try_form(nccls, PATIENCE, &aborters);
+    groups.into_iter().map(|group| group.expect("all members are there")).collect()
+}
+
+/// What each rank's `connect` gives; by rank. `aborters` are the ranks' own.
+pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<Outcome> {
+    let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
+    let members: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
+    thread::scope(|scope| {
+        let joining: Vec<_> = std::iter::zip(nccls, &mut listeners)
+            .enumerate()
+            .map(|(rank, (nccl, listener))| {
+                let membership = membership(1, rank, &members);
+                let aborter = aborters[rank].clone();
+                scope.spawn(move || connect(nccl, listener, &membership, Instant::now() + within, &aborter))
+            })
+            .collect();
+        joining.into_iter().map(|thread| thread.join().expect("joining does not panic")).collect()
+    })
+}
+
+/// Waits until `happened`; panics with `what` was awaited if it does not.
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "awaited in vain that {what}");
+        thread::yield_now();
+    }
+}

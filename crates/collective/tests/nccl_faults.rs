@@ -1,0 +1,201 @@
+//! What can go wrong with NCCL, by its test double: each ends in bounded time, with the right error.
+
+mod local;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use local::double::{self, Double, HostDevice, form, try_form, wait_until};
+use local::{PATIENCE, aborter};
+use lsgan_collective::nccl::{Library, NcclGroup, NcclVersion};
+use lsgan_collective::{Aborter, Group, GroupError};
+use lsgan_spec::Generation;
+
+/// Everything is there already when a test wants to see a deadline pass.
+const SOON: Duration = Duration::from_millis(300);
+
+fn aborters<const N: usize>() -> [Aborter; N] {
+    [(); N].map(|()| aborter())
+}
+
+/// Rank 0 of two, the other of which never calls; its device; the other.
+fn with_an_absent_peer(double: &Double) -> (NcclGroup, Arc<HostDevice>, NcclGroup) {
+    let devices = [(); 2].map(|()| Arc::new(double.device()));
+    let nccls = devices.clone().map(|device| double.nccl_on(device));
+    let groups = try_form(&nccls, PATIENCE, &aborters::<2>());
+    let mut groups = groups.into_iter().map(|group| group.expect("both are there"));
+    let (first, absent) = (groups.next().expect("there are two"), groups.next().expect("there are two"));
+    let [device, _] = devices;
+    (first, device, absent)
+}
+
+/// Aborts in the middle of a group's first call: the copy to the device and the call itself are queued. Gives how long
+/// the abort itself took.
+fn abort_in_the_first_call(group: &NcclGroup, device: &Arc<HostDevice>) -> JoinHandle<Duration> {
+    let (aborter, device) = (group.aborter(), Arc::clone(device));
+    thread::spawn(move || {
+        wait_until("the call is queued", || device.queued() >= 2);
+        let started = Instant::now();
+        aborter.abort();
+        started.elapsed()
+    })
+}
+
+#[test]
+fn a_rank_that_never_arrives_is_told_at_the_deadline() {
+    let (here, lost) = (Double::with(&[]), Double::with(&[("NEVER_ARRIVES", 1)]));
+    let started = Instant::now();
+    let outcomes = try_form(&[here.nccl(), lost.nccl()], SOON, &aborters::<2>());
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    let errors: Vec<_> =
+        outcomes.into_iter().map(|outcome| outcome.expect_err("rank 1 never arrives")).collect();
+    // Whoever's deadline passes first hangs up; the other may hear that before its own.
+    assert!(errors.iter().any(|error| matches!(error, GroupError::NcclNotReady { .. })), "{errors:?}");
+    for error in errors {
+        assert!(matches!(error, GroupError::NcclNotReady { .. } | GroupError::PeerLost { .. }), "{error}");
+    }
+    assert_eq!((here.misuses(), lost.misuses()), (0, 0));
+}
+
+#[test]
+fn a_group_that_nccl_never_connects_can_be_aborted() {
+    let (here, lost) = (Double::with(&[]), Double::with(&[("NEVER_ARRIVES", 1)]));
+    let all = aborters::<2>();
+    let outcomes = thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("NCCL connects on both ranks", || (here.begun(), lost.begun()) == (1, 1));
+            all.iter().for_each(Aborter::abort);
+        });
+        try_form(&[here.nccl(), lost.nccl()], PATIENCE, &all)
+    });
+    for outcome in outcomes {
+        let error = outcome.expect_err("rank 1 never arrives");
+        assert!(matches!(error, GroupError::Aborted { .. } | GroupError::PeerLost { .. }), "{error}");
+    }
+    assert_eq!((here.misuses(), lost.misuses()), (0, 0));
+}
+
+#[test]
+fn different_versions_are_refused_with_both_named() {
+    let (old, new) = (Double::with(&[("VERSION", 22_105)]), Double::with(&[("VERSION", 22_703)]));
+    let outcomes = try_form(&[old.nccl(), new.nccl(), old.nccl()], PATIENCE, &aborters::<3>());
+    let errors: Vec<_> = outcomes.into_iter().map(|outcome| outcome.expect_err("they differ")).collect();
+    let GroupError::NcclVersions { peer, .. } = errors[0] else { panic!("{}", errors[0]) };
+    assert_eq!(
+        errors[0].to_string(),
+        format!(
+            "generation 1 cannot be formed: rank 0 has NCCL 2.21.5, {peer} has NCCL 2.27.3, and different versions do \
+             not talk to each other. Install the same libtorch on all workers."
+        )
+    );
+    for (rank, other) in [(0, 1), (1, 0), (2, 1)] {
+        assert!(
+            matches!(errors[rank], GroupError::NcclVersions { rank: ours, peer, .. }
+                if (ours, peer.rank) == (rank, other)),
+            "{}",
+            errors[rank]
+        );
+    }
+}
+
+/// Each has a config of another length, which the double checks.
+#[test]
+fn every_supported_version_gets_the_config_that_it_knows() {
+    for version in [21_801, 22_105, 22_602, 22_703, 22_803, 22_902, 23_000, 23_100] {
+        let double = Double::with(&[("VERSION", version)]);
+        let mut groups = form(&[&double]);
+        groups[0].all_reduce_i64(&mut [1]).expect("one rank sums");
+        assert_eq!(double.library.version(), NcclVersion(u32::try_from(version).expect("it is positive")));
+    }
+}
+
+#[test]
+fn a_version_that_is_too_old_is_refused() {
+    let error = double::open_with("VERSION", 21_705).expect_err("it is too old");
+    let GroupError::NcclTooOld { library, .. } = &error else { panic!("{error}") };
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{library} is NCCL 2.17.5; accepted is 2.18.0 or later. Install a newer libtorch, or name a newer NCCL in \
+             LSGAN_NCCL_LIB."
+        )
+    );
+}
+
+#[test]
+fn a_library_that_is_missing_or_none_is_told_with_its_path() {
+    let error = Library::open(Path::new("/nowhere/libnccl.so.2")).expect_err("there is none");
+    let told = error.to_string();
+    assert!(told.starts_with("NCCL cannot be used: /nowhere/libnccl.so.2: "), "{told}");
+    assert!(told.contains("LSGAN_NCCL_LIB"), "{told}");
+    let error = Library::open(Path::new("libc.so.6")).expect_err("libc is no NCCL");
+    assert!(error.to_string().contains("ncclGetUniqueId"), "{error}");
+}
+
+#[test]
+fn a_library_is_described_with_version_and_file() {
+    let double = Double::with(&[]);
+    let groups = form(&[&double]);
+    let description = groups[0].description();
+    assert!(description.starts_with("NCCL 2.27.3 from /"), "{description}");
+}
+
+/// Rank 1's NCCL notices an error of the network; rank 0's never does, and hears of it over the side channel.
+#[test]
+fn an_asynchronous_error_ends_the_call_on_every_rank() {
+    let (well, ill) = (Double::with(&[]), Double::with(&[]));
+    let groups = form(&[&well, &ill]);
+    ill.set("ASYNC_ERROR", 6);
+    let errors =
+        each(groups, |mut group| group.all_reduce_i64(&mut [1; 100]).expect_err("rank 1's NCCL fails"));
+    assert!(matches!(errors[0], GroupError::PeerLost { .. }), "{}", errors[0]);
+    assert_eq!(
+        errors[1],
+        GroupError::Nccl {
+            generation: Generation(1),
+            rank: 1,
+            doing: "go on",
+            code: 6,
+            said: "remote process exited or there was a network error: said by the double".to_owned(),
+        }
+    );
+    assert_eq!((well.misuses(), ill.misuses()), (0, 0));
+}
+
+/// `ncclCommAbort` takes its time. Whoever aborts does not wait for it; the call does, and says Aborted.
+#[test]
+fn a_slow_abort_holds_up_the_call_but_not_the_one_who_aborts() {
+    const SLOW: Duration = Duration::from_millis(300);
+    let double = Double::with(&[("SLOW_ABORT_MS", 300), ("GARBAGE", 1)]);
+    let (mut group, device, _absent) = with_an_absent_peer(&double);
+    let aborting = abort_in_the_first_call(&group, &device);
+    let started = Instant::now();
+    let error = group.all_reduce_i64(&mut [1; 100]).expect_err("it is aborted");
+    assert_eq!(error, GroupError::Aborted { generation: Generation(1) });
+    assert!((SLOW..PATIENCE / 2).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert!(aborting.join().expect("an abort does not panic") < SLOW / 2, "whoever aborts does not wait");
+    assert_eq!(group.barrier(), Err(error));
+}
+
+/// The caller's slice is not what NCCL writes to.
+#[test]
+fn garbage_never_reaches_a_slice() {
+    let double = Double::with(&[("GARBAGE", 1)]);
+    let (mut group, device, _absent) = with_an_absent_peer(&double);
+    let aborting = abort_in_the_first_call(&group, &device);
+    let mut values = vec![7; 100_000];
+    group.all_reduce_i64(&mut values).expect_err("it is aborted");
+    assert!(values.iter().all(|value| *value == 7));
+    aborting.join().expect("an abort does not panic");
+}
+
+/// Ranks on threads of their own.
+fn each<G: Send + 'static, R: Send + 'static>(
+    groups: Vec<G>,
+    body: impl Fn(G) -> R + Send + Copy + 'static,
+) -> Vec<R> {
+    let threads: Vec<_> = groups.into_iter().map(|group| thread::spawn(move || body(group))).collect();
+    threads.into_iter().map(|thread| thread.join().expect("no rank panics")).collect()
+}

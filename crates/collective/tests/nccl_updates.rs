@@ -1,0 +1,260 @@
+//! Sums that lie on the device, with an update queued behind each, as a training step does it (`nccl::flag`).
+//!
+//! The model of an update: it reads the copy of the abort flag that was queued before it; where that is 0 it adds the
+//! sums to the weights and counts one more reduction; else it does nothing.
+
+mod local;
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use local::double::{Double, HostDevice, try_form, wait_until};
+use local::{PATIENCE, aborter};
+use lsgan_collective::nccl::device::{Device, Place};
+use lsgan_collective::nccl::{AbortFlag, NcclGroup, Values};
+use lsgan_collective::{Aborter, Group, GroupError};
+use lsgan_spec::Generation;
+
+const COUNT: usize = 1000;
+
+/// One rank: its device, its group, and what its updates work on. All of it lies where it is until the stream rests.
+struct Rank {
+    device: Arc<HostDevice>,
+    group: NcclGroup,
+    flag: Arc<AbortFlag>,
+    state: Box<State>,
+}
+
+struct State {
+    sums: [i64; COUNT],
+    weights: [i64; COUNT],
+    applied: u64,
+    flag_on_device: u32,
+}
+
+impl Rank {
+    /// Two ranks, with these aborters.
+    fn pair(double: &Double, aborters: &[Aborter; 2]) -> [Self; 2] {
+        let devices = [(); 2].map(|()| Arc::new(double.device()));
+        let nccls = devices.clone().map(|device| double.nccl_on(device));
+        let groups =
+            try_form(&nccls, PATIENCE, aborters).into_iter().map(|group| group.expect("both are there"));
+        let ranks: Vec<_> = std::iter::zip(devices, groups)
+            .map(|(device, group)| {
+                let state = State { sums: [0; COUNT], weights: [0; COUNT], applied: 0, flag_on_device: 0 };
+                Self { device, flag: group.abort_flag(), group, state: Box::new(state) }
+            })
+            .collect();
+        ranks.try_into().ok().expect("there are two")
+    }
+
+    /// Queues one half step: gradients, their sum, the flag, the update.
+    fn queue_step(&mut self, gradient: i64) -> Result<(), GroupError> {
+        let state = std::ptr::from_mut(&mut *self.state) as usize;
+        // SAFETY: the stream alone works on the state until it rests, which the tests wait for before they look.
+        let state_on_device = move || unsafe { &mut *(state as *mut State) };
+        self.device.queue(move || state_on_device().sums = [gradient; COUNT]);
+        // SAFETY: as above.
+        unsafe {
+            let sums = (&raw mut (*(state as *mut State)).sums).cast::<c_void>();
+            self.group.enqueue_all_reduce(sums, COUNT, Values::I64)?;
+        }
+        let flag = self.flag.address() as usize;
+        self.device.queue(move || {
+            // SAFETY: the flag outlives the stream's rest; the host writes it atomically, as the device reads it.
+            let flag = unsafe { AtomicU32::from_ptr(flag as *mut u32) };
+            state_on_device().flag_on_device = flag.load(Ordering::SeqCst);
+        });
+        self.device.queue(move || {
+            let state = state_on_device();
+            if state.flag_on_device == 0 {
+                std::iter::zip(&mut state.weights, state.sums).for_each(|(weight, sum)| *weight += sum);
+                state.applied += 1;
+            }
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_queued_behind_a_sum_sees_it_whole() {
+    for lazy_ms in [0, 2] {
+        let double = Double::with(&[("LAZY_MS", lazy_ms)]);
+        let [mut first, mut second] = Rank::pair(&double, &[aborter(), aborter()]);
+        for step in 1..=20 {
+            first.queue_step(step).expect("all are well");
+            second.queue_step(10 * step).expect("all are well");
+        }
+        for rank in [&mut first, &mut second] {
+            rank.group.drain().expect("all are well");
+            assert_eq!((rank.state.applied, rank.flag.is_set()), (20, false));
+            assert_eq!(rank.state.weights, [11 * 210; COUNT]);
+        }
+        drop((first, second));
+        assert_eq!(double.misuses(), 0);
+    }
+}
+
+/// The other rank never makes the second call. The first one's all-reduce is aborted and leaves garbage; the update
+/// behind it must not happen, and the count says so.
+#[test]
+fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
+    for lazy_ms in [0, 2] {
+        let double = Double::with(&[("LAZY_MS", lazy_ms), ("GARBAGE", 1)]);
+        let aborters = [aborter(), aborter()];
+        let [mut first, mut second] = Rank::pair(&double, &aborters);
+        first.queue_step(1).expect("all are well");
+        second.queue_step(2).expect("all are well");
+        first.queue_step(100).expect("nobody waits for the sum");
+        aborters.iter().for_each(Aborter::abort);
+        let aborted = Err(GroupError::Aborted { generation: Generation(1) });
+        assert_eq!(first.group.drain(), aborted);
+        assert!(first.flag.is_set());
+        assert!(
+            first.state.sums.iter().any(|sum| ![1, 2, 3, 100].contains(sum)),
+            "the double left no garbage"
+        );
+        // The first step may have been applied before the abort or not, but whole, and as counted.
+        assert!(first.state.applied <= 1, "{}", first.state.applied);
+        assert_eq!(first.state.weights, [3 * first.state.applied as i64; COUNT]);
+        assert_eq!(first.queue_step(5), aborted);
+        assert_eq!(second.group.drain(), aborted);
+        assert_eq!(second.state.weights, [3 * second.state.applied as i64; COUNT]);
+    }
+}
+
+/// The abort comes at another moment in each round, while both ranks run ahead of their devices.
+#[test]
+fn an_abort_at_any_moment_leaves_whole_updates() {
+    let mut seen = Vec::new();
+    for round in 0..40 {
+        let double = Double::with(&[("GARBAGE", 1)]);
+        let aborters = [aborter(), aborter()];
+        let ranks = Rank::pair(&double, &aborters);
+        let begun = Instant::now();
+        let running: Vec<_> = ranks
+            .into_iter()
+            .map(|mut rank| {
+                std::thread::spawn(move || {
+                    while rank.queue_step(1).is_ok() {}
+                    rank.group.drain().expect_err("it was aborted");
+                    assert_eq!(rank.state.weights, [2 * rank.state.applied as i64; COUNT]);
+                    rank.state.applied
+                })
+            })
+            .collect();
+        while begun.elapsed() < Duration::from_micros(200) * round {
+            std::thread::yield_now();
+        }
+        aborters.iter().for_each(Aborter::abort);
+        let applied: Vec<_> =
+            running.into_iter().map(|rank| rank.join().expect("updates are whole")).collect();
+        assert!(applied[0].abs_diff(applied[1]) <= 1, "a sum needs both ranks: {applied:?}");
+        assert_eq!(double.misuses(), 0);
+        seen.extend(applied);
+    }
+    assert!(seen.iter().max() > Some(&3), "the rounds reached no steps: {seen:?}");
+}
+
+/// Only the other rank is aborted, which then lets this one's call end, with garbage and without an abort of its own.
+/// Its flag must be set by then.
+#[test]
+fn weights_do_not_change_when_another_rank_aborts() {
+    let double = Double::with(&[("POISON", 1), ("GARBAGE", 1)]);
+    for _round in 0..100 {
+        let aborters = [aborter(), aborter()];
+        let [mut first, second] = Rank::pair(&double, &aborters);
+        first.queue_step(1).expect("nobody waits for the sum");
+        aborters[1].abort();
+        let error = first.group.drain().expect_err("the other rank is gone");
+        assert!(matches!(error, GroupError::PeerLost { .. }), "{error}");
+        assert_eq!((first.state.applied, first.state.weights), (0, [0; COUNT]));
+        drop(second);
+    }
+    assert_eq!(double.misuses(), 0);
+}
+
+/// The host may run one call ahead of its device, no further: with a full stream NCCL could not be aborted.
+#[test]
+fn a_second_call_waits_for_the_first_until_somebody_aborts() {
+    let double = Double::with(&[]);
+    let aborters = [aborter(), aborter()];
+    let [mut first, _second] = Rank::pair(&double, &aborters);
+    first.queue_step(1).expect("nobody waits for the sum");
+    std::thread::scope(|scope| {
+        let device = Arc::clone(&first.device);
+        let waiting = scope.spawn(|| first.queue_step(2));
+        wait_until("the second step's gradients are queued", || device.queued() >= 5);
+        aborters.iter().for_each(Aborter::abort);
+        assert!(waiting.join().expect("no panic").is_err());
+    });
+    assert_eq!(first.device.queued(), 5, "the second sum was queued behind one that hangs");
+    assert_eq!(first.state.applied, 0);
+}
+
+/// A device that never comes past its work: the group says that its buffers are not free, and gives none of them back.
+#[test]
+fn a_device_that_does_not_come_to_rest_is_told() {
+    const PATIENCE_OF_GROUP: Duration = Duration::from_millis(100);
+    let double = Double::with(&[]);
+    let aborter = aborter();
+    let device = Arc::new(double.device());
+    let mut nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
+    nccl.drain_within = PATIENCE_OF_GROUP;
+    let mut group =
+        try_form(&[nccl], PATIENCE, std::slice::from_ref(&aborter)).remove(0).expect("one rank is there");
+    group.all_reduce_i64(&mut [1]).expect("one rank sums");
+    let held = device.allocated();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    device.queue(move || _ = released.recv());
+    aborter.abort();
+    let told = GroupError::NotDrained { generation: Generation(1), after: PATIENCE_OF_GROUP };
+    assert_eq!(group.drain(), Err(told.clone()));
+    assert_eq!(group.barrier(), Err(told));
+    drop(group);
+    // The flag is given back by its last owner; the room for slices is not.
+    assert_eq!(device.allocated(), held - 1);
+    release.send(()).expect("the stream waits");
+    let end = device.mark().expect("it never fails");
+    wait_until("the stream ends", || device.has_reached(end).expect("it never fails"));
+}
+
+#[test]
+fn a_group_gives_all_its_memory_back() {
+    let double = Double::with(&[]);
+    let device = Arc::new(double.device());
+    let nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
+    let mut group = try_form(&[nccl], PATIENCE, &[aborter()]).remove(0).expect("one rank is there");
+    group.all_reduce_f32(&mut [1.0; 10]).expect("one rank sums");
+    group.broadcast(0, &mut [1; 1000]).expect("one rank broadcasts");
+    assert!(device.allocated() > 0);
+    drop(group);
+    assert_eq!(device.allocated(), 0);
+    let one = device.alloc(Place::Device, 8).expect("there is memory");
+    // SAFETY: just allocated so.
+    unsafe { device.free(Place::Device, one, 8) };
+}
+
+/// It has no communicator: its values are their own sums, its updates are queued behind them all the same.
+#[test]
+fn a_rank_alone_needs_no_nccl() {
+    let double = Double::with(&[("NEVER_ARRIVES", 1)]);
+    let aborter = aborter();
+    let device = Arc::new(double.device());
+    let mut nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
+    nccl.also_alone = false;
+    let group =
+        try_form(&[nccl], PATIENCE, std::slice::from_ref(&aborter)).remove(0).expect("one rank is there");
+    let state = State { sums: [0; COUNT], weights: [0; COUNT], applied: 0, flag_on_device: 0 };
+    let mut rank = Rank { device, flag: group.abort_flag(), group, state: Box::new(state) };
+    rank.group.broadcast(0, &mut [1]).expect("one rank broadcasts");
+    (1..=4).for_each(|step| rank.queue_step(step).expect("it is well"));
+    rank.group.drain().expect("it is well");
+    assert_eq!((rank.state.applied, rank.state.weights), (4, [10; COUNT]));
+    aborter.abort();
+    assert_eq!(rank.queue_step(5), Err(GroupError::Aborted { generation: Generation(1) }));
+    assert!(rank.flag.is_set());
+    assert_eq!(double.begun(), 0);
+}

@@ -1,0 +1,56 @@
+//! A stream: a thread that does one thing after another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What a `cudaStream_t` points to.
+pub struct Stream {
+    jobs: Sender<Job>,
+    queued: AtomicU64,
+    done: Arc<AtomicU64>,
+}
+
+impl Stream {
+    /// A stream with nothing to do. Its thread ends with it, after what is queued.
+    #[must_use]
+    pub fn new() -> Self {
+        let (jobs, next) = channel::<Job>();
+        let done = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&done);
+        thread::spawn(move || {
+            for job in next {
+                job();
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { jobs, queued: AtomicU64::new(0), done }
+    }
+
+    /// Queues a job.
+    pub fn queue(&self, job: impl FnOnce() + Send + 'static) {
+        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.jobs.send(Box::new(job)).expect("a stream's thread lives as long as the stream");
+    }
+
+    /// How many jobs were ever queued.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::SeqCst)
+    }
+
+    /// How many of them are done.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
