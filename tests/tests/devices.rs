@@ -15,7 +15,10 @@ fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[&str]) -> Pro
     let _ = symlink(double, driver.join("libcuda.so.1"));
     let mut command = Command::new(binary("worker"));
     command.arg("--probe").args(more).env("LD_LIBRARY_PATH", driver);
-    command.env("CUDA_DOUBLE_GPUS", gpus).env("CUDA_DOUBLE_VERSION", version).env_remove("CUDA_VISIBLE_DEVICES");
+    command
+        .env("CUDA_DOUBLE_GPUS", gpus)
+        .env("CUDA_DOUBLE_VERSION", version)
+        .env_remove("CUDA_VISIBLE_DEVICES");
     lab.start_command("probe", command)
 }
 
@@ -34,7 +37,8 @@ fn a_probe_says_what_is_here_and_what_a_step_needs() {
     let lab = Lab::new();
     let arguments = run_of(&lab, "cpu");
     let ended = probe_with_driver(&lab, "0", "12040", &borrowed(&arguments)).wait().expect_code(0);
-    let words = ["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    ", "virtual ranks of", "MiB"];
+    let words =
+        ["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    ", "virtual ranks of", "MiB"];
     let ended = ended.expect_out(&words);
     ended.expect_out(&["GPUs      none: the NVIDIA driver shows no GPU to this process", "NCCL      none: "]);
 }
@@ -67,7 +71,8 @@ fn an_index_that_is_not_there_is_named_with_those_that_are() {
     let lab = Lab::new();
     let arguments = run_of(&lab, "cuda:2");
     let ended = probe_with_driver(&lab, "2", "12040", &borrowed(&arguments)).wait().expect_code(1);
-    let sentence = "compute.device is cuda:2, but there is no GPU 2: this process sees 2, which are counted from 0";
+    let sentence =
+        "compute.device is cuda:2, but there is no GPU 2: this process sees 2, which are counted from 0";
     ended.expect_one_error().expect_err(&[sentence]);
 }
 

@@ -413,7 +413,13 @@ pub struct ComputeSpec {
 
 impl Default for ComputeSpec {
     fn default() -> Self {
-        Self { device: Device::Auto, threads: 1, loader_threads: 1, cpu_isa: CpuIsa::Native, deterministic: true }
+        Self {
+            device: Device::Auto,
+            threads: 1,
+            loader_threads: 1,
+            cpu_isa: CpuIsa::Native,
+            deterministic: true,
+        }
     }
 }
 

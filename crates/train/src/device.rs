@@ -71,7 +71,9 @@ pub fn choose(wish: Wish, local_rank: u32) -> Result<Chosen, DeviceError> {
 pub fn configure(device: Device, precision: Precision, compute: &ComputeSpec) -> Result<(), DeviceError> {
     one_thread();
     match device {
-        Device::Cpu | Device::Mps | Device::Vulkan if precision == Precision::Tf32 => Err(DeviceError::Tf32OnCpu),
+        Device::Cpu | Device::Mps | Device::Vulkan if precision == Precision::Tf32 => {
+            Err(DeviceError::Tf32OnCpu)
+        }
         Device::Cpu | Device::Mps | Device::Vulkan => Ok(()),
         Device::Cuda(_) => {
             native::configure_gpus(precision == Precision::Tf32, compute.deterministic);

@@ -159,7 +159,8 @@ fn version() -> Result<CudaVersion, NoGpu> {
 
 fn gpu(index: c_int, count: c_int) -> Result<Gpu, result::DriverError> {
     use sys::CUdevice_attribute::{
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     };
     let device = result::device::get(index)?;
     // SAFETY: the driver has just named this device.

@@ -18,7 +18,9 @@ use crate::flat::Layout;
 use crate::layers::{BATCH_NORM_MOMENTUM, Network};
 use crate::state::{Networks, Regions, State};
 use crate::step::{Contribution, view};
-use crate::sums::{DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut, mark_place};
+use crate::sums::{
+    DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut, mark_place,
+};
 
 /// What the device says of its updates since it was last asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +82,8 @@ impl OnDevice {
         let writable = unsafe {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
-        let half = |half, network, passes| HalfOnDevice::new(half, network, passes, virtual_ranks, mode, device);
+        let half =
+            |half, network, passes| HalfOnDevice::new(half, network, passes, virtual_ranks, mode, device);
         Self {
             numbers,
             writable,
@@ -144,7 +147,8 @@ impl OnDevice {
 
     /// The same for both halves.
     pub fn clear_headers(&mut self) {
-        [Half::Discriminator, Half::Generator].map(|half| self.clear_header(half));
+        self.clear_header(Half::Discriminator);
+        self.clear_header(Half::Generator);
     }
 
     /// The words of a half, to be summed over all workers.
@@ -156,7 +160,9 @@ impl OnDevice {
             (Device::Cpu, Kind::Int64) => {
                 WordsMut::Exact(unsafe { std::slice::from_raw_parts_mut(start.cast(), count) })
             }
-            (Device::Cpu, _) => WordsMut::Fast(unsafe { std::slice::from_raw_parts_mut(start.cast(), count) }),
+            (Device::Cpu, _) => {
+                WordsMut::Fast(unsafe { std::slice::from_raw_parts_mut(start.cast(), count) })
+            }
             (_, kind) => WordsMut::Device(DeviceWords { start, count, exact: kind == Kind::Int64 }),
         }
     }
@@ -165,7 +171,13 @@ impl OnDevice {
     ///
     /// # Safety
     /// `abort_flag` points to a u32 that lives until the device has come to the end of what is queued.
-    pub unsafe fn apply(&mut self, half: Half, adam: AdamStep, decay: Option<f32>, abort_flag: Option<*const u32>) {
+    pub unsafe fn apply(
+        &mut self,
+        half: Half,
+        adam: AdamStep,
+        decay: Option<f32>,
+        abort_flag: Option<*const u32>,
+    ) {
         if let Some(address) = abort_flag {
             // SAFETY: the caller vouches for it; one i32 without a stride is read.
             let host = unsafe { Tensor::from_blob(address.cast(), &[1], &[1], Kind::Int, Device::Cpu) };
@@ -214,10 +226,8 @@ impl OnDevice {
 
     /// Waits for the device; what it has applied since it was last asked. A later update is applied again.
     pub fn outcome(&mut self) -> Outcome {
-        let outcome = Outcome {
-            applied: self.applied.int64_value(&[]),
-            all: self.sound.int64_value(&[]) != 0,
-        };
+        let outcome =
+            Outcome { applied: self.applied.int64_value(&[]), all: self.sound.int64_value(&[]) != 0 };
         self.forget_outcome();
         outcome
     }
@@ -237,7 +247,13 @@ impl OnDevice {
 
     /// √(Σ g²) of the mean gradient.
     pub fn gradient_norm(&self, half: Half) -> f64 {
-        self.halves[half as usize].gradients().to_kind(Kind::Double).square().sum(Kind::Double).sqrt().double_value(&[])
+        self.halves[half as usize]
+            .gradients()
+            .to_kind(Kind::Double)
+            .square()
+            .sum(Kind::Double)
+            .sqrt()
+            .double_value(&[])
     }
 
     /// D's numbers are again those before this step's update of them.
@@ -313,7 +329,8 @@ impl HalfOnDevice {
         let share = means / f64::from(self.virtual_ranks);
         let metrics = match self.words.kind() {
             Kind::Int64 => {
-                let clamped = share.nan_to_num(0.0, METRIC_LIMIT, -METRIC_LIMIT).clamp(-METRIC_LIMIT, METRIC_LIMIT);
+                let clamped =
+                    share.nan_to_num(0.0, METRIC_LIMIT, -METRIC_LIMIT).clamp(-METRIC_LIMIT, METRIC_LIMIT);
                 (clamped * METRIC_SCALE).round().to_kind(Kind::Int64)
             }
             _ => share,

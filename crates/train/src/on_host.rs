@@ -52,7 +52,14 @@ impl OnHost {
     }
 
     /// Updates the state with the sum of `half`, whose network is `network`; with `decay` the moving average too.
-    pub fn apply(&mut self, half: Half, network: &Network, state: &mut State, adam: AdamStep, decay: Option<f32>) {
+    pub fn apply(
+        &mut self,
+        half: Half,
+        network: &Network,
+        state: &mut State,
+        adam: AdamStep,
+        decay: Option<f32>,
+    ) {
         if half == Half::Discriminator {
             self.before.copy_from_slice(&state.numbers()[state.regions().discriminator.all()]);
         }

@@ -318,7 +318,8 @@ impl Replica {
                 }
                 debug_assert_eq!(outcome.applied, 1, "each update is asked for");
                 let (controls, means) = (header.controls(), header.means());
-                let metrics = wants.then(|| HalfMetrics { means, gradient_norm: on_device.gradient_norm(half) });
+                let metrics =
+                    wants.then(|| HalfMetrics { means, gradient_norm: on_device.gradient_norm(half) });
                 on_device.clear_header(half);
                 (controls, metrics)
             }

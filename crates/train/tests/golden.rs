@@ -14,8 +14,7 @@ mod common;
 
 use lsgan_spec::*;
 use lsgan_train::{
-    Placement,
-    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, RankBatch, Replica, TensorData,
+    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, Placement, RankBatch, Replica, TensorData,
 };
 use safetensors::{Dtype, SafeTensors};
 
@@ -163,7 +162,8 @@ fn spec(fixture: &str) -> RunSpec {
 fn three_steps_are_pytorchs(name: &str) {
     let fixture = Fixture::read(&format!("{name}.safetensors"));
     let noise = Arc::new(Recorded(Fixture::read(&format!("{name}.safetensors"))));
-    let mut replica = Replica::with_latent(&spec(name), Device::Cpu, Placement::Usual, noise).expect("the spec is valid");
+    let mut replica =
+        Replica::with_latent(&spec(name), Device::Cpu, Placement::Usual, noise).expect("the spec is valid");
     replica.import(&fixture.initial(), Reduction(0)).expect("PyTorch's state dicts fit");
 
     let mut metrics = BTreeMap::<&str, Vec<f32>>::new();

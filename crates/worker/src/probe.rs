@@ -88,7 +88,10 @@ fn warn_if_too_much(estimate: &memory::Estimate, device: Device, driver: Option<
     let Device::Cuda(index) = device else { return };
     let Some(gpu) = driver.and_then(|driver| driver.gpus.get(index)) else { return };
     if estimate.total() > gpu.memory_bytes {
-        line("warning", "that is more than the GPU has: lower batch.per_rank, and raise batch.virtual_ranks for it");
+        line(
+            "warning",
+            "that is more than the GPU has: lower batch.per_rank, and raise batch.virtual_ranks for it",
+        );
     }
 }
 

@@ -28,7 +28,8 @@ impl Way {
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let library = nccl::Library::find(None).map_err(|error| failed(&error))?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
-        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }.map_err(|error| failed(&error))?;
+        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }
+            .map_err(|error| failed(&error))?;
         tracing::info!("sums travel over {}", library.description());
         Ok(Self::Nccl(nccl::Nccl {
             library,
