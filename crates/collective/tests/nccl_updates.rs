@@ -8,7 +8,7 @@ mod local;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use local::double::{Double, HostDevice, try_form, wait_until};
 use local::{PATIENCE, aborter};
@@ -129,11 +129,11 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
 #[test]
 fn an_abort_at_any_moment_leaves_whole_updates() {
     let mut seen = Vec::new();
-    for round in 0..40 {
+    for round in 0..60 {
         let double = Double::with(&[("GARBAGE", 1)]);
         let aborters = [aborter(), aborter()];
         let ranks = Rank::pair(&double, &aborters);
-        let begun = Instant::now();
+        let device = Arc::clone(&ranks[0].device);
         let running: Vec<_> = ranks
             .into_iter()
             .map(|mut rank| {
@@ -145,9 +145,8 @@ fn an_abort_at_any_moment_leaves_whole_updates() {
                 })
             })
             .collect();
-        while begun.elapsed() < Duration::from_micros(200) * round {
-            std::thread::yield_now();
-        }
+        // Four jobs are a step, so that the abort comes at another place of it in each round.
+        wait_until("so many jobs are queued", || device.queued() >= round);
         aborters.iter().for_each(Aborter::abort);
         let applied: Vec<_> =
             running.into_iter().map(|rank| rank.join().expect("updates are whole")).collect();
