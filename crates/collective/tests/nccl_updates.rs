@@ -8,11 +8,11 @@ mod local;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use local::double::{Double, HostDevice, try_form, wait_until};
 use local::{PATIENCE, aborter};
-use lsgan_collective::nccl::device::{Device, Place};
+use lsgan_collective::nccl::device::{Device, Mark, Place};
 use lsgan_collective::nccl::{AbortFlag, NcclGroup, Values};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
@@ -129,11 +129,11 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
 #[test]
 fn an_abort_at_any_moment_leaves_whole_updates() {
     let mut seen = Vec::new();
-    for round in 0..40 {
+    for round in 0..60 {
         let double = Double::with(&[("GARBAGE", 1)]);
         let aborters = [aborter(), aborter()];
         let ranks = Rank::pair(&double, &aborters);
-        let begun = Instant::now();
+        let device = Arc::clone(&ranks[0].device);
         let running: Vec<_> = ranks
             .into_iter()
             .map(|mut rank| {
@@ -145,9 +145,8 @@ fn an_abort_at_any_moment_leaves_whole_updates() {
                 })
             })
             .collect();
-        while begun.elapsed() < Duration::from_micros(200) * round {
-            std::thread::yield_now();
-        }
+        // Four jobs are a step, so that the abort comes at another place of it in each round.
+        wait_until("so many jobs are queued", || device.queued() >= round);
         aborters.iter().for_each(Aborter::abort);
         let applied: Vec<_> =
             running.into_iter().map(|rank| rank.join().expect("updates are whole")).collect();
@@ -174,6 +173,24 @@ fn weights_do_not_change_when_another_rank_aborts() {
         drop(second);
     }
     assert_eq!(double.misuses(), 0);
+}
+
+/// NCCL still works on the call when the abort comes, and brings it to the stream before the abort has any effect. The
+/// error must not be returned before: the buffer would be given back and then written to.
+#[test]
+fn a_call_that_reaches_the_stream_late_is_waited_for() {
+    let double = Double::with(&[("LAZY_MS", 50), ("SLOW_ABORT_MS", 200), ("GARBAGE", 1)]);
+    let aborters = [aborter(), aborter()];
+    let [mut first, _second] = Rank::pair(&double, &aborters);
+    std::thread::scope(|scope| {
+        let calling = scope.spawn(|| first.queue_step(1));
+        wait_until("the call is made", || double.called() == 1);
+        aborters.iter().for_each(Aborter::abort);
+        let aborted = Err(GroupError::Aborted { generation: Generation(1) });
+        assert_eq!(calling.join().expect("no panic"), aborted);
+    });
+    assert_eq!(first.device.queued(), 2, "gradients and their sum are on the stream");
+    assert!(first.device.has_reached(Mark(2)).expect("it never fails"));
 }
 
 /// The host may run one call ahead of its device, no further: with a full stream NCCL could not be aborted.

@@ -52,6 +52,9 @@ pub(crate) static MISUSES: AtomicU64 = AtomicU64::new(0);
 /// How many were ever begun.
 pub(crate) static BEGUN: AtomicU64 = AtomicU64::new(0);
 
+/// How many calls were ever made.
+pub(crate) static CALLED: AtomicU64 = AtomicU64::new(0);
+
 /// The living ones, by handle. Handles are never used again, so that the use of one that is gone is seen.
 static LIVING: Mutex<BTreeMap<usize, Arc<Communicator>>> = Mutex::new(BTreeMap::new());
 
@@ -135,14 +138,17 @@ impl Communicator {
         let job = move || this.run(call);
         let Some(late) = u64::try_from(Fault::LazyMs.get()).ok().filter(|late| *late > 0) else {
             stream.queue(job);
+            CALLED.fetch_add(1, Ordering::SeqCst);
             return SUCCESS;
         };
         self.state.store(IN_PROGRESS, Ordering::SeqCst);
+        CALLED.fetch_add(1, Ordering::SeqCst);
         let this = Arc::clone(self);
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(late));
-            let aborted = this.line().aborted;
-            if !aborted {
+            // Under the lock: once an abort has returned, nothing more reaches the stream. NCCL waits for its thread.
+            let line = this.line();
+            if !line.aborted {
                 stream.queue(job);
                 this.state.store(SUCCESS, Ordering::SeqCst);
             }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::communicator::{
-    BEGUN, Call, Communicator, IN_PROGRESS, INVALID_ARGUMENT, MISUSES, SUCCESS, SYSTEM_ERROR, find, lives,
-    take,
+    BEGUN, CALLED, Call, Communicator, IN_PROGRESS, INVALID_ARGUMENT, MISUSES, SUCCESS, SYSTEM_ERROR, find,
+    lives, take,
 };
 use crate::faults::Fault;
 use crate::hub::{self, ALL_REDUCE, UINT8, value_bytes};
@@ -250,4 +250,10 @@ pub extern "C" fn double_misuses() -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn double_begun() -> u64 {
     BEGUN.load(Ordering::SeqCst)
+}
+
+/// How many calls were ever made, on the stream already or not.
+#[unsafe(no_mangle)]
+pub extern "C" fn double_called() -> u64 {
+    CALLED.load(Ordering::SeqCst)
 }

@@ -67,6 +67,8 @@ struct State {
     ended: Option<Ending>,
     /// It has left in order: there is nothing to abort.
     closed: bool,
+    /// Its communicator was aborted, and NCCL has returned from that.
+    aborted: bool,
     /// How many calls were begun, and how many of them are known to be finished.
     calls: u64,
     finished: u64,
@@ -89,7 +91,7 @@ impl Core {
         Self { rank, generation, aborter, flag, links, size, wake, state, communicator }
     }
 
-    pub(super) fn communicator(&self) -> Option<Arc<Communicator>> {
+    fn communicator(&self) -> Option<Arc<Communicator>> {
         self.communicator.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -110,6 +112,19 @@ impl Core {
     /// Whether it has left in order.
     pub(super) fn is_closed(&self) -> bool {
         self.state().closed
+    }
+
+    /// Aborts the communicator, if there is one.
+    pub(super) fn abort(&self) {
+        if let Some(communicator) = self.communicator() {
+            communicator.abort();
+        }
+        self.state().aborted = true;
+    }
+
+    /// Whether that is done: nothing more of NCCL's will reach the stream.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.state().aborted
     }
 
     /// Whether no call is under way, as far as is known.

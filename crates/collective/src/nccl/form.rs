@@ -67,6 +67,7 @@ pub fn connect(
         staging: Staging::default(),
         calls: 0,
         last_call: forming_call(),
+        in_progress: false,
         last_mark: None,
         failed: None,
         description: nccl.library.description(),

@@ -35,6 +35,8 @@ pub struct NcclGroup {
     /// How many calls were made, and which was the last.
     pub(super) calls: u64,
     pub(super) last_call: Call,
+    /// The last call may not have reached the stream: NCCL was seen to work on it.
+    pub(super) in_progress: bool,
     /// Behind the last call on the stream.
     pub(super) last_mark: Option<Mark>,
     /// What ended the group; every later call says it again.
@@ -122,11 +124,13 @@ impl NcclGroup {
             self.wait(mark)?;
             self.core.finished(self.calls - 1);
         }
+        self.in_progress = true;
         call(&communicator).map_err(|trouble| self.ending(trouble))?;
         let mut pause = Pause::default();
         while self.progress(&communicator)? == Progress::Working {
             pause.take();
         }
+        self.in_progress = false;
         self.mark().map(|_| ())
     }
 
@@ -186,12 +190,26 @@ impl NcclGroup {
         error
     }
 
-    /// Waits until the device of an ended group has come past all that is queued.
+    /// Waits until the device of an ended group has come past all that is queued, and all that NCCL may still queue.
     fn rest(&mut self) -> Result<(), GroupError> {
         let started = Instant::now();
-        let mut pause = Pause::default();
+        if self.in_progress {
+            // A mark set now could come before the call. NCCL's abort returns when the call has been made, or never
+            // will be.
+            self.until(started, |group| Ok(group.core.is_aborted()))?;
+        }
         let mark = self.device.mark()?;
-        while !self.device.has_reached(mark)? {
+        self.until(started, |group| Ok(group.device.has_reached(mark)?))
+    }
+
+    /// Waits for what must happen in an ended group.
+    fn until(
+        &self,
+        started: Instant,
+        happened: impl Fn(&Self) -> Result<bool, GroupError>,
+    ) -> Result<(), GroupError> {
+        let mut pause = Pause::default();
+        while !happened(self)? {
             if started.elapsed() > self.drain_within {
                 return Err(GroupError::NotDrained {
                     generation: self.core.generation,

@@ -66,9 +66,7 @@ impl Watcher {
             watch.until_over(&asleep);
             if !core.is_closed() {
                 watch.until_still();
-                if let Some(communicator) = core.communicator() {
-                    communicator.abort();
-                }
+                core.abort();
                 core.hang_up();
             }
             drop((core, device));

@@ -82,6 +82,11 @@ impl Double {
         self.functions.get::<extern "C" fn() -> u64>("double_begun")()
     }
 
+    /// How many calls were ever made, on the stream already or not.
+    pub fn called(&self) -> u64 {
+        self.functions.get::<extern "C" fn() -> u64>("double_called")()
+    }
+
     /// How often a communicator was used that is gone, or was busy.
     pub fn misuses(&self) -> u64 {
         self.functions.get::<extern "C" fn() -> u64>("double_misuses")()
