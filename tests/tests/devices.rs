@@ -4,7 +4,8 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use lsgan_tests::{Lab, Process, binary};
+use lsgan_tests::binaries::binary;
+use lsgan_tests::{Lab, Process};
 
 /// A worker's command that sees the double as the driver, with so many GPUs and that version of CUDA.
 fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[&str]) -> Process {

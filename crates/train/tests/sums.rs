@@ -105,7 +105,7 @@ fn a_sum_is_applied_once() {
     run_halves(&mut members, &[&[0, 1, 2, 3]], 2);
     let missing = |refused: NotApplied| match refused {
         NotApplied::Incomplete { missing, .. } => missing,
-        NotApplied::NotFinite { .. } => panic!("{refused}"),
+        NotApplied::NotFinite { .. } | NotApplied::Aborted { .. } => panic!("{refused}"),
     };
     assert_eq!(missing(members[0].apply(Metrics::Skipped).expect_err("nothing computed")), [0, 1, 2, 3]);
 }
