@@ -159,7 +159,17 @@ impl Lab {
 
     /// A coordinator at this address, once it listens.
     pub fn coordinator_at(&self, listen: &str, more: &[&str]) -> Coordinator {
-        let mut process = self.start_coordinator(&[&["--quiet", "--listen", listen], more].concat());
+        Self::listening(self.start_coordinator(&[&["--quiet", "--listen", listen], more].concat()))
+    }
+
+    /// A coordinator of another run than `small.yaml`, once it listens.
+    pub fn coordinator_of(&self, arguments: &[&str]) -> Coordinator {
+        let listen = format!("{}:0", self.host);
+        let arguments = [&["--quiet", "--listen", &listen], arguments].concat();
+        Self::listening(self.start("coordinator", "coordinator", &arguments))
+    }
+
+    fn listening(mut process: Process) -> Coordinator {
         let line = process.wait_for_words("listening on http://");
         let address = line.strip_prefix("listening on ").expect("the line begins so").to_owned();
         let client = Client::new(address.clone());

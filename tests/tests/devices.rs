@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use lsgan_tests::binaries::binary;
+use lsgan_tests::binaries::{binary, root};
 use lsgan_tests::{Lab, Process};
 
 /// A worker's command that sees the double as the driver, with so many GPUs and that version of CUDA.
@@ -99,4 +99,29 @@ fn tf32_on_a_cpu_is_refused() {
     let coordinator = lab.coordinator(&["--set", "compute.device=cpu", "--set", "precision=tf32"]);
     let ended = lab.worker("anna", &coordinator.address).wait().expect_code(2);
     ended.expect_one_error().expect_err(&["precision is tf32, which a CPU does not have"]);
+}
+
+#[test]
+fn too_little_memory_is_an_error_that_names_the_batch() {
+    let lab = Lab::new();
+    let config = root().join("configs/gaussian-ring-lsgan.yaml").display().to_string();
+    let to = format!("checkpoint.to={}", lab.run_dir().display());
+    // 65,536 points through layers of 512 numbers: 128 MiB for each of 48, where the process may have two GiB.
+    let of_both =
+        |field: &str| ["generator", "discriminator"].map(|network| format!("model.{network}.mlp.{field}"));
+    let [[g_width, d_width], [g_depth, d_depth]] = ["width=512", "depth=8"].map(of_both);
+    let sets = [&to, &g_width, &d_width, &g_depth, &d_depth, "batch.per_rank=65536", "compute.device=cpu"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let arguments: Vec<_> = ["--config", &config].into_iter().chain(sets).collect();
+    let coordinator = lab.coordinator_of(&arguments);
+    let mut limited = Command::new("sh");
+    let worker = binary("worker").display().to_string();
+    limited.args(["-c", "ulimit -v 2000000; exec \"$@\"", "sh", &worker]);
+    limited.args(["--coordinator", &coordinator.address, "--name", "anna", "--peer-listen", "127.0.0.1:0"]);
+    let ended = lab.start_command("anna", limited).wait().expect_one_error();
+    ended.expect_err(&[
+        "the CPU has too little memory for",
+        "of batch.per_rank 65536",
+        "Lower batch.per_rank",
+    ]);
 }

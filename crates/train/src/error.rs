@@ -65,6 +65,24 @@ pub enum TrainError {
         /// What they are, as `32 samples of [32, 32, 1]`.
         shape: String,
     },
+    /// The device has too little memory for a half step.
+    #[error(
+        "step {step}: {device} has too little memory for {ranks} virtual rank(s) of batch.per_rank {per_rank}: {words}. \
+         Lower batch.per_rank, and raise batch.virtual_ranks to keep the global batch, or use more workers; `worker \
+         --probe --config FILE` says what a step needs"
+    )]
+    OutOfMemory {
+        /// The step.
+        step: Step,
+        /// The device, as `the CPU` or `cuda:1`.
+        device: String,
+        /// How many this worker computes.
+        ranks: usize,
+        /// Samples of each.
+        per_rank: u32,
+        /// libtorch's words.
+        words: String,
+    },
     /// A saved state does not fit the run's networks.
     #[error(
         "the saved state does not fit the run's networks: {problem}; load one of the same model and width"

@@ -1,6 +1,8 @@
-//! What a step needs of a device's memory, before it is tried.
+//! What a step needs of a device's memory, and what libtorch says when there is too little.
 
+use std::any::Any;
 use std::fmt;
+use std::panic;
 
 use lsgan_spec::{Precision, ReductionMode, RunSpec};
 
@@ -80,4 +82,26 @@ impl fmt::Display for Estimate {
             mib(self.kept)
         )
     }
+}
+
+/// libtorch's words for too little memory, if that is what a panic is about: the bindings have no other way to say it.
+pub(crate) fn too_little(panic: &(dyn Any + Send)) -> Option<String> {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())?;
+    let begin = ["CUDA out of memory", "DefaultCPUAllocator"].iter().find_map(|words| text.find(words))?;
+    // Behind the first line come a stack and settings.
+    let line = text[begin..].split("\\n").next().unwrap_or_default();
+    Some(line.lines().next().unwrap_or_default().trim_end_matches(['.', '"']).to_owned())
+}
+
+/// From now on a panic that says that there is too little memory prints nothing: it becomes an error, which is shown.
+pub fn report_too_little_as_error() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if too_little(info.payload()).is_none() {
+            usual(info);
+        }
+    }));
 }

@@ -1,6 +1,7 @@
 //! One device's copy of the whole trainable state, and the two halves of a step on it.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use lsgan_spec::{Half, Reduction, RunSpec, Step, VirtualRank};
@@ -11,6 +12,7 @@ use crate::device;
 use crate::error::{NotApplied, TrainError};
 use crate::lanes::{Lanes, Task};
 use crate::layers::Network;
+use crate::memory;
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
@@ -75,6 +77,7 @@ pub struct Replica {
     /// The whole state where it is on the host; elsewhere its reduction, and the rest as it was copied last.
     state: State,
     networks: Arc<Networks>,
+    device: Device,
     spec: RunSpec,
     sample: SampleShape,
     kept_max: usize,
@@ -157,6 +160,7 @@ impl Replica {
             sample: SampleShape::of(spec)?,
             kept_max: kept_max(&networks.generator, spec.batch.per_rank),
             before: None,
+            device,
             spec: spec.clone(),
             networks,
         })
@@ -197,8 +201,7 @@ impl Replica {
             keep: if index < self.kept_max { Keep::Kept } else { Keep::ComputedAgain },
         };
         let tasks = work.iter().enumerate().map(task).collect();
-        self.compute(Half::Discriminator, tasks, controls);
-        Ok(())
+        self.compute(step, Half::Discriminator, tasks, controls)
     }
 
     /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
@@ -212,11 +215,30 @@ impl Replica {
     ) -> Result<(), TrainError> {
         self.check(step, Half::Generator, ranks)?;
         let tasks = ranks.iter().map(|&rank| Task::Generator { step, rank }).collect();
-        self.compute(Half::Generator, tasks, controls);
-        Ok(())
+        self.compute(step, Half::Generator, tasks, controls)
     }
 
-    fn compute(&mut self, half: Half, tasks: Vec<Task>, controls: ControlWords) {
+    fn compute(
+        &mut self,
+        step: Step,
+        half: Half,
+        tasks: Vec<Task>,
+        controls: ControlWords,
+    ) -> Result<(), TrainError> {
+        let ranks = tasks.len();
+        // What a panic leaves behind is begun anew by the next half step.
+        let computed = catch_unwind(AssertUnwindSafe(|| self.try_compute(half, tasks, controls)));
+        let Err(panic) = computed else { return Ok(()) };
+        let Some(words) = memory::too_little(&*panic) else { resume_unwind(panic) };
+        self.lanes.forget();
+        let device = match self.device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            Device::Cpu | Device::Mps | Device::Vulkan => "the CPU".to_owned(),
+        };
+        Err(TrainError::OutOfMemory { step, device, ranks, per_rank: self.spec.batch.per_rank, words })
+    }
+
+    fn try_compute(&mut self, half: Half, tasks: Vec<Task>, controls: ControlWords) {
         let network = network_of(&self.networks, half);
         match &mut self.memory {
             Memory::Host(on_host) => {

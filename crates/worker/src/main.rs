@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     lsgan_train::allocator::tune();
+    lsgan_train::memory::report_too_little_as_error();
     if std::env::args_os().any(|argument| argument == "--probe") {
         return finish(probe::probe(&probe::Args::parse()));
     }
