@@ -60,7 +60,8 @@ impl Plan {
     /// A number that is 0, or more steps than the plan can number.
     pub fn of_run(spec: &RunSpec, records: u64) -> Result<Self, PlanError> {
         let (data, batch) = (&spec.data, &spec.batch);
-        let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?;
+        let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?
+            .with_mix(data.mix)?;
         let plan = Self::new(spec.seed, geometry);
         plan.check_steps(spec.steps)?;
         Ok(plan)
