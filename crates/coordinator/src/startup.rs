@@ -391,7 +391,9 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         gather_ms: if expected_workers > 0 { 30_000 } else { ms(spec.cluster.gather) },
         failure_timeout_ms: ms(spec.cluster.failure_timeout),
         forming_timeout_ms: FORMING_TIMEOUT_MS,
-        lease_ordinals: plan.max_positions_per_steps(spec.cluster.lease_horizon_steps),
+        // Renewed when less than half is left, and half has to do for the horizon: positions are leased and consumed in
+        // groups of data.mix, so a lease of little more than one would end in the middle of a step that nobody can do.
+        lease_ordinals: plan.max_positions_per_steps(spec.cluster.lease_horizon_steps).saturating_mul(2),
         any_numerics: spec.cluster.numerics == NumericsPolicy::Any,
         straggler_percent: (spec.cluster.straggler_factor * 100.0).round() as u64,
         pace_every_ms: PACE_EVERY_MS,

@@ -18,11 +18,11 @@ fn main() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
     let fashion = |size, fit| {
         let source = Spec::Idx(IdxSource { images: images.clone() });
-        DataSpec { source, image: Some(ImageSpec { size, channels: 1, fit }), shard_records: 256 }
+        DataSpec::of(source, Some(ImageSpec { fit, ..ImageSpec::of(size, 1) }))
     };
     let modes = Modes::Ring { count: 8, radius: 1.0 };
     let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 1 << 20 });
-    let ring = DataSpec { source: ring, image: None, shard_records: 256 };
+    let ring = DataSpec::of(ring, None);
     for (name, spec, virtual_ranks, per_rank) in [
         ("ring, 1 x 512", &ring, 1, 512),
         ("ring, 4 x 128", &ring, 4, 128),

@@ -15,6 +15,8 @@ pub fn contract(source: &dyn Source, undecodable: &[u64]) {
     a_record_that_is_not_there_is_an_error(source);
     a_buffer_of_another_length_is_an_error(source);
     the_fingerprint_stays(source);
+    every_class_has_its_name(source);
+    every_record_has_a_key_of_its_own(source);
 }
 
 /// What reading a record said: the sample's bits, or the error.
@@ -100,4 +102,20 @@ fn a_buffer_of_another_length_is_an_error(source: &dyn Source) {
 fn the_fingerprint_stays(source: &dyn Source) {
     assert_eq!(source.fingerprint(), source.fingerprint(), "{}: fingerprint", source.kind());
     assert_ne!(source.fingerprint().0, [0; 32], "{}: fingerprint", source.kind());
+}
+
+fn every_class_has_its_name(source: &dyn Source) {
+    let names = source.class_names();
+    for class in (0..source.len()).filter_map(|record| source.class(record)) {
+        assert!(names.is_empty() || (class as usize) < names.len(), "{}: class {class}", source.kind());
+    }
+    assert_eq!(source.class(source.len()), None, "{}: the class of no record", source.kind());
+}
+
+fn every_record_has_a_key_of_its_own(source: &dyn Source) {
+    let keys: Result<std::collections::BTreeSet<_>, _> =
+        (0..source.len()).map(|record| source.key(record)).collect();
+    assert_eq!(keys.expect("every record has a key").len() as u64, source.len(), "{}: keys", source.kind());
+    let error = RecordError::OutOfRange { kind: source.kind(), record: source.len(), len: source.len() };
+    assert_eq!(source.key(source.len()), Err(error));
 }

@@ -140,6 +140,87 @@ pub enum DataError {
         /// What the header says.
         expected_bytes: u64,
     },
+    /// There are no pictures in it.
+    #[error(
+        "{place}: there are no pictures in it; at least one JPEG, PNG or WebP is needed. Check data.source.{kind}."
+    )]
+    NoPictures {
+        /// The source's kind.
+        kind: &'static str,
+        /// The folder, file or URL.
+        place: String,
+    },
+    /// Something in a folder cannot be listed.
+    #[error("{}: the folder cannot be listed: {reason}. Check that it is a folder and that this user may read it.", path.display())]
+    Listing {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The file is of another format, or of another version of it.
+    #[error(
+        "{}: this is not an LMDB file of version 0.9: {reason}. Point data.source.lsun.path at the folder with data.mdb \
+         in it, as LSUN is downloaded and unpacked.",
+        path.display()
+    )]
+    NotLmdb {
+        /// The file.
+        path: PathBuf,
+        /// What is found instead.
+        reason: String,
+    },
+    /// The file is damaged or cut off.
+    #[error("{}: the LMDB file is damaged: page {page}: {reason}. {FETCH}", path.display())]
+    LmdbDamaged {
+        /// The file.
+        path: PathBuf,
+        /// The number of the page.
+        page: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Braces that make no names.
+    #[error(
+        "data.source.webdataset.shards is `{pattern}`: {reason}; accepted are names with ranges and lists in braces. \
+         Write it as train-{{000000..000099}}.tar, or train-{{a,b}}.tar."
+    )]
+    Pattern {
+        /// What the run's file has.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not a tar file, or one that is cut off.
+    #[error("{place}: this is not a whole tar file: {reason}, at byte {offset_bytes}. {FETCH}")]
+    Tar {
+        /// The file or URL.
+        place: String,
+        /// Where in it.
+        offset_bytes: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The store refused or failed.
+    #[error(
+        "{place}: the object store says: {reason}. Check the URL, the network and the credentials in the environment."
+    )]
+    Store {
+        /// The URL.
+        place: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The data set changed while it was looked through.
+    #[error(
+        "{place}: it changed while it was being read: {reason}. Wait until it is complete, then start again."
+    )]
+    Changing {
+        /// The file, folder or URL.
+        place: String,
+        /// What changed.
+        reason: String,
+    },
     /// A source of pictures without a word on how they become samples.
     #[error(
         "data.image is missing; the source {kind} has pictures. Add \

@@ -6,25 +6,35 @@
 //!
 //! - [`source`]: what a source of samples is, and what can be wrong with one record.
 //! - [`sources`]: the kinds of sources, one file each.
-//! - [`transform`]: how a picture becomes a sample.
+//! - [`picture`], [`decode`], [`transform`]: encoded bytes become a picture, and a picture a sample.
+//! - [`index`]: what is known of a large data set from the last start.
 //! - [`leases`]: how far each virtual rank may read.
 //! - [`loader`]: batches for a worker's virtual ranks, read by threads ahead of the step.
+//! - [`corrupt`]: counting records that do not decode.
 //! - [`contract`]: what every source has to keep, run over all of them.
 //!
 //! A sample is a slice of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions
 //! want it), a point `[2]` in the plane's units.
 
 pub mod contract;
+pub mod corrupt;
+pub mod decode;
 pub mod error;
+pub mod index;
 pub mod leases;
 pub mod loader;
+pub mod picture;
 mod pool;
 pub mod source;
 pub mod sources;
 pub mod transform;
 
+pub use corrupt::{Corrupt, TooManyCorrupt};
 pub use error::DataError;
+pub use index::Indexing;
 pub use leases::Leases;
-pub use loader::{Loader, LoaderError, LoaderOptions, RankBatch, Replaced, StepBatch, Stopper};
+pub use loader::{
+    Loader, LoaderError, LoaderOptions, RankBatch, Replaced, SlowLoading, StepBatch, Stopper, WaitWatch,
+};
 pub use source::{Fingerprint, RecordError, SampleShape, Source};
-pub use sources::open;
+pub use sources::{OpenOptions, open, open_with};

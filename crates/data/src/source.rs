@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use lsgan_spec::Flip;
+
 /// Records that can be read by index, from any thread, in any order. Each kind is one file in [`crate::sources`];
 /// [`crate::contract`] says what all of them keep.
 pub trait Source: Send + Sync {
-    /// The kind's word in a run's file: `idx`, `gaussian`.
+    /// The kind's word in a run's file: `idx`, `lsun`.
     fn kind(&self) -> &'static str;
 
     /// Records in the data set; at least 1.
@@ -33,8 +35,34 @@ pub trait Source: Send + Sync {
     /// that does not decode. What is in `out` is then undefined.
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError>;
 
-    /// What makes two workers' data equal: a hash over the kind and all of the content.
+    /// The record's name in the data set, as a person finds it there: its file, its key, or its number.
+    ///
+    /// # Errors
+    ///
+    /// A record that is not there, or a data set that changed.
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        check_request(self, record, self.sample_len()).map(|()| record.to_string())
+    }
+
+    /// What makes two workers' data equal: a hash over the kind and the content. Where reading all of the content would
+    /// take minutes, names and lengths stand for it; each kind says what it takes.
     fn fingerprint(&self) -> Fingerprint;
+
+    /// The class of a record, where the source knows it: a number from 0 on, an index into
+    /// [`class_names`](Self::class_names) where those are not empty.
+    fn class(&self, _record: u64) -> Option<u32> {
+        None
+    }
+
+    /// What the classes are called; empty where they have no names.
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// Whether samples are to be mirrored now and then. The loader does it: it knows where in the order one stands.
+    fn flip(&self) -> Flip {
+        Flip::Never
+    }
 }
 
 /// What one sample is.
@@ -116,6 +144,20 @@ pub enum RecordError {
         /// What the decoder said.
         reason: String,
     },
+    /// The data set is not what it was when it was opened, or cannot be reached any more. Another worker may see it as
+    /// it was, so nothing takes the record's place.
+    #[error(
+        "record `{key}` of the {kind} data set cannot be read: {reason}. A data set must stay as it is while a run \
+         uses it: bring it back as it was, and start this worker again."
+    )]
+    Lost {
+        /// The source's kind.
+        kind: &'static str,
+        /// Where it was: its file, its key, or its number.
+        key: String,
+        /// What is found instead, or what the operating system or the store said.
+        reason: String,
+    },
 }
 
 const BUG: &str = "This is a bug in the caller, please report it.";
@@ -125,7 +167,7 @@ const BUG: &str = "This is a bug in the caller, please report it.";
 /// # Errors
 ///
 /// [`RecordError::OutOfRange`], [`RecordError::WrongLength`].
-pub fn check_request(source: &dyn Source, record: u64, found: usize) -> Result<(), RecordError> {
+pub fn check_request<S: Source + ?Sized>(source: &S, record: u64, found: usize) -> Result<(), RecordError> {
     let (kind, len, expected) = (source.kind(), source.len(), source.sample_len());
     if record >= len {
         return Err(RecordError::OutOfRange { kind, record, len });

@@ -1,38 +1,24 @@
 //! How a picture becomes a sample: made square, scaled, and its bytes 0..=255 put on −1..1.
-//!
-//! Scaling is `image`'s triangle filter, widened when scaling down (what others call bilinear with anti-aliasing):
-//! it makes no overshoots, so that black borders stay black, and it is plain f32 arithmetic without a choice of
-//! instructions at run time, so that every machine gets the same bits. `fast_image_resize` is faster and promises no
-//! such thing.
 
 use std::borrow::Cow;
 
-use image::imageops::{FilterType, resize};
-use image::{ImageBuffer, Luma};
-use lsgan_spec::{Fit, ImageSpec};
+use lsgan_scale::{Sides, scale};
+use lsgan_spec::{Fit, Flip, ImageSpec};
 
+use crate::picture::{Channels, Picture};
 use crate::{DataError, SampleShape};
 
 /// The sample of a black pixel.
 const BLACK: f32 = -1.0;
 const SIZE_MAX: u32 = 4096;
 
-/// A grey picture, `[height, width]`, row after row; 0 is black. Both sides are at least 1.
-pub struct GreyPicture<'a> {
-    /// Rows.
-    pub height: u32,
-    /// Columns.
-    pub width: u32,
-    /// `height · width` bytes.
-    pub pixels: &'a [u8],
-}
-
 /// What is done with every picture of a data set.
 #[derive(Clone, Debug)]
 pub struct Transform {
     size: u32,
-    channels: u32,
+    channels: Channels,
     fit: Fit,
+    flip: Flip,
 }
 
 impl Transform {
@@ -42,22 +28,38 @@ impl Transform {
     ///
     /// [`DataError::ImageShape`] for a size outside of 1 to 4,096, or channels other than 1 and 3.
     pub fn new(spec: &ImageSpec) -> Result<Self, DataError> {
-        let &ImageSpec { size, channels, fit } = spec;
-        if !(1..=SIZE_MAX).contains(&size) || ![1, 3].contains(&channels) {
-            return Err(DataError::ImageShape { size, channels });
-        }
-        Ok(Self { size, channels, fit })
+        let &ImageSpec { size, channels, fit, flip } = spec;
+        let channels = match channels {
+            1 if (1..=SIZE_MAX).contains(&size) => Channels::Grey,
+            3 if (1..=SIZE_MAX).contains(&size) => Channels::Colour,
+            _ => return Err(DataError::ImageShape { size, channels }),
+        };
+        Ok(Self { size, channels, fit, flip })
     }
 
     /// What comes out.
     #[must_use]
     pub fn sample_shape(&self) -> SampleShape {
-        SampleShape::Image { size: self.size, channels: self.channels }
+        SampleShape::Image { size: self.size, channels: self.channels.count() as u32 }
     }
 
-    /// Writes the sample `[size, size, channels]` into `out`; a grey picture fills every channel with the same.
-    pub fn apply(&self, picture: &GreyPicture<'_>, out: &mut [f32]) {
-        let (size, channels) = (self.size as usize, self.channels as usize);
+    /// The channels that come out, which a decoder may as well give.
+    #[must_use]
+    pub fn channels(&self) -> Channels {
+        self.channels
+    }
+
+    /// Whether samples are to be mirrored now and then; by [`mirror`], for where a sample stands in the order is not
+    /// known here.
+    #[must_use]
+    pub fn flip(&self) -> Flip {
+        self.flip
+    }
+
+    /// Writes the sample `[size, size, channels]` into `out`. A grey picture fills every channel with the same; of a
+    /// colour one the luminance is taken where one channel is wanted.
+    pub fn apply(&self, picture: &Picture<'_>, out: &mut [f32]) {
+        let (size, channels) = (self.size as usize, self.channels.count());
         assert_eq!(out.len(), size * size * channels, "a buffer for one sample");
         let (width, height) = scaled_sides(self.fit, picture.width, picture.height, self.size);
         let pixels = scaled(picture, width, height);
@@ -66,13 +68,32 @@ impl Transform {
         if columns.len < size || rows.len < size {
             out.fill(BLACK);
         }
+        let found = picture.channels.count();
         for row in 0..rows.len {
-            let from = (rows.from + row) * width as usize + columns.from;
+            let from = ((rows.from + row) * width as usize + columns.from) * found;
             let to = ((rows.to + row) * size + columns.to) * channels;
-            let row_pixels = &pixels[from..from + columns.len];
+            let row_pixels = &pixels[from..from + columns.len * found];
             let row_out = &mut out[to..to + columns.len * channels];
-            for (sample, &byte) in row_out.chunks_exact_mut(channels).zip(row_pixels) {
+            write_row(row_pixels, picture.channels, row_out, self.channels);
+        }
+    }
+}
+
+fn write_row(pixels: &[u8], found: Channels, out: &mut [f32], wanted: Channels) {
+    match (found, wanted) {
+        (Channels::Grey, Channels::Grey) | (Channels::Colour, Channels::Colour) => {
+            for (sample, &byte) in out.iter_mut().zip(pixels) {
+                *sample = normalised(byte);
+            }
+        }
+        (Channels::Grey, Channels::Colour) => {
+            for (sample, &byte) in out.chunks_exact_mut(3).zip(pixels) {
                 sample.fill(normalised(byte));
+            }
+        }
+        (Channels::Colour, Channels::Grey) => {
+            for (sample, pixel) in out.iter_mut().zip(pixels.chunks_exact(3)) {
+                *sample = normalised(luminance([pixel[0], pixel[1], pixel[2]]));
             }
         }
     }
@@ -81,6 +102,25 @@ impl Transform {
 /// 0 is −1, 255 is 1.
 fn normalised(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
+}
+
+/// ITU-R 601-2, 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point, rounded, as PIL has it.
+fn luminance([r, g, b]: [u8; 3]) -> u8 {
+    let sum = 19_595 * u32::from(r) + 38_470 * u32::from(g) + 7_471 * u32::from(b) + 0x8000;
+    (sum >> 16) as u8
+}
+
+/// Mirrors a sample `[size, size, channels]`, left to right.
+pub fn mirror(sample: &mut [f32], size: u32, channels: u32) {
+    let (size, channels) = (size as usize, channels as usize);
+    for row in sample.chunks_exact_mut(size * channels) {
+        for left in 0..size / 2 {
+            let right = size - 1 - left;
+            for channel in 0..channels {
+                row.swap(left * channels + channel, right * channels + channel);
+            }
+        }
+    }
 }
 
 /// Width and height to which a picture is scaled before it is cut or bordered to `size` × `size`.
@@ -99,13 +139,15 @@ fn scaled_sides(fit: Fit, width: u32, height: u32, size: u32) -> (u32, u32) {
     }
 }
 
-fn scaled<'a>(picture: &GreyPicture<'a>, width: u32, height: u32) -> Cow<'a, [u8]> {
-    if (width, height) == (picture.width, picture.height) {
-        return Cow::Borrowed(picture.pixels);
+/// The pixels of `picture`, scaled to `width` × `height`.
+fn scaled<'a>(picture: &'a Picture<'_>, width: u32, height: u32) -> Cow<'a, [u8]> {
+    let (from, to) = (Sides { width: picture.width, height: picture.height }, Sides { width, height });
+    if from == to {
+        return Cow::Borrowed(&picture.pixels);
     }
-    let buffer = ImageBuffer::<Luma<u8>, &[u8]>::from_raw(picture.width, picture.height, picture.pixels)
-        .expect("a picture has height times width bytes");
-    Cow::Owned(resize(&buffer, width, height, FilterType::Triangle).into_raw())
+    let mut out = vec![0; width as usize * height as usize * picture.channels.count()];
+    scale(picture.channels, from, &picture.pixels, to, &mut out);
+    Cow::Owned(out)
 }
 
 /// Which part of a side of `found` pixels comes where on a side of `wanted`: the middles lie on each other, half
@@ -137,9 +179,11 @@ mod tests {
         (height, width): (u32, u32),
         pixels: &[u8],
     ) -> Vec<f32> {
-        let transform = Transform::new(&ImageSpec { size, channels, fit }).unwrap();
+        let transform = Transform::new(&ImageSpec { fit, ..ImageSpec::of(size, channels) }).unwrap();
+        let channels =
+            if pixels.len() == (height * width) as usize { Channels::Grey } else { Channels::Colour };
         let mut out = vec![f32::NAN; transform.sample_shape().len()];
-        transform.apply(&GreyPicture { height, width, pixels }, &mut out);
+        transform.apply(&Picture { height, width, channels, pixels: pixels.into() }, &mut out);
         out
     }
 
@@ -214,8 +258,37 @@ mod tests {
     #[test]
     fn a_shape_that_no_sample_has_is_refused() {
         for (size, channels) in [(0, 1), (5000, 1), (32, 2)] {
-            let error = Transform::new(&ImageSpec { size, channels, fit: Fit::Pad }).unwrap_err();
+            let error = Transform::new(&ImageSpec::of(size, channels)).unwrap_err();
             assert!(matches!(error, DataError::ImageShape { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn one_channel_of_a_colour_picture_is_its_luminance() {
+        let out = transformed(Fit::Pad, 2, 1, (2, 2), &[255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]);
+        assert_eq!(out, [76, 150, 29, 9].map(normalised));
+    }
+
+    #[test]
+    fn a_mirrored_sample_has_its_columns_in_reverse() {
+        let mut sample: Vec<f32> = (0..18).map(|i| i as f32).collect();
+        mirror(&mut sample, 3, 2);
+        let row = |r: f32| [4., 5., 2., 3., 0., 1.].map(|x| x + r);
+        assert_eq!(sample, [row(0.), row(6.), row(12.)].concat());
+        mirror(&mut sample, 3, 2);
+        assert_eq!(sample, (0..18).map(|i| i as f32).collect::<Vec<_>>());
+    }
+
+    /// 16 columns of 0, 16, 32 … to 4: the filter is a triangle of 8 columns around each middle, cut off at the borders.
+    /// Column 1 looks at columns 2..10 with weights 1 3 5 7 7 5 3 1 of 32: 16 · 5.5 = 88.
+    #[test]
+    fn scaling_down_is_a_triangle_as_wide_as_two_pixels() {
+        let row: Vec<u8> = (0..16).map(|i| i * 16).collect();
+        let out = transformed(Fit::Squash, 4, 1, (16, 16), &row.repeat(16));
+        let bytes: Vec<f32> = out[..4].iter().map(|x| ((x + 1.0) * 127.5).round()).collect();
+        assert_eq!(bytes[1..3], [88.0, 152.0]);
+        // At the border the weights 5 7 7 5 3 1 of 28 are left.
+        let left = (0..6).zip([5., 7., 7., 5., 3., 1.]).map(|(i, w)| 16.0 * i as f32 * w).sum::<f32>() / 28.0;
+        assert_eq!((bytes[0], bytes[3]), (left.round(), 240.0 - left.round()));
     }
 }

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lsgan_data::{DataError, open};
-use lsgan_spec::{DataSpec, Fit, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
+use lsgan_spec::{DataSpec, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
 
 const HEADER: [u8; 16] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
 
 fn error_of(images: PathBuf) -> DataError {
-    let image = Some(ImageSpec { size: 32, channels: 1, fit: Fit::Pad });
-    let spec = DataSpec { source: Spec::Idx(IdxSource { images }), image, shard_records: 256 };
+    let spec = DataSpec::of(Spec::Idx(IdxSource { images }), Some(ImageSpec::of(32, 1)));
     open(&spec, 1).map(|_| ()).expect_err("this file is not to be opened")
 }
 
@@ -164,12 +163,11 @@ fn a_header_without_pictures_or_with_far_too_many_is_refused() {
 
 #[test]
 fn pictures_need_a_word_on_samples_and_points_refuse_one() {
-    let image = ImageSpec { size: 32, channels: 1, fit: Fit::Pad };
+    let image = ImageSpec::of(32, 1);
     let idx = Spec::Idx(IdxSource { images: "no/such/file".into() });
     let modes = Modes::Ring { count: 8, radius: 1.0 };
     let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
-    let error =
-        |source, image| open(&DataSpec { source, image, shard_records: 1 }, 1).map(|_| ()).unwrap_err();
+    let error = |source, image| open(&DataSpec::of(source, image), 1).map(|_| ()).unwrap_err();
     assert!(matches!(error(idx.clone(), None), DataError::ImageMissing { .. }));
     assert!(matches!(error(ring, Some(image.clone())), DataError::ImageRefused { .. }));
     let odd = ImageSpec { channels: 2, ..image };
@@ -181,7 +179,7 @@ fn a_mixture_without_modes_records_or_width_is_refused() {
     for (count, sigma, records) in [(0, 0.1, 1), (1, 0.0, 1), (1, f64::NAN, 1), (1, 0.1, 0)] {
         let source =
             Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records });
-        let error = open(&DataSpec { source, image: None, shard_records: 1 }, 1).map(|_| ()).unwrap_err();
+        let error = open(&DataSpec::of(source, None), 1).map(|_| ()).unwrap_err();
         assert!(matches!(error, DataError::Mixture { .. }), "{error}");
     }
 }

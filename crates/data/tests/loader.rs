@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use common::{DEADLINE, Numbered, within_deadline};
 use lsgan_data::{
-    Leases, Loader, LoaderError, LoaderOptions, RankBatch, RecordError, Replaced, Source, StepBatch,
+    Fingerprint, Leases, Loader, LoaderError, LoaderOptions, RankBatch, RecordError, Replaced, SampleShape,
+    Source, StepBatch,
 };
-use lsgan_plan::{Geometry, Plan};
-use lsgan_spec::{Position, Step, VirtualRank};
+use lsgan_plan::{Geometry, Plan, coin};
+use lsgan_spec::{Flip, Position, Step, VirtualRank};
 
 fn plan(records: u64, shard_records: u64, virtual_ranks: u32, per_rank: u32) -> Plan {
     Plan::new(1, Geometry::new(records, shard_records, virtual_ranks, per_rank).unwrap())
@@ -217,6 +218,72 @@ fn a_record_that_does_not_decode_gives_its_place_to_the_next_of_its_position() {
             (one.step, &one.batches, &one.replaced),
             (several.step, &several.batches, &several.replaced)
         );
+    }
+}
+
+/// Pictures of 3 columns whose first tells of the record: whether a sample is mirrored shows, and it is as the coin of its
+/// place says, whoever reads it.
+#[test]
+fn samples_are_mirrored_as_the_coins_of_their_places_say() {
+    struct Arrows;
+    impl Source for Arrows {
+        fn kind(&self) -> &'static str {
+            "arrows"
+        }
+        fn len(&self) -> u64 {
+            100
+        }
+        fn sample_shape(&self) -> SampleShape {
+            SampleShape::Image { size: 3, channels: 1 }
+        }
+        fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+            out.fill(0.0);
+            out.chunks_mut(3).for_each(|row| row[0] = 1.0 + record as f32);
+            Ok(())
+        }
+        fn fingerprint(&self) -> Fingerprint {
+            Fingerprint([1; 32])
+        }
+        fn flip(&self) -> Flip {
+            Flip::Random
+        }
+    }
+    let plan = plan(100, 10, 2, 5);
+    let mut mirrored = 0;
+    for threads in [1, 3] {
+        let loader = Loader::start(Arc::new(Arrows), plan, all_leased(), options(&[0, 1], 7, threads, 2));
+        for StepBatch { step, batches, .. } in steps(loader.unwrap(), 40) {
+            for RankBatch { virtual_rank, samples } in batches {
+                for (it, sample) in plan.batch(virtual_rank, step).zip(samples.chunks(9)) {
+                    let arrow = 1.0 + it.record as f32;
+                    let is_mirrored = coin("flip", plan.seed(), it.position, it.offset);
+                    let row = if is_mirrored { [0.0, 0.0, arrow] } else { [arrow, 0.0, 0.0] };
+                    assert_eq!(sample, [row; 3].as_flattened());
+                    mirrored += u32::from(is_mirrored);
+                }
+            }
+        }
+    }
+    assert!((300..500).contains(&mirrored), "{mirrored} of 800 mirrored");
+}
+
+/// Four shards of a virtual rank at once: what is read is what the plan says, and a bad record's place is taken by one of
+/// its own shard.
+#[test]
+fn mixed_positions_are_read_as_the_plan_says() {
+    let geometry = Geometry::new(203, 10, 2, 7).unwrap().with_mix(4).unwrap();
+    let plan = Plan::new(1, geometry);
+    let source = Numbered::without(203, [5, 77]);
+    for batch in steps(started(source, plan, options(&[0, 1], 3, 3, 2)), 40) {
+        for RankBatch { virtual_rank, samples } in &batch.batches {
+            for (it, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
+                let replaced = batch.replaced.iter().find(|replaced| replaced.record == it.record);
+                let by = replaced.map_or(it.record, |replaced| replaced.by);
+                assert_eq!(sample[0], by as f32);
+                assert_eq!(by != it.record, [5, 77].contains(&it.record));
+                assert_eq!(by / 10, it.record / 10, "a record of the same shard");
+            }
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! The four numbers that the order of the samples depends on, beside the seed.
+//! The numbers that the order of the samples depends on, beside the seed.
 
-/// How the records of a data set are cut into shards and shared by the virtual ranks. All four are at least 1.
+/// How the records of a data set are cut into shards and shared by the virtual ranks. All are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     records: u64,
     shard_records: u64,
     virtual_ranks: u32,
     per_rank: u32,
+    mix: u32,
 }
 
 /// Why there is no plan.
@@ -28,6 +29,11 @@ pub enum PlanError {
     /// A virtual rank has to see something.
     #[error("batch.per_rank is 0; a virtual rank sees at least 1 sample in a step. Set it to 1 or more.")]
     EmptyBatch,
+    /// Somewhere the records have to come from.
+    #[error(
+        "data.mix is 0; the records of at least 1 shard are shuffled together. Set it to 1, the default."
+    )]
+    NoMix,
     /// The sequence is numbered in 64 bits.
     #[error(
         "steps is {steps}; with {virtual_ranks} virtual ranks of {per_rank} samples and shards of \
@@ -50,7 +56,7 @@ pub enum PlanError {
 
 impl Geometry {
     /// `records` in the data set, in shards of `shard_records`; `virtual_ranks` that see `per_rank` samples in a
-    /// step each.
+    /// step each. The records of one shard at a time are shuffled; see [`with_mix`](Self::with_mix).
     ///
     /// # Errors
     ///
@@ -66,8 +72,17 @@ impl Geometry {
             (_, 0, _, _) => Err(PlanError::EmptyShards),
             (_, _, 0, _) => Err(PlanError::NoVirtualRanks),
             (_, _, _, 0) => Err(PlanError::EmptyBatch),
-            _ => Ok(Self { records, shard_records, virtual_ranks, per_rank }),
+            _ => Ok(Self { records, shard_records, virtual_ranks, per_rank, mix: 1 }),
         }
+    }
+
+    /// The same, with the records of `mix` shards of a virtual rank shuffled together.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::NoMix`] where it is 0.
+    pub fn with_mix(self, mix: u32) -> Result<Self, PlanError> {
+        if mix == 0 { Err(PlanError::NoMix) } else { Ok(Self { mix, ..self }) }
     }
 
     /// Records in the data set, which are the records of an epoch.
@@ -92,6 +107,12 @@ impl Geometry {
     #[must_use]
     pub fn per_rank(&self) -> u32 {
         self.per_rank
+    }
+
+    /// Positions of a virtual rank whose records are shuffled together.
+    #[must_use]
+    pub fn mix(&self) -> u32 {
+        self.mix
     }
 
     /// Shards that hold `shard_records` records.

@@ -4,11 +4,12 @@
 //! the noise (`train`). No clock, no file, no system randomness: integers and arguments.
 //! Start at [`Plan`]; `README.md` beside this crate says how the sequence is built and why seeking needs no walk.
 //!
-//! - [`geometry`]: the four numbers that the order depends on, checked once, and what can be wrong with them.
-//! - [`plan`]: positions, shards, cursors and batches.
+//! - [`geometry`]: the numbers that the order depends on, checked once, and what can be wrong with them.
+//! - [`plan`]: positions, shards and cursors.
+//! - [`batch`]: the records of a virtual rank at a step.
 //! - `tails`: in which of a virtual rank's positions the short last shard lies; the arithmetic of seeking.
 //! - [`shuffle`]: a seeded permutation in constant memory.
-//! - [`streams`]: keys for noise.
+//! - [`streams`]: keys for noise, and coins.
 //!
 //! # Properties
 //!
@@ -19,15 +20,18 @@
 //! - **seekable**: the cursor of step t is where t steps of walking lead.
 //! - **bijection**: a shuffle of n things yields each of the n once.
 //! - **uniform**: over the epochs every shard is as often at one place as at another.
+//! - **mixed**: the records of `mix` positions come in an order that is uniform over all of them.
 //! - **bounded**: no virtual rank touches more positions in n steps than [`Plan::max_positions_per_steps`] says.
 
+pub mod batch;
 pub mod geometry;
 pub mod plan;
 pub mod shuffle;
 pub mod streams;
 mod tails;
 
+pub use batch::Batch;
 pub use geometry::{Geometry, PlanError};
-pub use plan::{Batch, Cursor, Plan, RecordRef, Visit};
+pub use plan::{Cursor, Plan, RecordRef, Visit};
 pub use shuffle::Shuffle;
-pub use streams::stream_key;
+pub use streams::{coin, stream_key};

@@ -2,11 +2,13 @@
 
 use lsgan_spec::{Position, RunSpec, Shard, Step, VirtualRank};
 
-use crate::tails::{Sizes, TailGrid};
+use crate::batch::{Batch, Group, GroupOrder};
+use crate::tails::TailGrid;
 use crate::{Geometry, PlanError, Shuffle};
 
 const SHARD_ORDER: &str = "lsgan plan v1: order of the shards in an epoch";
 const RECORD_ORDER: &str = "lsgan plan v1: order of the records in a shard";
+const MIXED_ORDER: &str = "lsgan plan v1: order of the records of several shards of a virtual rank";
 
 /// What every virtual rank sees at every step: a pure function of the seed and the geometry.
 ///
@@ -20,13 +22,14 @@ pub struct Plan {
     tail_grid: TailGrid,
 }
 
-/// Where a virtual rank stands before a step: `offset` records into its position number `ordinal`, with
-/// `offset < record_count` of that position.
+/// Where a virtual rank stands before a step: `offset` records into the group of positions that begins at its position
+/// number `ordinal`, a multiple of `mix`. `offset` is below the number of records in the group, so where `mix` is 1, it
+/// is below the `record_count` of that position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// Which of the virtual rank's own positions, from 0.
+    /// Which of the virtual rank's own positions, from 0; all before it are done.
     pub ordinal: u64,
-    /// Records of it that are done.
+    /// Records of the group that are done.
     pub offset: u64,
 }
 
@@ -57,7 +60,8 @@ impl Plan {
     /// A number that is 0, or more steps than the plan can number.
     pub fn of_run(spec: &RunSpec, records: u64) -> Result<Self, PlanError> {
         let (data, batch) = (&spec.data, &spec.batch);
-        let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?;
+        let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?
+            .with_mix(data.mix)?;
         let plan = Self::new(spec.seed, geometry);
         plan.check_steps(spec.steps)?;
         Ok(plan)
@@ -146,9 +150,15 @@ impl Plan {
     #[must_use]
     pub fn cursor(&self, rank: VirtualRank, step: Step) -> Cursor {
         self.assert_rank(rank);
-        let (ordinal, offset) = self.seek(self.tail_grid.sizes(&self.geometry, rank.0), step.0);
+        let sizes = self.tail_grid.sizes(&self.geometry, rank.0);
+        let records = self.records_before(step.0);
+        let (ordinal, _) = sizes.seek(records);
         match u64::try_from(ordinal) {
-            Ok(ordinal) if ordinal <= self.ordinal_max() => Cursor { ordinal, offset },
+            Ok(ordinal) if ordinal <= self.ordinal_max() => {
+                let ordinal = ordinal - ordinal % self.mix();
+                // Less than a group, which a run keeps to 1,024 shards of 2^20 records.
+                Cursor { ordinal, offset: (records - sizes.before(ordinal)) as u64 }
+            }
             _ => panic!(
                 "step {step} of virtual rank {rank} lies beyond the last position that fits in 64 bits; \
                  see Plan::check_steps"
@@ -160,11 +170,29 @@ impl Plan {
     #[must_use]
     pub fn batch(&self, rank: VirtualRank, step: Step) -> Batch<'_> {
         let cursor = self.cursor(rank, step);
-        let visit = self.visit(self.position(rank, cursor.ordinal));
-        Batch { plan: self, rank, cursor, visit, left: self.geometry.per_rank() }
+        Batch {
+            plan: self,
+            group: self.group(rank, cursor.ordinal),
+            offset: cursor.offset,
+            left: self.geometry.per_rank(),
+        }
     }
 
-    /// How many of `rank`'s positions are wholly consumed when `steps_done` steps are done.
+    /// The `mix` positions of `rank` from `ordinal` on, a multiple of `mix`, whose records are shuffled together.
+    pub(crate) fn group(&self, rank: VirtualRank, ordinal: u64) -> Group {
+        if self.mix() == 1 {
+            return Group { rank, ordinal, order: GroupOrder::One(self.visit(self.position(rank, ordinal))) };
+        }
+        let sizes = self.tail_grid.sizes(&self.geometry, rank.0);
+        let first = sizes.before(ordinal);
+        let records = (sizes.before(ordinal + self.mix()) - first) as u64;
+        let numbers = [self.seed, u64::from(rank.0), ordinal];
+        let shuffle = Shuffle::new(records, MIXED_ORDER, &numbers);
+        Group { rank, ordinal, order: GroupOrder::Mixed { sizes, first, shuffle, visits: Vec::new() } }
+    }
+
+    /// How many of `rank`'s positions are certainly consumed when `steps_done` steps are done: those of the groups
+    /// before the one that it stands in.
     #[must_use]
     pub fn completed_ordinals(&self, rank: VirtualRank, steps_done: u64) -> u64 {
         self.cursor(rank, Step(steps_done)).ordinal
@@ -174,19 +202,20 @@ impl Plan {
     #[must_use]
     pub fn ordinals_needed(&self, rank: VirtualRank, steps: u64) -> u64 {
         let cursor = self.cursor(rank, Step(steps));
-        cursor.ordinal + u64::from(cursor.offset > 0)
+        cursor.ordinal + if cursor.offset > 0 { self.mix() } else { 0 }
     }
 
     /// No virtual rank touches more positions than this in any `steps` steps in a row.
     #[must_use]
     pub fn max_positions_per_steps(&self, steps: u64) -> u64 {
         let records = u128::from(steps) * u128::from(self.geometry.per_rank());
+        let mix = u128::from(self.mix());
         if records < 2 {
-            return records as u64;
+            return (records * mix) as u64;
         }
-        // At worst the first and the last position give one record each, and those between are as short as can be.
+        // At worst the first and the last group give one record each, and those between are as short as can be.
         let (between, _) = self.tail_grid.shortest_sizes(&self.geometry).seek(records - 2);
-        u64::try_from(between + 2).unwrap_or(u64::MAX)
+        u64::try_from((between / mix + 2) * mix).unwrap_or(u64::MAX)
     }
 
     /// Checks that all positions of a run of `steps` steps can be numbered.
@@ -212,7 +241,7 @@ impl Plan {
     #[must_use]
     pub fn steps_max(&self) -> u64 {
         let fits = |steps| {
-            let (ordinal, _) = self.seek(self.tail_grid.shortest_sizes(&self.geometry), steps);
+            let (ordinal, _) = self.tail_grid.shortest_sizes(&self.geometry).seek(self.records_before(steps));
             ordinal <= u128::from(self.ordinal_max())
         };
         let (mut fitting, mut beyond) = (0, u64::MAX);
@@ -226,13 +255,18 @@ impl Plan {
         fitting
     }
 
-    fn seek(&self, sizes: Sizes, steps: u64) -> (u128, u64) {
-        sizes.seek(u128::from(steps) * u128::from(self.geometry.per_rank()))
+    /// Records that each virtual rank sees in the first `steps` steps.
+    fn records_before(&self, steps: u64) -> u128 {
+        u128::from(steps) * u128::from(self.geometry.per_rank())
     }
 
-    /// The last ordinal that every virtual rank has, with room for one more position after it.
+    /// The last ordinal that every virtual rank has, with room for the rest of its group and one more.
     fn ordinal_max(&self) -> u64 {
-        u64::MAX / self.virtual_ranks() - 1
+        u64::MAX / self.virtual_ranks() - self.mix()
+    }
+
+    fn mix(&self) -> u64 {
+        u64::from(self.geometry.mix())
     }
 
     fn virtual_ranks(&self) -> u64 {
@@ -281,34 +315,3 @@ impl Visit {
         RecordRef { position: self.position, epoch: self.epoch, offset, record }
     }
 }
-
-/// The records of one virtual rank at one step; made by [`Plan::batch`].
-#[derive(Clone, Debug)]
-pub struct Batch<'a> {
-    plan: &'a Plan,
-    rank: VirtualRank,
-    cursor: Cursor,
-    visit: Visit,
-    left: u32,
-}
-
-impl Iterator for Batch<'_> {
-    type Item = RecordRef;
-
-    fn next(&mut self) -> Option<RecordRef> {
-        self.left = self.left.checked_sub(1)?;
-        if self.cursor.offset == self.visit.record_count() {
-            self.cursor = Cursor { ordinal: self.cursor.ordinal + 1, offset: 0 };
-            self.visit = self.plan.visit(self.plan.position(self.rank, self.cursor.ordinal));
-        }
-        let record = self.visit.record(self.cursor.offset);
-        self.cursor.offset += 1;
-        Some(record)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left as usize, Some(self.left as usize))
-    }
-}
-
-impl ExactSizeIterator for Batch<'_> {}

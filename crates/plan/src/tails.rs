@@ -88,6 +88,16 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// How many records the ordinals `0..ordinals` hold: what [`seek`](Self::seek) turns around.
+    pub(crate) fn before(&self, ordinals: u64) -> u128 {
+        let all_full = u128::from(ordinals) * u128::from(self.full);
+        let Some(tails) = self.tails else { return all_full };
+        let tail_count = ordinals.saturating_sub(tails.first).div_ceil(tails.every);
+        all_full - u128::from(tail_count) * u128::from(self.full - tails.records)
+    }
+}
+
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -111,6 +121,23 @@ fn inverse(a: u64, modulus: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every record of the first 40 ordinals lies where the ordinals before it end, for tails at all places.
+    #[test]
+    fn before_and_seek_are_inverse() {
+        for (first, every, records) in (0..5).flat_map(|f| (f + 1..7).map(move |e| (f, e, 1 + (f + e) % 4))) {
+            for tails in [None, Some(Tails { first, every, records })] {
+                let sizes = Sizes { full: 5, tails };
+                for ordinal in 0..40 {
+                    let (begin, end) = (sizes.before(ordinal), sizes.before(ordinal + 1));
+                    for record in begin..end {
+                        let place = (u128::from(ordinal), (record - begin) as u64);
+                        assert_eq!(sizes.seek(record), place, "{sizes:?}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn an_inverse_times_its_number_is_1() {

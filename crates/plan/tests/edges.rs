@@ -17,6 +17,7 @@ fn a_number_that_is_0_is_refused_by_name() {
     assert_eq!(Geometry::new(1, 0, 1, 1), Err(PlanError::EmptyShards));
     assert_eq!(Geometry::new(1, 1, 0, 1), Err(PlanError::NoVirtualRanks));
     assert_eq!(Geometry::new(1, 1, 1, 0), Err(PlanError::EmptyBatch));
+    assert_eq!(Geometry::new(1, 1, 1, 1).unwrap().with_mix(0), Err(PlanError::NoMix));
     let text = "the data set has 0 records; an epoch needs at least 1. Point data.source at a data set that has \
                 records.";
     assert_eq!(PlanError::NoRecords.to_string(), text);

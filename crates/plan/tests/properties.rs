@@ -12,8 +12,11 @@ fn geometries() -> impl Strategy<Value = Geometry> {
     let shard_records = prop_oneof![Just(1u64), Just(16), Just(256), Just(5000), 1u64..80];
     let virtual_ranks = prop_oneof![Just(1u32), Just(2), Just(40), 1u32..12];
     let per_rank = prop_oneof![Just(1u32), Just(32), 1u32..100];
-    (records, shard_records, virtual_ranks, per_rank)
-        .prop_map(|(n, s, v, b)| Geometry::new(n, s, v, b).expect("none of the ranges holds a 0"))
+    let mix = prop_oneof![3 => Just(1u32), 1 => Just(2), 2 => 1u32..10];
+    (records, shard_records, virtual_ranks, per_rank, mix).prop_map(|(n, s, v, b, mix)| {
+        let plain = Geometry::new(n, s, v, b).expect("none of the ranges holds a 0");
+        plain.with_mix(mix).expect("none of the ranges holds a 0")
+    })
 }
 
 fn plans() -> impl Strategy<Value = Plan> {
@@ -24,12 +27,20 @@ fn ranks(plan: &Plan) -> impl Iterator<Item = VirtualRank> + use<> {
     (0..plan.geometry().virtual_ranks()).map(VirtualRank)
 }
 
-/// All records that a virtual rank sees from step 0 on, step by step, for as long as `wanted` says so.
-fn walk(plan: &Plan, rank: VirtualRank, wanted: impl Fn(&RecordRef) -> bool) -> Vec<RecordRef> {
-    (0..).flat_map(|step| plan.batch(rank, Step(step)).collect::<Vec<_>>()).take_while(wanted).collect()
+/// All records that a virtual rank sees in its first `ordinals` positions, step by step. The positions are taken in
+/// whole groups, so the records of those after them that come before the group's end are left out.
+fn walk(plan: &Plan, rank: VirtualRank, ordinals: u64) -> Vec<RecordRef> {
+    let mix = u64::from(plan.geometry().mix());
+    let group_end = ordinals.div_ceil(mix) * mix;
+    let all: u64 = (0..group_end).map(|ordinal| plan.record_count(plan.position(rank, ordinal))).sum();
+    (0..)
+        .flat_map(|step| plan.batch(rank, Step(step)).collect::<Vec<_>>())
+        .take(all as usize)
+        .filter(|it| plan.ordinal_of(it.position) < ordinals)
+        .collect()
 }
 
-/// Where walking leads: positions one after another, each with as many records as it says.
+/// Where walking leads: groups of positions one after another, each with as many records as its positions say.
 struct Walker {
     ordinal: u64,
     offset: u64,
@@ -38,12 +49,15 @@ struct Walker {
 impl Walker {
     fn skip(&mut self, plan: &Plan, rank: VirtualRank, mut records: u64) {
         while records > 0 {
-            let left = plan.record_count(plan.position(rank, self.ordinal)) - self.offset;
+            let mix = u64::from(plan.geometry().mix());
+            let group = self.ordinal..self.ordinal + mix;
+            let size: u64 = group.map(|ordinal| plan.record_count(plan.position(rank, ordinal))).sum();
+            let left = size - self.offset;
             let taken = left.min(records);
             records -= taken;
             self.offset += taken;
             if taken == left {
-                *self = Self { ordinal: self.ordinal + 1, offset: 0 };
+                *self = Self { ordinal: self.ordinal + mix, offset: 0 };
             }
         }
     }
@@ -56,7 +70,10 @@ proptest! {
     fn exactly_once_in_an_epoch_the_virtual_ranks_together_see_every_record(plan in plans(), epochs in 1u64..4) {
         let mut seen: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for rank in ranks(&plan) {
-            for it in walk(&plan, rank, |it| it.epoch < epochs) {
+            let positions = epochs * plan.geometry().shards_per_epoch();
+            let own = positions.saturating_sub(u64::from(rank.0)).div_ceil(u64::from(plan.geometry().virtual_ranks()));
+            for it in walk(&plan, rank, own) {
+                prop_assert!(it.epoch < epochs);
                 prop_assert_eq!(plan.rank_of(it.position), rank);
                 seen.entry(it.epoch).or_default().push(it.record);
             }
@@ -74,6 +91,7 @@ proptest! {
     fn pure_the_order_depends_on_the_seed_and_the_geometry_and_nothing_else(plan in plans(), steps in 1u64..20) {
         let g = plan.geometry();
         let same = Geometry::new(g.records(), g.shard_records(), g.virtual_ranks(), g.per_rank()).unwrap();
+        let same = same.with_mix(g.mix()).unwrap();
         let again = Plan::new(plan.seed(), same);
         let forward: Vec<_> = (0..steps)
             .flat_map(|t| ranks(&plan).map(move |v| (t, v)))
@@ -94,7 +112,8 @@ proptest! {
                 let cursor = plan.cursor(rank, Step(step));
                 prop_assert_eq!(cursor, Cursor { ordinal: walker.ordinal, offset: walker.offset });
                 prop_assert_eq!(plan.completed_ordinals(rank, step), walker.ordinal);
-                prop_assert_eq!(plan.ordinals_needed(rank, step), walker.ordinal + u64::from(walker.offset > 0));
+                let open = if walker.offset > 0 { u64::from(plan.geometry().mix()) } else { 0 };
+                prop_assert_eq!(plan.ordinals_needed(rank, step), walker.ordinal + open);
                 walker.skip(&plan, rank, u64::from(plan.geometry().per_rank()));
             }
         }
@@ -109,10 +128,14 @@ proptest! {
             let batch: Vec<_> = plan.batch(rank, Step(step)).collect();
             prop_assert_eq!(batch.len(), plan.geometry().per_rank() as usize);
             let cursor = plan.cursor(rank, Step(step));
-            prop_assert_eq!(plan.ordinal_of(batch[0].position), cursor.ordinal);
-            prop_assert_eq!(batch[0].offset, cursor.offset);
-            let last = plan.ordinal_of(batch[batch.len() - 1].position);
-            prop_assert_eq!(last + 1, plan.ordinals_needed(rank, step + 1));
+            let mix = u64::from(plan.geometry().mix());
+            let group = |it: &RecordRef| plan.ordinal_of(it.position) / mix * mix;
+            prop_assert_eq!(group(&batch[0]), cursor.ordinal);
+            if mix == 1 {
+                prop_assert_eq!(batch[0].offset, cursor.offset);
+            }
+            prop_assert_eq!(group(&batch[batch.len() - 1]) + mix, plan.ordinals_needed(rank, step + 1));
+            prop_assert!(batch.windows(2).all(|pair| group(&pair[0]) <= group(&pair[1])));
             for it in &batch {
                 prop_assert_eq!(*it, plan.visit(it.position).record(it.offset));
                 prop_assert_eq!(Shard(it.record / plan.geometry().shard_records()), plan.shard_at(it.position));
@@ -190,6 +213,40 @@ fn uniform_over_the_epochs_every_shard_is_as_often_at_one_place_as_at_another() 
     assert!(neighbours < 37.0 + 5.0 * 8.6, "χ² of the difference of neighbours: {neighbours:.0}");
 }
 
+/// 12 shards of 20 records, 4 mixed: a group of 80 records. χ² of shard over tenth of the group, 3 · 9 degrees of
+/// freedom for each group, summed over 1,000 groups: 27,000, deviation 232; the bound lies five deviations above. A
+/// hypergeometric table is a little narrower than χ², which is why there is no bound below it but a wide one.
+#[test]
+fn mixed_every_shard_of_a_group_is_as_often_early_as_late() {
+    const GROUPS: u64 = 1000;
+    let geometry = Geometry::new(240, 20, 1, 80).unwrap().with_mix(4).unwrap();
+    let plan = Plan::new(3, geometry);
+    let mut chi2 = 0.0;
+    for group in 0..GROUPS {
+        let mut counts = [[0u32; 10]; 4];
+        for (place, it) in plan.batch(VirtualRank(0), Step(group)).enumerate() {
+            assert_eq!(it.position.0 / 4, group, "a step is a group here");
+            counts[(it.position.0 % 4) as usize][place / 8] += 1;
+        }
+        chi2 += counts.iter().flatten().map(|&n| (f64::from(n) - 2.0).powi(2) / 2.0).sum::<f64>();
+    }
+    assert!((20_000.0..27_000.0 + 5.0 * 232.0).contains(&chi2), "χ² of shard over place: {chi2:.0}");
+}
+
+/// A data set that is sorted by class: without mixing a batch has one class, with it nearly all.
+#[test]
+fn mixed_a_sorted_data_set_gives_mixed_batches() {
+    let classes = |mix: u32| {
+        let geometry = Geometry::new(64 * 100, 100, 2, 32).unwrap().with_mix(mix).unwrap();
+        let plan = Plan::new(5, geometry);
+        let batches = (0..90).map(|step| plan.batch(VirtualRank(1), Step(step)));
+        let distinct = batches.map(|batch| batch.map(|it| it.record / 100).collect::<BTreeSet<_>>().len());
+        distinct.sum::<usize>() as f64 / 90.0
+    };
+    assert!(classes(1) < 1.5, "{} classes in a batch", classes(1));
+    assert!(classes(16) > 12.0, "{} classes in a batch", classes(16));
+}
+
 #[test]
 fn two_seeds_two_epochs_and_two_shards_have_different_orders() {
     let geometry = Geometry::new(39 * 256, 256, 4, 32).unwrap();
@@ -216,4 +273,7 @@ fn the_order_stays_as_it_was_released() {
     let plan = Plan::new(1, Geometry::new(1000, 64, 4, 8).unwrap());
     let records: Vec<_> = plan.batch(VirtualRank(3), Step(100)).map(|it| it.record).collect();
     assert_eq!(records, [127, 75, 67, 69, 105, 92, 71, 95]);
+    let mixed = Plan::new(1, Geometry::new(1000, 64, 4, 8).unwrap().with_mix(3).unwrap());
+    let records: Vec<_> = mixed.batch(VirtualRank(3), Step(100)).map(|it| it.record).collect();
+    assert_eq!(records, [581, 124, 637, 81, 609, 196, 628, 600]);
 }

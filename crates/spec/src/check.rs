@@ -1,6 +1,7 @@
 //! The checks that need more than one field, and those that need the disk.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::errors::Problem;
 use crate::fields;
@@ -79,6 +80,9 @@ fn discriminator_kind(discriminator: &Discriminator) -> Kind {
 fn source_kind(source: &Source) -> (&'static str, bool) {
     match source {
         Source::Idx(_) => ("idx", true),
+        Source::Folder(_) => ("folder", true),
+        Source::Lsun(_) => ("lsun", true),
+        Source::Webdataset(_) => ("webdataset", true),
         Source::Gaussian(_) => ("gaussian", false),
     }
 }
@@ -202,23 +206,52 @@ fn the_targets_differ(spec: &RunSpec, found: &mut Vec<Finding>) {
 
 /// The files that the run needs and that cannot be used, each as a [`Problem::NoFile`].
 pub fn paths(spec: &RunSpec) -> Vec<Problem> {
-    let Source::Idx(idx) = &spec.data.source else { return Vec::new() };
-    let reason = match std::fs::metadata(&idx.images) {
-        Ok(meta) if meta.is_dir() => "which is a directory".to_owned(),
-        Ok(meta) if !meta.is_file() => "which is not a plain file".to_owned(),
-        Ok(_) => match std::fs::File::open(&idx.images) {
-            Ok(_) => return Vec::new(),
-            Err(error) => format!("which cannot be read ({error})"),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => "which does not exist".to_owned(),
-        Err(error) => format!("which cannot be read ({error})"),
+    let (field, path, wanted) = match &spec.data.source {
+        Source::Idx(idx) => ("data.source.idx.images", &idx.images, Wanted::File),
+        Source::Folder(folder) => ("data.source.folder.path", &folder.path, Wanted::Folder),
+        Source::Lsun(lsun) => ("data.source.lsun.path", &lsun.path, Wanted::FolderOrFile),
+        // Many files, or an object store: the data crate names the one that is missing when it opens them.
+        Source::Webdataset(_) | Source::Gaussian(_) => return Vec::new(),
     };
+    let Some(reason) = unusable(path, wanted) else { return Vec::new() };
     vec![Problem::NoFile {
-        path: "data.source.idx.images".to_owned(),
-        found: quoted(&idx.images.to_string_lossy()),
+        path: field.to_owned(),
+        found: quoted(&path.to_string_lossy()),
         reason,
-        accepted: "a file of pictures".to_owned(),
+        accepted: wanted.words().to_owned(),
         fix: "Correct the path; a relative one is taken from the directory where the command runs."
             .to_owned(),
     }]
+}
+
+/// What has to be at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    File,
+    Folder,
+    FolderOrFile,
+}
+
+impl Wanted {
+    fn words(self) -> &'static str {
+        match self {
+            Self::File => "a file of pictures",
+            Self::Folder => "a folder of pictures",
+            Self::FolderOrFile => "an LMDB folder with data.mdb in it",
+        }
+    }
+}
+
+/// Why there is nothing at `path` that can be read as what is wanted.
+fn unusable(path: &Path, wanted: Wanted) -> Option<String> {
+    let opened = |error: std::io::Error| format!("which cannot be read ({error})");
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() && wanted == Wanted::File => Some("which is a directory".to_owned()),
+        Ok(meta) if meta.is_dir() => std::fs::read_dir(path).err().map(opened),
+        Ok(_) if wanted == Wanted::Folder => Some("which is not a folder".to_owned()),
+        Ok(meta) if !meta.is_file() => Some("which is not a plain file".to_owned()),
+        Ok(_) => std::fs::File::open(path).err().map(opened),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some("which does not exist".to_owned()),
+        Err(error) => Some(opened(error)),
+    }
 }

@@ -21,13 +21,24 @@ pub struct Field {
 pub enum Part {
     /// Its value: another value, other weights.
     Value,
+    /// Its value, unless it is this one. A field that came later: it has this value, and so no part in the identity,
+    /// in the runs that were made before, which therefore go on.
+    ValueUnless(&'static str),
     /// Only that it is there: it names a choice, but its value is a place.
     Presence,
     /// Nothing.
     Nothing,
 }
 
-use Part::{Nothing, Presence, Value};
+impl Part {
+    /// Whether another value makes another run.
+    #[must_use]
+    pub fn decides(self) -> bool {
+        matches!(self, Self::Value | Self::ValueUnless(_))
+    }
+}
+
+use Part::{Nothing, Presence, Value, ValueUnless};
 
 const fn field(path: &'static str, part: Part, accepts: &'static str, example: &'static str) -> Field {
     Field { path, part, accepts, example }
@@ -41,6 +52,7 @@ const DCGAN_WIDTH: &str = "a whole number, 1 to 512";
 const LSGAN112_WIDTH: &str = "a whole number, 1 to 256";
 const TARGET: &str = "a number, -10^6 to 10^6";
 const RATE: &str = "a number above 0, at most 1";
+const SHARDS: &str = "a path or the URL of an object store, with braces for several";
 const DECAY: &str = "a number, at least 0 and below 1";
 
 /// Every field, in the order of the reference.
@@ -54,6 +66,9 @@ pub const FIELDS: &[Field] = &[
     field("seed", Value, "a whole number, 0 to 2^63 - 1", "1"),
     field("steps", Nothing, "a whole number, 1 to 2^40", "1000"),
     field("data.source.idx.images", Presence, "a path", "datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+    field("data.source.folder.path", Presence, "a path", "datasets/photos"),
+    field("data.source.lsun.path", Presence, "a path", "datasets/bedroom_train_lmdb"),
+    field("data.source.webdataset.shards", Presence, SHARDS, "'datasets/train-{000000..000099}.tar'"),
     field("data.source.gaussian.modes.ring.count", Value, "a whole number, 1 to 1,024", "8"),
     field("data.source.gaussian.modes.ring.radius", Value, "a number above 0, at most 100", "1.0"),
     field("data.source.gaussian.sigma", Value, "a number above 0, at most 10", "0.01"),
@@ -61,7 +76,10 @@ pub const FIELDS: &[Field] = &[
     field("data.image.size", Value, "a whole number: 32, 64 or 128 for dcgan, 112 for lsgan112", "32"),
     field("data.image.channels", Value, "1 (grey) or 3 (colour)", "1"),
     field("data.image.fit", Value, "pad, crop or squash", "pad"),
+    field("data.image.flip", ValueUnless("never"), "never or random", "never"),
     field("data.shard_records", Value, "a whole number, 1 to 1,048,576", "256"),
+    field("data.mix", ValueUnless("1"), "a whole number, 1 to 1,024", "1"),
+    field("data.max_corrupt", Nothing, "a number, 0 to 1", "0.001"),
     field("model.generator.dcgan.latent.normal", Value, DIMENSION, "100"),
     field("model.generator.dcgan.latent.uniform", Value, DIMENSION, "100"),
     field("model.generator.dcgan.width", Value, DCGAN_WIDTH, "32"),
@@ -134,7 +152,14 @@ pub const CHOICES: &[&str] = &[
 ];
 
 /// The fields that hold any text: a number there needs quotes.
-pub const TEXTS: &[&str] = &["run", "data.source.idx.images", "checkpoint.to"];
+pub const TEXTS: &[&str] = &[
+    "run",
+    "data.source.idx.images",
+    "data.source.folder.path",
+    "data.source.lsun.path",
+    "data.source.webdataset.shards",
+    "checkpoint.to",
+];
 
 /// The row of `path`, where it is a field and not something that holds fields.
 pub fn get(path: &str) -> Option<&'static Field> {

@@ -143,6 +143,7 @@ fn deciding(spec: &RunSpec) -> Vec<Leaf> {
         .into_iter()
         .filter_map(|leaf| match part(&leaf.path) {
             Part::Value => Some(leaf),
+            Part::ValueUnless(first) => (leaf.value.to_string() != first).then_some(leaf),
             Part::Presence => Some(Leaf { value: LeafValue::Nothing, ..leaf }),
             Part::Nothing => None,
         })

@@ -53,6 +53,11 @@ pub fn path(path: &Path, (): &()) -> garde::Result {
     ensure(path.to_str().is_some_and(is_line), || "must be a path on one line".to_owned())
 }
 
+/// A path or a URL of tar files.
+pub fn shards(shards: &str, (): &()) -> garde::Result {
+    ensure(is_line(shards), || "must be a path or a URL on one line".to_owned())
+}
+
 /// A directory or a URL.
 pub fn destination(to: &str, (): &()) -> garde::Result {
     ensure(is_line(to), || "must be a directory or a URL on one line".to_owned())

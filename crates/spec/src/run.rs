@@ -94,6 +94,28 @@ pub struct DataSpec {
     #[serde(default = "defaults::shard_records")]
     #[garde(range(min = 1, max = 1_048_576))]
     pub shard_records: u64,
+    /// Shards of each virtual rank whose records are shuffled together: 1 to 1,024.
+    #[serde(default = "defaults::mix")]
+    #[garde(range(min = 1, max = 1024))]
+    pub mix: u32,
+    /// Share of the records that may be corrupt before the run stops: a number, 0 to 1.
+    #[serde(default = "defaults::max_corrupt")]
+    #[garde(custom(ranges::between(0.0, 1.0)))]
+    pub max_corrupt: f64,
+}
+
+impl DataSpec {
+    /// A source with the defaults for everything else.
+    #[must_use]
+    pub fn of(source: Source, image: Option<ImageSpec>) -> Self {
+        Self {
+            source,
+            image,
+            shard_records: defaults::shard_records(),
+            mix: defaults::mix(),
+            max_corrupt: defaults::max_corrupt(),
+        }
+    }
 }
 
 /// A kind of data source; each is one file in `data/src/sources/`.
@@ -102,6 +124,12 @@ pub struct DataSpec {
 pub enum Source {
     /// An IDX file of u8 pictures `[n, height, width]` as MNIST and Fashion-MNIST ship it, gzipped or not.
     Idx(#[garde(dive)] IdxSource),
+    /// Pictures in a folder, one file each; the first sub-folder of a file's path is its class.
+    Folder(#[garde(dive)] FolderSource),
+    /// An LMDB folder as LSUN is downloaded: 40-hex keys, JPEG or WebP values.
+    Lsun(#[garde(dive)] LsunSource),
+    /// Tar files as the `webdataset` library has them, on a disk or in an object store.
+    Webdataset(#[garde(dive)] WebdatasetSource),
     /// Points of a 2-D mixture of Gaussians, a pure function of (seed, record).
     Gaussian(#[garde(dive)] GaussianSource),
 }
@@ -113,6 +141,35 @@ pub struct IdxSource {
     /// The file of pictures. A relative path is taken from the directory where the command runs.
     #[garde(custom(ranges::path))]
     pub images: PathBuf,
+}
+
+/// A folder of pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct FolderSource {
+    /// The folder. A relative path is taken from the directory where the command runs.
+    #[garde(custom(ranges::path))]
+    pub path: PathBuf,
+}
+
+/// An LMDB folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct LsunSource {
+    /// The folder with `data.mdb` in it, or that file. A relative path is taken from the directory where the command
+    /// runs.
+    #[garde(custom(ranges::path))]
+    pub path: PathBuf,
+}
+
+/// Tar shards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct WebdatasetSource {
+    /// A path or the URL of an object store, with braces where there are several: `train-{000000..000099}.tar`. A
+    /// relative path is taken from the directory where the command runs.
+    #[garde(custom(ranges::shards))]
+    pub shards: String,
 }
 
 /// A 2-D mixture of Gaussians.
@@ -160,6 +217,29 @@ pub struct ImageSpec {
     #[serde(default)]
     #[garde(skip)]
     pub fit: Fit,
+    /// Whether pictures are mirrored now and then.
+    #[serde(default)]
+    #[garde(skip)]
+    pub flip: Flip,
+}
+
+impl ImageSpec {
+    /// Pictures of this size and these channels, with the defaults for everything else.
+    #[must_use]
+    pub fn of(size: u32, channels: u32) -> Self {
+        Self { size, channels, fit: Fit::default(), flip: Flip::default() }
+    }
+}
+
+/// Whether pictures are mirrored, left to right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flip {
+    /// As they are.
+    #[default]
+    Never,
+    /// Half of them, decided anew each time one is seen: a function of the seed and its place in the order.
+    Random,
 }
 
 /// How a picture of another shape is made square.
@@ -653,6 +733,12 @@ impl Default for ReportSpec {
 mod defaults {
     pub fn shard_records() -> u64 {
         256
+    }
+    pub fn mix() -> u32 {
+        1
+    }
+    pub fn max_corrupt() -> f64 {
+        0.001
     }
     pub fn gaussian_records() -> u64 {
         1 << 20

@@ -71,13 +71,37 @@ type Networks = (DataSpec, ModelSpec);
 
 fn pictures(size: impl Strategy<Value = u32> + 'static) -> BoxedStrategy<DataSpec> {
     let fit = prop_oneof![Just(Fit::Pad), Just(Fit::Crop), Just(Fit::Squash)];
+    let flip = prop_oneof![Just(Flip::Never), Just(Flip::Random)];
     let channels = prop_oneof![Just(1), Just(3)];
+    let image = (size, channels, fit, flip)
+        .prop_map(|(size, channels, fit, flip)| Some(ImageSpec { size, channels, fit, flip }));
+    data(pictures_source(), image)
+}
+
+fn pictures_source() -> impl Strategy<Value = Source> {
     // Among the paths are words and numbers that YAML would take for something else.
-    ("[a-zA-Z0-9~./_ é#:-]{0,20}[a-z0-9]", size, channels, fit, whole(1, 1_048_576))
-        .prop_map(|(images, size, channels, fit, shard_records)| DataSpec {
-            source: Source::Idx(IdxSource { images: images.into() }),
-            image: Some(ImageSpec { size, channels, fit }),
+    let path = || "[a-zA-Z0-9~./_ é#:-]{0,20}[a-z0-9]";
+    prop_oneof![
+        path().prop_map(|images| Source::Idx(IdxSource { images: images.into() })),
+        path().prop_map(|path| Source::Folder(FolderSource { path: path.into() })),
+        path().prop_map(|path| Source::Lsun(LsunSource { path: path.into() })),
+        "[a-z0-9~./: #-]{0,10}[a-z0-9]\\{0{1,6}\\.\\.[0-9]{1,6}\\}"
+            .prop_map(|shards| Source::Webdataset(WebdatasetSource { shards })),
+    ]
+}
+
+fn data(
+    source: impl Strategy<Value = Source> + 'static,
+    image: impl Strategy<Value = Option<ImageSpec>> + 'static,
+) -> BoxedStrategy<DataSpec> {
+    let max_corrupt = prop_oneof![Just(0.0), Just(0.001), Just(1.0), 0.0..=1.0];
+    (source, image, whole(1, 1_048_576), whole(1, 1024), max_corrupt)
+        .prop_map(|(source, image, shard_records, mix, max_corrupt)| DataSpec {
+            source,
+            image,
             shard_records,
+            mix,
+            max_corrupt,
         })
         .boxed()
 }
@@ -105,11 +129,7 @@ fn mlp() -> BoxedStrategy<Networks> {
     let modes = (whole(1, 1024), above_zero(100.0)).prop_map(|(count, radius)| Modes::Ring { count, radius });
     let source = (modes, above_zero(10.0), whole(1, MAX_STEPS))
         .prop_map(|(modes, sigma, records)| Source::Gaussian(GaussianSource { modes, sigma, records }));
-    let data = (source, whole(1, 1_048_576)).prop_map(|(source, shard_records)| DataSpec {
-        source,
-        image: None,
-        shard_records,
-    });
+    let data = data(source, Just(None));
     let layers = || (whole(1, 4096), whole(1, 8), above_zero(10.0));
     (data, latent(), layers(), layers())
         .prop_map(|(data, latent, (width, depth, gain), d)| {
@@ -194,11 +214,7 @@ fn parts() -> BoxedStrategy<RunSpec> {
                 run,
                 seed,
                 steps,
-                data: DataSpec {
-                    source: Source::Idx(IdxSource { images: "x".into() }),
-                    image: None,
-                    shard_records: 1,
-                },
+                data: DataSpec::of(Source::Idx(IdxSource { images: "x".into() }), None),
                 model: ModelSpec {
                     generator: Generator::Dcgan { latent: Latent::Normal(1), width: 1 },
                     discriminator: Discriminator::Dcgan { width: 1 },

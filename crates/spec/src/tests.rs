@@ -28,6 +28,10 @@ fn spec_with(path: &str) -> RunSpec {
         sets.push("model.generator={ mlp: { latent: { normal: 2 }, width: 4, depth: 1 } }".to_owned());
         sets.push("model.discriminator={ mlp: { width: 4, depth: 1 } }".to_owned());
     }
+    if let Some(source) = ["folder", "lsun", "webdataset"].into_iter().find(|word| path.contains(word)) {
+        let example = fields::example(&format!("data.source.{source}"));
+        sets.push(format!("data.source={{ {source}: {example} }}"));
+    }
     if path.contains("lsgan112") {
         sets.push("data.image.size=112".to_owned());
         sets.push("model.generator={ lsgan112: { latent: { normal: 2 } } }".to_owned());
@@ -187,6 +191,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
             "a number above 0, at most 10" => Some((["1e-30", "10"], ["0", "-1", "10.000001"])),
             "a number above 0, at most 100" => Some((["1e-30", "100"], ["0", "-1", "100.00001"])),
             "a number, at least 0 and below 1" => Some((["0", "0.999999"], ["-0.001", "1", "2"])),
+            "a number, 0 to 1" => Some((["0", "1"], ["-0.001", "1.001", "2"])),
             "a number, 1.1 to 100" => Some((["1.1", "100"], ["1.09", "100.1", "-2"])),
             "a number, -10^6 to 10^6" => Some((["-1000000", "1000000"], ["-1000001", "1000001", "1e300"])),
             _ => None,
@@ -215,7 +220,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
         checked += 1;
     }
     // Words, sizes, paths and empty choices are the rest; they have tests of their own.
-    assert_eq!(FIELDS.len() - checked, 12, "a field has a range that no test knows");
+    assert_eq!(FIELDS.len() - checked, 16, "a field has a range that no test knows");
 }
 
 #[test]
@@ -240,6 +245,7 @@ fn another(path: &str, value: &LeafValue) -> String {
         ("data.image.size", _) => "64".to_owned(),
         ("data.image.channels", _) => "3".to_owned(),
         ("data.image.fit", _) => "crop".to_owned(),
+        ("data.image.flip", _) => "random".to_owned(),
         ("precision", _) => "bf16".to_owned(),
         ("reduction", _) => "fast".to_owned(),
         ("compute.device", _) => "cpu".to_owned(),
@@ -284,7 +290,7 @@ fn a_field_changes_the_identity_exactly_if_its_row_says_so() {
         let other =
             RunSpec::parse(&base.to_yaml(), "run.yaml", &sets).unwrap_or_else(|errors| panic!("{errors}"));
         assert_ne!(other, base, "{} did not change", field.path);
-        let decides = field.part == Part::Value;
+        let decides = field.part.decides();
         assert_eq!(other.identity() != base.identity(), decides, "{}", field.path);
         let diff: Vec<String> = base.identity_diff(&other).into_iter().map(|diff| diff.path).collect();
         assert_eq!(diff, if decides { vec![field.path.to_owned()] } else { Vec::new() });

@@ -113,7 +113,7 @@ fn the_reference_says_of_each_field_what_is_accepted_and_whether_it_decides_the_
         let accepted = format!("Accepted: {}.", field.accepts);
         assert!(line.comment.contains(&accepted), "{}: its comment lacks `{accepted}`", line.path);
         let identity = line.comment.ends_with(" Identity.");
-        assert_eq!(identity, field.part == fields::Part::Value, "{}: Identity", line.path);
+        assert_eq!(identity, field.part.decides(), "{}: Identity", line.path);
     }
 }
 

@@ -118,7 +118,7 @@ fn options() -> HashMap<String, String> {
 
 fn spec(model: &str) -> RunSpec {
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
-    let picture = |size, channels| Some(ImageSpec { size, channels, fit: Fit::Pad });
+    let picture = |size, channels| Some(ImageSpec::of(size, channels));
     let dcgan = |width| ModelSpec {
         generator: Generator::Dcgan { latent: Latent::Normal(100), width },
         discriminator: Discriminator::Dcgan { width },
@@ -145,7 +145,7 @@ fn spec(model: &str) -> RunSpec {
         run: "bench".to_owned(),
         seed: 1,
         steps: 1,
-        data: DataSpec { source, image, shard_records: 256 },
+        data: DataSpec::of(source, image),
         model,
         objective: Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 },
         optimizer: OptimizersSpec { generator: adam, discriminator: adam },

@@ -149,7 +149,7 @@ fn spec(fixture: &str) -> RunSpec {
     spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
     if fixture == "lsgan112" {
         spec.batch.per_rank = 3;
-        spec.data.image = Some(ImageSpec { size: 112, channels: 3, fit: Fit::Pad });
+        spec.data.image = Some(ImageSpec::of(112, 3));
         spec.model.generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
         spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
         spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };

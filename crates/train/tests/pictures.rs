@@ -20,7 +20,7 @@ fn a_grid_has_every_sample_and_a_plot_its_side() {
     let grid = replica(&small_dcgan())[0].sample_picture().expect("a grid");
     assert_eq!(sides(&grid), (4 * 34 + 2, 2 * 34 + 2));
     let mut colour = small_dcgan();
-    colour.data.image = Some(ImageSpec { size: 64, channels: 3, fit: Fit::Crop });
+    colour.data.image = Some(ImageSpec::of(64, 3));
     assert_eq!(sides(&replica(&colour)[0].sample_picture().expect("a grid")), (4 * 66 + 2, 2 * 66 + 2));
     let plot = replica(&small_mlp())[0].sample_picture().expect("a plot");
     assert_eq!(sides(&plot), (512, 512));

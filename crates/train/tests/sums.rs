@@ -257,7 +257,7 @@ fn models_and_data_that_do_not_fit_are_refused() {
     };
     let sized = |size, channels| {
         move |spec: &mut RunSpec| {
-            spec.data.image = Some(ImageSpec { size, channels, fit: Fit::Pad });
+            spec.data.image = Some(ImageSpec::of(size, channels));
         }
     };
     let dcgan = "dcgan works on pictures of 32, 64 or 128 pixels with 1 or 3 channels";

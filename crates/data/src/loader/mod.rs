@@ -7,9 +7,11 @@
 //! and another be started at any step.
 //!
 //! - [`window`](self): the batches between the threads and the caller, with who waits for whom.
+//! - [`WaitWatch`]: whether the steps wait for data.
 //! - [`read`](self): one batch, with the records that do not decode replaced.
 
 mod read;
+mod wait;
 mod window;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use lsgan_spec::{Position, Shard, Step, VirtualRank};
 use crate::pool::Pool;
 use crate::{Leases, RecordError, Source};
 use read::Reader;
+pub use wait::{SlowLoading, WaitWatch};
 use window::Window;
 
 /// Whose batches, from when on, and how far ahead.
@@ -33,7 +36,8 @@ pub struct LoaderOptions {
     pub from: Step,
     /// Threads that read: at least 1.
     pub threads: usize,
-    /// Steps that are read or being read ahead of the caller: at least 1. Memory grows with it.
+    /// Steps that are read or being read ahead of the caller: at least 1, and more where the threads would else have
+    /// nothing to do. Memory grows with it.
     pub depth_steps: usize,
 }
 
@@ -120,7 +124,10 @@ pub enum LoaderError {
     },
     /// A source refused a request that its contract allows.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(RecordError),
+    /// The data set changed or went away.
+    #[error(transparent)]
+    Lost(RecordError),
     /// No record of a position decodes, so nothing can take a bad one's place.
     #[error(
         "none of the {records} records of shard {shard} (position {position}) decodes; the first says: {first} At \
@@ -184,6 +191,8 @@ impl Loader {
     ) -> Result<Self, LoaderError> {
         check(&*source, &plan, &options)?;
         let LoaderOptions { ranks, from, threads, depth_steps } = options;
+        // So that no thread idles: a batch each, beside the step that is being given out.
+        let depth_steps = depth_steps.max(threads.div_ceil(ranks.len()) + 1);
         let batch_len = source.sample_len() * plan.geometry().per_rank() as usize;
         // As many as can be in use: those of the window, one step with the caller, one on its way back.
         let pool = Pool::new(batch_len, ranks.len() * (depth_steps + 2));

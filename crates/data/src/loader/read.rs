@@ -2,13 +2,27 @@
 
 use std::sync::Arc;
 
-use lsgan_plan::{Plan, RecordRef};
-use lsgan_spec::{Step, VirtualRank};
+use lsgan_plan::{Plan, RecordRef, coin};
+use lsgan_spec::{Flip, Step, VirtualRank};
 
 use super::{LoaderError, RankBatch, Replaced};
 use crate::leases::Granted;
 use crate::pool::Pool;
-use crate::{Leases, RecordError, Source};
+use crate::transform::mirror;
+use crate::{Leases, RecordError, SampleShape, Source};
+
+/// The domain of the coins that mirror.
+const FLIP: &str = "flip";
+
+/// What is no record's own fault ends the loading of the step.
+fn fatal(error: RecordError) -> LoaderError {
+    match error {
+        lost @ RecordError::Lost { .. } => LoaderError::Lost(lost),
+        bug @ (RecordError::OutOfRange { .. }
+        | RecordError::WrongLength { .. }
+        | RecordError::Undecodable { .. }) => LoaderError::Record(bug),
+    }
+}
 
 /// Reads batches; holds nothing that changes but the free buffers.
 pub(super) struct Reader {
@@ -44,12 +58,23 @@ impl Reader {
                     let by = self.replace(wanted, place, &reason)?;
                     replaced.push(Replaced { virtual_rank: rank, record: wanted.record, by, reason });
                 }
-                Err(bug @ (RecordError::OutOfRange { .. } | RecordError::WrongLength { .. })) => {
-                    return Err(bug.into());
-                }
+                Err(error) => return Err(fatal(error)),
             }
+            self.flip(wanted, place);
         }
         Ok((RankBatch { virtual_rank: rank, samples }, replaced))
+    }
+
+    /// Mirrors a sample if the coin for its place in the order says so; one that took another's place keeps the coin.
+    fn flip(&self, wanted: RecordRef, sample: &mut [f32]) {
+        match (self.source.flip(), self.source.sample_shape()) {
+            (Flip::Random, SampleShape::Image { size, channels }) => {
+                if coin(FLIP, self.plan.seed(), wanted.position, wanted.offset) {
+                    mirror(sample, size, channels);
+                }
+            }
+            (Flip::Never, _) | (Flip::Random, SampleShape::Point2) => {}
+        }
     }
 
     /// Fills `place` with the next record of the same position that decodes, and says which. A pure function of plan
@@ -62,9 +87,7 @@ impl Reader {
             match self.source.read(candidate.record, place) {
                 Ok(()) => return Ok(candidate.record),
                 Err(RecordError::Undecodable { .. }) => {}
-                Err(bug @ (RecordError::OutOfRange { .. } | RecordError::WrongLength { .. })) => {
-                    return Err(bug.into());
-                }
+                Err(error) => return Err(fatal(error)),
             }
         }
         let (shard, position) = (visit.shard(), bad.position);

@@ -11,10 +11,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use lsgan_spec::{IdxSource, ImageSpec};
+use lsgan_spec::{Flip, IdxSource, ImageSpec};
 
+use crate::picture::{Channels, Picture};
 use crate::source::check_request;
-use crate::transform::{GreyPicture, Transform};
+use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 
 /// The kind's word in a run's file.
@@ -80,9 +81,13 @@ impl Source for Idx {
         let picture_bytes = height as usize * width as usize;
         // Records are counted in u32 and all of their pixels are in memory, so this fits.
         let start = record as usize * picture_bytes;
-        let pixels = &self.pixels[start..start + picture_bytes];
-        self.transform.apply(&GreyPicture { height, width, pixels }, out);
+        let pixels = self.pixels[start..start + picture_bytes].into();
+        self.transform.apply(&Picture { height, width, channels: Channels::Grey, pixels }, out);
         Ok(())
+    }
+
+    fn flip(&self) -> Flip {
+        self.transform.flip()
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -56,6 +57,11 @@ impl Source for Numbered {
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint(*blake3::hash(&self.records.to_le_bytes()).as_bytes())
     }
+}
+
+/// A file or folder that `scripts/make-data-fixtures` wrote.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 /// Long enough for a machine that is busy, short enough to see that something hangs.

@@ -13,11 +13,7 @@ pub fn small_dcgan() -> RunSpec {
         run: "test".to_owned(),
         seed: 11,
         steps: 10,
-        data: DataSpec {
-            source: Source::Idx(IdxSource { images: "unused".into() }),
-            image: Some(ImageSpec { size: 32, channels: 1, fit: Fit::Pad }),
-            shard_records: 256,
-        },
+        data: DataSpec::of(Source::Idx(IdxSource { images: "unused".into() }), Some(ImageSpec::of(32, 1))),
         model: ModelSpec {
             generator: Generator::Dcgan { latent: Latent::Normal(16), width: 4 },
             discriminator: Discriminator::Dcgan { width: 4 },

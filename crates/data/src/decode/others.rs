@@ -1,0 +1,53 @@
+//! PNG and WebP by the `image` crate.
+
+use std::io::Cursor;
+
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, Limits};
+
+use super::{PIXELS_MAX, check_sides, upright};
+use crate::picture::{Channels, Picture};
+
+/// A pixel has 4 channels of 16 bits at most, and a decoder may want as much again.
+const ALLOCATION_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX;
+
+pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
+    pixels(PngDecoder::with_limits(Cursor::new(bytes), limits()), "PNG")
+}
+
+pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
+    // The decoder is content with what it needs. Bytes 4 to 8 say how many follow.
+    let said = bytes.get(4..8).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
+    if bytes.len() < said as usize + 8 {
+        return Err(format!(
+            "as WebP: it is cut off: {} of {} bytes are there",
+            bytes.len(),
+            u64::from(said) + 8
+        ));
+    }
+    pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(ALLOCATION_BYTES_MAX);
+    limits
+}
+
+fn pixels(decoder: Result<impl ImageDecoder, ImageError>, format: &str) -> Result<Picture<'static>, String> {
+    let failed = |error: ImageError| format!("as {format}: {error}");
+    let mut decoder = decoder.map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_sides(width, height)?;
+    decoder.set_limits(limits()).map_err(failed)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    let (channels, pixels) = if image.color().has_color() {
+        (Channels::Colour, image.into_rgb8().into_raw())
+    } else {
+        (Channels::Grey, image.into_luma8().into_raw())
+    };
+    Ok(upright(Picture { height, width, channels, pixels: pixels.into() }, orientation))
+}

@@ -1,0 +1,139 @@
+//! Pictures in a folder, one file each, nested or not.
+//!
+//! The records are the files in the order of their paths, name by name and byte by byte. A file's first sub-folder is its
+//! class; one that lies in none has no class. A file is a picture if its name ends as one of JPEG, PNG or WebP does, or
+//! if its first bytes are of one: so a picture with any name is taken, a damaged one is a record that does not decode,
+//! and a README is left alone. Names that begin with a dot are left out, links are followed.
+//!
+//! The fingerprint is over all paths and lengths, not over the content: that would be to read it all before the start. A
+//! file whose length changed later is an error when it is read.
+
+mod list;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use lsgan_spec::{Flip, FolderSource, ImageSpec};
+
+use super::OpenOptions;
+use super::encoded::{sample, with_bytes};
+use crate::index::Index;
+use crate::source::check_request;
+use crate::transform::Transform;
+use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
+use list::List;
+
+/// The kind's word in a run's file.
+pub const KIND: &str = "folder";
+
+/// An open folder.
+pub struct Folder {
+    root: PathBuf,
+    list: List,
+    transform: Transform,
+}
+
+impl Folder {
+    /// Lists the folder, or takes the list from its index.
+    ///
+    /// # Errors
+    ///
+    /// A folder that is missing, cannot be listed, or has no pictures; no word on the samples.
+    pub fn open(
+        spec: &FolderSource,
+        image: Option<&ImageSpec>,
+        options: &OpenOptions<'_>,
+    ) -> Result<Self, DataError> {
+        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let root = spec.path.clone();
+        if !root.exists() {
+            return Err(DataError::Missing { path: root });
+        }
+        let name = root.to_string_lossy();
+        // The times of the folders are in the list, and looked at there.
+        let stamp = *blake3::hash(name.as_bytes()).as_bytes();
+        let index = Index { kind: KIND, name: &name, is_local: true, stamp, options };
+        let list = index.find_or_build(
+            |bytes| List::parse(bytes).filter(|list| list.is_current(&root)),
+            || List::make(&root, options),
+            |list| (list.files(), list.bytes()),
+        )?;
+        if list.files() == 0 {
+            return Err(DataError::NoPictures { kind: KIND, place: root.display().to_string() });
+        }
+        Ok(Self { root, list, transform })
+    }
+
+    /// The file's path below the root, and its length.
+    fn file(&self, record: u64) -> (PathBuf, u64) {
+        let (name, len_bytes) = self.list.name(record);
+        (Path::new(OsStr::from_bytes(&self.list.run(record).folder)).join(OsStr::from_bytes(name)), len_bytes)
+    }
+}
+
+impl Source for Folder {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn len(&self) -> u64 {
+        self.list.files()
+    }
+
+    fn sample_shape(&self) -> SampleShape {
+        self.transform.sample_shape()
+    }
+
+    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+        check_request(self, record, out.len())?;
+        let (path, len_bytes) = self.file(record);
+        let key = || path.display().to_string();
+        with_bytes(|bytes| {
+            read_whole(&self.root.join(&path), len_bytes, bytes).map_err(|reason| RecordError::Lost {
+                kind: KIND,
+                key: key(),
+                reason,
+            })?;
+            sample(KIND, key, bytes, &self.transform, out)
+        })
+    }
+
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        Ok(self.file(record).0.display().to_string())
+    }
+
+    fn flip(&self) -> Flip {
+        self.transform.flip()
+    }
+
+    fn class(&self, record: u64) -> Option<u32> {
+        if record < self.len() { self.list.run(record).class } else { None }
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.list.class_names()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.list.fingerprint())
+    }
+}
+
+/// The whole file, if it is as long as it was.
+fn read_whole(path: &Path, len_bytes: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let found = file.metadata().map_err(|error| error.to_string())?.len();
+    if found == len_bytes {
+        bytes.clear();
+        // A file that grows just now is caught by the one byte more.
+        let read = file.by_ref().take(len_bytes + 1).read_to_end(bytes).map_err(|error| error.to_string())?;
+        if read as u64 == len_bytes {
+            return Ok(());
+        }
+    }
+    Err(format!("it had {len_bytes} bytes when the folder was listed, and now has another length"))
+}

@@ -1,0 +1,210 @@
+//! Files and objects that are read by range, and are to stay as they are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, ObjectStoreScheme};
+use url::Url;
+
+use crate::DataError;
+
+/// Something that is read by range.
+pub(super) trait Blob: Send + Sync {
+    /// Its path or URL.
+    fn name(&self) -> String;
+
+    fn len(&self) -> u64;
+
+    /// What changes when its content does.
+    fn stamp(&self, hasher: &mut blake3::Hasher);
+
+    /// Bytes that cost about as much as one.
+    fn read_ahead_bytes(&self) -> u64;
+
+    /// Fills `out` from `offset` on; says why it cannot, also where the content is not what it was.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String>;
+}
+
+/// A file. It is opened anew for each read: shards are many and the processes' open files are not, and it costs 2 % of
+/// decoding a small picture.
+struct OnDisk {
+    path: PathBuf,
+    len_bytes: u64,
+    modified: (i64, i64),
+}
+
+pub(super) fn on_disk(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
+    let blob = |name: &String| -> Result<Box<dyn Blob>, DataError> {
+        let path = PathBuf::from(name);
+        let meta =
+            File::open(&path).and_then(|file| file.metadata()).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => DataError::Missing { path: path.clone() },
+                _ => DataError::Unreadable { path: path.clone(), source },
+            })?;
+        Ok(Box::new(OnDisk { path, len_bytes: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }))
+    };
+    names.iter().map(blob).collect()
+}
+
+impl Blob for OnDisk {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn len(&self) -> u64 {
+        self.len_bytes
+    }
+
+    fn stamp(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(self.name().as_bytes()).update(&[0]).update(&self.len_bytes.to_le_bytes());
+        hasher.update(&self.modified.0.to_le_bytes()).update(&self.modified.1.to_le_bytes());
+    }
+
+    /// A header and the first bytes behind it.
+    fn read_ahead_bytes(&self) -> u64 {
+        1024
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let meta = file.metadata().map_err(|error| error.to_string())?;
+        if (meta.len(), (meta.mtime(), meta.mtime_nsec())) != (self.len_bytes, self.modified) {
+            return Err(format!(
+                "the file was written to; it had {} bytes and now has {}",
+                self.len_bytes,
+                meta.len()
+            ));
+        }
+        file.read_exact_at(out, offset).map_err(|error| error.to_string())
+    }
+}
+
+/// An object of a store.
+struct InStore {
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    meta: ObjectMeta,
+}
+
+/// Requests at once while the shards are looked up.
+const LOOKUPS: usize = 32;
+/// A store's client tries again by itself where a request fails; this is for answers that break off.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
+    let mut stores: BTreeMap<String, Arc<dyn ObjectStore>> = BTreeMap::new();
+    let mut lookups = Vec::with_capacity(names.len());
+    for name in names {
+        let failed = |reason: String| DataError::Store { place: name.clone(), reason };
+        let url = Url::parse(name).map_err(|error| failed(error.to_string()))?;
+        let (_, path) = ObjectStoreScheme::parse(&url).map_err(|error| failed(error.to_string()))?;
+        let of = format!("{}://{}", url.scheme(), url.authority());
+        let store = match stores.get(&of) {
+            Some(store) => Arc::clone(store),
+            None => {
+                let store = open_store(&url).map_err(|error| failed(error.to_string()))?;
+                stores.insert(of, Arc::clone(&store));
+                store
+            }
+        };
+        lookups.push(look_up(name.clone(), store, path).boxed());
+    }
+    wait(async move { futures::stream::iter(lookups).buffered(LOOKUPS).try_collect().await })
+}
+
+async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
+    match store.head(&path).await {
+        Ok(meta) => Ok(Box::new(InStore { name, store, meta })),
+        Err(error) => Err(DataError::Store { place: name, reason: error.to_string() }),
+    }
+}
+
+/// Endpoint, region and credentials come from the environment, as the stores' own tools take them.
+fn open_store(url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let settings = std::env::vars_os().filter_map(|(key, value)| {
+        let key = key.into_string().ok()?.to_ascii_lowercase();
+        let known = ["aws_", "azure_", "google_"].iter().any(|prefix| key.starts_with(prefix));
+        known.then_some((key, value.into_string().ok()?))
+    });
+    object_store::parse_url_opts(url, settings).map(|(store, _)| store.into())
+}
+
+impl Blob for InStore {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn len(&self) -> u64 {
+        self.meta.size
+    }
+
+    fn stamp(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(self.name.as_bytes()).update(&[0]).update(&self.meta.size.to_le_bytes());
+        hasher.update(&self.meta.last_modified.timestamp_micros().to_le_bytes());
+        hasher.update(self.meta.e_tag.as_deref().unwrap_or_default().as_bytes());
+    }
+
+    /// A request takes as long as reading some MiB.
+    fn read_ahead_bytes(&self) -> u64 {
+        4 << 20
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(offset..offset + out.len() as u64)),
+            if_match: self.meta.e_tag.clone(),
+            ..GetOptions::default()
+        };
+        let (store, path) = (Arc::clone(&self.store), self.meta.location.clone());
+        let bytes = wait(async move {
+            let mut attempt = 1;
+            loop {
+                let got = match store.get_opts(&path, options.clone()).await {
+                    Ok(object) => object.bytes().await,
+                    Err(error) => Err(error),
+                };
+                match got {
+                    Err(object_store::Error::Generic { .. }) if attempt < ATTEMPTS => {
+                        tokio::time::sleep(PAUSE * attempt).await;
+                        attempt += 1;
+                    }
+                    got => return got,
+                }
+            }
+        });
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        if bytes.len() != out.len() {
+            return Err(format!("the store sent {} bytes of {}", bytes.len(), out.len()));
+        }
+        out.copy_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+/// What is asynchronous runs on a thread of its own: whoever reads a record is no task, and may stand in one.
+fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("data-store")
+            .enable_all()
+            .build()
+            .expect("the operating system gives a process its second thread")
+    });
+    let (sender, receiver) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Nobody stops listening: he waits right here.
+        let _ = sender.send(task.await);
+    });
+    receiver.recv().expect("the task sends before it ends")
+}

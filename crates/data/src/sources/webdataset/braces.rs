@@ -1,0 +1,98 @@
+//! Names with braces: `train-{000000..000099}.tar`, `{left,right}/{0..9}.tar`.
+
+/// More names than any data set has shards.
+const NAMES_MAX: usize = 1 << 20;
+
+/// All names, the last brace fastest; one that has no braces is one name.
+///
+/// A range of whole numbers keeps its leading zeros, and may go down. Braces do not lie in braces.
+pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
+    let mut names = vec![String::new()];
+    let mut rest = pattern;
+    while let Some(open) = rest.find(['{', '}']) {
+        let (text, braced) = rest.split_at(open);
+        let inner = braced.strip_prefix('{').ok_or("a } has no { before it")?;
+        let (inner, behind) = inner.split_once('}').ok_or("a { has no } behind it")?;
+        if inner.contains('{') {
+            return Err("braces lie in braces".to_owned());
+        }
+        let choices = choices(inner)?;
+        if names.len().saturating_mul(choices.len()) > NAMES_MAX {
+            return Err(format!("it makes more than {NAMES_MAX} names"));
+        }
+        names = names
+            .iter()
+            .flat_map(|name| choices.iter().map(move |choice| format!("{name}{text}{choice}")))
+            .collect();
+        rest = behind;
+    }
+    names.iter_mut().for_each(|name| name.push_str(rest));
+    Ok(names)
+}
+
+fn choices(inner: &str) -> Result<Vec<String>, String> {
+    if let Some((first, last)) = inner.split_once("..") {
+        return range(first, last)
+            .ok_or_else(|| format!("{{{inner}}} is no range of at most 2^20 whole numbers"));
+    }
+    let choices: Vec<String> = inner.split(',').map(str::to_owned).collect();
+    if choices.len() < 2 {
+        return Err(format!("{{{inner}}} is neither a range (a..b) nor a list (a,b)"));
+    }
+    Ok(choices)
+}
+
+fn range(first: &str, last: &str) -> Option<Vec<String>> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(first) || !digits(last) {
+        return None;
+    }
+    let has_zeros = [first, last].into_iter().any(|text| text.len() > 1 && text.starts_with('0'));
+    let width = if has_zeros { first.len().max(last.len()) } else { 0 };
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    if first.abs_diff(last) >= NAMES_MAX as u64 {
+        return None;
+    }
+    let name = |number: u64| format!("{number:0width$}");
+    Some(if first <= last {
+        (first..=last).map(name).collect()
+    } else {
+        (last..=first).rev().map(name).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_lists_make_names() {
+        for (pattern, wanted) in [
+            ("a.tar", "a.tar"),
+            ("a-{08..11}.tar", "a-08.tar a-09.tar a-10.tar a-11.tar"),
+            ("a-{8..11}.tar", "a-8.tar a-9.tar a-10.tar a-11.tar"),
+            ("{2..0}", "2 1 0"),
+            ("{x,y}/{0..1}.tar", "x/0.tar x/1.tar y/0.tar y/1.tar"),
+            ("a{,b}c", "ac abc"),
+            ("s3://bucket/{000..001}", "s3://bucket/000 s3://bucket/001"),
+        ] {
+            assert_eq!(expand(pattern).unwrap(), wanted.split(' ').collect::<Vec<_>>(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn braces_that_make_no_names_are_refused() {
+        for (pattern, reason) in [
+            ("a{1..", "a { has no } behind it"),
+            ("a}b", "a } has no { before it"),
+            ("{a{b,c}}", "braces lie in braces"),
+            ("{a}", "{a} is neither a range (a..b) nor a list (a,b)"),
+            ("{}", "{} is neither a range (a..b) nor a list (a,b)"),
+            ("{a..c}", "{a..c} is no range of at most 2^20 whole numbers"),
+            ("{0..99999999999}", "{0..99999999999} is no range of at most 2^20 whole numbers"),
+            ("{0..9999}{0..9999}", "it makes more than 1048576 names"),
+        ] {
+            assert_eq!(expand(pattern), Err(reason.to_owned()), "{pattern}");
+        }
+    }
+}

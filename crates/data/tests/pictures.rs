@@ -1,0 +1,145 @@
+//! Pictures come out as PIL has them: decoded, upright, and scaled.
+
+mod common;
+
+use std::path::Path;
+
+use common::fixture;
+use image::ImageReader;
+use lsgan_data::decode::decode;
+use lsgan_data::picture::{Channels, Picture};
+use lsgan_data::transform::Transform;
+use lsgan_spec::{Fit, ImageSpec};
+
+/// What PIL wrote, as bytes of `channels`.
+fn expected(path: &Path, channels: Channels) -> (u32, u32, Vec<u8>) {
+    let image = ImageReader::open(path).unwrap().decode().unwrap();
+    let (width, height) = (image.width(), image.height());
+    let pixels = match channels {
+        Channels::Grey => image.into_luma8().into_raw(),
+        Channels::Colour => image.into_rgb8().into_raw(),
+    };
+    (width, height, pixels)
+}
+
+fn names(folder: &str, end: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(fixture(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(end)).collect();
+    names.sort();
+    names
+}
+
+/// Mean and greatest difference of bytes.
+fn difference(ours: &[u8], theirs: &[u8]) -> (f64, u8) {
+    assert_eq!(ours.len(), theirs.len());
+    let differences = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
+    let sum: u64 = differences.clone().map(u64::from).sum();
+    (sum as f64 / ours.len() as f64, differences.max().unwrap_or(0))
+}
+
+/// PNG and lossless WebP say which pixels they are; of the others two decoders may differ by how they round, and by how
+/// they scale up the colours of a JPEG that has fewer of them.
+#[test]
+fn every_kind_of_picture_comes_out_as_a_viewer_shows_it() {
+    for name in names("odd", ".expected.png") {
+        let of = name.trim_end_matches(".expected.png");
+        let bytes = std::fs::read(fixture("odd").join(of)).unwrap();
+        let picture = decode(&bytes, Channels::Colour).unwrap_or_else(|reason| panic!("{of}: {reason}"));
+        let (width, height, pixels) = expected(&fixture("odd").join(&name), picture.channels);
+        assert_eq!((picture.width, picture.height), (width, height), "{of}");
+        let (mean, most) = difference(&picture.pixels, &pixels);
+        println!("{of}: mean {mean:.3}, most {most}");
+        let exact = of.ends_with(".png") || of.starts_with("lossless");
+        let (mean_max, most_max) = if exact { (0.0, 0) } else { (0.5, 4) };
+        assert!(mean <= mean_max && most <= most_max, "{of}: mean {mean}, most {most}");
+        let is_grey = ["grey", "bilevel"].iter().any(|word| of.starts_with(word));
+        assert_eq!(picture.channels == Channels::Grey, is_grey, "{of}");
+    }
+    assert!(names("odd", ".expected.png").len() >= 24);
+}
+
+/// The luminance of a JPEG is what a grey picture of it has.
+#[test]
+fn a_jpeg_that_is_wanted_grey_gives_its_luminance() {
+    for name in names("odd", ".jpg").into_iter().chain(["../photos/1.jpg".into()]) {
+        let bytes = std::fs::read(fixture("odd").join(&name)).unwrap();
+        let grey = decode(&bytes, Channels::Grey).unwrap();
+        let colour = decode(&bytes, Channels::Colour).unwrap();
+        if (grey.channels, colour.channels) != (Channels::Grey, Channels::Colour) {
+            assert!(name == "cmyk.jpg" || name == "grey.jpg", "{name}");
+            continue;
+        }
+        let luminance = |rgb: &[u8]| {
+            (0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2])).round() as u8
+        };
+        let pixels: Vec<u8> = colour.pixels.chunks(3).map(luminance).collect();
+        let (mean, _) = difference(&grey.pixels, &pixels);
+        assert!(mean < 0.5, "{name}: mean {mean}");
+    }
+}
+
+/// Decoded and scaled by us against decoded and scaled by PIL, on photographs of 256 pixels and more.
+#[test]
+fn a_photograph_is_scaled_to_within_a_grey_level_of_pils_antialiased_bilinear() {
+    for name in names("photos", ".jpg") {
+        let bytes = std::fs::read(fixture("photos").join(&name)).unwrap();
+        let picture = decode(&bytes, Channels::Colour).unwrap();
+        for size in [64, 112] {
+            let transform =
+                Transform::new(&ImageSpec { fit: Fit::Squash, ..ImageSpec::of(size, 3) }).unwrap();
+            let mut sample = vec![0.0; transform.sample_shape().len()];
+            transform.apply(&picture, &mut sample);
+            let ours: Vec<u8> = sample.iter().map(|x| ((x + 1.0) * 127.5).round() as u8).collect();
+            let stem = name.trim_end_matches(".jpg");
+            let path = fixture("photos").join(format!("{stem}.squash{size}.png"));
+            let (mean, most) = difference(&ours, &expected(&path, Channels::Colour).2);
+            println!("{name} at {size}: mean {mean:.3}, most {most}");
+            assert!(mean < 0.5 && most <= 4, "{name} at {size}: mean {mean}, most {most}");
+        }
+    }
+}
+
+/// Half a file, wherever it is cut, a byte flipped anywhere: a picture or a reason, never a panic; and one that is cut off
+/// is never taken for whole.
+#[test]
+fn damaged_pictures_have_a_reason() {
+    for name in names("odd", "").into_iter().filter(|name| !name.contains("expected")) {
+        let bytes = std::fs::read(fixture("odd").join(&name)).unwrap();
+        for cut in (0..bytes.len() - 12).step_by(7) {
+            let decoded = decode(&bytes[..cut], Channels::Colour);
+            assert!(decoded.is_err(), "{name} cut off at {cut} of {} bytes decodes", bytes.len());
+        }
+        for at in (0..bytes.len()).step_by(11) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x55;
+            if let Err(reason) = decode(&flipped, Channels::Colour) {
+                assert!(!reason.is_empty() && !reason.contains("panicked"), "{name} at {at}: {reason}");
+            }
+        }
+    }
+}
+
+/// Released numbers: another decoder, or another way to scale, is another run.
+#[test]
+fn the_samples_stay_as_they_were_released() {
+    let mut hasher = blake3::Hasher::new();
+    for name in names("photos", ".jpg") {
+        let bytes = std::fs::read(fixture("photos").join(&name)).unwrap();
+        for (channels, count) in [(Channels::Grey, 1), (Channels::Colour, 3)] {
+            let picture: Picture<'_> = decode(&bytes, channels).unwrap();
+            for fit in [Fit::Squash, Fit::Crop, Fit::Pad] {
+                let transform = Transform::new(&ImageSpec { fit, ..ImageSpec::of(64, count) }).unwrap();
+                let mut sample = vec![0.0; transform.sample_shape().len()];
+                transform.apply(&picture, &mut sample);
+                for x in sample {
+                    hasher.update(&x.to_bits().to_le_bytes());
+                }
+            }
+        }
+    }
+    assert_eq!(
+        hasher.finalize().to_hex().as_str(),
+        "70751ce1c561c9c36417dc73a09c7d2ca765d75dd1fb73331a412b21c0749baf"
+    );
+}
