@@ -29,11 +29,19 @@ pub(super) trait Blob: Send + Sync {
     /// Bytes that cost about as much as one.
     fn read_ahead_bytes(&self) -> u64;
 
-    /// Fills `out` from `offset` on; says why it cannot, also where the content is not what it was.
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String>;
+    /// What reads it, again and again; says why it cannot, also where the content is not what it was.
+    fn opened(&self) -> Result<ReadAt<'_>, String>;
+
+    /// Fills `out` from `offset` on, once.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        self.opened()?(offset, out)
+    }
 }
 
-/// A file. It is opened anew for each read: shards are many and the processes' open files are not, and it costs 2 % of
+/// Fills a slice from an offset on; says why it cannot.
+pub(super) type ReadAt<'a> = Box<dyn Fn(u64, &mut [u8]) -> Result<(), String> + 'a>;
+
+/// A file. It is opened anew for each record: shards are many and the processes' open files are not, and it costs 2 % of
 /// decoding a small picture.
 struct OnDisk {
     path: PathBuf,
@@ -68,12 +76,12 @@ impl Blob for OnDisk {
         hasher.update(&self.modified.0.to_le_bytes()).update(&self.modified.1.to_le_bytes());
     }
 
-    /// A header and the first bytes behind it.
+    /// A page: a header, and where members are small, the next ones.
     fn read_ahead_bytes(&self) -> u64 {
-        1024
+        4096
     }
 
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
+    fn opened(&self) -> Result<ReadAt<'_>, String> {
         let file = File::open(&self.path).map_err(|error| error.to_string())?;
         let meta = file.metadata().map_err(|error| error.to_string())?;
         if (meta.len(), (meta.mtime(), meta.mtime_nsec())) != (self.len_bytes, self.modified) {
@@ -83,7 +91,7 @@ impl Blob for OnDisk {
                 meta.len()
             ));
         }
-        file.read_exact_at(out, offset).map_err(|error| error.to_string())
+        Ok(Box::new(move |offset, out| file.read_exact_at(out, offset).map_err(|error| error.to_string())))
     }
 }
 
@@ -158,7 +166,13 @@ impl Blob for InStore {
         4 << 20
     }
 
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
+    fn opened(&self) -> Result<ReadAt<'_>, String> {
+        Ok(Box::new(|offset, out| self.get(offset, out)))
+    }
+}
+
+impl InStore {
+    fn get(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(offset..offset + out.len() as u64)),
             if_match: self.meta.e_tag.clone(),

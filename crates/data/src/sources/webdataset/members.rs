@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::blobs::Blob;
+use super::blobs::{Blob, ReadAt};
 use crate::DataError;
 use crate::decode::{Format, MAGIC_BYTES};
 use crate::index::Numbers;
@@ -55,7 +55,8 @@ impl Shard {
     pub(super) fn look_through(blob: &dyn Blob) -> Result<Self, DataError> {
         let mut found = Self { members: Vec::new(), hash: [0; 32] };
         let mut hasher = blake3::Hasher::new();
-        let mut archive = tar::Archive::new(Cursor::new(blob));
+        let opened = blob.opened().map_err(|reason| DataError::Changing { place: blob.name(), reason })?;
+        let mut archive = tar::Archive::new(Cursor::new(blob, opened));
         let mut sample = Sample::default();
         // Of the member before, and so where the next one begins with the first of its headers.
         let mut end = 0;
@@ -202,6 +203,7 @@ impl Members {
 /// Reads a blob from its beginning, jumping, with what is cheap to read ahead.
 struct Cursor<'a> {
     blob: &'a dyn Blob,
+    read_at: ReadAt<'a>,
     at: u64,
     ahead: Vec<u8>,
     /// Where `ahead` begins.
@@ -209,8 +211,8 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(blob: &'a dyn Blob) -> Self {
-        Self { blob, at: 0, ahead: Vec::new(), ahead_at: 0 }
+    fn new(blob: &'a dyn Blob, read_at: ReadAt<'a>) -> Self {
+        Self { blob, read_at, at: 0, ahead: Vec::new(), ahead_at: 0 }
     }
 }
 
@@ -223,7 +225,7 @@ impl Read for Cursor<'_> {
         if !(self.ahead_at..self.ahead_at + self.ahead.len() as u64).contains(&self.at) {
             self.ahead.resize(left.min(self.blob.read_ahead_bytes()) as usize, 0);
             self.ahead_at = self.at;
-            let read = self.blob.read_at(self.at, &mut self.ahead);
+            let read = (self.read_at)(self.at, &mut self.ahead);
             read.inspect_err(|_| self.ahead.clear()).map_err(io::Error::other)?;
         }
         let there = &self.ahead[(self.at - self.ahead_at) as usize..];
