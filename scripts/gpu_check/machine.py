@@ -1,0 +1,100 @@
+"""What this machine has to run with: binaries that were built elsewhere, and its own libtorch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# What is started here; `contract_rank` is an example of its crate.
+BINARIES = ["lsgan", "coordinator", "worker", "contract_rank"]
+# All of them, stripped, travel to the machine.
+PACKED_MAX_BYTES = 64 << 20
+LIBTORCH_VERSION = "2.11.0"
+
+ASK_FOR_TORCH = """
+import importlib.metadata, importlib.util, json
+found = importlib.util.find_spec("torch")
+print(json.dumps([list(found.submodule_search_locations)[0], importlib.metadata.version("torch")] if found else None))
+"""
+
+
+@dataclass
+class Torch:
+    """A libtorch; `python` is the one it is installed in, if it is."""
+
+    folder: Path
+    version: str
+    python: str | None = None
+
+    def library_folders(self):
+        """Where its libraries and those that it was shipped with lie: CUDA's, cuDNN, NCCL."""
+        return [self.folder / "lib", *sorted(self.folder.parent.glob("nvidia/*/lib"))]
+
+
+def binary(folder, name):
+    """Where a binary lies in a folder of binaries or of a build; None if it does not."""
+    places = [folder / name, folder / "examples" / name]
+    return next((place for place in places if place.is_file()), None)
+
+
+def lacking(folder):
+    return [name for name in BINARIES if binary(folder, name) is None]
+
+
+def listing(folder):
+    """The binaries with their sizes, for people."""
+    lines, total = [], 0
+    for name in BINARIES:
+        path = binary(folder, name)
+        size = path.stat().st_size if path else 0
+        total += size
+        lines.append(f"{name:<14} {f'{size / (1 << 20):7.1f} MiB' if path else 'missing':>11}  {path or ''}".rstrip())
+    lines.append(f"{'together':<14} {total / (1 << 20):7.1f} MiB  (at most {PACKED_MAX_BYTES >> 20} MiB, stripped)")
+    return "\n".join(lines)
+
+
+def pack(source, target):
+    """Strips the binaries into a folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in BINARIES:
+        subprocess.run(["strip", "--strip-all", "-o", target / name, binary(source, name)], check=True)
+
+
+def find_torch(root):
+    """What LIBTORCH names, or the libtorch of the first Python that has one; None if there is none."""
+    if named := os.environ.get("LIBTORCH"):
+        folder = Path(named).resolve()
+        version = next((f for f in ("build-version", "version.py") if (folder / f).is_file()), None)
+        said = (folder / version).read_text() if version else "unknown"
+        said = said.split("'")[1] if "__version__ = '" in said else said.strip()
+        return Torch(folder, said) if (folder / "lib").is_dir() else None
+    for python in pythons(root):
+        try:
+            said = subprocess.run([python, "-c", ASK_FOR_TORCH], capture_output=True, text=True, timeout=30, check=True)
+            found = json.loads(said.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            continue
+        if found:
+            return Torch(Path(found[0]).resolve(), found[1], python)
+    return None
+
+
+def pythons(root):
+    """Pythons that may have a libtorch, without those that are named twice."""
+    near = [root / ".venv" / "bin" / "python"]
+    known = [sys.executable, *map(shutil.which, ("python3", "python"))]
+    usual = ["/opt/conda/bin/python", "/usr/bin/python3", "/usr/local/bin/python3"]
+    return list(dict.fromkeys(str(python) for python in [*known, *near, *usual] if python and Path(python).exists()))
+
+
+def environment(torch, inherited):
+    """What our binaries find libtorch by. (Where the folder that they were linked against exists, that one wins.)"""
+    if torch is None:
+        return dict(inherited)
+    folders = [str(folder) for folder in torch.library_folders()]
+    if before := inherited.get("LD_LIBRARY_PATH"):
+        folders.append(before)
+    return dict(inherited) | {"LD_LIBRARY_PATH": ":".join(folders)}
