@@ -27,7 +27,7 @@ def wall_ms():
 class Cluster:
     """One run of bench/configs/CONFIG.yaml in a directory of its own. On leaving, nothing of it is left."""
 
-    # What another user of this changes: which file, which binaries, where, the file's overrides, for how long is waited.
+    # What another user of this changes: which binaries, where, overrides of the file, how long is waited.
     binaries, scratch, sets, limit_s = RELEASE, SCRATCH, (), LIMIT_S
 
     def __init__(self, config, workers=WORKERS, expects=WORKERS):
@@ -124,7 +124,7 @@ class Cluster:
         return self.journal.members(self.journal.generations()[-1].number)[rank]
 
     def wait_for_steps(self, count, since_ms=0):
-        """Waits until all that are expected have done so many steps in one generation that was formed since then; it."""
+        """Waits until all that are expected have done so many steps in a generation that was formed since then; it."""
 
         def stepping():
             generation = self.journal.generations()[-1:]

@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "bench")]
 
-from gpu_check import contract, machine, process, probe, quickstart, report, schedule
+from gpu_check import contract, golden, machine, process, probe, quickstart, report, schedule, speed
 from gpu_check.schedule import Clock, Failed, Outcome, Part, Skipped
 
 
@@ -41,9 +41,9 @@ class TheSchedule(unittest.TestCase):
 
     def test_a_part_that_fails_does_not_cost_the_others(self):
         found = self.outcomes(
-            Part("a", "", raising(Failed("no", {"x": 1})), 10),
-            Part("b", "", raising(Skipped("not here")), 10),
-            Part("c", "", lambda _: {"y": 2}, 10),
+            Part("a", "", raising(Failed("no", {"x": 1})), (), 10),
+            Part("b", "", raising(Skipped("not here")), (), 10),
+            Part("c", "", lambda _: {"y": 2}, (), 10),
         )
         self.assertEqual([o.word for o in found], ["failed", "skipped", "passed"])
         self.assertEqual([o.figures for o in found], [{"x": 1}, {}, {"y": 2}])
@@ -56,7 +56,9 @@ class TheSchedule(unittest.TestCase):
             return {}
 
         first, second, third = self.outcomes(
-            Part("a", "", take_long, 60), Part("b", "", lambda _: {}, 60, needs_s=20), Part("c", "", lambda _: {}, 9, 1)
+            Part("a", "", take_long, (), 60),
+            Part("b", "", lambda _: {}, (), 60, needs_s=20),
+            Part("c", "", lambda _: {}, (), 9, 1),
         )
         self.assertEqual((first.word, first.seconds), ("passed", 55.0))
         self.assertEqual((second.word, second.why), ("skipped", "the time ran out: it takes 20 s"))
@@ -99,8 +101,7 @@ class TheMachine(unittest.TestCase):
             (folder / "worker").write_bytes(b"1" * (3 << 20))
             (folder / "examples" / "contract_rank").touch()
             self.assertEqual(machine.binary(folder, "contract_rank"), folder / "examples" / "contract_rank")
-            self.assertNotIn("worker", machine.lacking(folder))
-            self.assertIn("lsgan", machine.lacking(folder))
+            self.assertEqual(machine.lacking(folder, ["worker", "lsgan"]), ["lsgan"])
             self.assertIn("3.0 MiB", machine.listing(folder))
 
     def test_libtorch_is_found_with_what_it_was_shipped_with(self):
@@ -127,6 +128,26 @@ class WhatIsFound(unittest.TestCase):
         self.assertEqual(quickstart.rate(rows), 64.0)
         self.assertIsNone(quickstart.rate(rows[:1]))
 
+    def test_rates_and_waits_are_those_of_the_second_half(self):
+        rows = [(3, 0, 100, 90), (7, 9_000, 100, 90), (11, 10_000, 100, 25), (15, 11_000, 100, 25)]
+        self.assertEqual(speed.figures_of(rows, batch=32), (128.0, 0.25))
+
+    def test_the_cost_of_exact_sums_and_the_ratio_to_pytorchs_best(self):
+        both = {"lsgan": 90.0, "pytorch eager": 60.0, "pytorch compiled": 75.0}
+        rates = {"m tf32 64": both, "m tf32 64 fast": {"lsgan": 100.0}}
+        self.assertEqual(speed.overheads(rates), {"exact_overhead m tf32 64": 0.1})
+        self.assertEqual(both["ours ÷ best"], 1.2)
+
+    def test_every_fast_row_has_its_exact_one_and_no_row_is_there_twice(self):
+        rows = speed.rows(cpu=False)
+        self.assertEqual(len(set(rows)), len(rows))
+        for model, batch, precision, reduction in rows:
+            self.assertIn((model, batch, precision, "exact"), rows)
+
+    def test_the_fixtures_lines_are_read(self):
+        line = '{"fixture":"dcgan32","compared":3,"worst":"w","off_by":1e-6,"accepted":1e-5,"good":true}'
+        self.assertEqual(golden.fixtures(["noise", line])["dcgan32"]["off_by"], 1e-6)
+
     def test_a_ranks_lines_are_read(self):
         heard = contract.Heard()
         heard.take('{"case":"sums","ms":7}')
@@ -139,8 +160,9 @@ class WhatIsFound(unittest.TestCase):
             Outcome("speed", "how fast", "failed", "no\nmore", 3.0, {"rates": {"f32": {"ours": 2, "theirs": None}}}),
         ]
         text = report.as_markdown({"python": "3"}, outcomes)
-        for line in ["| speed | failed | 3.0 | no |", "| GPU 0 | a \\| b |", "| rates | ours | theirs |", "| f32 | 2 |  |"]:
-            self.assertIn(line, text)
+        self.assertIn("| speed | failed | 3.0 | no |", text)
+        self.assertIn("| GPU 0 | a \\| b |", text)
+        self.assertIn("| rates | ours | theirs |\n| --- | --- | --- |\n| f32 | 2 |  |", text)
         parts = json.loads(report.as_json({}, outcomes))["parts"]
         self.assertEqual(parts["speed"]["outcome"], "failed")
         self.assertEqual(report.summary(outcomes), "1 passed, 1 failed, 0 skipped")

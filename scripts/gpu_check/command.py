@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,16 +12,20 @@ from pathlib import Path
 
 from measure import RELEASE, ROOT, TARGET
 
-from gpu_check import contract, machine, probe, quickstart, report, schedule
+from gpu_check import contract, golden, machine, probe, quickstart, report, schedule, speed
 from gpu_check.schedule import Clock, Part
 
 # The whole takes no longer; a loan of a machine is often 10 minutes.
 TOTAL_S = 530
 
+CLUSTER = ("lsgan", "coordinator", "worker")
 PARTS = [
-    Part("probe", "what the machine has to compute with", probe.take, limit_s=60),
-    Part("contract", "the collective's contract between processes", contract.take, limit_s=100),
-    Part("quickstart", "the same final weights, whatever died", quickstart.take, limit_s=170, needs_s=30),
+    Part("probe", "what the machine has to compute with", probe.take, ("worker",), limit_s=60),
+    Part("contract", "the collective's contract between processes", contract.take, ("contract_rank",), limit_s=90),
+    Part("golden", "three steps beside PyTorch's numbers", golden.take, ("golden_step",), limit_s=40),
+    Part("quickstart", "the same final weights, whatever died", quickstart.take, CLUSTER, limit_s=150, needs_s=30),
+    Part("snapshot", "how long training stands still for one", speed.snapshot, CLUSTER, limit_s=40, needs_s=15),
+    Part("speed", "images/s, PyTorch beside it", speed.take, CLUSTER, limit_s=TOTAL_S, needs_s=30),
 ]
 
 
@@ -36,6 +41,8 @@ class Context:
     cpu: bool
     root: Path = ROOT
     config: Path = ROOT / "configs" / "quickstart.yaml"
+    # A Python that has PyTorch, to compare with.
+    peer: str | None = None
     # What the probe finds: how many GPUs, and why none is used.
     gpus: int = 0
     no_gpu: str = ""
@@ -59,9 +66,13 @@ def arguments(doc):
     parser.add_argument("--binaries", type=Path, default=RELEASE, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=TARGET / "gpu-check", metavar="DIR",
                         help="where report.json and report.md go (default: %(default)s)")
-    parser.add_argument("--part", metavar="PART,...", help=f"some of: {', '.join(p.name for p in PARTS)} (default: all)")
+    parser.add_argument("--part", metavar="PART,...",
+                        help=f"some of: {', '.join(part.name for part in PARTS)} (default: all)")
     parser.add_argument("--total", type=float, default=TOTAL_S, metavar="SECONDS",
                         help="what is not begun by then is left out (default: %(default)s)")
+    parser.add_argument("--python", metavar="PYTHON",
+                        help="a Python that has PyTorch, to take libtorch from if LIBTORCH is not set, and to compare "
+                             "with (default: the first that is found)")
     parser.add_argument("--cpu", action="store_true", help="everything on the CPU, to try this script")
     parser.add_argument("--list", action="store_true", help="print the binaries that are needed, with sizes, and end")
     parser.add_argument("--pack", type=Path, metavar="DIR", help="strip them into this folder, and end")
@@ -82,24 +93,41 @@ def main(doc):
     if args.list:
         print(machine.listing(args.binaries))
         return 0
-    if missing := machine.lacking(args.binaries):
+    needed = machine.BINARIES if args.pack else sorted({name for part in args.parts for name in part.binaries})
+    if missing := machine.lacking(args.binaries, needed):
         cure = "cargo build --release --locked --workspace --bins --examples"
         print(f"error: {args.binaries} has no {', '.join(missing)}; `{cure}` makes them, --binaries DIR names another "
               "folder", file=sys.stderr)
         return 2
     if args.pack:
-        machine.pack(args.binaries, args.pack)
-        print(machine.listing(args.pack))
-        return 0
+        return pack(args)
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
-        return check(args, Path(scratch))
+        try:
+            return check(args, Path(scratch))
+        except KeyboardInterrupt:
+            print("interrupted; no report is written", file=sys.stderr)
+            return 130
+
+
+def pack(args):
+    try:
+        machine.pack(args.binaries, args.pack)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {args.pack} was not filled: {error}", file=sys.stderr)
+        return 1
+    print(machine.listing(args.pack))
+    if (size := machine.size_bytes(args.pack)) > machine.PACKED_MAX_BYTES:
+        print(f"error: together they have {size} bytes; at most {machine.PACKED_MAX_BYTES} travel", file=sys.stderr)
+        return 1
+    return 0
 
 
 def check(args, scratch):
-    torch = machine.find_torch(ROOT)
+    torch = machine.find_torch(ROOT, args.python)
     context = Context(
         binaries=args.binaries, scratch=scratch, torch=torch,
         env=machine.environment(torch, os.environ), clock=Clock(args.total), cpu=args.cpu,
+        peer=args.python or (torch and torch.python),
     )
     facts = about(torch)
     for key, value in facts.items():

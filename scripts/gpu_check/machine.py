@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# What is started here; `contract_rank` is an example of its crate.
-BINARIES = ["lsgan", "coordinator", "worker", "contract_rank"]
+# What is started here; the last two are examples of their crates.
+BINARIES = ["lsgan", "coordinator", "worker", "contract_rank", "golden_step"]
 # All of them, stripped, travel to the machine.
 PACKED_MAX_BYTES = 64 << 20
 LIBTORCH_VERSION = "2.11.0"
@@ -40,20 +40,22 @@ def binary(folder, name):
     return next((place for place in places if place.is_file()), None)
 
 
-def lacking(folder):
-    return [name for name in BINARIES if binary(folder, name) is None]
+def lacking(folder, names):
+    return [name for name in names if binary(folder, name) is None]
+
+
+def size_bytes(folder):
+    """Of all binaries together."""
+    return sum(path.stat().st_size for name in BINARIES if (path := binary(folder, name)))
 
 
 def listing(folder):
     """The binaries with their sizes, for people."""
-    lines, total = [], 0
-    for name in BINARIES:
-        path = binary(folder, name)
-        size = path.stat().st_size if path else 0
-        total += size
-        lines.append(f"{name:<14} {f'{size / (1 << 20):7.1f} MiB' if path else 'missing':>11}  {path or ''}".rstrip())
-    lines.append(f"{'together':<14} {total / (1 << 20):7.1f} MiB  (at most {PACKED_MAX_BYTES >> 20} MiB, stripped)")
-    return "\n".join(lines)
+    mib = lambda size: f"{size / (1 << 20):7.1f} MiB"
+    each = [(name, binary(folder, name)) for name in BINARIES]
+    lines = [f"{name:<14} {f'{mib(path.stat().st_size)}  {path}' if path else '    missing'}" for name, path in each]
+    together = f"{'together':<14} {mib(size_bytes(folder))}  (at most {PACKED_MAX_BYTES >> 20} MiB, stripped)"
+    return "\n".join([*lines, together])
 
 
 def pack(source, target):
@@ -63,15 +65,15 @@ def pack(source, target):
         subprocess.run(["strip", "--strip-all", "-o", target / name, binary(source, name)], check=True)
 
 
-def find_torch(root):
-    """What LIBTORCH names, or the libtorch of the first Python that has one; None if there is none."""
+def find_torch(root, python=None):
+    """What LIBTORCH names, or the libtorch of this Python or the first that has one; None if there is none."""
     if named := os.environ.get("LIBTORCH"):
         folder = Path(named).resolve()
         version = next((f for f in ("build-version", "version.py") if (folder / f).is_file()), None)
         said = (folder / version).read_text() if version else "unknown"
         said = said.split("'")[1] if "__version__ = '" in said else said.strip()
         return Torch(folder, said) if (folder / "lib").is_dir() else None
-    for python in pythons(root):
+    for python in [python] if python else pythons(root):
         try:
             said = subprocess.run([python, "-c", ASK_FOR_TORCH], capture_output=True, text=True, timeout=30, check=True)
             found = json.loads(said.stdout)
@@ -88,6 +90,15 @@ def pythons(root):
     known = [sys.executable, *map(shutil.which, ("python3", "python"))]
     usual = ["/opt/conda/bin/python", "/usr/bin/python3", "/usr/local/bin/python3"]
     return list(dict.fromkeys(str(python) for python in [*known, *near, *usual] if python and Path(python).exists()))
+
+
+def can_compare(python, on_gpu):
+    """Whether this Python's PyTorch works on what is to be compared."""
+    ask = f"import sys, torch; sys.exit({on_gpu} and not torch.cuda.is_available())"
+    try:
+        return subprocess.run([python, "-c", ask], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def environment(torch, inherited):

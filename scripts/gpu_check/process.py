@@ -17,7 +17,8 @@ def run(context, command, env=None, what=None):
         output = child.process.stdout.read()
         code = child.process.wait()
         if child.is_late():
-            raise Failed(f"{what or child.name} did not end in the time that its part has\n{child.complaints()}".rstrip())
+            late = f"{what or child.name} did not end in the time that its part has"
+            raise Failed(f"{late}\n{child.complaints()}".rstrip())
         if code:
             raise Failed(f"{what or child.name} ended with {code}\n{tail(output)}\n{child.complaints()}".rstrip())
         return output
@@ -28,7 +29,7 @@ def tail(text):
 
 
 class Child:
-    """A program in a session of its own, killed with all that it started on leaving, or when its part's time is over."""
+    """A program in a session of its own, killed with all that it started on leaving, or when its part's time ends."""
 
     def __init__(self, context, command, env=None):
         self.context, self.command, self.env = context, [*map(str, command)], env or {}

@@ -11,7 +11,7 @@ from timeline import end_after, redone, step_ends
 from gpu_check import process
 from gpu_check.schedule import Failed
 
-STEPS, STEPS_ON_CPU = 1_200, 80
+STEPS, STEPS_ON_CPU = 400, 80
 
 
 def take(context):
@@ -37,7 +37,8 @@ def take(context):
             ended(f"{workers} workers, one killed", *run.end())
     except (BenchError, Failed) as error:
         raise Failed(str(error), figures) from error
-    context.say(f"the next step ended {figures['recovery_s']} s after the SIGKILL; {figures['steps_redone']} were done again")
+    again = figures["steps_redone"]
+    context.say(f"the next step ended {figures['recovery_s']} s after the SIGKILL; {again} were done again")
     if differing := different(figures["hashes"]):
         raise Failed(f"the final weights differ: {differing}", figures)
     return figures
@@ -47,7 +48,8 @@ def sets(context, steps, workers):
     """The overrides of the quickstart's file."""
     # Where nobody survives a kill, a snapshot is what it goes on from.
     every = steps // 6 if workers == 1 else 0
-    common = [f"steps={steps}", f"compute.device={'cpu' if context.cpu else 'cuda'}", "samples.every=0", "report.every=1"]
+    device = "cpu" if context.cpu else "cuda"
+    common = [f"steps={steps}", f"compute.device={device}", "samples.every=0", "report.every=1"]
     return [*common, f"checkpoint.every={every}"]
 
 

@@ -23,6 +23,8 @@ class Part:
     title: str
     # Given the context; its figures, by key.
     take: object
+    # What it starts.
+    binaries: tuple
     # It gets no more than this, and is not begun with less than that.
     limit_s: float
     needs_s: float = 10

@@ -22,7 +22,7 @@ use lsgan_spec::Generation;
 const USAGE: &str = "usage: contract_rank RANK SIZE [tcp|nccl] [GPU]";
 
 /// NCCL's first communicator loads its kernels; all later ones are made in a second.
-const FORMED_WITHIN: Duration = Duration::from_secs(60);
+const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
