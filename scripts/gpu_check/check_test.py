@@ -110,7 +110,7 @@ class TheMachine(unittest.TestCase):
             (Path(folder) / "nvidia" / "nccl" / "lib").mkdir(parents=True)
             path = machine.environment(torch, {"LD_LIBRARY_PATH": "/before"})["LD_LIBRARY_PATH"]
             self.assertEqual(path, f"{folder}/torch/lib:{folder}/nvidia/nccl/lib:/before")
-        self.assertEqual(machine.environment(None, {"A": "b"}), {"A": "b"})
+        self.assertEqual(machine.environment(None, {"A": "b"})["A"], "b")
 
     def test_the_probes_lines_are_read(self):
         found = probe.facts("GPU 0     NVIDIA H100, 79.1 GiB, sm_90\ndevice    cuda:0: NVIDIA H100 with sm_90\n")
@@ -152,7 +152,9 @@ class WhatIsFound(unittest.TestCase):
         heard = contract.Heard()
         heard.take('{"case":"sums","ms":7}')
         self.assertEqual(heard.take('{"ready":true}'), {"ready": True})
+        self.assertEqual(heard.take("host:1:1 [0] NCCL WARN Duplicate GPU detected\n"), {})
         self.assertEqual(heard.cases, {"sums": 7})
+        self.assertEqual(heard.other, ["host:1:1 [0] NCCL WARN Duplicate GPU detected"])
 
     def test_the_report_has_every_part(self):
         outcomes = [

@@ -42,7 +42,8 @@ def held(context, size, collective):
         for rank in range(size):
             command = [context.binary("contract_rank"), rank, size, collective]
             command += [rank % context.gpus] if context.gpus else []
-            ranks.append(stack.enter_context(Child(context, command, context.own_host(f"rank-{rank}"))))
+            env = {"NCCL_DEBUG": "WARN"} | context.own_host(f"rank-{rank}")
+            ranks.append(stack.enter_context(Child(context, command, env)))
         addresses = [one.until(rank, "address")["address"] for rank, one in zip(ranks, heard)]
         for rank in ranks:
             rank.process.stdin.write(" ".join(addresses) + "\n")
@@ -84,8 +85,13 @@ class Heard:
 
     def __init__(self):
         self.cases = {}
+        # What is not the program's own: NCCL writes its warnings to standard output.
+        self.other = []
 
     def take(self, text):
+        if not text.startswith("{"):
+            self.other.append(text.rstrip())
+            return {}
         line = json.loads(text)
         if "case" in line:
             self.cases[line["case"]] = line["ms"]
@@ -110,4 +116,5 @@ class Heard:
         late = " (its part's time is over)" if rank.is_late() else ""
         last = f"after {list(self.cases)[-1]}" if self.cases else "before the first case"
         said = f"rank {rank.command[1]} of {rank.command[2]} ended {last} with {rank.process.wait()}{late}"
-        return Failed(f"{said}\n{rank.complaints()}".rstrip(), {"cases": len(self.cases)})
+        words = "\n".join([said, *self.other[-3:], rank.complaints()]).rstrip()
+        return Failed(words, {"cases": len(self.cases)})

@@ -103,9 +103,11 @@ def can_compare(python, on_gpu):
 
 def environment(torch, inherited):
     """What our binaries find libtorch by. (Where the folder that they were linked against exists, that one wins.)"""
+    # Of an error its words are shown, for which there would be no room behind a trace.
+    inherited = dict(inherited) | {"RUST_BACKTRACE": "0"}
     if torch is None:
-        return dict(inherited)
+        return inherited
     folders = [str(folder) for folder in torch.library_folders()]
     if before := inherited.get("LD_LIBRARY_PATH"):
         folders.append(before)
-    return dict(inherited) | {"LD_LIBRARY_PATH": ":".join(folders)}
+    return inherited | {"LD_LIBRARY_PATH": ":".join(folders)}

@@ -15,11 +15,11 @@ def take(context):
     if context.cpu:
         return found
     if context.gpus == 0:
-        context.no_gpu = found.get("GPUs", "none")
-        raise Failed(f"there is no GPU to check; --cpu tries this script without: {context.no_gpu}", found)
+        why = found.get("GPUs", "none").removeprefix("none: ")
+        raise Failed(f"there is no GPU to check (--cpu tries this script without): {why}", found)
     if not found.get("device", "").startswith("cuda"):
-        context.no_gpu = found.get("warning", "the worker would take the CPU")
-        raise Failed(f"there is a GPU, and it is not used: {context.no_gpu}", found)
+        why = found.get("warning", "the worker would take the CPU")
+        raise Failed(f"there is a GPU, and it is not used: {why}", found)
     return found
 
 

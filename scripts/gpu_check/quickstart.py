@@ -34,7 +34,7 @@ def take(context):
             context.say("2 workers: left out, NCCL refuses two ranks on this GPU")
         with Run(context, steps, workers) as run:
             figures |= run.kill(steps // 3)
-            ended(f"{workers} workers, one killed", *run.end())
+            ended("2 workers, one killed" if workers == 2 else "1 worker, killed", *run.end())
     except (BenchError, Failed) as error:
         raise Failed(str(error), figures) from error
     again = figures["steps_redone"]
