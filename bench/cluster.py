@@ -1,5 +1,6 @@
 """A coordinator and workers that are killed, frozen and started again, and the journal that says what followed."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -26,6 +27,9 @@ def wall_ms():
 class Cluster:
     """One run of bench/configs/CONFIG.yaml in a directory of its own. On leaving, nothing of it is left."""
 
+    # What another user of this changes: which binaries, where, overrides of the file, how long is waited.
+    binaries, scratch, sets, limit_s = RELEASE, SCRATCH, (), LIMIT_S
+
     def __init__(self, config, workers=WORKERS, expects=WORKERS):
         """With so many workers; the first generation waits for those that are expected."""
         self.config = ROOT / "bench" / "configs" / f"{config}.yaml"
@@ -37,8 +41,8 @@ class Cluster:
         self.address = "127.0.0.1:0"
 
     def __enter__(self):
-        SCRATCH.mkdir(parents=True, exist_ok=True)
-        self.folder = tempfile.TemporaryDirectory(prefix="recovery-", dir=SCRATCH)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.folder = tempfile.TemporaryDirectory(prefix="recovery-", dir=self.scratch)
         self.run_dir = Path(self.folder.name) / "run"
         try:
             self.start_coordinator()
@@ -61,7 +65,8 @@ class Cluster:
 
     def start_coordinator(self):
         """Starts it, where it was before if it was, and waits until it listens."""
-        command = [RELEASE / "coordinator", "--config", self.config, "--run-dir", self.run_dir, "--quiet"]
+        command = [self.binaries / "coordinator", "--config", self.config, "--run-dir", self.run_dir, "--quiet"]
+        command += [word for override in self.sets for word in ("--set", override)]
         command += ["--expect-workers", self.expects, "--listen", self.address]
         self.coordinator = self.start("coordinator", command, stdout=subprocess.PIPE)
         line = self.coordinator.stdout.readline()
@@ -73,15 +78,20 @@ class Cluster:
         """Starts one more; its name."""
         self.started += 1
         name = f"bench:{self.started}"
-        command = [RELEASE / "worker", "--coordinator", f"http://{self.address}", "--name", name]
-        command += ["--peer-listen", "127.0.0.1:0"]
+        command = [self.binaries / "worker", "--coordinator", f"http://{self.address}", "--name", name]
+        command += ["--peer-listen", "127.0.0.1:0", "--local-rank", self.started - 1]
         self.workers[name] = self.start(name, command, stdout=subprocess.DEVNULL)
         return name
+
+    def environment(self, name):
+        """What a process finds in its environment."""
+        return os.environ
 
     def start(self, name, command, stdout):
         with open(Path(self.folder.name) / f"{name}.log", "a") as log:
             return subprocess.Popen(
-                [*map(str, command)], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, text=True
+                [*map(str, command)], cwd=ROOT, env=self.environment(name), stdin=subprocess.DEVNULL, stdout=stdout,
+                stderr=log, text=True,
             )
 
     def log(self, name):
@@ -114,18 +124,18 @@ class Cluster:
         return self.journal.members(self.journal.generations()[-1].number)[rank]
 
     def wait_for_steps(self, count, since_ms=0):
-        """Waits until all workers have done so many steps in one generation that was formed since then; it."""
+        """Waits until all that are expected have done so many steps in a generation that was formed since then; it."""
 
         def stepping():
             generation = self.journal.generations()[-1:]
             if not generation or generation[0].formed_ms < since_ms or generation[0].halted:
                 return None
-            if len(self.journal.members(generation[0].number)) < WORKERS:
+            if len(self.journal.members(generation[0].number)) < self.expects:
                 return None
             done = self.journal.steps_done() - generation[0].from_reduction // 2
             return generation[0] if done >= count else None
 
-        return self.wait(f"{count} steps of {WORKERS} workers", stepping)
+        return self.wait(f"{count} steps of {self.expects} workers", stepping)
 
     def wait_for_end(self, since_ms):
         """Waits until a generation that was formed since then has ended a step."""
@@ -136,7 +146,8 @@ class Cluster:
 
         return self.wait("a step of the next generation", ended)
 
-    def wait(self, what, happened, seconds=LIMIT_S):
+    def wait(self, what, happened, seconds=None):
+        seconds = self.limit_s if seconds is None else seconds
         deadline = time.monotonic() + seconds
         while not (result := happened()):
             for name, process in [*self.workers.items(), ("coordinator", self.coordinator)]:
@@ -173,6 +184,14 @@ class Journal:
     def metrics(self, since_ms=0):
         """Rows (step, ms of its end, duration in ms) of the steps that ended since then."""
         return self.all("SELECT step, wall_ms, step_ms FROM metrics WHERE wall_ms >= ? ORDER BY step", since_ms)
+
+    def final_hashes(self):
+        """BLAKE3 of the final weights by the name of their file, once the run is complete."""
+        facts = dict(self.all("SELECT key, value FROM meta WHERE key IN ('outcome', 'outcome_why', 'final_files')"))
+        if facts.get("outcome") != "complete":
+            why = facts.get("outcome_why") or "it has not ended"
+            raise BenchError(f"the run is {facts.get('outcome', 'not complete')}: {why}")
+        return {name: digest for name, _, digest in json.loads(facts["final_files"])}
 
     def steps_done(self):
         return self.all("SELECT coalesce(max(step) + 1, 0) FROM metrics")[0][0]

@@ -260,14 +260,22 @@ def initialised(net):
     return net
 
 
+def pictures():
+    """The data set as it is: u8 [count, 1, height, width]."""
+    import torch
+
+    raw = gzip.decompress(IMAGES.read_bytes())
+    count, height, width = (int.from_bytes(raw[at : at + 4], "big") for at in (4, 8, 12))
+    return torch.frombuffer(bytearray(raw[16:]), dtype=torch.uint8).view(count, 1, height, width)
+
+
 def make_sampler(model, per_rank, layout):
     """Draws batches of real pictures, u8 in memory, scaled to −1..1 as f32 [per_rank, channels, size, size]."""
     import torch
     from torch.nn.functional import interpolate, pad
 
-    raw = gzip.decompress(IMAGES.read_bytes())
-    count, height, width = (int.from_bytes(raw[at : at + 4], "big") for at in (4, 8, 12))
-    images = torch.frombuffer(bytearray(raw[16:]), dtype=torch.uint8).view(count, 1, height, width)
+    images = pictures()
+    count = len(images)
     if model.size == 32:
         images = pad(images, (2, 2, 2, 2))
     else:

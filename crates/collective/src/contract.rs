@@ -2,7 +2,10 @@
 //!
 //! One entry, [`contract`], runs all of [`CASES`]; a table of [`Implementation`]s feeds it (`tests/contract.rs`).
 //! What an implementation cannot do is said in its row and changes what a case expects, never whether it runs.
+//!
+//! All ranks of [`contract`] are in one process. [`apart`] is for those that must be processes of their own.
 
+pub mod apart;
 mod ending;
 mod sums;
 mod support;

@@ -20,7 +20,7 @@ fn aborters(groups: &[Box<dyn Group>]) -> Vec<Aborter> {
 }
 
 /// Aborted itself, or left by a neighbour that was.
-fn is_an_end(error: &GroupError) -> bool {
+pub(super) fn is_an_end(error: &GroupError) -> bool {
     matches!(error, GroupError::Aborted { .. } | GroupError::PeerLost { .. })
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Implementation;
 use super::support::{floats, run, sums, up_to, value, values};
+use crate::Group;
 
 /// Empty, fewer than the ranks, not divisible by them, more than one read.
 const LENGTHS: [usize; 11] = [0, 1, 2, 3, 7, 8, 9, 64, 1000, 4097, 70_001];
@@ -22,13 +23,16 @@ pub(super) fn ranks_size_and_generation_are_told(implementation: &Implementation
 
 pub(super) fn integer_sums_are_exact(implementation: &Implementation) {
     for size in 1..=implementation.size_max.min(8) {
-        run((implementation.make)(size), move |mut group| {
-            for (call, length) in LENGTHS.into_iter().enumerate() {
-                let mut values = values(group.rank(), call, length);
-                group.all_reduce_i64(&mut values).expect("a healthy group sums");
-                assert!(values == sums(size, call, length), "{length} values over {size} ranks");
-            }
-        });
+        run((implementation.make)(size), |mut group| sum_each_length(&mut *group));
+    }
+}
+
+/// A rank's part of [`integer_sums_are_exact`].
+pub(super) fn sum_each_length(group: &mut dyn Group) {
+    for (call, length) in LENGTHS.into_iter().enumerate() {
+        let mut values = values(group.rank(), call, length);
+        group.all_reduce_i64(&mut values).expect("a healthy group sums");
+        assert!(values == sums(group.size(), call, length), "{length} values over {} ranks", group.size());
     }
 }
 
@@ -44,60 +48,87 @@ pub(super) fn float_sums_have_the_same_bits_on_every_rank(implementation: &Imple
             for (rank, result) in results.iter().enumerate() {
                 assert!(bits(result) == bits(&results[0]), "rank {rank} of {size}, {length} values");
             }
-            let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, length.min(1000))).collect();
-            for (index, sum) in results[0].iter().take(1000).enumerate() {
-                let exact: f64 = inputs.iter().map(|values| f64::from(values[index])).sum();
-                // Each of size − 1 additions rounds by at most half a unit in the last place of a partial sum,
-                // which is below size.
-                let bound = (size * size) as f64 * f64::from(f32::EPSILON);
-                assert!((f64::from(*sum) - exact).abs() <= bound, "{sum} for {exact}, {size} ranks");
-            }
+            assert_rounded(&results[0], size, call);
         }
+    }
+}
+
+/// These are the sums of all ranks' floats, but for rounding.
+pub(super) fn assert_rounded(found: &[f32], size: usize, call: usize) {
+    let looked_at = found.len().min(1000);
+    let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, looked_at)).collect();
+    for (index, sum) in found.iter().take(looked_at).enumerate() {
+        let exact: f64 = inputs.iter().map(|values| f64::from(values[index])).sum();
+        // Each of size − 1 additions rounds by at most half a unit in the last place of a partial sum, which is
+        // below size.
+        let bound = (size * size) as f64 * f64::from(f32::EPSILON);
+        assert!((f64::from(*sum) - exact).abs() <= bound, "{sum} for {exact}, {size} ranks");
+    }
+}
+
+/// A rank's part of [`float_sums_have_the_same_bits_on_every_rank`], which shows all ranks the bits of rank 0.
+pub(super) fn compare_float_sums(group: &mut dyn Group) {
+    for (call, length) in LENGTHS.into_iter().enumerate() {
+        let mut values = floats(group.rank(), call, length);
+        group.all_reduce_f32(&mut values).expect("a healthy group sums");
+        assert_rounded(&values, group.size(), call);
+        let ours: Vec<_> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut first = ours.clone();
+        group.broadcast(0, &mut first).expect("a healthy group broadcasts");
+        assert!(ours == first, "rank {} of {}, {length} values", group.rank(), group.size());
     }
 }
 
 pub(super) fn a_large_sum_is_exact(implementation: &Implementation) {
     for size in [2, 3] {
-        run(up_to(implementation, size), |mut group| {
-            let mut values = values(group.rank(), 0, LARGE_LENGTH);
-            group.all_reduce_i64(&mut values).expect("a healthy group sums");
-            assert!(values == sums(group.size(), 0, LARGE_LENGTH), "over {} ranks", group.size());
-        });
+        run(up_to(implementation, size), |mut group| sum_many_values(&mut *group));
     }
 }
 
+/// A rank's part of [`a_large_sum_is_exact`].
+pub(super) fn sum_many_values(group: &mut dyn Group) {
+    let mut values = values(group.rank(), 0, LARGE_LENGTH);
+    group.all_reduce_i64(&mut values).expect("a healthy group sums");
+    assert!(values == sums(group.size(), 0, LARGE_LENGTH), "over {} ranks", group.size());
+}
+
 pub(super) fn many_calls_of_changing_length_follow_each_other(implementation: &Implementation) {
-    run(up_to(implementation, 3), |mut group| {
-        let (rank, size) = (group.rank(), group.size());
-        for call in 0..300 {
-            let length = (value(0, call, 0) as usize % 3000) * (call % 3);
-            let mut integers = values(rank, call, length);
-            group.all_reduce_i64(&mut integers).expect("a healthy group sums");
-            assert!(integers == sums(size, call, length), "call {call}");
-            if call % 7 == 0 {
-                let mut bytes = vec![rank as u8; length];
-                group.broadcast(call % size, &mut bytes).expect("a healthy group broadcasts");
-                assert!(bytes == vec![(call % size) as u8; length], "call {call}");
-                group.all_reduce_f32(&mut floats(rank, call, length)).expect("a healthy group sums");
-            }
+    run(up_to(implementation, 3), |mut group| call_with_changing_lengths(&mut *group));
+}
+
+/// A rank's part of [`many_calls_of_changing_length_follow_each_other`].
+pub(super) fn call_with_changing_lengths(group: &mut dyn Group) {
+    let (rank, size) = (group.rank(), group.size());
+    for call in 0..300 {
+        let length = (value(0, call, 0) as usize % 3000) * (call % 3);
+        let mut integers = values(rank, call, length);
+        group.all_reduce_i64(&mut integers).expect("a healthy group sums");
+        assert!(integers == sums(size, call, length), "call {call}");
+        if call % 7 == 0 {
+            let mut bytes = vec![rank as u8; length];
+            group.broadcast(call % size, &mut bytes).expect("a healthy group broadcasts");
+            assert!(bytes == vec![(call % size) as u8; length], "call {call}");
+            group.all_reduce_f32(&mut floats(rank, call, length)).expect("a healthy group sums");
         }
-    });
+    }
 }
 
 pub(super) fn everybody_gets_the_bytes_of_any_root(implementation: &Implementation) {
     for size in [1, 2, 3, 5] {
-        run(up_to(implementation, size), |mut group| {
-            for root in 0..group.size() {
-                for length in [0, 1, 1000, 3_000_001] {
-                    let bytes = |rank: usize| {
-                        (0..length).map(|index| value(rank, root, index) as u8).collect::<Vec<_>>()
-                    };
-                    let mut ours = bytes(group.rank());
-                    group.broadcast(root, &mut ours).expect("a healthy group broadcasts");
-                    assert!(ours == bytes(root), "{length} bytes from {root} of {}", group.size());
-                }
-            }
-        });
+        run(up_to(implementation, size), |mut group| broadcast_from_each(&mut *group));
+    }
+}
+
+/// A rank's part of [`everybody_gets_the_bytes_of_any_root`].
+pub(super) fn broadcast_from_each(group: &mut dyn Group) {
+    for root in 0..group.size() {
+        for length in [0, 1, 1000, 3_000_001] {
+            let bytes =
+                |rank: usize| (0..length).map(|index| value(rank, root, index) as u8).collect::<Vec<_>>();
+            let mut ours = bytes(group.rank());
+            group.broadcast(root, &mut ours).expect("a healthy group broadcasts");
+            assert!(ours == bytes(root), "{length} bytes from {root} of {}", group.size());
+        }
     }
 }
 

@@ -207,7 +207,18 @@ unsafe impl Device for HostDevice {
 
 /// Joins with a generous deadline.
 pub fn join(nccl: &Nccl, listener: &mut Listener, rank: usize, members: &[std::net::SocketAddr]) -> Outcome {
-    connect(nccl, listener, &membership(1, rank, members), Instant::now() + PATIENCE, &aborter())
+    join_generation(nccl, listener, 1, rank, members)
+}
+
+/// The same, any generation.
+pub fn join_generation(
+    nccl: &Nccl,
+    listener: &mut Listener,
+    generation: u64,
+    rank: usize,
+    members: &[std::net::SocketAddr],
+) -> Outcome {
+    connect(nccl, listener, &membership(generation, rank, members), Instant::now() + PATIENCE, &aborter())
 }
 
 type Outcome = Result<NcclGroup, GroupError>;

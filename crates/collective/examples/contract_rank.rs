@@ -1,0 +1,90 @@
+//! One rank of the collective's contract, a process of its own.
+//!
+//! ```text
+//! contract_rank RANK SIZE [tcp|nccl] [GPU]
+//! ```
+//!
+//! `scripts/gpu-check` starts SIZE of these. Each first prints its address, reads a line with those of all ranks, and
+//! then prints a line of JSON for every case that has ended well. Behind the last case all ranks sum until one of them
+//! is killed, and the others print how they found out. Ranks that share a GPU need different `NCCL_HOSTID`s.
+
+use std::io::{BufRead, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lsgan_collective::contract::apart;
+use lsgan_collective::nccl::{self, DRAIN_WITHIN, Library, Nccl, cuda::CudaDevice};
+use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
+use lsgan_collective::{Aborter, Group, GroupError};
+use lsgan_spec::Generation;
+
+const USAGE: &str = "usage: contract_rank RANK SIZE [tcp|nccl] [GPU]";
+
+/// NCCL's first communicator loads its kernels; all later ones are made in a second.
+const FORMED_WITHIN: Duration = Duration::from_secs(30);
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let number = |index: usize| arguments.get(index).map(|text| text.parse::<usize>().expect(USAGE));
+    let (rank, size) = (number(0).expect(USAGE), number(1).expect(USAGE));
+    let nccl = match arguments.get(2).map_or("nccl", String::as_str) {
+        "tcp" => None,
+        "nccl" => Some(on_gpu(number(3).unwrap_or(0))),
+        _ => panic!("{USAGE}"),
+    };
+
+    let mut listener =
+        Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback has free ports");
+    say(format_args!(r#"{{"address":"{}"}}"#, listener.local_addr()));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).expect("the members come on a line");
+    let members: Vec<SocketAddr> =
+        line.split_whitespace().map(|member| member.parse().expect("an address")).collect();
+    assert_eq!(members.len(), size, "the members are {line:?}");
+
+    let mut generation = 0;
+    let mut form = || {
+        generation += 1;
+        let membership = Membership {
+            token: RunToken([7; 32]),
+            generation: Generation(generation),
+            rank,
+            members: members.clone(),
+        };
+        form(nccl.as_ref(), &mut listener, &membership).unwrap_or_else(|error| panic!("{error}"))
+    };
+    apart::contract(size, &mut form, |case, took| {
+        say(format_args!(r#"{{"case":"{}","ms":{}}}"#, case.name, took.as_millis()));
+    });
+    if size > 1 {
+        let error = apart::sum_until_a_death(form(), || say(format_args!(r#"{{"ready":true}}"#)));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+        say(format_args!(r#"{{"noticed_unix_ms":{},"error":{:?}}}"#, now.as_millis(), error.to_string()));
+    }
+}
+
+fn on_gpu(index: usize) -> Nccl {
+    let library = Library::find(None).unwrap_or_else(|error| panic!("{error}"));
+    say(format_args!(r#"{{"nccl":{:?}}}"#, library.description()));
+    let device = CudaDevice::new(index).unwrap_or_else(|error| panic!("{error}"));
+    Nccl { library, device: Arc::new(device), also_alone: true, drain_within: DRAIN_WITHIN }
+}
+
+fn form(
+    nccl: Option<&Nccl>,
+    listener: &mut Listener,
+    membership: &Membership,
+) -> Result<Box<dyn Group>, GroupError> {
+    let (deadline, aborter) = (Instant::now() + FORMED_WITHIN, Aborter::new()?);
+    match nccl {
+        None => Ok(Box::new(tcp::connect(listener, membership, deadline, &aborter)?)),
+        Some(nccl) => Ok(Box::new(nccl::connect(nccl, listener, membership, deadline, &aborter)?)),
+    }
+}
+
+/// A line on standard output, at once.
+fn say(line: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody reads");
+}

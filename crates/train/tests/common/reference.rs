@@ -1,0 +1,231 @@
+//! Three steps beside the numbers of real PyTorch (`tests/reference/make_golden.py`), on any device.
+//!
+//! The tolerance is 1e-5 of the Euclidean norm of each flat vector: a network's weights, running statistics or
+//! moments, and each metric over the steps. Single tensors agree to 1e-4 of their own norm, unless that is less
+//! than a millionth of their vector's (a bias before a batch norm has no gradient but rounding errors). Norms,
+//! not elements: Adam divides by √v, so an element whose gradient is as small as its rounding error may move by
+//! anything up to a learning rate, in PyTorch as here.
+//!
+//! `tests/golden.rs` and `examples/golden_step.rs` both include this file, and `common` beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lsgan_spec::*;
+use lsgan_train::{
+    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, Placement, RankBatch, Replica, TensorData,
+};
+use safetensors::{Dtype, SafeTensors};
+
+use crate::common;
+
+/// Of a flat vector.
+const FLAT_TOLERANCE: f64 = 1e-5;
+/// Of a single tensor.
+const TENSOR_TOLERANCE: f64 = 1e-4;
+const RANK: VirtualRank = VirtualRank(0);
+
+/// The fixtures, by name.
+pub const NAMES: [&str; 2] = ["dcgan32", "lsgan112"];
+
+/// A fixture's tensors by name.
+pub struct Fixture(BTreeMap<String, NamedTensor>);
+
+impl Fixture {
+    /// The one of this name in `folder`, which is `tests/reference` of a checkout.
+    pub fn read(folder: &Path, name: &str) -> Self {
+        let path = folder.join(format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = SafeTensors::deserialize(&bytes).expect("the fixture is a safetensors file");
+        let tensors = file.tensors().into_iter().map(|(name, tensor)| {
+            let bytes = tensor.data();
+            let data = match tensor.dtype() {
+                Dtype::F32 => TensorData::F32(
+                    bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().expect("four"))).collect(),
+                ),
+                Dtype::I64 => TensorData::I64(
+                    bytes.chunks(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight"))).collect(),
+                ),
+                Dtype::U8 => TensorData::F32(bytes.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect()),
+                other => panic!("{name} is {other:?}"),
+            };
+            (name.clone(), NamedTensor { name, shape: tensor.shape().to_vec(), data })
+        });
+        Self(tensors.collect())
+    }
+
+    fn floats(&self, name: &str) -> &[f32] {
+        match &self.0.get(name).unwrap_or_else(|| panic!("the fixture has no {name}")).data {
+            TensorData::F32(values) => values,
+            TensorData::I64(_) => panic!("{name} holds integers"),
+        }
+    }
+
+    /// The tensors under a prefix, without it.
+    pub fn under(&self, prefix: &str) -> Vec<NamedTensor> {
+        let stripped = |tensor: &NamedTensor| {
+            let name = tensor.name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned();
+            Some(NamedTensor { name, ..tensor.clone() })
+        };
+        self.0.values().filter_map(stripped).collect()
+    }
+
+    /// The initial state dicts as a snapshot, with moments of zero and the average at the weights.
+    pub fn initial(&self) -> Vec<Part> {
+        let zeros = |network: &str| {
+            let weights = self.under(&format!("initial.{network}"));
+            let trained = weights.into_iter().filter(|tensor| !tensor.name.contains("running_"));
+            let floats = trained.filter(|tensor| matches!(tensor.data, TensorData::F32(_)));
+            floats
+                .flat_map(|tensor| {
+                    ["exp_avg", "exp_avg_sq"].map(|moment| NamedTensor {
+                        name: format!("{}.{moment}", tensor.name),
+                        shape: tensor.shape.clone(),
+                        data: TensorData::F32(vec![0.0; tensor.shape.iter().product()]),
+                    })
+                })
+                .collect()
+        };
+        vec![
+            Part { name: "generator", tensors: self.under("initial.generator") },
+            Part { name: "generator_ema", tensors: self.under("initial.generator") },
+            Part { name: "discriminator", tensors: self.under("initial.discriminator") },
+            Part { name: "generator_adam", tensors: zeros("generator") },
+            Part { name: "discriminator_adam", tensors: zeros("discriminator") },
+        ]
+    }
+
+    /// A step's samples, from PyTorch's `[n, c, h, w]` to the loader's `[n, h, w, c]`.
+    fn samples(&self, step: u64) -> Vec<f32> {
+        let tensor = &self.0[&format!("step.{step}.pixels")];
+        let [n, c, h, w] = tensor.shape[..] else { panic!("samples are pictures") };
+        let values = self.floats(&tensor.name);
+        let mut out = Vec::with_capacity(values.len());
+        for image in 0..n {
+            for place in 0..h * w {
+                out.extend((0..c).map(|channel| values[(image * c + channel) * h * w + place]));
+            }
+        }
+        out
+    }
+}
+
+/// The noise that PyTorch used.
+struct Recorded(Fixture);
+
+impl LatentSource for Recorded {
+    fn fill(&self, step: Step, _: VirtualRank, out: &mut [f32]) {
+        out.copy_from_slice(self.0.floats(&format!("step.{step}.z")));
+    }
+}
+
+/// Squares of the error and of the wanted norm, summed over tensors.
+#[derive(Clone, Copy, Default)]
+struct Distance {
+    error: f64,
+    wanted: f64,
+}
+
+impl Distance {
+    fn of(found: &[f32], wanted: &[f32]) -> Self {
+        assert_eq!(found.len(), wanted.len());
+        let square = |x: f64| x * x;
+        let error = found.iter().zip(wanted).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+        Self { error, wanted: wanted.iter().map(|&x| square(f64::from(x))).sum() }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { error: self.error + other.error, wanted: self.wanted + other.wanted }
+    }
+
+    fn share(self, what: String, tolerance: f64) -> Share {
+        Share { what, share: (self.error / self.wanted).sqrt(), tolerance }
+    }
+}
+
+/// By how much of its norm something is off.
+pub struct Share {
+    /// What.
+    pub what: String,
+    /// The error's norm over the wanted one's.
+    pub share: f64,
+    /// What is accepted where the arithmetic is a CPU's.
+    pub tolerance: f64,
+}
+
+/// The flat vector that a tensor of a part belongs to.
+fn vector_of(part: &str, tensor: &str) -> String {
+    let kinds = ["running_mean", "running_var", "exp_avg_sq", "exp_avg"];
+    let kind = kinds.into_iter().find(|kind| tensor.ends_with(kind)).unwrap_or("weights");
+    format!("{part}, {kind}")
+}
+
+/// The run that a fixture is of.
+pub fn spec(fixture: &str) -> RunSpec {
+    let mut spec = common::small_dcgan();
+    spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
+    if fixture == "lsgan112" {
+        spec.batch.per_rank = 3;
+        spec.data.image = Some(ImageSpec::of(112, 3));
+        spec.model.generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
+        spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
+        spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
+        let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
+        spec.optimizer = OptimizersSpec { generator: adam, discriminator: adam };
+    }
+    spec
+}
+
+/// Does the three steps of a fixture; by how much everything is off.
+pub fn three_steps(folder: &Path, name: &str, device: Device) -> Vec<Share> {
+    let fixture = Fixture::read(folder, name);
+    let noise = Arc::new(Recorded(Fixture::read(folder, name)));
+    let mut replica =
+        Replica::with_latent(&spec(name), device, Placement::Usual, noise).expect("the spec is valid");
+    replica.import(&fixture.initial(), Reduction(0)).expect("PyTorch's state dicts fit");
+
+    let mut metrics = BTreeMap::<&str, Vec<f32>>::new();
+    for step in (0..3).map(Step) {
+        let samples = fixture.samples(step.0);
+        let work = [RankBatch { virtual_rank: RANK, samples: &samples }];
+        replica.compute_discriminator(step, &work, ControlWords::default()).expect("D's half is next");
+        let d = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for").means;
+        replica.compute_generator(step, &[RANK], ControlWords::default()).expect("G's half is next");
+        let g = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for").means;
+        let said = [("loss_d", d.loss), ("d_real", d.real), ("d_fake", d.fake)];
+        for (key, value) in said.into_iter().chain([("loss_g", g.loss), ("d_fake_in_g", g.fake)]) {
+            metrics.entry(key).or_default().push(value as f32);
+        }
+    }
+    let mut shares = vec![];
+    for (key, found) in metrics {
+        let distance = Distance::of(&found, fixture.floats(&format!("metric.{key}")));
+        shares.push(distance.share(format!("{name}: {key} of three steps"), FLAT_TOLERANCE));
+    }
+    shares.extend(state_shares(&fixture, name, &replica));
+    shares
+}
+
+fn state_shares(fixture: &Fixture, name: &str, replica: &Replica) -> Vec<Share> {
+    let mut vectors = BTreeMap::<String, Distance>::new();
+    let mut tensors = vec![];
+    for part in replica.export() {
+        for tensor in &part.tensors {
+            let TensorData::F32(found) = &tensor.data else { continue };
+            let key = format!("final.{}.{}", part.name, tensor.name);
+            let distance = Distance::of(found, fixture.floats(&key));
+            let vector = vector_of(part.name, &tensor.name);
+            let sum = vectors.entry(vector.clone()).or_default();
+            *sum = sum.plus(distance);
+            tensors.push((key, vector, distance));
+        }
+    }
+    let whole =
+        vectors.iter().map(|(vector, distance)| distance.share(format!("{name}: {vector}"), FLAT_TOLERANCE));
+    let single = tensors
+        .iter()
+        .filter(|(_, vector, distance)| distance.wanted > 1e-12 * vectors[vector].wanted)
+        .map(|(key, _, distance)| distance.share(format!("{name}: {key}"), TENSOR_TOLERANCE));
+    whole.chain(single).collect()
+}
