@@ -128,7 +128,7 @@ impl Draft {
     }
 
     fn repair_key(&mut self, path: &str, key: &str) {
-        let (parent, path) = match path.strip_suffix(key).map(|parent| parent.trim_end_matches('.')) {
+        let (parent, path) = match without_last(path, key) {
             Some(parent) => (parent.to_owned(), path.to_owned()),
             None => (path.to_owned(), join(path, key)),
         };
@@ -151,7 +151,7 @@ impl Draft {
     }
 
     fn repair_choice(&mut self, path: &str, word: &str) {
-        let path = path.strip_suffix(word).map_or(path, |path| path.trim_end_matches('.')).to_owned();
+        let path = without_last(path, word).unwrap_or(path).to_owned();
         let known: Vec<&str> = match fields::get(&path) {
             Some(field) => {
                 field.accepts.split([',', ' ']).filter(|word| !word.is_empty() && *word != "or").collect()
@@ -321,4 +321,9 @@ fn byte_offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let inside: usize = text[before..].chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
     before + inside
+}
+
+/// The path above `key`, if that is the last key of `path` and not only its last letters.
+fn without_last<'a>(path: &'a str, key: &str) -> Option<&'a str> {
+    if path == key { Some("") } else { path.strip_suffix(key)?.strip_suffix('.') }
 }

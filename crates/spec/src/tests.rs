@@ -357,3 +357,11 @@ fn a_text_from_the_wire_is_not_held_against_this_hosts_files() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_wrong_word_that_its_fields_name_ends_with_does_not_shorten_the_name() {
+    let set: Override = "precision=n".parse().expect("never");
+    let errors = RunSpec::parse(QUICKSTART, "run.yaml", &[set]).expect_err("there is no such precision");
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    assert!(errors.to_string().contains("precision is `n`"), "{errors}");
+}

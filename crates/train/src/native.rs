@@ -131,8 +131,9 @@ mod tests {
         ([8, 8], 32, [4, 2, 1]),
     ];
 
-    /// In f32 the ways differ in the order of additions; in bf16 in what is rounded to its 8 bits.
-    const PRECISIONS: [(Kind, f64); 2] = [(Kind::Float, 1e-5), (Kind::BFloat16, 1e-2)];
+    /// In f32 the ways differ in the order of additions; in bf16 in what is rounded to its 8 bits,
+    /// several times where a CPU has no instructions for it.
+    const PRECISIONS: [(Kind, f64); 2] = [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)];
 
     /// Numbers in −1..1 that bf16 can hold, channels innermost.
     fn numbers(size: &[i64]) -> Tensor {
