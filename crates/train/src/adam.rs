@@ -52,7 +52,6 @@ impl AdamStep {
 
 impl AdamStep {
     /// The same over flat tensors, rounded alike on a CPU: the new w, m and v.
-    #[must_use]
     pub fn over_tensors(self, g: &Tensor, [w, m, v]: [Tensor; 3]) -> [Tensor; 3] {
         let m = &m + (g - &m) * f64::from(self.mix1);
         let v = &v * f64::from(self.beta2) + g.square() * f64::from(self.mix2);

@@ -155,12 +155,13 @@ impl OnDevice {
     pub fn words(&mut self, half: Half) -> WordsMut<'_> {
         let words = &self.halves[half as usize].words;
         let (start, count) = (words.data_ptr(), words.numel());
-        // SAFETY: on a CPU the tensor's memory is the host's; it is contiguous, of that kind, and borrowed mutably.
         match (words.device(), words.kind()) {
             (Device::Cpu, Kind::Int64) => {
+                // SAFETY: on a CPU it is the host's memory: contiguous, of that kind, and borrowed mutably.
                 WordsMut::Exact(unsafe { std::slice::from_raw_parts_mut(start.cast(), count) })
             }
             (Device::Cpu, _) => {
+                // SAFETY: as above.
                 WordsMut::Fast(unsafe { std::slice::from_raw_parts_mut(start.cast(), count) })
             }
             (_, kind) => WordsMut::Device(DeviceWords { start, count, exact: kind == Kind::Int64 }),

@@ -51,7 +51,10 @@ impl Way {
         aborter: &Aborter,
     ) -> Result<Formed, GroupError> {
         match self {
-            Self::Tcp => tcp::connect(listener, membership, deadline, aborter).map(Formed::Tcp),
+            Self::Tcp => {
+                let group = tcp::connect(listener, membership, deadline, aborter)?;
+                Ok(Formed::Tcp(Box::new(group)))
+            }
             Self::Nccl(nccl) => {
                 let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
                 Ok(Formed::Nccl(Box::new(group)))
@@ -63,7 +66,7 @@ impl Way {
 /// One generation's group.
 pub enum Formed {
     /// Over TCP.
-    Tcp(TcpGroup),
+    Tcp(Box<TcpGroup>),
     /// Over NCCL.
     Nccl(Box<NcclGroup>),
 }
@@ -83,7 +86,7 @@ impl Formed {
     /// For what is the same over all: broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
-            Self::Tcp(group) => group,
+            Self::Tcp(group) => &mut **group,
             Self::Nccl(group) => &mut **group,
         }
     }
