@@ -8,7 +8,15 @@ use lsgan_console::{Failure, finish, interrupts, logging};
 use lsgan_worker::{Args, probe, work};
 use tokio::sync::mpsc;
 
+/// What cuBLAS reads once, without which libtorch refuses its products where kernels must be deterministic.
+const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+
 fn main() -> ExitCode {
+    let (name, value) = CUBLAS_WORKSPACE;
+    if std::env::var_os(name).is_none() {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { std::env::set_var(name, value) };
+    }
     lsgan_train::allocator::tune();
     lsgan_train::memory::report_too_little_as_error();
     if std::env::args_os().any(|argument| argument == "--probe") {
