@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
+use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
 
@@ -119,11 +120,16 @@ pub(crate) fn visible_devices() -> Option<String> {
     std::env::var("CUDA_VISIBLE_DEVICES").ok()
 }
 
-/// Asks the driver for its GPUs. Reads nothing of libtorch.
+/// What the driver shows to this process; it is asked once. Reads nothing of libtorch.
 ///
 /// # Errors
 /// No driver, an old one, or no GPU.
-pub fn driver() -> Result<Driver, NoGpu> {
+pub fn driver() -> Result<&'static Driver, NoGpu> {
+    static DRIVER: OnceLock<Result<Driver, NoGpu>> = OnceLock::new();
+    DRIVER.get_or_init(ask).as_ref().map_err(NoGpu::clone)
+}
+
+fn ask() -> Result<Driver, NoGpu> {
     load(c"libcuda.so.1", libc::RTLD_LAZY).map_err(|cause| NoGpu::NoDriver { cause })?;
     // SAFETY: asks only whether the library that was just loaded is found.
     if !unsafe { sys::is_culib_present() } {

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::panic;
 
-use lsgan_spec::{Precision, ReductionMode, RunSpec};
+use lsgan_spec::{Half, Precision, ReductionMode, RunSpec};
 
 use crate::TrainError;
 use crate::layers::Network;
 use crate::models::SampleShape;
 use crate::replica::kept_max;
 use crate::state::{Networks, Regions};
+use crate::sums::passes;
 
 /// About what a worker needs, in bytes. libtorch's own workspace, and what its allocator holds beyond the tensors, come
 /// on top: on a GPU half a GiB, and a tenth.
@@ -46,10 +47,10 @@ impl Estimate {
             ReductionMode::Exact => size_of::<i64>() as u64,
             ReductionMode::Fast => float,
         };
-        let sum = |network: &Network, passes: u64| {
-            network.parameters.len() as u64 + passes * network.statistics.len() as u64
+        let sum = |half, network: &Network| {
+            (network.parameters.len() + passes(half) * network.statistics.len()) as u64
         };
-        let words = sum(discriminator, 2) + sum(generator, 1);
+        let words = sum(Half::Discriminator, discriminator) + sum(Half::Generator, generator);
         let graph = |network: &Network| network.graph_numbers() * u64::from(spec.batch.per_rank) * number;
         let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64 * number;
         let kept = (kept_max(generator, spec.batch.per_rank) as u64).min(u64::from(virtual_ranks));

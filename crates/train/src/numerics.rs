@@ -37,7 +37,7 @@ pub fn numerics(device: Device) -> Numerics {
 /// A GPU's name and capability, as (`NVIDIA H100 80GB HBM3`, `CUDA sm_90`).
 fn gpu_model(index: usize) -> (String, String) {
     let driver = gpu::driver().ok();
-    match driver.as_ref().and_then(|driver| driver.gpus.get(index)) {
+    match driver.and_then(|driver| driver.gpus.get(index)) {
         Some(gpu) => (gpu.name.clone(), format!("CUDA sm_{}{}", gpu.capability.0, gpu.capability.1)),
         None => ("unknown GPU".to_owned(), "CUDA".to_owned()),
     }

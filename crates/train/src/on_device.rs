@@ -19,17 +19,8 @@ use crate::layers::{BATCH_NORM_MOMENTUM, Network};
 use crate::state::{Networks, Regions, State};
 use crate::step::{Contribution, view};
 use crate::sums::{
-    DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut, mark_place,
+    DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut, mark_place, passes,
 };
-
-/// What the device says of its updates since it was last asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// How many reductions it has applied.
-    pub applied: i64,
-    /// Whether that is all of them.
-    pub all: bool,
-}
 
 /// A state with its sums in a device's memory.
 pub(crate) struct OnDevice {
@@ -82,14 +73,13 @@ impl OnDevice {
         let writable = unsafe {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
-        let half =
-            |half, network, passes| HalfOnDevice::new(half, network, passes, virtual_ranks, mode, device);
+        let half = |half, network| HalfOnDevice::new(half, network, virtual_ranks, mode, device);
         Self {
             numbers,
             writable,
             halves: [
-                half(Half::Discriminator, &networks.discriminator, 2),
-                half(Half::Generator, &networks.generator, 1),
+                half(Half::Discriminator, &networks.discriminator),
+                half(Half::Generator, &networks.generator),
             ],
             applied: Tensor::zeros([0_i64; 0], (Kind::Int64, device)),
             sound: Tensor::ones([0_i64; 0], (Kind::Bool, device)),
@@ -225,12 +215,11 @@ impl OnDevice {
         }
     }
 
-    /// Waits for the device; what it has applied since it was last asked. A later update is applied again.
-    pub fn outcome(&mut self) -> Outcome {
-        let outcome =
-            Outcome { applied: self.applied.int64_value(&[]), all: self.sound.int64_value(&[]) != 0 };
+    /// Waits for the device; how many reductions it has applied since it was last asked. A later update is applied again.
+    pub fn outcome(&mut self) -> i64 {
+        let applied = self.applied.int64_value(&[]);
         self.forget_outcome();
-        outcome
+        applied
     }
 
     fn forget_outcome(&mut self) {
@@ -268,17 +257,11 @@ impl OnDevice {
 }
 
 impl HalfOnDevice {
-    fn new(
-        half: Half,
-        network: &Network,
-        passes: usize,
-        virtual_ranks: u32,
-        mode: ReductionMode,
-        device: Device,
-    ) -> Self {
+    fn new(half: Half, network: &Network, virtual_ranks: u32, mode: ReductionMode, device: Device) -> Self {
         let header = Sums::header_only(half, virtual_ranks, mode);
         let (gradients, statistics) = (network.parameters.len() as i64, network.statistics.len() as i64);
-        let body = gradients + passes as i64 * statistics;
+        let passes = passes(half) as i64;
+        let body = gradients + passes * statistics;
         let kind = match mode {
             ReductionMode::Exact => Kind::Int64,
             ReductionMode::Fast => Kind::Float,
@@ -289,7 +272,7 @@ impl HalfOnDevice {
             layout.entries().iter().map(move |entry| view(&flat, entry)).collect::<Vec<_>>()
         };
         let mut parts = parts_of(&network.parameters, 0);
-        for pass in 0..passes as i64 {
+        for pass in 0..passes {
             parts.extend(parts_of(&network.statistics, gradients + pass * statistics));
         }
         let mut marks = vec![0_i64; header.marks()];
@@ -303,7 +286,7 @@ impl HalfOnDevice {
             header,
             gradients,
             statistics,
-            passes: passes as i64,
+            passes,
             virtual_ranks,
             numbers,
             parts,

@@ -7,7 +7,7 @@ use crate::ema::ema;
 use crate::layers::{BATCH_NORM_MOMENTUM, Network};
 use crate::state::{Networks, State};
 use crate::step::{Contribution, numbers};
-use crate::sums::{Gradients, Piece, Sums};
+use crate::sums::{Gradients, Piece, Sums, passes};
 
 /// The sums of both halves, and what is needed to step back.
 pub(crate) struct OnHost {
@@ -18,11 +18,11 @@ pub(crate) struct OnHost {
 
 impl OnHost {
     pub fn new(networks: &Networks, state: &State, virtual_ranks: u32, mode: ReductionMode) -> Self {
-        let sums = |half, network: &Network, passes| Sums::new(half, network, passes, virtual_ranks, mode);
+        let sums = |half, network: &Network| Sums::new(half, network, passes(half), virtual_ranks, mode);
         Self {
             sums: [
-                sums(Half::Discriminator, &networks.discriminator, 2),
-                sums(Half::Generator, &networks.generator, 1),
+                sums(Half::Discriminator, &networks.discriminator),
+                sums(Half::Generator, &networks.generator),
             ],
             before: vec![0.0; state.regions().discriminator.all().len()],
         }
@@ -84,12 +84,9 @@ impl OnHost {
 
     /// r = 0.9·r + 0.1·batch, once for each pass, in the order of the passes: D's real, then its fake.
     fn update_statistics(&self, half: Half, network: &Network, state: &mut State) {
-        let passes = match half {
-            Half::Discriminator => 2,
-            Half::Generator => 1,
-        };
         let sums = &self.sums[half as usize];
-        let batches: Vec<_> = (0..passes).map(|pass| sums.statistics(pass, &network.statistics)).collect();
+        let batches: Vec<_> =
+            (0..passes(half)).map(|pass| sums.statistics(pass, &network.statistics)).collect();
         let at = state.regions().of(half).statistics.clone();
         let running = &mut state.numbers_mut()[at];
         for batch in batches {

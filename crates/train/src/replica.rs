@@ -308,8 +308,8 @@ impl Replica {
     pub unsafe fn queue_update(&mut self, abort_flag: Option<*const u32>) {
         let before = self.reduction();
         let half = before.half();
-        let (adam, decay) = self.update_of(before.step(), half);
         if let Memory::Device(on_device) = &mut self.memory {
+            let (adam, decay) = update_of(&self.spec, before.step(), half);
             // SAFETY: the caller vouches for the flag until the outcome is read, which waits for the device.
             unsafe { on_device.apply(half, adam, decay, abort_flag) };
         }
@@ -319,7 +319,6 @@ impl Replica {
     pub fn finish_update(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
         let before = self.reduction();
         let (step, half) = (before.step(), before.half());
-        let (adam, decay) = self.update_of(step, half);
         let wants = metrics == Metrics::Read;
         let (controls, metrics) = match &mut self.memory {
             Memory::Host(on_host) => {
@@ -328,17 +327,18 @@ impl Replica {
                 let controls = sums.controls();
                 let metrics =
                     wants.then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
+                let (adam, decay) = update_of(&self.spec, step, half);
                 on_host.apply(half, network_of(&self.networks, half), &mut self.state, adam, decay);
                 (controls, metrics)
             }
             Memory::Device(on_device) => {
-                let outcome = on_device.outcome();
+                // One update is asked for at a time.
+                let is_applied = on_device.outcome() == 1;
                 let header = on_device.header(half);
-                if !outcome.all {
+                if !is_applied {
                     refuse_bad_marks(header, before)?;
                     return Err(NotApplied::Aborted { step, half });
                 }
-                debug_assert_eq!(outcome.applied, 1, "each update is asked for");
                 let (controls, means) = (header.controls(), header.means());
                 let metrics =
                     wants.then(|| HalfMetrics { means, gradient_norm: on_device.gradient_norm(half) });
@@ -353,15 +353,6 @@ impl Replica {
         self.state.set_reduction(before.next());
         self.compute[half as usize].refresh();
         Ok(Applied { reduction: self.reduction(), controls, metrics })
-    }
-
-    /// The numbers of the update that a half of a step makes: Adam's, and the moving average's decay after G's.
-    fn update_of(&self, step: Step, half: Half) -> (AdamStep, Option<f32>) {
-        let (optimizer, decay) = match half {
-            Half::Discriminator => (&self.spec.optimizer.discriminator, None),
-            Half::Generator => (&self.spec.optimizer.generator, Some(self.spec.ema.decay as f32)),
-        };
-        (AdamStep::new(optimizer, step.0 + 1), decay)
     }
 
     /// Goes back from the middle of a step to its beginning; returns whether that could be done: not where the state
@@ -497,6 +488,15 @@ impl Replica {
     pub fn networks(&self) -> &Arc<Networks> {
         &self.networks
     }
+}
+
+/// The numbers of the update that a half of a step makes: Adam's, and the moving average's decay after G's.
+fn update_of(spec: &RunSpec, step: Step, half: Half) -> (AdamStep, Option<f32>) {
+    let (optimizer, decay) = match half {
+        Half::Discriminator => (&spec.optimizer.discriminator, None),
+        Half::Generator => (&spec.optimizer.generator, Some(spec.ema.decay as f32)),
+    };
+    (AdamStep::new(optimizer, step.0 + 1), decay)
 }
 
 fn network_of(networks: &Networks, half: Half) -> &Network {

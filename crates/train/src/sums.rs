@@ -128,6 +128,14 @@ pub(crate) enum Gradients<'a> {
     Fast(&'a [f32]),
 }
 
+/// How many sets of batch-norm statistics a half has: D sees real samples and fakes.
+pub(crate) fn passes(half: Half) -> usize {
+    match half {
+        Half::Discriminator => 2,
+        Half::Generator => 1,
+    }
+}
+
 /// The buffer of one half's reduction.
 pub struct Sums {
     half: Half,

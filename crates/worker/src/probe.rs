@@ -37,7 +37,7 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     let spec = args.config.as_ref().map(|file| RunSpec::load(file, &args.set)).transpose();
     let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?;
     let driver = gpu::driver();
-    print_driver(&driver);
+    print_driver(driver.as_ref().copied());
     match nccl::Library::find(None) {
         Ok(library) => line("NCCL", &library.description()),
         Err(error) => line("NCCL", &format!("none: {}", chain(&error))),
@@ -62,11 +62,11 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
     let estimate = memory::Estimate::new(&spec, ranks).map_err(|error| Failure::bad_input(chain(&error)))?;
     line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank));
-    warn_if_too_much(&estimate, chosen.device, driver.as_ref().ok());
+    warn_if_too_much(&estimate, chosen.device, driver.ok());
     Ok(())
 }
 
-fn print_driver(driver: &Result<Driver, NoGpu>) {
+fn print_driver(driver: Result<&Driver, &NoGpu>) {
     match driver {
         Err(why) => line("GPUs", &format!("none: {why}")),
         Ok(Driver { cuda, gpus }) => {
