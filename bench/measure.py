@@ -172,7 +172,7 @@ def lacking(parts):
     needed = {}
     if {"train", "overhead", "start", "recovery"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
-    if {"train", "start", "recovery"} & set(parts):
+    if {"train", "start", "recovery", "data"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"
     examples = "cargo build --release --locked --workspace --bins --examples"
     if "overhead" in parts:
@@ -181,6 +181,8 @@ def lacking(parts):
         needed[RELEASE / "examples" / "all_reduce_bench"] = examples
     if "recovery" in parts:
         needed[RELEASE / "examples" / "sessions"] = examples
+    if "data" in parts:
+        needed |= {RELEASE / "examples" / name: examples for name in ("source_rate", "source_start")}
     return {path: cure for path, cure in needed.items() if not path.exists()}
 
 

@@ -25,6 +25,12 @@ impl Client {
         Self { address: address.into() }
     }
 
+    /// Where it asks.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The run at this moment.
     ///
     /// # Errors

@@ -94,6 +94,22 @@ fn print(status: &v1::RunStatus) {
         ]);
     }
     println!("{table}");
+    if status.corrupt_count > 0 {
+        println!(
+            "{} corrupt records, of which {} are accepted (data.max_corrupt):",
+            status.corrupt_count, status.corrupt_count_max
+        );
+        let shown = status.corrupt_records.len() as u64;
+        if shown < status.corrupt_count {
+            println!(
+                "  the newest {shown}; all of them: sqlite3 {}/journal.sqlite 'select * from corrupt_records'",
+                status.run_dir
+            );
+        }
+        for record in &status.corrupt_records {
+            println!("  `{}`: {}", record.key, record.reason);
+        }
+    }
     for notice in status.notices.iter().filter(|notice| notice.warning) {
         println!("warning: {}", notice.text);
     }
@@ -131,6 +147,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
     };
     let notice = |n: &v1::Notice| json!({ "number": n.number, "wall_ms": n.wall_ms, "text": n.text, "warning": n.warning });
     let file = |f: &v1::FinalFile| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 });
+    let corrupt = |r: &v1::CorruptRecord| json!({ "record": r.record, "key": r.key, "reason": r.reason, "step": r.step });
     let outcome = status.outcome.as_ref().map(|o| {
         let word = match o.outcome() {
             v1::OutcomeKind::Complete => "complete",
@@ -148,6 +165,8 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         "snapshot_step": status.snapshot_step, "outcome": outcome,
         "final_files": status.final_files.iter().map(file).collect::<Vec<_>>(),
         "workers_wanted": status.workers_wanted,
+        "corrupt_count": status.corrupt_count, "corrupt_count_max": status.corrupt_count_max,
+        "corrupt_records": status.corrupt_records.iter().map(corrupt).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     })
 }

@@ -1,16 +1,22 @@
 //! What a person sees on a terminal, the same in all three binaries.
 //!
 //! - [`logging`]: structured logs on standard error, as text or JSON.
-//! - [`progress`]: a bar on a terminal, a line every few seconds elsewhere.
+//! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
+//! - [`counted`]: the same for one task that counts something.
+//! - [`open`]: opening a data set, with its progress shown.
 //! - [`interrupts`]: SIGINT and SIGTERM, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
+pub mod counted;
 pub mod exit;
 pub mod interrupts;
 pub mod logging;
+pub mod open;
 pub mod progress;
 
+pub use counted::Counted;
 pub use exit::{Failure, finish};
 pub use interrupts::interrupts;
 pub use logging::Log;
+pub use open::open_data;
 pub use progress::Progress;

@@ -111,6 +111,8 @@ pub enum Entry {
     },
     /// An operator asked the run to stop.
     StopRequested,
+    /// The data set turned out too bad to train on; with a sentence.
+    DataUnfit(String),
     /// The run has come to its end.
     Ended(Outcome),
 }

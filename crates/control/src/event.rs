@@ -102,6 +102,11 @@ pub enum Event {
     },
     /// An operator asks the run to stop at the next step boundary, with a snapshot.
     StopRequested,
+    /// The data set is too bad to train on: the run fails at the next step boundary, with a snapshot.
+    DataUnfit {
+        /// What is wrong with it and what to do, in a sentence.
+        why: String,
+    },
     /// The time that [`crate::Run::next_deadline`] named has come.
     Tick,
 }

@@ -121,6 +121,8 @@ pub struct Run {
     pub(crate) leased: Vec<u64>,
     pub(crate) snapshot: Option<Step>,
     pub(crate) stop: bool,
+    /// Why the data set cannot be trained on any longer.
+    pub(crate) unfit: Option<String>,
     pub(crate) failure: Option<String>,
     /// The wish that this generation was told of.
     pub(crate) wished: Option<Wish>,
@@ -171,6 +173,7 @@ impl Run {
             leased,
             snapshot: recovered.snapshot,
             stop: false,
+            unfit: None,
             failure: None,
             wished: None,
             gather_until: None,
@@ -237,6 +240,13 @@ impl Run {
                     self.stop = true;
                     self.wished = None;
                     effects.push(Effect::Journal(Entry::StopRequested));
+                }
+            }
+            Event::DataUnfit { why } => {
+                if self.unfit.is_none() && !self.ended() {
+                    self.unfit = Some(why.clone());
+                    self.wished = None;
+                    effects.push(Effect::Journal(Entry::DataUnfit(why)));
                 }
             }
             Event::Tick => self.tick(now, effects),

@@ -89,9 +89,11 @@ impl Run {
         if boundary.is_some_and(|step| step.0 >= self.config.steps) {
             return self.close(boundary, Task::Final, Outcome::Complete, effects);
         }
-        if self.stop && (truth.is_none() || boundary.is_some()) {
+        if self.ends_early() && (truth.is_none() || boundary.is_some()) {
             let step = boundary.or(self.snapshot).unwrap_or_default();
-            return self.close(boundary, Task::Snapshot, Outcome::Stopped { step }, effects);
+            let stopped = Outcome::Stopped { step };
+            let outcome = self.unfit.clone().map_or(stopped, |why| Outcome::Failed { why });
+            return self.close(boundary, Task::Snapshot, outcome, effects);
         }
         let last_copy = self.last_copy(truth);
         if let (Some(writer), Some(_)) = (last_copy, boundary) {
@@ -102,7 +104,8 @@ impl Run {
         let candidates = self.candidates(last_copy);
         let count = candidates.len() as u64;
         // A run that is to stop in the middle of a step needs its other half, from whoever is there.
-        let needed = if self.stop || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
+        let needed =
+            if self.ends_early() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
         let complete = count >= u64::from(self.config.expected_workers).max(needed);
         let expects = self.config.expected_workers > 0;
         let first = !self.formed_once && truth.is_none();
@@ -133,6 +136,11 @@ impl Run {
         if !stepping {
             self.halt("a member had parked while the coordinator was away", effects);
         }
+    }
+
+    /// The run is to end at the next step boundary, whatever is left to do.
+    fn ends_early(&self) -> bool {
+        self.stop || self.unfit.is_some()
     }
 
     /// How many members a generation can have.
@@ -241,7 +249,7 @@ impl Run {
         let joiner = self.members.len() < self.places() && !self.candidates(None).is_empty();
         let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
         let outcast = self.enough_without_aside() && self.members.iter().any(aside);
-        let wish = match (self.stop, joiner || outcast || ahead.is_some()) {
+        let wish = match (self.ends_early(), joiner || outcast || ahead.is_some()) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
             (false, false) => return,

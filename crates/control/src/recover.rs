@@ -31,8 +31,10 @@ impl Recovered {
                 let done = self.consumed.entry(*virtual_rank).or_default();
                 *done = (*done).max(*until);
             }
-            // A stop that was asked for in an earlier life is asked for again by whoever still wants it.
+            // A stop that was asked for in an earlier life is asked for again by whoever still wants it;
+            // the same with what the shell knows of the data.
             Entry::StopRequested
+            | Entry::DataUnfit(_)
             | Entry::Stepping(_)
             | Entry::Gone { .. }
             | Entry::OtherNumerics { .. }

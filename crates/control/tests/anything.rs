@@ -72,6 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => session().prop_map(|session| Event::TaskFailed { session, why: "full".to_owned() }),
         2 => session().prop_map(|session| Event::Closed { session }),
         1 => Just(Event::StopRequested),
+        1 => Just(Event::DataUnfit { why: "broken".to_owned() }),
         3 => Just(Event::Tick),
     ]
 }

@@ -296,6 +296,25 @@ fn a_stop_ends_at_a_boundary_with_a_snapshot() {
 }
 
 #[test]
+fn data_too_bad_to_train_on_fail_the_run_at_a_boundary_with_a_snapshot() {
+    let mut bench = Bench::stepping(config(), 2);
+    let why = "3 of 1000 records do not decode".to_owned();
+    bench.apply(Event::DataUnfit { why: why.clone() });
+    assert!(bench.was_wished(1, Wish::Finish) && bench.was_wished(2, Wish::Finish));
+    // One dies in the middle of the step: the other finishes it first.
+    bench.close(2);
+    bench.parked(1, 1, Some(7), ParkReason::Aborted);
+    assert_eq!(bench.form(1).from, Reduction(7));
+    bench.ready(1, 2, 7);
+    assert!(bench.was_wished(1, Wish::Finish));
+    bench.parked(1, 2, Some(8), ParkReason::Boundary);
+    assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
+    bench.saved(4);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
+    assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Failed { why }));
+}
+
+#[test]
 fn a_stop_saves_what_somebody_brings_back_while_it_is_saved() {
     let mut bench = Bench::stepping(config(), 1);
     bench.apply(Event::StopRequested);

@@ -49,7 +49,11 @@ pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String
         Kind::SnapshotWritten(written) => Event::SnapshotWritten { step: Step(written.step) },
         Kind::TaskDone(_) => Event::TaskDone { session },
         Kind::TaskFailed(failed) => Event::TaskFailed { session, why: failed.why.clone() },
-        Kind::Metrics(_) | Kind::SnapshotFailed(_) | Kind::Sample(_) => return Ok(None),
+        Kind::Metrics(_)
+        | Kind::SnapshotFailed(_)
+        | Kind::Sample(_)
+        | Kind::CorruptRecords(_)
+        | Kind::Warning(_) => return Ok(None),
     }))
 }
 

@@ -9,11 +9,13 @@
 //! - [`shell`]: receive, convert, apply, perform.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
 //! - [`counts`]: how far the journal is, for workers that come back.
+//! - [`corrupt`]: records that do not decode.
 //! - [`journal`]: what lasts, in SQLite.
 //! - [`limits`]: what the operating system allows.
 
 pub mod args;
 pub mod convert;
+pub mod corrupt;
 pub mod counts;
 pub mod journal;
 pub mod limits;

@@ -98,6 +98,9 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         }
         Entry::Halting { generation, why } => (false, format!("generation {generation} ends: {why}")),
         Entry::StopRequested => (false, "stopping at the next step boundary, with a snapshot".to_owned()),
+        Entry::DataUnfit(_) => {
+            (true, "the data set is too bad to train on: stopping at the next step boundary".to_owned())
+        }
         Entry::Ended(Outcome::Complete) => (false, "all steps are done".to_owned()),
         Entry::Ended(Outcome::Stopped { step }) => (false, format!("stopped after step {step}")),
         Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),

@@ -36,7 +36,7 @@ pub enum Input {
     /// Somebody wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
     /// The snapshots of these steps may be wrong and were moved away, or could not be.
-    SetAside(Result<Vec<u64>, String>),
+    SetAside(Result<Vec<lsgan_spec::Step>, String>),
     /// Retention deleted the snapshots of these steps, or could not.
     Retained(Result<Vec<u64>, String>),
 }

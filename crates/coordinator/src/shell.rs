@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
 use crate::convert;
+use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{Journal, JournalError};
 use crate::notices::{Notices, sentence};
@@ -47,11 +48,14 @@ pub struct Shell {
     pub(crate) notices: Notices,
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
+    pub(crate) corrupt: CorruptRecords,
     pub(crate) final_files: Vec<v1::FinalFile>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) retaining: bool,
+    /// States differed: snapshots that are newer than this step may be wrong.
+    pub(crate) suspect_after: Option<Step>,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
     /// How many workers their supervisor is to run, if somebody supervises them all.
@@ -102,6 +106,8 @@ impl Shell {
     /// Runs until the run has ended and every worker was told, or `inputs` closes.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<Ended, JournalError> {
         self.apply(Event::Tick)?;
+        // A coordinator that was killed may have known it and told nobody.
+        self.check_data()?;
         let mut goodbye = None;
         loop {
             if self.outcome.is_some() {
@@ -125,17 +131,36 @@ impl Shell {
                 }
             }
         }
-        self.clean().await;
+        self.clean().await?;
         Ok(Ended { outcome: self.outcome, final_files: self.final_files })
     }
 
-    /// A run that has ended well writes no more: what lies there unfinished is from somebody who was killed.
-    async fn clean(&self) {
-        if !matches!(self.outcome, Some(Outcome::Complete | Outcome::Stopped { .. })) {
-            return;
+    /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
+    /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
+    async fn clean(&mut self) -> Result<(), JournalError> {
+        match (&self.outcome, self.suspect_after) {
+            (Some(Outcome::Complete | Outcome::Stopped { .. }), _) => {
+                if let Err(error) = self.store.clean(Duration::ZERO).await {
+                    tracing::warn!(%error, "leftovers of snapshots could not be deleted");
+                }
+                Ok(())
+            }
+            (_, Some(equal)) => {
+                let result = self.store.set_aside_after(equal).await;
+                self.was_set_aside(result.map_err(|error| error.to_string()))
+            }
+            (_, None) => Ok(()),
         }
-        if let Err(error) = self.store.clean(Duration::ZERO).await {
-            tracing::warn!(%error, "leftovers of snapshots could not be deleted");
+    }
+
+    fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) -> Result<(), JournalError> {
+        match result {
+            Ok(steps) => steps.into_iter().try_for_each(|step| {
+                self.journal.delete_checkpoint(step.0)?;
+                let text = format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
+                self.notice(true, text)
+            }),
+            Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
         }
     }
 
@@ -164,15 +189,7 @@ impl Shell {
             }
             Input::SetAside(result) => {
                 self.retaining = false;
-                match result {
-                    Ok(steps) => steps.into_iter().try_for_each(|step| {
-                        self.journal.delete_checkpoint(step)?;
-                        let text =
-                            format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
-                        self.notice(true, text)
-                    }),
-                    Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
-                }
+                self.was_set_aside(result)
             }
             Input::Retained(result) => {
                 self.retaining = false;
@@ -199,6 +216,8 @@ impl Shell {
             }
             Kind::Metrics(metrics) => return self.metrics(session, &metrics.rows),
             Kind::Sample(sample) => return self.sample(sample),
+            Kind::CorruptRecords(found) => return self.corrupt_records(&found.records),
+            Kind::Warning(warning) => return self.warning(session, &warning.text),
             Kind::SnapshotFailed(failed) => {
                 let text =
                     format!("the snapshot of step {} could not be written: {}", failed.step, failed.why);
@@ -247,15 +266,7 @@ impl Shell {
 
     /// Writes an entry, however long it takes: what follows it must not be sent before. Workers go on meanwhile.
     fn journal(&mut self, entry: &Entry, quietly: bool) -> Result<(), JournalError> {
-        let mut told = false;
-        while let Err(error) = block_in_place(|| self.journal.record(entry, &self.plan)) {
-            if !told {
-                tracing::error!(%error, "the journal cannot be written; trying again until it can");
-                self.notices.add(true, format!("the journal cannot be written, the run waits: {error}"));
-                told = true;
-            }
-            block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
-        }
+        self.write_until_written(|journal, plan| journal.record(entry, plan));
         match entry {
             Entry::Ended(outcome) => self.outcome = Some(outcome.clone()),
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),
@@ -267,6 +278,45 @@ impl Shell {
             Some((warning, text)) => self.notice(warning, text),
             None => Ok(()),
         }
+    }
+
+    fn write_until_written(&mut self, write: impl Fn(&mut Journal, &Plan) -> Result<(), JournalError>) {
+        let mut told = false;
+        while let Err(error) = block_in_place(|| write(&mut self.journal, &self.plan)) {
+            if !told {
+                tracing::error!(%error, "the journal cannot be written; trying again until it can");
+                self.notices.add(true, format!("the journal cannot be written, the run waits: {error}"));
+                told = true;
+            }
+            block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
+        }
+    }
+
+    /// Counts the records that nobody has reported before; with too many of them the run ends.
+    fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) -> Result<(), JournalError> {
+        let unknown = self.corrupt.unknown(reported);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.write_until_written(|journal, _| journal.add_corrupt(&unknown));
+        if let Some(text) = self.corrupt.add(unknown) {
+            self.notice(true, text)?;
+        }
+        self.check_data()
+    }
+
+    /// Ends the run if too many records do not decode.
+    fn check_data(&mut self) -> Result<(), JournalError> {
+        match self.corrupt.check() {
+            Ok(()) => Ok(()),
+            Err(too_many) => self.apply(Event::DataUnfit { why: too_many.to_string() }),
+        }
+    }
+
+    /// What a worker wants a person to know.
+    fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
+        let name = self.run.workers().values().find(|w| w.session == session).map_or("a worker", |w| &w.name);
+        self.notice(true, format!("{name}: {text}"))
     }
 
     fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
@@ -336,11 +386,10 @@ impl Shell {
     /// Moves the snapshots away that are newer than the state that all held the same.
     fn set_aside(&mut self, equal: Step) {
         self.retaining = true;
+        self.suspect_after = Some(equal);
         let (store, inputs) = (self.store.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let result = store.set_aside_after(equal).await;
-            let result =
-                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
+            let result = store.set_aside_after(equal).await.map_err(|error| error.to_string());
             // Only when the coordinator is ending does nobody listen.
             let _ = inputs.send(Input::SetAside(result)).await;
         });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgan_checkpoint::{RunLock, Store};
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::{Failure, exit::chain, open_data};
 use lsgan_control::{Config, Recovered, Run};
 use lsgan_plan::Plan;
 use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
@@ -14,6 +14,7 @@ use lsgan_wire::v1;
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
+use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{FinalFile, Journal};
 use crate::notices::Notices;
@@ -66,8 +67,7 @@ struct Places {
 /// Bad input with exit code 2; a directory in use or a store that cannot be read with exit code 1.
 pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
     let mut spec = load_spec(args)?;
-    let source =
-        lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let source = open_data(&spec)?;
     let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
     plan.check_steps(spec.steps).map_err(|error| Failure::bad_input(chain(&error)))?;
     let data = (source.len(), source.fingerprint().to_string());
@@ -105,6 +105,11 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         snapshot,
         ..journal.recover(spec.batch.virtual_ranks).map_err(|error| Failure::failed(chain(&error)))?
     };
+    let corrupt = journal.corrupt().map_err(|error| Failure::failed(chain(&error)))?;
+    let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, corrupt);
+    if let (Err(too_many), true) = (corrupt.check(), recovered.members.is_empty()) {
+        return Err(Failure::bad_input(too_many)); // where somebody steps, the shell ends it
+    }
     forget_outcome(&mut journal)?;
 
     let config = config(&spec, &plan, expected_workers);
@@ -133,11 +138,13 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         notices,
         metrics,
         metrics_until,
+        corrupt,
         final_files: Vec::new(),
         outcome: None,
         clock,
         inputs: inputs.clone(),
         retaining: false,
+        suspect_after: None,
         counts: Arc::new(counts),
         workers_wanted: supervised.then_some(expected_workers),
     };
@@ -339,6 +346,9 @@ fn describe(journal: &mut Journal, facts: &Facts<'_>) -> Result<v1::RunDescripti
             Some(token) => token,
             None => new_token(),
         };
+        if journal.fact("data_fingerprint")?.is_some_and(|known| known != facts.data.1) {
+            journal.forget_corrupt()?;
+        }
         let spec_yaml = facts.spec.to_yaml();
         let identity = facts.spec.identity().to_string();
         journal.set_facts(&[

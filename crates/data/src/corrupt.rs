@@ -25,7 +25,7 @@ pub enum Report {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "{count} of {records} records do not decode, the last of them `{key}`; data.max_corrupt accepts a share of {max_share}. \
-     Repair the data set (the journal's table of corrupt records names them), or raise data.max_corrupt."
+     Repair the data set (the table corrupt_records of the run's journal names them), or raise data.max_corrupt."
 )]
 pub struct TooManyCorrupt {
     /// Records that do not decode.
@@ -54,12 +54,33 @@ impl Corrupt {
         if !self.known.insert(record) {
             return Ok(Report::Known);
         }
+        self.check(key).map(|()| Report::New)
+    }
+
+    /// Whether those that are known are too many; `key` is the newest one's.
+    ///
+    /// # Errors
+    ///
+    /// They are.
+    pub fn check(&self, key: &str) -> Result<(), TooManyCorrupt> {
         let count = self.count();
-        if count as f64 > self.max_share * self.records as f64 {
-            let (records, max_share) = (self.records, self.max_share);
-            return Err(TooManyCorrupt { count, records, max_share, key: key.to_owned() });
+        if count <= self.count_max() {
+            return Ok(());
         }
-        Ok(Report::New)
+        let (records, max_share) = (self.records, self.max_share);
+        Err(TooManyCorrupt { count, records, max_share, key: key.to_owned() })
+    }
+
+    /// Whether this record was reported before.
+    #[must_use]
+    pub fn is_known(&self, record: u64) -> bool {
+        self.known.contains(&record)
+    }
+
+    /// So many are accepted.
+    #[must_use]
+    pub fn count_max(&self) -> u64 {
+        (self.max_share * self.records as f64) as u64
     }
 
     /// How many are known.
@@ -84,9 +105,11 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "4 of 1000 records do not decode, the last of them `one`; data.max_corrupt accepts a share of 0.003. Repair \
-             the data set (the journal's table of corrupt records names them), or raise data.max_corrupt."
+             the data set (the table corrupt_records of the run's journal names them), or raise data.max_corrupt."
         );
-        assert_eq!(corrupt.count(), 4);
+        assert_eq!((corrupt.count(), corrupt.count_max()), (4, 3));
+        assert!(corrupt.is_known(1) && !corrupt.is_known(2));
+        assert!(corrupt.check("one").is_err());
     }
 
     #[test]

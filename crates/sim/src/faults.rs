@@ -49,6 +49,8 @@ pub enum Class {
     Drift,
     /// The network between two workers carries nothing any more, though both reach the coordinator.
     Severed,
+    /// The data set turns out too bad to train on.
+    Unfit,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -71,8 +73,14 @@ const CLASSES: &[(Class, u64)] = &[
 
 /// Classes that came later, for every fifth seed only and from a stream of chance of their own: so the seeds that
 /// once found a bug keep their worlds.
-const LATER_CLASSES: &[(Class, u64)] =
-    &[(Class::Flip, 2), (Class::Slow, 1), (Class::OneWay, 2), (Class::Drift, 2), (Class::Severed, 2)];
+const LATER_CLASSES: &[(Class, u64)] = &[
+    (Class::Flip, 2),
+    (Class::Slow, 1),
+    (Class::OneWay, 2),
+    (Class::Drift, 2),
+    (Class::Severed, 2),
+    (Class::Unfit, 8),
+];
 
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +130,8 @@ pub enum Fault {
     Slow,
     /// Nothing comes through any more between a worker and another one.
     Sever,
+    /// The shell finds the data set too bad.
+    DataUnfit,
     /// What a worker says, or what it is told, is held up for so long.
     OneWay {
         /// What it says; otherwise what it is told.
@@ -239,6 +249,7 @@ impl Setup {
                     Class::Flip => Fault::Flip,
                     Class::Slow => Fault::Slow,
                     Class::Severed => Fault::Sever,
+                    Class::Unfit => Fault::DataUnfit,
                     Class::OneWay => {
                         let for_ms = rng.between(1, 3 * self.config.failure_timeout_ms);
                         Fault::OneWay { up: rng.one_in(2), for_ms }
@@ -291,7 +302,8 @@ impl Setup {
                     | Class::Slow
                     | Class::OneWay
                     | Class::Drift
-                    | Class::Severed => continue,
+                    | Class::Severed
+                    | Class::Unfit => continue,
                 };
                 self.faults.push((at, fault));
             }

@@ -174,7 +174,8 @@ impl History {
             | Entry::Differs(_)
             | Entry::Stepping(_)
             | Entry::Halting { .. }
-            | Entry::StopRequested => {}
+            | Entry::StopRequested
+            | Entry::DataUnfit(_) => {}
         }
         Ok(())
     }

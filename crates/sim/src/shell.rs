@@ -55,6 +55,9 @@ impl World {
             let at = self.now.plus(ask_ms);
             self.queue.push(at, Happening::OperatorStops);
         }
+        if self.data_unfit {
+            self.data_is_unfit();
+        }
         self.set_alarm();
     }
 
@@ -190,7 +193,8 @@ impl World {
                 self.finished = Some(outcome);
             }
             Outcome::Failed { why } => {
-                if self.setup.poison.is_none() && self.setup.failing_tasks == 0 && !self.history.tainted {
+                let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0;
+                if !expected && !self.data_unfit && !self.history.tainted {
                     self.violated(format!("a run fails for no reason: {why}"));
                 }
                 self.finished = Some(outcome);
@@ -275,7 +279,9 @@ impl World {
             | Event::TaskDone { session }
             | Event::TaskFailed { session, .. }
             | Event::Closed { session } => format!("{}: {event:?}", self.name_of(*session)),
-            Event::SnapshotWritten { .. } | Event::StopRequested | Event::Tick => format!("{event:?}"),
+            Event::SnapshotWritten { .. } | Event::StopRequested | Event::DataUnfit { .. } | Event::Tick => {
+                format!("{event:?}")
+            }
         }
     }
 

@@ -47,6 +47,8 @@ pub struct World {
     pub(crate) coverage: Coverage,
     /// The operator wants the run to stop, and goes on so long after that.
     pub(crate) operator_stops: Option<u64>,
+    /// The data set is known to be too bad, also to a coordinator that starts again.
+    pub(crate) data_unfit: bool,
     /// The run is stopped and not yet resumed.
     pub(crate) stopped: bool,
     pub(crate) writes_final: BTreeSet<ProcessIndex>,
@@ -107,6 +109,7 @@ impl World {
             history: History::new(setup.config.virtual_ranks, setup.config.steps),
             coverage: Coverage { worlds: 1, ..Coverage::default() },
             operator_stops: None,
+            data_unfit: false,
             stopped: false,
             writes_final: BTreeSet::new(),
             failing_tasks: setup.failing_tasks,
@@ -208,6 +211,10 @@ impl World {
                 }
             }
             Fault::KillAll { down_ms } => self.kill_all(down_ms),
+            Fault::DataUnfit => {
+                self.data_unfit = true;
+                self.data_is_unfit();
+            }
             Fault::Leave
             | Fault::Kill { .. }
             | Fault::Freeze { .. }
@@ -224,6 +231,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What a shell tells its machine once it knows of too many records that do not decode.
+    pub(crate) fn data_is_unfit(&mut self) {
+        self.apply(Event::DataUnfit { why: "too many records do not decode".to_owned() });
     }
 
     fn strike_worker(&mut self, p: ProcessIndex, fault: Fault) {
@@ -286,6 +298,7 @@ impl World {
             | Fault::JoinOdd
             | Fault::CrashCoordinator { .. }
             | Fault::Stop { .. }
+            | Fault::DataUnfit
             | Fault::KillAll { .. } => unreachable!("it hits no single worker"),
         }
     }

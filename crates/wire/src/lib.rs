@@ -44,6 +44,7 @@ macro_rules! wrap {
 }
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Ready, Parked, Consumed, Metrics, WantsLeave,
-    SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff);
+    SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
+    CorruptRecords, Warning);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
     Shutdown, MetricsStored);

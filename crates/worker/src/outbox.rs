@@ -3,7 +3,7 @@
 //! The training thread never waits for the coordinator: what is superseded by newer words is replaced, metrics are
 //! kept until the coordinator has stored them, and everything else is rare.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use lsgan_wire::v1;
@@ -15,6 +15,9 @@ const METRICS_ROWS_MAX: usize = 1 << 16;
 
 /// Rows in one message.
 const METRICS_ROWS_SENT: usize = 512;
+
+/// Corrupt records in one message.
+const CORRUPT_RECORDS_SENT: usize = 512;
 
 /// See the module.
 #[derive(Default)]
@@ -36,6 +39,9 @@ struct Inner {
     /// Steps below are on their way.
     metrics_sent_until: u64,
     metrics_stored_until: u64,
+    /// By record. They are said again after every attach: the coordinator knows which are news.
+    corrupt: BTreeMap<u64, v1::CorruptRecord>,
+    corrupt_unsent: BTreeSet<u64>,
 }
 
 /// Where the training thread is.
@@ -130,6 +136,19 @@ impl Outbox {
         self.lock().metrics_stored_until
     }
 
+    /// A record does not decode. It is met again in every epoch, and said once.
+    pub fn corrupt(&self, record: v1::CorruptRecord) {
+        let mut inner = self.lock();
+        let number = record.record;
+        if inner.corrupt.contains_key(&number) {
+            return;
+        }
+        inner.corrupt.insert(number, record);
+        inner.corrupt_unsent.insert(number);
+        drop(inner);
+        self.news.notify_one();
+    }
+
     /// Anything else.
     pub fn say(&self, message: impl Into<v1::WorkerMessage>) {
         self.lock().messages.push(message.into());
@@ -144,6 +163,7 @@ impl Outbox {
         inner.messages.retain(|m| !matches!(m.kind, Some(Kind::Ready(_) | Kind::Parked(_))));
         inner.consumed_unsent = !inner.consumed.is_empty();
         inner.metrics_sent_until = 0;
+        inner.corrupt_unsent = inner.corrupt.keys().copied().collect();
         inner.life
     }
 
@@ -169,6 +189,11 @@ impl Outbox {
                 inner.metrics_sent_until = last.step + 1;
                 messages.push(v1::Metrics { rows }.into());
             }
+        }
+        let unsent: Vec<_> = std::mem::take(&mut inner.corrupt_unsent).into_iter().collect();
+        for numbers in unsent.chunks(CORRUPT_RECORDS_SENT) {
+            let records = numbers.iter().filter_map(|number| inner.corrupt.get(number).cloned()).collect();
+            messages.push(v1::CorruptRecords { records }.into());
         }
         // Last, so that a Parked comes after what was consumed before it.
         messages.append(&mut inner.messages);

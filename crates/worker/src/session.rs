@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, RunToken};
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::{Failure, exit::chain, open_data};
 use lsgan_data::Source;
 use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
@@ -20,6 +20,7 @@ use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Args;
@@ -59,7 +60,12 @@ struct Session {
     live: Option<Arc<Live>>,
     incarnation: Option<u64>,
     leaving: bool,
+    /// The last stream, once the worker is to end.
+    last: Option<Stream>,
 }
+
+/// Both directions of a stream to the coordinator; closed by dropping it.
+type Stream = (mpsc::Sender<v1::WorkerMessage>, Streaming<v1::CoordinatorMessage>);
 
 /// Runs a worker until its run has ended or it has left. Each completion of `terminate` is a wish to leave.
 ///
@@ -75,8 +81,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         Failure::failed(format!("the coordinator is of another version: {}", errors.render_plain()))
     })?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
-    let source =
-        lsgan_data::open(&spec.data, spec.seed).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let source = open_data(&spec)?;
     let source: Arc<dyn Source> = Arc::from(source);
     let listener = Listener::bind(args.peer_listen).map_err(|error| Failure::failed(chain(&error)))?;
     let peer_address = SocketAddr::new(advertised(&args)?, listener.local_addr().port());
@@ -124,17 +129,21 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         live: None,
         incarnation: None,
         leaving: false,
+        last: None,
     };
     let result = session.attach_until_over(channel, &mut terminate).await;
     if let Some(live) = &session.live {
         live.abort();
     }
+    // Closed when nothing is written any more: the coordinator waits for that before it looks at the snapshots again.
+    let last = session.last.take();
     drop(session);
     // The training thread ends when nobody gives orders any more, after the snapshots under way are written.
     tokio::task::spawn_blocking(move || thread.join())
         .await
         .map_err(Failure::failed)?
         .map_err(|_| Failure::failed("the training thread panicked; this is a bug, please report it"))?;
+    drop(last);
     result
 }
 
@@ -377,6 +386,9 @@ impl Session {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         if let Some(end) = message.kind.and_then(|kind| self.obey(kind)) {
+                            if matches!(end, End::Over(_)) {
+                                self.last = Some((outbound, inbound));
+                            }
                             return end;
                         }
                     }

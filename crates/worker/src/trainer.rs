@@ -9,7 +9,7 @@ use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, Membership, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
-use lsgan_data::{Loader, LoaderError, LoaderOptions, Source};
+use lsgan_data::{Loader, LoaderError, LoaderOptions, RecordError, Replaced, Source, WaitWatch};
 use lsgan_plan::Plan;
 use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
 use lsgan_train::sums::{ControlWord, ControlWords};
@@ -249,6 +249,9 @@ impl Trainer {
             writes: form.rank == 0,
             meter: Meter::new(self.spec.report.every),
             pace: Pace::start(),
+            waits: WaitWatch::default(),
+            step_began: Instant::now(),
+            data_waited: Duration::ZERO,
             trainer: self,
             live,
             group,
@@ -327,6 +330,10 @@ struct Stepping<'a> {
     ranks: Vec<VirtualRank>,
     meter: Meter,
     pace: Pace,
+    waits: WaitWatch,
+    step_began: Instant,
+    /// In this step.
+    data_waited: Duration,
     /// The first rank writes what all could.
     writes: bool,
 }
@@ -347,8 +354,9 @@ impl Stepping<'_> {
         let batch = self.loader.next()?;
         debug_assert_eq!(batch.step, step);
         self.meter.data_wait(batch.waited);
+        self.data_waited = batch.waited;
         for replaced in &batch.replaced {
-            tracing::warn!(step = step.0, record = replaced.record, by = replaced.by, "{}", replaced.reason);
+            self.replaced(step, replaced);
         }
         let work: Vec<_> = batch
             .batches
@@ -376,9 +384,29 @@ impl Stepping<'_> {
         self.step_ended(step, applied.controls)
     }
 
+    fn replaced(&self, step: Step, replaced: &Replaced) {
+        let Replaced { record, by, reason, .. } = replaced;
+        tracing::warn!(step = step.0, record, by, "{reason}");
+        if let RecordError::Undecodable { key, reason, .. } = reason {
+            let (key, reason) = (key.clone(), reason.clone());
+            self.trainer.outbox.corrupt(v1::CorruptRecord { record: *record, key, reason, step: step.0 });
+        }
+    }
+
+    /// Says so where the steps wait for data.
+    fn watch_waiting(&mut self) {
+        let (waited, whole) = (std::mem::take(&mut self.data_waited), self.step_began.elapsed());
+        self.step_began = Instant::now();
+        if let Some(slow) = self.waits.step_ended(waited, whole, self.trainer.spec.compute.loader_threads) {
+            tracing::warn!("{slow}");
+            self.trainer.outbox.say(v1::Warning { text: slow.to_string() });
+        }
+    }
+
     /// What is due at a step boundary. Every rank decides the same, from the step and the reduced header.
     fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
         let done = step.0 + 1;
+        self.watch_waiting();
         self.trainer.outbox.pace(self.pace.step_ended(self.ranks.len()));
         if let Some(row) = self.meter.step_ended(step.0) {
             self.trainer.outbox.metrics(row);

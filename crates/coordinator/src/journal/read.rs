@@ -96,6 +96,24 @@ impl Journal {
         self.db.query_row(sql, [until], |row| row.get(0)).map_err(|e| self.error(e))
     }
 
+    /// All records that are known not to decode, in the order in which they were found.
+    pub fn corrupt(&self) -> Result<Vec<v1::CorruptRecord>, JournalError> {
+        let read = || {
+            let sql = "select record, key, reason, step from corrupt_records order by found_ms, record";
+            let mut query = self.db.prepare(sql)?;
+            let rows = query.query_map([], |row| {
+                Ok(v1::CorruptRecord {
+                    record: row.get(0)?,
+                    key: row.get(1)?,
+                    reason: row.get(2)?,
+                    step: row.get(3)?,
+                })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|e| self.error(e))
+    }
+
     /// The newest row of metrics.
     pub fn newest_metrics(&self) -> Result<Option<v1::StepMetrics>, JournalError> {
         let sql = "select step, wall_ms, step_ms, data_wait_ms, reduce_ms, loss_d, loss_g, d_real, d_fake,

@@ -80,6 +80,15 @@ create table if not exists checkpoints (
   deleted_ms integer                   -- null while it is kept
 ) strict;
 
+-- Records of the data set that turned out not to decode. The next good record of the same shard takes their place.
+create table if not exists corrupt_records (
+  record   integer primary key,        -- its number in the data set
+  key      text not null,              -- its name there: its file, its key, or its number
+  reason   text not null,
+  step     integer not null,           -- the step that it was first met in
+  found_ms integer not null
+) strict;
+
 -- Pictures made while training.
 create table if not exists samples (
   step       integer primary key,      -- steps done

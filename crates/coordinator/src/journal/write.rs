@@ -66,6 +66,23 @@ impl Journal {
         })
     }
 
+    /// Adds records that do not decode; one that is there stays as it is.
+    pub fn add_corrupt(&mut self, records: &[v1::CorruptRecord]) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let mut insert =
+                db.prepare_cached("insert or ignore into corrupt_records values (?1, ?2, ?3, ?4, ?5)")?;
+            for r in records {
+                insert.execute(params![r.record, r.key, r.reason, r.step, wall_ms()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The data set is another one than before.
+    pub fn forget_corrupt(&mut self) -> Result<(), JournalError> {
+        self.transaction(|db| db.execute("delete from corrupt_records", []).map(drop))
+    }
+
     /// Adds a picture.
     pub fn add_sample(&mut self, step: u64, file: &str) -> Result<(), JournalError> {
         self.transaction(|db| {
@@ -186,6 +203,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
             set_fact(db, "suspect_after", &equal.0.to_string())?;
         }
         Entry::StopRequested
+        | Entry::DataUnfit(_)
         | Entry::OtherNumerics { .. }
         | Entry::Straggles { .. }
         | Entry::CutOff { .. } => {}

@@ -1,0 +1,230 @@
+//! Every kind of source trains real runs: the same bits on any number of workers, each record once an epoch whatever is
+//! killed, and records that do not decode counted over the workers.
+
+use std::fs;
+use std::path::PathBuf;
+
+use lsgan_tests::binaries::root;
+use lsgan_tests::disturb::{random_step, workers_of};
+use lsgan_tests::process::{children_of, send};
+use lsgan_tests::{Lab, Process, Weights};
+use nix::sys::signal::Signal;
+
+const PICTURES: &str = "
+  generator:     { dcgan: { latent: { normal: 16 }, width: 8 } }
+  discriminator: { dcgan: { width: 8 } }";
+const POINTS: &str = "
+  generator:     { mlp: { latent: { normal: 16 }, width: 16, depth: 2 } }
+  discriminator: { mlp: { width: 16, depth: 2 } }";
+
+fn fixture(name: &str) -> String {
+    root().join("crates/data/tests/fixtures").join(name).display().to_string()
+}
+
+/// Writes a run's file for this data set, and says where it is.
+fn run_file(lab: &Lab, source: &str, model: &str, more: &str) -> PathBuf {
+    let image =
+        if model == PICTURES { "image: { size: 32, channels: 3, fit: crop, flip: random }" } else { "" };
+    let text = format!(
+        "run: fed
+seed: 3
+steps: 40
+data:
+  source: {source}
+  {image}
+  shard_records: 4
+  mix: 2
+{more}
+model:{model}
+objective: {{ least_squares: {{ a: -1, b: 1, c: 0 }} }}
+optimizer:
+  generator:     {{ adam: {{ learning_rate: 2.0e-4 }} }}
+  discriminator: {{ adam: {{ learning_rate: 2.0e-4 }} }}
+batch: {{ virtual_ranks: 3, per_rank: 4 }}
+checkpoint: {{ to: run, every: 10 }}
+report: {{ every: 1 }}
+"
+    );
+    let path = lab.path("run.yaml");
+    fs::write(&path, text).expect("a file can be written there");
+    path
+}
+
+/// `lsgan up` of the run in `run.yaml`, which writes into `run_dir`.
+fn up(lab: &Lab, workers: u32, run_dir: &str, more: &[&str]) -> Process {
+    let to = format!("checkpoint.to={}", lab.path(run_dir).display());
+    let workers = workers.to_string();
+    let arguments = ["up", "--config", "run.yaml", "--workers", &workers, "--set", &to];
+    lab.start("lsgan up", "lsgan", &[&arguments, more].concat())
+}
+
+/// Pictures in sub-folders, made of the fixtures.
+fn folders(lab: &Lab) -> String {
+    let odd = root().join("crates/data/tests/fixtures/odd");
+    for (number, entry) in fs::read_dir(odd).expect("the fixtures are there").flatten().enumerate() {
+        let (from, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if name.contains("expected") {
+            continue;
+        }
+        let class = lab.path("pictures").join(if number % 2 == 0 { "even" } else { "odd" });
+        fs::create_dir_all(&class).expect("a folder can be made");
+        fs::copy(from, class.join(name)).expect("a picture can be copied");
+    }
+    lab.path("pictures").display().to_string()
+}
+
+#[test]
+fn every_kind_of_source_trains_the_same_bits_with_one_and_with_three_workers() {
+    let lab = Lab::new();
+    let idx = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let bad = "  max_corrupt: 1";
+    let rows = [
+        ("idx", format!("{{ idx: {{ images: {} }} }}", idx.display()), PICTURES, ""),
+        ("folder", format!("{{ folder: {{ path: {} }} }}", folders(&lab)), PICTURES, ""),
+        ("lsun", format!("{{ lsun: {{ path: {} }} }}", fixture("lsun_lmdb")), PICTURES, bad),
+        (
+            "webdataset",
+            format!("{{ webdataset: {{ shards: \"{}\" }} }}", fixture("shards/train-{000000..000001}.tar")),
+            PICTURES,
+            "",
+        ),
+        (
+            "gaussian",
+            "{ gaussian: { modes: { ring: { count: 8, radius: 1.0 } }, sigma: 0.01, records: 100 } }"
+                .to_owned(),
+            POINTS,
+            "",
+        ),
+    ];
+    let mut trained: Vec<Weights> = Vec::new();
+    for (kind, source, model, more) in rows {
+        run_file(&lab, &source, model, more);
+        let weights = [1, 3].map(|workers| {
+            let run_dir = format!("{kind}-{workers}");
+            up(&lab, workers, &run_dir, &[]).wait().expect_code(0);
+            Weights::of(&lab.path(&run_dir))
+        });
+        assert_eq!(weights[0], weights[1], "{kind}");
+        trained.extend(weights);
+    }
+    trained.dedup();
+    assert_eq!(trained.len(), 5, "each trains something else");
+}
+
+/// The fixture has two of 90 that do not decode.
+const LSUN_BAD: u64 = 2;
+
+fn lsun(lab: &Lab, max_corrupt: f64) {
+    let source = format!("{{ lsun: {{ path: {} }} }}", fixture("lsun_lmdb"));
+    run_file(lab, &source, PICTURES, &format!("  max_corrupt: {max_corrupt}"));
+}
+
+#[test]
+fn records_that_do_not_decode_are_reported_once_counted_and_listed() {
+    let lab = Lab::new();
+    lsun(&lab, 1.0);
+    let mut run = up(&lab, 3, "run", &["--set", "steps=1000"]);
+    let client = lab.client(&mut run);
+    let status = client.wait_until("both are known", |status| status.corrupt_count == LSUN_BAD);
+    let keys: Vec<_> = status.corrupt_records.iter().map(|r| r.key.clone()).collect();
+    // Through some more epochs, in which they are met again by whoever reads them then.
+    client.wait_for_step(status.step + 60);
+    let address = client.address().to_owned();
+    let shown = lab.start("lsgan status", "lsgan", &["status", "--coordinator", &address]).wait();
+    shown.expect_code(0).expect_out(&["2 corrupt records, of which", &keys[0], &keys[1]]);
+    // A coordinator that starts again knows them, and hears of them again without a word.
+    send(coordinator_of(&run), Signal::SIGKILL);
+    client.wait_until("the new coordinator knows them too", |status| status.corrupt_count == LSUN_BAD);
+    run.signal(Signal::SIGINT);
+    run.wait().expect_code(0);
+
+    let journal = lab.journal();
+    let mut known = journal.texts("select key from corrupt_records");
+    known.sort_unstable();
+    let mut keys = keys;
+    keys.sort_unstable();
+    assert_eq!(known, keys);
+    let told = "select count(*) from events where text like '%does not decode%'";
+    assert!((1..=LSUN_BAD).contains(&journal.number(told)), "each is told once");
+}
+
+fn coordinator_of(up: &Process) -> u32 {
+    let children = children_of(up.id());
+    children
+        .iter()
+        .find(|seen| seen.arguments[0].ends_with("/coordinator"))
+        .expect("up runs a coordinator")
+        .id
+}
+
+#[test]
+fn more_corrupt_records_than_accepted_stop_the_run_with_a_snapshot_and_it_goes_on_when_they_are_accepted() {
+    let lab = Lab::new();
+    lsun(&lab, 0.02); // one of 90
+    let ended = up(&lab, 2, "run", &["--set", "steps=4000"]).wait().expect_code(1);
+    ended.expect_err(&["2 of 90 records do not decode", "data.max_corrupt accepts a share of 0.02"]);
+    let stopped_at = lab.journal().number("select max(step) from checkpoints");
+    assert!((1..4000).contains(&stopped_at));
+    // The same command says so again before anything starts.
+    let ended = up(&lab, 2, "run", &["--set", "steps=4000"]).wait().expect_code(2);
+    ended.expect_err(&["2 of 90 records do not decode"]);
+
+    let steps = format!("steps={}", stopped_at + 10);
+    let accepted = ["--set", "data.max_corrupt=0.05", "--set", &steps];
+    up(&lab, 2, "run", &accepted).wait().expect_code(0);
+    up(&lab, 1, "whole", &accepted).wait().expect_code(0);
+    assert_eq!(Weights::of(&lab.run_dir()), Weights::of(&lab.path("whole")));
+}
+
+/// The promise to the data: whatever dies, each record is consumed once an epoch, as the journal shows.
+#[test]
+fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_once() {
+    let lab = Lab::new();
+    let idx = subset(&lab, 403);
+    run_file(&lab, &format!("{{ idx: {{ images: {} }} }}", idx.display()), PICTURES, "");
+    let steps = ["--set", "steps=200"];
+    up(&lab, 1, "whole", &steps).wait().expect_code(0);
+
+    let mut run = up(&lab, 3, "run", &steps);
+    let client = lab.client(&mut run);
+    let first = random_step();
+    client.wait_for_step(first);
+    send(workers_of(&run)[0], Signal::SIGKILL);
+    client.wait_for_step(first + 30);
+    let mut all: Vec<_> = children_of(run.id()).iter().map(|seen| seen.id).collect();
+    all.insert(0, run.id());
+    for id in all {
+        send(id, Signal::SIGKILL);
+    }
+    run.wait();
+    let ended = up(&lab, 2, "run", &steps).wait().expect_code(0);
+    ended.expect_err(&["from the snapshot of step"]);
+    assert_eq!(Weights::of(&lab.run_dir()), Weights::of(&lab.path("whole")));
+
+    // 403 records are 100 shards of 4 and one of 3; 200 steps of 12 are 2,400 records: almost six epochs.
+    let journal = lab.journal();
+    for epoch in 0..5 {
+        let shards = format!("select count(*) from completions where epoch = {epoch}");
+        let distinct = format!("select count(distinct shard) from completions where epoch = {epoch}");
+        assert_eq!((journal.number(&shards), journal.number(&distinct)), (101, 101), "epoch {epoch}");
+    }
+    let same = "select count(*) from completions";
+    let whole = lsgan_tests::Journal::open(&lab.path("whole"));
+    assert_eq!(journal.number(same), whole.number(same));
+}
+
+/// The first pictures of Fashion-MNIST's test set, as a file of their own.
+fn subset(lab: &Lab, count: u32) -> PathBuf {
+    let whole = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(fs::File::open(whole).expect("it is in the repository")),
+        &mut bytes,
+    )
+    .expect("it is whole");
+    bytes.truncate(16 + count as usize * 28 * 28);
+    bytes[4..8].copy_from_slice(&count.to_be_bytes());
+    let path = lab.path("subset-idx3-ubyte");
+    fs::write(&path, bytes).expect("a file can be written there");
+    path
+}
