@@ -228,3 +228,18 @@ fn subset(lab: &Lab, count: u32) -> PathBuf {
     fs::write(&path, bytes).expect("a file can be written there");
     path
 }
+
+/// Data is leased in whole positions and consumed in groups of `data.mix`: the shortest lease still has to reach the end
+/// of a step, or the run would wait for ever.
+#[test]
+fn the_shortest_lease_reaches_as_far_as_the_largest_steps_need() {
+    let lab = Lab::new();
+    let source = format!("{{ idx: {{ images: {} }} }}", subset(&lab, 403).display());
+    run_file(&lab, &source, PICTURES, "");
+    // Groups of nine records and batches of four: a step in the middle needs two groups.
+    let mixed = ["--set", "data.mix=3", "--set", "data.shard_records=3"];
+    up(&lab, 1, "far", &mixed).wait().expect_code(0);
+    let short = [&mixed[..], &["--set", "cluster.lease_horizon_steps=1"]].concat();
+    up(&lab, 2, "short", &short).wait().expect_code(0);
+    assert_eq!(Weights::of(&lab.path("short")), Weights::of(&lab.path("far")));
+}
