@@ -6,7 +6,8 @@
 //! - [`args`]: the command line.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC.
-//! - [`shell`]: receive, convert, apply, perform.
+//! - [`shell`]: receive, convert, apply, perform; [`reported`](self): what workers report beside that.
+//! - [`clock`]: the machine's time, less what was lost.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`corrupt`]: records that do not decode.
@@ -14,12 +15,14 @@
 //! - [`limits`]: what the operating system allows.
 
 pub mod args;
+pub mod clock;
 pub mod convert;
 pub mod corrupt;
 pub mod counts;
 pub mod journal;
 pub mod limits;
 pub mod notices;
+mod reported;
 pub mod service;
 pub mod shell;
 pub mod startup;

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use lsgan_checkpoint::Store;
 use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
 use lsgan_plan::Plan;
-use lsgan_spec::{Millis, RunSpec, Step};
+use lsgan_spec::{RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
+use crate::clock::Clock;
 use crate::convert;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
@@ -22,11 +23,6 @@ use crate::journal::{Journal, JournalError};
 use crate::notices::{Notices, sentence};
 use crate::service::{Input, Outbound};
 use crate::status;
-
-/// A wake-up that comes later than this was held up by something that held up the workers' messages too (a
-/// suspended machine, a full disk): the machine's clock stands still for that long, so that nobody is declared
-/// dead for a silence that was ours.
-const LATENESS_MS_MAX: u64 = 250;
 
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -62,46 +58,6 @@ pub struct Shell {
     pub(crate) workers_wanted: Option<u32>,
 }
 
-/// The machine's clock: time since the start, less the time that was lost.
-#[derive(Debug)]
-pub struct Clock {
-    started: Instant,
-    lost_ms: u64,
-}
-
-impl Clock {
-    /// A clock that starts at 0 now.
-    pub fn start() -> Self {
-        Self { started: Instant::now(), lost_ms: 0 }
-    }
-
-    fn raw_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The time.
-    pub fn now(&self) -> Millis {
-        Millis(self.raw_ms().saturating_sub(self.lost_ms))
-    }
-
-    /// How long until `then`.
-    fn until(&self, then: Millis) -> Duration {
-        Duration::from_millis(then.0.saturating_sub(self.now().0))
-    }
-
-    /// Takes back what a wake-up for `then` came too late, and some time before it, in which everybody is heard who
-    /// spoke meanwhile: he may have fallen silent, as it looks from here, before `then` was late. Returns whether there
-    /// was something to take back.
-    fn forgive(&mut self, then: Millis) -> bool {
-        let late_ms = self.now().0.saturating_sub(then.0);
-        let too_late = late_ms > LATENESS_MS_MAX;
-        if too_late {
-            self.lost_ms += late_ms + LATENESS_MS_MAX;
-        }
-        too_late
-    }
-}
-
 impl Shell {
     /// Runs until the run has ended and every worker was told, or `inputs` closes.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<Ended, JournalError> {
@@ -133,35 +89,6 @@ impl Shell {
         }
         self.clean().await?;
         Ok(Ended { outcome: self.outcome, final_files: self.final_files })
-    }
-
-    /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
-    /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
-    async fn clean(&mut self) -> Result<(), JournalError> {
-        match (&self.outcome, self.suspect_after) {
-            (Some(Outcome::Complete | Outcome::Stopped { .. }), _) => {
-                if let Err(error) = self.store.clean(Duration::ZERO).await {
-                    tracing::warn!(%error, "leftovers of snapshots could not be deleted");
-                }
-                Ok(())
-            }
-            (_, Some(equal)) => {
-                let result = self.store.set_aside_after(equal).await;
-                self.was_set_aside(result.map_err(|error| error.to_string()))
-            }
-            (_, None) => Ok(()),
-        }
-    }
-
-    fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) -> Result<(), JournalError> {
-        match result {
-            Ok(steps) => steps.into_iter().try_for_each(|step| {
-                self.journal.delete_checkpoint(step.0)?;
-                let text = format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
-                self.notice(true, text)
-            }),
-            Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
-        }
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {
@@ -240,7 +167,7 @@ impl Shell {
     }
 
     /// Lets the machine handle an event, and does what it asks for, in order.
-    fn apply(&mut self, event: Event) -> Result<(), JournalError> {
+    pub(crate) fn apply(&mut self, event: Event) -> Result<(), JournalError> {
         let mut effects = Vec::new();
         // Everybody goes at the end, which is no news.
         let ended = matches!(self.run.phase(), Phase::Ended(_));
@@ -280,7 +207,10 @@ impl Shell {
         }
     }
 
-    fn write_until_written(&mut self, write: impl Fn(&mut Journal, &Plan) -> Result<(), JournalError>) {
+    pub(crate) fn write_until_written(
+        &mut self,
+        write: impl Fn(&mut Journal, &Plan) -> Result<(), JournalError>,
+    ) {
         let mut told = false;
         while let Err(error) = block_in_place(|| write(&mut self.journal, &self.plan)) {
             if !told {
@@ -292,107 +222,12 @@ impl Shell {
         }
     }
 
-    /// Counts the records that nobody has reported before; with too many of them the run ends.
-    fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) -> Result<(), JournalError> {
-        let unknown = self.corrupt.unknown(reported);
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        self.write_until_written(|journal, _| journal.add_corrupt(&unknown));
-        if let Some(text) = self.corrupt.add(unknown) {
-            self.notice(true, text)?;
-        }
-        self.check_data()
-    }
-
-    /// Ends the run if too many records do not decode.
-    fn check_data(&mut self) -> Result<(), JournalError> {
-        match self.corrupt.check() {
-            Ok(()) => Ok(()),
-            Err(too_many) => self.apply(Event::DataUnfit { why: too_many.to_string() }),
-        }
-    }
-
-    /// What a worker wants a person to know.
-    fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
-        let name = self.run.workers().values().find(|w| w.session == session).map_or("a worker", |w| &w.name);
-        self.notice(true, format!("{name}: {text}"))
-    }
-
-    fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
+    pub(crate) fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
         let Some(outbound) = self.sessions.get(&session) else { return };
         if outbound.try_send(Ok(message)).is_err() {
             // It does not read, or it is gone: ending our half makes its inbound task see the end.
             self.sessions.remove(&session);
         }
-    }
-
-    fn metrics(&mut self, session: SessionId, rows: &[v1::StepMetrics]) -> Result<(), JournalError> {
-        let Some(newest) = rows.iter().max_by_key(|row| row.step) else { return Ok(()) };
-        let global_batch = self.global_batch();
-        if let Err(error) = block_in_place(|| self.journal.add_metrics(rows, global_batch)) {
-            // Not acknowledged, so the worker keeps them.
-            tracing::warn!(%error, "metrics cannot be journaled; the workers keep them");
-            return Ok(());
-        }
-        if self.metrics.is_none_or(|known| known.step <= newest.step) {
-            self.metrics = Some(*newest);
-        }
-        self.metrics_until = self.metrics_until.max(newest.step + 1);
-        self.counts.metrics_until(self.metrics_until);
-        self.send(session, v1::MetricsStored { until: newest.step + 1 }.into());
-        Ok(())
-    }
-
-    fn sample(&mut self, sample: &v1::Sample) -> Result<(), JournalError> {
-        let folder = self.run_dir.join("samples");
-        let file = folder.join(format!("step-{:010}.png", sample.step));
-        let write = || {
-            std::fs::create_dir_all(&folder)?;
-            let part = file.with_extension("png.part");
-            std::fs::write(&part, &sample.png)?;
-            std::fs::rename(&part, &file)
-        };
-        match block_in_place(write) {
-            Ok(()) => self.journal.add_sample(sample.step, &file.display().to_string()),
-            Err(error) => {
-                self.notice(true, format!("{}: the picture cannot be written: {error}", file.display()))
-            }
-        }
-    }
-
-    fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
-        self.journal.add_checkpoint(written)?;
-        if self.retaining {
-            return Ok(()); // the next snapshot looks again
-        }
-        self.retaining = true;
-        let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
-        // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
-        let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
-        let surely_right =
-            equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
-        tokio::spawn(async move {
-            let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
-            let result = store.retain(keep, &pinned).await;
-            let result =
-                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
-            // Only when the coordinator is ending does nobody listen.
-            let _ = inputs.send(Input::Retained(result)).await;
-        });
-        Ok(())
-    }
-
-    /// Moves the snapshots away that are newer than the state that all held the same.
-    fn set_aside(&mut self, equal: Step) {
-        self.retaining = true;
-        self.suspect_after = Some(equal);
-        let (store, inputs) = (self.store.clone(), self.inputs.clone());
-        tokio::spawn(async move {
-            let result = store.set_aside_after(equal).await.map_err(|error| error.to_string());
-            // Only when the coordinator is ending does nobody listen.
-            let _ = inputs.send(Input::SetAside(result)).await;
-        });
     }
 
     /// Another number of workers is wanted.

@@ -14,12 +14,13 @@ use lsgan_wire::v1;
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
+use crate::clock::Clock;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{FinalFile, Journal};
 use crate::notices::Notices;
 use crate::service::Input;
-use crate::shell::{Clock, Shell};
+use crate::shell::Shell;
 
 /// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
 /// the broadcast of the state, a few seconds for gigabytes.

@@ -1,0 +1,143 @@
+//! What workers report and the machine need not know, or not first: metrics, pictures, snapshots, records that do not
+//! decode.
+
+use std::time::Duration;
+
+use lsgan_control::{Event, Outcome, SessionId};
+use lsgan_spec::Step;
+use lsgan_wire::v1;
+use tokio::task::block_in_place;
+
+use crate::journal::JournalError;
+use crate::service::Input;
+use crate::shell::Shell;
+
+impl Shell {
+    pub(crate) fn metrics(
+        &mut self,
+        session: SessionId,
+        rows: &[v1::StepMetrics],
+    ) -> Result<(), JournalError> {
+        let Some(newest) = rows.iter().max_by_key(|row| row.step) else { return Ok(()) };
+        let global_batch = self.global_batch();
+        if let Err(error) = block_in_place(|| self.journal.add_metrics(rows, global_batch)) {
+            // Not acknowledged, so the worker keeps them.
+            tracing::warn!(%error, "metrics cannot be journaled; the workers keep them");
+            return Ok(());
+        }
+        if self.metrics.is_none_or(|known| known.step <= newest.step) {
+            self.metrics = Some(*newest);
+        }
+        self.metrics_until = self.metrics_until.max(newest.step + 1);
+        self.counts.metrics_until(self.metrics_until);
+        self.send(session, v1::MetricsStored { until: newest.step + 1 }.into());
+        Ok(())
+    }
+
+    pub(crate) fn sample(&mut self, sample: &v1::Sample) -> Result<(), JournalError> {
+        let folder = self.run_dir.join("samples");
+        let file = folder.join(format!("step-{:010}.png", sample.step));
+        let write = || {
+            std::fs::create_dir_all(&folder)?;
+            let part = file.with_extension("png.part");
+            std::fs::write(&part, &sample.png)?;
+            std::fs::rename(&part, &file)
+        };
+        match block_in_place(write) {
+            Ok(()) => self.journal.add_sample(sample.step, &file.display().to_string()),
+            Err(error) => {
+                self.notice(true, format!("{}: the picture cannot be written: {error}", file.display()))
+            }
+        }
+    }
+
+    /// Counts the records that nobody has reported before; with too many of them the run ends.
+    pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) -> Result<(), JournalError> {
+        let unknown = self.corrupt.unknown(reported);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.write_until_written(|journal, _| journal.add_corrupt(&unknown));
+        if let Some(text) = self.corrupt.add(unknown) {
+            self.notice(true, text)?;
+        }
+        self.check_data()
+    }
+
+    /// Ends the run if too many records do not decode.
+    pub(crate) fn check_data(&mut self) -> Result<(), JournalError> {
+        match self.corrupt.check() {
+            Ok(()) => Ok(()),
+            Err(too_many) => self.apply(Event::DataUnfit { why: too_many.to_string() }),
+        }
+    }
+
+    /// What a worker wants a person to know.
+    pub(crate) fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
+        let name = self.run.workers().values().find(|w| w.session == session).map_or("a worker", |w| &w.name);
+        self.notice(true, format!("{name}: {text}"))
+    }
+
+    pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
+        self.journal.add_checkpoint(written)?;
+        if self.retaining {
+            return Ok(()); // the next snapshot looks again
+        }
+        self.retaining = true;
+        let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
+        // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
+        let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
+        let surely_right =
+            equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
+        tokio::spawn(async move {
+            let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
+            let result = store.retain(keep, &pinned).await;
+            let result =
+                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
+            // Only when the coordinator is ending does nobody listen.
+            let _ = inputs.send(Input::Retained(result)).await;
+        });
+        Ok(())
+    }
+
+    /// Moves the snapshots away that are newer than the state that all held the same.
+    pub(crate) fn set_aside(&mut self, equal: Step) {
+        self.retaining = true;
+        self.suspect_after = Some(equal);
+        let (store, inputs) = (self.store.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            let result = store.set_aside_after(equal).await.map_err(|error| error.to_string());
+            // Only when the coordinator is ending does nobody listen.
+            let _ = inputs.send(Input::SetAside(result)).await;
+        });
+    }
+
+    pub(crate) fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) -> Result<(), JournalError> {
+        match result {
+            Ok(steps) => steps.into_iter().try_for_each(|step| {
+                self.journal.delete_checkpoint(step.0)?;
+                let text = format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
+                self.notice(true, text)
+            }),
+            Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
+        }
+    }
+
+    /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
+    /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
+    pub(crate) async fn clean(&mut self) -> Result<(), JournalError> {
+        match (&self.outcome, self.suspect_after) {
+            (Some(Outcome::Complete | Outcome::Stopped { .. }), _) => {
+                if let Err(error) = self.store.clean(Duration::ZERO).await {
+                    tracing::warn!(%error, "leftovers of snapshots could not be deleted");
+                }
+                Ok(())
+            }
+            (_, Some(equal)) => {
+                let result = self.store.set_aside_after(equal).await;
+                self.was_set_aside(result.map_err(|error| error.to_string()))
+            }
+            (_, None) => Ok(()),
+        }
+    }
+}
