@@ -137,12 +137,21 @@ class WhatIsFound(unittest.TestCase):
         rates = {"m tf32 64": both, "m tf32 64 fast": {"lsgan": 100.0}}
         self.assertEqual(speed.overheads(rates), {"exact_overhead m tf32 64": 0.1})
         self.assertEqual(both["ours ÷ best"], 1.2)
+        graphs = {"lsgan": 90.0, "lsgan graphs": 120.0, "pytorch eager": 60.0}
+        speed.overheads({"m tf32 64": graphs})
+        self.assertEqual(graphs["ours ÷ best"], 2.0)
 
     def test_every_fast_row_has_its_exact_one_and_no_row_is_there_twice(self):
         rows = speed.rows(cpu=False)
         self.assertEqual(len(set(rows)), len(rows))
-        for model, batch, precision, reduction in rows:
-            self.assertIn((model, batch, precision, "exact"), rows)
+        for model, batch, precision, reduction, graphs in rows:
+            self.assertIn((model, batch, precision, "exact", "off"), rows)
+
+    def test_what_a_log_says_is_found_without_its_colours(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "logs").mkdir()
+            (Path(folder) / "logs" / "w1.log").write_text("a\n\x1b[2mINFO\x1b[0m replayed as CUDA graphs\n")
+            self.assertEqual(quickstart.logged(Path(folder), "CUDA graphs"), ["INFO replayed as CUDA graphs"])
 
     def test_the_fixtures_lines_are_read(self):
         line = '{"fixture":"dcgan32","compared":3,"worst":"w","off_by":1e-6,"accepted":1e-5,"good":true}'

@@ -24,6 +24,7 @@ PARTS = [
     Part("contract", "the collective's contract between processes", contract.take, ("contract_rank",), limit_s=90),
     Part("golden", "three steps beside PyTorch's numbers", golden.take, ("golden_step",), limit_s=40),
     Part("quickstart", "the same final weights, whatever died", quickstart.take, CLUSTER, limit_s=150, needs_s=30),
+    Part("graphs", "the same weights with CUDA graphs", quickstart.graphs, CLUSTER, limit_s=60, needs_s=20),
     Part("snapshot", "how long training stands still for one", speed.snapshot, CLUSTER, limit_s=40, needs_s=15),
     Part("speed", "images/s, PyTorch beside it", speed.take, CLUSTER, limit_s=TOTAL_S, needs_s=30),
 ]

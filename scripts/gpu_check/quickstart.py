@@ -1,5 +1,6 @@
 """The quickstart's final weights: the same bits from every run, whatever died."""
 
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ def take(context):
 
     try:
         for what in ["1 worker", "1 worker again"]:
-            ended(what, *up(context, steps))
+            ended(what, *up(context, steps)[:2])
         if workers == 2:
             with Run(context, steps, 2) as run:
                 ended("2 workers", *run.end())
@@ -44,6 +45,26 @@ def take(context):
     return figures
 
 
+def graphs(context):
+    """The same with CUDA graphs and without; what the worker said of them."""
+    steps = STEPS_ON_CPU if context.cpu else STEPS
+    figures = {"steps": steps, "hashes": {}, "images_per_s": {}}
+    for what in ["off", "auto"]:
+        try:
+            hashes, rows, said = up(context, steps, [f"compute.cuda_graphs={what}"])
+        except (BenchError, Failed) as error:
+            raise Failed(f"compute.cuda_graphs {what}: {error}", figures) from error
+        figures["hashes"][what], figures["images_per_s"][what] = hashes, rate(rows)
+        context.say(f"{what}: generator {hashes['generator'][:16]}, {figures['images_per_s'][what]} images/s")
+    figures["said"] = "; ".join(said) or "nothing"
+    context.say(f"it said: {figures['said']}")
+    if differing := different(figures["hashes"]):
+        raise Failed(f"the final weights differ: {differing}", figures)
+    if not context.cpu and not any("replayed as CUDA graphs" in line for line in said):
+        raise Failed(f"no graphs were used: {figures['said']}", figures)
+    return figures
+
+
 def sets(context, steps, workers):
     """The overrides of the quickstart's file."""
     # Where nobody survives a kill, a snapshot is what it goes on from.
@@ -53,18 +74,24 @@ def sets(context, steps, workers):
     return [*common, f"checkpoint.every={every}"]
 
 
-def up(context, steps):
-    """`lsgan up` with one worker; hashes, and rows (step, ms of its end)."""
+def up(context, steps, more=()):
+    """`lsgan up` with one worker; hashes, rows (step, ms of its end), and what was logged of CUDA graphs."""
     with tempfile.TemporaryDirectory(prefix="up-", dir=context.scratch) as folder:
         run_dir = Path(folder) / "run"
         command = [context.binary("lsgan"), "up", "--config", context.config, "--workers", 1, "--run-dir", run_dir]
-        command += [word for override in sets(context, steps, 1) for word in ("--set", override)]
+        command += [word for override in [*sets(context, steps, 1), *more] for word in ("--set", override)]
         process.run(context, command, what="lsgan up")
         journal = Journal(run_dir / "journal.sqlite")
         try:
-            return journal.final_hashes(), journal.metrics()
+            return journal.final_hashes(), journal.metrics(), logged(run_dir, "CUDA graphs")
         finally:
             journal.connection.close()
+
+
+def logged(run_dir, words):
+    """The lines of a run's logs that have these words, from there to their end."""
+    lines = (line for log in sorted(run_dir.glob("logs/*")) for line in log.read_text(errors="replace").splitlines())
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines if words in line]
 
 
 class Run(Cluster):

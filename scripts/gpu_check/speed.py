@@ -1,6 +1,7 @@
 """Images/s of the whole system on one device, and of PyTorch doing the same work in the same minutes.
 
-Ours is `lsgan up` with one worker, exact sums, metrics and journal; the rate is that of the later half of its steps.
+Ours is `lsgan up` with one worker, exact sums, metrics and journal; the rate is that of the later half of its steps, with
+CUDA graphs and without.
 What PyTorch's side is, bench/gpu_peer.py says. Rows for which there is no time are left out, the less telling first.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from cluster import Journal
 from measure import BenchError
 
-from gpu_check import machine, process
+from gpu_check import machine, process, quickstart
 from gpu_check.schedule import Failed
 
 MODELS = ["dcgan64", "lsgan112"]
@@ -34,17 +35,17 @@ def take(context):
     left_out = []
     for row in rows(context.cpu):
         if context.clock.left_s() - peer_s < ROW_NEEDS_S:
-            left_out.append(name(row))
+            left_out.append(f"{name(row)} {column(row)}")
             continue
         try:
             rate, wait = ours(context, row)
         except (Failed, BenchError) as error:
-            figures.setdefault("errors", {})[name(row)] = str(error)
-            context.say(f"{name(row)}: {error}")
+            figures.setdefault("errors", {})[f"{name(row)} {column(row)}"] = str(error)
+            context.say(f"{name(row)} {column(row)}: {error}")
             continue
-        figures["images_per_s"][name(row)] = {"lsgan": rate}
-        figures["data_wait_share"][name(row)] = wait
-        context.say(f"{name(row)}: {rate} images/s, {wait:.0%} of it waiting for data")
+        figures["images_per_s"].setdefault(name(row), {})[column(row)] = rate
+        figures["data_wait_share"].setdefault(name(row), {})[column(row)] = wait
+        context.say(f"{name(row)} {column(row)}: {rate} images/s, {wait:.0%} of it waiting for data")
     peers(context, figures, left_out)
     figures |= overheads(figures["images_per_s"])
     if left_out:
@@ -56,30 +57,39 @@ def take(context):
 
 
 def rows(cpu):
-    """(model, batch, precision, reduction), the most telling first."""
+    """(model, batch, precision, reduction, graphs), the most telling first."""
     if cpu:
-        # Few CPUs are made for bf16, and none has TF32.
-        return [("dcgan64", 8, "f32", "exact"), ("dcgan64", 8, "f32", "fast")]
+        # Few CPUs are made for bf16, and none has TF32 or graphs.
+        return [("dcgan64", 8, "f32", "exact", "off"), ("dcgan64", 8, "f32", "fast", "off")]
     exact = [(model, batch, precision, "exact") for batch in BATCHES for precision in PRECISIONS for model in MODELS]
-    fast = [(model, 64, "tf32", "fast") for model in MODELS]
-    return exact[:6] + fast + exact[6:]
+    fast = [(model, 64, "tf32", "fast", "off") for model in MODELS]
+    both = [(*row, graphs) for row in exact for graphs in ("off", "auto")]
+    return both[:12] + fast + both[12:]
 
 
 def name(row):
-    model, batch, precision, reduction = row
+    model, batch, precision, reduction, _ = row
     return f"{model} {precision} {batch}" + (" fast" if reduction == "fast" else "")
+
+
+def column(row):
+    return "lsgan" if row[4] == "off" else "lsgan graphs"
 
 
 def ours(context, row):
     """Images/s, and the share of a step that waits for data."""
-    model, batch, precision, reduction = row
+    model, batch, precision, reduction, graphs = row
     steps = 8 if context.cpu else max(STEPS_MIN, IMAGES[model] // batch)
     overrides = [f"batch.per_rank={batch}", "batch.virtual_ranks=1", f"precision={precision}", f"reduction={reduction}"]
+    overrides += [f"compute.cuda_graphs={graphs}"]
     overrides += [f"report.every={1 if context.cpu else 4}"]
     if not context.cpu:
         overrides += ["compute.loader_threads=8"]
-    with run_of(context, f"{model}-f32", steps, overrides) as journal:
+    run = run_of(context, f"{model}-f32", steps, overrides)
+    with run as journal:
         metrics = journal.all("SELECT step, wall_ms, step_ms, data_wait_ms FROM metrics ORDER BY step")
+    if graphs == "auto" and not any("replayed as CUDA graphs" in line for line in run.said):
+        raise Failed(f"no graphs were used: {'; '.join(run.said) or 'nothing is said of them'}")
     return figures_of(metrics, batch)
 
 
@@ -109,6 +119,7 @@ class run_of:
             command += [word for override in self.overrides for word in ("--set", override)]
             process.run(self.context, command, what="lsgan up")
             self.journal = Journal(run_dir / "journal.sqlite")
+            self.said = quickstart.logged(run_dir, "CUDA graphs")
         except BaseException:
             self.folder.cleanup()
             raise
@@ -124,11 +135,12 @@ def peers(context, figures, left_out):
     if not context.peer:
         context.say("PyTorch is left out: no Python here has it" + ("" if context.cpu else " with CUDA"))
         return
-    measured = [row for row in rows(context.cpu) if row[3] == "exact" and name(row) in figures["images_per_s"]]
+    measured = [row for row in rows(context.cpu)
+                if row[3:] == ("exact", "off") and name(row) in figures["images_per_s"]]
     wanted = [(row, variant) for variant in ("eager", "compiled") for row in measured]
     command = [context.peer, context.root / "bench" / "gpu_peer.py", "--device", "cpu" if context.cpu else "cuda"]
     command += ["--seconds", max(1, int(context.clock.left_s()) - 5), "--cache", context.scratch / "inductor"]
-    command += [f"{model}:{batch}:{precision}:{variant}" for (model, batch, precision, _), variant in wanted]
+    command += [f"{model}:{batch}:{precision}:{variant}" for (model, batch, precision, *_), variant in wanted]
     done = set()
     with process.Child(context, command) as child:
         for text in child.process.stdout:
@@ -153,13 +165,16 @@ def peers(context, figures, left_out):
 
 
 def overheads(rates):
-    """What exact sums cost against plain ones, as a share of the step; ours against PyTorch's best."""
+    """What exact sums cost against plain ones, as a share of the step; our best against PyTorch's."""
     found = {}
     for row, each in rates.items():
-        if row.endswith(" fast") and (exact := rates.get(row.removesuffix(" fast"))):
+        exact = rates.get(row.removesuffix(" fast"), {})
+        if row.endswith(" fast") and "lsgan" in exact and "lsgan" in each:
             found[f"exact_overhead {row.removesuffix(' fast')}"] = round(1 - exact["lsgan"] / each["lsgan"], 3)
-        if theirs := [rate for key, rate in each.items() if key.startswith("pytorch")]:
-            each["ours ÷ best"] = round(each["lsgan"] / max(theirs), 2)
+        ours = [rate for key, rate in each.items() if key.startswith("lsgan")]
+        theirs = [rate for key, rate in each.items() if key.startswith("pytorch")]
+        if ours and theirs:
+            each["ours ÷ best"] = round(max(ours) / max(theirs), 2)
     return found
 
 

@@ -211,6 +211,47 @@ fn a_second_call_waits_for_the_first_until_somebody_aborts() {
     assert_eq!(first.state.applied, 0);
 }
 
+/// The host queues the next half before it looks at an update, and waits for that update alone.
+#[test]
+fn an_update_is_waited_for_while_more_is_queued_behind_it() {
+    let double = Double::with(&[("LAZY_MS", 2)]);
+    let [mut first, mut second] = Rank::pair(&double, &[aborter(), aborter()]);
+    for step in 1..=3 {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        first.queue_step(1).expect("all are well");
+        let mark = first.group.mark_queued().expect("all are well");
+        first.device.queue(move || _ = released.recv());
+        second.queue_step(2).expect("all are well");
+        first.group.wait_for(mark).expect("the device is past it");
+        assert_eq!((first.state.applied, first.state.weights[0]), (step, 3 * step as i64));
+        release.send(()).expect("the stream waits");
+    }
+    for rank in [&mut first, &mut second] {
+        rank.group.drain().expect("all are well");
+    }
+    drop((first, second));
+    assert_eq!(double.misuses(), 0);
+}
+
+/// The same where the sum is aborted: the error comes when the device is past what was queued ahead, too.
+#[test]
+fn an_update_that_is_waited_for_is_not_made_after_an_abort() {
+    let double = Double::with(&[("GARBAGE", 1)]);
+    let aborters = [aborter(), aborter()];
+    let [mut first, _second] = Rank::pair(&double, &aborters);
+    first.queue_step(1).expect("nobody waits for the sum");
+    let mark = first.group.mark_queued().expect("all are well");
+    let ahead = Arc::new(AtomicU32::new(0));
+    let done = Arc::clone(&ahead);
+    first.device.queue(move || done.store(1, Ordering::SeqCst));
+    aborters.iter().for_each(Aborter::abort);
+    let aborted = Err(GroupError::Aborted { generation: Generation(1) });
+    assert_eq!(first.group.wait_for(mark), aborted);
+    assert_eq!((first.state.applied, first.state.weights), (0, [0; COUNT]));
+    assert_eq!(ahead.load(Ordering::SeqCst), 1, "the device is not past what was queued");
+    assert_eq!(first.group.mark_queued().map(|_| ()), aborted);
+}
+
 /// A device that never comes past its work: the group says that its buffers are not free, and gives none of them back.
 #[test]
 fn a_device_that_does_not_come_to_rest_is_told() {

@@ -16,6 +16,8 @@ pub struct Worker {
     pub name: String,
     /// Where its peers reach it.
     pub address: String,
+    /// It computes on a GPU, and so sums with GPUs alone.
+    pub on_gpu: bool,
     /// Reductions applied in the state that it holds, as far as it has said.
     pub holds: Option<Reduction>,
     /// When it was last heard.
@@ -71,6 +73,7 @@ impl Run {
             session,
             name: hello.name,
             address: hello.address,
+            on_gpu: is_on_gpu(&hello.numerics),
             holds: hello.holds,
             heard: now,
             leaving: false,
@@ -125,12 +128,26 @@ impl Run {
     fn refusal(&self, hello: &Hello) -> Option<String> {
         let run = self.numerics.as_ref()?;
         if self.config.any_numerics || *run == hello.numerics {
-            return None;
+            return self.other_kind(hello);
         }
         Some(format!(
             "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
              kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
             hello.numerics
+        ))
+    }
+
+    /// GPUs sum over NCCL and CPUs over TCP, so that both in one group would wait for each other.
+    fn other_kind(&self, hello: &Hello) -> Option<String> {
+        let on_gpu = is_on_gpu(&hello.numerics);
+        let other = self.workers.values().find(|worker| worker.on_gpu != on_gpu)?;
+        let kind = |on_gpu| if on_gpu { "a GPU" } else { "a CPU" };
+        Some(format!(
+            "this worker computes on {}, and {} of the same run on {}: they cannot sum together. Set compute.device to \
+             cpu or cuda for all of them.",
+            kind(on_gpu),
+            other.name,
+            kind(other.on_gpu),
         ))
     }
 
@@ -184,4 +201,9 @@ impl Run {
         self.sessions.remove(&worker.session);
         Some(worker)
     }
+}
+
+/// Whether numerics are a GPU's: their capability is then `CUDA sm_90` or the like.
+fn is_on_gpu(numerics: &str) -> bool {
+    numerics.contains(" with CUDA")
 }

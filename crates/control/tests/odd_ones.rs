@@ -4,7 +4,7 @@ mod bench;
 
 use bench::{Bench, config};
 use lsgan_control::hashes::Difference;
-use lsgan_control::{Aside, Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Wish};
+use lsgan_control::{Aside, Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered, Wish};
 use lsgan_spec::{Incarnation, Reduction, Step};
 
 /// What was journaled of stragglers: whom, and whether it was evicted.
@@ -156,6 +156,33 @@ fn other_numerics_that_are_admitted_are_journaled() {
     bench.join_with_numerics(2, "another");
     let other = Entry::OtherNumerics { incarnation: Incarnation(2), numerics: "another".to_owned() };
     assert!(bench.journal.contains(&other), "{:#?}", bench.journal);
+}
+
+const CPU: &str = "libtorch 2.11.0 on AMD EPYC with AVX512, probe 0123456789abcdef";
+const GPU: &str = "libtorch 2.11.0 on NVIDIA H100 80GB HBM3 with CUDA sm_90, probe fedcba9876543210";
+
+#[test]
+fn a_cpu_and_a_gpu_in_one_run_are_refused_whatever_is_admitted() {
+    for any_numerics in [false, true] {
+        for [first, second] in [[CPU, GPU], [GPU, CPU]] {
+            let mut bench = Bench::new(Config { any_numerics, ..config() }, Recovered::default());
+            bench.join_with_numerics(1, first);
+            bench.join_with_numerics(2, second);
+            let [Message::Refused { why }] = &bench.to(2)[..] else { panic!("it got {:?}", bench.to(2)) };
+            let sides = if any_numerics { ["on a GPU", "on a CPU"] } else { [CPU, GPU] };
+            assert!(sides.iter().all(|side| why.contains(side)), "{why}");
+        }
+    }
+}
+
+/// A run that was begun on GPUs goes on with CPUs alone, where any numerics are admitted.
+#[test]
+fn the_other_kind_is_admitted_where_nobody_of_the_first_is_left() {
+    let mut bench = Bench::new(Config { any_numerics: true, ..config() }, Recovered::default());
+    bench.join_with_numerics(1, GPU);
+    bench.close(1);
+    bench.join_with_numerics(2, CPU);
+    let Message::Welcome { .. } = &bench.to(2)[0] else { panic!("it got {:?}", bench.to(2)) };
 }
 
 /// Three workers, of whom 3 says that nothing comes from 2; what each holds when all have parked.

@@ -119,6 +119,7 @@ pub const FIELDS: &[Field] = &[
     field("compute.loader_threads", Nothing, "a whole number, 1 to 256", "1"),
     field("compute.cpu_isa", Nothing, "native or avx2", "native"),
     field("compute.deterministic", Nothing, "true or false", "true"),
+    field("compute.cuda_graphs", Nothing, "auto or off", "off"),
     field("cluster.min_workers", Nothing, "a whole number, 1 to 4,096", "1"),
     field("cluster.max_workers", Nothing, "a whole number, 1 to 4,096", "64"),
     field("cluster.failure_timeout", Nothing, "a duration with its unit, 200ms to 1h", "1.5s"),

@@ -489,6 +489,9 @@ pub struct ComputeSpec {
     /// promise bits. A CPU's always are.
     #[garde(skip)]
     pub deterministic: bool,
+    /// Whether a GPU's work is recorded once and replayed.
+    #[garde(skip)]
+    pub cuda_graphs: CudaGraphs,
 }
 
 impl Default for ComputeSpec {
@@ -499,6 +502,7 @@ impl Default for ComputeSpec {
             loader_threads: 1,
             cpu_isa: CpuIsa::Native,
             deterministic: true,
+            cuda_graphs: CudaGraphs::Off,
         }
     }
 }
@@ -554,6 +558,18 @@ pub enum CpuIsa {
     Native,
     /// No more than AVX2, so that CPUs with AVX-512 compute the bits of those without, more slowly.
     Avx2,
+}
+
+/// Whether what a step queues on a GPU is recorded once and replayed, which spares the host the many calls. Never changes
+/// a bit: a step is done both ways first and compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CudaGraphs {
+    /// Where it can be done, and gives the same sums. Not seen on hardware yet, and so not the default.
+    Auto,
+    /// Never.
+    #[default]
+    Off,
 }
 
 /// Who takes part, and when a worker counts as dead.

@@ -182,13 +182,15 @@ fn parts() -> BoxedStrategy<RunSpec> {
         (0_u32..1024).prop_map(Device::CudaIndex)
     ];
     let cpu_isa = prop_oneof![Just(CpuIsa::Native), Just(CpuIsa::Avx2)];
-    let compute = (device, whole(1, 256), whole(1, 256), cpu_isa, any::<bool>())
-        .prop_map(|(device, threads, loader_threads, cpu_isa, deterministic)| ComputeSpec {
+    let cuda_graphs = prop_oneof![Just(CudaGraphs::Auto), Just(CudaGraphs::Off)];
+    let compute = (device, whole(1, 256), whole(1, 256), cpu_isa, any::<bool>(), cuda_graphs)
+        .prop_map(|(device, threads, loader_threads, cpu_isa, deterministic, cuda_graphs)| ComputeSpec {
             device,
             threads,
             loader_threads,
             cpu_isa,
             deterministic,
+            cuda_graphs,
         })
         .boxed();
     let checkpoint = ("[a-z0-9~.:/ #-]{0,20}[a-z0-9]", whole(0, MAX_STEPS), whole(1, 1_000_000))

@@ -252,6 +252,25 @@ at::Tensor* lsgan_leaky_relu_in_place(const at::Tensor* x, double slope, char* m
   });
 }
 
+// Copies between host and device without waiting for it. Of memory on the host only what is pinned may be used so: from
+// there the device reads, and there it writes, when the copy's turn comes. False, with a message, where it cannot.
+bool lsgan_copy_in_turn(at::Tensor* to, const at::Tensor* from, char* message, size_t message_bytes) {
+  try {
+    at::NoGradGuard no_grad;
+    to->copy_(*from, /*non_blocking=*/true);
+    return true;
+  } catch (const std::exception& e) {
+    std::strncpy(message, e.what(), message_bytes - 1);
+    message[message_bytes - 1] = '\0';
+    return false;
+  }
+}
+
+// The same values in memory of the host that a GPU reads and writes by itself.
+at::Tensor* lsgan_pinned(const at::Tensor* x, char* message, size_t message_bytes) {
+  return guarded(message, message_bytes, [&] { return x->pin_memory(); });
+}
+
 // The same values with channels innermost in memory.
 at::Tensor* lsgan_channels_last(const at::Tensor* x, char* message, size_t message_bytes) {
   return guarded(message, message_bytes, [&] { return x->contiguous(at::MemoryFormat::ChannelsLast); });

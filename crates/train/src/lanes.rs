@@ -71,6 +71,14 @@ impl Lanes {
         }
     }
 
+    /// The same on this thread, which must be the only one.
+    pub fn run_here(&mut self, tasks: &[Task], mut take: impl FnMut(Contribution)) {
+        match self {
+            Self::Inline(lane) => tasks.iter().for_each(|task| take(task.run(lane))),
+            Self::Threads(_) => unreachable!("where halves are recorded there is one lane"),
+        }
+    }
+
     /// Drops every kept fake.
     pub fn forget(&mut self) {
         match self {

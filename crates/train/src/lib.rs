@@ -8,12 +8,15 @@
 //! - `step`: the mathematics of a half for one virtual rank; `lanes`: several ranks at once on threads.
 //! - [`sums`]: the buffer of a reduction with its header; [`fixed_sum`]: order-free sums.
 //! - [`models`], [`objectives`]: each a file, each kind with its contract; [`layers`]: a network is a list of them.
-//! - `on_host`, `on_device`: where sums are made and the state is updated.
+//! - `on_host`, `on_device`: where sums are made and the state is updated; `feed`: batches and noise on their way there.
+//! - `graphs`: what a GPU is told again and again, by one call.
 //! - [`flat`]: many named tensors in one; [`state`]: the whole state in one; [`parts`]: the state as PyTorch names it.
 //! - [`adam`], [`ema`]: updates over flat slices; [`init`], [`noise`]: random numbers as pure functions.
 //! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on; [`gpu`]: what the driver shows;
 //!   [`memory`]: what a step needs.
 
+mod feed;
+mod graphs;
 mod lanes;
 mod native;
 mod on_device;
@@ -43,6 +46,7 @@ pub mod state;
 pub mod sums;
 
 pub use error::{Blame, NotApplied, TrainError};
+pub use graphs::{Notice, has_cuda_graphs, rehearsal::Rehearsal};
 pub use noise::{LatentSource, SeededLatent};
 pub use numerics::{Numerics, numerics};
 pub use parts::{NamedTensor, Part, StateCopy, TensorData};

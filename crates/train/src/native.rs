@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -13,6 +13,13 @@ unsafe extern "C" {
         message: *mut c_char,
         bytes: usize,
     ) -> *mut C_tensor;
+    fn lsgan_copy_in_turn(
+        to: *mut C_tensor,
+        from: *const C_tensor,
+        message: *mut c_char,
+        bytes: usize,
+    ) -> bool;
+    fn lsgan_pinned(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_channels_last(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_conv(
         x: *const C_tensor,
@@ -44,6 +51,30 @@ const MESSAGE_BYTES: usize = 4096;
 pub(crate) fn leaky_relu_in_place(x: &Tensor, slope: f64) -> Tensor {
     // SAFETY: `x` is a live tensor, the message buffer has the length that is said.
     made(|message, bytes| unsafe { lsgan_leaky_relu_in_place(x.as_ptr(), slope, message, bytes) })
+}
+
+/// Copies between host and device when the copy's turn on the stream comes, and waits for nothing. Where either lies on
+/// the host of a GPU, it has to be pinned, and to stay as it is until then.
+pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
+    let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
+    // SAFETY: both are live tensors, the message buffer has the length that is said.
+    let copied = unsafe {
+        lsgan_copy_in_turn(to.as_ptr().cast_mut(), from.as_ptr(), message.as_mut_ptr(), MESSAGE_BYTES)
+    };
+    if !copied {
+        // SAFETY: on failure the callee wrote a text that ends with a zero.
+        panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
+    }
+}
+
+/// Memory of the host that copies in turn with `device` may use: pinned, where it is a GPU; zeros.
+pub(crate) fn shared_with(device: Device, len: i64, kind: Kind) -> Tensor {
+    let plain = Tensor::zeros([len], (kind, Device::Cpu));
+    if !device.is_cuda() {
+        return plain;
+    }
+    // SAFETY: `plain` is a live tensor, the message buffer has the length that is said.
+    made(|message, bytes| unsafe { lsgan_pinned(plain.as_ptr(), message, bytes) })
 }
 
 /// The same values with channels innermost in memory; shape `[n, c, h, w]` stays.
@@ -112,8 +143,6 @@ fn made(call: impl FnOnce(*mut c_char, usize) -> *mut C_tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
 
     /// Channels in and out, side of the picture, then kernel, stride and padding.

@@ -1,7 +1,9 @@
 //! The state and its sums in a device's memory: what [`crate::sums`], [`crate::adam`] and [`crate::ema`] do on the host,
 //! as a few operations over flat tensors. On a CPU it gives their very bits, which is how it is tested.
 //!
-//! Nothing here waits for the device but [`OnDevice::outcome`] and the copies to the host.
+//! Nothing here waits for the device but the copies of a whole state. What has come of an update is copied to the host
+//! behind it ([`OnDevice::apply`]) and read once the device is known to be past that ([`OnDevice::outcome`]), while it is
+//! at work on the next half already.
 //!
 //! **An aborted sum never reaches the weights.** An update is queued behind its all-reduce before anybody knows how that
 //! one ends. So it is predicated on the device: it changes nothing, and is not counted, where a mark of the sum is not
@@ -16,10 +18,13 @@ use crate::adam::AdamStep;
 use crate::fixed_sum::{self, Place};
 use crate::flat::Layout;
 use crate::layers::{BATCH_NORM_MOMENTUM, Network};
+use crate::native::{copy_in_turn, shared_with};
+use crate::replica::Metrics;
 use crate::state::{Networks, Regions, State};
 use crate::step::{Contribution, view};
 use crate::sums::{
-    DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut, mark_place, passes,
+    ControlWords, DeviceWords, GOOD, METRIC_LIMIT, METRIC_SCALE, NOT_FINITE, Sums, TOO_LARGE, WordsMut,
+    mark_place, passes,
 };
 
 /// A state with its sums in a device's memory.
@@ -31,14 +36,36 @@ pub(crate) struct OnDevice {
     /// spoil the graph of a fake that is kept for G.
     writable: Tensor,
     halves: [HalfOnDevice; 2],
-    /// Reductions applied since [`Self::outcome`]; i64 without dimensions.
+    /// Reductions applied since a state was taken over; i64 `[1]`.
     applied: Tensor,
-    /// Whether every update since then was applied; bool without dimensions.
+    /// How many of them the host knows of.
+    known: i64,
+    /// Whether every update was applied since [`Self::outcome`] said that one was not; bool without dimensions.
     sound: Tensor,
     /// The abort flag as the device saw it last.
     flag: Tensor,
     /// D's numbers before this step's update of them.
     before: Tensor,
+    /// What the host is told of the newest update, in its memory.
+    told: Told,
+}
+
+/// What is copied to the host behind an update; of the device's when the copies' turn has come.
+struct Told {
+    /// One for each half.
+    headers: [Tensor; 2],
+    applied: Tensor,
+    gradient_norm: Tensor,
+}
+
+/// What has come of an update.
+pub(crate) struct Outcome<'a> {
+    /// Whether it was made.
+    pub is_applied: bool,
+    /// The header of its sum.
+    pub header: &'a Sums,
+    /// √(Σ g²) of the mean gradient; what it was before, where it was not asked for.
+    pub gradient_norm: f64,
 }
 
 /// The buffer of one half's reduction.
@@ -74,14 +101,20 @@ impl OnDevice {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
         let half = |half, network| HalfOnDevice::new(half, network, virtual_ranks, mode, device);
+        let halves =
+            [half(Half::Discriminator, &networks.discriminator), half(Half::Generator, &networks.generator)];
+        let told = Told {
+            headers: halves.each_ref().map(|half| shared_with(device, half.header_len(), half.words.kind())),
+            applied: shared_with(device, 1, Kind::Int64),
+            gradient_norm: shared_with(device, 1, Kind::Double),
+        };
         Self {
             numbers,
             writable,
-            halves: [
-                half(Half::Discriminator, &networks.discriminator),
-                half(Half::Generator, &networks.generator),
-            ],
-            applied: Tensor::zeros([0_i64; 0], (Kind::Int64, device)),
+            halves,
+            told,
+            known: 0,
+            applied: Tensor::zeros([1], (Kind::Int64, device)),
             sound: Tensor::ones([0_i64; 0], (Kind::Bool, device)),
             flag: Tensor::zeros([1], (Kind::Int, device)),
             before: Tensor::zeros([regions.discriminator.all().len() as i64], (Kind::Float, device)),
@@ -97,7 +130,9 @@ impl OnDevice {
     /// Takes over what the host's state holds.
     pub fn upload(&mut self, state: &State) {
         self.writable.copy_(state.tensor());
-        self.forget_outcome();
+        let _ = self.applied.zero_();
+        self.known = 0;
+        self.trust_again();
     }
 
     /// Gives the host's state what is here, but for the header.
@@ -107,17 +142,35 @@ impl OnDevice {
         state.tensor().narrow(0, from, len).copy_(&self.numbers.narrow(0, from, len));
     }
 
-    /// Begins a sum, with this worker's wishes in `header`.
-    pub fn begin(&mut self, half: Half, fill: impl FnOnce(&mut Sums)) {
+    /// Begins a sum, with this worker's wishes.
+    pub fn begin(&mut self, half: Half, controls: ControlWords) {
         let half = &mut self.halves[half as usize];
-        fill(&mut half.header);
-        half.upload_header();
+        half.clear_header();
+        let first = half.header.marks() as i64;
+        for (index, count) in (first..).zip(controls.counts()).filter(|(_, count)| *count > 0) {
+            let _ = half.words.narrow(0, index, 1).fill_(i64::from(count));
+        }
         half.place = Place::Set;
     }
 
     /// Adds the numbers of one virtual rank, whose tensors are on this device.
     pub fn add(&mut self, half: Half, contribution: &Contribution) {
         self.halves[half as usize].add(contribution);
+    }
+
+    /// Something was added without [`Self::add`].
+    pub fn has_added(&mut self, half: Half) {
+        self.halves[half as usize].place = Place::Add;
+    }
+
+    /// The words of a half as they are now.
+    pub fn copy_of_sum(&self, half: Half) -> Tensor {
+        self.halves[half as usize].words.copy()
+    }
+
+    /// Makes them what they were.
+    pub fn put_sum(&mut self, half: Half, words: &Tensor) {
+        self.halves[half as usize].words.copy_(words);
     }
 
     /// Ends this worker's part.
@@ -128,17 +181,9 @@ impl OnDevice {
         }
     }
 
-    /// Makes the marks say that nobody computed anything.
-    pub fn clear_header(&mut self, half: Half) {
-        let half = &mut self.halves[half as usize];
-        half.header.clear_header();
-        half.upload_header();
-    }
-
-    /// The same for both halves.
+    /// Makes the marks of both halves say that nobody computed anything.
     pub fn clear_headers(&mut self) {
-        self.clear_header(Half::Discriminator);
-        self.clear_header(Half::Generator);
+        self.halves.iter_mut().for_each(HalfOnDevice::clear_header);
     }
 
     /// The words of a half, to be summed over all workers.
@@ -158,21 +203,24 @@ impl OnDevice {
         }
     }
 
-    /// Queues the update that the sum of `half` feeds; with `abort_flag`, it does nothing once that is set.
+    /// Queues the update that the sum of `half` feeds; with `abort_flag`, it does nothing once that is set. Behind it the
+    /// host is told what has come of it; [`Self::outcome`] reads that, before another update is queued.
     ///
     /// # Safety
-    /// `abort_flag` points to a u32 that lives until the device has come to the end of what is queued.
+    /// `abort_flag` points to a u32 that lives until the device has come to the end of what is queued; on a GPU, in
+    /// pinned memory.
     pub unsafe fn apply(
         &mut self,
         half: Half,
         adam: AdamStep,
         decay: Option<f32>,
         abort_flag: Option<*const u32>,
+        metrics: Metrics,
     ) {
         if let Some(address) = abort_flag {
             // SAFETY: the caller vouches for it; one i32 without a stride is read.
             let host = unsafe { Tensor::from_blob(address.cast(), &[1], &[1], Kind::Int, Device::Cpu) };
-            self.flag.copy_(&host);
+            copy_in_turn(&self.flag, &host);
         }
         let sum = &self.halves[half as usize];
         let complete = sum.marks().eq_tensor(&sum.complete).all();
@@ -200,7 +248,19 @@ impl OnDevice {
         if let Some(decay) = decay {
             self.average(&sound, decay);
         }
-        self.applied.copy_(&(&self.applied + sound.to_kind(Kind::Int64)));
+        let _ = self.applied.g_add_(&sound.to_kind(Kind::Int64));
+        self.tell(half, metrics);
+    }
+
+    fn tell(&mut self, half: Half, metrics: Metrics) {
+        let sum = &mut self.halves[half as usize];
+        if metrics == Metrics::Read {
+            let squares = sum.gradients().to_kind(Kind::Double).square();
+            copy_in_turn(&self.told.gradient_norm, &squares.sum(Kind::Double).sqrt().reshape([1]));
+        }
+        copy_in_turn(&self.told.headers[half as usize], &sum.words.narrow(0, 0, sum.header_len()));
+        copy_in_turn(&self.told.applied, &self.applied);
+        sum.clear_header();
     }
 
     fn average(&self, sound: &Tensor, decay: f32) {
@@ -215,35 +275,30 @@ impl OnDevice {
         }
     }
 
-    /// Waits for the device; how many reductions it has applied since it was last asked. A later update is applied again.
-    pub fn outcome(&mut self) -> i64 {
-        let applied = self.applied.int64_value(&[]);
-        self.forget_outcome();
-        applied
+    /// What has come of the update of `half` that was queued last. The device must have come past it. Where it was not
+    /// made, the next one may be again.
+    pub fn outcome(&mut self, half: Half) -> Outcome<'_> {
+        let applied = self.told.applied.int64_value(&[0]);
+        let is_applied = applied == self.known + 1;
+        self.known = applied;
+        if !is_applied {
+            self.trust_again();
+        }
+        let index = half as usize;
+        let header = &mut self.halves[index].header;
+        header.take_header(&self.told.headers[index]);
+        Outcome { is_applied, header, gradient_norm: self.told.gradient_norm.double_value(&[0]) }
     }
 
-    fn forget_outcome(&mut self) {
-        let _ = self.applied.zero_();
+    /// Waits until the device has done all that is queued.
+    pub fn rest(&self) {
+        // A copy to memory that is not pinned returns when it is done.
+        let _ = self.applied.int64_value(&[0]);
+    }
+
+    fn trust_again(&mut self) {
         let _ = self.sound.fill_(1);
         let _ = self.flag.zero_();
-    }
-
-    /// The header of a sum, fetched from the device.
-    pub fn header(&mut self, half: Half) -> &Sums {
-        let half = &mut self.halves[half as usize];
-        half.download_header();
-        &half.header
-    }
-
-    /// √(Σ g²) of the mean gradient.
-    pub fn gradient_norm(&self, half: Half) -> f64 {
-        self.halves[half as usize]
-            .gradients()
-            .to_kind(Kind::Double)
-            .square()
-            .sum(Kind::Double)
-            .sqrt()
-            .double_value(&[])
     }
 
     /// D's numbers are again those before this step's update of them.
@@ -381,14 +436,8 @@ impl HalfOnDevice {
         }
     }
 
-    fn upload_header(&mut self) {
-        let host = self.header.header_tensor();
-        self.words.narrow(0, 0, self.header_len()).copy_(&host);
-    }
-
-    fn download_header(&mut self) {
-        let mut host = self.header.header_tensor();
-        host.copy_(&self.words.narrow(0, 0, self.header_len()));
+    fn clear_header(&mut self) {
+        let _ = self.words.narrow(0, 0, self.header_len()).zero_();
     }
 }
 

@@ -4,24 +4,25 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use lsgan_spec::{Half, Reduction, RunSpec, Step, VirtualRank};
+use lsgan_spec::{CudaGraphs, Half, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
 use crate::adam::AdamStep;
 use crate::device;
 use crate::error::{NotApplied, TrainError};
+use crate::graphs::{self, Graphs, Notice, Proof, Recorder, rehearsal::Rehearsal};
 use crate::lanes::{Lanes, Task};
 use crate::layers::Network;
 use crate::memory;
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
-use crate::on_device::OnDevice;
+use crate::on_device::{OnDevice, Outcome};
 use crate::on_host::OnHost;
 use crate::parts::{self, Part, StateCopy};
 use crate::sample::{Sampler, Weights};
 use crate::state::{Networks, Regions, State};
-use crate::step::{ComputeWeights, Keep, Lane, Shared, samples};
+use crate::step::{ComputeWeights, Keep, Lane, Shared, samples, samples_in_place};
 use crate::sums::{ControlWords, Means, Sums, WordsMut};
 
 /// Kept fakes with their graphs may take this many bytes on a device; beyond it fakes are computed again.
@@ -69,9 +70,13 @@ pub struct Applied {
 ///
 /// A step is `compute_discriminator`, all-reduce of `words`, `apply`, `compute_generator`, all-reduce of `words`,
 /// `apply`. A replica whose state came from a peer or a snapshot enters at either half.
+///
+/// On a GPU an update is queued ([`Self::queue_update`]) and looked at later ([`Self::finish_update`]); in between the
+/// next half may be computed already, which changes nothing of the state, and is void if the update was not made.
 pub struct Replica {
     // Lanes hold views of the state's memory and graphs over it, so they are dropped first.
     lanes: Lanes,
+    graphs: Option<Graphs>,
     compute: [ComputeWeights; 2],
     memory: Memory,
     /// The whole state where it is on the host; elsewhere its reduction, and the rest as it was copied last.
@@ -83,7 +88,13 @@ pub struct Replica {
     kept_max: usize,
     /// The step whose D update can be taken back.
     before: Option<Step>,
+    /// An update was queued and has not been looked at; whether its metrics are wanted.
+    queued: Option<Metrics>,
+    notice: Option<Notice>,
 }
+
+/// What a sum that was applied said.
+type Read = (ControlWords, Option<HalfMetrics>);
 
 /// Where sums are made and the state is updated.
 enum Memory {
@@ -98,6 +109,8 @@ pub enum Placement {
     Usual,
     /// By operations on the device, also on a CPU: slower there, and the same bits. For tests.
     Device,
+    /// The same, and halves are recorded and replayed by a stand-in. For tests.
+    Rehearsed(Rehearsal),
 }
 
 impl Replica {
@@ -149,17 +162,24 @@ impl Replica {
             ComputeWeights::new(all.narrow(0, at.start as i64, at.len() as i64), spec.precision)
         });
         let [d, g] = &compute;
+        let lane = || Lane::new(shared.clone(), g, d);
+        let (recorder, notice) = recorder(spec, device, placement);
+        let proof = if spec.compute.deterministic { Proof::SameBits } else { Proof::Close };
+        let graphs = recorder.map(|recorder| Graphs::new(recorder, lane(), proof));
         // A GPU computes one virtual rank after another: each fills it.
-        let lanes = if device == Device::Cpu { spec.compute.threads.max(1) } else { 1 };
-        let lanes = (0..lanes).map(|_| Lane::new(shared.clone(), g, d)).collect();
+        let alone = device != Device::Cpu || graphs.is_some();
+        let lanes = if alone { 1 } else { spec.compute.threads.max(1) };
         Ok(Self {
-            lanes: Lanes::new(lanes),
+            lanes: Lanes::new((0..lanes).map(|_| lane()).collect()),
+            graphs,
+            notice,
             compute,
             memory,
             state,
             sample: SampleShape::of(spec)?,
             kept_max: kept_max(&networks.generator, spec.batch.per_rank),
             before: None,
+            queued: None,
             device,
             spec: spec.clone(),
             networks,
@@ -170,6 +190,20 @@ impl Replica {
     #[must_use]
     pub fn reduction(&self) -> Reduction {
         self.state.reduction()
+    }
+
+    /// How many there are if the update that is queued, if one is, comes to be applied: what can be computed next.
+    #[must_use]
+    pub fn next_reduction(&self) -> Reduction {
+        match self.queued {
+            Some(_) => self.reduction().next(),
+            None => self.reduction(),
+        }
+    }
+
+    /// What a person is to be told of how it computes; each is given once.
+    pub fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take().or_else(|| self.graphs.as_mut()?.take_notice())
     }
 
     /// How many numbers a [`RankBatch`] has.
@@ -190,6 +224,18 @@ impl Replica {
         work: &[RankBatch],
         controls: ControlWords,
     ) -> Result<(), TrainError> {
+        self.compute_discriminator_with(step, work, controls, &mut || {})
+    }
+
+    /// The same; calls `after_first` when the first virtual rank is computed, or queued on a GPU. There the caller
+    /// may have to wait, lest too much is queued behind what may not come to an end.
+    pub fn compute_discriminator_with(
+        &mut self,
+        step: Step,
+        work: &[RankBatch],
+        controls: ControlWords,
+        after_first: &mut dyn FnMut(),
+    ) -> Result<(), TrainError> {
         let ranks: Vec<_> = work.iter().map(|batch| batch.virtual_rank).collect();
         self.check(step, Half::Discriminator, &ranks)?;
         work.iter().try_for_each(|batch| self.check_batch(batch))?;
@@ -197,11 +243,15 @@ impl Replica {
         let task = |(index, batch): (usize, &RankBatch)| Task::Discriminator {
             step,
             rank: batch.virtual_rank,
-            real: samples(batch.samples, &size),
+            real: match self.device {
+                // SAFETY: a GPU's tasks run on this thread, and are dropped when this returns, as `work` outlives.
+                Device::Cuda(_) => unsafe { samples_in_place(batch.samples, &size) },
+                Device::Cpu | Device::Mps | Device::Vulkan => samples(batch.samples, &size),
+            },
             keep: if index < self.kept_max { Keep::Kept } else { Keep::ComputedAgain },
         };
         let tasks = work.iter().enumerate().map(task).collect();
-        self.compute(step, Half::Discriminator, tasks, controls)
+        self.compute(step, Half::Discriminator, tasks, controls, after_first)
     }
 
     /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
@@ -213,9 +263,20 @@ impl Replica {
         ranks: &[VirtualRank],
         controls: ControlWords,
     ) -> Result<(), TrainError> {
+        self.compute_generator_with(step, ranks, controls, &mut || {})
+    }
+
+    /// The same; `after_first` as in [`Self::compute_discriminator_with`].
+    pub fn compute_generator_with(
+        &mut self,
+        step: Step,
+        ranks: &[VirtualRank],
+        controls: ControlWords,
+        after_first: &mut dyn FnMut(),
+    ) -> Result<(), TrainError> {
         self.check(step, Half::Generator, ranks)?;
         let tasks = ranks.iter().map(|&rank| Task::Generator { step, rank }).collect();
-        self.compute(step, Half::Generator, tasks, controls)
+        self.compute(step, Half::Generator, tasks, controls, after_first)
     }
 
     fn compute(
@@ -224,13 +285,15 @@ impl Replica {
         half: Half,
         tasks: Vec<Task>,
         controls: ControlWords,
+        after_first: &mut dyn FnMut(),
     ) -> Result<(), TrainError> {
         let ranks = tasks.len();
         // What a panic leaves behind is begun anew by the next half step.
-        let computed = catch_unwind(AssertUnwindSafe(|| self.try_compute(half, tasks, controls)));
+        let computed =
+            catch_unwind(AssertUnwindSafe(|| self.try_compute(half, tasks, controls, after_first)));
         let Err(panic) = computed else { return Ok(()) };
         let Some(words) = memory::too_little(&*panic) else { resume_unwind(panic) };
-        self.lanes.forget();
+        self.forget_fakes();
         let device = match self.device {
             Device::Cuda(index) => format!("cuda:{index}"),
             Device::Cpu | Device::Mps | Device::Vulkan => "the CPU".to_owned(),
@@ -238,24 +301,48 @@ impl Replica {
         Err(TrainError::OutOfMemory { step, device, ranks, per_rank: self.spec.batch.per_rank, words })
     }
 
-    fn try_compute(&mut self, half: Half, tasks: Vec<Task>, controls: ControlWords) {
+    fn try_compute(
+        &mut self,
+        half: Half,
+        tasks: Vec<Task>,
+        controls: ControlWords,
+        after_first: &mut dyn FnMut(),
+    ) {
         let network = network_of(&self.networks, half);
+        let mut first = Some(after_first);
+        let mut call_after_first = || {
+            if let Some(call) = first.take() {
+                call();
+            }
+        };
         match &mut self.memory {
             Memory::Host(on_host) => {
                 on_host.sums(half).begin(controls);
-                self.lanes.run(tasks, |contribution| on_host.add(half, network, &contribution));
+                self.lanes.run(tasks, |contribution| {
+                    on_host.add(half, network, &contribution);
+                    call_after_first();
+                });
                 on_host.sums(half).end();
             }
-            Memory::Device(on_device) => {
-                on_device.begin(half, |header| header.begin(controls));
-                self.lanes.run(tasks, |contribution| on_device.add(half, &contribution));
-                on_device.end(half);
-            }
+            Memory::Device(on_device) => match &mut self.graphs {
+                Some(graphs) => {
+                    let mut place = graphs::Place { lanes: &mut self.lanes, on_device, half, controls };
+                    graphs.compute(&mut place, &tasks, &mut call_after_first);
+                }
+                None => {
+                    on_device.begin(half, controls);
+                    self.lanes.run(tasks, |contribution| {
+                        on_device.add(half, &contribution);
+                        call_after_first();
+                    });
+                    on_device.end(half);
+                }
+            },
         }
     }
 
     fn check(&self, step: Step, half: Half, ranks: &[VirtualRank]) -> Result<(), TrainError> {
-        let reduction = self.reduction();
+        let reduction = self.next_reduction();
         if (reduction.step(), reduction.half()) != (step, half) {
             return Err(TrainError::WrongHalf { step, half, reduction });
         }
@@ -284,7 +371,7 @@ impl Replica {
 
     /// The words of the half that comes next: this worker's sum, to be all-reduced in place.
     pub fn words(&mut self) -> WordsMut<'_> {
-        let half = self.state.reduction().half();
+        let half = self.next_reduction().half();
         match &mut self.memory {
             Memory::Host(on_host) => on_host.sums(half).words_mut(),
             Memory::Device(on_device) => on_device.words(half),
@@ -296,63 +383,84 @@ impl Replica {
     /// Where a virtual rank's numbers are bad or missing, nothing changes and the error names it.
     pub fn apply(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
         // SAFETY: there is no flag.
-        unsafe { self.queue_update(None) };
-        self.finish_update(metrics)
+        unsafe { self.queue_update(metrics, None) };
+        if let Memory::Device(on_device) = &self.memory {
+            on_device.rest();
+        }
+        self.finish_update()
     }
 
     /// The first half of [`Self::apply`], for a sum that a collective queued on the device: queues the update behind it,
     /// which does nothing if `abort_flag` is set when its turn comes. On a CPU the second half does all.
     ///
+    /// Waits for nothing. Only one update is queued at a time: [`Self::finish_update`] comes before the next.
+    ///
     /// # Safety
-    /// `abort_flag` points to a u32 that lives until [`Self::finish_update`] has returned.
-    pub unsafe fn queue_update(&mut self, abort_flag: Option<*const u32>) {
-        let before = self.reduction();
-        let half = before.half();
+    /// `abort_flag` points to a u32 that lives until the device has come past the update; on a GPU, in pinned memory.
+    pub unsafe fn queue_update(&mut self, metrics: Metrics, abort_flag: Option<*const u32>) {
+        let reduction = self.reduction();
+        let half = reduction.half();
         if let Memory::Device(on_device) = &mut self.memory {
-            let (adam, decay) = update_of(&self.spec, before.step(), half);
-            // SAFETY: the caller vouches for the flag until the outcome is read, which waits for the device.
-            unsafe { on_device.apply(half, adam, decay, abort_flag) };
+            let (adam, decay) = update_of(&self.spec, reduction.step(), half);
+            // SAFETY: the caller vouches for the flag.
+            unsafe { on_device.apply(half, adam, decay, abort_flag, metrics) };
+            // In their turn, before anything reads them. Of an update that is not made there is nothing to take over.
+            self.compute[half as usize].refresh();
+            if half == Half::Generator {
+                self.lanes.forget();
+            }
         }
+        self.queued = Some(metrics);
     }
 
-    /// The second half of [`Self::apply`]: waits for the device and reads what has come of the update.
-    pub fn finish_update(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
-        let before = self.reduction();
-        let (step, half) = (before.step(), before.half());
-        let wants = metrics == Metrics::Read;
-        let (controls, metrics) = match &mut self.memory {
-            Memory::Host(on_host) => {
-                let sums = on_host.sums(half);
-                refuse_bad_marks(sums, before)?;
-                let controls = sums.controls();
-                let metrics =
-                    wants.then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
-                let (adam, decay) = update_of(&self.spec, step, half);
-                on_host.apply(half, network_of(&self.networks, half), &mut self.state, adam, decay);
-                (controls, metrics)
-            }
-            Memory::Device(on_device) => {
-                // One update is asked for at a time.
-                let is_applied = on_device.outcome() == 1;
-                let header = on_device.header(half);
-                if !is_applied {
-                    refuse_bad_marks(header, before)?;
-                    return Err(NotApplied::Aborted { step, half });
-                }
-                let (controls, means) = (header.controls(), header.means());
-                let metrics =
-                    wants.then(|| HalfMetrics { means, gradient_norm: on_device.gradient_norm(half) });
-                on_device.clear_header(half);
-                (controls, metrics)
-            }
+    /// The second half of [`Self::apply`]: reads what has come of the update. Its device must have come past it. Where it
+    /// was not made, what was computed since is void.
+    pub fn finish_update(&mut self) -> Result<Applied, NotApplied> {
+        let reduction = self.reduction();
+        let metrics = self.queued.take().unwrap_or(Metrics::Skipped);
+        let finished = match self.memory {
+            Memory::Host(_) => self.finish_on_host(reduction, metrics),
+            Memory::Device(_) => self.finish_on_device(reduction, metrics),
         };
-        match half {
-            Half::Discriminator => self.before = Some(step),
-            Half::Generator => self.lanes.forget(),
+        let (controls, metrics) = finished?;
+        if reduction.half() == Half::Discriminator {
+            self.before = Some(reduction.step());
         }
-        self.state.set_reduction(before.next());
-        self.compute[half as usize].refresh();
+        self.state.set_reduction(reduction.next());
         Ok(Applied { reduction: self.reduction(), controls, metrics })
+    }
+
+    fn finish_on_host(&mut self, reduction: Reduction, metrics: Metrics) -> Result<Read, NotApplied> {
+        let Memory::Host(on_host) = &mut self.memory else { unreachable!("the caller has looked") };
+        let half = reduction.half();
+        let sums = on_host.sums(half);
+        refuse_bad_marks(sums, reduction)?;
+        let controls = sums.controls();
+        let metrics = (metrics == Metrics::Read)
+            .then(|| HalfMetrics { means: sums.means(), gradient_norm: sums.gradient_norm() });
+        let (adam, decay) = update_of(&self.spec, reduction.step(), half);
+        on_host.apply(half, network_of(&self.networks, half), &mut self.state, adam, decay);
+        if half == Half::Generator {
+            self.lanes.forget();
+        }
+        self.compute[half as usize].refresh();
+        Ok((controls, metrics))
+    }
+
+    fn finish_on_device(&mut self, reduction: Reduction, metrics: Metrics) -> Result<Read, NotApplied> {
+        let Memory::Device(on_device) = &mut self.memory else { unreachable!("the caller has looked") };
+        let (step, half) = (reduction.step(), reduction.half());
+        let Outcome { is_applied, header, gradient_norm } = on_device.outcome(half);
+        if !is_applied {
+            let refused = refuse_bad_marks(header, reduction);
+            // Fakes of the step behind it come from weights that are not what they were taken for.
+            self.forget_fakes();
+            refused?;
+            return Err(NotApplied::Aborted { step, half });
+        }
+        let metrics =
+            (metrics == Metrics::Read).then(|| HalfMetrics { means: header.means(), gradient_norm });
+        Ok((header.controls(), metrics))
     }
 
     /// Goes back from the middle of a step to its beginning; returns whether that could be done: not where the state
@@ -379,6 +487,7 @@ impl Replica {
 
     /// The state on the host, up to date.
     fn on_host(&self) -> &State {
+        assert!(self.queued.is_none(), "what has come of an update is looked at before the state is");
         if let Memory::Device(on_device) = &self.memory {
             on_device.download(&self.state);
         }
@@ -399,7 +508,7 @@ impl Replica {
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.lanes.forget();
+        self.forget_fakes();
         let accepted = self.state.layout_fingerprint();
         let received = receive(self.state.bytes_mut()).and_then(|()| match self.state.layout_fingerprint() {
             found if found == accepted => Ok(()),
@@ -462,11 +571,19 @@ impl Replica {
     /// Drops what was made from the state that was.
     fn forget(&mut self) {
         self.before = None;
-        self.lanes.forget();
+        self.queued = None;
+        self.forget_fakes();
         self.compute.iter_mut().for_each(ComputeWeights::refresh);
         match &mut self.memory {
             Memory::Host(on_host) => on_host.clear_headers(),
             Memory::Device(on_device) => on_device.clear_headers(),
+        }
+    }
+
+    fn forget_fakes(&mut self) {
+        self.lanes.forget();
+        if let Some(graphs) = &mut self.graphs {
+            graphs.forget();
         }
     }
 
@@ -487,6 +604,25 @@ impl Replica {
     #[must_use]
     pub fn networks(&self) -> &Arc<Networks> {
         &self.networks
+    }
+}
+
+/// What halves are recorded with, where they are to be; or why they are not.
+fn recorder(
+    spec: &RunSpec,
+    device: Device,
+    placement: Placement,
+) -> (Option<Box<dyn Recorder>>, Option<Notice>) {
+    match (device, placement, spec.compute.cuda_graphs) {
+        (_, Placement::Rehearsed(rehearsal), _) => (Some(Box::new(rehearsal)), None),
+        (Device::Cuda(index), _, CudaGraphs::Auto) => match graphs::open(index) {
+            Ok(recorder) => (Some(recorder), None),
+            Err(why) => {
+                let text = format!("no CUDA graphs are used, though compute.cuda_graphs is auto: {why}");
+                (None, Some(Notice { is_warning: true, text }))
+            }
+        },
+        _ => (None, None),
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use lsgan_spec::{Precision, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
+use crate::feed::Feed;
 use crate::flat::{self, Entry};
 use crate::layers::{Network, Norm, Role};
 use crate::noise::LatentSource;
@@ -101,6 +102,8 @@ pub(crate) struct Lane {
     /// The discriminator's memory again, but nothing asks for its gradients.
     frozen: Vec<Tensor>,
     kept: BTreeMap<VirtualRank, Fake>,
+    noise: Feed,
+    real: Feed,
 }
 
 /// Whether the fakes of D's half stay in memory for G's.
@@ -118,6 +121,8 @@ impl Lane {
             discriminator: discriminator.leaves(&networks.discriminator, true),
             frozen: discriminator.leaves(&networks.discriminator, false),
             kept: BTreeMap::new(),
+            noise: Feed::to(shared.device),
+            real: Feed::to(shared.device),
             shared,
         }
     }
@@ -130,13 +135,25 @@ impl Lane {
         real: &Tensor,
         keep: Keep,
     ) -> Contribution {
+        let z = self.latent(step, rank);
+        let real = self.carried(real);
+        self.discriminator_on(step, rank, [&z, &real], keep)
+    }
+
+    /// The same with z and the real samples on the device, as [`Self::latent`] and [`Self::carried`] give them.
+    pub fn discriminator_on(
+        &mut self,
+        step: Step,
+        rank: VirtualRank,
+        [z, real]: [&Tensor; 2],
+        keep: Keep,
+    ) -> Contribution {
         let fake = match keep {
-            Keep::Kept => self.fake(step, rank),
-            Keep::ComputedAgain => tch::no_grad(|| self.fake(step, rank)),
+            Keep::Kept => self.fake(step, z),
+            Keep::ComputedAgain => tch::no_grad(|| self.fake(step, z)),
         };
-        let real = real.to_device(self.shared.device).to_kind(self.product_kind());
         let (mut of_real, mut of_fake) = (vec![], vec![]);
-        let on_real = self.judge(&real, &self.discriminator, &mut of_real);
+        let on_real = self.judge(real, &self.discriminator, &mut of_real);
         let on_fake = self.judge(&fake.samples.detach(), &self.discriminator, &mut of_fake);
         let loss = self.shared.losses.discriminator(&on_real, &on_fake);
         let gradients = Tensor::run_backward(&[&loss], &self.discriminator, false, false);
@@ -154,8 +171,15 @@ impl Lane {
 
     /// G's half for one virtual rank.
     pub fn generator_half(&mut self, step: Step, rank: VirtualRank) -> Contribution {
+        let is_kept = self.kept.get(&rank).is_some_and(|fake| fake.step == step);
+        let z = (!is_kept).then(|| self.latent(step, rank));
+        self.generator_on(step, rank, z.as_ref())
+    }
+
+    /// The same with z on the device, which is needed where no fake is kept.
+    pub fn generator_on(&mut self, step: Step, rank: VirtualRank, z: Option<&Tensor>) -> Contribution {
         let kept = self.kept.remove(&rank).filter(|fake| fake.step == step);
-        let fake = kept.unwrap_or_else(|| self.fake(step, rank));
+        let fake = kept.unwrap_or_else(|| self.fake(step, z.expect("z comes where no fake is kept")));
         let on_fake = self.judge(&fake.samples, &self.frozen, &mut vec![]);
         let loss = self.shared.losses.generator(&on_fake);
         let gradients = Tensor::run_backward(&[&loss], &self.generator, false, false);
@@ -172,16 +196,29 @@ impl Lane {
         self.kept.clear();
     }
 
+    /// Samples on the host as the networks read them, on the device.
+    pub fn carried(&mut self, real: &Tensor) -> Tensor {
+        let kind = self.product_kind();
+        if self.shared.device == Device::Cpu {
+            return real.to_kind(kind);
+        }
+        let flat = self.real.send(real.numel(), |to| to.copy_from_slice(numbers(real)));
+        flat.as_strided(real.size(), real.stride(), None).to_kind(kind)
+    }
+
+    /// z of a virtual rank at a step, on the device.
+    pub fn latent(&mut self, step: Step, rank: VirtualRank) -> Tensor {
+        let size = self.shared.networks.generator.input_size(self.shared.per_rank);
+        let len = size.iter().product::<i64>() as usize;
+        let z = self.noise.send(len, |z| self.shared.latent.fill(step, rank, z));
+        z.view(size.as_slice()).to_kind(self.product_kind())
+    }
+
     /// G(z) with its graph.
-    fn fake(&self, step: Step, rank: VirtualRank) -> Fake {
+    fn fake(&self, step: Step, z: &Tensor) -> Fake {
         let network = &self.shared.networks.generator;
-        let size = network.input_size(self.shared.per_rank);
-        let mut z = vec![0.0; size.iter().product::<i64>() as usize];
-        self.shared.latent.fill(step, rank, &mut z);
-        let z = Tensor::from_slice(&z).view(size.as_slice());
-        let z = z.to_device(self.shared.device).to_kind(self.product_kind());
         let mut statistics = vec![];
-        let samples = network.forward(&z, &self.generator, &mut Norm::Batch(&mut statistics));
+        let samples = network.forward(z, &self.generator, &mut Norm::Batch(&mut statistics));
         Fake { step, samples, statistics }
     }
 
@@ -253,4 +290,17 @@ pub(crate) fn numbers(tensor: &Tensor) -> &[f32] {
 /// Samples `[count, h, w, c]` (or `[count, 2]`) as a tensor of the shape that the networks see.
 pub(crate) fn samples(values: &[f32], size: &[i64]) -> Tensor {
     Tensor::from_slice(values).as_strided(size, flat::strides(size), None)
+}
+
+/// The same without a copy.
+///
+/// # Safety
+/// The tensor must not outlive `values`.
+pub(crate) unsafe fn samples_in_place(values: &[f32], size: &[i64]) -> Tensor {
+    assert_eq!(values.len() as i64, size.iter().product::<i64>(), "so many numbers as the shape has");
+    // SAFETY: the memory has so many f32; the caller vouches for its life.
+    unsafe {
+        let start = values.as_ptr().cast();
+        Tensor::from_blob(start, size, &flat::strides(size), Kind::Float, Device::Cpu)
+    }
 }

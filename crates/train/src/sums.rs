@@ -56,6 +56,11 @@ impl ControlWord {
 pub struct ControlWords([u32; 4]);
 
 impl ControlWords {
+    /// The counts, in the order of the header.
+    pub(crate) fn counts(self) -> [u32; ControlWord::ALL.len()] {
+        self.0
+    }
+
     /// These and one wish more.
     #[must_use]
     pub fn with(mut self, word: ControlWord) -> Self {
@@ -182,14 +187,22 @@ impl Sums {
         self.header
     }
 
-    /// The header's memory as a tensor, which must not outlive it.
-    pub(crate) fn header_tensor(&mut self) -> Tensor {
-        let (start, kind) = match &mut self.words {
-            Words::Exact(words) => (words.as_mut_ptr().cast::<u8>(), Kind::Int64),
-            Words::Fast(words) => (words.as_mut_ptr().cast(), Kind::Float),
-        };
-        // SAFETY: there are so many words of that kind, and `&mut self` is held by the caller as long as it uses them.
-        unsafe { Tensor::from_blob(start, &[self.header as i64], &[1], kind, Device::Cpu) }
+    /// Takes over a header that came from a device, in memory of the host.
+    pub(crate) fn take_header(&mut self, from: &Tensor) {
+        assert_eq!((from.device(), from.numel()), (Device::Cpu, self.header), "it is a header on the host");
+        let start = from.data_ptr();
+        match &mut self.words {
+            Words::Exact(words) => {
+                assert_eq!(from.kind(), Kind::Int64, "words of an exact sum");
+                // SAFETY: so many i64, which live as long as `from`.
+                words.copy_from_slice(unsafe { std::slice::from_raw_parts(start.cast(), self.header) });
+            }
+            Words::Fast(words) => {
+                assert_eq!(from.kind(), Kind::Float, "words of a fast sum");
+                // SAFETY: so many f32, which live as long as `from`.
+                words.copy_from_slice(unsafe { std::slice::from_raw_parts(start.cast(), self.header) });
+            }
+        }
     }
 
     /// Forgets what is in it and sets this worker's wishes.

@@ -6,7 +6,7 @@ use lsgan_collective::nccl;
 use lsgan_console::{Failure, exit::chain};
 use lsgan_spec::{ComputeSpec, Device as Wish, Override, RunSpec};
 use lsgan_train::gpu::{Driver, Gpu, NoGpu};
-use lsgan_train::{Device, Numerics, device, gpu, memory, numerics};
+use lsgan_train::{Device, Numerics, device, gpu, has_cuda_graphs, memory, numerics};
 
 /// Prints what this host has to compute with, and with `--config` what a step of that run needs of it.
 #[derive(Clone, Debug, clap::Parser)]
@@ -58,6 +58,9 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     line("libtorch", &libtorch);
     line("device", &format!("{}: {device_model} with {capability}", name(chosen.device)));
     line("numerics", &format!("probe {}", &probe_hash[..16]));
+    let graphs =
+        if has_cuda_graphs() { "built in" } else { "not built in: no headers of CUDA's runtime were there" };
+    line("graphs", graphs);
     let Some(spec) = spec else { return Ok(()) };
     let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
     let estimate = memory::Estimate::new(&spec, ranks).map_err(|error| Failure::bad_input(chain(&error)))?;

@@ -1,9 +1,11 @@
 //! What sums travel over: TCP where they lie on the host, NCCL where they lie in a GPU's memory.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsgan_collective::nccl::{self, NcclGroup, Values, cuda::CudaDevice};
+use lsgan_collective::nccl::device::Mark;
+use lsgan_collective::nccl::{self, AbortFlag, NcclGroup, Values, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership, TcpGroup};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::{Failure, exit::chain};
@@ -71,6 +73,22 @@ pub enum Formed {
     Nccl(Box<NcclGroup>),
 }
 
+/// What has come of a sum.
+pub enum Update {
+    /// It was applied.
+    Done(Applied),
+    /// Its update is queued on a GPU.
+    Queued(Queued),
+}
+
+/// An update that is queued on a GPU.
+pub struct Queued {
+    /// Behind it; or why there is none.
+    mark: Result<Mark, GroupError>,
+    /// What the device reads before it. Given back only when the device is known to be past that.
+    flag: ManuallyDrop<Arc<AbortFlag>>,
+}
+
 /// Why a sum was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ReduceError {
@@ -104,7 +122,7 @@ impl Formed {
 
     /// Sums the words of the half that the replica has computed over all members.
     ///
-    /// On a GPU it is only queued; [`Self::apply`] waits for it.
+    /// On a GPU it is only queued.
     ///
     /// # Errors
     /// The group is over.
@@ -114,31 +132,53 @@ impl Formed {
             (WordsMut::Fast(words), group) => group.group().all_reduce_f32(words),
             (WordsMut::Device(words), Self::Nccl(group)) => {
                 let values = if words.exact { Values::I64 } else { Values::F32 };
-                // SAFETY: the replica owns the words, and touches them only on the stream that the group has, until
-                // `apply` has drained it.
+                // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It outlives
+                // the group.
                 unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
             }
             (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's way is NCCL"),
         }
     }
 
-    /// Applies the sum. On a GPU the update is queued behind it and does nothing if the group is ended before its turn;
-    /// the device's own count says whether it was applied.
+    /// Applies the sum; on a GPU the update is only queued behind it, and [`Self::finish`] says what has come of it. It does
+    /// nothing if the group is ended before its turn.
     ///
     /// # Errors
-    /// The group is over, or the sum is bad. What the replica then says of its reductions is right in either case.
-    pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Applied, ReduceError> {
-        let Self::Nccl(group) = self else { return Ok(replica.apply(metrics)?) };
+    /// The group is over, or the sum is bad.
+    pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Update, ReduceError> {
+        let Self::Nccl(group) = self else { return Ok(Update::Done(replica.apply(metrics)?)) };
         let flag = group.abort_flag();
-        // SAFETY: `flag` is held until the update is finished.
-        unsafe { replica.queue_update(Some(flag.address())) };
-        let drained = group.drain();
-        if let Err(error @ GroupError::NotDrained { .. }) = drained {
-            // To ask the device would be to wait for it.
+        // SAFETY: `flag` is held until the update is finished, or for ever.
+        unsafe { replica.queue_update(metrics, Some(flag.address())) };
+        let mark = group.mark_queued();
+        let queued = Queued { mark, flag: ManuallyDrop::new(flag) };
+        Ok(Update::Queued(queued))
+    }
+
+    /// Waits until the device has come past an update, and no further. What goes wrong is said by [`Self::finish`].
+    pub fn wait_for(&mut self, queued: &Queued) {
+        if let (Self::Nccl(group), Ok(mark)) = (self, &queued.mark) {
+            _ = group.wait_for(*mark);
+        }
+    }
+
+    /// Waits for an update, and reads from the device's own count whether it was applied.
+    ///
+    /// # Errors
+    /// The group is over, or the sum is bad. What the replica then says of its reductions is right in either case, but
+    /// for [`GroupError::NotDrained`]: to ask the device would be to wait for it.
+    pub fn finish(&mut self, replica: &mut Replica, queued: Queued) -> Result<Applied, ReduceError> {
+        let Self::Nccl(group) = self else { unreachable!("only a GPU's updates are queued") };
+        let waited = match queued.mark {
+            Ok(mark) => group.wait_for(mark),
+            Err(error) => Err(error),
+        };
+        if let Err(error @ GroupError::NotDrained { .. }) = waited {
             return Err(error.into());
         }
-        let applied = replica.finish_update(metrics);
-        drained?;
+        drop(ManuallyDrop::into_inner(queued.flag));
+        let applied = replica.finish_update();
+        waited?;
         Ok(applied?)
     }
 }

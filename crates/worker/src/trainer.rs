@@ -13,14 +13,14 @@ use lsgan_data::{Loader, LoaderError, LoaderOptions, RecordError, Replaced, Sour
 use lsgan_plan::Plan;
 use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
 use lsgan_train::sums::{ControlWord, ControlWords};
-use lsgan_train::{Applied, Metrics, NotApplied, RankBatch, Replica, TrainError};
+use lsgan_train::{Applied, Metrics, NotApplied, Notice, RankBatch, Replica, TrainError};
 use lsgan_wire::v1;
 
 use crate::meter::Meter;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
-use crate::reduce::{Formed, ReduceError, Way};
+use crate::reduce::{Formed, Queued, ReduceError, Update, Way};
 use crate::snapshots::{Writer, from_checkpoint};
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
@@ -252,6 +252,7 @@ impl Trainer {
             waits: WaitWatch::default(),
             step_began: Instant::now(),
             data_waited: Duration::ZERO,
+            queued: None,
             trainer: self,
             live,
             group,
@@ -260,7 +261,8 @@ impl Trainer {
         };
         loop {
             if let Err(halt) = stepping.half() {
-                return halt;
+                // What ended an update that is still queued came first.
+                return stepping.settle().err().unwrap_or(halt);
             }
         }
     }
@@ -336,12 +338,22 @@ struct Stepping<'a> {
     data_waited: Duration,
     /// The first rank writes what all could.
     writes: bool,
+    /// An update that a GPU has not come to yet, as far as was looked. Never on a CPU.
+    queued: Option<Queued>,
 }
 
 impl Stepping<'_> {
     /// One half of a step, up to and with the update that its reduction feeds.
+    ///
+    /// On a GPU this queues its work ahead of it: while the device sums and updates, the host queues the next half, which
+    /// changes nothing that lasts; only before it queues that half's own sum it looks at what has come of the update before
+    /// ([`Self::settle`]). So the device never waits for the host, and yet all that a step boundary decides is decided from
+    /// the reduced header before this rank takes part in a sum beyond it: every rank parks at the same reduction.
+    ///
+    /// Of D's sum nothing is left to compute meanwhile but that: G's half needs D's new weights, the fake and its graph are
+    /// kept, and batches and noise have a stream of their own (`lsgan_train::feed`). So sums stay on the training stream.
     fn half(&mut self) -> Result<(), Halt> {
-        let reduction = self.trainer.replica.reduction();
+        let reduction = self.trainer.replica.next_reduction();
         let step = reduction.step();
         match reduction.half() {
             Half::Discriminator if step.0 >= self.trainer.spec.steps => Err(Halt::Boundary),
@@ -351,10 +363,11 @@ impl Stepping<'_> {
     }
 
     fn discriminator(&mut self, step: Step) -> Result<(), Halt> {
+        if !self.may_run_ahead(step.0) {
+            self.settle()?;
+        }
         let batch = self.loader.next()?;
         debug_assert_eq!(batch.step, step);
-        self.meter.data_wait(batch.waited);
-        self.data_waited = batch.waited;
         for replaced in &batch.replaced {
             self.replaced(step, replaced);
         }
@@ -364,24 +377,83 @@ impl Stepping<'_> {
             .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples })
             .collect();
         let begin = Instant::now();
-        self.trainer.replica.compute_discriminator(step, &work, ControlWords::default())?;
+        let (group, queued) = (&mut self.group, &self.queued);
+        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
+        let controls = ControlWords::default();
+        self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut after_first)?;
         self.trainer.faults.dawdle(begin);
+        let waited = batch.waited;
         self.loader.recycle(batch);
-        self.all_reduce()?;
-        let applied = self.apply(step)?;
-        self.meter.discriminator(applied.metrics);
-        self.trainer.outbox.applied(applied.reduction.0);
-        Ok(())
+        self.settle()?;
+        self.meter.data_wait(waited);
+        self.data_waited = waited;
+        self.reduce(step)
     }
 
     fn generator(&mut self, step: Step) -> Result<(), Halt> {
+        let (group, queued) = (&mut self.group, &self.queued);
+        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
-        self.trainer.replica.compute_generator(step, &self.ranks, self.live.wishes())?;
-        self.all_reduce()?;
-        let applied = self.apply(step)?;
-        self.meter.generator(applied.metrics);
-        self.trainer.outbox.applied(applied.reduction.0);
-        self.step_ended(step, applied.controls)
+        let (ranks, wishes) = (&self.ranks, self.live.wishes());
+        self.trainer.replica.compute_generator_with(step, ranks, wishes, &mut after_first)?;
+        self.settle()?;
+        self.reduce(step)
+    }
+
+    /// Whether D's half of `step` may be computed before it is known what has come of the update before. Not where the
+    /// state is looked at in between, nor where the loader may wait for the coordinator, which waits for our word.
+    fn may_run_ahead(&self, step: u64) -> bool {
+        let spec = &self.trainer.spec;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every);
+        let looks = [spec.samples.every, spec.checkpoint.every, spec.report.state_hash_every];
+        let flips = self.trainer.faults.flip_bit_at == Some(step);
+        !looks.into_iter().any(due) && !flips && self.loader.has_next()
+    }
+
+    /// Sums what was computed over all members, and applies it or queues that.
+    fn reduce(&mut self, step: Step) -> Result<(), Halt> {
+        let begin = Instant::now();
+        self.group.all_reduce(&mut self.trainer.replica)?;
+        self.meter.reduce(begin.elapsed());
+        self.pace.waited(begin.elapsed());
+        let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
+        match self.group.apply(&mut self.trainer.replica, metrics)? {
+            Update::Done(applied) => self.applied(applied),
+            Update::Queued(queued) => {
+                self.queued = Some(queued);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the update that is queued, if one is, and does what is due after it.
+    fn settle(&mut self) -> Result<(), Halt> {
+        let Some(queued) = self.queued.take() else { return Ok(()) };
+        let finished = self.group.finish(&mut self.trainer.replica, queued);
+        if matches!(finished, Err(ReduceError::Group(GroupError::NotDrained { .. }))) {
+            // The device may yet change the state, so that nobody knows what it is.
+            self.trainer.holds = false;
+        }
+        self.applied(finished?)
+    }
+
+    /// What is due after an update.
+    fn applied(&mut self, applied: Applied) -> Result<(), Halt> {
+        let Applied { reduction, controls, metrics } = applied;
+        let outbox = &self.trainer.outbox;
+        match reduction.half() {
+            // D's was it.
+            Half::Generator => {
+                self.meter.discriminator(metrics);
+                outbox.applied(reduction.0);
+                Ok(())
+            }
+            Half::Discriminator => {
+                self.meter.generator(metrics);
+                outbox.applied(reduction.0);
+                self.step_ended(Step(reduction.step().0 - 1), controls)
+            }
+        }
     }
 
     fn replaced(&self, step: Step, replaced: &Replaced) {
@@ -407,6 +479,13 @@ impl Stepping<'_> {
     fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
         let done = step.0 + 1;
         self.watch_waiting();
+        while let Some(Notice { is_warning, text }) = self.trainer.replica.take_notice() {
+            if is_warning {
+                tracing::warn!(step = step.0, "{text}")
+            } else {
+                tracing::info!(step = step.0, "{text}")
+            }
+        }
         self.trainer.outbox.pace(self.pace.step_ended(self.ranks.len()));
         if let Some(row) = self.meter.step_ended(step.0) {
             self.trainer.outbox.metrics(row);
@@ -443,18 +522,5 @@ impl Stepping<'_> {
             let hash = self.trainer.replica.state_hash().as_bytes().to_vec();
             self.trainer.outbox.say(v1::StateHash { step: done, hash });
         }
-    }
-
-    fn all_reduce(&mut self) -> Result<(), Halt> {
-        let begin = Instant::now();
-        self.group.all_reduce(&mut self.trainer.replica)?;
-        self.meter.reduce(begin.elapsed());
-        self.pace.waited(begin.elapsed());
-        Ok(())
-    }
-
-    fn apply(&mut self, step: Step) -> Result<Applied, Halt> {
-        let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
-        Ok(self.group.apply(&mut self.trainer.replica, metrics)?)
     }
 }

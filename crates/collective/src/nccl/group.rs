@@ -83,6 +83,26 @@ impl NcclGroup {
         queued.map_err(|ending| self.over(ending))
     }
 
+    /// Marks what is queued so far: the calls, and what the caller has queued behind them. [`Self::wait_for`] waits for
+    /// that and not for what is queued later, so that the device need not stand still meanwhile.
+    pub fn mark_queued(&mut self) -> Result<Mark, GroupError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.mark().map_err(|ending| self.over(ending))
+    }
+
+    /// Waits until the device has come past `mark`. An error is as in [`Self::drain`], and says that the device has come
+    /// past all that was queued.
+    pub fn wait_for(&mut self, mark: Mark) -> Result<(), GroupError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let calls = self.calls;
+        let reached = self.wait(mark).inspect(|()| self.core.finished(calls));
+        reached.map_err(|ending| self.over(ending))
+    }
+
     /// Waits until the device has come past all that is queued on its stream: the calls, and what the caller has queued
     /// behind them. An error says that the group is over; the buffers are free again in any case, and what the device
     /// has counted is final, but for [`GroupError::NotDrained`].

@@ -235,6 +235,12 @@ impl Loader {
         Ok(step_batch)
     }
 
+    /// Whether [`next`](Self::next) would not wait.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.shared.window.front_is_decided()
+    }
+
     /// Takes a batch's buffers back, so that no step needs new memory.
     pub fn recycle(&self, batch: StepBatch) {
         for batch in batch.batches {

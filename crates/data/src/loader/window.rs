@@ -114,6 +114,12 @@ impl Window {
         Ok((step, batches.collect()))
     }
 
+    /// Whether [`Self::take_front`] would not wait.
+    pub(super) fn front_is_decided(&self) -> bool {
+        let state = self.lock();
+        self.is_stopped() || state.steps.front().is_some_and(Slots::is_decided)
+    }
+
     pub(super) fn stop(&self) {
         let _state = self.lock();
         self.stopped.store(true, Ordering::Relaxed);

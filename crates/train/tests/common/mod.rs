@@ -30,6 +30,7 @@ pub fn small_dcgan() -> RunSpec {
             loader_threads: 1,
             cpu_isa: CpuIsa::Native,
             deterministic: true,
+            cuda_graphs: CudaGraphs::Off,
         },
         cluster: ClusterSpec { failure_timeout: Duration::from_secs(1), ..ClusterSpec::default() },
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
@@ -91,7 +92,7 @@ pub fn all_reduce(members: &mut [Replica]) {
 /// Computes the half that comes next, member i for the ranks `owned[i]`.
 pub fn compute_half(members: &mut [Replica], owned: &[&[u32]]) {
     for (replica, owned) in members.iter_mut().zip(owned) {
-        let reduction = replica.reduction();
+        let reduction = replica.next_reduction();
         let step = reduction.step();
         let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
         let computed = match reduction.half() {
