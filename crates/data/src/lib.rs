@@ -36,5 +36,5 @@ pub use leases::Leases;
 pub use loader::{
     Loader, LoaderError, LoaderOptions, RankBatch, Replaced, SlowLoading, StepBatch, Stopper, WaitWatch,
 };
-pub use source::{Fingerprint, RecordError, SampleShape, Source};
+pub use source::{Fingerprint, RecordError, SampleShape, Source, Stored};
 pub use sources::{OpenOptions, open, open_with};

@@ -28,6 +28,13 @@ fn spec_with(path: &str) -> RunSpec {
         sets.push("model.generator={ mlp: { latent: { normal: 2 }, width: 4, depth: 1 } }".to_owned());
         sets.push("model.discriminator={ mlp: { width: 4, depth: 1 } }".to_owned());
     }
+    if path.ends_with("labels") {
+        sets.push(format!("{path}={}", fields::example(path)));
+    }
+    if let Some(modes) = ["grid", "line"].into_iter().find(|word| path.contains(&format!(".modes.{word}"))) {
+        let example = fields::example(&format!("data.source.gaussian.modes.{modes}"));
+        sets.push(format!("data.source.gaussian.modes={{ {modes}: {example} }}"));
+    }
     if let Some(source) = ["folder", "lsun", "webdataset"].into_iter().find(|word| path.contains(word)) {
         let example = fields::example(&format!("data.source.{source}"));
         sets.push(format!("data.source={{ {source}: {example} }}"));
@@ -220,7 +227,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
         checked += 1;
     }
     // Words, sizes, paths and empty choices are the rest; they have tests of their own.
-    assert_eq!(FIELDS.len() - checked, 16, "a field has a range that no test knows");
+    assert_eq!(FIELDS.len() - checked, 17, "a field has a range that no test knows");
 }
 
 #[test]
