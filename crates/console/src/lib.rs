@@ -2,14 +2,17 @@
 //!
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a bar on a terminal, a line every few seconds elsewhere.
+//! - [`counter`]: the same for work that is counted.
 //! - [`interrupts`]: SIGINT and SIGTERM, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
+pub mod counter;
 pub mod exit;
 pub mod interrupts;
 pub mod logging;
 pub mod progress;
 
+pub use counter::Counter;
 pub use exit::{Failure, finish};
 pub use interrupts::interrupts;
 pub use logging::Log;
