@@ -336,7 +336,7 @@ fn without_a_terminal_progress_is_lines() {
 #[test]
 fn help_says_what_a_command_is_for_and_what_it_takes() {
     let lab = Lab::new();
-    let commands: [(&str, &[&str], &[&str]); 9] = [
+    let commands: [(&str, &[&str], &[&str]); 13] = [
         (
             "coordinator",
             &[],
@@ -356,13 +356,21 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
             &[],
             &["--coordinator", "--peer-listen", "--advertise", "--give-up-after", "--log", "SIGTERM"],
         ),
-        ("lsgan", &[], &["up", "node", "sample", "status", "checkpoints"]),
+        ("lsgan", &[], &["up", "node", "sample", "status", "checkpoints", "dataset"]),
         ("lsgan", &["up"], &["--config", "--workers", "--run-dir", "--set", "--fresh", "--fork"]),
         ("lsgan", &["node"], &["--coordinator", "--workers", "--logs"]),
         ("lsgan", &["sample"], &["--run", "--checkpoint", "--count", "--out", "--json"]),
         ("lsgan", &["status"], &["--coordinator", "--json"]),
         ("lsgan", &["checkpoints"], &["list", "verify"]),
         ("lsgan", &["checkpoints", "verify"], &["--run", "--json"]),
+        ("lsgan", &["dataset"], &["inspect", "pack", "export"]),
+        ("lsgan", &["dataset", "inspect"], &["--config", "--verify", "--sheet", "--json", "lsun:/data"]),
+        (
+            "lsgan",
+            &["dataset", "pack"],
+            &["--out", "--shard-records", "--shard-mib", "--format", "same weights"],
+        ),
+        ("lsgan", &["dataset", "export"], &["--out", "--labels", "sub-folders"]),
     ];
     for (name, command, words) in commands {
         let ended = lab.start(name, name, &[command, &["--help"]].concat()).wait();

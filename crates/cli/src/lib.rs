@@ -6,10 +6,12 @@
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: how a run is.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
+//! - [`dataset`]: a data set inspected, packed or exported.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
 pub mod checkpoints;
 pub mod children;
+pub mod dataset;
 pub mod node;
 pub mod sample;
 pub mod scale;

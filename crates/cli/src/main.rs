@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lsgan_cli::{checkpoints, node, sample, scale, status, up};
+use lsgan_cli::{checkpoints, dataset, node, sample, scale, status, up};
 use lsgan_console::{Failure, finish};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
@@ -28,6 +28,8 @@ enum Command {
     Scale(scale::Args),
     /// List or verify snapshots.
     Checkpoints(checkpoints::Args),
+    /// Inspect, pack or export a data set.
+    Dataset(dataset::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
                 Command::Status(args) => status::status(args).await,
                 Command::Scale(args) => scale::scale(args).await,
                 Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
+                Command::Dataset(args) => dataset::dataset(args),
             }
         })
     });

@@ -2,19 +2,19 @@
 //!
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
-//! - [`counted`]: the same for one task that counts something.
+//! - [`counter`]: the same for work that is counted.
 //! - [`open`]: opening a data set, with its progress shown.
 //! - [`interrupts`]: SIGINT and SIGTERM, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
-pub mod counted;
+pub mod counter;
 pub mod exit;
 pub mod interrupts;
 pub mod logging;
 pub mod open;
 pub mod progress;
 
-pub use counted::Counted;
+pub use counter::Counter;
 pub use exit::{Failure, finish};
 pub use interrupts::interrupts;
 pub use logging::Log;

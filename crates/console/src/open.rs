@@ -1,18 +1,20 @@
 //! Opening a data set, with its progress shown.
 
 use lsgan_data::{Indexing, OpenOptions, Source};
-use lsgan_spec::RunSpec;
+use lsgan_spec::DataSpec;
 
-use crate::counted::Counted;
+use crate::counter::Counter;
 use crate::exit::{Failure, chain};
 
-/// Opens the run's data set; one of millions of records that is seen for the first time takes a while, and says so.
+/// Opens a data set; one of millions of records that is seen for the first time takes a while, and says so. `seed`, the
+/// run's, decides the points of a made-up one.
 ///
 /// # Errors
 /// A data set that is missing, damaged or of another kind, with exit code 2.
-pub fn open_data(spec: &RunSpec) -> Result<Box<dyn Source>, Failure> {
-    let counted = Counted::new("reading the data set's index");
-    let progress = |i: Indexing| counted.show(i.done, i.total, i.unit);
-    let options = OpenOptions { progress: &progress, ..OpenOptions::new(spec.seed) };
-    lsgan_data::open_with(&spec.data, &options).map_err(|error| Failure::bad_input(chain(&error)))
+pub fn open_data(spec: &DataSpec, seed: u64) -> Result<Box<dyn Source>, Failure> {
+    let counter = Counter::new("indexing");
+    let progress = |i: Indexing| counter.show(i.unit, i.done, i.total);
+    let opened = lsgan_data::open_with(spec, &OpenOptions { progress: &progress, ..OpenOptions::new(seed) });
+    counter.end();
+    opened.map_err(|error| Failure::bad_input(chain(&error)))
 }

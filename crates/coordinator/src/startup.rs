@@ -68,7 +68,7 @@ struct Places {
 /// Bad input with exit code 2; a directory in use or a store that cannot be read with exit code 1.
 pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
     let mut spec = load_spec(args)?;
-    let source = open_data(&spec)?;
+    let source = open_data(&spec.data, spec.seed)?;
     let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
     plan.check_steps(spec.steps).map_err(|error| Failure::bad_input(chain(&error)))?;
     let data = (source.len(), source.fingerprint().to_string());

@@ -17,7 +17,7 @@ fn main() {
     let images =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
     let fashion = |size, fit| {
-        let source = Spec::Idx(IdxSource { images: images.clone() });
+        let source = Spec::Idx(IdxSource::of(images.clone()));
         DataSpec::of(source, Some(ImageSpec { fit, ..ImageSpec::of(size, 1) }))
     };
     let modes = Modes::Ring { count: 8, radius: 1.0 };

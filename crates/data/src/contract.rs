@@ -1,7 +1,9 @@
 //! What every source of samples has to keep. One entry runs all of it; a new source is a row in
 //! `tests/contract.rs`.
 
-use crate::{RecordError, Source};
+use crate::decode::decode;
+use crate::source::Stored;
+use crate::{RecordError, SampleShape, Source};
 
 /// Threads of the race.
 const THREADS: u64 = 4;
@@ -12,6 +14,7 @@ pub fn contract(source: &dyn Source, undecodable: &[u64]) {
     the_shape_says_how_long_a_sample_is(source);
     let samples = every_record_reads_or_is_named(source, undecodable);
     the_same_bits_from_any_order_and_any_thread(source, &samples);
+    what_is_stored_decodes_where_it_reads(source, undecodable);
     a_record_that_is_not_there_is_an_error(source);
     a_buffer_of_another_length_is_an_error(source);
     the_fingerprint_stays(source);
@@ -36,7 +39,7 @@ fn the_shape_says_how_long_a_sample_is(source: &dyn Source) {
 }
 
 fn every_record_reads_or_is_named(source: &dyn Source, undecodable: &[u64]) -> Vec<Outcome> {
-    let is_picture = matches!(source.sample_shape(), crate::SampleShape::Image { .. });
+    let is_picture = matches!(source.sample_shape(), SampleShape::Image { .. });
     let samples: Vec<Outcome> = (0..source.len()).map(|record| read(source, record)).collect();
     for (record, outcome) in (0..).zip(&samples) {
         match outcome {
@@ -82,6 +85,32 @@ fn the_same_bits_from_any_order_and_any_thread(source: &dyn Source, samples: &[O
             });
         }
     });
+}
+
+fn what_is_stored_decodes_where_it_reads(source: &dyn Source, undecodable: &[u64]) {
+    for record in 0..source.len() {
+        let decodes = match source.stored(record) {
+            Ok(Stored::Encoded(bytes)) => decode(&bytes, crate::picture::Channels::Colour).is_ok(),
+            Ok(Stored::Pixels(picture)) => {
+                let bytes =
+                    u64::from(picture.height) * u64::from(picture.width) * picture.channels.count() as u64;
+                picture.pixels.len() as u64 == bytes
+            }
+            Ok(Stored::Made) => {
+                assert_eq!(
+                    source.sample_shape(),
+                    SampleShape::Point2,
+                    "record {record}: a picture is kept somewhere"
+                );
+                continue;
+            }
+            Err(RecordError::Undecodable { .. }) => false,
+            Err(error) => panic!("record {record}: {error}"),
+        };
+        assert_eq!(decodes, !undecodable.contains(&record), "what is stored of record {record}");
+    }
+    let error = RecordError::OutOfRange { kind: source.kind(), record: source.len(), len: source.len() };
+    assert_eq!(source.stored(source.len()), Err(error));
 }
 
 fn a_record_that_is_not_there_is_an_error(source: &dyn Source) {

@@ -21,7 +21,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// The file has no bytes.
-    #[error("{}: the file is empty (0 bytes); an IDX file begins with a header of 16 bytes. {FETCH}", path.display())]
+    #[error("{}: the file is empty (0 bytes); an IDX file begins with a header. {FETCH}", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -79,12 +79,57 @@ pub enum DataError {
         found: u8,
     },
     /// The header ends too early.
-    #[error("{}: the file ends after {len_bytes} bytes of its header; the header has 16. {FETCH}", path.display())]
+    #[error("{}: the file ends after {len_bytes} bytes of its header; the header has {header_bytes}. {FETCH}", path.display())]
     HeaderCut {
         /// The file.
         path: PathBuf,
         /// Bytes of the header that are there.
         len_bytes: usize,
+        /// Bytes that it should have.
+        header_bytes: usize,
+    },
+    /// The file is of another format, or of pictures.
+    #[error(
+        "{}: this is not an IDX file of labels: it begins with {magic:#010x}; an IDX file of u8 labels begins with \
+         0x00000801 (gzipped or not). Point data.source.idx.labels at a file such as train-labels-idx1-ubyte.gz.",
+        path.display()
+    )]
+    NotLabels {
+        /// The file.
+        path: PathBuf,
+        /// Its first four bytes, the first of them highest; less than four are followed by zeros.
+        magic: u32,
+    },
+    /// The labels are those of other pictures.
+    #[error(
+        "{}: it has {labels} labels, and {} has {pictures} pictures; one label for each picture is needed. Take the file \
+         of labels that belongs to these pictures, or remove data.source.idx.labels.",
+        path.display(),
+        images.display()
+    )]
+    LabelCount {
+        /// The file of labels.
+        path: PathBuf,
+        /// The file of pictures.
+        images: PathBuf,
+        /// Labels.
+        labels: u32,
+        /// Pictures.
+        pictures: u32,
+    },
+    /// Fewer or more labels than the header says.
+    #[error(
+        "{}: its header says {count} labels, and {} follow. {FETCH}",
+        path.display(),
+        if *is_longer { "more" } else { "fewer" }
+    )]
+    LabelsLength {
+        /// The file.
+        path: PathBuf,
+        /// What the header says.
+        count: u32,
+        /// More follow.
+        is_longer: bool,
     },
     /// No pictures, or pictures without pixels, or more than fits in memory.
     #[error(

@@ -11,6 +11,7 @@
 //! - [`leases`]: how far each virtual rank may read.
 //! - [`loader`]: batches for a worker's virtual ranks, read by threads ahead of the step.
 //! - [`corrupt`]: counting records that do not decode.
+//! - [`tools`]: a whole data set looked through, packed or exported.
 //! - [`contract`]: what every source has to keep, run over all of them.
 //!
 //! A sample is a slice of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions
@@ -27,6 +28,7 @@ pub mod picture;
 mod pool;
 pub mod source;
 pub mod sources;
+pub mod tools;
 pub mod transform;
 
 pub use corrupt::{Corrupt, TooManyCorrupt};
@@ -36,5 +38,5 @@ pub use leases::Leases;
 pub use loader::{
     Loader, LoaderError, LoaderOptions, RankBatch, Replaced, SlowLoading, StepBatch, Stopper, WaitWatch,
 };
-pub use source::{Fingerprint, RecordError, SampleShape, Source};
+pub use source::{Fingerprint, RecordError, SampleShape, Source, Stored};
 pub use sources::{OpenOptions, open, open_with};

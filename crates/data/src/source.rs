@@ -4,6 +4,8 @@ use std::fmt;
 
 use lsgan_spec::Flip;
 
+use crate::picture::Picture;
+
 /// Records that can be read by index, from any thread, in any order. Each kind is one file in [`crate::sources`];
 /// [`crate::contract`] says what all of them keep.
 pub trait Source: Send + Sync {
@@ -34,6 +36,15 @@ pub trait Source: Send + Sync {
     /// A record that is not there, an `out` of another length than [`sample_len`](Self::sample_len), or a record
     /// that does not decode. What is in `out` is then undefined.
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError>;
+
+    /// The record as the data set holds it.
+    ///
+    /// # Errors
+    ///
+    /// A record that is not there, one that cannot be read, or one that is too long to be a picture.
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len()).map(|()| Stored::Made)
+    }
 
     /// The record's name in the data set, as a person finds it there: its file, its key, or its number.
     ///
@@ -89,6 +100,17 @@ impl SampleShape {
             Self::Point2 => 2,
         }
     }
+}
+
+/// A record as a data set holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The bytes of a JPEG, PNG or WebP; whether they decode is another question.
+    Encoded(Vec<u8>),
+    /// Pixels.
+    Pixels(Picture<'static>),
+    /// Nowhere: samples are made when they are read.
+    Made,
 }
 
 /// BLAKE3 over a source's kind and content; shown in hexadecimal.

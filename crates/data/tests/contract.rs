@@ -18,13 +18,22 @@ fn fashion_mnist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 }
 
+fn labelled_fashion_mnist() -> DataSpec {
+    let labels = Some(fashion_mnist().with_file_name("t10k-labels-idx1-ubyte.gz"));
+    let source = Spec::Idx(IdxSource { labels, ..IdxSource::of(fashion_mnist()) });
+    DataSpec::of(source, Some(ImageSpec::of(32, 1)))
+}
+
 fn idx(images: PathBuf, size: u32, channels: u32, fit: Fit) -> DataSpec {
-    let source = Spec::Idx(IdxSource { images });
+    let source = Spec::Idx(IdxSource::of(images));
     DataSpec::of(source, Some(ImageSpec { fit, ..ImageSpec::of(size, channels) }))
 }
 
 fn gaussian(records: u64) -> DataSpec {
-    let modes = Modes::Ring { count: 8, radius: 1.0 };
+    mixture(Modes::Ring { count: 8, radius: 1.0 }, records)
+}
+
+fn mixture(modes: Modes, records: u64) -> DataSpec {
     let source = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records });
     DataSpec::of(source, None)
 }
@@ -82,6 +91,7 @@ fn rows(directory: &Path) -> Vec<(&'static str, DataSpec, &'static [u64])> {
         DataSpec::of(Spec::Webdataset(WebdatasetSource { shards: url }), Some(ImageSpec::of(16, 3)));
     vec![
         ("Fashion-MNIST, gzipped, padded to 32", idx(fashion_mnist(), 32, 1, Fit::Pad), &[]),
+        ("Fashion-MNIST with its labels", labelled_fashion_mnist(), &[]),
         ("plain IDX, padded", idx(small.clone(), 32, 3, Fit::Pad), &[]),
         ("plain IDX, padded after scaling down", idx(small.clone(), 7, 1, Fit::Pad), &[]),
         ("plain IDX, cropped", idx(small.clone(), 11, 1, Fit::Crop), &[]),
@@ -94,6 +104,8 @@ fn rows(directory: &Path) -> Vec<(&'static str, DataSpec, &'static [u64])> {
         ("tar in an object store", in_store, &[]),
         ("ring of 8", gaussian(5000), &[]),
         ("ring of 8, one record", gaussian(1), &[]),
+        ("grid of 5 x 5", mixture(Modes::Grid { columns: 5, rows: 5, spacing: 0.5 }, 3000), &[]),
+        ("line of 8", mixture(Modes::Line { count: 8, spacing: 0.5 }, 3000), &[]),
     ]
 }
 
@@ -164,4 +176,33 @@ fn fashion_mnist_is_what_it_is_known_to_be() {
         .flat_map(|row| (0..16).map(move |c| (row, c)))
         .fold((0.0, 0.0), |(left, right), (row, c)| (left + light(row, c), right + light(row, 31 - c)));
     assert!(right > 2.0 * left, "the shaft stands at the right: {left} left, {right} right");
+}
+
+/// 1,000 of each of the ten classes; the first picture is a boot. The points of a mixture lie near the mode that is their
+/// class.
+#[test]
+fn classes_are_those_that_are_known() {
+    let source = open(&labelled_fashion_mnist(), 1).unwrap();
+    let mut counts = [0; 10];
+    (0..source.len()).for_each(|record| counts[source.class(record).unwrap() as usize] += 1);
+    assert_eq!((counts, source.class(0), source.class(1)), ([1000; 10], Some(9), Some(2)));
+    assert_eq!(source.fingerprint(), open(&idx(fashion_mnist(), 32, 1, Fit::Pad), 1).unwrap().fingerprint());
+
+    for modes in [
+        Modes::Ring { count: 8, radius: 1.0 },
+        Modes::Grid { columns: 5, rows: 5, spacing: 0.5 },
+        Modes::Line { count: 8, spacing: 0.5 },
+    ] {
+        let (centres, source) = (modes.centres(), open(&mixture(modes, 1000), 1).unwrap());
+        let mut found = BTreeSet::new();
+        for record in 0..source.len() {
+            let (mut point, class) = ([0.0; 2], source.class(record).unwrap());
+            source.read(record, &mut point).unwrap();
+            let [x, y] = centres[class as usize];
+            let off = (f64::from(point[0]) - x).hypot(f64::from(point[1]) - y);
+            assert!(off < 6.0 * 0.01, "record {record} lies {off} from the mode {class}");
+            found.insert(class);
+        }
+        assert_eq!(found.len(), centres.len(), "every mode has points");
+    }
 }

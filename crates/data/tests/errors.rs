@@ -9,7 +9,7 @@ use lsgan_spec::{DataSpec, GaussianSource, IdxSource, ImageSpec, Modes, Source a
 const HEADER: [u8; 16] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
 
 fn error_of(images: PathBuf) -> DataError {
-    let spec = DataSpec::of(Spec::Idx(IdxSource { images }), Some(ImageSpec::of(32, 1)));
+    let spec = DataSpec::of(Spec::Idx(IdxSource::of(images)), Some(ImageSpec::of(32, 1)));
     open(&spec, 1).map(|_| ()).expect_err("this file is not to be opened")
 }
 
@@ -55,8 +55,7 @@ fn an_empty_file_is_said_to_be_empty() {
     assert!(matches!(error, DataError::Empty { .. }));
     assert_eq!(
         text,
-        "images: the file is empty (0 bytes); an IDX file begins with a header of 16 bytes. Fetch or copy the file \
-         again."
+        "images: the file is empty (0 bytes); an IDX file begins with a header. Fetch or copy the file again."
     );
 }
 
@@ -164,7 +163,7 @@ fn a_header_without_pictures_or_with_far_too_many_is_refused() {
 #[test]
 fn pictures_need_a_word_on_samples_and_points_refuse_one() {
     let image = ImageSpec::of(32, 1);
-    let idx = Spec::Idx(IdxSource { images: "no/such/file".into() });
+    let idx = Spec::Idx(IdxSource::of("no/such/file"));
     let modes = Modes::Ring { count: 8, radius: 1.0 };
     let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
     let error = |source, image| open(&DataSpec::of(source, image), 1).map(|_| ()).unwrap_err();
@@ -181,5 +180,33 @@ fn a_mixture_without_modes_records_or_width_is_refused() {
             Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records });
         let error = open(&DataSpec::of(source, None), 1).map(|_| ()).unwrap_err();
         assert!(matches!(error, DataError::Mixture { .. }), "{error}");
+    }
+}
+
+/// The error for pictures with a file of labels that has these bytes, without the directory.
+fn error_of_labels(bytes: &[u8]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (images, labels) = (directory.path().join("images"), directory.path().join("labels"));
+    std::fs::write(&images, file(12)).unwrap();
+    std::fs::write(&labels, bytes).unwrap();
+    let source = Spec::Idx(IdxSource { labels: Some(labels), ..IdxSource::of(images) });
+    let error =
+        open(&DataSpec::of(source, Some(ImageSpec::of(32, 1))), 1).map(|_| ()).expect_err("not to be opened");
+    error.to_string().replace(&format!("{}/", directory.path().display()), "")
+}
+
+#[test]
+fn labels_that_are_none_or_those_of_other_pictures_are_refused() {
+    for (bytes, says) in [
+        (&[][..], "labels: the file is empty"),
+        (&HEADER, "labels: this is not an IDX file of labels: it begins with 0x00000803"),
+        (&[0, 0, 8, 1, 0, 0], "labels: the file ends after 6 bytes of its header; the header has 8."),
+        (&[0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3], "labels: it has 3 labels, and images has 2 pictures;"),
+        (&[0, 0, 8, 1, 0, 0, 0, 2, 1], "labels: its header says 2 labels, and fewer follow."),
+        (&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2, 3], "labels: its header says 2 labels, and more follow."),
+        (&gzipped(&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2])[..20], "labels: the gzip stream is cut off"),
+    ] {
+        let text = error_of_labels(bytes);
+        assert!(text.starts_with(says), "{text}");
     }
 }

@@ -206,28 +206,34 @@ fn the_targets_differ(spec: &RunSpec, found: &mut Vec<Finding>) {
 
 /// The files that the run needs and that cannot be used, each as a [`Problem::NoFile`].
 pub fn paths(spec: &RunSpec) -> Vec<Problem> {
-    let (field, path, wanted) = match &spec.data.source {
-        Source::Idx(idx) => ("data.source.idx.images", &idx.images, Wanted::File),
-        Source::Folder(folder) => ("data.source.folder.path", &folder.path, Wanted::Folder),
-        Source::Lsun(lsun) => ("data.source.lsun.path", &lsun.path, Wanted::FolderOrFile),
+    let needed: Vec<(&str, &Path, Wanted)> = match &spec.data.source {
+        Source::Idx(idx) => {
+            let labels = idx.labels.iter().map(|path| ("data.source.idx.labels", &**path, Wanted::Labels));
+            [("data.source.idx.images", &*idx.images, Wanted::File)].into_iter().chain(labels).collect()
+        }
+        Source::Folder(folder) => vec![("data.source.folder.path", &folder.path, Wanted::Folder)],
+        Source::Lsun(lsun) => vec![("data.source.lsun.path", &lsun.path, Wanted::FolderOrFile)],
         // Many files, or an object store: the data crate names the one that is missing when it opens them.
-        Source::Webdataset(_) | Source::Gaussian(_) => return Vec::new(),
+        Source::Webdataset(_) | Source::Gaussian(_) => Vec::new(),
     };
-    let Some(reason) = unusable(path, wanted) else { return Vec::new() };
-    vec![Problem::NoFile {
-        path: field.to_owned(),
-        found: quoted(&path.to_string_lossy()),
-        reason,
-        accepted: wanted.words().to_owned(),
-        fix: "Correct the path; a relative one is taken from the directory where the command runs."
-            .to_owned(),
-    }]
+    let problem = |(field, path, wanted): (&str, &Path, Wanted)| {
+        Some(Problem::NoFile {
+            path: field.to_owned(),
+            found: quoted(&path.to_string_lossy()),
+            reason: unusable(path, wanted)?,
+            accepted: wanted.words().to_owned(),
+            fix: "Correct the path; a relative one is taken from the directory where the command runs."
+                .to_owned(),
+        })
+    };
+    needed.into_iter().filter_map(problem).collect()
 }
 
 /// What has to be at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     File,
+    Labels,
     Folder,
     FolderOrFile,
 }
@@ -236,6 +242,7 @@ impl Wanted {
     fn words(self) -> &'static str {
         match self {
             Self::File => "a file of pictures",
+            Self::Labels => "a file of labels",
             Self::Folder => "a folder of pictures",
             Self::FolderOrFile => "an LMDB folder with data.mdb in it",
         }
@@ -246,7 +253,9 @@ impl Wanted {
 fn unusable(path: &Path, wanted: Wanted) -> Option<String> {
     let opened = |error: std::io::Error| format!("which cannot be read ({error})");
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() && wanted == Wanted::File => Some("which is a directory".to_owned()),
+        Ok(meta) if meta.is_dir() && matches!(wanted, Wanted::File | Wanted::Labels) => {
+            Some("which is a directory".to_owned())
+        }
         Ok(meta) if meta.is_dir() => std::fs::read_dir(path).err().map(opened),
         Ok(_) if wanted == Wanted::Folder => Some("which is not a folder".to_owned()),
         Ok(meta) if !meta.is_file() => Some("which is not a plain file".to_owned()),

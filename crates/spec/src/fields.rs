@@ -53,6 +53,7 @@ const LSGAN112_WIDTH: &str = "a whole number, 1 to 256";
 const TARGET: &str = "a number, -10^6 to 10^6";
 const RATE: &str = "a number above 0, at most 1";
 const SHARDS: &str = "a path or the URL of an object store, with braces for several";
+const SPACING: &str = "a number above 0, at most 100";
 const DECAY: &str = "a number, at least 0 and below 1";
 
 /// Every field, in the order of the reference.
@@ -66,11 +67,17 @@ pub const FIELDS: &[Field] = &[
     field("seed", Value, "a whole number, 0 to 2^63 - 1", "1"),
     field("steps", Nothing, "a whole number, 1 to 2^40", "1000"),
     field("data.source.idx.images", Presence, "a path", "datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+    field("data.source.idx.labels", Nothing, "a path", "datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
     field("data.source.folder.path", Presence, "a path", "datasets/photos"),
     field("data.source.lsun.path", Presence, "a path", "datasets/bedroom_train_lmdb"),
     field("data.source.webdataset.shards", Presence, SHARDS, "'datasets/train-{000000..000099}.tar'"),
     field("data.source.gaussian.modes.ring.count", Value, "a whole number, 1 to 1,024", "8"),
     field("data.source.gaussian.modes.ring.radius", Value, "a number above 0, at most 100", "1.0"),
+    field("data.source.gaussian.modes.grid.columns", Value, "a whole number, 1 to 32", "5"),
+    field("data.source.gaussian.modes.grid.rows", Value, "a whole number, 1 to 32", "5"),
+    field("data.source.gaussian.modes.grid.spacing", Value, SPACING, "0.5"),
+    field("data.source.gaussian.modes.line.count", Value, "a whole number, 1 to 1,024", "8"),
+    field("data.source.gaussian.modes.line.spacing", Value, SPACING, "0.5"),
     field("data.source.gaussian.sigma", Value, "a number above 0, at most 10", "0.01"),
     field("data.source.gaussian.records", Value, "a whole number, 1 to 2^40", "1048576"),
     field("data.image.size", Value, "a whole number: 32, 64 or 128 for dcgan, 112 for lsgan112", "32"),
@@ -156,6 +163,7 @@ pub const CHOICES: &[&str] = &[
 pub const TEXTS: &[&str] = &[
     "run",
     "data.source.idx.images",
+    "data.source.idx.labels",
     "data.source.folder.path",
     "data.source.lsun.path",
     "data.source.webdataset.shards",

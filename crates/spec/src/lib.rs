@@ -5,6 +5,7 @@
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
 //! - [`run`]: the types of a run's YAML file, with the range of every field.
+//! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`fields`]: the table of all fields: what each accepts, and whether it decides the mathematics.
 //! - `load`, `draft`: from a file and its `--set`s to a spec or to all errors.
 //! - [`errors`]: what can be wrong, and how it is shown.
@@ -22,6 +23,7 @@ pub mod identity;
 pub mod ids;
 mod leaves;
 mod load;
+mod modes;
 mod overrides;
 mod ranges;
 pub mod run;

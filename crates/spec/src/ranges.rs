@@ -2,7 +2,7 @@
 //!
 //! The texts are for those who build a [`crate::RunSpec`] in code; a file's reader sees [`crate::fields`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn ensure(holds: bool, accepted: impl FnOnce() -> String) -> garde::Result {
@@ -51,6 +51,11 @@ pub fn run_name(name: &str, (): &()) -> garde::Result {
 /// A path that is UTF-8 (a run's file is) and not empty.
 pub fn path(path: &Path, (): &()) -> garde::Result {
     ensure(path.to_str().is_some_and(is_line), || "must be a path on one line".to_owned())
+}
+
+/// A path, or none.
+pub fn optional_path(path: &Option<PathBuf>, (): &()) -> garde::Result {
+    path.as_deref().map_or(Ok(()), |found| self::path(found, &()))
 }
 
 /// A path or a URL of tar files.

@@ -141,6 +141,19 @@ pub struct IdxSource {
     /// The file of pictures. A relative path is taken from the directory where the command runs.
     #[garde(custom(ranges::path))]
     pub images: PathBuf,
+    /// The file of their labels, one number each, where there is one. Training does not look at it: not part of the
+    /// identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(custom(ranges::optional_path))]
+    pub labels: Option<PathBuf>,
+}
+
+impl IdxSource {
+    /// Pictures without labels.
+    #[must_use]
+    pub fn of(images: impl Into<PathBuf>) -> Self {
+        Self { images: images.into(), labels: None }
+    }
 }
 
 /// A folder of pictures.
@@ -200,6 +213,27 @@ pub enum Modes {
         /// Radius of the circle: above 0, at most 100.
         #[garde(custom(ranges::above_zero(100.0)))]
         radius: f64,
+    },
+    /// `columns · rows` modes on a square grid, its middle at the origin.
+    Grid {
+        /// Modes side by side: 1 to 32.
+        #[garde(range(min = 1, max = 32))]
+        columns: u32,
+        /// Modes above each other: 1 to 32.
+        #[garde(range(min = 1, max = 32))]
+        rows: u32,
+        /// Distance of neighbours: above 0, at most 100.
+        #[garde(custom(ranges::above_zero(100.0)))]
+        spacing: f64,
+    },
+    /// `count` modes from left to right, their middle at the origin.
+    Line {
+        /// Number of modes: 1 to 1,024.
+        #[garde(range(min = 1, max = 1024))]
+        count: u32,
+        /// Distance of neighbours: above 0, at most 100.
+        #[garde(custom(ranges::above_zero(100.0)))]
+        spacing: f64,
     },
 }
 

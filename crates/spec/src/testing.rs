@@ -82,7 +82,9 @@ fn pictures_source() -> impl Strategy<Value = Source> {
     // Among the paths are words and numbers that YAML would take for something else.
     let path = || "[a-zA-Z0-9~./_ é#:-]{0,20}[a-z0-9]";
     prop_oneof![
-        path().prop_map(|images| Source::Idx(IdxSource { images: images.into() })),
+        (path(), option::of(path())).prop_map(|(images, labels)| {
+            Source::Idx(IdxSource { labels: labels.map(Into::into), ..IdxSource::of(images) })
+        }),
         path().prop_map(|path| Source::Folder(FolderSource { path: path.into() })),
         path().prop_map(|path| Source::Lsun(LsunSource { path: path.into() })),
         "[a-z0-9~./: #-]{0,10}[a-z0-9]\\{0{1,6}\\.\\.[0-9]{1,6}\\}"
@@ -126,8 +128,7 @@ fn lsgan112() -> BoxedStrategy<Networks> {
 }
 
 fn mlp() -> BoxedStrategy<Networks> {
-    let modes = (whole(1, 1024), above_zero(100.0)).prop_map(|(count, radius)| Modes::Ring { count, radius });
-    let source = (modes, above_zero(10.0), whole(1, MAX_STEPS))
+    let source = (modes(), above_zero(10.0), whole(1, MAX_STEPS))
         .prop_map(|(modes, sigma, records)| Source::Gaussian(GaussianSource { modes, sigma, records }));
     let data = data(source, Just(None));
     let layers = || (whole(1, 4096), whole(1, 8), above_zero(10.0));
@@ -143,6 +144,19 @@ fn mlp() -> BoxedStrategy<Networks> {
             )
         })
         .boxed()
+}
+
+fn modes() -> BoxedStrategy<Modes> {
+    prop_oneof![
+        (whole(1, 1024), above_zero(100.0)).prop_map(|(count, radius)| Modes::Ring { count, radius }),
+        (whole(1, 32), whole(1, 32), above_zero(100.0)).prop_map(|(columns, rows, spacing)| Modes::Grid {
+            columns,
+            rows,
+            spacing
+        }),
+        (whole(1, 1024), above_zero(100.0)).prop_map(|(count, spacing)| Modes::Line { count, spacing }),
+    ]
+    .boxed()
 }
 
 fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
@@ -216,7 +230,7 @@ fn parts() -> BoxedStrategy<RunSpec> {
                 run,
                 seed,
                 steps,
-                data: DataSpec::of(Source::Idx(IdxSource { images: "x".into() }), None),
+                data: DataSpec::of(Source::Idx(IdxSource::of("x")), None),
                 model: ModelSpec {
                     generator: Generator::Dcgan { latent: Latent::Normal(1), width: 1 },
                     discriminator: Discriminator::Dcgan { width: 1 },

@@ -28,6 +28,13 @@ fn spec_with(path: &str) -> RunSpec {
         sets.push("model.generator={ mlp: { latent: { normal: 2 }, width: 4, depth: 1 } }".to_owned());
         sets.push("model.discriminator={ mlp: { width: 4, depth: 1 } }".to_owned());
     }
+    if path.ends_with("labels") {
+        sets.push(format!("{path}={}", fields::example(path)));
+    }
+    if let Some(modes) = ["grid", "line"].into_iter().find(|word| path.contains(&format!(".modes.{word}"))) {
+        let example = fields::example(&format!("data.source.gaussian.modes.{modes}"));
+        sets.push(format!("data.source.gaussian.modes={{ {modes}: {example} }}"));
+    }
     if let Some(source) = ["folder", "lsun", "webdataset"].into_iter().find(|word| path.contains(word)) {
         let example = fields::example(&format!("data.source.{source}"));
         sets.push(format!("data.source={{ {source}: {example} }}"));

@@ -91,6 +91,8 @@ pub fn parse(text: &str, origin: Origin) -> Result<Node, serde_saphyr::Error> {
             max_aliases: 256,
             max_anchors: 256,
             max_documents: 1,
+            // Who copies the reference and takes something out leaves many lines of comments in a row.
+            max_buffered_comment_events: 10_000,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,

@@ -196,6 +196,10 @@ fn check_default_in(alternative: &Alternative, path: &str, value: &str, sets: &[
     let named = format!("{name}: ");
     let sentence = alternative.comment.split(&named).nth(1).unwrap_or(&alternative.comment);
     match parse(REFERENCE, &sets) {
+        // Left out, it is not there at all.
+        Ok(left_out) if !all_fields(&left_out).contains_key(path) => {
+            assert!(sentence.contains("Default: none."), "{path}: its comment lacks `Default: none.`");
+        }
         Ok(left_out) => {
             assert_eq!(&left_out, spec, "{path} is not at its default");
             assert!(sentence.contains("Default: "), "{path}: its comment lacks `Default: {value}.`");

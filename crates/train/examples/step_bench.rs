@@ -123,7 +123,7 @@ fn spec(model: &str) -> RunSpec {
         generator: Generator::Dcgan { latent: Latent::Normal(100), width },
         discriminator: Discriminator::Dcgan { width },
     };
-    let idx = Source::Idx(IdxSource { images: "synthetic".into() });
+    let idx = Source::Idx(IdxSource::of("synthetic"));
     let (source, image, model) = match model {
         "dcgan64" => (idx, picture(64, 3), dcgan(64)),
         "dcgan32" => (idx, picture(32, 1), dcgan(32)),

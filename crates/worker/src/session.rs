@@ -81,7 +81,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         Failure::failed(format!("the coordinator is of another version: {}", errors.render_plain()))
     })?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
-    let source = open_data(&spec)?;
+    let source = open_data(&spec.data, spec.seed)?;
     let source: Arc<dyn Source> = Arc::from(source);
     let listener = Listener::bind(args.peer_listen).map_err(|error| Failure::failed(chain(&error)))?;
     let peer_address = SocketAddr::new(advertised(&args)?, listener.local_addr().port());

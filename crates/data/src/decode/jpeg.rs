@@ -19,7 +19,9 @@ pub(super) fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>,
         .set_max_width(SIDE_MAX as usize)
         .set_max_height(SIDE_MAX as usize);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let failed = |error: zune_jpeg::errors::DecodeErrors| format!("as JPEG: {error}");
+    // Some of its errors end with a new line.
+    let failed =
+        |error: zune_jpeg::errors::DecodeErrors| format!("as JPEG: {}", error.to_string().trim_end());
     decoder.decode_headers().map_err(failed)?;
     let info = decoder.info().ok_or("as JPEG: it has no header")?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));

@@ -5,16 +5,19 @@
 //! numbers, last dimension fastest; 0 is black. The file may be gzipped; its first two bytes tell.
 //!
 //! The pixels are held in memory, decompressed: 55 MB for Fashion-MNIST's 70,000.
+//!
+//! Labels, where there are some, are a second such file of one dimension: a u8 for each picture, its class. They are not
+//! in the fingerprint: training does not look at them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use lsgan_spec::{Flip, IdxSource, ImageSpec};
 
 use crate::picture::{Channels, Picture};
-use crate::source::check_request;
+use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 
@@ -25,6 +28,8 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const HEADER_BYTES: usize = 16;
 const TYPE_U8: u8 = 0x08;
 const DIMENSIONS: u8 = 3;
+const LABELS_HEADER_BYTES: usize = 8;
+const LABELS_MAGIC: [u8; 4] = [0, 0, TYPE_U8, 1];
 /// The pixels are held in memory: more than this is not meant to be.
 const PIXELS_BYTES_MAX: u64 = 16 << 30;
 
@@ -32,6 +37,7 @@ const PIXELS_BYTES_MAX: u64 = 16 << 30;
 pub struct Idx {
     header: Header,
     pixels: Vec<u8>,
+    labels: Option<Vec<u8>>,
     transform: Transform,
     fingerprint: Fingerprint,
 }
@@ -44,21 +50,33 @@ struct Header {
 }
 
 impl Idx {
-    /// Reads the whole file.
+    /// Reads the whole file, and that of the labels.
     ///
     /// # Errors
     ///
-    /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures; no word on the samples.
+    /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures or labels; another number of labels
+    /// than of pictures; no word on the samples.
     pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
         let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
-        let (header, pixels) = read_file(&spec.images)?;
+        let (header, pixels) = read_file(&spec.images, parse)?;
+        let labels = spec.labels.as_deref().map(|path| read_labels(path, header.count, &spec.images));
         let mut hasher = blake3::Hasher::new();
         hasher.update(KIND.as_bytes());
         for dimension in [header.count, header.height, header.width] {
             hasher.update(&dimension.to_le_bytes());
         }
         let fingerprint = Fingerprint(*hasher.update(&pixels).finalize().as_bytes());
-        Ok(Self { header, pixels, transform, fingerprint })
+        Ok(Self { header, pixels, labels: labels.transpose()?, transform, fingerprint })
+    }
+
+    /// The picture of a record, which has to be there.
+    fn picture(&self, record: u64) -> Picture<'_> {
+        let Header { height, width, .. } = self.header;
+        let picture_bytes = height as usize * width as usize;
+        // Records are counted in u32 and all of their pixels are in memory, so this fits.
+        let start = record as usize * picture_bytes;
+        let pixels = self.pixels[start..start + picture_bytes].into();
+        Picture { height, width, channels: Channels::Grey, pixels }
     }
 }
 
@@ -77,13 +95,19 @@ impl Source for Idx {
 
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
         check_request(self, record, out.len())?;
-        let Header { height, width, .. } = self.header;
-        let picture_bytes = height as usize * width as usize;
-        // Records are counted in u32 and all of their pixels are in memory, so this fits.
-        let start = record as usize * picture_bytes;
-        let pixels = self.pixels[start..start + picture_bytes].into();
-        self.transform.apply(&Picture { height, width, channels: Channels::Grey, pixels }, out);
+        self.transform.apply(&self.picture(record), out);
         Ok(())
+    }
+
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        let Picture { height, width, channels, pixels } = self.picture(record);
+        Ok(Stored::Pixels(Picture { height, width, channels, pixels: pixels.into_owned().into() }))
+    }
+
+    fn class(&self, record: u64) -> Option<u32> {
+        let labels = self.labels.as_ref()?;
+        labels.get(usize::try_from(record).ok()?).map(|label| u32::from(*label))
     }
 
     fn flip(&self) -> Flip {
@@ -95,7 +119,11 @@ impl Source for Idx {
     }
 }
 
-fn read_file(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
+/// Lets `parse` see the decompressed bytes; its third argument says what an error of reading them means.
+fn read_file<T>(
+    path: &Path,
+    parse: impl FnOnce(&Path, &mut dyn Read, &dyn Fn(io::Error) -> DataError) -> Result<T, DataError>,
+) -> Result<T, DataError> {
     let unreadable = |source: io::Error| DataError::Unreadable { path: path.into(), source };
     let file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
@@ -115,20 +143,49 @@ fn read_file(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
             }
             _ => unreadable(error),
         };
-        parse(path, MultiGzDecoder::new(file), failed)
+        parse(path, &mut MultiGzDecoder::new(file), &failed)
     } else {
-        parse(path, file, unreadable)
+        parse(path, &mut file, &unreadable)
     }
+}
+
+/// Labels, one for each of `expected` pictures.
+fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, DataError> {
+    read_file(path, |path, bytes, failed| {
+        let path = || path.to_path_buf();
+        let mut header = Vec::with_capacity(LABELS_HEADER_BYTES);
+        bytes.take(LABELS_HEADER_BYTES as u64).read_to_end(&mut header).map_err(failed)?;
+        if !header.starts_with(&LABELS_MAGIC) {
+            return Err(DataError::NotLabels { path: path(), magic: word(&header, 0) });
+        }
+        if header.len() < LABELS_HEADER_BYTES {
+            let (len_bytes, header_bytes) = (header.len(), LABELS_HEADER_BYTES);
+            return Err(DataError::HeaderCut { path: path(), len_bytes, header_bytes });
+        }
+        let count = word(&header, 1);
+        if count != expected {
+            let images: PathBuf = images.into();
+            return Err(DataError::LabelCount { path: path(), images, labels: count, pictures: expected });
+        }
+        let mut labels = Vec::new();
+        bytes.take(u64::from(count) + 1).read_to_end(&mut labels).map_err(failed)?;
+        match labels.len() as u64 {
+            found if found == u64::from(count) => Ok(labels),
+            found => {
+                Err(DataError::LabelsLength { path: path(), count, is_longer: found > u64::from(count) })
+            }
+        }
+    })
 }
 
 /// Header and pixels from the decompressed bytes; `failed` says what an error of reading them means.
 fn parse(
     path: &Path,
-    mut bytes: impl Read,
-    failed: impl Fn(io::Error) -> DataError,
+    bytes: &mut dyn Read,
+    failed: &dyn Fn(io::Error) -> DataError,
 ) -> Result<(Header, Vec<u8>), DataError> {
     let mut start = Vec::with_capacity(HEADER_BYTES);
-    bytes.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(&failed)?;
+    bytes.take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
     let header = parse_header(path, &start)?;
     let Header { count, height, width } = header;
     let expected_bytes = u64::from(count)
@@ -138,7 +195,7 @@ fn parse(
     // Not reserved at once: what a damaged header says is not worth gigabytes, what really follows is. The one byte
     // more shows a file that is too long, and lets the gzip decoder check the end of a stream that is not.
     let mut pixels = Vec::new();
-    bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(&failed)?;
+    bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(failed)?;
     let path = path.to_path_buf();
     match pixels.len() as u64 {
         found_bytes if found_bytes < expected_bytes => {
@@ -151,13 +208,16 @@ fn parse(
     }
 }
 
+/// The header's number at `index`; what is not there is 0.
+fn word(bytes: &[u8], index: usize) -> u32 {
+    let mut padded = [0; 4];
+    let there = bytes.iter().skip(4 * index).take(4);
+    padded.iter_mut().zip(there).for_each(|(to, from)| *to = *from);
+    u32::from_be_bytes(padded)
+}
+
 fn parse_header(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
-    let word = |index: usize| {
-        let mut padded = [0; 4];
-        let there = bytes.iter().skip(4 * index).take(4);
-        padded.iter_mut().zip(there).for_each(|(to, from)| *to = *from);
-        u32::from_be_bytes(padded)
-    };
+    let word = |index| word(bytes, index);
     let path = || path.to_path_buf();
     match word(0).to_be_bytes() {
         [0, 0, TYPE_U8, DIMENSIONS] => {}
@@ -171,7 +231,11 @@ fn parse_header(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
         _ => return Err(DataError::NotIdx { path: path(), magic: word(0) }),
     }
     if bytes.len() < HEADER_BYTES {
-        return Err(DataError::HeaderCut { path: path(), len_bytes: bytes.len() });
+        return Err(DataError::HeaderCut {
+            path: path(),
+            len_bytes: bytes.len(),
+            header_bytes: HEADER_BYTES,
+        });
     }
     Ok(Header { count: word(1), height: word(2), width: word(3) })
 }

@@ -13,7 +13,7 @@ pub fn small_dcgan() -> RunSpec {
         run: "test".to_owned(),
         seed: 11,
         steps: 10,
-        data: DataSpec::of(Source::Idx(IdxSource { images: "unused".into() }), Some(ImageSpec::of(32, 1))),
+        data: DataSpec::of(Source::Idx(IdxSource::of("unused")), Some(ImageSpec::of(32, 1))),
         model: ModelSpec {
             generator: Generator::Dcgan { latent: Latent::Normal(16), width: 4 },
             discriminator: Discriminator::Dcgan { width: 4 },

@@ -21,7 +21,7 @@ use lsgan_spec::{Flip, FolderSource, ImageSpec};
 use super::OpenOptions;
 use super::encoded::{sample, with_bytes};
 use crate::index::Index;
-use crate::source::check_request;
+use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 use list::List;
@@ -99,6 +99,15 @@ impl Source for Folder {
             })?;
             sample(KIND, key, bytes, &self.transform, out)
         })
+    }
+
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        let (path, len_bytes) = self.file(record);
+        let mut bytes = Vec::new();
+        let lost = |reason| RecordError::Lost { kind: KIND, key: path.display().to_string(), reason };
+        read_whole(&self.root.join(&path), len_bytes, &mut bytes).map_err(lost)?;
+        Ok(Stored::Encoded(bytes))
     }
 
     fn key(&self, record: u64) -> Result<String, RecordError> {

@@ -20,7 +20,7 @@ use lsgan_spec::{Flip, ImageSpec, LsunSource};
 use super::OpenOptions;
 use super::encoded::{RECORD_BYTES_MAX, sample, with_bytes};
 use crate::index::Index;
-use crate::source::check_request;
+use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 use leaves::Leaves;
@@ -122,6 +122,11 @@ impl Source for Lsun {
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
         check_request(self, record, out.len())?;
         self.with_record(record, |key, value| sample(KIND, || shown(key), value, &self.transform, out))?
+    }
+
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        self.with_record(record, |_, value| Stored::Encoded(value.to_vec()))
     }
 
     fn key(&self, record: u64) -> Result<String, RecordError> {

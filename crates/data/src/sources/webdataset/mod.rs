@@ -25,7 +25,7 @@ use lsgan_spec::{Flip, ImageSpec, WebdatasetSource};
 use super::OpenOptions;
 use super::encoded::{sample, with_bytes};
 use crate::index::{Index, Indexing};
-use crate::source::check_request;
+use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 use blobs::Blob;
@@ -154,6 +154,11 @@ impl Source for Webdataset {
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
         check_request(self, record, out.len())?;
         self.with_record(record, |name, picture| sample(KIND, || name, picture, &self.transform, out))?
+    }
+
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        self.with_record(record, |_, picture| Stored::Encoded(picture.to_vec()))
     }
 
     fn key(&self, record: u64) -> Result<String, RecordError> {

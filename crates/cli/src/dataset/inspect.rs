@@ -1,0 +1,174 @@
+//! `lsgan dataset inspect`: what is in a data set.
+
+use std::path::PathBuf;
+
+use comfy_table::{Table, presets};
+use lsgan_console::{Counter, Failure, exit::chain};
+use lsgan_data::tools::{self, Classes, Looked, Spread, Which};
+use lsgan_data::{Indexing, SampleShape, Source};
+use lsgan_spec::{Grid, ImageSpec};
+use serde_json::{Value, json};
+
+use super::origin::{Opened, Origin};
+use super::{print_corrupt, sheet, threads};
+
+/// Records that are looked at without `--verify`.
+const RECORDS: u64 = 1000;
+/// Classes that are listed: the others are few.
+const CLASSES_LISTED_MAX: usize = 30;
+
+/// What can be said on the command line of `lsgan dataset inspect`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lsgan dataset inspect lsun:/data/bedroom_train_lmdb --sheet sheet.png
+  lsgan dataset inspect --config run.yaml --verify    # every record; exit code 1 if one does not decode
+  lsgan dataset inspect '/data/train-{000000..000099}.tar' --json")]
+pub struct Args {
+    #[command(flatten)]
+    origin: Origin,
+    /// Decode every record, not only 1,000 spread over the data set. Exit code 1 if one does not decode.
+    #[arg(long)]
+    verify: bool,
+    /// Write a sheet of samples spread over the data set, as training sees them; of points, a density plot.
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// Columns and rows of the sheet.
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "8x8", value_parser = grid, requires = "sheet")]
+    grid: Grid,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn grid(text: &str) -> Result<Grid, String> {
+    Grid::try_from(text.to_owned())
+}
+
+/// Looks, and prints what was seen.
+///
+/// # Errors
+/// A data set that cannot be opened or read; with `--verify` one that has corrupt records.
+pub fn inspect(args: Args) -> Result<(), Failure> {
+    let Opened { spec, source } = args.origin.open()?;
+    let source = &*source;
+    let counter = Counter::new(if args.verify { "verifying" } else { "looking" });
+    let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
+    let which = if args.verify { Which::All } else { Which::AtMost(RECORDS) };
+    let looked = tools::look(source, which, threads(args.origin.threads), &progress);
+    counter.end();
+    let looked = looked.map_err(|error| Failure::failed(chain(&error)))?;
+    let classes = tools::classes(source);
+    if let Some(path) = &args.sheet {
+        let png = sheet::sheet(source, &spec, args.grid)?;
+        std::fs::write(path, png)
+            .map_err(|error| Failure::failed(format!("{}: it cannot be written: {error}", path.display())))?;
+    }
+    if args.json {
+        println!("{:#}", to_json(source, spec.image.as_ref(), &looked, &classes));
+    } else {
+        print(source, spec.image.as_ref(), &looked, &classes);
+        if let Some(path) = &args.sheet {
+            println!("sheet        {}", path.display());
+        }
+    }
+    if args.verify && !looked.corrupt.is_empty() {
+        return Err(Failure::failed(format!(
+            "{} of {} records do not decode. Replace them or leave them out: training puts others of their shards in \
+             their places, up to data.max_corrupt.",
+            looked.corrupt.len(),
+            looked.records
+        )));
+    }
+    Ok(())
+}
+
+fn print(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, classes: &Classes) {
+    println!("kind         {}", source.kind());
+    println!("records      {}", source.len());
+    println!("fingerprint  {}", source.fingerprint());
+    match (source.sample_shape(), image) {
+        (SampleShape::Image { size, channels }, Some(image)) => {
+            let fit = serde_json::to_value(image.fit).unwrap_or_default();
+            println!("sample       {size} x {size} x {channels}, fit {}", fit.as_str().unwrap_or_default());
+        }
+        (SampleShape::Image { size, channels }, None) => {
+            println!("sample       {size} x {size} x {channels}")
+        }
+        (SampleShape::Point2, _) => println!("sample       a point of the plane"),
+    }
+    let formats: Vec<String> =
+        looked.formats.iter().map(|(format, count)| format!("{count} {format}")).collect();
+    let of = if looked.records == source.len() { "all".to_owned() } else { looked.records.to_string() };
+    let corrupt = looked.corrupt.len();
+    println!("looked at    {of}: {}", [formats, vec![format!("{corrupt} corrupt")]].concat().join(", "));
+    if let Some(len_bytes) = looked.len_bytes {
+        println!("bytes        {len_bytes}");
+    }
+    if let (Some(width), Some(height)) = (looked.width, looked.height) {
+        println!("width        {width}");
+        println!("height       {height}");
+    }
+    print_classes(source, classes);
+    if corrupt > 0 {
+        println!("corrupt records");
+        print_corrupt(&looked.corrupt, usize::MAX);
+    }
+}
+
+fn print_classes(source: &dyn Source, classes: &Classes) {
+    if classes.counts.is_empty() {
+        println!("classes      none");
+        return;
+    }
+    let without = match classes.without {
+        0 => String::new(),
+        without => format!(", {without} records without one"),
+    };
+    println!("classes      {}{without}", classes.counts.len());
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let has_names = !source.class_names().is_empty();
+    let row = |class: &str, name: &str, records: &str| match has_names {
+        true => vec![class.to_owned(), name.to_owned(), records.to_owned()],
+        false => vec![class.to_owned(), records.to_owned()],
+    };
+    table.set_header(row("class", "name", "records"));
+    for (class, count) in classes.counts.iter().take(CLASSES_LISTED_MAX) {
+        let name = name(source, *class).unwrap_or_default();
+        table.add_row(row(&class.to_string(), name, &count.to_string()));
+    }
+    println!("{table}");
+    if classes.counts.len() > CLASSES_LISTED_MAX {
+        println!("and {} more; --json has all", classes.counts.len() - CLASSES_LISTED_MAX);
+    }
+}
+
+fn name(source: &dyn Source, class: u32) -> Option<&str> {
+    source.class_names().get(class as usize).map(String::as_str)
+}
+
+fn to_json(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, classes: &Classes) -> Value {
+    let spread = |spread: Option<Spread>| {
+        spread.map(|spread| json!({ "min": spread.min, "median": spread.median, "max": spread.max }))
+    };
+    let counts = classes
+        .counts
+        .iter()
+        .map(|(class, count)| json!({ "class": class, "name": name(source, *class), "records": count }));
+    json!({
+        "kind": source.kind(),
+        "records": source.len(),
+        "fingerprint": source.fingerprint().to_string(),
+        "image": image,
+        "looked_at": {
+            "records": looked.records,
+            "formats": looked.formats,
+            "len_bytes": spread(looked.len_bytes),
+            "width": spread(looked.width),
+            "height": spread(looked.height),
+            "corrupt": looked.corrupt,
+        },
+        "classes": { "records": classes.records, "without": classes.without, "counts": counts.collect::<Value>() },
+    })
+}

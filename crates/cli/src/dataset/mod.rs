@@ -1,0 +1,68 @@
+//! `lsgan dataset`: a data set inspected, packed or exported.
+//!
+//! - [`origin`]: which data set: a run's, or one that is named directly.
+//! - [`inspect`], [`sheet`]: what is in it.
+//! - [`pack`]: tar shards of pictures in a run's size.
+//! - [`export`]: a folder of files.
+
+pub mod export;
+pub mod inspect;
+pub mod origin;
+pub mod pack;
+pub mod sheet;
+
+use lsgan_console::Failure;
+use lsgan_data::tools::Bad;
+
+/// What can be said on the command line of `lsgan dataset`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Show what is in a data set: records, formats, sizes, classes, a sheet of pictures, and what does not decode.
+    Inspect(inspect::Args),
+    /// Write a data set as tar shards of pictures in a run's size, without loss, so that training need not decode and
+    /// scale large ones again in every epoch.
+    Pack(pack::Args),
+    /// Write a data set as a folder of picture files.
+    Export(export::Args),
+}
+
+/// Inspects, packs or exports.
+///
+/// # Errors
+/// A data set that cannot be opened with exit code 2; with 1 one that has corrupt records where they were looked for, and
+/// what cannot be written.
+pub fn dataset(args: Args) -> Result<(), Failure> {
+    match args.what {
+        What::Inspect(args) => inspect::inspect(args),
+        What::Pack(args) => pack::pack(args),
+        What::Export(args) => export::export(args),
+    }
+}
+
+/// How many threads, where nobody said: one for each core.
+fn threads(said: Option<u16>) -> usize {
+    said.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// Corrupt records that are listed on a terminal; JSON and manifests have all.
+const LISTED_MAX: usize = 20;
+
+/// Lists records that do not decode.
+fn print_corrupt(corrupt: &[Bad], listed_max: usize) {
+    for Bad { record, key, reason } in corrupt.iter().take(listed_max) {
+        println!("  {record}  {key}: {reason}");
+    }
+    if corrupt.len() > listed_max {
+        println!("  and {} more", corrupt.len() - listed_max);
+    }
+}
+
+fn mib(len_bytes: u64) -> String {
+    format!("{:.1} MiB", len_bytes as f64 / (1 << 20) as f64)
+}

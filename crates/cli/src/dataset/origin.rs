@@ -1,0 +1,171 @@
+//! Which data set: a run's, or one that is named directly.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use lsgan_console::{Failure, open_data};
+use lsgan_coordinator::{args::RunArgs, startup};
+use lsgan_data::{Source, sources::KINDS};
+use lsgan_spec::{
+    DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec, WebdatasetSource,
+};
+
+/// Of samples, where neither a run's file nor an option says it.
+const SIZE: u32 = 64;
+
+/// Which data set.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Origin {
+    /// The data set: KIND:PLACE with one of the kinds idx, folder, lsun and webdataset, as lsun:/data/bedroom_train_lmdb;
+    /// or the place alone, where looking tells the kind.
+    #[arg(value_name = "SOURCE", required_unless_present = "config", conflicts_with = "config")]
+    source: Option<String>,
+    /// The data set of this run's file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a field of the file, as `--set data.image.fit=crop`; may be given again.
+    #[arg(long = "set", value_name = "PATH=VALUE", requires = "config")]
+    sets: Vec<Override>,
+    /// Side of a sample in pixels, instead of data.image.size.
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub size: Option<u32>,
+    /// Channels of a sample, 1 (grey) or 3 (colour), instead of data.image.channels.
+    #[arg(long, value_name = "1|3", value_parser = ["1", "3"])]
+    channels: Option<String>,
+    /// How a picture is made square, instead of data.image.fit.
+    #[arg(long, value_name = "HOW")]
+    fit: Option<HowToFit>,
+    /// The labels of an idx file that is named directly.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    labels: Option<PathBuf>,
+    /// Threads; by default one for each core. From an object store more are faster.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum HowToFit {
+    /// Scaled down until it fits, the rest black.
+    Pad,
+    /// Scaled until the shorter side fits, the middle cut out.
+    Crop,
+    /// Both sides scaled.
+    Squash,
+}
+
+/// A data set that is open.
+pub struct Opened {
+    /// What was opened.
+    pub spec: DataSpec,
+    /// It.
+    pub source: Box<dyn Source>,
+}
+
+impl Origin {
+    /// Opens it, with a bar where that takes long.
+    ///
+    /// # Errors
+    /// Bad input with exit code 2.
+    pub fn open(&self) -> Result<Opened, Failure> {
+        let (mut spec, seed) = self.spec()?;
+        if let Some(image) = &mut spec.image {
+            image.size = self.size.unwrap_or(image.size);
+            image.channels =
+                self.channels.as_deref().map_or(image.channels, |said| if said == "1" { 1 } else { 3 });
+            image.fit = self.fit.map_or(image.fit, |fit| match fit {
+                HowToFit::Pad => Fit::Pad,
+                HowToFit::Crop => Fit::Crop,
+                HowToFit::Squash => Fit::Squash,
+            });
+        }
+        let source = open_data(&spec, seed)?;
+        Ok(Opened { spec, source })
+    }
+
+    /// Whether a run's file says how large samples are.
+    #[must_use]
+    pub fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+
+    fn spec(&self) -> Result<(DataSpec, u64), Failure> {
+        if let Some(config) = &self.config {
+            let (config, sets) = (config.clone(), self.sets.clone());
+            let run = RunArgs { config, sets, run_dir: None, fresh: false, fork: None, fork_at: None };
+            return startup::load_spec(&run).map(|spec| (spec.data, spec.seed));
+        }
+        let said = self.source.as_deref().unwrap_or_default();
+        let source = match said.split_once(':').filter(|(kind, _)| KINDS.contains(kind)) {
+            Some((kind, place)) => named(kind, place)?,
+            None => found(said)?,
+        };
+        let (source, channels) = match source {
+            Spec::Idx(idx) => (Spec::Idx(IdxSource { labels: self.labels.clone(), ..idx }), 1),
+            _ if self.labels.is_some() => {
+                return Err(Failure::bad_input(
+                    "--labels is for idx files; the other kinds bring their classes.",
+                ));
+            }
+            other => (other, 3),
+        };
+        Ok((DataSpec::of(source, Some(ImageSpec::of(SIZE, channels))), 0))
+    }
+}
+
+/// The source of a kind that was said.
+fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
+    let path = PathBuf::from(place);
+    Ok(match kind {
+        "idx" => Spec::Idx(IdxSource::of(path)),
+        "folder" => Spec::Folder(FolderSource { path }),
+        "lsun" => Spec::Lsun(LsunSource { path }),
+        "webdataset" => Spec::Webdataset(WebdatasetSource { shards: place.to_owned() }),
+        _ => {
+            let text = format!(
+                "`{kind}` cannot be named directly: it has no place. Take --config with a run's file."
+            );
+            return Err(Failure::bad_input(text));
+        }
+    })
+}
+
+/// The source at a place, where what lies there tells its kind.
+fn found(place: &str) -> Result<Spec, Failure> {
+    // A URL, or several files.
+    if place.contains("://") || place.contains('{') {
+        return named("webdataset", place);
+    }
+    let path = Path::new(place);
+    let meta = fs::metadata(path).map_err(|error| {
+        Failure::bad_input(format!("{place}: {error}. Relative paths start at the current directory."))
+    })?;
+    if meta.is_dir() {
+        return named(if path.join("data.mdb").is_file() { "lsun" } else { "folder" }, place);
+    }
+    match kind_of_file(path) {
+        Some(kind) => named(kind, place),
+        None => Err(Failure::bad_input(format!(
+            "{place}: what this file is cannot be told by looking. Name its kind, as idx:{place}; accepted are idx, folder, \
+             lsun and webdataset."
+        ))),
+    }
+}
+
+/// By the bytes that each format has at a known place. IDX files are mostly gzipped, and nothing else here is.
+fn kind_of_file(path: &Path) -> Option<&'static str> {
+    const USTAR_AT: usize = 257;
+    const LMDB_MAGIC_AT: usize = 16;
+    let mut begin = Vec::new();
+    File::open(path).ok()?.take(512).read_to_end(&mut begin).ok()?;
+    let at = |offset: usize, bytes: &[u8]| begin.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
+    if at(0, &[0, 0, 8]) || at(0, &[0x1f, 0x8b]) {
+        Some("idx")
+    } else if at(LMDB_MAGIC_AT, &[0xde, 0xc0, 0xef, 0xbe]) {
+        Some("lsun")
+    } else if at(USTAR_AT, b"ustar") || path.extension().is_some_and(|extension| extension == "tar") {
+        Some("webdataset")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,111 @@
+//! Samples become PNG or WebP again, without loss.
+
+use std::fmt;
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder as _, ImageResult};
+use serde::{Deserialize, Serialize};
+
+use crate::picture::{Channels, Picture};
+
+/// How the pictures of packed shards are encoded: without loss, so that they train to the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackFormat {
+    /// PNG: decodes fast.
+    #[default]
+    Png,
+    /// Lossless WebP: smaller.
+    Webp,
+}
+
+impl PackFormat {
+    /// How its files' names end.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Webp => "webp",
+        }
+    }
+
+    pub(super) fn encode(self, picture: &Picture<'_>) -> ImageResult<Vec<u8>> {
+        let mut out = Vec::new();
+        let Picture { height, width, channels, pixels } = picture;
+        let kind = match channels {
+            Channels::Grey => ExtendedColorType::L8,
+            Channels::Colour => ExtendedColorType::Rgb8,
+        };
+        match self {
+            Self::Png => {
+                PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Adaptive)
+                    .write_image(pixels, *width, *height, kind)?;
+            }
+            Self::Webp => WebPEncoder::new_lossless(&mut out).write_image(pixels, *width, *height, kind)?,
+        }
+        Ok(out)
+    }
+}
+
+impl fmt::Display for PackFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
+    }
+}
+
+/// The picture of a sample `[size, size, channels]` in −1..1. The bytes are those that the transform put there, exactly;
+/// where the three channels are the same throughout, it is a grey one, which becomes the same sample and is smaller.
+pub(super) fn picture_of(sample: &[f32], size: u32, channels: u32) -> Picture<'static> {
+    let pixels: Vec<u8> = sample.iter().map(|x| ((x + 1.0) * 127.5).round() as u8).collect();
+    let is_grey = channels == 1 || pixels.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
+    let (channels, pixels) = match (is_grey, channels) {
+        (true, 3) => (Channels::Grey, pixels.chunks_exact(3).map(|pixel| pixel[0]).collect()),
+        (true, _) => (Channels::Grey, pixels),
+        (false, _) => (Channels::Colour, pixels),
+    };
+    Picture { height: size, width: size, channels, pixels: pixels.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use lsgan_spec::{Fit, ImageSpec};
+
+    use super::*;
+    use crate::decode::decode;
+    use crate::transform::Transform;
+
+    /// All 256 bytes in every channel; grey, colour, and colour that is grey; each encoding, read back in each way of
+    /// making a picture square.
+    #[test]
+    fn an_encoded_sample_is_the_same_sample_again() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let rotated: Vec<u8> = (0..256_usize).flat_map(|i| [i, i + 85, i + 170].map(|x| x as u8)).collect();
+        let tripled: Vec<u8> = bytes.iter().flat_map(|byte| [*byte; 3]).collect();
+        for (channels, kind, pixels) in [
+            (1, Channels::Grey, &bytes),
+            (3, Channels::Grey, &bytes),
+            (3, Channels::Colour, &rotated),
+            (3, Channels::Colour, &tripled),
+            (1, Channels::Colour, &rotated),
+        ] {
+            for fit in [Fit::Pad, Fit::Crop, Fit::Squash] {
+                let transform = Transform::new(&ImageSpec { fit, ..ImageSpec::of(16, channels) }).unwrap();
+                let sample_of = |picture: &Picture<'_>| {
+                    let mut out = vec![f32::NAN; transform.sample_shape().len()];
+                    transform.apply(picture, &mut out);
+                    out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let pixels = pixels.as_slice().into();
+                let sample = sample_of(&Picture { height: 16, width: 16, channels: kind, pixels });
+                let floats: Vec<f32> = sample.iter().map(|bits| f32::from_bits(*bits)).collect();
+                let picture = picture_of(&floats, 16, channels);
+                for format in [PackFormat::Png, PackFormat::Webp] {
+                    let encoded = format.encode(&picture).unwrap();
+                    let again = decode(&encoded, transform.channels()).unwrap();
+                    assert_eq!(sample_of(&again), sample, "{channels} of {kind:?}, {fit:?}, {format}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Any source becomes a folder of files, one for each picture, that the `folder` source reads.
+//!
+//! An encoded picture is written as it is, byte for byte; pixels become a PNG. A file is called by its record's number, and
+//! lies in a sub-folder that is called as its class where it has one. Records that do not decode are left out. Read with the
+//! same `data.image`, the samples are the same.
+//!
+//! A file takes its name when it is whole. Who goes on after a death compares each file with what it has to be, and writes
+//! only what is missing or differs; so does who looks whether an export is whole.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::encode::PackFormat;
+use super::error::writing;
+use super::in_order::in_order;
+use super::out::Out;
+use super::{Bad, ToolError};
+use crate::decode::{Format, decode};
+use crate::index::{Meter, OnProgress};
+use crate::picture::Channels;
+use crate::source::Stored;
+use crate::{RecordError, Source};
+
+/// Hidden, so that the `folder` source does not see it.
+const JOURNAL: &str = ".lsgan-export.jsonl";
+/// Raised when the same data set makes other files.
+const VERSION: u32 = 1;
+/// Digits of a file's name: more where there are more records.
+const NAME_DIGITS: usize = 6;
+/// Records between two words on how far it has come.
+const PROGRESS_RECORDS: u64 = 64;
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// Pictures in the folder.
+    pub records: u64,
+    /// Of them, those that were there from before.
+    pub records_kept: u64,
+    /// Bytes of all pictures.
+    pub len_bytes: u64,
+    /// What was left out.
+    pub corrupt: Vec<Bad>,
+}
+
+/// What is being made.
+#[derive(Serialize)]
+struct Job {
+    lsgan_export: u32,
+    source: &'static str,
+    source_fingerprint: String,
+    source_records: u64,
+}
+
+/// What became of a record.
+enum Outcome {
+    Written(u64),
+    Kept(u64),
+    Corrupt(Bad),
+}
+
+/// Exports `source` into the directory `out` on so many `threads`, or goes on where a former call was interrupted.
+///
+/// # Errors
+///
+/// A source of points; a directory that holds something else, or is written by another process; a disk that is full or
+/// refuses; a data set that changes; one of which nothing decodes.
+pub fn export(
+    source: &dyn Source,
+    out: &Path,
+    threads: usize,
+    on_progress: OnProgress<'_>,
+) -> Result<Exported, ToolError> {
+    if matches!(source.sample_shape(), crate::SampleShape::Point2) {
+        return Err(ToolError::NoPictures { kind: source.kind() });
+    }
+    let job = Job {
+        lsgan_export: VERSION,
+        source: source.kind(),
+        source_fingerprint: source.fingerprint().to_string(),
+        source_records: source.len(),
+    };
+    let (_held, _) = Out::open(out, JOURNAL, &job)?;
+    let folders = Folders::make(source, out)?;
+    let digits = NAME_DIGITS.max((source.len() - 1).to_string().len());
+    let write = |record| one(source, record, &folders.of(source, record), digits);
+    let mut done = Exported { records: 0, records_kept: 0, len_bytes: 0, corrupt: Vec::new() };
+    let mut meter = Meter::new(on_progress, "records", Some(source.len()), PROGRESS_RECORDS);
+    in_order(0..source.len(), threads, write, |record, outcome| {
+        let (len_bytes, kept) = match outcome? {
+            Outcome::Written(len_bytes) => (len_bytes, 0),
+            Outcome::Kept(len_bytes) => (len_bytes, 1),
+            Outcome::Corrupt(bad) => {
+                done.corrupt.push(bad);
+                return Ok(());
+            }
+        };
+        done.records += 1;
+        done.records_kept += kept;
+        done.len_bytes += len_bytes;
+        meter.done(record + 1);
+        Ok::<_, ToolError>(())
+    })?;
+    match done.corrupt.first() {
+        Some(bad) if done.records == 0 => {
+            Err(ToolError::NothingDecodes { records: source.len(), reason: bad.reason.clone() })
+        }
+        _ => Ok(done),
+    }
+}
+
+/// Writes a record's picture, or finds it there.
+fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result<Outcome, ToolError> {
+    let corrupt = |key: String, reason: String| Ok(Outcome::Corrupt(Bad { record, key, reason }));
+    let (bytes, extension, is_checked) = match source.stored(record) {
+        Ok(Stored::Encoded(bytes)) => {
+            let extension = match Format::of(&bytes) {
+                Some(Format::Jpeg) => "jpg",
+                Some(Format::Png) => "png",
+                // What is none of these does not decode, and gets no name.
+                Some(Format::Webp) | None => "webp",
+            };
+            (bytes, extension, false)
+        }
+        Ok(Stored::Pixels(picture)) => {
+            let encoded = PackFormat::Png.encode(&picture);
+            (encoded.map_err(|error| ToolError::Encode { record, reason: error.to_string() })?, "png", true)
+        }
+        Ok(Stored::Made) => return Err(ToolError::NoPictures { kind: source.kind() }),
+        Err(RecordError::Undecodable { key, reason, .. }) => return corrupt(key, reason),
+        Err(error) => return Err(ToolError::Lost(error)),
+    };
+    let path = folder.join(format!("{record:0digits$}.{extension}"));
+    let len_bytes = bytes.len() as u64;
+    let is_there = fs::metadata(&path).is_ok_and(|meta| meta.len() == len_bytes);
+    // It decoded before it was written.
+    if is_there && fs::read(&path).is_ok_and(|there| there == bytes) {
+        return Ok(Outcome::Kept(len_bytes));
+    }
+    if !is_checked && let Err(reason) = decode(&bytes, Channels::Colour) {
+        return corrupt(source.key(record).map_err(ToolError::Lost)?, reason);
+    }
+    let part = folder.join(format!(".{record:0digits$}.part"));
+    let written = fs::write(&part, &bytes).and_then(|()| fs::rename(&part, &path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&part);
+        writing(&path)(error)
+    })?;
+    Ok(Outcome::Written(len_bytes))
+}
+
+/// Where the pictures of each class lie.
+struct Folders {
+    root: PathBuf,
+    digits: usize,
+}
+
+impl Folders {
+    fn make(source: &dyn Source, root: &Path) -> Result<Self, ToolError> {
+        let classes: BTreeSet<u32> = (0..source.len()).filter_map(|record| source.class(record)).collect();
+        // So that classes without a name come in the order of their numbers.
+        let digits = classes.last().map_or(0, |last| last.to_string().len());
+        let folders = Self { root: root.into(), digits };
+        for class in classes {
+            let folder = folders.of_class(source, class);
+            fs::create_dir_all(&folder).map_err(writing(&folder))?;
+        }
+        Ok(folders)
+    }
+
+    fn of(&self, source: &dyn Source, record: u64) -> PathBuf {
+        source.class(record).map_or_else(|| self.root.clone(), |class| self.of_class(source, class))
+    }
+
+    fn of_class(&self, source: &dyn Source, class: u32) -> PathBuf {
+        match source.class_names().get(class as usize) {
+            Some(name) => self.root.join(name),
+            None => self.root.join(format!("{class:0digits$}", digits = self.digits)),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What is in a data set: formats, sizes, classes, and what does not decode.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Bad;
+use super::in_order::in_order;
+use crate::decode::{Format, decode};
+use crate::index::{Meter, OnProgress};
+use crate::picture::Channels;
+use crate::source::Stored;
+use crate::{RecordError, SampleShape, Source};
+
+/// Records between two words on how far it has come.
+const PROGRESS_RECORDS: u64 = 64;
+/// Of a made-up data set with more points, the classes of so many are counted.
+const MADE_MAX: u64 = 1 << 20;
+
+/// Which records are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// At most so many, spread evenly.
+    AtMost(u64),
+}
+
+/// What the records that were looked at are.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// How many were looked at.
+    pub records: u64,
+    /// `JPEG`, `PNG`, `WebP`, `pixels` or `points`, with how many are so.
+    pub formats: BTreeMap<&'static str, u64>,
+    /// Bytes of the encoded pictures.
+    pub len_bytes: Option<Spread>,
+    /// Of the pictures as a viewer shows them, in pixels.
+    pub width: Option<Spread>,
+    /// The same.
+    pub height: Option<Spread>,
+    /// What does not decode.
+    pub corrupt: Vec<Bad>,
+}
+
+/// The least, the middle and the most of some numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// The least.
+    pub min: u32,
+    /// Half are at most this.
+    pub median: u32,
+    /// The most.
+    pub max: u32,
+}
+
+/// How many records are of which class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// Records that were counted.
+    pub records: u64,
+    /// By their numbers.
+    pub counts: BTreeMap<u32, u64>,
+    /// Records without a class.
+    pub without: u64,
+}
+
+impl Spread {
+    fn of(mut numbers: Vec<u32>) -> Option<Self> {
+        numbers.sort_unstable();
+        let median = *numbers.get(numbers.len().saturating_sub(1) / 2)?;
+        Some(Self { min: numbers[0], median, max: *numbers.last()? })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, median, max } = self;
+        if min == max { write!(f, "{min}") } else { write!(f, "{min} to {max}, median {median}") }
+    }
+}
+
+/// What one record is.
+enum Seen {
+    Encoded { format: Format, len_bytes: usize, width: u32, height: u32 },
+    Pixels { width: u32, height: u32 },
+    Made,
+    Corrupt { key: String, reason: String },
+}
+
+/// So many of the source's records, spread evenly; all of them where there are no more.
+#[must_use]
+pub fn spread_over(records: u64, count: u64) -> Vec<u64> {
+    let count = count.min(records);
+    (0..count).map(|index| (u128::from(index) * u128::from(records) / u128::from(count)) as u64).collect()
+}
+
+/// Looks at the records, on so many `threads`: each is read and decoded as training would.
+///
+/// # Errors
+///
+/// A data set that changes or goes away; a record that does not decode is none.
+pub fn look(
+    source: &dyn Source,
+    which: Which,
+    threads: usize,
+    on_progress: OnProgress<'_>,
+) -> Result<Looked, RecordError> {
+    let len = source.len();
+    let count = match which {
+        Which::All => len,
+        Which::AtMost(count) => count.min(len),
+    };
+    let nth = |index: u64| (u128::from(index) * u128::from(len) / u128::from(count)) as u64;
+    let wanted = match source.sample_shape() {
+        SampleShape::Image { channels: 1, .. } => Channels::Grey,
+        SampleShape::Image { .. } | SampleShape::Point2 => Channels::Colour,
+    };
+    let mut looked = Looked { records: count, ..Looked::default() };
+    let (mut lens, mut widths, mut heights) = (Vec::new(), Vec::new(), Vec::new());
+    let mut meter = Meter::new(on_progress, "records", Some(count), PROGRESS_RECORDS);
+    in_order(
+        0..count,
+        threads,
+        |index| seen(source, nth(index), wanted),
+        |index, seen| {
+            meter.done(index + 1);
+            let name = match seen? {
+                Seen::Encoded { format, len_bytes, width, height } => {
+                    lens.push(u32::try_from(len_bytes).unwrap_or(u32::MAX));
+                    widths.push(width);
+                    heights.push(height);
+                    match format {
+                        Format::Jpeg => "JPEG",
+                        Format::Png => "PNG",
+                        Format::Webp => "WebP",
+                    }
+                }
+                Seen::Pixels { width, height } => {
+                    widths.push(width);
+                    heights.push(height);
+                    "pixels"
+                }
+                Seen::Made => "points",
+                Seen::Corrupt { key, reason } => {
+                    looked.corrupt.push(Bad { record: nth(index), key, reason });
+                    return Ok(());
+                }
+            };
+            *looked.formats.entry(name).or_default() += 1;
+            Ok(())
+        },
+    )?;
+    (looked.len_bytes, looked.width, looked.height) =
+        (Spread::of(lens), Spread::of(widths), Spread::of(heights));
+    Ok(looked)
+}
+
+fn seen(source: &dyn Source, record: u64, wanted: Channels) -> Result<Seen, RecordError> {
+    let bytes = match source.stored(record) {
+        Ok(Stored::Encoded(bytes)) => bytes,
+        Ok(Stored::Pixels(picture)) => {
+            return Ok(Seen::Pixels { width: picture.width, height: picture.height });
+        }
+        Ok(Stored::Made) => return Ok(Seen::Made),
+        Err(RecordError::Undecodable { key, reason, .. }) => return Ok(Seen::Corrupt { key, reason }),
+        Err(error) => return Err(error),
+    };
+    match (Format::of(&bytes), decode(&bytes, wanted)) {
+        (Some(format), Ok(picture)) => {
+            let (width, height) = (picture.width, picture.height);
+            Ok(Seen::Encoded { format, len_bytes: bytes.len(), width, height })
+        }
+        (_, Err(reason)) => Ok(Seen::Corrupt { key: source.key(record)?, reason }),
+        (None, Ok(_)) => unreachable!("what decodes has a format"),
+    }
+}
+
+/// Counts the classes of all records; of a made-up data set, at most of 2^20.
+#[must_use]
+pub fn classes(source: &dyn Source) -> Classes {
+    let records = match source.sample_shape() {
+        SampleShape::Image { .. } => source.len(),
+        SampleShape::Point2 => source.len().min(MADE_MAX),
+    };
+    let mut found = Classes { records, ..Classes::default() };
+    for record in 0..records {
+        match source.class(record) {
+            Some(class) => *found.counts.entry(class).or_default() += 1,
+            None => found.without += 1,
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let spread = |numbers: &[u32]| Spread::of(numbers.to_vec());
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[7]), Some(Spread { min: 7, median: 7, max: 7 }));
+        assert_eq!(spread(&[9, 1, 5, 3]), Some(Spread { min: 1, median: 3, max: 9 }));
+        assert_eq!(Spread { min: 1, median: 3, max: 9 }.to_string(), "1 to 9, median 3");
+    }
+
+    #[test]
+    fn records_are_spread_evenly() {
+        assert_eq!(spread_over(100, 4), [0, 25, 50, 75]);
+        assert_eq!(spread_over(3, 10), [0, 1, 2]);
+        assert_eq!(spread_over(u64::MAX, 2), [0, u64::MAX / 2]);
+    }
+}

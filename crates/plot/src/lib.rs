@@ -1,0 +1,128 @@
+//! Grids of samples and density plots, as PNG.
+//!
+//! Not here: where samples come from (`train` makes them, `data` reads them). Two functions: [`grid`] for pictures,
+//! [`density`] for points of the plane.
+
+use std::io::Cursor;
+
+use image::{ImageError, ImageFormat, Rgb, RgbImage};
+use lsgan_spec::Grid;
+
+/// Pixels between two pictures of a grid.
+const GAP: u32 = 2;
+/// Side of a density plot in pixels.
+const PLOT_SIDE: u32 = 512;
+
+/// Pictures in rows, black between them, as PNG. `samples`: `[n, size, size, channels]` in −1..1, at most as many as the
+/// grid has places; those that are left over stay black.
+///
+/// # Errors
+///
+/// A grid that is too large for a PNG.
+pub fn grid(samples: &[f32], grid: Grid, size: u32, channels: u32) -> Result<Vec<u8>, ImageError> {
+    let side = |count: u32| count * (size + GAP) + GAP;
+    let mut out = RgbImage::new(side(grid.columns), side(grid.rows));
+    for (index, sample) in samples.chunks((size * size * channels) as usize).enumerate() {
+        let (column, row) = (index as u32 % grid.columns, index as u32 / grid.columns);
+        let (left, top) = (column * (size + GAP) + GAP, row * (size + GAP) + GAP);
+        for (place, pixel) in sample.chunks(channels as usize).enumerate() {
+            let (x, y) = (place as u32 % size, place as u32 / size);
+            let colour = |channel: usize| to_byte(pixel[channel.min(pixel.len() - 1)]);
+            out.put_pixel(left + x, top + y, Rgb([colour(0), colour(1), colour(2)]));
+        }
+    }
+    png(&out)
+}
+
+fn png(picture: &RgbImage) -> Result<Vec<u8>, ImageError> {
+    let mut png = Cursor::new(vec![]);
+    picture.write_to(&mut png, ImageFormat::Png)?;
+    Ok(png.into_inner())
+}
+
+/// −1..1 to 0..255.
+fn to_byte(x: f32) -> u8 {
+    ((x.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8
+}
+
+/// Bright where many points fall, with a circle of three standard deviations around each real mode, as PNG. `points`:
+/// `[n, 2]`; `modes` and `sigma` in the same units.
+///
+/// # Errors
+///
+/// None that is known: the plot has one size.
+pub fn density(points: &[f32], modes: &[[f64; 2]], sigma: f64) -> Result<Vec<u8>, ImageError> {
+    let reach = modes.iter().flatten().map(|x| x.abs()).fold(0.0, f64::max) + 8.0 * sigma;
+    let half = reach.max(f64::MIN_POSITIVE) * 1.4;
+    let to_pixel = |v: f64| ((v / half + 1.0) / 2.0 * f64::from(PLOT_SIDE)).floor();
+    let mut hits = vec![0_u32; (PLOT_SIDE * PLOT_SIDE) as usize];
+    for point in points.chunks(2) {
+        let (x, y) = (to_pixel(f64::from(point[0])), to_pixel(f64::from(-point[1])));
+        let inside = |v: f64| (0.0..f64::from(PLOT_SIDE)).contains(&v);
+        if inside(x) && inside(y) {
+            hits[y as usize * PLOT_SIDE as usize + x as usize] += 1;
+        }
+    }
+    let most = f64::from(hits.iter().copied().max().unwrap_or(0).max(1));
+    let mut out = RgbImage::from_fn(PLOT_SIDE, PLOT_SIDE, |x, y| {
+        heat((f64::from(hits[(y * PLOT_SIDE + x) as usize]) / most).powf(0.35))
+    });
+    let radius = 3.0 * sigma / half / 2.0 * f64::from(PLOT_SIDE);
+    for &[x, y] in modes {
+        ring(&mut out, to_pixel(x), to_pixel(-y), radius.max(4.0));
+    }
+    png(&out)
+}
+
+/// Dark blue over red to white.
+fn heat(share: f64) -> Rgb<u8> {
+    let ramp = |from: f64| (((share - from) * 3.0).clamp(0.0, 1.0) * 255.0) as u8;
+    let blue = if share > 0.0 { 60 } else { 16 };
+    Rgb([ramp(0.0).max(8), ramp(1.0 / 3.0).max(8), ramp(2.0 / 3.0).max(blue)])
+}
+
+fn ring(out: &mut RgbImage, x: f64, y: f64, radius: f64) {
+    let steps = (radius * 8.0).ceil() as u32;
+    for step in 0..steps {
+        let angle = std::f64::consts::TAU * f64::from(step) / f64::from(steps);
+        let (x, y) = ((x + radius * angle.cos()).round(), (y + radius * angle.sin()).round());
+        if x >= 0.0 && y >= 0.0 && x < f64::from(PLOT_SIDE) && y < f64::from(PLOT_SIDE) {
+            out.put_pixel(x as u32, y as u32, Rgb([70, 200, 120]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(png: Result<Vec<u8>, ImageError>) -> RgbImage {
+        image::load_from_memory(&png.expect("a PNG is written")).expect("it is read again").into_rgb8()
+    }
+
+    #[test]
+    fn a_grid_has_each_sample_in_its_place_and_black_where_there_is_none() {
+        let samples = [[-1.0_f32; 4], [1.0; 4], [0.0; 4]].concat();
+        let picture = read(grid(&samples, Grid { columns: 2, rows: 2 }, 2, 1));
+        assert_eq!(picture.dimensions(), (10, 10));
+        let at = |x, y| picture.get_pixel(x, y).0;
+        assert_eq!(
+            [at(2, 2), at(6, 2), at(2, 6), at(6, 6), at(5, 5)],
+            [[0; 3], [255; 3], [128; 3], [0; 3], [0; 3]]
+        );
+    }
+
+    #[test]
+    fn colours_keep_their_order() {
+        let picture = read(grid(&[1.0, 0.0, -1.0], Grid { columns: 1, rows: 1 }, 1, 3));
+        assert_eq!(picture.get_pixel(2, 2).0, [255, 128, 0]);
+    }
+
+    #[test]
+    fn a_plot_is_bright_where_the_points_are() {
+        let picture = read(density(&[0.5, 0.5].repeat(9), &[[-0.5, -0.5], [0.5, 0.5]], 0.01));
+        let brightest =
+            picture.enumerate_pixels().max_by_key(|(_, _, pixel)| pixel.0[0]).expect("it has pixels");
+        assert!(brightest.0 > 256 && brightest.1 < 256, "up and to the right: {brightest:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! `lsgan dataset` as a user runs it: inspect, pack and export, killed and started again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lsgan_tests::binaries::root;
+use lsgan_tests::lab::SHORT;
+use lsgan_tests::process::Ended;
+use lsgan_tests::{Lab, until};
+use serde_json::Value;
+
+const LSUN: &str = "crates/data/tests/fixtures/lsun_lmdb";
+const LABELS: &str = "datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz";
+
+fn place(path: &str) -> String {
+    root().join(path).display().to_string()
+}
+
+/// `lsgan dataset WHAT` on the data of `small.yaml`.
+fn of_run(lab: &Lab, what: &str, more: &[&str]) -> Ended {
+    let run = lab.run_arguments(more);
+    let arguments: Vec<&str> = ["dataset", what].into_iter().chain(run.iter().map(String::as_str)).collect();
+    lab.start(what, "lsgan", &arguments).wait()
+}
+
+fn dataset(lab: &Lab, arguments: &[&str]) -> Ended {
+    lab.start(arguments[0], "lsgan", &[&["dataset"], arguments].concat()).wait()
+}
+
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("no JSON ({error}): {ended}"))
+}
+
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let paths = entries.map(|entry| entry.expect("a folder can be listed").path());
+    paths
+        .map(|path| (path.strip_prefix(dir).expect("it is in it").into(), fs::read(&path).expect("a file")))
+        .collect()
+}
+
+#[test]
+fn inspect_shows_what_is_in_a_data_set_as_text_as_json_and_as_a_sheet() {
+    let lab = Lab::new();
+    let labels = format!("data.source.idx.labels={}", place(LABELS));
+    let more = ["--set", &labels, "--sheet", "sheet.png", "--grid", "6x4"];
+    of_run(&lab, "inspect", &more).expect_code(0).expect_out(&[
+        "kind         idx",
+        "records      10000",
+        "sample       32 x 32 x 1, fit pad",
+        "looked at    1000: 1000 pixels, 0 corrupt",
+        "width        28",
+        "classes      10",
+        "sheet        sheet.png",
+    ]);
+    let size = image::image_dimensions(lab.path("sheet.png")).expect("the sheet is a picture");
+    assert_eq!(size, (6 * 34 + 2, 4 * 34 + 2));
+
+    let told = json(&of_run(&lab, "inspect", &["--set", &labels, "--json"]).expect_code(0));
+    let counts = told["classes"]["counts"].as_array().expect("a list");
+    assert_eq!(counts.len(), 10);
+    assert!(counts.iter().all(|row| row["records"] == 1000), "Fashion-MNIST has 1,000 of each: {told:#}");
+
+    let points = place("configs/gaussian-ring-lsgan.yaml");
+    let plot = ["inspect", "--config", &points, "--sheet", "plot.png"];
+    dataset(&lab, &plot).expect_code(0).expect_out(&["a point of the plane", "classes      8"]);
+    assert_eq!(image::image_dimensions(lab.path("plot.png")).expect("a picture"), (512, 512));
+}
+
+#[test]
+fn verify_names_every_record_that_does_not_decode_and_says_so_with_its_exit_code() {
+    let lab = Lab::new();
+    let keys = fs::read_to_string(root().join("crates/data/tests/fixtures/lsun_lmdb.txt")).expect("its keys");
+    let key = |record: usize| {
+        keys.lines().nth(record).and_then(|line| line.split_whitespace().next()).expect("a key")
+    };
+    // Looking tells the kind.
+    let ended = dataset(&lab, &["inspect", &place(LSUN), "--verify"]).expect_code(1).expect_one_error();
+    let ended = ended.expect_out(&["kind         lsun", "2 corrupt", key(7), key(50)]);
+    ended.expect_err(&["2 of 90 records do not decode"]);
+    let told =
+        dataset(&lab, &["inspect", &format!("lsun:{}", place(LSUN)), "--verify", "--json"]).expect_code(1);
+    let corrupt = json(&told)["looked_at"]["corrupt"].clone();
+    assert_eq!([&corrupt[0]["record"], &corrupt[1]["record"]], [&Value::from(7), &Value::from(50)]);
+}
+
+#[test]
+fn a_pack_that_is_killed_goes_on_and_ends_with_the_bytes_of_one_that_was_not() {
+    let lab = Lab::new();
+    let options = ["--size", "64", "--shard-records", "250", "--threads", "1", "--format", "webp"];
+    of_run(&lab, "pack", &[&["--out", "whole"], &options[..]].concat()).expect_code(0);
+    let run = lab.run_arguments(&[&["--out", "killed"], &options[..]].concat());
+    let arguments: Vec<&str> =
+        ["dataset", "pack"].into_iter().chain(run.iter().map(String::as_str)).collect();
+    for shards in [1, 4] {
+        let mut process = lab.start("pack", "lsgan", &arguments);
+        let third = lab.path(&format!("killed/shard-{shards:06}.tar"));
+        until("some shards are there", || if third.exists() { Ok(()) } else { Err(process.running().err()) });
+        let ended = process.kill_if_it_runs();
+        assert_eq!(ended.signal, Some(9), "it was killed in the middle; {ended}");
+        assert!(!lab.path("killed/manifest.json").exists());
+    }
+    let ended = lab.start("pack", "lsgan", &arguments).wait().expect_code(0);
+    ended.expect_out(&["10000 of 10000 records are in 40 shards", "of them were there already"]);
+    assert!(files(&lab.path("killed")) == files(&lab.path("whole")), "another pack than the undisturbed one");
+}
+
+#[test]
+fn training_on_packed_shards_ends_with_the_weights_of_training_on_their_source() {
+    let lab = Lab::finished();
+    let packed = Lab::new();
+    let told = of_run(&packed, "pack", &["--out", "packed", "--shard-mib", "4"]).expect_code(0);
+    // What the command prints is what the run's file gets.
+    let source =
+        told.out.lines().find_map(|line| line.trim().strip_prefix("source: ")).expect("it prints the source");
+    assert!(source.starts_with("{ webdataset: { shards: 'packed/shard-{000000..0000"), "{told}");
+    let source = format!("data.source={source}");
+    packed.up(2, &[&SHORT[..], &["--set", &source]].concat()).wait().expect_code(0);
+    assert_eq!(packed.weights(), lab.weights());
+}
+
+#[test]
+fn an_export_is_a_folder_with_the_classes_and_the_same_samples() {
+    let lab = Lab::new();
+    let labels = format!("data.source.idx.labels={}", place(LABELS));
+    let ended = of_run(&lab, "export", &["--set", &labels, "--out", "clothes"]).expect_code(0);
+    ended.expect_out(&["10000 of 10000 records are in clothes", "source: { folder: { path: 'clothes' } }"]);
+    // The first picture is an ankle boot, class 9.
+    assert_eq!(image::image_dimensions(lab.path("clothes/9/000000.png")).expect("a picture"), (28, 28));
+    let told = json(&dataset(&lab, &["inspect", "folder:clothes", "--json"]).expect_code(0));
+    assert_eq!(told["records"], 10_000);
+    let counts = told["classes"]["counts"].as_array().expect("a list");
+    assert!(counts.len() == 10 && counts.iter().all(|row| row["records"] == 1000), "{told:#}");
+    let again = of_run(&lab, "export", &["--set", &labels, "--out", "clothes", "--json"]).expect_code(0);
+    assert_eq!(json(&again)["records_kept"], 10_000);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_error_that_says_what_to_do() {
+    let lab = Lab::new();
+    fs::write(lab.path("notes.txt"), "nothing that is known").expect("a file can be written");
+    let wrong = |arguments: &[&str], code: i32, says: &str| {
+        dataset(&lab, arguments).expect_code(code).expect_one_error().expect_err(&[says]);
+    };
+    let lsun = place(LSUN);
+    wrong(&["inspect", "nowhere"], 2, "nowhere: No such file");
+    wrong(&["inspect", "notes.txt"], 2, "Name its kind, as idx:notes.txt");
+    wrong(&["inspect", "gaussian:8"], 2, "Take --config with a run's file.");
+    wrong(&["inspect", &lsun, "--labels", "x"], 2, "--labels is for idx files");
+    wrong(&["pack", &lsun, "--out", "packed"], 2, "Give one of them.");
+    let clothes = place("datasets/fashion-mnist");
+    wrong(
+        &["pack", &lsun, "--size", "16", "--out", &clothes],
+        1,
+        "the directory holds other files, `LICENSE` for one",
+    );
+    let ring = place("configs/gaussian-ring-gan.yaml");
+    wrong(&["pack", "--config", &ring, "--out", "packed"], 1, "only pictures are written");
+    wrong(&["export", "--config", &ring, "--out", "exported"], 1, "only pictures are written");
+    let images = place("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    wrong(&["inspect", &images, "--labels", &images], 2, "this is not an IDX file of labels");
+    assert!(!lab.path("packed").exists() && !lab.path("exported").exists());
+}
