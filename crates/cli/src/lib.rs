@@ -6,11 +6,13 @@
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: how a run is.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
+//! - [`place`]: where a run's snapshots are.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
 pub mod checkpoints;
 pub mod children;
 pub mod node;
+pub mod place;
 pub mod sample;
 pub mod scale;
 pub mod status;
