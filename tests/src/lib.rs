@@ -14,6 +14,8 @@
 //! - [`disturb`]: what tests that disturb a run have in common.
 //! - [`proxy`]: a TCP proxy that can stall, reset and drop one way.
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
+//! - [`s3`]: a real S3 server.
+//! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`leftovers`]: what a run and its processes have left behind.
 //! - [`chaos`]: runs with faults drawn from a seed.
 
@@ -27,7 +29,9 @@ pub mod leftovers;
 pub mod network;
 pub mod process;
 pub mod proxy;
+pub mod s3;
 pub mod wait;
+pub mod weather;
 pub mod weights;
 
 pub use client::Client;
@@ -37,4 +41,5 @@ pub use network::Network;
 pub use process::{Ended, Process};
 pub use proxy::{Cut, Proxy};
 pub use wait::until;
+pub use weather::{Trouble, Weather};
 pub use weights::Weights;

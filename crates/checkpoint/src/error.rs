@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use lsgan_objects::{Answer, Meaning};
 use lsgan_spec::Step;
 
 use crate::lock::Holder;
@@ -14,17 +15,9 @@ use crate::manifest;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // ---- opening ----
-    /// The scheme has no store in this build.
-    #[error(
-        "checkpoint store `{to}` has the scheme `{scheme}`; this build has directories and file:// URLs only. \
-         Write a directory that every worker reaches."
-    )]
-    Scheme {
-        /// As the user wrote it.
-        to: String,
-        /// What stands before `://`.
-        scheme: String,
-    },
+    /// A URL that names no store, or a bucket without settings or credentials.
+    #[error("checkpoint store: {0}")]
+    Objects(#[source] lsgan_objects::Error),
     /// Not a URL, or a file:// URL that names no directory of this host.
     #[error(
         "checkpoint store `{to}` is not a usable URL ({problem}). Write file:///directory or a plain directory."
@@ -77,6 +70,26 @@ pub enum Error {
         path: String,
         /// As the store said it.
         source: object_store::Error,
+    },
+
+    /// A bucket did not do what it was asked, after all patience where asking again could help.
+    #[error("cannot {action} `{path}`: {answer}")]
+    Bucket {
+        /// `read`, `write`, `list`, `move` or `delete`.
+        action: &'static str,
+        /// The object or folder.
+        path: String,
+        /// What the store said.
+        answer: Answer,
+    },
+    /// A bucket overwrites where it is told to create: then no snapshot in it is safe from another writer.
+    #[error(
+        "`{path}` was created twice: this store does not know `If-None-Match: *`, by which a snapshot is published only \
+         once. Use a newer version of it, another store, or a directory."
+    )]
+    NotCreateOnly {
+        /// The object that it was tried with.
+        path: String,
     },
 
     // ---- a snapshot that cannot be written ----
@@ -353,12 +366,14 @@ impl Error {
             | Self::PartHash { .. }
             | Self::PartSyntax { .. }
             | Self::PartDtype { .. } => true,
-            Self::Scheme { .. }
+            Self::Objects(_)
             | Self::Url { .. }
             | Self::Directory { .. }
             | Self::NoStore { .. }
             | Self::Full { .. }
             | Self::Store { .. }
+            | Self::Bucket { .. }
+            | Self::NotCreateOnly { .. }
             | Self::PartName { .. }
             | Self::TensorName { .. }
             | Self::TensorShape { .. }
@@ -371,6 +386,12 @@ impl Error {
             | Self::Lock { .. }
             | Self::MoveAside { .. } => false,
         }
+    }
+
+    /// Whether the store cannot be reached or cannot serve now: trying again later may help.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Bucket { answer, .. } if answer.meaning == Meaning::Away)
     }
 
     /// A store's failure, told apart from a full one by the operating system's error below it.
@@ -389,4 +410,10 @@ fn is_full(error: &object_store::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+impl From<lsgan_objects::Error> for Error {
+    fn from(error: lsgan_objects::Error) -> Self {
+        Self::Objects(error)
+    }
 }

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path as FsPath, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use lsgan_spec::Step;
-use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 
 use crate::error::Error;
 use crate::layout;
-use crate::store::{Root, Store, blocking};
+use crate::store::{Put, Root, Store, blocking};
 
 /// How long a leftover must have lain untouched before [`Store::clean`] may take it for one: many times what
 /// the largest part takes to write, so that a write in progress is not taken for a leftover.
@@ -95,16 +96,79 @@ impl Store {
             let aside = layout::suspect_dir(&self.prefix, newer);
             for path in [manifest.clone()].into_iter().chain(parts) {
                 let name = path.filename().expect("an object below a folder has a name");
-                match self.objects.rename(&path, &aside.clone().join(name)).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                    Err(source) => return Err(Error::store("move", self.show(&path), source)),
-                }
+                self.rename(&path, &aside.clone().join(name)).await?;
             }
             // The empty folder, where the store has folders.
             self.remove_staged(newer, Vec::new()).await?;
             moved.push(newer);
         }
         Ok(moved)
+    }
+
+    /// Moves all of the run in a bucket to `<prefix>.old-1`, or the next free number, as [`crate::move_aside`] does with
+    /// a directory. Returns where it is now; none if there was nothing, or the store is no bucket.
+    ///
+    /// All manifests go first: from then on no snapshot of the old run is found, also where this breaks off.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn archive(&self) -> Result<Option<String>, Error> {
+        if !matches!(self.root, Root::Bucket(_)) {
+            return Ok(None);
+        }
+        let mut objects = Vec::new();
+        for folder in [layout::SNAPSHOTS, layout::SUSPECT, layout::FINAL] {
+            objects.extend(self.list_below(&self.prefix.clone().join(folder)).await?);
+        }
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        let old = self.free_name().await?;
+        objects.sort_by_key(|meta| meta.location.filename() != Some(layout::MANIFEST));
+        for meta in objects {
+            let below = meta.location.prefix_match(&self.prefix).expect("it was listed below the prefix");
+            let to = below.fold(old.clone(), |to, part| to.join(part));
+            self.rename(&meta.location, &to).await?;
+        }
+        Ok(Some(self.show(&old)))
+    }
+
+    async fn free_name(&self) -> Result<Path, Error> {
+        let mut number = 1_u64;
+        loop {
+            // The prefix as it is written, not encoded once more.
+            let name = match self.prefix.as_ref() {
+                "" => format!("old-{number}"),
+                prefix => format!("{prefix}.old-{number}"),
+            };
+            let old = Path::parse(name).expect("a path stays one with some letters more");
+            if self.list_below(&old).await?.is_empty() {
+                return Ok(old);
+            }
+            number += 1;
+        }
+    }
+
+    /// Finds out before a run depends on it whether a bucket can be written, and creates only what is not there.
+    /// Directories are known to.
+    ///
+    /// # Errors
+    /// A store that does not answer, credentials that may not write, or [`Error::NotCreateOnly`].
+    pub async fn check(&self) -> Result<(), Error> {
+        if !matches!(self.root, Root::Bucket(_)) {
+            return Ok(());
+        }
+        // First, since to a write some servers say of a missing bucket only that it is not allowed.
+        self.list_folders(&self.prefix).await?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let path = self.prefix.clone().join(format!("check-{}-{}", std::process::id(), now.as_nanos()));
+        self.create(&path, Bytes::from_static(b"lsgan checks this store\n")).await?;
+        let twice = self.create(&path, Bytes::from_static(b"once more\n")).await;
+        self.delete(&path).await?;
+        match twice? {
+            Put::Exists => Ok(()),
+            Put::Created => Err(Error::NotCreateOnly { path: self.show(&path) }),
+        }
     }
 
     async fn delete_snapshot(&self, step: Step) -> Result<(), Error> {
@@ -145,7 +209,7 @@ impl Store {
     fn step_directory(&self, step: Step) -> Option<PathBuf> {
         match &self.root {
             Root::Directory(root) => Some(root.join(layout::step_dir(&self.prefix, step).as_ref())),
-            Root::Named(_) => None,
+            Root::Bucket(_) | Root::Named(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Snapshots of a run: safetensors parts and a manifest with BLAKE3 hashes, in any object store.
+//! Snapshots of a run: safetensors parts and a manifest with BLAKE3 hashes, in a directory or any object store.
 //!
-//! Not here: when a snapshot is due (`control`), what is in one (`train`), reading the run's file (`spec`).
+//! Not here: when a snapshot is due (`control`), what is in one (`train`), reading the run's file (`spec`), reaching a
+//! bucket (`objects`).
 //! Start at [`Store::open`]; then [`Store::write`] for how a snapshot comes to be, [`Store::newest_valid`] for
 //! how a run finds the one to go on from.
 //!
@@ -17,8 +18,15 @@
 //!   older snapshots as they were, and the same write can be done again.
 //! - **Nobody spoils a published snapshot**: parts and manifest are created, not overwritten; a part whose
 //!   name is taken by other bytes gets a name with its hash.
+//!   Parts of more than 16 MiB in a bucket have it always: they are put in pieces, which may overwrite.
 //! - **Damage has a name**: each kind is its own [`Error`] variant with the path and what to do, and
 //!   [`Store::newest_valid`] says what it passed over. A store that does not answer is not damage.
+//!
+//! In a bucket there is no lock, and none is needed: [`RunLock`] is one coordinator's for its run directory, which is
+//! always local. Two coordinators of one run with directories of their own and the same prefix train the same bits and
+//! publish equal snapshots, whoever is first. Of two different runs the one that starts later finds the other's snapshot
+//! and is refused; started at the same moment, each step's snapshot is that of whoever publishes it first, the other's
+//! write fails as [`Error::OtherSnapshot`], and the next start of either is refused.
 //!
 //! The modules in reading order:
 //! - [`snapshot`]: a run's state on the host: parts, tensors; and their way to bytes and back.

@@ -7,7 +7,8 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use lsgan_objects::{Answer, Meaning, Patience, Place, is_url, pieces};
 use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -18,9 +19,10 @@ use url::Url;
 use crate::error::Error;
 use crate::layout;
 
-/// A place for snapshots: a directory now; any object store by [`Store::over`]. Cheap to clone.
+/// A place for snapshots: a directory, a bucket, or any object store by [`Store::over`]. Cheap to clone.
 ///
-/// A directory needs a file system with hard links, by which a file is created only if there is none.
+/// A directory needs a file system with hard links, by which a file is created only if there is none; a bucket needs
+/// `If-None-Match` ([`Store::check`]).
 #[derive(Clone)]
 pub struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
@@ -33,6 +35,8 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
     Directory(PathBuf),
+    /// `s3://bucket`.
+    Bucket(String),
     Named(String),
 }
 
@@ -43,15 +47,17 @@ pub(crate) enum Put {
 }
 
 impl Store {
-    /// Opens `to`, a directory or a `file://` URL, and makes the directory.
+    /// Opens `to`: a directory, which is made, a `file://` or an `s3://` URL. Asks nothing of a bucket yet.
     ///
     /// # Errors
-    /// Another scheme, or a directory that cannot be made.
+    /// Another scheme, a directory that cannot be made, or a bucket without credentials.
     pub fn open(to: &str) -> Result<Self, Error> {
-        let dir = directory(to)?;
-        match make_durably(&dir) {
-            Ok(()) => Self::local(&dir),
-            Err(source) => Err(Error::Directory { path: dir, source }),
+        match Root::of(to)? {
+            At::Bucket(place) => Self::bucket(&place),
+            At::Directory(dir) => match make_durably(&dir) {
+                Ok(()) => Self::local(&dir),
+                Err(source) => Err(Error::Directory { path: dir, source }),
+            },
         }
     }
 
@@ -60,8 +66,17 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and [`Error::NoStore`].
     pub fn open_existing(to: &str) -> Result<Self, Error> {
-        let dir = directory(to)?;
-        if dir.is_dir() { Self::local(&dir) } else { Err(Error::NoStore { path: dir }) }
+        match Root::of(to)? {
+            At::Bucket(place) => Self::bucket(&place),
+            At::Directory(dir) if dir.is_dir() => Self::local(&dir),
+            At::Directory(dir) => Err(Error::NoStore { path: dir }),
+        }
+    }
+
+    fn bucket(place: &Place) -> Result<Self, Error> {
+        let objects = lsgan_objects::open(place, Patience::SNAPSHOTS)?;
+        let root = Root::Bucket(format!("s3://{}", place.bucket));
+        Ok(Self { objects, prefix: place.path.clone(), root })
     }
 
     /// Snapshots under `prefix` of any object store; `name` stands before its paths in messages.
@@ -92,7 +107,7 @@ impl Store {
     pub(crate) fn show(&self, path: &Path) -> String {
         match &self.root {
             Root::Directory(root) => root.join(path.as_ref()).display().to_string(),
-            Root::Named(name) => format!("{}/{path}", name.trim_end_matches('/')),
+            Root::Bucket(name) | Root::Named(name) => format!("{}/{path}", name.trim_end_matches('/')),
         }
     }
 
@@ -100,13 +115,22 @@ impl Store {
         match self.put(path, bytes, PutMode::Create).await {
             Ok(()) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Exists),
-            Err(source) => Err(Error::store("write", self.show(path), source)),
+            Err(source) => Err(self.failed("write", path, source)),
         }
     }
 
     pub(crate) async fn overwrite(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
-        let put = self.put(path, bytes, PutMode::Overwrite).await;
-        put.map_err(|source| Error::store("write", self.show(path), source))
+        let put = if self.in_pieces(&bytes) {
+            pieces::put(&*self.objects, path, &bytes).await
+        } else {
+            self.put(path, bytes, PutMode::Overwrite).await
+        };
+        put.map_err(|source| self.failed("write", path, source))
+    }
+
+    /// Whether an object with these bytes is put in pieces, which cannot be done create-only.
+    pub(crate) fn in_pieces(&self, bytes: &Bytes) -> bool {
+        matches!(self.root, Root::Bucket(_)) && bytes.len() > pieces::PIECE_BYTES
     }
 
     async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {
@@ -118,21 +142,48 @@ impl Store {
     pub(crate) async fn get(&self, path: &Path) -> Result<Option<GetResult>, Error> {
         match self.objects.get(path).await {
             Ok(object) => Ok(Some(object)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(Error::store("read", self.show(path), source)),
+            Err(error @ object_store::Error::NotFound { .. })
+                if Answer::of(&error).meaning != Meaning::NoBucket =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(self.failed("read", path, source)),
         }
     }
 
     /// All of an opened object. The caller has looked at its size.
     pub(crate) async fn read(&self, path: &Path, object: GetResult) -> Result<Bytes, Error> {
-        object.bytes().await.map_err(|source| Error::store("read", self.show(path), source))
+        let bytes = if self.is_large(&object) {
+            let mut all = Vec::with_capacity(usize::try_from(object.meta.size).unwrap_or_default());
+            let mut pieces = pieces::get(self.objects.clone(), &object.meta).boxed();
+            loop {
+                match pieces.try_next().await {
+                    Ok(Some(piece)) => all.extend_from_slice(&piece),
+                    Ok(None) => break Ok(Bytes::from(all)),
+                    Err(source) => break Err(source),
+                }
+            }
+        } else {
+            object.bytes().await
+        };
+        bytes.map_err(|source| self.failed("read", path, source))
+    }
+
+    /// Whether an object is read in pieces, each with a patience of its own, instead of by the answer that is there.
+    fn is_large(&self, object: &GetResult) -> bool {
+        matches!(self.root, Root::Bucket(_)) && object.meta.size > pieces::PIECE_BYTES as u64
     }
 
     /// The BLAKE3 hash of an opened object, without holding it.
     pub(crate) async fn hash(&self, path: &Path, object: GetResult) -> Result<blake3::Hash, Error> {
+        let large = self.is_large(&object);
         let hash = match object.payload {
             GetResultPayload::File(file, _) => blocking(move || hash_file(&file)).await,
-            GetResultPayload::Stream(mut stream) => {
+            GetResultPayload::Stream(stream) => {
+                let mut stream = stream;
+                if large {
+                    stream = pieces::get(self.objects.clone(), &object.meta).boxed();
+                }
                 let mut hasher = blake3::Hasher::new();
                 loop {
                     match stream.try_next().await {
@@ -143,19 +194,19 @@ impl Store {
                 }
             }
         };
-        hash.map_err(|source| Error::store("read", self.show(path), source))
+        hash.map_err(|source| self.failed("read", path, source))
     }
 
     /// All objects below `dir`.
     pub(crate) async fn list_below(&self, dir: &Path) -> Result<Vec<ObjectMeta>, Error> {
         let list = self.objects.list(Some(dir)).try_collect().await;
-        list.map_err(|source| Error::store("list", self.show(dir), source))
+        list.map_err(|source| self.failed("list", dir, source))
     }
 
     /// The names of the folders right below `dir`.
     pub(crate) async fn list_folders(&self, dir: &Path) -> Result<Vec<String>, Error> {
         let list = self.objects.list_with_delimiter(Some(dir)).await;
-        let list = list.map_err(|source| Error::store("list", self.show(dir), source))?;
+        let list = list.map_err(|source| self.failed("list", dir, source))?;
         Ok(list.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
@@ -163,7 +214,24 @@ impl Store {
     pub(crate) async fn delete(&self, path: &Path) -> Result<(), Error> {
         match self.objects.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(Error::store("delete", self.show(path), source)),
+            Err(source) => Err(self.failed("delete", path, source)),
+        }
+    }
+
+    /// Moves an object, whatever is there; that there is none is no error.
+    pub(crate) async fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        match self.objects.rename(from, to).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed("move", from, source)),
+        }
+    }
+
+    /// What the store said, for people.
+    pub(crate) fn failed(&self, action: &'static str, path: &Path, source: object_store::Error) -> Error {
+        let path = self.show(path);
+        match &self.root {
+            Root::Bucket(_) => Error::Bucket { action, path, answer: Answer::of(&source) },
+            Root::Directory(_) | Root::Named(_) => Error::store(action, path, source),
         }
     }
 }
@@ -174,17 +242,25 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The directory that the user's words mean.
-fn directory(to: &str) -> Result<PathBuf, Error> {
-    let Some((scheme, _)) = to.split_once("://") else {
-        return Ok(PathBuf::from(to));
-    };
-    if scheme != "file" {
-        return Err(Error::Scheme { to: to.to_owned(), scheme: scheme.to_owned() });
+/// What the user's words mean.
+enum At {
+    Directory(PathBuf),
+    Bucket(Place),
+}
+
+impl Root {
+    fn of(to: &str) -> Result<At, Error> {
+        if !is_url(to) {
+            return Ok(At::Directory(PathBuf::from(to)));
+        }
+        if !to.starts_with("file://") {
+            return Ok(At::Bucket(Place::parse(to)?));
+        }
+        let unusable = |problem: String| Error::Url { to: to.to_owned(), problem };
+        let url = Url::parse(to).map_err(|error| unusable(error.to_string()))?;
+        let path = url.to_file_path();
+        path.map(At::Directory).map_err(|()| unusable("it names another host or no absolute path".to_owned()))
     }
-    let unusable = |problem: String| Error::Url { to: to.to_owned(), problem };
-    let url = Url::parse(to).map_err(|error| unusable(error.to_string()))?;
-    url.to_file_path().map_err(|()| unusable("it names another host or no absolute path".to_owned()))
 }
 
 /// Makes a directory and the ones above it, so that they are still there after a power cut.

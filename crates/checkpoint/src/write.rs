@@ -193,15 +193,21 @@ impl Store {
         let encoded = encode(part).await?;
         let usual = layout::part_file(&part.name);
         let by_hash = layout::part_file_by_hash(&part.name, &encoded.blake3);
-        for file in [usual, by_hash.clone()] {
+        // What is put in pieces may take another's place, and so has a name that nothing else can have.
+        let names = if self.in_pieces(&encoded.bytes) { vec![] } else { vec![usual, by_hash.clone()] };
+        for file in names {
             let path = self.part_path(snapshot.step, &file);
             let put = self.create(&path, encoded.bytes.clone()).await?;
             if matches!(put, Put::Created) || self.holds(&path, &encoded).await? {
                 return Ok(Stored { entry: encoded.entry(&part.name, file), put });
             }
         }
+        let path = self.part_path(snapshot.step, &by_hash);
+        if self.in_pieces(&encoded.bytes) && self.holds(&path, &encoded).await? {
+            return Ok(Stored { entry: encoded.entry(&part.name, by_hash), put: Put::Exists });
+        }
         // Only these bytes belong under a name with their hash: what is there is damaged.
-        self.overwrite(&self.part_path(snapshot.step, &by_hash), encoded.bytes.clone()).await?;
+        self.overwrite(&path, encoded.bytes.clone()).await?;
         Ok(Stored { entry: encoded.entry(&part.name, by_hash), put: Put::Created })
     }
 

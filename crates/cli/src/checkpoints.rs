@@ -1,10 +1,12 @@
 //! `lsgan checkpoints`: what snapshots there are, and whether they are whole.
 
 use comfy_table::{Table, presets};
-use lsgan_checkpoint::{Manifest, Store};
+use lsgan_checkpoint::Manifest;
 use lsgan_console::{Failure, exit::chain};
 use lsgan_spec::Step;
 use serde_json::json;
+
+use crate::place::store_of;
 
 /// What can be said on the command line of `lsgan checkpoints`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,7 +43,7 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
         What::Verify(place) => (place, true),
     };
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
-    let store = Store::open_existing(&place.run).map_err(failed)?;
+    let store = store_of(&place.run)?;
     let mut rows = Vec::new();
     for entry in store.list().await.map_err(failed)? {
         let state = if verify { store.verify(entry.step).await } else { entry.state };

@@ -7,12 +7,14 @@
 //! - [`status`]: how a run is.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - [`place`]: where a run's snapshots are.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
 pub mod node;
+pub mod place;
 pub mod sample;
 pub mod scale;
 pub mod status;

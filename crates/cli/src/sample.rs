@@ -8,6 +8,8 @@ use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
 use lsgan_train::Sampler;
 use serde_json::json;
 
+use crate::place::store_of;
+
 /// What can be said on the command line of `lsgan sample`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -45,7 +47,7 @@ enum WhichWeights {
 /// No snapshot there, or a picture that cannot be written.
 pub async fn sample(args: Args) -> Result<(), Failure> {
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
-    let store = Store::open_existing(&args.run).map_err(failed)?;
+    let store = store_of(&args.run)?;
     let manifest = match args.step {
         Some(step) => store.verify(Step(step)).await.map_err(failed)?,
         None => newest(&store, &args.run).await?,

@@ -62,6 +62,13 @@ struct Places {
     store: String,
 }
 
+impl Places {
+    /// Whether the snapshots are in a store that is no directory.
+    fn is_remote(&self) -> bool {
+        self.store.contains("://")
+    }
+}
+
 /// Checks everything, opens everything, and says where the run goes on.
 ///
 /// # Errors
@@ -74,13 +81,19 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let data = (source.len(), source.fingerprint().to_string());
 
     let mut places = places(&spec, args.run_dir.as_deref());
+    // Before anything is written: a URL that is wrong, or has a password in it, gets no further.
+    if places.is_remote() {
+        Store::open(&places.store).map_err(|error| Failure::bad_input(chain(&error)))?;
+    }
     if let Some(name) = &args.fork {
         places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), &data.1).await?;
     }
     let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| Failure::failed(chain(&error)))?;
-    let mut aside = None;
+    let mut aside = Vec::new();
     if args.fresh {
-        (aside, lock) = lock.archive().map_err(|error| Failure::failed(chain(&error)))?;
+        let (old, again) = lock.archive().map_err(|error| Failure::failed(chain(&error)))?;
+        lock = again;
+        aside.extend(old.map(|old| old.display().to_string()));
     }
     let run_dir = lock.dir().to_owned();
     if Path::new(&places.store) == places.run_dir {
@@ -91,13 +104,17 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     check_identity(&spec, &journal, &run_dir)?;
 
     let store = Store::open(&places.store).map_err(|error| Failure::failed(chain(&error)))?;
+    store.check().await.map_err(|error| Failure::failed(chain(&error)))?;
+    if args.fresh {
+        aside.extend(store.archive().await.map_err(|error| Failure::failed(chain(&error)))?);
+    }
     let suspects = set_suspects_aside(&mut journal, &store).await?;
     let (snapshot, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
     warnings.extend(suspects);
-    if let Some(aside) = aside {
-        warnings.insert(0, format!("the old run is kept in {}", aside.display()));
+    if !aside.is_empty() {
+        warnings.insert(0, format!("the old run is kept in {}", aside.join(" and ")));
     }
-    if let Some(text) = finished(&spec, &journal, snapshot, &run_dir)? {
+    if let Some(text) = finished(&spec, &journal, snapshot, &places.store)? {
         return Ok(Start::Finished(text));
     }
     let facts = Facts { spec: &spec, data: &data, store: &places.store };
@@ -196,6 +213,8 @@ async fn fork(
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
     spec.run = name.to_owned();
     let beside = |place: &str| match place.trim_end_matches('/').rsplit_once('/') {
+        // A whole bucket has nothing beside it; runs' own folders in it have other names.
+        Some((scheme, _)) if scheme.ends_with(":/") => format!("{}/{name}", place.trim_end_matches('/')),
         Some((above, _)) => format!("{above}/{name}"),
         None => name.to_owned(),
     };
@@ -303,7 +322,7 @@ fn finished(
     spec: &RunSpec,
     journal: &Journal,
     snapshot: Option<Step>,
-    run_dir: &Path,
+    store: &str,
 ) -> Result<Option<String>, Failure> {
     let failed = |error| Failure::failed(chain(&error));
     let complete = journal.fact("outcome").map_err(failed)?.as_deref() == Some("complete");
@@ -311,14 +330,13 @@ fn finished(
     let files = journal.fact("final_files").map_err(failed)?.unwrap_or_default();
     let rows: Vec<(String, String, String)> = serde_json::from_str(&files).unwrap_or_default();
     let files: Vec<_> = rows.into_iter().map(|(name, url, blake3)| FinalFile { name, url, blake3 }).collect();
-    let run_dir = run_dir.display();
     let done = match step.0.cmp(&spec.steps) {
         Ordering::Greater => format!("{step} steps are done, of which {} are asked for", spec.steps),
         Ordering::Less | Ordering::Equal => format!("{step} of {} steps are done", spec.steps),
     };
     Ok(Some(format!(
         "the run `{}` is finished: {done}\n{}\n\
-         to look at more samples:   lsgan sample --run {run_dir} --count 64 --out grid.png\n\
+         to look at more samples:   lsgan sample --run {store} --count 64 --out grid.png\n\
          to train it longer:        the same command with --set steps={}\n\
          to train it anew:          the same command with --fresh",
         spec.run,

@@ -247,15 +247,18 @@ pub enum DataError {
         reason: String,
     },
     /// The store refused or failed.
-    #[error(
-        "{place}: the object store says: {reason}. Check the URL, the network and the credentials in the environment."
-    )]
+    #[error("{place}: the object store says: {reason}. {advice}")]
     Store {
         /// The URL.
         place: String,
         /// What it said.
         reason: String,
+        /// What to do.
+        advice: &'static str,
     },
+    /// A URL that names no object, or a bucket without settings or credentials.
+    #[error("data.source.webdataset.shards: {0}")]
+    Objects(#[from] lsgan_objects::Error),
     /// The data set changed while it was looked through.
     #[error(
         "{place}: it changed while it was being read: {reason}. Wait until it is complete, then start again."

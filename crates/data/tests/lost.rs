@@ -230,8 +230,11 @@ fn shards_that_are_missing_cut_off_or_not_to_be_reached_are_named() {
         fs::copy(fixture("shards/train-000001.tar"), path.join("train-000001.tar")).unwrap();
     }
     assert!(matches!(refused(&shards("a{b")), DataError::Pattern { .. }));
-    for url in ["gopher://host/a.tar", "file:///no/such/a.tar"] {
-        assert!(matches!(refused(&shards(url)), DataError::Store { place, .. } if place == url), "{url}");
+    let url = "file:///no/such/a.tar";
+    assert!(matches!(refused(&shards(url)), DataError::Store { place, .. } if place == url));
+    for url in ["gopher://host/a.tar", "gs://bucket/a.tar", "s3://user:secret@bucket/a.tar", "s3://b/a.tar"] {
+        let error = refused(&shards(url));
+        assert!(matches!(error, DataError::Objects(_)) && !error.to_string().contains("secret@"), "{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::{self as checkpoint, Manifest, NamedTensor, Snapshot, Store, TensorData};
 use lsgan_console::exit::chain;
@@ -11,6 +12,12 @@ use lsgan_train::parts::{self, StateCopy};
 use lsgan_wire::v1;
 
 use crate::outbox::Outbox;
+
+/// How long a store may be away when a run closes. The next snapshot makes up for one that failed; after the last one
+/// there is none.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Before it is asked again, where it says at once that it is away.
+const CLOSING_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is the same in all snapshots of a run.
 #[derive(Clone, Debug)]
@@ -113,7 +120,7 @@ async fn snapshot(
     state: &StateCopy,
     blocked_ms: f64,
     outbox: &Outbox,
-) -> Result<Snapshot, String> {
+) -> Result<Snapshot, checkpoint::Error> {
     let step = state.reduction().step();
     let snapshot = Snapshot {
         step,
@@ -131,21 +138,22 @@ async fn snapshot(
         Err(error) => {
             let why = chain(&error);
             tracing::error!(step = step.0, "the snapshot could not be written: {why}");
-            outbox.say(v1::SnapshotFailed { step: step.0, why: why.clone() });
-            Err(why)
+            outbox.say(v1::SnapshotFailed { step: step.0, why });
+            Err(error)
         }
     }
 }
 
 async fn close(store: &Store, origin: &Origin, state: &StateCopy, last: bool, outbox: &Outbox) {
-    let files = match snapshot(store, origin, state, 0.0, outbox).await {
-        Ok(_) if !last => Ok(Vec::new()),
-        Ok(snapshot) => {
-            let weights = ["generator", "generator_ema", "discriminator"];
-            let parts: Vec<_> = weights.iter().filter_map(|name| snapshot.part(name).cloned()).collect();
-            store.write_final(&parts).await.map_err(|error| chain(&error))
+    let begin = Instant::now();
+    let files = loop {
+        match write_all(store, origin, state, last, outbox).await {
+            Err(error) if error.is_away() && begin.elapsed() < CLOSING_PATIENCE => {
+                tracing::warn!("the store is away, and the run waits for it: {}", chain(&error));
+                tokio::time::sleep(CLOSING_PAUSE).await;
+            }
+            files => break files.map_err(|error| chain(&error)),
         }
-        Err(why) => Err(why),
     };
     match files {
         Ok(files) => {
@@ -155,6 +163,23 @@ async fn close(store: &Store, origin: &Origin, state: &StateCopy, last: bool, ou
         }
         Err(why) => outbox.say(v1::TaskFailed { why }),
     }
+}
+
+/// A snapshot, and if it is the `last` one the final weights.
+async fn write_all(
+    store: &Store,
+    origin: &Origin,
+    state: &StateCopy,
+    last: bool,
+    outbox: &Outbox,
+) -> Result<Vec<checkpoint::FinalPart>, checkpoint::Error> {
+    let snapshot = snapshot(store, origin, state, 0.0, outbox).await?;
+    if !last {
+        return Ok(Vec::new());
+    }
+    let weights = ["generator", "generator_ema", "discriminator"];
+    let parts: Vec<_> = weights.iter().filter_map(|name| snapshot.part(name).cloned()).collect();
+    store.write_final(&parts).await
 }
 
 fn written(store: &Store, step: Step, manifest: &Manifest, blocked_ms: f64) -> v1::SnapshotWritten {

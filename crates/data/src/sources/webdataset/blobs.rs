@@ -7,11 +7,12 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
-use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use lsgan_objects::{Answer, Meaning, Patience, Place};
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, ObjectStoreScheme};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use url::Url;
 
 use crate::DataError;
@@ -104,24 +105,24 @@ struct InStore {
 
 /// Requests at once while the shards are looked up.
 const LOOKUPS: usize = 32;
-/// A store's client tries again by itself where a request fails; this is for answers that break off.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
-    let mut stores: BTreeMap<String, Arc<dyn ObjectStore>> = BTreeMap::new();
+    let mut buckets: BTreeMap<String, Arc<dyn ObjectStore>> = BTreeMap::new();
     let mut lookups = Vec::with_capacity(names.len());
     for name in names {
-        let failed = |reason: String| DataError::Store { place: name.clone(), reason };
-        let url = Url::parse(name).map_err(|error| failed(error.to_string()))?;
-        let (_, path) = ObjectStoreScheme::parse(&url).map_err(|error| failed(error.to_string()))?;
-        let of = format!("{}://{}", url.scheme(), url.authority());
-        let store = match stores.get(&of) {
-            Some(store) => Arc::clone(store),
-            None => {
-                let store = open_store(&url).map_err(|error| failed(error.to_string()))?;
-                stores.insert(of, Arc::clone(&store));
-                store
+        let (store, path) = match name.starts_with("file://") {
+            true => on_host(name)?,
+            false => {
+                let place = Place::parse(name)?;
+                let store = match buckets.get(&place.bucket) {
+                    Some(store) => Arc::clone(store),
+                    None => {
+                        let store = lsgan_objects::open(&place, Patience::DATA)?;
+                        buckets.insert(place.bucket, Arc::clone(&store));
+                        store
+                    }
+                };
+                (store, place.path)
             }
         };
         lookups.push(look_up(name.clone(), store, path).boxed());
@@ -129,21 +130,28 @@ pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError
     wait(async move { futures::stream::iter(lookups).buffered(LOOKUPS).try_collect().await })
 }
 
-async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
-    match store.head(&path).await {
-        Ok(meta) => Ok(Box::new(InStore { name, store, meta })),
-        Err(error) => Err(DataError::Store { place: name, reason: error.to_string() }),
-    }
+/// A file by its URL: a store like the others, as far as reading goes.
+fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
+    const ADVICE: &str = "Write file:///PATH, or the path alone.";
+    let failed = |reason: String| DataError::Store { place: name.to_owned(), reason, advice: ADVICE };
+    let url = Url::parse(name).map_err(|error| failed(error.to_string()))?;
+    let path = Path::from_url_path(url.path()).map_err(|error| failed(error.to_string()))?;
+    Ok((Arc::new(LocalFileSystem::new()), path))
 }
 
-/// Endpoint, region and credentials come from the environment, as the stores' own tools take them.
-fn open_store(url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let settings = std::env::vars_os().filter_map(|(key, value)| {
-        let key = key.into_string().ok()?.to_ascii_lowercase();
-        let known = ["aws_", "azure_", "google_"].iter().any(|prefix| key.starts_with(prefix));
-        known.then_some((key, value.into_string().ok()?))
-    });
-    object_store::parse_url_opts(url, settings).map(|(store, _)| store.into())
+async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
+    let error = match store.head(&path).await {
+        Ok(meta) => return Ok(Box::new(InStore { name, store, meta })),
+        Err(error) => error,
+    };
+    let mut answer = Answer::of(&error);
+    if matches!(answer.meaning, Meaning::Missing | Meaning::Refused) {
+        // The answer to HEAD has no body; the one to GET says whether it is the bucket, the key or the secret.
+        if let Err(error) = store.get(&path).await {
+            answer = Answer::of(&error);
+        }
+    }
+    Err(DataError::Store { place: name, advice: answer.advice(), reason: answer.words })
 }
 
 impl Blob for InStore {
@@ -179,23 +187,12 @@ impl InStore {
             ..GetOptions::default()
         };
         let (store, path) = (Arc::clone(&self.store), self.meta.location.clone());
-        let bytes = wait(async move {
-            let mut attempt = 1;
-            loop {
-                let got = match store.get_opts(&path, options.clone()).await {
-                    Ok(object) => object.bytes().await,
-                    Err(error) => Err(error),
-                };
-                match got {
-                    Err(object_store::Error::Generic { .. }) if attempt < ATTEMPTS => {
-                        tokio::time::sleep(PAUSE * attempt).await;
-                        attempt += 1;
-                    }
-                    got => return got,
-                }
-            }
-        });
-        let bytes = bytes.map_err(|error| error.to_string())?;
+        // The store's client is patient by itself, and reads on where an answer breaks off.
+        let bytes = wait(async move { store.get_opts(&path, options).await?.bytes().await });
+        let bytes = bytes.map_err(|error| match Answer::of(&error) {
+            Answer { meaning: Meaning::Changed, .. } => "the object was written to".to_owned(),
+            answer => answer.to_string().trim_end_matches('.').to_owned(),
+        })?;
         if bytes.len() != out.len() {
             return Err(format!("the store sent {} bytes of {}", bytes.len(), out.len()));
         }

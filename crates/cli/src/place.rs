@@ -1,0 +1,33 @@
+//! Where a run's snapshots are, from what a person says of the run.
+
+use std::path::Path;
+
+use lsgan_checkpoint::Store;
+use lsgan_console::{Failure, exit::chain};
+use lsgan_coordinator::journal::Journal;
+use lsgan_spec::RunSpec;
+
+/// Opens the store of a run for reading. `run` is what its `checkpoint.to` says, or its directory: that of a run with its
+/// snapshots elsewhere has a journal, which says where.
+///
+/// # Errors
+/// No such directory, or a store that cannot be opened.
+pub fn store_of(run: &str) -> Result<Store, Failure> {
+    let elsewhere = if run.contains("://") { None } else { elsewhere(Path::new(run))? };
+    let place = elsewhere.as_deref().unwrap_or(run);
+    Store::open_existing(place).map_err(|error| Failure::failed(chain(&error)))
+}
+
+/// The URL of the store that the run in this directory writes to, if it is not the directory itself.
+fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
+    let journal = dir.join("journal.sqlite");
+    // A directory with snapshots is its own answer, and may be read-only.
+    if dir.join("snapshots").is_dir() || !journal.is_file() {
+        return Ok(None);
+    }
+    let spec = Journal::open(&journal).and_then(|journal| journal.fact("spec_yaml"));
+    let spec = spec.map_err(|error| Failure::failed(chain(&error)))?;
+    let spec = spec.and_then(|yaml| RunSpec::parse(&yaml, "the journal's specification", &[]).ok());
+    let to = spec.map(|spec| spec.checkpoint.to);
+    Ok(to.filter(|to| to.contains("://") && !to.starts_with("file://")))
+}

@@ -1,0 +1,96 @@
+//! A URL of a store, read strictly.
+
+use std::fmt;
+
+use object_store::path::Path;
+
+use crate::Error;
+
+/// Whether a text that may be a path is a URL.
+#[must_use]
+pub fn is_url(text: &str) -> bool {
+    text.contains("://")
+}
+
+/// A bucket, and an object or a prefix in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The key or prefix as it stands in the URL: like the AWS tools', it is not percent-encoded. Empty for all of the
+    /// bucket.
+    pub path: Path,
+}
+
+impl Place {
+    /// Reads `s3://BUCKET/PREFIX`.
+    ///
+    /// # Errors
+    /// Another scheme; a user or password; no bucket, or a key that no object has.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let unusable = |problem: &str| Error::Url { url: url.to_owned(), problem: problem.to_owned() };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if let Some((_, host)) = bucket.rsplit_once('@') {
+            return Err(Error::Secret { shown: format!("`{scheme}://…@{host}`") });
+        }
+        if scheme != "s3" {
+            return Err(Error::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
+        }
+        if bucket.contains(':') {
+            return Err(unusable("a host and a port are no bucket; they belong into AWS_ENDPOINT_URL"));
+        }
+        let is_usual = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(is_usual) {
+            return Err(unusable("a bucket's name has 3 to 63 letters, digits, dots and dashes"));
+        }
+        let path = Path::parse(key).map_err(|error| unusable(&error.to_string()))?;
+        Ok(Self { bucket: bucket.to_owned(), path })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_ref() {
+            "" => write!(f, "s3://{}", self.bucket),
+            path => write!(f, "s3://{}/{path}", self.bucket),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_bucket_and_a_key_as_it_is_written() {
+        for (url, bucket, path, shown) in [
+            ("s3://data/train/a b#1%20.tar", "data", "train/a b#1%20.tar", "s3://data/train/a b#1%20.tar"),
+            ("s3://my.bucket-2/runs/x/", "my.bucket-2", "runs/x", "s3://my.bucket-2/runs/x"),
+            ("s3://bucket", "bucket", "", "s3://bucket"),
+            ("s3://bucket/", "bucket", "", "s3://bucket"),
+        ] {
+            let place = Place::parse(url).unwrap();
+            assert_eq!((place.bucket.as_str(), place.path.as_ref()), (bucket, path), "{url}");
+            assert_eq!(place.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_and_a_password_is_not_shown() {
+        for url in ["gs://bucket/a", "az://bucket/a", "S3://bucket/a", "https://s3.amazonaws.com/b/a"] {
+            let error = Place::parse(url).unwrap_err();
+            assert!(matches!(error, Error::Scheme { .. }), "{error}");
+        }
+        for url in ["s3://", "s3:///a", "s3://ab/c", "s3://bucket/a//b", "s3://bucket/../a", "s3://a b c/d"] {
+            assert!(matches!(Place::parse(url), Err(Error::Url { .. })), "{url}");
+        }
+        let port = Place::parse("s3://127.0.0.1:8333/bucket").unwrap_err().to_string();
+        assert!(port.contains("AWS_ENDPOINT_URL"), "{port}");
+        for url in ["s3://AKIA:hunter2@bucket/a", "s3://hunter2@bucket", "gs://u:hunter2@bucket/a"] {
+            let error = Place::parse(url).unwrap_err();
+            assert!(matches!(error, Error::Secret { .. }), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}

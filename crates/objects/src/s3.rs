@@ -1,0 +1,266 @@
+//! The client of S3, with its patience.
+//!
+//! What is tried again, with growing pauses: connections that are refused or break, answers 5xx, 429 and 408, bodies
+//! that break off (from where they broke off, while the object is still the same). What is not: an answer that will be
+//! the same the next time (403, 404, 412). `object_store` does most of it; [`Persistent`] does what it leaves: lists whose
+//! body breaks off, and puts of which nobody knows whether they were done.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, ClientOptions, CopyOptions, CredentialProvider, GetOptions, GetResult, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    RetryConfig, StaticCredentialProvider,
+};
+
+use crate::answer::{Answer, Meaning};
+use crate::profile::Files;
+use crate::settings::{Environment, Keys, Settings, environment};
+use crate::{Error, Place};
+
+/// How long a store may be away before that is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the first request on; the attempt that is under way then is the last one.
+    pub deadline: Duration,
+}
+
+impl Patience {
+    /// For reading a data set: the training waits for it, and a worker that gives up ends.
+    pub const DATA: Self = Self { deadline: Duration::from_secs(180) };
+    /// For snapshots: the training goes on meanwhile, until a second one is due; then giving up is better than waiting.
+    pub const SNAPSHOTS: Self = Self { deadline: Duration::from_secs(60) };
+}
+
+/// A host that is there accepts a connection in less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence within a request that counts as a broken connection. Nothing limits a whole request: large objects take long.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The deadline decides; this only bounds a loop.
+const ATTEMPTS_MAX: usize = 1000;
+/// A machine that has a role says so in milliseconds; one that has none must not be asked for minutes.
+const MACHINE: RetryConfig = RetryConfig {
+    backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: PAUSE_MAX, base: 2.0 },
+    max_retries: 2,
+    retry_timeout: Duration::from_secs(5),
+};
+/// New keys in the files count after so long at the latest.
+const KEYS_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// A client for the bucket of `place`; paths are those in the bucket. Sends nothing yet.
+///
+/// # Errors
+/// Settings or credentials that are wrong or missing.
+pub fn open(place: &Place, patience: Patience) -> std::result::Result<Arc<dyn ObjectStore>, Error> {
+    open_with(place, patience, &environment())
+}
+
+/// As [`open`], with this environment.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    place: &Place,
+    patience: Patience,
+    environment: &Environment,
+) -> std::result::Result<Arc<dyn ObjectStore>, Error> {
+    choose_cryptography();
+    let bucket = || place.bucket.clone();
+    let Settings { known, keys, attempts, is_plain } = Settings::of(place, environment)?;
+    let attempts = attempts.unwrap_or(ATTEMPTS_MAX);
+    let options = ClientOptions::new()
+        .with_allow_http(true) // whoever writes http:// as the endpoint means it
+        .with_no_system_certificates(is_plain)
+        .with_timeout_disabled()
+        .with_read_timeout(SILENCE_MAX)
+        .with_connect_timeout(CONNECT_TIMEOUT);
+    let retry = RetryConfig {
+        backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: PAUSE_MAX, base: 2.0 },
+        max_retries: attempts - 1,
+        retry_timeout: patience.deadline,
+    };
+    let builder = AmazonS3Builder::new().with_client_options(options).with_bucket_name(bucket());
+    let builder = known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
+    let build = |builder: AmazonS3Builder| {
+        builder.build().map_err(|error| Error::Client { bucket: bucket(), problem: error.to_string() })
+    };
+    let builder = match keys {
+        Keys::Environment(keys) => builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys))),
+        Keys::Profile(files) => {
+            builder.with_credentials(Arc::new(OfProfile { files, last: Mutex::default() }))
+        }
+        Keys::Machine { credentials_file, profile } => {
+            let role = build(builder.clone().with_retry(MACHINE))?.credentials().clone();
+            let looked = format!(
+                "AWS_ACCESS_KEY_ID is not set, {} has no profile `{profile}`, and this machine has no role",
+                credentials_file.display()
+            );
+            builder.with_credentials(Arc::new(OfMachine { role, looked }))
+        }
+        Keys::None => builder,
+    };
+    let s3 = build(builder.with_retry(retry))?;
+    Ok(Arc::new(Persistent { s3, deadline: patience.deadline, attempts }))
+}
+
+/// ring builds in seconds everywhere; rustls' own default needs a C compiler's minutes.
+fn choose_cryptography() {
+    static ONCE: Once = Once::new();
+    // Refused where somebody has chosen already, which is as good.
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+/// Keys from a profile's files.
+#[derive(Debug)]
+struct OfProfile {
+    files: Files,
+    last: Mutex<Option<(Instant, Arc<AwsCredential>)>>,
+}
+
+#[async_trait]
+impl CredentialProvider for OfProfile {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read, keys)) = &*last
+            && read.elapsed() < KEYS_AGE_MAX
+        {
+            return Ok(keys.clone());
+        }
+        let gone = || {
+            let Files { credentials, profile, .. } = &self.files;
+            format!("the keys of the profile `{profile}` are gone from {}", credentials.display())
+        };
+        match self.files.keys() {
+            Ok(Some(keys)) => {
+                let keys = Arc::new(keys);
+                *last = Some((Instant::now(), keys.clone()));
+                Ok(keys)
+            }
+            Ok(None) => Err(unauthenticated(gone().into())),
+            Err(error) => Err(unauthenticated(error.into())),
+        }
+    }
+}
+
+/// Keys of a role, which somebody near the process hands out.
+#[derive(Debug)]
+struct OfMachine {
+    role: AwsCredentialProvider,
+    looked: String,
+}
+
+#[async_trait]
+impl CredentialProvider for OfMachine {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        self.role.get_credential().await.map_err(|error| {
+            let why = Answer::of(&error).words;
+            unauthenticated(format!("there are no credentials: {} ({why})", self.looked).into())
+        })
+    }
+}
+
+fn unauthenticated(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Error {
+    object_store::Error::Unauthenticated { path: String::new(), source }
+}
+
+/// S3, asked again where its own client does not.
+#[derive(Debug)]
+struct Persistent {
+    s3: AmazonS3,
+    deadline: Duration,
+    attempts: usize,
+}
+
+impl fmt::Display for Persistent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.s3.fmt(f)
+    }
+}
+
+/// Asks until there is an answer that will stay the same, or patience ends.
+async fn persist<T, F: Future<Output = Result<T>>>(
+    (deadline, attempts): (Duration, usize),
+    mut ask: impl FnMut() -> F,
+) -> Result<T> {
+    let begin = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..attempts {
+        match ask().await {
+            Err(error) if Answer::of(&error).meaning == Meaning::Away && begin.elapsed() < deadline => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+impl Persistent {
+    fn patience(&self) -> (Duration, usize) {
+        (self.deadline, self.attempts)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Persistent {
+    /// A create-only put whose answer was lost may say that there is an object already: the caller's own.
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        persist(self.patience(), || self.s3.put_opts(location, payload.clone(), options.clone())).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        persist(self.patience(), || self.s3.put_multipart_opts(location, options.clone())).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.s3.get_opts(location, options).await
+    }
+
+    /// One by one: some servers that speak S3 do not have the request for many, and there are few.
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let (s3, patience) = (self.s3.clone(), self.patience());
+        let delete = move |location: Path| {
+            let s3 = s3.clone();
+            async move {
+                let one = || {
+                    let one = futures::stream::once(std::future::ready(Ok(location.clone()))).boxed();
+                    s3.delete_stream(one).try_for_each(|_| std::future::ready(Ok(())))
+                };
+                persist(patience, one).await.map(|()| location)
+            }
+        };
+        locations.and_then(delete).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (s3, patience, prefix) = (self.s3.clone(), self.patience(), prefix.cloned());
+        let all = async move { persist(patience, || s3.list(prefix.as_ref()).try_collect::<Vec<_>>()).await };
+        all.map_ok(|items| futures::stream::iter(items.into_iter().map(Ok))).try_flatten_stream().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        persist(self.patience(), || self.s3.list_with_delimiter(prefix)).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        persist(self.patience(), || self.s3.copy_opts(from, to, options.clone())).await
+    }
+}

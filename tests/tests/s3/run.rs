@@ -1,0 +1,240 @@
+//! Whole runs with their data and snapshots in S3: the same weights as from a disk, whatever the store does.
+
+use std::process::Command;
+use std::time::Instant;
+
+use lsgan_tests::binaries::{binary, root};
+use lsgan_tests::process::Process;
+use lsgan_tests::s3::{READER, WRITER, environment};
+use lsgan_tests::{Lab, Trouble, Weather, Weights};
+use object_store::ObjectStoreExt as _;
+
+use crate::data::{PATTERN, fill_with_shards, fixtures};
+use crate::{Test, admin, fill, wait, world};
+
+pub const TESTS: [Test; 5] = [
+    (
+        "a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk",
+        a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk,
+    ),
+    (
+        "a_run_whose_store_is_away_goes_on_and_keeps_what_is_there",
+        a_run_whose_store_is_away_goes_on_and_keeps_what_is_there,
+    ),
+    (
+        "a_run_that_ends_while_the_store_is_away_waits_for_it",
+        a_run_that_ends_while_the_store_is_away_waits_for_it,
+    ),
+    ("a_fresh_run_moves_the_old_one_in_the_bucket_aside", a_fresh_run_moves_the_old_one_in_the_bucket_aside),
+    (
+        "mistakes_with_buckets_and_keys_end_at_once_with_one_error",
+        mistakes_with_buckets_and_keys_end_at_once_with_one_error,
+    ),
+];
+
+/// `small.yaml` with shards for its pictures; a run of 60 steps with a snapshot after every 10.
+fn config(lab: &Lab, shards: &str, to: &str) -> String {
+    let small = std::fs::read_to_string(root().join("tests/small.yaml")).expect("it is in the repository");
+    let lines = small.lines().map(|line| match line.trim_start() {
+        line if line.starts_with("source:") => {
+            format!("  source: {{ webdataset: {{ shards: '{shards}' }} }}\n")
+        }
+        line if line.starts_with("steps:") => "steps: 60\n".to_owned(),
+        line if line.starts_with("checkpoint:") => {
+            format!("checkpoint: {{ to: '{to}', every: 10, keep_last: 3 }}\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    let path = lab.path("run.yaml");
+    std::fs::write(&path, lines.collect::<String>()).expect("it can be written");
+    path.display().to_string()
+}
+
+/// One of the binaries, with what it needs to reach S3 by this endpoint.
+fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary(name));
+    command.args(arguments).envs(environment(endpoint, keys));
+    command
+}
+
+fn up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Process {
+    let run_dir = lab.run_dir().display().to_string();
+    let arguments = [&["up", "--workers", "2", "--config", config, "--run-dir", &run_dir], more].concat();
+    lab.start_command("lsgan up", command("lsgan", endpoint, WRITER, &arguments))
+}
+
+/// The hashes of what a run has left in a bucket.
+fn weights_in(bucket: &str, prefix: &str) -> Weights {
+    let hash = |name: &str| {
+        let path = format!("{prefix}/final/{name}.safetensors").into();
+        let bytes = wait(async { admin(bucket).get(&path).await?.bytes().await }).expect("it is there");
+        blake3::hash(&bytes).to_hex().to_string()
+    };
+    Weights { generator: hash("generator"), discriminator: hash("discriminator") }
+}
+
+fn from_disk() -> Weights {
+    let lab = Lab::new();
+    let shards = fixtures().join(PATTERN).display().to_string();
+    let config = config(&lab, &shards, &lab.run_dir().display().to_string());
+    up(&lab, &config, "http://127.0.0.1:1", &[]).wait().expect_code(0);
+    lab.weights()
+}
+
+fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
+    let lab = Lab::new();
+    fill_with_shards("killed");
+    let weather = Weather::before(world().server.address(), lab.host());
+    weather.make(Trouble::SlowDown, 3, "GET", ".tar");
+    weather.make(Trouble::CutAfter(300), 5, "GET", ".tar");
+    weather.make(Trouble::LoseAnswer, 2, "PUT", "/snapshots/");
+    let config = config(&lab, &format!("s3://killed/{PATTERN}"), "s3://killed/runs/one");
+    let mut first = up(&lab, &config, &weather.url(), &["--set", "steps=1000000"]);
+    let client = lab.client(&mut first);
+    client.wait_until("two snapshots", |status| status.snapshot_step.is_some_and(|step| step >= 20));
+    first.kill();
+    assert!(weather.troubled("") >= 10, "{}", weather.troubled(""));
+
+    // The snapshots that are newer than the end of the run are of no use to it.
+    let newest = newest(&lab, &weather);
+    let goal = newest.div_ceil(10) * 10 + 20;
+    let steps = format!("steps={goal}");
+    weather.make(Trouble::CutAfter(1000), 3, "GET", "/snapshots/");
+    let mut again = up(&lab, &config, &weather.url(), &["--set", &steps]);
+    let ended = again.wait().expect_code(0);
+    assert!(ended.out.contains("s3://killed/runs/one/final/generator.safetensors"), "{ended}");
+    let restored = lab.journal().generations().iter().any(|g| g.start == "snapshot" && g.from_step >= 20);
+    assert!(restored, "{:#?}", lab.journal().generations());
+    assert!(!lab.run_dir().join("snapshots").exists(), "they are in the bucket only");
+
+    let disk = Lab::new();
+    let on_disk = self::config(
+        &disk,
+        &fixtures().join(PATTERN).display().to_string(),
+        &disk.run_dir().display().to_string(),
+    );
+    up(&disk, &on_disk, "http://127.0.0.1:1", &["--set", &steps]).wait().expect_code(0);
+    assert_eq!(weights_in("killed", "runs/one"), disk.weights());
+
+    let run_dir = lab.run_dir().display().to_string();
+    for run in ["s3://killed/runs/one", &run_dir] {
+        let arguments = ["checkpoints", "verify", "--run", run];
+        let verified = lab.start_command("verify", command("lsgan", &weather.url(), READER, &arguments));
+        ended_well(verified).expect_out(&[&goal.to_string(), "whole"]);
+        let png = lab.path("grid.png").display().to_string();
+        let arguments = ["sample", "--run", run, "--count", "4", "--out", &png];
+        ended_well(lab.start_command("sample", command("lsgan", &weather.url(), READER, &arguments)));
+    }
+}
+
+fn ended_well(mut process: Process) -> lsgan_tests::Ended {
+    process.wait().expect_code(0)
+}
+
+/// The step of the newest snapshot of the killed run.
+fn newest(lab: &Lab, weather: &Weather) -> u64 {
+    let arguments = ["checkpoints", "list", "--json", "--run", "s3://killed/runs/one"];
+    let listed = ended_well(lab.start_command("list", command("lsgan", &weather.url(), READER, &arguments)));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&listed.out).expect("it is JSON");
+    let usable = rows.iter().filter(|row| row["usable"] == true);
+    usable.filter_map(|row| row["step"].as_u64()).max().expect("there are snapshots")
+}
+
+fn a_run_whose_store_is_away_goes_on_and_keeps_what_is_there() {
+    let lab = Lab::new();
+    fill("away", &[]);
+    let weather = Weather::before(world().server.address(), lab.host());
+    let shards = fixtures().join(PATTERN).display().to_string();
+    let config = config(&lab, &shards, "s3://away/run");
+    let run_dir = lab.run_dir().display().to_string();
+    let arguments =
+        ["up", "--workers", "1", "--config", &config, "--run-dir", &run_dir, "--set", "steps=1000000"];
+    let mut command = command("lsgan", &weather.url(), WRITER, &arguments);
+    // Its patience ends after the second attempt, so that this test sees what an outage of minutes comes to.
+    command.env("AWS_MAX_ATTEMPTS", "2");
+    let mut up = lab.start_command("lsgan up", command);
+    let client = lab.client(&mut up);
+    client.wait_until("a snapshot", |status| status.snapshot_step.is_some());
+    weather.refuse(true);
+    let failed = client.wait_until("a snapshot that could not be written", |status| {
+        status.notices.iter().any(|notice| notice.text.contains("could not be written"))
+    });
+    let notice = failed.notices.iter().find(|notice| notice.text.contains("could not be written"));
+    let notice = &notice.expect("it was just there").text;
+    assert!(notice.contains("Connection refused") && notice.contains("AWS_ENDPOINT_URL"), "{notice}");
+    client.wait_for_step(failed.step + 30);
+    weather.refuse(false);
+    let later = failed.step + 30;
+    client.wait_until("snapshots again", |status| status.snapshot_step.is_some_and(|step| step >= later));
+}
+
+fn a_run_that_ends_while_the_store_is_away_waits_for_it() {
+    let lab = Lab::new();
+    fill("closing", &[]);
+    let weather = Weather::before(world().server.address(), lab.host());
+    let shards = fixtures().join(PATTERN).display().to_string();
+    let config = config(&lab, &shards, "s3://closing/run");
+    let run_dir = lab.run_dir().display().to_string();
+    let arguments =
+        ["up", "--workers", "1", "--config", &config, "--run-dir", &run_dir, "--set", "checkpoint.every=0"];
+    let mut command = command("lsgan", &weather.url(), WRITER, &arguments);
+    command.env("AWS_MAX_ATTEMPTS", "2");
+    // The first request after the coordinator's own at its start is for the last snapshot.
+    weather.make(Trouble::SlowDown, 7, "GET", "/closing/run/snapshots/step-0000000060/manifest.json");
+    let mut up = lab.start_command("lsgan up", command);
+    up.wait().expect_code(0);
+    assert_eq!(weather.troubled("manifest.json"), 7);
+    assert_eq!(weights_in("closing", "run"), from_disk());
+}
+
+fn a_fresh_run_moves_the_old_one_in_the_bucket_aside() {
+    let lab = Lab::new();
+    fill("fresh", &[]);
+    let endpoint = format!("http://{}", world().server.address());
+    let shards = fixtures().join(PATTERN).display().to_string();
+    let config = config(&lab, &shards, "s3://fresh/run");
+    let steps = ["--set", "steps=20"];
+    up(&lab, &config, &endpoint, &steps).wait().expect_code(0);
+    let first = weights_in("fresh", "run");
+    let again = up(&lab, &config, &endpoint, &steps).wait().expect_code(0);
+    assert!(again.out.contains("is finished") && again.out.contains("--run s3://fresh/run"), "{again}");
+    let other = up(&lab, &config, &endpoint, &["--set", "steps=20", "--set", "seed=2"]).wait().expect_code(2);
+    other.expect_err(&["seed"]).expect_one_error();
+    let seed_2 = ["--set", "steps=20", "--set", "seed=2", "--fresh"];
+    up(&lab, &config, &endpoint, &seed_2).wait().expect_code(0);
+    assert_eq!(weights_in("fresh", "run.old-1"), first);
+    assert_ne!(weights_in("fresh", "run"), first);
+}
+
+fn mistakes_with_buckets_and_keys_end_at_once_with_one_error() {
+    let lab = Lab::new();
+    fill_with_shards("mistakes");
+    let endpoint = format!("http://{}", world().server.address());
+    let disk = fixtures().join(PATTERN).display().to_string();
+    let there = format!("s3://mistakes/{PATTERN}");
+    let begin = Instant::now();
+    for (shards, to, keys, words) in [
+        (
+            &*there,
+            "s3://mistakes/run",
+            ("writer", "wrong"),
+            ["SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"],
+        ),
+        (&disk, "s3://mistakes/run", ("nobody", "x"), ["InvalidAccessKeyId", "s3://mistakes/run"]),
+        (&disk, "s3://mistakes/run", READER, ["AccessDenied", "cannot write"]),
+        (&disk, "s3://not-there/run", WRITER, ["NoSuchBucket", "s3://not-there/run"]),
+        ("s3://mistakes/no-{0..9}.tar", "s3://mistakes/run", WRITER, ["NoSuchKey", "no-0.tar"]),
+        (&disk, "s3://writer:writer-secret@mistakes/run", WRITER, ["no secrets", "AWS_ACCESS_KEY_ID"]),
+        (&disk, "gs://mistakes/run", WRITER, ["`gs`", "s3://"]),
+    ] {
+        let config = config(&lab, shards, to);
+        let run_dir = lab.run_dir().display().to_string();
+        let arguments = ["--config", &config, "--run-dir", &run_dir, "--listen", "127.0.0.1:0"];
+        let mut process =
+            lab.start_command("coordinator", command("coordinator", &endpoint, keys, &arguments));
+        let ended = process.wait().expect_err(&words).expect_one_error();
+        assert!(ended.code.is_some_and(|code| [1, 2].contains(&code)), "{ended}");
+        assert!(!ended.err.contains("writer-secret"), "{ended}");
+    }
+    assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
+}
