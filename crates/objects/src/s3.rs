@@ -79,7 +79,8 @@ pub fn open_with(
     let attempts = attempts.unwrap_or(ATTEMPTS_MAX);
     let options = ClientOptions::new()
         .with_allow_http(true) // whoever writes http:// as the endpoint means it
-        .with_no_system_certificates(is_plain)
+        // A role's keys come encrypted, whatever the endpoint is.
+        .with_no_system_certificates(is_plain && !matches!(keys, Keys::Machine { .. }))
         .with_timeout_disabled()
         .with_read_timeout(SILENCE_MAX)
         .with_connect_timeout(CONNECT_TIMEOUT);
