@@ -28,8 +28,10 @@ pub const READER: (&str, &str) = ("reader", "reader-secret");
 /// Keys that may do all.
 pub const ADMIN: (&str, &str) = ("admin", "admin-secret");
 
-/// Master, volume, filer and S3, each with HTTP and gRPC.
-const PORTS: usize = 8;
+/// What the one process is.
+const PARTS: [&str; 4] = ["master", "volume", "filer", "s3"];
+/// Each has one for HTTP and one for gRPC.
+const PORTS: usize = 2 * PARTS.len();
 
 /// The server. It ends with the thread that started it.
 pub struct S3Server {
@@ -69,7 +71,7 @@ impl S3Server {
         let mut command = Command::new(weed);
         command.arg("server").arg(format!("-dir={}", dir.path().join("data").display()));
         command.args([format!("-ip={host}"), format!("-ip.bind={host}")]);
-        for (part, ports) in ["master", "volume", "filer", "s3"].iter().zip(ports.chunks(2)) {
+        for (part, ports) in PARTS.iter().zip(ports.chunks(2)) {
             command.args([format!("-{part}.port={}", ports[0]), format!("-{part}.port.grpc={}", ports[1])]);
         }
         let sockets = ["filer", "s3"].map(|part| dir.path().join(format!("{part}.sock")));
@@ -90,8 +92,8 @@ impl S3Server {
             std::net::TcpStream::connect(address).map(drop).map_err(|error| error.to_string())
         });
         // It names these by their ports, and leaves them when it is killed.
-        let grpc = [ports[1], ports[3], ports[5]];
-        let sockets = ["master", "volume", "filer"].iter().zip(grpc);
+        let grpc = [ports[1], ports[3], ports[5], ports[7]];
+        let sockets = PARTS.iter().zip(grpc);
         let sockets = sockets.map(|(part, port)| format!("/tmp/seaweedfs-{part}-grpc-{port}.sock").into());
         Self { process, address, sockets: sockets.collect(), _dir: dir }
     }

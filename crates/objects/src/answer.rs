@@ -104,7 +104,7 @@ fn words(error: &object_store::Error, text: &str, code: Option<&str>, status: Op
 }
 
 /// An error and its causes, without saying anything twice.
-fn all_of(error: &dyn Error) -> String {
+pub(crate) fn all_of(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

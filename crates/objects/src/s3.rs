@@ -20,7 +20,7 @@ use object_store::{
     RetryConfig, StaticCredentialProvider,
 };
 
-use crate::answer::{Answer, Meaning};
+use crate::answer::{Answer, Meaning, all_of};
 use crate::profile::Files;
 use crate::settings::{Environment, Keys, Settings, environment};
 use crate::{Error, Place};
@@ -79,7 +79,8 @@ pub fn open_with(
     let attempts = attempts.unwrap_or(ATTEMPTS_MAX);
     let options = ClientOptions::new()
         .with_allow_http(true) // whoever writes http:// as the endpoint means it
-        .with_no_system_certificates(is_plain)
+        // A role's keys come encrypted, whatever the endpoint is.
+        .with_no_system_certificates(is_plain && !matches!(keys, Keys::Machine { .. }))
         .with_timeout_disabled()
         .with_read_timeout(SILENCE_MAX)
         .with_connect_timeout(CONNECT_TIMEOUT);
@@ -89,9 +90,11 @@ pub fn open_with(
         retry_timeout: patience.deadline,
     };
     let builder = AmazonS3Builder::new().with_client_options(options).with_bucket_name(bucket());
+    // Some servers that speak S3 do not have the request that deletes many, and there are few to delete.
+    let builder = builder.with_disable_bulk_delete(true);
     let builder = known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let build = |builder: AmazonS3Builder| {
-        builder.build().map_err(|error| Error::Client { bucket: bucket(), problem: error.to_string() })
+        builder.build().map_err(|error| Error::Client { bucket: bucket(), problem: all_of(&error) })
     };
     let builder = match keys {
         Keys::Environment(keys) => builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys))),
@@ -234,7 +237,6 @@ impl ObjectStore for Persistent {
         self.s3.get_opts(location, options).await
     }
 
-    /// One by one: some servers that speak S3 do not have the request for many, and there are few.
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (s3, patience) = (self.s3.clone(), self.patience());
         let delete = move |location: Path| {
