@@ -95,8 +95,8 @@ fn a_pack_that_is_killed_goes_on_and_ends_with_the_bytes_of_one_that_was_not() {
         ["dataset", "pack"].into_iter().chain(run.iter().map(String::as_str)).collect();
     for shards in [1, 4] {
         let mut process = lab.start("pack", "lsgan", &arguments);
-        let third = lab.path(&format!("killed/shard-{shards:06}.tar"));
-        until("some shards are there", || if third.exists() { Ok(()) } else { Err(process.running().err()) });
+        let shard = lab.path(&format!("killed/shard-{shards:06}.tar"));
+        until("some shards are there", || if shard.exists() { Ok(()) } else { Err(process.running().err()) });
         let ended = process.kill_if_it_runs();
         assert_eq!(ended.signal, Some(9), "it was killed in the middle; {ended}");
         assert!(!lab.path("killed/manifest.json").exists());

@@ -5,6 +5,7 @@
 //! - [`export`]: any source becomes a folder of files.
 //! - `in_order`: all records on all cores, and what comes of them in their order.
 //! - `out`: a directory that is filled bit by bit, by one process at a time, and later by another where the first died.
+//! - `shard`, `manifest`: a tar file that is the same bytes from the same members, and what all of them are known by.
 //! - `encode`: samples become PNG or WebP again.
 //!
 //! What is written is a function of the data set and the options: not of the threads, nor of how often it was killed.
@@ -14,6 +15,7 @@ mod error;
 pub mod export;
 mod in_order;
 pub mod inspect;
+mod manifest;
 mod out;
 pub mod pack;
 mod shard;

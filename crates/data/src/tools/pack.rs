@@ -8,17 +8,14 @@
 //! death compares what is there with the journal, makes again what is damaged or missing, and goes on behind the last one:
 //! where a shard ends is a function of the records before. `manifest.json` is written last.
 
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use lsgan_spec::{Fit, ImageSpec};
-use serde::{Deserialize, Serialize};
+use lsgan_spec::ImageSpec;
 
 use super::encode::{PackFormat, picture_of};
-use super::error::writing;
 use super::in_order::in_order;
+use super::manifest::{Job, Shard, file_name, finished, pattern, write_manifest};
 use super::out::Out;
 use super::shard::{Seal, TarShard, seal_of};
 use super::{Bad, ToolError};
@@ -26,7 +23,6 @@ use crate::index::{Indexing, Meter, OnProgress};
 use crate::{RecordError, SampleShape, Source};
 
 const JOURNAL: &str = ".lsgan-pack.jsonl";
-const MANIFEST: &str = "manifest.json";
 /// Raised when the same options make other bytes.
 const VERSION: u32 = 1;
 /// So many have names of one length.
@@ -73,44 +69,6 @@ pub struct Packed {
     pub corrupt: Vec<Bad>,
     /// What to write into `data.source.webdataset.shards`.
     pub pattern: String,
-}
-
-/// What is being made: the first line of the journal, and the beginning of the manifest.
-#[derive(Debug, Serialize)]
-struct Job {
-    lsgan_pack: u32,
-    source: &'static str,
-    source_fingerprint: String,
-    source_records: u64,
-    size: u32,
-    channels: u32,
-    fit: Fit,
-    format: PackFormat,
-    cut: String,
-}
-
-/// A shard that is whole: a line of the journal, and of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Shard {
-    file: String,
-    /// The records of the source that it was made of, from `first` to before `end`.
-    first: u64,
-    end: u64,
-    /// Pictures in it.
-    records: u64,
-    len_bytes: u64,
-    blake3: String,
-    corrupt: Vec<Bad>,
-}
-
-#[derive(Serialize)]
-struct Manifest<'a> {
-    #[serde(flatten)]
-    job: &'a Job,
-    records: u64,
-    corrupt: u64,
-    class_names: &'a [String],
-    shards: &'a [Shard],
 }
 
 /// Packs `source`, which was opened with `image`, or goes on where a former call was interrupted.
@@ -174,49 +132,6 @@ pub fn pack(
         pattern: pattern(dir, shards.len()),
         corrupt: shards.into_iter().flat_map(|shard| shard.corrupt).collect(),
     })
-}
-
-/// The shards that the journal's lines name, as far as they follow each other.
-fn finished(lines: &[String]) -> Vec<Shard> {
-    let mut shards: Vec<Shard> = Vec::new();
-    for line in lines {
-        let Ok(shard) = serde_json::from_str::<Shard>(line) else { break };
-        let begin = shards.last().map_or(0, |last| last.end);
-        if shard.first != begin || shard.end <= begin || shard.file != file_name(shards.len()) {
-            break;
-        }
-        shards.push(shard);
-    }
-    shards
-}
-
-fn file_name(index: usize) -> String {
-    format!("shard-{index:06}.tar")
-}
-
-/// The pattern that names so many shards.
-fn pattern(dir: &Path, shards: usize) -> String {
-    let file = match shards {
-        1 => file_name(0),
-        _ => format!("shard-{{000000..{:06}}}.tar", shards - 1),
-    };
-    dir.join(file).display().to_string()
-}
-
-fn write_manifest(dir: &Path, job: &Job, class_names: &[String], shards: &[Shard]) -> Result<(), ToolError> {
-    let records = shards.iter().map(|shard| shard.records).sum();
-    let corrupt = shards.iter().map(|shard| shard.corrupt.len() as u64).sum();
-    let manifest = Manifest { job, records, corrupt, class_names, shards };
-    let mut text = serde_json::to_string_pretty(&manifest).expect("plain values become JSON");
-    text.push('\n');
-    let (path, part) = (dir.join(MANIFEST), dir.join(format!("{MANIFEST}.part")));
-    let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)
-    };
-    write().map_err(writing(&path))
 }
 
 impl Cut {
@@ -375,25 +290,5 @@ mod tests {
         assert!(!Cut::Mib(1).is_full(0, 0, 5 * mib), "one picture it has in any case");
         assert!(!Cut::Mib(1).is_full(1, mib - 2048, 1024), "it fits exactly");
         assert!(Cut::Mib(1).is_full(1, mib - 2048, 1536));
-    }
-
-    #[test]
-    fn the_journal_counts_as_far_as_its_shards_follow_each_other() {
-        let line = |index: usize, first: u64, end: u64| {
-            let (file, blake3) = (file_name(index), String::new());
-            let shard = Shard { file, first, end, records: 1, len_bytes: 1, blake3, corrupt: vec![] };
-            serde_json::to_string(&shard).unwrap()
-        };
-        let good = [line(0, 0, 5), line(1, 5, 7)];
-        assert_eq!(finished(&good).len(), 2);
-        for bad in [line(2, 8, 9), line(3, 7, 9), line(2, 7, 7), "{}".to_owned()] {
-            assert_eq!(finished(&[&good[..], &[bad]].concat()).len(), 2);
-        }
-    }
-
-    #[test]
-    fn the_pattern_names_all_shards() {
-        assert_eq!(pattern(Path::new("a/b"), 1), "a/b/shard-000000.tar");
-        assert_eq!(pattern(Path::new("a"), 13), "a/shard-{000000..000012}.tar");
     }
 }

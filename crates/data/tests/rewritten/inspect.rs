@@ -1,0 +1,45 @@
+//! What is seen in a data set.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use lsgan_data::RecordError;
+use lsgan_data::tools::{self, Classes, Spread, Which, look};
+
+use crate::common::fixture;
+use crate::*;
+
+#[test]
+fn a_look_counts_formats_sizes_and_classes_and_names_what_does_not_decode() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = opened(&folders(dir.path()));
+    let looked = look(&*source, Which::All, 3, &|_| ()).unwrap();
+    assert_eq!(looked.formats, BTreeMap::from([("JPEG", 1), ("PNG", 2), ("WebP", 1)]));
+    assert_eq!(looked.corrupt.len(), 1);
+    assert_eq!((looked.corrupt[0].record, looked.corrupt[0].key.as_str()), (3, "dog/d.jpg"));
+    let sizes: Vec<u64> = ["colour.jpg", "exif6.png", "lossy.webp", "grey16.png"]
+        .iter()
+        .map(|name| fs::metadata(fixture("odd").join(name)).unwrap().len())
+        .collect();
+    let spread = looked.len_bytes.unwrap();
+    assert_eq!(u64::from(spread.min), *sizes.iter().min().unwrap());
+    assert_eq!(u64::from(spread.max), *sizes.iter().max().unwrap());
+    let classes = tools::classes(&*source);
+    assert_eq!(classes, Classes { records: 5, counts: BTreeMap::from([(0, 2), (1, 2)]), without: 1 });
+
+    let looked = look(&*opened(&labelled(dir.path())), Which::AtMost(7), 2, &|_| ()).unwrap();
+    assert_eq!((looked.records, looked.formats), (7, BTreeMap::from([("pixels", 7)])));
+    assert_eq!(looked.width, Some(Spread { min: 9, median: 9, max: 9 }));
+    assert_eq!((looked.height.unwrap().max, looked.len_bytes), (5, None));
+}
+
+#[test]
+fn a_look_at_all_records_of_lsun_finds_the_two_that_are_bad() {
+    let source = opened(&lsun());
+    let looked = look(&*source, Which::All, 2, &|_| ()).unwrap();
+    let bad: Vec<u64> = looked.corrupt.iter().map(|bad| bad.record).collect();
+    assert_eq!(bad, [7, 50]);
+    assert_eq!(looked.formats.values().sum::<u64>(), source.len() - 2);
+    let error = look(&Breaking { inner: &*source, at: 3 }, Which::All, 2, &|_| ()).unwrap_err();
+    assert!(matches!(error, RecordError::Lost { .. }), "{error}");
+}

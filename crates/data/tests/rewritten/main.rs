@@ -1,0 +1,176 @@
+//! A data set that is packed or exported is the same data set again, whoever was killed meanwhile.
+//!
+//! Here: the data sets, and a source that breaks off as if its reader had died. The tests are in the modules.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod export;
+mod inspect;
+mod pack;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use common::fixture;
+use lsgan_data::tools::{self, Cut, Exported, PackFormat, PackOptions, Packed, ToolError};
+use lsgan_data::{Fingerprint, RecordError, SampleShape, Source, Stored, open};
+use lsgan_spec::{
+    DataSpec, Fit, Flip, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec, WebdatasetSource,
+};
+
+const IMAGE: ImageSpec = ImageSpec { size: 16, channels: 3, fit: Fit::Crop, flip: Flip::Never };
+
+fn spec(source: Spec) -> DataSpec {
+    DataSpec::of(source, Some(IMAGE))
+}
+
+fn opened(spec: &DataSpec) -> Box<dyn Source> {
+    open(spec, 1).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn lsun() -> DataSpec {
+    spec(Spec::Lsun(LsunSource { path: fixture("lsun_lmdb") }))
+}
+
+fn folder(path: &Path) -> DataSpec {
+    spec(Spec::Folder(FolderSource { path: path.into() }))
+}
+
+fn shards(pattern: &str) -> DataSpec {
+    spec(Spec::Webdataset(WebdatasetSource { shards: pattern.into() }))
+}
+
+/// 30 grey pictures of 5 rows and 9 columns in 12 classes.
+fn labelled(dir: &Path) -> DataSpec {
+    let (images, labels) = (dir.join("images"), dir.join("labels"));
+    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 30, 0, 0, 0, 5, 0, 0, 0, 9];
+    bytes.extend((0..30 * 45).map(|i| (i * 7 % 251) as u8));
+    fs::write(&images, bytes).unwrap();
+    let mut bytes = vec![0, 0, 8, 1, 0, 0, 0, 30];
+    bytes.extend((0..30).map(|i| i * 5 % 12));
+    fs::write(&labels, bytes).unwrap();
+    spec(Spec::Idx(IdxSource { labels: Some(labels), ..IdxSource::of(images) }))
+}
+
+/// Two classes, one picture without a class, one that is damaged.
+fn folders(dir: &Path) -> DataSpec {
+    let odd = |name: &str| fs::read(fixture("odd").join(name)).unwrap();
+    for (name, bytes) in [
+        ("cat/a.jpg", odd("colour.jpg")),
+        ("cat/b.png", odd("exif6.png")),
+        ("dog/c.webp", odd("lossy.webp")),
+        ("dog/d.jpg", odd("cmyk.jpg")[..300].to_vec()),
+        ("e.png", odd("grey16.png")),
+    ] {
+        let path = dir.join("folders").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    folder(&dir.join("folders"))
+}
+
+/// A line for each kind of source with pictures.
+fn rows(dir: &Path) -> Vec<(&'static str, DataSpec)> {
+    let tars = fixture("shards").join("train-{000000..000001}.tar").display().to_string();
+    let odd_tar = fixture("shards").join("odd-000000.tar").display().to_string();
+    vec![
+        ("lsun", lsun()),
+        ("idx", labelled(dir)),
+        ("folder", folders(dir)),
+        ("webdataset", shards(&tars)),
+        ("webdataset with all that can be in one", shards(&odd_tar)),
+    ]
+}
+
+fn options(out: &Path, threads: usize) -> PackOptions {
+    PackOptions { out: out.into(), format: PackFormat::Png, cut: Cut::Records(7), threads }
+}
+
+fn pack(source: &dyn Source, options: &PackOptions) -> Result<Packed, ToolError> {
+    tools::pack(source, &IMAGE, options, &|_| ())
+}
+
+fn export(source: &dyn Source, out: &Path) -> Result<Exported, ToolError> {
+    tools::export(source, out, 3, &|_| ())
+}
+
+/// The bits of a sample; none for one that does not decode.
+fn bits(source: &dyn Source, record: u64) -> Option<Vec<u32>> {
+    let mut sample = vec![f32::NAN; source.sample_len()];
+    match source.read(record, &mut sample) {
+        Ok(()) => Some(sample.into_iter().map(f32::to_bits).collect()),
+        Err(RecordError::Undecodable { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Everything below a directory, by its path.
+fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().display().to_string();
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn assert_same_trees(found: &Path, wanted: &Path) {
+    let (found, wanted) = (tree(found), tree(wanted));
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    for (name, bytes) in &wanted {
+        assert!(found[name] == *bytes, "{name} differs");
+    }
+}
+
+/// A data set that is lost from one record on: whoever packs it is stopped there, as by a death.
+struct Breaking<'a> {
+    inner: &'a dyn Source,
+    at: u64,
+}
+
+impl Breaking<'_> {
+    fn check(&self, record: u64) -> Result<(), RecordError> {
+        let (kind, key, reason) = (self.kind(), record.to_string(), "it was made so".to_owned());
+        if record < self.at { Ok(()) } else { Err(RecordError::Lost { kind, key, reason }) }
+    }
+}
+
+impl Source for Breaking<'_> {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+    fn sample_shape(&self) -> SampleShape {
+        self.inner.sample_shape()
+    }
+    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+        self.check(record).and_then(|()| self.inner.read(record, out))
+    }
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        self.check(record).and_then(|()| self.inner.stored(record))
+    }
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        self.inner.key(record)
+    }
+    fn class(&self, record: u64) -> Option<u32> {
+        self.inner.class(record)
+    }
+    fn class_names(&self) -> &[String] {
+        self.inner.class_names()
+    }
+    fn fingerprint(&self) -> Fingerprint {
+        self.inner.fingerprint()
+    }
+}
