@@ -30,6 +30,10 @@ fn main() {
 /// Where the headers of CUDA's runtime are, if they are: beside libtorch, as pip installs them, or where CUDA is.
 fn cuda_headers(libtorch: &Path) -> Option<PathBuf> {
     let beside = libtorch.parent()?.join("nvidia/cu13/include");
+    if beside.is_dir() {
+        // Some of them may be installed later.
+        println!("cargo:rerun-if-changed={}", beside.display());
+    }
     let homes =
         std::env::var_os("CUDA_HOME").map(PathBuf::from).into_iter().chain(["/usr/local/cuda".into()]);
     let needed = ["cuda_runtime_api.h", "crt/host_defines.h"];
@@ -44,7 +48,8 @@ fn compile_graphs(include: &Path, cuda: &Path) -> Result<(), String> {
     compiler.cpp(true).warnings(false).std("c++17").pic(true).include(include).include(cuda);
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
     let mut command = compiler.try_get_compiler().map_err(|error| error.to_string())?.to_command();
-    command.args(["-shared", "native/graphs.cpp", "-o"]).arg(out.join("liblsgan_graphs.so"));
+    // It travels in every binary.
+    command.args(["-g0", "-shared", "native/graphs.cpp", "-o"]).arg(out.join("liblsgan_graphs.so"));
     let output = command.output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().find(|line| line.contains("error")).unwrap_or("the compiler failed");

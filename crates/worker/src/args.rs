@@ -41,6 +41,9 @@ pub struct Args {
     /// For tests: compute so many times as slowly.
     #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
     pub fault_slowness: u32,
+    /// For tests: queue and record as on a GPU, on a CPU.
+    #[arg(long, hide = true)]
+    pub rehearse_gpu: bool,
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,

@@ -11,11 +11,20 @@ use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::{Failure, exit::chain};
 use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
 
+/// When updates are made where sums are in the host's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updates {
+    /// At once.
+    AtOnce,
+    /// They are looked at later, as on a GPU. For tests.
+    Queued,
+}
+
 /// How this worker's groups are formed, for its whole life.
 #[derive(Clone)]
 pub enum Way {
     /// Over TCP.
-    Tcp,
+    Tcp(Updates),
     /// Over NCCL.
     Nccl(nccl::Nccl),
 }
@@ -26,7 +35,7 @@ impl Way {
     /// # Errors
     /// A GPU without NCCL.
     pub fn of(device: Device) -> Result<Self, Failure> {
-        let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
+        let Device::Cuda(index) = device else { return Ok(Self::Tcp(Updates::AtOnce)) };
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let library = nccl::Library::find(None).map_err(|error| failed(&error))?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
@@ -53,9 +62,9 @@ impl Way {
         aborter: &Aborter,
     ) -> Result<Formed, GroupError> {
         match self {
-            Self::Tcp => {
+            Self::Tcp(updates) => {
                 let group = tcp::connect(listener, membership, deadline, aborter)?;
-                Ok(Formed::Tcp(Box::new(group)))
+                Ok(Formed::Tcp(Box::new(group), *updates))
             }
             Self::Nccl(nccl) => {
                 let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
@@ -68,7 +77,7 @@ impl Way {
 /// One generation's group.
 pub enum Formed {
     /// Over TCP.
-    Tcp(Box<TcpGroup>),
+    Tcp(Box<TcpGroup>, Updates),
     /// Over NCCL.
     Nccl(Box<NcclGroup>),
 }
@@ -77,12 +86,14 @@ pub enum Formed {
 pub enum Update {
     /// It was applied.
     Done(Applied),
-    /// Its update is queued on a GPU.
+    /// Its update is queued.
     Queued(Queued),
 }
 
-/// An update that is queued on a GPU.
-pub struct Queued {
+/// An update that is queued.
+pub struct Queued(Option<OnGpu>);
+
+struct OnGpu {
     /// Behind it; or why there is none.
     mark: Result<Mark, GroupError>,
     /// What the device reads before it. Given back only when the device is known to be past that.
@@ -104,7 +115,7 @@ impl Formed {
     /// For what is the same over all: broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
-            Self::Tcp(group) => &mut **group,
+            Self::Tcp(group, _) => &mut **group,
             Self::Nccl(group) => &mut **group,
         }
     }
@@ -115,7 +126,7 @@ impl Formed {
     /// The operating system refuses.
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         match self {
-            Self::Tcp(group) => group.set_unreachable_after(timeout),
+            Self::Tcp(group, _) => group.set_unreachable_after(timeout),
             Self::Nccl(group) => group.set_unreachable_after(timeout),
         }
     }
@@ -136,7 +147,7 @@ impl Formed {
                 // the group.
                 unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
             }
-            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's way is NCCL"),
+            (WordsMut::Device(_), Self::Tcp(..)) => unreachable!("a GPU's way is NCCL"),
         }
     }
 
@@ -146,18 +157,26 @@ impl Formed {
     /// # Errors
     /// The group is over, or the sum is bad.
     pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Update, ReduceError> {
-        let Self::Nccl(group) = self else { return Ok(Update::Done(replica.apply(metrics)?)) };
-        let flag = group.abort_flag();
-        // SAFETY: `flag` is held until the update is finished, or for ever.
-        unsafe { replica.queue_update(metrics, Some(flag.address())) };
-        let mark = group.mark_queued();
-        let queued = Queued { mark, flag: ManuallyDrop::new(flag) };
-        Ok(Update::Queued(queued))
+        match self {
+            Self::Tcp(_, Updates::AtOnce) => Ok(Update::Done(replica.apply(metrics)?)),
+            Self::Tcp(_, Updates::Queued) => {
+                // SAFETY: there is no flag.
+                unsafe { replica.queue_update(metrics, None) };
+                Ok(Update::Queued(Queued(None)))
+            }
+            Self::Nccl(group) => {
+                let flag = group.abort_flag();
+                // SAFETY: `flag` is held until the update is finished, or for ever.
+                unsafe { replica.queue_update(metrics, Some(flag.address())) };
+                let mark = group.mark_queued();
+                Ok(Update::Queued(Queued(Some(OnGpu { mark, flag: ManuallyDrop::new(flag) }))))
+            }
+        }
     }
 
     /// Waits until the device has come past an update, and no further. What goes wrong is said by [`Self::finish`].
     pub fn wait_for(&mut self, queued: &Queued) {
-        if let (Self::Nccl(group), Ok(mark)) = (self, &queued.mark) {
+        if let (Self::Nccl(group), Some(OnGpu { mark: Ok(mark), .. })) = (self, &queued.0) {
             _ = group.wait_for(*mark);
         }
     }
@@ -168,15 +187,17 @@ impl Formed {
     /// The group is over, or the sum is bad. What the replica then says of its reductions is right in either case, but
     /// for [`GroupError::NotDrained`]: to ask the device would be to wait for it.
     pub fn finish(&mut self, replica: &mut Replica, queued: Queued) -> Result<Applied, ReduceError> {
-        let Self::Nccl(group) = self else { unreachable!("only a GPU's updates are queued") };
-        let waited = match queued.mark {
+        let (Self::Nccl(group), Some(OnGpu { mark, flag })) = (self, queued.0) else {
+            return Ok(replica.finish_update()?);
+        };
+        let waited = match mark {
             Ok(mark) => group.wait_for(mark),
             Err(error) => Err(error),
         };
         if let Err(error @ GroupError::NotDrained { .. }) = waited {
             return Err(error.into());
         }
-        drop(ManuallyDrop::into_inner(queued.flag));
+        drop(ManuallyDrop::into_inner(flag));
         let applied = replica.finish_update();
         waited?;
         Ok(applied?)

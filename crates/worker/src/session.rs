@@ -14,7 +14,7 @@ use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
 use lsgan_train::device::{self, Chosen};
 use lsgan_train::sums::ControlWord;
-use lsgan_train::{Numerics, Replica, numerics};
+use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::Args;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
-use crate::reduce::Way;
+use crate::reduce::{Updates, Way};
 use crate::snapshots::{Origin, Writer};
 use crate::trainer::{Faults, Trainer};
 
@@ -99,6 +99,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         description: description.clone(),
         outbox: outbox.clone(),
         faults,
+        rehearses: args.rehearse_gpu,
         local_rank: args.local_rank,
     };
     let runtime = tokio::runtime::Handle::current();
@@ -160,12 +161,13 @@ struct Seed {
     description: v1::RunDescription,
     outbox: Arc<Outbox>,
     faults: Faults,
+    rehearses: bool,
     local_rank: u32,
 }
 
 impl Seed {
     fn grow(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Numerics), Failure> {
-        let Self { spec, source, listener, description, outbox, faults, local_rank } = self;
+        let Self { spec, source, listener, description, outbox, faults, rehearses, local_rank } = self;
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let Chosen { device, no_gpu } =
             device::choose(spec.compute.device, local_rank).map_err(|e| failed(&e))?;
@@ -174,10 +176,13 @@ impl Seed {
         }
         device::configure(device, spec.precision, &spec.compute)
             .map_err(|e| Failure::bad_input(chain(&e)))?;
-        let way = Way::of(device)?;
+        let (way, placement) = match rehearses {
+            false => (Way::of(device)?, Placement::Usual),
+            true => (Way::Tcp(Updates::Queued), Placement::Rehearsed(Rehearsal::Works)),
+        };
         let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len()).map_err(|e| failed(&e))?;
-        let replica = Replica::new(&spec, device).map_err(|e| failed(&e))?;
+        let replica = Replica::placed(&spec, device, placement).map_err(|e| failed(&e))?;
         let store = Store::open(&description.store).map_err(|e| failed(&e))?;
         let origin = Origin {
             identity: description.identity.clone(),

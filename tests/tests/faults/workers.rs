@@ -27,6 +27,28 @@ fn a_worker_that_ends_by_an_error_is_done_without() {
     assert_undisturbed_weights(&lab);
 }
 
+/// They look at an update only when the next half is computed, as on a GPU, and record halves with a stand-in; of three
+/// one does not. One is killed, one leaves, one comes: the weights are those of a run on CPUs.
+#[test]
+fn workers_that_run_ahead_as_on_a_gpu_train_the_same_weights() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "3"]);
+    let address = coordinator.address.clone();
+    let rehearsing = |name: &str| lab.worker_with(name, &address, &["--rehearse-gpu"], &[]);
+    let (killed, mut leaves, plain) =
+        (rehearsing("killed"), rehearsing("leaves"), lab.worker("plain", &address));
+    let step = random_step();
+    coordinator.client.wait_for_step(step);
+    killed.kill();
+    let new = rehearsing("new");
+    coordinator.client.wait_for_step(2 * step);
+    leaves.signal(Signal::SIGTERM);
+    leaves.wait().expect_code(0);
+    finish(&mut coordinator.process, vec![plain, new]);
+    assert_disturbed(&lab, "held");
+    assert_undisturbed_weights(&lab);
+}
+
 /// A boundary that cannot come, because a peer is frozen for longer than anybody waits for it.
 #[test]
 fn a_leaver_whose_grace_is_over_ends_without_a_boundary() {
