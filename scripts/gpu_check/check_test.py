@@ -5,6 +5,7 @@ import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
@@ -111,6 +112,13 @@ class TheMachine(unittest.TestCase):
             path = machine.environment(torch, {"LD_LIBRARY_PATH": "/before"})["LD_LIBRARY_PATH"]
             self.assertEqual(path, f"{folder}/torch/lib:{folder}/nvidia/nccl/lib:/before")
         self.assertEqual(machine.environment(None, {"A": "b"})["A"], "b")
+
+    def test_the_version_of_a_libtorch_that_is_named_is_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "lib").mkdir()
+            (Path(folder) / "version.py").write_text("__all__ = ['__version__', 'cuda']\n__version__ = '2.11.0+cu130'\n")
+            with unittest.mock.patch.dict("os.environ", {"LIBTORCH": folder}):
+                self.assertEqual(machine.find_torch(None).version, "2.11.0+cu130")
 
     def test_the_probes_lines_are_read(self):
         found = probe.facts("GPU 0     NVIDIA H100, 79.1 GiB, sm_90\ndevice    cuda:0: NVIDIA H100 with sm_90\n")

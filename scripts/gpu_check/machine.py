@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def find_torch(root, python=None):
         folder = Path(named).resolve()
         version = next((f for f in ("build-version", "version.py") if (folder / f).is_file()), None)
         said = (folder / version).read_text() if version else "unknown"
-        said = said.split("'")[1] if "__version__ = '" in said else said.strip()
+        named = re.search(r"^__version__ = '(.*)'", said, re.MULTILINE)
+        said = named[1] if named else said.strip()
         return Torch(folder, said) if (folder / "lib").is_dir() else None
     for python in [python] if python else pythons(root):
         try:

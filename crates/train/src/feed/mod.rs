@@ -220,11 +220,15 @@ mod tests {
             self.step(0) || self.step(1)
         }
 
+        fn draw(&mut self, below: u64) -> u64 {
+            self.draws = self.draws.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (self.draws >> 33) % below
+        }
+
         /// Some of what may be done now.
         fn idle(&mut self) {
-            self.draws = self.draws.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let (way, count) = ((self.draws >> 40) as usize % 2, (self.draws >> 33) as usize % 4);
-            for _ in 0..count {
+            for _ in 0..self.draw(8) {
+                let way = self.draw(2) as usize;
                 self.step(way);
             }
         }
@@ -257,6 +261,7 @@ mod tests {
             let mut queues = self.0.borrow_mut();
             queues.recorded[*event] += 1;
             queues.queued[way as usize].push_back(Work::Record(*event));
+            queues.idle();
             Ok(())
         }
 
@@ -301,7 +306,7 @@ mod tests {
     #[test]
     fn what_is_sent_comes_whole_however_late_the_streams_are() {
         let mut schedules = BTreeSet::new();
-        for seed in 0..50 {
+        for seed in 0..300 {
             let streams = Lazy::default();
             streams.0.borrow_mut().draws = seed;
             let mut road = Road::new(streams, Device::Cpu);
