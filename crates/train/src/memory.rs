@@ -21,8 +21,8 @@ pub struct Estimate {
     pub state: u64,
     /// The buffers of both reductions, and one virtual rank's gradients.
     pub sums: u64,
-    /// What the largest half step of one virtual rank keeps for its backward pass. The next virtual rank uses the same
-    /// memory again.
+    /// What the largest half step of one virtual rank keeps for its backward pass, and its real samples with those on
+    /// their way. The next virtual rank uses the same memory again.
     pub activations: u64,
     /// The graphs of the fakes that are kept from D's half to G's.
     pub kept: u64,
@@ -52,13 +52,15 @@ impl Estimate {
         };
         let words = sum(Half::Discriminator, discriminator) + sum(Half::Generator, generator);
         let graph = |network: &Network| network.graph_numbers() * u64::from(spec.batch.per_rank) * number;
-        let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64 * number;
+        let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64;
+        // As it is computed with, as it came, and two that are on their way (crate::feed).
+        let batches = batch * (number + 3 * float);
         let kept = (kept_max(generator, spec.batch.per_rank) as u64).min(u64::from(virtual_ranks));
         Ok(Self {
             state: (regions.len + regions.discriminator.all().len()) as u64 * float + copies,
             sums: words * (word + float),
             // D on real and on fake, or G and D; gradients of activations come and go.
-            activations: batch + (2 * graph(discriminator)).max(graph(generator) + graph(discriminator)),
+            activations: batches + (2 * graph(discriminator)).max(graph(generator) + graph(discriminator)),
             kept: kept * graph(generator),
         })
     }
