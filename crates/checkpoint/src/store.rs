@@ -47,6 +47,12 @@ pub(crate) enum Put {
 }
 
 impl Store {
+    /// Whether `to` names a store that is no directory of this host.
+    #[must_use]
+    pub fn is_remote(to: &str) -> bool {
+        is_url(to) && !to.starts_with("file://")
+    }
+
     /// Opens `to`: a directory, which is made, a `file://` or an `s3://` URL. Asks nothing of a bucket yet.
     ///
     /// # Errors
@@ -250,11 +256,11 @@ enum At {
 
 impl Root {
     fn of(to: &str) -> Result<At, Error> {
+        if Store::is_remote(to) {
+            return Ok(At::Bucket(Place::parse(to)?));
+        }
         if !is_url(to) {
             return Ok(At::Directory(PathBuf::from(to)));
-        }
-        if !to.starts_with("file://") {
-            return Ok(At::Bucket(Place::parse(to)?));
         }
         let unusable = |problem: String| Error::Url { to: to.to_owned(), problem };
         let url = Url::parse(to).map_err(|error| unusable(error.to_string()))?;

@@ -29,5 +29,5 @@ fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
     let spec = spec.map_err(|error| Failure::failed(chain(&error)))?;
     let spec = spec.and_then(|yaml| RunSpec::parse(&yaml, "the journal's specification", &[]).ok());
     let to = spec.map(|spec| spec.checkpoint.to);
-    Ok(to.filter(|to| to.contains("://") && !to.starts_with("file://")))
+    Ok(to.filter(|to| Store::is_remote(to)))
 }

@@ -1,8 +1,9 @@
 //! Exit codes, and how an error is printed: one sentence of what is wrong, one of what to do.
 
-use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+
+pub use lsgan_objects::chain;
 
 /// An error on its way to the user.
 #[derive(Debug)]
@@ -28,21 +29,6 @@ impl Failure {
     pub fn failed(text: impl fmt::Display) -> Self {
         Self { code: Self::FAILED, text: text.to_string() }
     }
-}
-
-/// An error and the errors that caused it, in one line, without saying anything twice.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Ends `main`: prints a failure on standard error.

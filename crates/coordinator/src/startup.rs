@@ -62,13 +62,6 @@ struct Places {
     store: String,
 }
 
-impl Places {
-    /// Whether the snapshots are in a store that is no directory.
-    fn is_remote(&self) -> bool {
-        self.store.contains("://")
-    }
-}
-
 /// Checks everything, opens everything, and says where the run goes on.
 ///
 /// # Errors
@@ -82,7 +75,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
 
     let mut places = places(&spec, args.run_dir.as_deref());
     // Before anything is written: a URL that is wrong, or has a password in it, gets no further.
-    if places.is_remote() {
+    if Store::is_remote(&places.store) {
         Store::open(&places.store).map_err(|error| Failure::bad_input(chain(&error)))?;
     }
     if let Some(name) = &args.fork {
@@ -191,7 +184,7 @@ pub fn run_dir(spec: &RunSpec, chosen: Option<&Path>) -> PathBuf {
 
 fn places(spec: &RunSpec, chosen: Option<&Path>) -> Places {
     let to = spec.checkpoint.to.clone();
-    let remote = to.contains("://") && !to.starts_with("file://");
+    let remote = Store::is_remote(&to);
     let local = PathBuf::from(to.strip_prefix("file://").unwrap_or(&to));
     let run_dir = match (chosen, remote) {
         (Some(chosen), _) => chosen.to_owned(),

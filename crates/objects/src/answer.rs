@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::error::chain;
+
 /// What a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -37,7 +39,7 @@ impl Answer {
     #[must_use]
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
-        let text = all_of(error);
+        let text = chain(error);
         let code = between(&text, "<Code>", "</Code>");
         let status = between(&text, "status code: ", " ").and_then(|status| status.parse::<u16>().ok());
         let meaning = match (error, code, status) {
@@ -101,21 +103,6 @@ fn words(error: &object_store::Error, text: &str, code: Option<&str>, status: Op
             None => one_line(&last_of(error)),
         },
     }
-}
-
-/// An error and its causes, without saying anything twice.
-pub(crate) fn all_of(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn last_of(error: &dyn Error) -> String {

@@ -10,7 +10,7 @@
 //! - [`s3`]: the client, with its patience.
 //! - [`answer`]: what a store's failure means, and what to do about it.
 //! - [`pieces`]: objects too large for one request.
-//! - [`error`]: why a store cannot be opened.
+//! - [`error`]: why a store cannot be opened; an error with its causes in one line.
 //!
 //! gs:// and az:// are left out: each brings its own way to credentials, which nothing here could try. Google's store
 //! speaks S3 with HMAC keys and `AWS_ENDPOINT_URL=https://storage.googleapis.com`.
@@ -24,6 +24,6 @@ pub mod s3;
 pub mod settings;
 
 pub use answer::{Answer, Meaning};
-pub use error::Error;
+pub use error::{Error, chain};
 pub use place::{Place, is_url};
 pub use s3::{Patience, open};

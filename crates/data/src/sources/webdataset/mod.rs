@@ -60,7 +60,7 @@ impl Webdataset {
         let pattern = &spec.shards;
         let names = braces::expand(pattern)
             .map_err(|reason| DataError::Pattern { pattern: pattern.clone(), reason })?;
-        let is_url = pattern.contains("://");
+        let is_url = lsgan_objects::is_url(pattern);
         let blobs = if is_url { blobs::in_store(&names)? } else { blobs::on_disk(&names)? };
         let mut hasher = blake3::Hasher::new();
         blobs.iter().for_each(|blob| blob.stamp(&mut hasher));
