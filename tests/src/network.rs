@@ -14,10 +14,27 @@ use crate::wait::until;
 /// An address of the link layer that nobody has.
 const NOBODY: &str = "02:00:00:00:00:fe";
 
-/// A switch with hosts 10.77.0.1, 10.77.0.2 … at it.
+/// What hosts mount over `/etc/hosts` before they become the program that follows it.
+const WITH_NAMES: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+
+/// The protocols that the hosts of a network have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// IPv4, and IPv6 as a system has it by itself: on loopback, and between hosts for link-local addresses.
+    V4,
+    /// IPv4, with IPv6 switched off.
+    V4Alone,
+    /// IPv6, without any address of IPv4, not even on loopback.
+    V6Alone,
+    /// Both.
+    Both,
+}
+
+/// A switch with hosts 10.77.0.1, 10.77.0.2 … at it; with IPv6 they are fd77::1, fd77::2 …
 pub struct Network {
     switch: Process,
     hosts: Vec<Process>,
+    protocols: Protocols,
 }
 
 impl Network {
@@ -38,13 +55,31 @@ impl Network {
         }
     }
 
+    /// Whether this machine has IPv6 besides.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn possible_with_ipv6() -> Result<(), String> {
+        Self::possible()?;
+        std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| format!("no IPv6: {error}"))
+    }
+
     /// A network of so many hosts, numbered from 0.
     ///
     /// # Panics
     /// If it cannot be made; ask [`Network::possible`] before.
     #[must_use]
     pub fn of(hosts: usize) -> Self {
-        let network = Self { switch: namespace("switch"), hosts: Vec::new() };
+        Self::speaking(Protocols::V4, hosts)
+    }
+
+    /// A network of so many hosts that have these protocols.
+    ///
+    /// # Panics
+    /// As [`Network::of`].
+    #[must_use]
+    pub fn speaking(protocols: Protocols, hosts: usize) -> Self {
+        let network = Self { switch: namespace("switch"), hosts: Vec::new(), protocols };
         let switch = network.switch.id();
         configure(switch, "link add switch type bridge");
         configure(switch, "link set switch up");
@@ -56,9 +91,20 @@ impl Network {
         let switch = self.switch.id();
         configure(switch, &format!("link add port{number} type veth peer name net netns {}", host.id()));
         configure(switch, &format!("link set port{number} master switch up"));
-        configure(host.id(), &format!("addr add {}/24 dev net", address(number)));
         configure(host.id(), "link set net up");
         configure(host.id(), "link set lo up");
+        match self.protocols {
+            Protocols::V4 | Protocols::Both => {}
+            Protocols::V4Alone => switch_ipv6_off(host.id()),
+            Protocols::V6Alone => configure(host.id(), "addr del 127.0.0.1/8 dev lo"),
+        }
+        if self.protocols != Protocols::V6Alone {
+            configure(host.id(), &format!("addr add {}/24 dev net", address(number)));
+        }
+        if matches!(self.protocols, Protocols::V6Alone | Protocols::Both) {
+            // Nobody else has it, which IPv6 would ask for a second.
+            configure(host.id(), &format!("addr add {}/64 dev net nodad", address_v6(number)));
+        }
         self.hosts.push(host);
         self
     }
@@ -69,6 +115,19 @@ impl Network {
         // It takes the namespace and becomes the program: the process is the program's.
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target", &self.hosts[host].id().to_string()]).arg(binary(name));
+        command
+    }
+
+    /// The same, on a host that knows these names: the lines of an `/etc/hosts`, which is kept in `file`.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    #[must_use]
+    pub fn command_with_names(&self, host: usize, name: &str, names: &str, file: &Path) -> Command {
+        std::fs::write(file, names).expect("a lab's files can be written");
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &self.hosts[host].id().to_string()]);
+        command.args(["unshare", "--mount", "sh", "-c", WITH_NAMES]).arg(file).arg(binary(name));
         command
     }
 
@@ -103,6 +162,12 @@ impl Network {
     }
 }
 
+/// A host's address of IPv6.
+#[must_use]
+pub fn address_v6(host: usize) -> String {
+    format!("fd77::{:x}", host + 1)
+}
+
 /// A host's address.
 #[must_use]
 pub fn address(host: usize) -> String {
@@ -122,6 +187,14 @@ fn namespace(label: &str) -> Process {
         seen => Err(seen),
     });
     holder
+}
+
+fn switch_ipv6_off(holder: u32) {
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--target", &holder.to_string(), "sh", "-c"]);
+    command.arg("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let done = command.status().expect("nsenter was run before");
+    assert!(done.success(), "IPv6 cannot be switched off");
 }
 
 fn configure(holder: u32, words: &str) {

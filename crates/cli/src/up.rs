@@ -1,5 +1,6 @@
 //! `lsgan up`: a coordinator and some workers as children of this process, from one command.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use lsgan_console::{Failure, Progress, interrupts};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
-use lsgan_wire::v1;
+use lsgan_wire::{Listen, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -34,9 +35,9 @@ pub struct Args {
     /// How many workers; more than `batch.virtual_ranks` stand by.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: u32,
-    /// Address for the coordinator; port 0 takes a free one.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-    listen: std::net::SocketAddr,
+    /// Address for the coordinator; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: Listen,
 }
 
 /// Trains until the run ends or is interrupted. The first SIGINT or SIGTERM stops it with a snapshot, the second ends
@@ -167,6 +168,14 @@ fn again(arguments: &[String], address: &str) -> Vec<String> {
     arguments
 }
 
+/// Where the workers listen for each other: on the address of the coordinator at `address`, so that workers of other
+/// hosts reach them where they reach it; on loopback where it listens on all.
+fn peers_listen(address: &str) -> String {
+    let ip = address.trim_start_matches("http://").parse::<SocketAddr>().ok().map(|address| address.ip());
+    let ip = ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    SocketAddr::new(ip, 0).to_string()
+}
+
 struct Cluster {
     coordinator: Running,
     /// What the coordinator prints.
@@ -199,7 +208,8 @@ impl Cluster {
         log.open(&self.logs.join(format!("worker-{number}.log")))?;
         let name = format!("up:{number}");
         let local_rank = (number - 1).to_string();
-        let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", "127.0.0.1:0"];
+        let peers = peers_listen(&self.address);
+        let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", &peers];
         let arguments = [&arguments[..], &["--local-rank", &local_rank]].concat();
         let recipe = Recipe {
             label: format!("worker {number}"),
@@ -350,4 +360,16 @@ pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<ExitSt
         std::task::Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn workers_listen_where_the_coordinator_does() {
+        assert_eq!(super::peers_listen("http://127.0.0.1:7070"), "127.0.0.1:0");
+        assert_eq!(super::peers_listen("http://[::1]:7070"), "[::1]:0");
+        assert_eq!(super::peers_listen("http://10.0.0.5:7070"), "10.0.0.5:0");
+        assert_eq!(super::peers_listen("http://0.0.0.0:7070"), "127.0.0.1:0");
+        assert_eq!(super::peers_listen("http://[::]:7070"), "127.0.0.1:0");
+    }
 }

@@ -1,10 +1,10 @@
 //! What can be said on the coordinator's command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lsgan_console::Log;
 use lsgan_spec::Override;
+use lsgan_wire::Listen;
 
 /// Coordinates a distributed LSGAN training run: membership, shards, metrics, checkpoints.
 ///
@@ -16,9 +16,9 @@ pub struct Args {
     #[command(flatten)]
     /// Which run.
     pub run: RunArgs,
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:7070", value_name = "IP:PORT")]
-    pub listen: SocketAddr,
+    /// Address to listen on; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "HOST:PORT")]
+    pub listen: Listen,
     /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub expect_workers: u32,

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use lsgan_console::{Failure, Progress, exit::chain};
 use lsgan_control::Outcome;
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, v1};
+use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Server;
@@ -65,7 +65,7 @@ pub async fn coordinate(
             return Ok(());
         }
     };
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+    let listener = listen(&args.listen).await.map_err(|error| {
         Failure::failed(format!(
             "cannot listen on {}: {error}. Give another address with --listen; port 0 takes a free one.",
             args.listen
@@ -74,6 +74,15 @@ pub async fn coordinate(
     let address = listener.local_addr().map_err(Failure::failed)?;
     let ended = serve(prepared, listener, address, &args, interrupted).await?;
     report(&ended)
+}
+
+/// Listens, on a thread where a name may be looked up.
+async fn listen(address: &Listen) -> std::io::Result<TcpListener> {
+    let address = address.clone();
+    let bound = tokio::task::spawn_blocking(move || address.bind()).await;
+    let socket = bound.map_err(std::io::Error::other)??;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 async fn serve(

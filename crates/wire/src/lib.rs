@@ -1,9 +1,14 @@
-//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, and short ways to build it.
+//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, and where a
+//! server listens ([`Listen`]).
 //!
 //! Not here: what a message means. The coordinator turns them into events of `control`, the worker into orders
 //! for its training thread.
 
 use tonic::transport::Endpoint;
+
+mod listen;
+
+pub use listen::{Listen, listen};
 
 /// Protocol messages, client and server of `lsgan.v1`.
 #[allow(missing_docs, clippy::all)]

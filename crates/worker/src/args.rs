@@ -17,8 +17,8 @@ pub struct Args {
     /// A label for people.
     #[arg(long, value_name = "NAME", default_value_t = default_name())]
     pub name: String,
-    /// Address to listen on for peers; port 0 takes a free one.
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:0")]
+    /// Address to listen on for peers; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
+    #[arg(long, value_name = "IP:PORT", default_value = "[::]:0")]
     pub peer_listen: SocketAddr,
     /// IP address that peers are told; by default the one that reaches the coordinator.
     #[arg(long, value_name = "IP")]

@@ -5,6 +5,7 @@
 //! trains.
 //!
 //! - [`args`]: the command line.
+//! - [`address`]: where the other workers reach this one.
 //! - [`session`]: attaches, keeps the stream alive, turns what comes into orders, comes back when it breaks.
 //! - [`orders`]: what the session tells the training thread, and how it interrupts it.
 //! - [`outbox`]: what the training thread has to say, kept until the coordinator is there to hear it.
@@ -15,6 +16,7 @@
 //! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
+pub mod address;
 pub mod args;
 pub mod isa;
 pub mod meter;

@@ -1,7 +1,7 @@
 //! The conversation with the coordinator: attach, keep the stream alive, turn what comes into orders, and when it
 //! breaks come back, while the training thread goes on.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Args;
+use crate::address::for_peers;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::reduce::{Updates, Way};
@@ -83,8 +84,8 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     crate::isa::enforce(spec.compute.cpu_isa)?;
     let source = open_data(&spec.data, spec.seed)?;
     let source: Arc<dyn Source> = Arc::from(source);
-    let listener = Listener::bind(args.peer_listen).map_err(|error| Failure::failed(chain(&error)))?;
-    let peer_address = SocketAddr::new(advertised(&args)?, listener.local_addr().port());
+    let listener = listen(args.peer_listen)?;
+    let peer_address = for_peers(&args, listener.local_addr()).await?;
     let outbox = Arc::new(Outbox::default());
     let (orders, queue) = channel_of_orders();
     let fingerprint = source.fingerprint().to_string();
@@ -146,6 +147,16 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         .map_err(|_| Failure::failed("the training thread panicked; this is a bug, please report it"))?;
     drop(last);
     result
+}
+
+fn listen(address: SocketAddr) -> Result<Listener, Failure> {
+    let socket = lsgan_wire::listen(address).map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on {address} for other workers: {error}. Give another address with --peer-listen; port 0 \
+             takes a free one."
+        ))
+    })?;
+    Listener::on(socket).map_err(|error| Failure::failed(chain(&error)))
 }
 
 fn channel_of_orders() -> (Sender<Order>, std::sync::mpsc::Receiver<Order>) {
@@ -224,28 +235,6 @@ fn token(bytes: &[u8]) -> Result<RunToken, Failure> {
 fn describe(numerics: &Numerics) -> String {
     let Numerics { libtorch, device_model, capability, probe_hash } = numerics;
     format!("libtorch {libtorch} on {device_model} with {capability}, probe {}", &probe_hash[..16])
-}
-
-/// The IP address that peers are told: the one from which this host reaches the coordinator.
-fn advertised(args: &Args) -> Result<IpAddr, Failure> {
-    if let Some(ip) = args.advertise {
-        return Ok(ip);
-    }
-    if !args.peer_listen.ip().is_unspecified() {
-        return Ok(args.peer_listen.ip());
-    }
-    let authority = args.coordinator.rsplit("://").next().unwrap_or_default().trim_end_matches('/');
-    let local = || {
-        let any = if authority.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(authority)?; // sends nothing, but chooses a route
-        socket.local_addr()
-    };
-    local().map(|address| address.ip()).map_err(|error| {
-        Failure::failed(format!(
-            "the address for peers cannot be found out: {error}. Name one with --advertise IP."
-        ))
-    })
 }
 
 /// Reaches the coordinator and learns of the run; with `known`, only the same run will do, with a journal that has all

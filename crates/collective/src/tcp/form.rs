@@ -172,13 +172,20 @@ impl<'a> Dial<'a> {
 
     fn begin(&self) -> Result<Next, GroupError> {
         let address = self.peer.address;
-        let opened = || {
+        let opened = || -> std::io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_nonblocking(true)?;
             socket.set_tcp_nodelay(true)?;
             Ok(socket)
         };
-        let socket = opened().map_err(|error: std::io::Error| GroupError::system("open a socket", &error))?;
+        let socket = match opened() {
+            Ok(socket) => socket,
+            // An address of IPv6, on a host whose kernel has none.
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32) => {
+                return Ok(Next::Failed(LossCause::Failed(ErrorKind::Unsupported)));
+            }
+            Err(error) => return Err(GroupError::system("open a socket", &error)),
+        };
         Ok(match socket.connect(&SockAddr::from(address)) {
             Ok(()) => Next::Go(State::Connecting(socket)),
             Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {

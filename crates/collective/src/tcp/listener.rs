@@ -53,13 +53,15 @@ enum Heard {
 impl Listener {
     /// Listens on `address`; port 0 picks a free one.
     pub fn bind(address: SocketAddr) -> Result<Self, GroupError> {
-        let bound = || {
-            let socket = TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            let address = socket.local_addr()?;
-            Ok(Self { socket, address, strangers: Vec::new(), parked: Vec::new() })
-        };
-        bound().map_err(|error: std::io::Error| GroupError::Bind { address, kind: error.kind() })
+        let socket = TcpListener::bind(address);
+        Self::on(socket.map_err(|error| GroupError::Bind { address, kind: error.kind() })?)
+    }
+
+    /// Takes over a socket that listens.
+    pub fn on(socket: TcpListener) -> Result<Self, GroupError> {
+        let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let address = address.map_err(|error| GroupError::system("use a socket", &error))?;
+        Ok(Self { socket, address, strangers: Vec::new(), parked: Vec::new() })
     }
 
     /// Where it listens, with the port that was picked.

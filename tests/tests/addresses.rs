@@ -1,0 +1,132 @@
+//! Hosts with IPv6 alone, with IPv4 alone and with both: a run needs no other settings than the addresses of its
+//! coordinator.
+//!
+//! Most of these tests need root for network namespaces. What this machine cannot run is counted as skipped, by name.
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+use lsgan_tests::binaries::binary;
+use lsgan_tests::disturb::{assert_undisturbed_weights, finish};
+use lsgan_tests::network::{Protocols, address, address_v6};
+use lsgan_tests::{Lab, Network, Process};
+
+/// The coordinator's host; the workers' follow.
+const COORDINATOR: usize = 0;
+
+/// Where a lab keeps what its hosts have as `/etc/hosts`.
+const NAMES: &str = "hosts";
+
+/// Its name, what it needs, and the test.
+type Test = (&'static str, fn() -> Result<(), String>, fn());
+
+const TESTS: [Test; 5] = [
+    ("loopback_may_be_that_of_ipv6", ipv6, loopback_may_be_that_of_ipv6),
+    ("a_cluster_may_have_ipv6_alone", Network::possible_with_ipv6, a_cluster_may_have_ipv6_alone),
+    ("a_laptop_may_have_ipv6_alone", Network::possible_with_ipv6, a_laptop_may_have_ipv6_alone),
+    ("a_cluster_may_have_ipv4_alone", Network::possible, a_cluster_may_have_ipv4_alone),
+    (
+        "a_name_with_both_addresses_leads_to_the_one_that_listens",
+        Network::possible_with_ipv6,
+        a_name_with_both_addresses_leads_to_the_one_that_listens,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trial = |(name, needs, test): Test| {
+        let possible = needs();
+        if let Err(why) = &possible {
+            eprintln!("skipped {name}, {why}");
+        }
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(possible.is_err())
+    };
+    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
+}
+
+fn ipv6() -> Result<(), String> {
+    std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| format!("no IPv6: {error}"))
+}
+
+/// Starts a coordinator with `coordinator` and two workers with their commands, and waits for the run's good end.
+#[track_caller]
+fn train(
+    lab: &Lab,
+    mut coordinator: Command,
+    listen: &str,
+    worker: impl Fn(usize) -> Command,
+    reached: &str,
+) {
+    coordinator.args(lab.run_arguments(&["--quiet", "--listen", listen, "--expect-workers", "2"]));
+    let mut coordinator = lab.start_command("coordinator", coordinator);
+    let line = coordinator.wait_for_words("listening on http://");
+    let port = line.rsplit_once(':').expect("an address has a port").1.to_owned();
+    let workers = (1..=2).map(|number| -> Process {
+        let name = format!("worker-{number}");
+        let mut command = worker(number);
+        command.args(["--coordinator", &format!("http://{reached}:{port}"), "--name", &name]);
+        lab.start_command(&name, command)
+    });
+    let workers = workers.collect();
+    finish(&mut coordinator, workers);
+    assert_undisturbed_weights(lab);
+}
+
+/// Asserts the addresses that the workers told each other, without their ports.
+#[track_caller]
+fn assert_peers_at(lab: &Lab, expected: [String; 2]) {
+    let told = lab.journal().texts("select address from workers order by name");
+    let told: Vec<_> =
+        told.iter().map(|address| address.rsplit_once(':').expect("it has a port").0).collect();
+    assert_eq!(told, expected);
+}
+
+fn loopback_may_be_that_of_ipv6() {
+    let lab = Lab::new();
+    let program = |name| Command::new(binary(name));
+    train(&lab, program("coordinator"), "[::1]:0", |_| program("worker"), "[::1]");
+    assert_peers_at(&lab, ["[::1]", "[::1]"].map(str::to_owned));
+}
+
+fn a_cluster_may_have_ipv6_alone() {
+    let (lab, network) = (Lab::new(), Network::speaking(Protocols::V6Alone, 3));
+    let (names, file) = (format!("{} first-machine\n", address_v6(COORDINATOR)), lab.path(NAMES));
+    let program = |host, name| network.command_with_names(host, name, &names, &file);
+    let coordinator = program(COORDINATOR, "coordinator");
+    train(&lab, coordinator, "[::]:0", |number| program(number, "worker"), "first-machine");
+    assert_peers_at(&lab, [1, 2].map(|host| format!("[{}]", address_v6(host))));
+}
+
+/// The defaults of `lsgan up`, and the name that people write.
+fn a_laptop_may_have_ipv6_alone() {
+    for listen in [&[][..], &["--listen", "localhost:0"]] {
+        let (lab, network) = (Lab::new(), Network::speaking(Protocols::V6Alone, 1));
+        let mut command = network.command_with_names(0, "lsgan", "::1 localhost\n", &lab.path(NAMES));
+        command.args(["up", "--workers", "2"]).args(lab.run_arguments(listen));
+        let ended = lab.start_command("lsgan up", command).wait().expect_code(0);
+        ended.expect_err(&["the coordinator listens on http://[::1]:"]);
+        assert_undisturbed_weights(&lab);
+    }
+}
+
+fn a_cluster_may_have_ipv4_alone() {
+    let (lab, network) = (Lab::new(), Network::speaking(Protocols::V4Alone, 3));
+    let coordinator = network.command(COORDINATOR, "coordinator");
+    train(&lab, coordinator, "[::]:0", |number| network.command(number, "worker"), &address(COORDINATOR));
+    assert_peers_at(&lab, [1, 2].map(address));
+}
+
+/// The name has an address of each protocol, and the coordinator listens on that of IPv4 alone.
+fn a_name_with_both_addresses_leads_to_the_one_that_listens() {
+    let (lab, network) = (Lab::new(), Network::speaking(Protocols::Both, 3));
+    let both = format!("{} first-machine\n{} first-machine\n", address_v6(COORDINATOR), address(COORDINATOR));
+    let file = lab.path(NAMES);
+    let worker = |number| network.command_with_names(number, "worker", &both, &file);
+    let coordinator = network.command(COORDINATOR, "coordinator");
+    train(&lab, coordinator, &format!("{}:0", address(COORDINATOR)), worker, "first-machine");
+    assert_peers_at(&lab, [1, 2].map(address));
+}
