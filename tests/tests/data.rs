@@ -176,6 +176,32 @@ fn more_corrupt_records_than_accepted_stop_the_run_with_a_snapshot_and_it_goes_o
     assert_eq!(Weights::of(&lab.run_dir()), Weights::of(&lab.path("whole")));
 }
 
+/// 64 pictures and one file that is none, alone in the last shard: another shard's record takes its place, the same one for
+/// any number of workers.
+#[test]
+fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
+    let lab = Lab::new();
+    let pictures = lab.path("pictures");
+    fs::create_dir_all(&pictures).expect("a folder can be made");
+    for index in 0..64_u8 {
+        let picture = image::RgbImage::from_pixel(40, 40, image::Rgb([index * 3, 255 - index, 90]));
+        picture.save(pictures.join(format!("{index:03}.png"))).expect("a picture can be written");
+    }
+    fs::write(pictures.join("zzz.jpg"), b"64").expect("a file can be written");
+    let source = format!("{{ folder: {{ path: {} }} }}", pictures.display());
+    for mix in ["data.mix=1", "data.mix=2"] {
+        run_file(&lab, &source, PICTURES, "  max_corrupt: 0.5");
+        let weights = [1, 3].map(|workers| {
+            let run_dir = format!("{mix}-{workers}");
+            up(&lab, workers, &run_dir, &["--set", mix]).wait().expect_code(0);
+            let journal = lsgan_tests::Journal::open(&lab.path(&run_dir));
+            assert_eq!(journal.texts("select key from corrupt_records"), ["zzz.jpg"]);
+            Weights::of(&lab.path(&run_dir))
+        });
+        assert_eq!(weights[0], weights[1], "{mix}");
+    }
+}
+
 /// The promise to the data: whatever dies, each record is consumed once an epoch, as the journal shows.
 #[test]
 fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_once() {

@@ -48,8 +48,8 @@ impl CorruptRecords {
         }
         let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         Some(format!(
-            "record `{}`{others} does not decode: {}. The next good one of its shard takes its place. {} of at most {} \
-             corrupt records",
+            "record `{}`{others} does not decode: {}. The next good one takes its place. {} of at most {} corrupt \
+             records",
             first.key,
             first.reason.trim_end_matches('.'),
             self.count(),
@@ -105,8 +105,8 @@ mod tests {
         assert_eq!(unknown, [record(2), record(3)]);
         assert_eq!(
             corrupt.add(unknown).unwrap(),
-            "record `key-2` (and 1 more) does not decode: it ends early. The next good one of its shard takes its place. \
-             3 of at most 200 corrupt records"
+            "record `key-2` (and 1 more) does not decode: it ends early. The next good one takes its place. 3 of at most \
+             200 corrupt records"
         );
         assert_eq!(corrupt.add(corrupt.unknown(&[record(3)])), None);
         assert!(corrupt.check().is_ok());

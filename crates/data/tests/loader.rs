@@ -287,28 +287,84 @@ fn mixed_positions_are_read_as_the_plan_says() {
     }
 }
 
-/// Step 4 begins the second position, whose shard is bad from end to end: the steps before it are given out first.
+/// The record that the rule names: of its own position, then of those that follow in the epoch, always from its own offset
+/// on.
+fn expected_replacement(plan: &Plan, bad: &BTreeSet<u64>, wanted: lsgan_plan::RecordRef) -> u64 {
+    let shards = plan.geometry().shards_per_epoch();
+    let place = wanted.position.0 % shards;
+    (0..shards)
+        .map(|next| plan.visit(Position(wanted.epoch * shards + (place + next) % shards)))
+        .flat_map(|visit| {
+            let count = visit.record_count();
+            (0..count).map(move |i| visit.record((wanted.offset + i) % count).record)
+        })
+        .find(|record| !bad.contains(record))
+        .expect("some record is good")
+}
+
+/// The record alone in the short last shard is bad; so are all of two shards in the middle. Whatever the mix, the ranks and
+/// the threads, their places are taken by records of other shards, as the rule says, and the loader goes on.
 #[test]
-fn a_shard_without_a_good_record_is_an_error_at_its_step_and_not_before() {
-    let plan = plan(100, 20, 1, 5);
-    let shard = plan.shard_at(Position(1));
-    let source = Numbered::without(100, shard.0 * 20..(shard.0 + 1) * 20);
-    let mut loader = started(source, plan, options(&[0], 0, 2, 8));
-    let (given, first, second) = within_deadline("the error", move || {
-        let given: Vec<_> = (0..4).map(|_| loader.next().unwrap().step).collect();
-        (given, loader.next().unwrap_err(), loader.next().unwrap_err())
-    });
-    assert_eq!(given, [0, 1, 2, 3].map(Step));
-    let record = plan.batch(VirtualRank(0), Step(4)).next().unwrap().record;
+fn a_shard_without_a_good_record_has_its_places_taken_by_the_shards_that_follow() {
+    let bad: BTreeSet<u64> = (16..32).chain([64]).collect();
+    for (ranks, mix) in [(1, 1), (2, 1), (3, 4)] {
+        let geometry = Geometry::new(65, 8, ranks, 4).unwrap().with_mix(mix).unwrap();
+        let plan = Plan::new(1, geometry);
+        let all: Vec<u32> = (0..ranks).collect();
+        let run = |threads, from, count| {
+            let source = Numbered::without(65, bad.iter().copied());
+            steps(started(source, plan, options(&all, from, threads, 3)), count)
+        };
+        let batches = run(1, 0, 60);
+        let (mut replaced, mut by_others) = (BTreeSet::new(), BTreeSet::new());
+        for batch in &batches {
+            for RankBatch { virtual_rank, samples } in &batch.batches {
+                for (wanted, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
+                    let by = expected_replacement(&plan, &bad, wanted);
+                    assert_eq!(sample[0], by as f32, "{wanted:?}");
+                    if by != wanted.record {
+                        replaced.insert(wanted.record);
+                        by_others.insert(by);
+                    }
+                }
+            }
+        }
+        assert_eq!(replaced, bad, "{ranks} ranks, mix {mix}: in 60 steps each is met");
+        assert!(by_others.len() > 8, "not always the same ones: {by_others:?}");
+        // From the middle, where nothing is known of what is bad, and with more threads.
+        for (one, several) in batches[17..].iter().zip(run(4, 17, 43)) {
+            assert_eq!((&one.batches, &one.replaced), (&several.batches, &several.replaced));
+        }
+    }
+}
+
+#[test]
+fn one_good_shard_feeds_a_run_and_a_data_set_without_a_good_record_is_an_error() {
+    let small = plan(100, 20, 1, 5);
+    let good = small.visit(Position(0)).shard().0;
+    let source = Numbered::without(100, (0..100).filter(|record| record / 20 != good));
+    let mut loader = started(source, small, options(&[0], 0, 2, 8));
+    let given = within_deadline("steps", move || (0..40).map(|_| loader.next().unwrap().step).count());
+    assert_eq!(given, 40, "one good shard feeds them all");
+
+    let mut loader = started(Numbered::without(100, 0..100), small, options(&[0], 0, 2, 8));
+    let (first, second) =
+        within_deadline("the error", move || (loader.next().unwrap_err(), loader.next().unwrap_err()));
+    let record = small.batch(VirtualRank(0), Step(0)).next().unwrap().record;
     assert_eq!(
         first.to_string(),
         format!(
-            "none of the 20 records of shard {shard} (position 1) decodes; the first says: record \
-             `number-{record}` of the numbered data set does not decode: it was made so. Replace it, or leave it \
-             out. At least one of a shard has to be good. Check the data set."
+            "no record of shard {good} decodes, nor any other of the data set; the first says: record `number-{record}` \
+             of the numbered data set does not decode: it was made so. Replace it, or leave it out. Check the data set \
+             with `lsgan dataset inspect --verify`."
         )
     );
     assert_eq!(first, second, "the error stays");
+    // A set of millions that is bad from end to end is not read to its end.
+    let source = Numbered::without(300_000, 0..300_000);
+    let mut loader = started(source, plan(300_000, 10, 1, 5), options(&[0], 0, 1, 1));
+    let error = within_deadline("the error", move || loader.next().unwrap_err());
+    assert!(error.to_string().contains("one of the 256 shards that follow it in the epoch"), "{error}");
 }
 
 /// With its only thread gone, nobody will ever read the other virtual rank's batch.

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lsgan_plan::Plan;
-use lsgan_spec::{Position, Shard, Step, VirtualRank};
+use lsgan_spec::{Shard, Step, VirtualRank};
 
 use crate::pool::Pool;
 use crate::{Leases, RecordError, Source};
@@ -70,8 +70,8 @@ pub struct Replaced {
     pub virtual_rank: VirtualRank,
     /// The record that the plan names.
     pub record: u64,
-    /// The one that was taken: the next of the same position, in the order of the visit and from its end on from its
-    /// start, that decodes.
+    /// The one that was taken: the next that decodes of the same position, in the order of the visit and from its end on
+    /// from its start; where none of that position does, of the positions that follow in its epoch.
     pub by: u64,
     /// What is wrong with it; names the record by its key.
     pub reason: RecordError,
@@ -128,19 +128,20 @@ pub enum LoaderError {
     /// The data set changed or went away.
     #[error(transparent)]
     Lost(RecordError),
-    /// No record of a position decodes, so nothing can take a bad one's place.
+    /// So many records do not decode that nothing can take a bad one's place.
     #[error(
-        "none of the {records} records of shard {shard} (position {position}) decodes; the first says: {first} At \
-         least one of a shard has to be good. Check the data set."
+        "no record of shard {shard} decodes, nor {}; the first says: {first} Check the data set with `lsgan dataset \
+         inspect --verify`.",
+        searched(*others, *whole)
     )]
-    Shard {
+    NothingDecodes {
         /// The shard.
         shard: Shard,
-        /// Where it was to be visited.
-        position: Position,
-        /// Records in it.
-        records: u64,
-        /// What is wrong with the one that the plan names.
+        /// Other shards that were searched.
+        others: u64,
+        /// They were all that the data set has.
+        whole: bool,
+        /// What is wrong with the record that the plan names.
         first: RecordError,
     },
     /// Somebody called [`Stopper::stop`].
@@ -156,6 +157,13 @@ pub enum LoaderError {
         /// For whom.
         rank: VirtualRank,
     },
+}
+
+fn searched(others: u64, whole: bool) -> String {
+    match whole {
+        true => "any other of the data set".to_owned(),
+        false => format!("one of the {others} shards that follow it in the epoch"),
+    }
 }
 
 /// Reads ahead for as long as it lives; dropping it stops the threads and waits for their end, which is at most one
@@ -197,7 +205,7 @@ impl Loader {
         // As many as can be in use: those of the window, one step with the caller, one on its way back.
         let pool = Pool::new(batch_len, ranks.len() * (depth_steps + 2));
         let shared = Arc::new(Shared {
-            reader: Reader { source, plan, pool },
+            reader: Reader::new(source, plan, pool),
             window: Window::new(ranks, from, depth_steps),
             leases,
         });

@@ -1,9 +1,10 @@
 //! One batch, with the records that do not decode replaced.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lsgan_plan::{Plan, RecordRef, coin};
-use lsgan_spec::{Flip, Step, VirtualRank};
+use lsgan_plan::{Plan, RecordRef, Visit, coin};
+use lsgan_spec::{Flip, Position, Step, VirtualRank};
 
 use super::{LoaderError, RankBatch, Replaced};
 use crate::leases::Granted;
@@ -13,6 +14,10 @@ use crate::{Leases, RecordError, SampleShape, Source};
 
 /// The domain of the coins that mirror.
 const FLIP: &str = "flip";
+
+/// Other positions that are searched for a record in the place of a bad one. So many bad shards in a row do not come by
+/// chance: the data set is unfit, and the search through millions of records would say so much later.
+const POSITIONS_SEARCHED: u64 = 256;
 
 /// What is no record's own fault ends the loading of the step.
 fn fatal(error: RecordError) -> LoaderError {
@@ -24,14 +29,20 @@ fn fatal(error: RecordError) -> LoaderError {
     }
 }
 
-/// Reads batches; holds nothing that changes but the free buffers.
+/// Reads batches; holds nothing that changes what is read.
 pub(super) struct Reader {
-    pub(super) source: Arc<dyn Source>,
-    pub(super) plan: Plan,
+    source: Arc<dyn Source>,
+    plan: Plan,
     pub(super) pool: Pool,
+    /// Records that were met and do not decode: where a whole shard is bad, each of its places searches all of it.
+    bad: Mutex<HashSet<u64>>,
 }
 
 impl Reader {
+    pub(super) fn new(source: Arc<dyn Source>, plan: Plan, pool: Pool) -> Self {
+        Self { source, plan, pool, bad: Mutex::default() }
+    }
+
     /// The samples of `rank` at `step`, once all positions that they lie in are leased.
     pub(super) fn read(
         &self,
@@ -55,7 +66,7 @@ impl Reader {
             match self.source.read(wanted.record, place) {
                 Ok(()) => {}
                 Err(reason @ RecordError::Undecodable { .. }) => {
-                    let by = self.replace(wanted, place, &reason)?;
+                    let by = self.replace(wanted, place, &reason, &stopped)?;
                     replaced.push(Replaced { virtual_rank: rank, record: wanted.record, by, reason });
                 }
                 Err(error) => return Err(fatal(error)),
@@ -77,20 +88,60 @@ impl Reader {
         }
     }
 
-    /// Fills `place` with the next record of the same position that decodes, and says which. A pure function of plan
-    /// and data; it stays within the position, and so within the lease.
-    fn replace(&self, bad: RecordRef, place: &mut [f32], first: &RecordError) -> Result<u64, LoaderError> {
-        let visit = self.plan.visit(bad.position);
-        let records = visit.record_count();
-        for distance in 1..records {
-            let candidate = visit.record((bad.offset + distance) % records);
-            match self.source.read(candidate.record, place) {
-                Ok(()) => return Ok(candidate.record),
-                Err(RecordError::Undecodable { .. }) => {}
-                Err(error) => return Err(fatal(error)),
+    /// Fills `place` with the next record that decodes, and says which: of the same position, or where that has none, of
+    /// the positions that follow in its epoch, from the epoch's end on from its start. In each the search begins at the
+    /// bad record's own offset, so that the places of a bad shard get different records. A pure function of plan and
+    /// data; which positions are leased says nothing about it, for nothing is consumed by being read here.
+    fn replace(
+        &self,
+        bad: RecordRef,
+        place: &mut [f32],
+        first: &RecordError,
+        stopped: &impl Fn() -> bool,
+    ) -> Result<u64, LoaderError> {
+        self.bad().insert(bad.record);
+        let shards = self.plan.geometry().shards_per_epoch();
+        let (epoch_begin, own) = (bad.epoch * shards, bad.position.0 - bad.epoch * shards);
+        let searched = shards.min(1 + POSITIONS_SEARCHED);
+        for next in 0..searched {
+            let visit = self.plan.visit(Position(epoch_begin + (own + next) % shards));
+            if let Some(record) = self.first_good(&visit, bad.offset, place, stopped)? {
+                return Ok(record);
             }
         }
-        let (shard, position) = (visit.shard(), bad.position);
-        Err(LoaderError::Shard { shard, position, records, first: first.clone() })
+        let shard = self.plan.shard_at(bad.position);
+        let whole = searched == shards;
+        Err(LoaderError::NothingDecodes { shard, others: searched - 1, whole, first: first.clone() })
+    }
+
+    /// The first record of a visit that decodes, from `offset` on and from its end on from its start; it is in `place`.
+    fn first_good(
+        &self,
+        visit: &Visit,
+        offset: u64,
+        place: &mut [f32],
+        stopped: &impl Fn() -> bool,
+    ) -> Result<Option<u64>, LoaderError> {
+        let records = visit.record_count();
+        for distance in 0..records {
+            let record = visit.record((offset + distance) % records).record;
+            if self.bad().contains(&record) {
+                continue;
+            }
+            if stopped() {
+                return Err(LoaderError::Stopped);
+            }
+            match self.source.read(record, place) {
+                Ok(()) => return Ok(Some(record)),
+                Err(RecordError::Undecodable { .. }) => self.bad().insert(record),
+                Err(error) => return Err(fatal(error)),
+            };
+        }
+        Ok(None)
+    }
+
+    fn bad(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
+        // A set that a panicking thread held is whole: an insertion is all that is done to it.
+        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
