@@ -235,6 +235,48 @@ fn pure_crates_have_no_clock_no_file_and_no_randomness_of_their_own() {
 }
 
 #[test]
+fn nothing_prints_but_the_console() {
+    let macros = ["println!", "print!", "eprintln!", "eprint!", "dbg!"];
+    let excepted = [
+        // The place itself, what tests print for those who run them, and the simulator's program.
+        "console/src/print.rs",
+        "collective/src/contract.rs",
+        "sim/src/world.rs",
+        // Commands that print what they were asked for, and end.
+        "cli/src/sample.rs",
+        "cli/src/scale.rs",
+        "cli/src/status.rs",
+        "cli/src/checkpoints.rs",
+        "cli/src/dataset/mod.rs",
+        "cli/src/dataset/export.rs",
+        "cli/src/dataset/inspect.rs",
+        "cli/src/dataset/pack.rs",
+    ];
+    let mut broken = Vec::new();
+    for package in packages().iter().filter(|package| package.dir.starts_with(root().join("crates"))) {
+        for file in sources(&package.dir.join("src")) {
+            let path = file.display().to_string();
+            if excepted.iter().any(|end| path.ends_with(end)) || path.contains("/sim/src/bin/") {
+                continue;
+            }
+            for (number, line) in read(&file).lines().enumerate() {
+                let code = line.split("//").next().unwrap_or_default();
+                let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '!'));
+                if words.any(|word| macros.contains(&word)) {
+                    broken.push(format!("{path}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert_rule(
+        "A line that cannot be printed (a reader that is gone, a full disk) must not end anything: `println!` and its \
+         siblings panic. Use say! for people, announce! for whoever follows the process, product! for what a command was \
+         asked for (lsgan_console::print).",
+        &broken,
+    );
+}
+
+#[test]
 fn control_has_no_floats() {
     let control =
         packages().iter().find(|package| package.name == "lsgan-control").expect("it is in the workspace");

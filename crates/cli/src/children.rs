@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, vital};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -71,7 +71,8 @@ impl Log {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             let mut state = self.0.lock().expect("nothing panics while the log is locked");
             for line in state.early.drain(..) {
-                writeln!(file, "{line}")?;
+                // A full disk must not keep the run from starting.
+                let _ = writeln!(file, "{line}");
             }
             state.file = Some(file);
             Ok(())
@@ -192,7 +193,7 @@ fn spawn(
     })?;
     let (out, err) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
     let log = recipe.log.clone();
-    let reading = tokio::spawn(async move {
+    let reading = vital::task("log task", async move {
         let to_log = each_line(err, |line| log.line(line));
         // A child prints a handful of lines; more than the channel holds are of no interest.
         let to_lines = each_line(out, |line| drop(lines.try_send(line)));
@@ -201,9 +202,11 @@ fn spawn(
     Ok((child, reading))
 }
 
+/// Reads to the end, whatever it is: a pipe that nobody reads would fail or hold up the child.
 async fn each_line(stream: impl AsyncRead + Unpin, take: impl Fn(String)) {
-    let mut lines = BufReader::new(stream).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        take(line);
+    let (mut stream, mut line) = (BufReader::new(stream), Vec::new());
+    while stream.read_until(b'\n', &mut line).await.is_ok_and(|len| len > 0) {
+        take(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned());
+        line.clear();
     }
 }

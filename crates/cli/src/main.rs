@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{checkpoints, dataset, node, sample, scale, status, up};
-use lsgan_console::{Failure, finish};
+use lsgan_console::{Failure, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -34,20 +34,22 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    vital::run(|| lsgan(args))
+}
+
+fn lsgan(args: Args) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     // On the main thread: children ask to die with the thread that started them.
-    let result = runtime.map_err(Failure::failed).and_then(|runtime| {
-        runtime.block_on(async {
-            match args.command {
-                Command::Up(args) => up::up(args).await,
-                Command::Node(args) => node::node(args).await,
-                Command::Sample(args) => sample::sample(args).await,
-                Command::Status(args) => status::status(args).await,
-                Command::Scale(args) => scale::scale(args).await,
-                Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
-                Command::Dataset(args) => dataset::dataset(args),
-            }
-        })
-    });
-    finish(result)
+    let command = async {
+        match args.command {
+            Command::Up(args) => up::up(args).await,
+            Command::Node(args) => node::node(args).await,
+            Command::Sample(args) => sample::sample(args).await,
+            Command::Status(args) => status::status(args).await,
+            Command::Scale(args) => scale::scale(args).await,
+            Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
+            Command::Dataset(args) => dataset::dataset(args),
+        }
+    };
+    runtime.map_err(Failure::failed)?.block_on(vital::guard("command", command))
 }

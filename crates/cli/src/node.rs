@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgan_console::{Failure, interrupts};
+use lsgan_console::{Failure, interrupts, say};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -43,7 +43,7 @@ pub async fn node(args: Args) -> Result<(), Failure> {
     for number in 1..=count {
         workers.push(Running::start(recipe(&args, number)?, to_lines.clone())?);
     }
-    eprintln!("{count} worker(s) for {}; their logs are in {}", args.coordinator, args.logs.display());
+    say!("{count} worker(s) for {}; their logs are in {}", args.coordinator, args.logs.display());
     while !workers.is_empty() {
         tokio::select! {
             (index, status) = first_end(&mut workers) => {
@@ -52,7 +52,7 @@ pub async fn node(args: Args) -> Result<(), Failure> {
                     continue;
                 }
                 let worker = &mut workers[index];
-                eprintln!("warning: {} died and is started again", worker.recipe.label);
+                say!("warning: {} died and is started again", worker.recipe.label);
                 worker.restart(to_lines.clone()).await?;
             }
             _ = interrupts.recv() => return leave(workers).await,
@@ -75,7 +75,7 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
 }
 
 async fn leave(mut workers: Vec<Running>) -> Result<(), Failure> {
-    eprintln!("leaving at the next step boundary");
+    say!("leaving at the next step boundary");
     workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
     let all = async {
         for worker in &mut workers {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use lsgan_console::{Failure, Progress, interrupts};
+use lsgan_console::{Failure, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
 use lsgan_wire::{Listen, v1};
@@ -64,7 +64,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     else {
         let status = coordinator_child.ended().await;
         if let Some(line) = first {
-            println!("{line}");
+            announce!("{line}");
         }
         return early_end(&mut coordinator_child, status, &mut lines).await;
     };
@@ -77,7 +77,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         lines,
         workers: Vec::new(),
         client: status::connect(&address).await?,
-        progress: Progress::new(),
+        progress: Progress::new(Notices::Shown),
         to_lines,
         stopping: false,
         program: sibling("worker")?,
@@ -92,8 +92,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     };
     cluster.logs = run_dir.join("logs");
     cluster.coordinator.recipe.log.open(&cluster.logs.join("coordinator.log"))?;
-    let text = format!("the coordinator listens on {address}; logs are in {}", cluster.logs.display());
-    cluster.progress.println(&text);
+    say!("the coordinator listens on {address}; logs are in {}", cluster.logs.display());
     // A coordinator that is started again must be found where it was, and must not start anew again.
     cluster.coordinator.recipe.arguments = again(&cluster.coordinator.recipe.arguments, &address);
     for _ in 0..args.workers {
@@ -122,7 +121,7 @@ async fn early_end(
 ) -> Result<(), Failure> {
     let error = child.last_error().await;
     while let Ok(line) = lines.try_recv() {
-        println!("{line}");
+        announce!("{line}");
     }
     if status.is_some_and(|status| status.success()) {
         return Ok(());
@@ -226,7 +225,7 @@ impl Cluster {
         if wanted == self.wanted || self.stopping {
             return Ok(());
         }
-        self.progress.println(&format!("from {} to {wanted} workers, as lsgan scale asked", self.wanted));
+        say!("from {} to {wanted} workers, as lsgan scale asked", self.wanted);
         self.wanted = wanted;
         // A coordinator that is started again must not ask for the old number.
         let arguments = &mut self.coordinator.recipe.arguments;
@@ -270,14 +269,13 @@ impl Cluster {
     async fn coordinator_ended(&mut self, status: Option<ExitStatus>) -> Result<Go, Failure> {
         match status.and_then(|status| status.code()) {
             Some(0) => Ok(Go::Ended),
-            Some(code) => {
+            Some(code) if code != vital::PANICKED => {
                 let text = self.coordinator.last_error().await;
                 let text = text.unwrap_or_else(|| format!("the coordinator ended with exit code {code}"));
                 Err(Failure { code: u8::try_from(code).unwrap_or(Failure::FAILED), text })
             }
-            None => {
-                let text = "the coordinator died and is started again; the workers go on without it";
-                self.progress.println(&format!("warning: {text}"));
+            Some(_) | None => {
+                say!("warning: the coordinator died and is started again; the workers go on without it");
                 self.coordinator.restart(self.to_lines.clone()).await?;
                 Ok(Go::On)
             }
@@ -292,7 +290,7 @@ impl Cluster {
         }
         let worker = &mut self.workers[index];
         let how = status.map_or_else(|| "died".to_owned(), |status| format!("died ({status})"));
-        self.progress.println(&format!("warning: {} {how} and is started again", worker.recipe.label));
+        say!("warning: {} {how} and is started again", worker.recipe.label);
         worker.restart(self.to_lines.clone()).await
     }
 
@@ -310,7 +308,7 @@ impl Cluster {
             });
         }
         self.stopping = true;
-        self.progress.println("stopping with a snapshot; once more ends at once");
+        say!("stopping with a snapshot; once more ends at once");
         self.coordinator.signal(Signal::SIGTERM);
         Ok(Go::On)
     }
@@ -332,7 +330,7 @@ impl Cluster {
         self.coordinator.last_error().await; // all that it printed is read then
         while let Ok(line) = self.lines.try_recv() {
             if !line.starts_with(LISTENING) {
-                println!("{line}");
+                announce!("{line}");
             }
         }
         result

@@ -1,10 +1,11 @@
 //! The progress of work that is counted: a bar on a terminal, a line every few seconds elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{print, say};
 
 /// Before the first line, and between two, where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -21,14 +22,12 @@ impl Counter {
     /// A bar if standard error is a terminal, otherwise lines; `title` is what is being done.
     #[must_use]
     pub fn new(title: &'static str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+        let bar = print::bar().inspect(|bar| {
             let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg} {eta}")
                 .expect("the template is right")
                 .progress_chars("━╸─");
             bar.set_style(style);
             bar.set_prefix(title);
-            bar
         });
         Self { title, bar, line_at: Mutex::new(Instant::now()) }
     }
@@ -45,14 +44,14 @@ impl Counter {
         if line_at.elapsed() >= LINE_EVERY {
             *line_at = Instant::now();
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            eprintln!("{}: {done}{of} {unit}", self.title);
+            say!("{}: {done}{of} {unit}", self.title);
         }
     }
 
     /// Takes the bar away.
     pub fn end(&self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            print::end_bar(bar);
         }
     }
 }

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 pub use lsgan_objects::chain;
 
+use crate::print;
+
 /// An error on its way to the user.
 #[derive(Debug)]
 pub struct Failure {
     /// The process's exit code.
     pub code: u8,
-    /// What is wrong and what to do. May have several lines.
+    /// What is wrong and what to do. May have several lines; empty where nobody is to be told.
     pub text: String,
 }
 
@@ -19,6 +21,8 @@ impl Failure {
     pub const BAD_INPUT: u8 = 2;
     /// The run or the machine failed: exit code 1.
     pub const FAILED: u8 = 1;
+    /// Nobody reads the output any more: as if SIGPIPE had ended the process.
+    pub const READER_GONE: u8 = 141;
 
     /// The input is wrong.
     pub fn bad_input(text: impl fmt::Display) -> Self {
@@ -31,14 +35,18 @@ impl Failure {
     }
 }
 
-/// Ends `main`: prints a failure on standard error.
+/// Ends `main`: prints a failure on standard error, and waits until what was printed is written.
 #[must_use]
 pub fn finish(result: Result<(), Failure>) -> ExitCode {
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.text.trim_end());
+            if !failure.text.is_empty() {
+                print::error(failure.text.trim_end());
+            }
             ExitCode::from(failure.code)
         }
-    }
+    };
+    print::flush();
+    code
 }

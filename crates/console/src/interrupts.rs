@@ -1,26 +1,38 @@
-//! SIGINT and SIGTERM, counted.
+//! Signals that ask the process to end, counted.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Two signals within this time are one wish: timeout(1) and some shells send one to the process and one to its group.
+use crate::vital;
+
+/// Two signals within this time are one wish: timeout(1) and some shells send one to the process and one to its group, and
+/// a scheduler or a closed terminal sends several.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
-/// A message for each time that the user (or the system) asks the process to end. Must be called inside a runtime.
+/// A message for each time that the user (or the system) asks the process to end: SIGINT, SIGTERM, SIGUSR1 (which
+/// schedulers send ahead of the end), and SIGHUP unless the process was started to ignore it (nohup). Must be called inside
+/// a runtime.
 ///
 /// # Errors
 /// The system does not hand signals over.
 pub fn interrupts() -> io::Result<mpsc::Receiver<()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut ahead = signal(SignalKind::user_defined1())?;
+    let mut hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
     let (tell, told) = mpsc::channel(4);
-    tokio::spawn(async move {
+    vital::task("signal task", async move {
         let mut wished: Option<Instant> = None;
         loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = ahead.recv() => {}
+                () = next(hang_up.as_mut()) => {}
+            }
             // Counted from the wish, not from its last signal: a key that is held down must not make it endless.
             if wished.is_some_and(|at| at.elapsed() < ONE_WISH) {
                 continue;
@@ -32,4 +44,20 @@ pub fn interrupts() -> io::Result<mpsc::Receiver<()>> {
         }
     });
     Ok(told)
+}
+
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this process wants it to outlive its terminal.
+fn ignores_hang_up() -> bool {
+    // SAFETY: a zeroed sigaction is a valid place for the answer.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and the answer has its place.
+    let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }

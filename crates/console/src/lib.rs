@@ -1,10 +1,12 @@
 //! What a person sees on a terminal, the same in all three binaries.
 //!
+//! - [`print`]: the one way to print, which cannot fail or hold up anything.
+//! - [`vital`]: a thread or task that panics ends its process.
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
 //! - [`counter`]: the same for work that is counted.
 //! - [`open`]: opening a data set, with its progress shown.
-//! - [`interrupts`]: SIGINT and SIGTERM, counted.
+//! - [`interrupts`]: signals that ask for the end, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
 pub mod counter;
@@ -12,11 +14,13 @@ pub mod exit;
 pub mod interrupts;
 pub mod logging;
 pub mod open;
+pub mod print;
 pub mod progress;
+pub mod vital;
 
 pub use counter::Counter;
 pub use exit::{Failure, finish};
 pub use interrupts::interrupts;
 pub use logging::Log;
 pub use open::open_data;
-pub use progress::Progress;
+pub use progress::{Notices, Progress};

@@ -1,10 +1,11 @@
 //! The progress of a run: a bar on a terminal, a line every few seconds elsewhere.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use lsgan_wire::v1;
+
+use crate::{logging, print, say};
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -14,39 +15,41 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     bar: Option<ProgressBar>,
     line_at: Option<Instant>,
+    notices: Notices,
     /// The newest notice that was shown.
     noticed: u64,
     /// The first step seen and when, for the time left.
     first: Option<(u64, Instant)>,
 }
 
+/// Where a person reads what happens to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notices {
+    /// Above the progress.
+    Shown,
+    /// In this process's log, which is on the same terminal.
+    Logged,
+}
+
 impl Progress {
-    /// A bar if standard error is a terminal, otherwise lines.
+    /// A bar if standard error is a terminal, a line every few seconds elsewhere; of the log's form where that is JSON.
     #[must_use]
-    pub fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+    pub fn new(notices: Notices) -> Self {
+        let bar = if logging::is_json() { None } else { print::bar() };
+        let bar = bar.inspect(|bar| {
             let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg}")
                 .expect("the template is right")
                 .progress_chars("━╸─");
             bar.set_style(style);
-            bar
         });
-        Self { bar, line_at: None, noticed: 0, first: None }
-    }
-
-    /// Shows a line that stays, above the bar.
-    pub fn println(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
+        Self { bar, line_at: None, notices, noticed: 0, first: None }
     }
 
     /// Shows this status, and the notices that are new in it.
     pub fn show(&mut self, status: &v1::RunStatus) {
-        for notice in status.notices.iter().filter(|n| n.number > self.noticed) {
-            self.println(&format!("{} {}", if notice.warning { "warning:" } else { "·" }, notice.text));
+        let new = status.notices.iter().filter(|n| n.number > self.noticed);
+        for notice in new.filter(|_| self.notices == Notices::Shown) {
+            say!("{} {}", if notice.warning { "warning:" } else { "·" }, notice.text);
         }
         self.noticed = status.notices.last().map_or(self.noticed, |n| n.number.max(self.noticed));
         if status.step > 0 || status.phase == "stepping" {
@@ -62,7 +65,7 @@ impl Progress {
             }
             None if self.line_at.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
                 self.line_at = Some(Instant::now());
-                eprintln!("{} step {}/{} {numbers}", status.run, status.step, status.steps);
+                say!("{} step {}/{} {numbers}", status.run, status.step, status.steps);
             }
             None => {}
         }
@@ -71,7 +74,7 @@ impl Progress {
     /// Takes the bar away.
     pub fn end(&self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            print::end_bar(bar);
         }
     }
 
@@ -99,11 +102,5 @@ impl Progress {
         } else {
             format!("{minutes}:{seconds:02}")
         })
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -32,7 +32,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lsgan_console::{Failure, Progress, exit::chain};
+use lsgan_console::{Failure, Notices, Progress, announce, exit::chain, vital};
 use lsgan_control::Outcome;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, v1};
 use tokio::net::TcpListener;
@@ -61,7 +61,7 @@ pub async fn coordinate(
     let prepared = match startup::prepare(&args.run, args.expect_workers, args.supervised).await? {
         Start::Ready(prepared) => *prepared,
         Start::Finished(text) => {
-            println!("{text}");
+            announce!("{text}");
             return Ok(());
         }
     };
@@ -93,7 +93,7 @@ async fn serve(
     interrupted: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, Failure> {
     prepared.lock.describe(&address.to_string()).map_err(Failure::failed)?;
-    println!("{LISTENING}http://{address}");
+    announce!("{LISTENING}http://{address}");
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
     let service = Service::new(inputs.clone(), description, shell.counts.clone());
@@ -105,17 +105,21 @@ async fn serve(
     // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
     let server =
         Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
-    let server = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
+    let serving = server.serve_with_incoming_shutdown(incoming, async {
         // The sender may be dropped instead of used; both mean the end.
         let _ = stopped.await;
-    }));
+    });
+    let server = vital::task("server", async move {
+        // Without it nobody reaches the shell any more.
+        serving.await.expect("the server ends when it is told to");
+    });
     let stop = inputs.clone();
-    let interrupt = tokio::spawn(async move {
+    let interrupt = vital::task("signal task", async move {
         interrupted.await;
         // Only an ended shell does not listen.
         let _ = stop.send(Input::Stop).await;
     });
-    let progress = (!args.quiet).then(|| tokio::spawn(show_progress(inputs.clone())));
+    let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(inputs.clone())));
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
@@ -134,7 +138,7 @@ async fn serve(
 
 /// Shows the status several times a second until the shell ends.
 async fn show_progress(inputs: mpsc::Sender<Input>) {
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(Notices::Logged);
     let mut beat = tokio::time::interval(Duration::from_millis(200));
     loop {
         beat.tick().await;
@@ -155,11 +159,11 @@ async fn show_progress(inputs: mpsc::Sender<Input>) {
 fn report(ended: &Ended) -> Result<(), Failure> {
     match &ended.outcome {
         Some(Outcome::Complete) => {
-            println!("{}", startup::final_lines(&ended.final_files));
+            announce!("{}", startup::final_lines(&ended.final_files));
             Ok(())
         }
         Some(Outcome::Stopped { step }) => {
-            println!("stopped after step {step} with a snapshot; the same command goes on from there");
+            announce!("stopped after step {step} with a snapshot; the same command goes on from there");
             Ok(())
         }
         Some(Outcome::Failed { why }) => Err(Failure::failed(why)),

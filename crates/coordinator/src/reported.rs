@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lsgan_console::vital;
 use lsgan_control::{Event, Outcome, SessionId};
 use lsgan_spec::Step;
 use lsgan_wire::v1;
@@ -89,7 +90,7 @@ impl Shell {
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
         let surely_right =
             equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
-        tokio::spawn(async move {
+        vital::task("snapshots task", async move {
             let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
             let result = store.retain(keep, &pinned).await;
             let result =
@@ -105,7 +106,7 @@ impl Shell {
         self.retaining = true;
         self.suspect_after = Some(equal);
         let (store, inputs) = (self.store.clone(), self.inputs.clone());
-        tokio::spawn(async move {
+        vital::task("snapshots task", async move {
             let result = store.set_aside_after(equal).await.map_err(|error| error.to_string());
             // Only when the coordinator is ending does nobody listen.
             let _ = inputs.send(Input::SetAside(result)).await;

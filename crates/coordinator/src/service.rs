@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsgan_console::vital;
 use lsgan_control::SessionId;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
 use tokio::sync::{mpsc, oneshot};
@@ -81,7 +82,7 @@ impl Coordinator for Service {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
         self.tell(Input::Opened(session, outbound)).await?;
-        tokio::spawn(forward(session, request.into_inner(), self.inputs.clone()));
+        vital::task("session task", forward(session, request.into_inner(), self.inputs.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 

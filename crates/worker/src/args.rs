@@ -7,7 +7,7 @@ use lsgan_console::Log;
 
 /// Trains on one device for a coordinator, which tells it everything else.
 ///
-/// SIGTERM and SIGINT make it leave at the next step boundary; a second one ends it at once.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR1 make it leave at the next step boundary; a second one ends it at once.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "worker", version)]
 pub struct Args {
@@ -38,6 +38,12 @@ pub struct Args {
     /// For tests: flip a bit of the weights after so many steps.
     #[arg(long, value_name = "STEP", hide = true)]
     pub fault_flip_bit: Option<u64>,
+    /// For tests: have the training thread panic after so many steps.
+    #[arg(long, value_name = "STEP", hide = true)]
+    pub fault_panic_at: Option<u64>,
+    /// For tests: have the training thread stand still for ever after so many steps.
+    #[arg(long, value_name = "STEP", hide = true)]
+    pub fault_stall_at: Option<u64>,
     /// For tests: compute so many times as slowly.
     #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
     pub fault_slowness: u32,

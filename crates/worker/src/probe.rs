@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lsgan_collective::nccl;
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::{Failure, exit::chain, product};
 use lsgan_spec::{ComputeSpec, Device as Wish, Override, RunSpec};
 use lsgan_train::gpu::{Driver, Gpu, NoGpu};
 use lsgan_train::{Device, Numerics, device, gpu, has_cuda_graphs, memory, numerics};
@@ -37,10 +37,10 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     let spec = args.config.as_ref().map(|file| RunSpec::load(file, &args.set)).transpose();
     let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?;
     let driver = gpu::driver();
-    print_driver(driver.as_ref().copied());
+    print_driver(driver.as_ref().copied())?;
     match nccl::Library::find(None) {
-        Ok(library) => line("NCCL", &library.description()),
-        Err(error) => line("NCCL", &format!("none: {}", chain(&error))),
+        Ok(library) => line("NCCL", &library.description())?,
+        Err(error) => line("NCCL", &format!("none: {}", chain(&error)))?,
     }
     let (wish, compute) = match &spec {
         Some(spec) => (spec.compute.device, spec.compute),
@@ -48,32 +48,31 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     };
     let chosen = device::choose(wish, args.local_rank).map_err(|error| Failure::failed(chain(&error)))?;
     if let Some(why) = &chosen.no_gpu {
-        line("warning", &format!("trains on the CPU: {why}"));
+        line("warning", &format!("trains on the CPU: {why}"))?;
     }
     if let Some(spec) = &spec {
         device::configure(chosen.device, spec.precision, &compute)
             .map_err(|error| Failure::bad_input(chain(&error)))?;
     }
     let Numerics { libtorch, device_model, capability, probe_hash } = numerics(chosen.device);
-    line("libtorch", &libtorch);
-    line("device", &format!("{}: {device_model} with {capability}", name(chosen.device)));
-    line("numerics", &format!("probe {}", &probe_hash[..16]));
+    line("libtorch", &libtorch)?;
+    line("device", &format!("{}: {device_model} with {capability}", name(chosen.device)))?;
+    line("numerics", &format!("probe {}", &probe_hash[..16]))?;
     let graphs =
         if has_cuda_graphs() { "built in" } else { "not built in: no headers of CUDA's runtime were there" };
-    line("graphs", graphs);
+    line("graphs", graphs)?;
     let Some(spec) = spec else { return Ok(()) };
     let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
     let estimate = memory::Estimate::new(&spec, ranks).map_err(|error| Failure::bad_input(chain(&error)))?;
-    line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank));
-    warn_if_too_much(&estimate, chosen.device, driver.ok());
-    Ok(())
+    line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank))?;
+    warn_if_too_much(&estimate, chosen.device, driver.ok())
 }
 
-fn print_driver(driver: Result<&Driver, &NoGpu>) {
+fn print_driver(driver: Result<&Driver, &NoGpu>) -> Result<(), Failure> {
     match driver {
         Err(why) => line("GPUs", &format!("none: {why}")),
         Ok(Driver { cuda, gpus }) => {
-            line("driver", &format!("supports CUDA {cuda}"));
+            line("driver", &format!("supports CUDA {cuda}"))?;
             for Gpu { index, name, memory_bytes, capability, peers } in gpus {
                 let gib = *memory_bytes as f64 / f64::from(1 << 30);
                 let peers = match peers.as_slice() {
@@ -81,21 +80,27 @@ fn print_driver(driver: Result<&Driver, &NoGpu>) {
                     peers => format!(", reaches {peers:?} directly"),
                 };
                 let (major, minor) = capability;
-                line(&format!("GPU {index}"), &format!("{name}, {gib:.1} GiB, sm_{major}{minor}{peers}"));
+                line(&format!("GPU {index}"), &format!("{name}, {gib:.1} GiB, sm_{major}{minor}{peers}"))?;
             }
+            Ok(())
         }
     }
 }
 
-fn warn_if_too_much(estimate: &memory::Estimate, device: Device, driver: Option<&Driver>) {
-    let Device::Cuda(index) = device else { return };
-    let Some(gpu) = driver.and_then(|driver| driver.gpus.get(index)) else { return };
+fn warn_if_too_much(
+    estimate: &memory::Estimate,
+    device: Device,
+    driver: Option<&Driver>,
+) -> Result<(), Failure> {
+    let Device::Cuda(index) = device else { return Ok(()) };
+    let Some(gpu) = driver.and_then(|driver| driver.gpus.get(index)) else { return Ok(()) };
     if estimate.total() > gpu.memory_bytes {
         line(
             "warning",
             "that is more than the GPU has: lower batch.per_rank, and raise batch.virtual_ranks for it",
-        );
+        )?;
     }
+    Ok(())
 }
 
 fn name(device: Device) -> String {
@@ -105,6 +110,6 @@ fn name(device: Device) -> String {
     }
 }
 
-fn line(what: &str, text: &str) {
-    println!("{what:<9} {text}");
+fn line(what: &str, text: &str) -> Result<(), Failure> {
+    product!("{what:<9} {text}")
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, RunToken};
-use lsgan_console::{Failure, exit::chain, open_data};
+use lsgan_console::{Failure, exit::chain, open_data, vital};
 use lsgan_data::Source;
 use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
@@ -92,7 +92,12 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let heartbeat = spec.cluster.failure_timeout / 6;
 
     let (started, starting) = tokio::sync::oneshot::channel();
-    let faults = Faults { flip_bit_at: args.fault_flip_bit, slowness: args.fault_slowness };
+    let faults = Faults {
+        flip_bit_at: args.fault_flip_bit,
+        panic_at: args.fault_panic_at,
+        stall_at: args.fault_stall_at,
+        slowness: args.fault_slowness,
+    };
     let seed = Seed {
         spec,
         source,
@@ -104,7 +109,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         local_rank: args.local_rank,
     };
     let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
+    let thread = vital::thread("trainer", move || {
         match seed.grow(runtime) {
             Ok((trainer, numerics)) => {
                 // The session may have ended meanwhile.
@@ -453,7 +458,7 @@ impl Session {
                 }
             }
             Kind::Wish(wish) => self.wish(wish),
-            Kind::Task(task) => self.order(Order::Task(task.kind())),
+            Kind::Task(task) => return self.order(Order::Task(task.kind())),
             Kind::Retired(retired) => {
                 if self.leaving {
                     return Some(End::Over(Ok(())));
@@ -484,8 +489,7 @@ impl Session {
                     live.wish(ControlWord::Leave);
                 }
                 self.live = Some(live.clone());
-                self.order(Order::Form(Box::new(form), live));
-                None
+                self.order(Order::Form(Box::new(form), live))
             }
             Err(error) => Some(End::Over(Err(Failure::failed(chain(&error))))),
         }
@@ -517,9 +521,8 @@ impl Session {
         }
     }
 
-    fn order(&self, order: Order) {
-        if self.orders.send(order).is_err() {
-            tracing::error!("the training thread is gone");
-        }
+    fn order(&self, order: Order) -> Option<End> {
+        let gone = || Failure::failed("the training thread is gone; this is a bug, please report it");
+        self.orders.send(order).err().map(|_| End::Over(Err(gone())))
     }
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::{self as checkpoint, Manifest, NamedTensor, Snapshot, Store, TensorData};
-use lsgan_console::exit::chain;
+use lsgan_console::{exit::chain, vital};
 use lsgan_spec::Step;
 use lsgan_train::parts::{self, StateCopy};
 use lsgan_wire::v1;
@@ -52,7 +52,7 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = sync_channel::<Job>(1);
         let (give_back, back) = sync_channel(2);
-        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || {
+        let thread = vital::thread("snapshots", move || {
             for job in queue {
                 let state = match job {
                     Job::Snapshot { state, blocked_ms } => {
@@ -106,10 +106,9 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.jobs.take());
         // Nobody reads what comes back any more, and the channel has room for all that is under way.
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the snapshot writer panicked");
+        if let Some(thread) = self.thread.take() {
+            // A panic has ended the process.
+            let _ = thread.join();
         }
     }
 }

@@ -9,6 +9,7 @@ use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, Membership, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
+use lsgan_console::vital::Vital;
 use lsgan_data::{Loader, LoaderError, LoaderOptions, RecordError, Replaced, Source, WaitWatch};
 use lsgan_plan::Plan;
 use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
@@ -67,6 +68,10 @@ pub struct Trainer {
 pub struct Faults {
     /// A bit of the weights flips after so many steps.
     pub flip_bit_at: Option<u64>,
+    /// The training thread panics after so many steps.
+    pub panic_at: Option<u64>,
+    /// It stands still for ever after so many steps.
+    pub stall_at: Option<u64>,
     /// It computes so many times as slowly.
     pub slowness: u32,
 }
@@ -100,6 +105,14 @@ impl From<ReduceError> for Halt {
 }
 
 impl Faults {
+    /// Ends the thread after so many steps, or has it stand still.
+    fn cripple(self, done: u64) {
+        assert!(self.panic_at != Some(done), "after step {done}, as --fault-panic-at says");
+        while self.stall_at == Some(done) {
+            std::thread::park();
+        }
+    }
+
     /// Stretches what began then.
     fn dawdle(self, begin: Instant) {
         if self.slowness > 1 {
@@ -111,6 +124,8 @@ impl Faults {
 impl Trainer {
     /// Follows orders until nobody gives them any more.
     pub fn run(mut self, orders: &Receiver<Order>) {
+        // A panic must not wait for the snapshots that are being written.
+        let _vital = Vital("trainer");
         while let Ok(order) = orders.recv() {
             match order {
                 Order::Form(form, live) => self.generation(&form, &live),
@@ -498,6 +513,7 @@ impl Stepping<'_> {
             tracing::warn!(step = done, "a bit of the weights is flipped, as --fault-flip-bit says");
             self.trainer.replica.flip_a_bit();
         }
+        self.trainer.faults.cripple(done);
         self.report_state(done);
         let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.trainer.spec.steps;
         let due = |every: u64| every > 0 && done.is_multiple_of(every);

@@ -8,4 +8,5 @@ mod everything;
 mod leftovers;
 mod numbers;
 mod numerics;
+mod printing;
 mod workers;

@@ -60,6 +60,7 @@ impl Watcher {
         let (says_stopped, stopped) = channel();
         let (core, device) = (Arc::clone(core), Arc::clone(device));
         let body = move || {
+            let _vital = Vital;
             // NCCL makes its own choice where this fails.
             _ = device.make_current();
             let mut watch = Watch::new(&core);
@@ -78,6 +79,17 @@ impl Watcher {
             .spawn(body)
             .map_err(|error| GroupError::system("start a thread", &error))?;
         Ok(Self { stopped, patience })
+    }
+}
+
+/// A group without its watcher never ends, and its process would stand still for ever: better that it is gone.
+struct Vital;
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 

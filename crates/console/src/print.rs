@@ -1,0 +1,280 @@
+//! The one way to print: nothing that is printed can fail anything, or hold it up.
+//!
+//! What a process says beside its work ([`say!`](crate::say), [`announce!`](crate::announce), logs, progress) goes into a
+//! queue, and a thread of its own writes it. A reader that is gone, a full disk, a closed descriptor lose text and nothing
+//! else; a reader that stands still (a stopped terminal, a log driver that hangs) holds nobody up.
+//!
+//! What a command was asked for ([`product!`](crate::product)) is written in place, and says whether that worked.
+//!
+//! A house rule forbids `println!` and its siblings elsewhere: they panic where these lose a line.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::exit::Failure;
+use crate::logging;
+
+/// Texts on their way. A reader that lets so many pile up does not read.
+const TEXTS_MAX: usize = 4096;
+/// How long the end of a process waits for what it said before.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// Before a descriptor that takes nothing at the moment is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// How often a bar is drawn in a second, at most.
+const DRAWS_PER_S: u8 = 10;
+
+/// Prints a line on standard error, beside the work. Cannot fail.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => { $crate::print::say(::std::format_args!($($text)*)) };
+}
+
+/// Prints a line on standard output for whoever follows a process that goes on without a reader too. Cannot fail.
+#[macro_export]
+macro_rules! announce {
+    ($($text:tt)*) => { $crate::print::announce(::std::format_args!($($text)*)) };
+}
+
+/// Prints a line on standard output that a command was asked for: `product!("{table}")?`. Gives
+/// `Result<(), Failure>`; [`print::product`](crate::print::product) gives the `io::Result`.
+#[macro_export]
+macro_rules! product {
+    ($($text:tt)*) => {
+        $crate::print::product(::std::format_args!($($text)*)).map_err($crate::Failure::not_printed)
+    };
+}
+
+/// A line on standard error; see [`say!`](crate::say). Where logs are JSON it is an object as theirs.
+pub fn say(text: fmt::Arguments<'_>) {
+    print(Stream::Error, line(&text, "INFO"));
+}
+
+/// What ends the process, on standard error.
+pub fn error(text: &str) {
+    let line =
+        if logging::is_json() { line(&text, "ERROR") } else { line(&format_args!("error: {text}"), "") };
+    print(Stream::Error, line);
+}
+
+/// As [`error`], where a panic may have come from drawing the bar.
+pub(crate) fn error_past_bar(text: &str) {
+    queue(Stream::Error, line(&text, "ERROR"));
+}
+
+/// A line on standard output; see [`announce!`](crate::announce).
+pub fn announce(text: fmt::Arguments<'_>) {
+    print(Stream::Output, line(&text, "INFO"));
+}
+
+/// A line on standard output, which is this object where logs are JSON.
+pub fn announce_as(object: &serde_json::Value, text: fmt::Arguments<'_>) {
+    let text = if logging::is_json() { format!("{object}\n") } else { format!("{text}\n") };
+    print(Stream::Output, text.into_bytes());
+}
+
+fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
+    let line = match logging::is_json() {
+        true => logging::json_line(level, &text.to_string()),
+        false => text.to_string(),
+    };
+    format!("{line}\n").into_bytes()
+}
+
+/// A line on standard output that a command was asked for.
+///
+/// # Errors
+/// It cannot be written. [`ErrorKind::BrokenPipe`]: the reader has seen enough (`| head`), which [`Failure::not_printed`]
+/// ends without a word.
+pub fn product(text: fmt::Arguments<'_>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_fmt(text)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Waits until what was printed so far is written, but not for a reader that stands still.
+pub fn flush() {
+    let Some(printer) = printer() else { return };
+    let (tell, told) = sync_channel(1);
+    if printer.queue.try_send(Item::Flush(tell)).is_ok() {
+        // Too late is as good as never: the process ends.
+        let _ = told.recv_timeout(FLUSH_WITHIN);
+    }
+}
+
+/// Ends the process at once, without its destructors: libtorch's would pull down what other threads are using.
+pub fn end_now(code: i32) -> ! {
+    flush();
+    // SAFETY: _exit ends the process and touches no memory of it.
+    unsafe { libc::_exit(code) }
+}
+
+/// Standard error as a writer that cannot fail, a whole text at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Diagnostics;
+
+impl Write for Diagnostics {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        print(Stream::Error, bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Diagnostics {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+/// A bar on standard error that lines do not stick to: they are printed above it, from wherever. None where standard error
+/// is no terminal that can draw one.
+pub(crate) fn bar() -> Option<ProgressBar> {
+    let term = Term::read_write_pair(io::stdin(), Drawing);
+    let target = ProgressDrawTarget::term(term, DRAWS_PER_S);
+    if target.is_hidden() {
+        return None;
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    *shown() = Some(bar.clone());
+    Some(bar)
+}
+
+/// Takes a bar away.
+pub(crate) fn end_bar(bar: &ProgressBar) {
+    shown().take();
+    bar.finish_and_clear();
+}
+
+/// The bar that is on the terminal.
+fn shown() -> MutexGuard<'static, Option<ProgressBar>> {
+    static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a bar draws through.
+#[derive(Debug)]
+struct Drawing;
+
+impl Write for Drawing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        queue(Stream::Error, bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsRawFd for Drawing {
+    fn as_raw_fd(&self) -> RawFd {
+        io::stderr().as_raw_fd()
+    }
+}
+
+/// Where a text goes.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    Output,
+    Error,
+}
+
+enum Item {
+    Text(Stream, Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+struct Printer {
+    queue: SyncSender<Item>,
+    /// Texts that did not fit into the queue.
+    lost: AtomicU64,
+}
+
+fn print(stream: Stream, bytes: Vec<u8>) {
+    match &*shown() {
+        Some(bar) => bar.suspend(|| queue(stream, bytes)),
+        None => queue(stream, bytes),
+    }
+}
+
+fn queue(stream: Stream, bytes: Vec<u8>) {
+    let Some(printer) = printer() else { return };
+    if printer.queue.try_send(Item::Text(stream, bytes)).is_err() {
+        printer.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// None if the system has no room for its thread: then nothing is printed.
+fn printer() -> Option<&'static Printer> {
+    static PRINTER: OnceLock<Option<Printer>> = OnceLock::new();
+    let start = || {
+        let (queue, items) = sync_channel(TEXTS_MAX);
+        std::thread::Builder::new().name("printer".to_owned()).spawn(move || write_each(&items)).ok()?;
+        Some(Printer { queue, lost: AtomicU64::new(0) })
+    };
+    PRINTER.get_or_init(start).as_ref()
+}
+
+/// What the printer's thread does, as long as the process lives.
+fn write_each(items: &Receiver<Item>) {
+    // Without std's own buffer, which would keep what could not be written and fail with it again.
+    let own = |fd: io::Result<std::os::fd::OwnedFd>| fd.ok().map(File::from);
+    let mut out = own(io::stdout().as_fd().try_clone_to_owned());
+    let mut err = own(io::stderr().as_fd().try_clone_to_owned());
+    for item in items {
+        match item {
+            Item::Text(Stream::Output, bytes) => write(out.as_mut(), &bytes),
+            Item::Text(Stream::Error, bytes) => write(err.as_mut(), &bytes),
+            // Whoever waited for it may have lost patience.
+            Item::Flush(tell) => drop(tell.try_send(())),
+        }
+        let lost = printer().map_or(0, |printer| printer.lost.swap(0, Ordering::Relaxed));
+        if lost > 0 {
+            let text = format_args!("{lost} lines are lost here: nobody read them for too long");
+            write(err.as_mut(), &line(&text, "WARN"));
+        }
+    }
+}
+
+/// Writes what can be written.
+fn write(file: Option<&mut File>, mut bytes: &[u8]) {
+    let Some(file) = file else { return };
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return,
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Somebody who shares the descriptor has made it non-blocking.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(BUSY_PAUSE),
+            Err(_) => return,
+        }
+    }
+}
+
+impl Failure {
+    /// What a command was asked for cannot be printed. A reader that has seen enough is told nothing, and the exit code is
+    /// that of a program which SIGPIPE ends.
+    #[must_use]
+    pub fn not_printed(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self { code: Self::READER_GONE, text: String::new() },
+            _ => Self::failed(format!("standard output cannot be written: {error}")),
+        }
+    }
+}
