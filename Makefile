@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/release
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test chaos bench fmt clean distclean
+.PHONY: help setup build quickstart test dist chaos bench fmt clean distclean
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
@@ -25,6 +25,9 @@ quickstart: build ## trains on 10,000 pictures of clothes, or goes on with it (W
 
 test: setup ## formatting, clippy, every test, the files in deploy/
 	@scripts/test
+
+dist: build ## the archive for machines without a toolchain (VARIANT=cuda: without libtorch, with what fetches it)
+	scripts/dist $(if $(VARIANT),--variant $(VARIANT))
 
 chaos: setup ## random faults on real runs (ROUNDS=50, SEED=n)
 	cargo build --release --locked --workspace --bins

@@ -378,9 +378,10 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ended.expect_code(0).expect_out(words);
     }
     for name in ["coordinator", "worker", "lsgan"] {
-        lab.start(name, name, &["--version"])
-            .wait()
-            .expect_code(0)
-            .expect_out(&[name, env!("CARGO_PKG_VERSION")]);
+        lab.start(name, name, &["--version"]).wait().expect_code(0).expect_out(&[
+            name,
+            env!("CARGO_PKG_VERSION"),
+            "(libtorch 2.11.",
+        ]);
     }
 }

@@ -8,7 +8,7 @@ use lsgan_console::{Failure, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
-#[command(name = "lsgan", version)]
+#[command(name = "lsgan", version = env!("LSGAN_VERSION"))]
 struct Args {
     #[command(subcommand)]
     command: Command,

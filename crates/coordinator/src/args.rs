@@ -11,7 +11,7 @@ use lsgan_wire::Listen;
 /// The first line on standard output says where it listens, the last ones what the run wrote.
 /// Workers attach with `worker --coordinator http://HOST:PORT`. Started again, it goes on where the run was.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "coordinator", version)]
+#[command(name = "coordinator", version = env!("LSGAN_VERSION"))]
 pub struct Args {
     #[command(flatten)]
     /// Which run.

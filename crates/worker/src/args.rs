@@ -9,7 +9,7 @@ use lsgan_console::Log;
 ///
 /// SIGTERM, SIGINT, SIGHUP and SIGUSR1 make it leave at the next step boundary; a second one ends it at once.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "worker", version)]
+#[command(name = "worker", version = env!("LSGAN_VERSION"))]
 pub struct Args {
     /// The coordinator's address.
     #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]

@@ -10,7 +10,7 @@ use lsgan_train::{Device, Numerics, device, gpu, has_cuda_graphs, memory, numeri
 
 /// Prints what this host has to compute with, and with `--config` what a step of that run needs of it.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "worker --probe", version)]
+#[command(name = "worker --probe", version = env!("LSGAN_VERSION"))]
 pub struct Args {
     /// Already said.
     #[arg(long, hide = true)]
