@@ -15,7 +15,7 @@ const COORDINATOR: usize = 0;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 11] = [
     ("a_lost_host_is_done_without", a_lost_host_is_done_without),
     (
         "a_host_whose_cable_is_pulled_for_a_while_comes_back",
@@ -27,6 +27,9 @@ const TESTS: [Test; 8] = [
     ("a_cut_between_two_workers", a_cut_between_two_workers),
     ("a_one_way_cut_between_two_workers", a_one_way_cut_between_two_workers),
     ("a_cut_between_two_workers_that_heals", a_cut_between_two_workers_that_heals),
+    ("a_worker_with_an_address_that_nobody_has_is_done_without", an_address_that_nobody_has),
+    ("a_worker_with_an_address_that_refuses_is_done_without", an_address_that_refuses),
+    ("a_worker_with_the_address_of_another_one_is_done_without", the_address_of_another_one),
 ];
 
 fn main() -> ExitCode {
@@ -55,11 +58,11 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(&[], [&[]; 3])
     }
 
-    /// One with more arguments for the coordinator.
-    fn start_with(more: &[&str]) -> Self {
+    /// One with more arguments for the coordinator, and for each worker.
+    fn start_with(more: &[&str], workers: [&[&str]; 3]) -> Self {
         let (lab, network) = (Lab::new(), Network::of(4));
         let listen = format!("{}:7070", address(COORDINATOR));
         let mut command = network.command(COORDINATOR, "coordinator");
@@ -67,15 +70,17 @@ impl Cluster {
         command.args(["--set", "cluster.failure_timeout=1s"]).args(more);
         let mut coordinator = lab.start_command("coordinator", command);
         coordinator.wait_for_words("listening on http://");
-        let workers = (1..=3).map(|host| {
-            let mut command = network.command(host, "worker");
-            command.args(["--coordinator", &format!("http://{listen}"), "--name", &format!("worker-{host}")]);
-            lab.start_command(&format!("worker-{host}"), command)
-        });
-        let workers = workers.collect();
-        let cluster = Self { lab, network, coordinator, workers };
+        let mut cluster = Self { lab, network, coordinator, workers: Vec::new() };
+        (1..).zip(workers).for_each(|(host, more)| cluster.start_worker(host, more));
         cluster.wait_for_step(random_step());
         cluster
+    }
+
+    fn start_worker(&mut self, host: usize, more: &[&str]) {
+        let (coordinator, name) = (format!("http://{}:7070", address(COORDINATOR)), format!("worker-{host}"));
+        let mut command = self.network.command(host, "worker");
+        command.args(["--coordinator", &coordinator, "--name", &name]).args(more);
+        self.workers.push(self.lab.start_command(&name, command));
     }
 
     #[track_caller]
@@ -164,7 +169,7 @@ fn a_one_way_cut_between_two_workers() {
 
 /// Who must have all three waits for the network.
 fn a_cut_between_two_workers_that_heals() {
-    let cluster = Cluster::start_with(&["--set", "cluster.min_workers=3"]);
+    let cluster = Cluster::start_with(&["--set", "cluster.min_workers=3"], [&[]; 3]);
     cluster.network.cut(1, 2);
     let halted = "select count(*) from generations where halted_ms is not null";
     until("the generation is given up", || match cluster.lab.journal().number(halted) {
@@ -173,4 +178,32 @@ fn a_cut_between_two_workers_that_heals() {
     });
     cluster.network.heal(1, 2);
     cluster.finish();
+}
+
+/// From its second generation on the run trains without the second worker, and says what to set there.
+#[track_caller]
+fn trains_without_the_second(first: &[&str], second: &[&str], why: &str) {
+    let mut cluster = Cluster::start_with(&[], [first, second, &[]]);
+    let warned = cluster.coordinator.wait_for_words("though the coordinator hears both");
+    let named = ["(worker-2) at 10.77.0", why, "--advertise IP", "--peer-listen"];
+    assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
+    let generations = cluster.lab.journal().generations();
+    assert_eq!(generations.iter().map(|g| g.members).collect::<Vec<_>>()[..2], [3, 2], "{generations:#?}");
+    cluster.finish();
+}
+
+fn an_address_that_nobody_has() {
+    trains_without_the_second(&[], &["--advertise", "10.77.0.99"], "10.77.0.99");
+}
+
+fn an_address_that_refuses() {
+    trains_without_the_second(&[], &["--advertise", &address(COORDINATOR)], "(connection refused)");
+}
+
+/// As behind one address translation: who is there is not who is called.
+fn the_address_of_another_one() {
+    let listen = ["--peer-listen", "0.0.0.0:7071"];
+    let first = address(1);
+    let second = [&listen[..], &["--advertise", &first]].concat();
+    trains_without_the_second(&listen, &second, "(another worker of this run answers there)");
 }

@@ -272,24 +272,35 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    /// The member to whom the network did not carry anything, if that is what the group failed by: it may be alive.
+    /// The member that was not reached from here, if that is what the group failed by, and how that showed. It may be
+    /// alive; a dead one refuses connections too, which only others can tell apart.
     #[must_use]
-    pub fn unreachable(&self) -> Option<Peer> {
-        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
-        let cut = |cause: &LossCause| {
-            matches!(cause, LossCause::Failed(TimedOut | HostUnreachable | NetworkUnreachable))
-        };
+    pub fn unreachable(&self) -> Option<(Peer, String)> {
         match self {
-            Self::PeerLost { peer, cause, .. } => cut(cause).then_some(*peer),
+            // A connection that stood and was closed or reset was so by the peer, which is gone or gave up.
+            Self::PeerLost { peer, cause: cause @ LossCause::Failed(kind), .. } => {
+                use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+                let cut = matches!(kind, TimedOut | HostUnreachable | NetworkUnreachable);
+                cut.then(|| (*peer, cause.to_string()))
+            }
+            // All through the time that there was, whatever the last try ended with.
             Self::NotFormed { missing, .. } => missing.iter().find_map(|missing| match missing {
-                Missing::Unreachable(peer, cause) => cut(cause).then_some(*peer),
+                Missing::Unreachable(peer, cause) => Some((*peer, cause.to_string())),
                 Missing::NotJoined(_) | Missing::NotCalled(_) | Missing::Beyond(..) => None,
             }),
-            Self::Aborted { .. }
+            Self::Refused { peer, refusal, .. } => match refusal {
+                Refusal::OtherMembership => {
+                    Some((*peer, "another worker of this run answers there".to_owned()))
+                }
+                Refusal::OtherRun => Some((*peer, "a worker of another run answers there".to_owned())),
+                Refusal::OtherVersion => Some((*peer, "another version answers there".to_owned())),
+                Refusal::Superseded { .. } => None,
+            },
+            Self::PeerLost { cause: LossCause::Closed, .. }
+            | Self::Aborted { .. }
             | Self::Stalled { .. }
             | Self::CallMismatch { .. }
             | Self::Garbled { .. }
-            | Self::Refused { .. }
             | Self::NoSuchRank { .. }
             | Self::NoSuchRoot { .. }
             | Self::Bind { .. }

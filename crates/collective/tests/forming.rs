@@ -166,6 +166,7 @@ fn a_member_that_never_comes_is_named_at_the_deadline() {
     assert_eq!((*generation, *rank), (Generation(7), 0));
     assert_eq!(missing[..], [Missing::Unreachable(peer, cause), Missing::NotCalled(peer)]);
     assert!(*waited >= SOON);
+    assert_eq!(error.unreachable(), Some((peer, "connection refused".to_owned())));
     assert_eq!(
         error.to_string().replace(&waited.as_secs_f64().to_string(), "0.1"),
         format!(

@@ -1,72 +1,93 @@
 //! A back-off for generations that come to nothing: what ends one at once often ends the next one too, and each
 //! is journaled and told to everybody.
 
-use lsgan_spec::{Millis, Reduction};
+use lsgan_spec::{Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
+
+use crate::effect::Entry;
 
 /// So many generations in a row may come to nothing before the next one waits: a second death while the first one's
 /// survivors form must not cost time.
 const AT_ONCE: u32 = 3;
 /// The first wait; each further one is twice as long.
 const FIRST_MS: u64 = 50;
-/// The longest wait.
-const LONGEST_MS: u64 = 3_200;
+/// The longest wait before the same members try again what they failed at: nothing has changed but the time.
+const LONGEST_MS: u64 = 30_000;
+/// The longest wait once other workers are there, so that one worker that comes and goes all the time cannot make the
+/// run form generations all the time.
+const LONGEST_FOR_OTHERS_MS: u64 = 3_200;
+/// So many in a row are a warning; it is said again when there are twice as many.
+const WARN_AT: u32 = 5;
 
 /// Generations in a row that started from the same reduction, so that none of them applied one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempts {
     from: Option<Reduction>,
+    members: Vec<Incarnation>,
     count: u32,
-    wait: Wait,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Wait {
-    #[default]
-    NotBegun,
-    Until(Millis),
-    Over,
+    /// What ended the last one.
+    why: Option<String>,
+    /// Since when the next one could have been formed.
+    since: Option<Millis>,
+    waits_until: Option<Millis>,
+    /// How many there were when a warning was last given.
+    warned_at: u32,
 }
 
 impl Attempts {
-    /// Whether a generation that starts from `from` may be formed at `now`; if not, [`Self::waits_until`] says when.
-    pub fn may_form(&mut self, now: Millis, from: Reduction) -> bool {
-        let wait_ms = if self.from == Some(from) { wait_ms(self.count) } else { 0 };
-        if wait_ms > 0 && self.wait == Wait::NotBegun {
-            self.wait = Wait::Until(now.plus(wait_ms));
-        }
-        self.pass(now);
-        wait_ms == 0 || self.wait == Wait::Over
+    /// Whether a generation of `members` that starts from `from` may be formed at `now`; if not,
+    /// [`Self::waits_until`] says when.
+    pub fn may_form(&mut self, now: Millis, from: Reduction, members: &[Incarnation]) -> bool {
+        let longest_ms = if self.members == members { LONGEST_MS } else { LONGEST_FOR_OTHERS_MS };
+        let wait_ms = if self.from == Some(from) { wait_ms(self.count, longest_ms) } else { 0 };
+        let until = self.since.get_or_insert(now).plus(wait_ms);
+        self.waits_until = (until > now).then_some(until);
+        self.waits_until.is_none()
     }
 
     /// Ends the wait when its time has come.
     pub fn pass(&mut self, now: Millis) {
-        if self.waits_until().is_some_and(|until| until <= now) {
-            self.wait = Wait::Over;
-        }
+        self.waits_until = self.waits_until.filter(|until| *until > now);
     }
 
     /// A generation that starts from `from` is formed.
-    pub fn formed(&mut self, from: Reduction) {
-        self.count = if self.from == Some(from) { self.count.saturating_add(1) } else { 1 };
-        self.from = Some(from);
-        self.wait = Wait::NotBegun;
+    pub fn formed(&mut self, from: Reduction, members: Vec<Incarnation>) {
+        if self.from == Some(from) {
+            self.count = self.count.saturating_add(1);
+        } else {
+            (self.count, self.warned_at) = (1, 0);
+        }
+        (self.from, self.members) = (Some(from), members);
+        (self.why, self.since, self.waits_until) = (None, None, None);
+    }
+
+    /// The generation ends. The first reason counts: the others follow from it.
+    pub fn ended(&mut self, why: &str) {
+        self.why.get_or_insert_with(|| why.to_owned());
     }
 
     /// While the next generation waits: until when.
     pub fn waits_until(&self) -> Option<Millis> {
-        match self.wait {
-            Wait::Until(at) => Some(at),
-            Wait::NotBegun | Wait::Over => None,
+        self.waits_until
+    }
+
+    /// The warning that is due.
+    pub fn news(&mut self) -> Option<Entry> {
+        let (from, until, since) = (self.from?, self.waits_until?, self.since?);
+        if self.count < WARN_AT.max(2 * self.warned_at) {
+            return None;
         }
+        self.warned_at = self.count;
+        let why = self.why.clone().unwrap_or_else(|| "nobody said why".to_owned());
+        Some(Entry::NoProgress { attempts: self.count, from, wait_ms: until.0 - since.0, why })
     }
 }
 
 /// How long the next generation waits after `count` that came to nothing.
-fn wait_ms(count: u32) -> u64 {
+fn wait_ms(count: u32, longest_ms: u64) -> u64 {
     match count.checked_sub(AT_ONCE) {
         None => 0,
-        Some(more) => (FIRST_MS << more.min(10)).min(LONGEST_MS),
+        Some(more) => (FIRST_MS << more.min(10)).min(longest_ms),
     }
 }
 
@@ -74,33 +95,66 @@ fn wait_ms(count: u32) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_ones_come_at_once_and_each_further_one_waits_twice_as_long() {
-        let mut attempts = Attempts::default();
+    const TWO: [Incarnation; 2] = [Incarnation(1), Incarnation(2)];
+
+    /// Fails so often at reduction 4, and returns what each try waited.
+    fn fail(attempts: &mut Attempts, times: usize) -> (Millis, Vec<u64>) {
         let mut now = Millis(0);
         let mut waits_ms = vec![];
-        for _ in 0..12 {
+        for _ in 0..times {
             let begin = now;
-            if !attempts.may_form(now, Reduction(4)) {
+            if !attempts.may_form(now, Reduction(4), &TWO) {
                 now = attempts.waits_until().expect("it says when");
-                assert!(attempts.may_form(now, Reduction(4)));
+                assert!(attempts.may_form(now, Reduction(4), &TWO));
             }
             waits_ms.push(now.0 - begin.0);
-            attempts.formed(Reduction(4));
+            attempts.formed(Reduction(4), TWO.to_vec());
+            attempts.ended("worker 2 does not answer");
         }
-        assert_eq!(waits_ms, [0, 0, 0, 50, 100, 200, 400, 800, 1600, 3200, 3200, 3200]);
+        (now, waits_ms)
+    }
+
+    #[test]
+    fn the_first_ones_come_at_once_and_each_further_one_waits_twice_as_long() {
+        let (_, waits_ms) = fail(&mut Attempts::default(), 15);
+        let wanted = [0, 0, 0, 50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000];
+        assert_eq!(waits_ms, wanted);
     }
 
     #[test]
     fn one_that_applied_something_ends_the_waiting() {
         let mut attempts = Attempts::default();
-        for _ in 0..9 {
-            attempts.formed(Reduction(4));
-        }
-        assert!(!attempts.may_form(Millis(7), Reduction(4)));
-        assert!(attempts.may_form(Millis(7), Reduction(5)));
-        attempts.formed(Reduction(5));
+        let (now, _) = fail(&mut attempts, 9);
+        assert!(!attempts.may_form(now, Reduction(4), &TWO));
+        assert!(attempts.may_form(now, Reduction(5), &TWO));
+        attempts.formed(Reduction(5), TWO.to_vec());
         assert_eq!(attempts.waits_until(), None);
-        assert!(attempts.may_form(Millis(8), Reduction(5)));
+        assert!(attempts.may_form(now, Reduction(5), &TWO));
+    }
+
+    #[test]
+    fn another_worker_ends_a_long_wait() {
+        let mut attempts = Attempts::default();
+        let (now, _) = fail(&mut attempts, 15);
+        assert!(!attempts.may_form(now, Reduction(4), &TWO));
+        let three = [TWO[0], TWO[1], Incarnation(3)];
+        assert!(!attempts.may_form(now, Reduction(4), &three), "not at every worker that comes and goes");
+        assert!(attempts.may_form(now.plus(3_200), Reduction(4), &three));
+    }
+
+    #[test]
+    fn the_cause_is_named_after_five_and_not_each_time() {
+        let mut attempts = Attempts::default();
+        let mut warned_at = vec![];
+        for times in 1..=40 {
+            let (now, _) = fail(&mut attempts, 1);
+            attempts.may_form(now, Reduction(4), &TWO);
+            if let Some(Entry::NoProgress { attempts: count, why, .. }) = attempts.news() {
+                assert_eq!((count, why.as_str()), (times, "worker 2 does not answer"));
+                warned_at.push(count);
+            }
+            assert_eq!(attempts.news(), None, "said once");
+        }
+        assert_eq!(warned_at, [5, 10, 20, 40]);
     }
 }

@@ -66,12 +66,27 @@ pub enum Entry {
         /// Whether it stands by from now on.
         evicted: bool,
     },
-    /// The network carries nothing between a member and another one.
+    /// A worker and another one cannot reach each other.
     CutOff {
-        /// The one of them who stands by from now on.
+        /// The one of them who stands aside from now on.
         incarnation: Incarnation,
         /// The other one.
         peer: Incarnation,
+        /// Which way nothing comes through.
+        way: Way,
+        /// How that showed, in a few words.
+        why: String,
+    },
+    /// Generation after generation ends before it has applied a reduction.
+    NoProgress {
+        /// So many in a row.
+        attempts: u32,
+        /// The reduction that all of them started from.
+        from: Reduction,
+        /// How long the next one waits, if no worker joins or goes.
+        wait_ms: u64,
+        /// What ended the last one, in the words of the member that said so.
+        why: String,
     },
     /// Members hold different states after a step: the run fails, and snapshots that are newer than its `equal` may be
     /// wrong.
@@ -115,6 +130,17 @@ pub enum Entry {
     DataUnfit(String),
     /// The run has come to its end.
     Ended(Outcome),
+}
+
+/// Which connections between a worker that stands aside and its peers cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Those from a peer to the worker.
+    ToIt,
+    /// Those from the worker to a peer.
+    FromIt,
+    /// Both.
+    Both,
 }
 
 /// How a run ends.

@@ -55,7 +55,7 @@ pub enum Event {
         /// Why it parked.
         reason: ParkReason,
     },
-    /// The network carries nothing between the worker and another member; it parks for that.
+    /// The worker cannot reach another member, which may be alive; it parks for that.
     CutOff {
         /// The stream it came on.
         session: SessionId,
@@ -63,6 +63,8 @@ pub enum Event {
         generation: Generation,
         /// The other one.
         peer: Incarnation,
+        /// How that showed, in a few words such as `connection refused`.
+        why: String,
     },
     /// A virtual rank has wholly consumed its positions of ordinals below `ordinals`.
     Consumed {

@@ -11,10 +11,10 @@
 //! - [`machine`]: [`Run`], which turns the one into the other.
 //! - `attendance`: who is attached: workers come, are heard, and are lost.
 //! - `reports`: what members say about their generation.
-//! - `attempts`: a back-off for generations that come to nothing.
+//! - `attempts`: a back-off for generations that come to nothing, and what is said of them.
 //! - `recover`: what the journal of earlier lives tells the next one.
 //! - [`hashes`]: whether all members hold the same bits.
-//! - `severed`: members that the coordinator hears, but that do not reach each other.
+//! - `severed`: members that the coordinator hears, but that do not reach each other: who stands aside.
 //! - `stragglers`: members that are much slower than the others.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
@@ -34,6 +34,6 @@ mod severed;
 mod stragglers;
 
 pub use attendance::{Aside, Worker};
-pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
+pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Way, Wish};
 pub use event::{Event, Hello, ParkReason, Resume, SessionId};
 pub use machine::{Config, Phase, Recovered, Run};

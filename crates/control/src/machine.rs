@@ -10,6 +10,7 @@ use crate::attendance::Worker;
 use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
 use crate::event::{Event, SessionId};
 use crate::hashes::StateHashes;
+use crate::severed::Links;
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +143,8 @@ pub struct Run {
     pub(crate) paces_due: Millis,
     pub(crate) attempts: Attempts,
     pub(crate) hashes: StateHashes,
-    /// Members of this generation between whom the network carries nothing.
-    pub(crate) severed: BTreeSet<(Incarnation, Incarnation)>,
+    /// Members of this generation that did not reach another one.
+    pub(crate) severed: Links,
 }
 
 impl Run {
@@ -185,7 +186,7 @@ impl Run {
             paces_due: now,
             attempts: Attempts::default(),
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
-            severed: BTreeSet::new(),
+            severed: Links::new(),
             config,
         }
     }
@@ -212,7 +213,9 @@ impl Run {
             Event::Parked { session, generation, applied, reason } => {
                 self.parked(now, session, (generation, applied, reason), effects);
             }
-            Event::CutOff { session, generation, peer } => self.cut_off(session, generation, peer),
+            Event::CutOff { session, generation, peer, why } => {
+                self.cut_off(session, generation, (peer, why))
+            }
             Event::Consumed { session, virtual_rank, ordinals } => {
                 // Nothing but leases follows from it.
                 return self.consumed(session, virtual_rank, ordinals, effects);

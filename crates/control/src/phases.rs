@@ -22,6 +22,7 @@ impl Run {
                 Phase::Forming { ready, .. } => {
                     if self.members.iter().all(|m| ready.contains(&m.incarnation)) {
                         self.phase = Phase::Stepping;
+                        self.members_reach_each_other();
                         effects.push(Effect::Journal(Entry::Stepping(self.generation)));
                     }
                 }
@@ -118,8 +119,11 @@ impl Run {
         }
         let chosen = choose(candidates, self.places());
         let (_, from, _) = self.start_of(&chosen);
-        if self.attempts.may_form(now, from) {
+        let members: Vec<_> = chosen.iter().map(|candidate| candidate.incarnation).collect();
+        if self.attempts.may_form(now, from, &members) {
             self.form(now, &chosen, effects);
+        } else if let Some(entry) = self.attempts.news() {
+            effects.push(Effect::Journal(entry));
         }
     }
 
@@ -162,7 +166,7 @@ impl Run {
         self.generation = self.generation.next();
         self.members = members;
         self.formed_once = true;
-        self.attempts.formed(from);
+        self.attempts.formed(from, self.members.iter().map(|m| m.incarnation).collect());
         self.wished = None;
         let until = now.plus(self.config.forming_timeout_ms);
         self.phase = Phase::Forming { ready: BTreeSet::new(), until };
@@ -239,8 +243,9 @@ impl Run {
         }
     }
 
-    fn journal_halting(&self, why: &str, effects: &mut Vec<Effect>) {
+    fn journal_halting(&mut self, why: &str, effects: &mut Vec<Effect>) {
         let generation = self.generation;
+        self.attempts.ended(why);
         effects.push(Effect::Journal(Entry::Halting { generation, why: why.to_owned() }));
     }
 

@@ -40,6 +40,7 @@ impl Recovered {
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
+            | Entry::NoProgress { .. }
             | Entry::Differs(_) => {}
         }
     }

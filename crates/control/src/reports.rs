@@ -47,6 +47,7 @@ impl Run {
         let worker = self.workers.get_mut(&incarnation).expect("it was found by its session");
         worker.computing = false;
         worker.holds = applied;
+        let name = worker.name.clone();
         if !member || !self.alive() {
             return;
         }
@@ -57,7 +58,7 @@ impl Run {
                 self.await_boundary(effects);
             }
             ParkReason::Aborted => self.halt("a member was told to abort", effects),
-            ParkReason::Broken(why) => self.halt(&why, effects),
+            ParkReason::Broken(why) => self.halt(&format!("worker {incarnation} ({name}): {why}"), effects),
         }
     }
 

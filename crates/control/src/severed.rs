@@ -1,36 +1,100 @@
-//! Members that the coordinator hears, but that do not reach each other: one of them stands by.
+//! Members that the coordinator hears, but that do not reach each other: the odd one of them stands aside.
+//!
+//! What is known is a set of connections that could not be made, each in its direction. A worker whose address is wrong,
+//! or behind a firewall, is named by those that connect to it; one that is not let out names several others; a cut
+//! cable is seen from both ends. Who has died meanwhile was itself the reason and counts for nothing: all this is
+//! decided when everybody has parked, which a dead worker does not.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lsgan_spec::{Generation, Incarnation};
 
 use crate::attendance::Aside;
-use crate::effect::{Effect, Entry};
+use crate::effect::{Effect, Entry, Way};
 use crate::event::SessionId;
 use crate::machine::Run;
 
+/// Connections that could not be made, from the first to the second, and how that showed.
+pub(crate) type Links = BTreeMap<(Incarnation, Incarnation), String>;
+
 impl Run {
-    /// A member says that nothing comes through between it and `peer`. Who of them stands by is decided when both
-    /// have parked: the one who has died meanwhile was the reason.
-    pub(crate) fn cut_off(&mut self, session: SessionId, generation: Generation, peer: Incarnation) {
+    /// A member says that it did not reach `peer`.
+    pub(crate) fn cut_off(
+        &mut self,
+        session: SessionId,
+        generation: Generation,
+        (peer, why): (Incarnation, String),
+    ) {
         let current = self.generation;
         let Some((incarnation, _)) = self.by_session(session) else { return };
         if generation == current && incarnation != peer && self.is_member(incarnation) && self.is_member(peer)
         {
-            self.severed.insert((incarnation.min(peer), incarnation.max(peer)));
+            self.severed.insert((incarnation, peer), why);
         }
     }
 
-    /// Of two between whom nothing comes through, the one that holds less stands by; of equals the younger.
+    /// Lets workers stand aside until all that are left reach each other, as far as is known.
     pub(crate) fn part_severed(&mut self, effects: &mut Vec<Effect>) {
-        for (older, younger) in std::mem::take(&mut self.severed) {
-            let (Some(one), Some(other)) = (self.workers.get(&older), self.workers.get(&younger)) else {
-                continue;
+        let mut links = std::mem::take(&mut self.severed);
+        loop {
+            let here = |i: &Incarnation| self.workers.get(i).is_some_and(|w| w.aside.is_none());
+            links.retain(|(from, to), _| here(from) && here(to));
+            let Some(odd) = self.odd_one(&links) else { return };
+            let others = self.workers.iter().filter(|(i, w)| **i != odd && w.aside.is_none());
+            // The newest state stays: those that do not reach it go.
+            let go = if self.workers[&odd].holds > others.filter_map(|(_, w)| w.holds).max() {
+                partners(odd, &links)
+            } else {
+                BTreeSet::from([odd])
             };
-            if one.aside.is_some() || other.aside.is_some() {
-                continue;
+            for one in go {
+                self.stand_aside(one, &links, effects);
             }
-            let (stays, goes) = if one.holds >= other.holds { (older, younger) } else { (younger, older) };
-            self.workers.get_mut(&goes).expect("both were just found").aside = Some(Aside::CutOff);
-            effects.push(Effect::Journal(Entry::CutOff { incarnation: goes, peer: stays }));
         }
     }
+
+    /// Of all that miss a connection: the one that misses most peers; of two, the one that cannot be reached; if it is
+    /// so both ways, the one that holds less; of equals the younger.
+    fn odd_one(&self, links: &Links) -> Option<Incarnation> {
+        let named: BTreeSet<_> = links.keys().flat_map(|(from, to)| [*from, *to]).collect();
+        named.into_iter().max_by_key(|one| {
+            let unreached = links.keys().filter(|(_, to)| to == one).count();
+            (partners(*one, links).len(), unreached, Reverse(self.workers[one].holds), *one)
+        })
+    }
+
+    fn stand_aside(&mut self, one: Incarnation, links: &Links, effects: &mut Vec<Effect>) {
+        let to_it = links.iter().find(|((_, to), _)| *to == one);
+        let from_it = links.iter().find(|((from, _), _)| *from == one);
+        let (way, peer, why) = match (to_it, from_it) {
+            (Some(((peer, _), why)), None) => (Way::ToIt, *peer, why),
+            (Some(((peer, _), why)), Some(_)) => (Way::Both, *peer, why),
+            (None, Some(((_, peer), why))) => (Way::FromIt, *peer, why),
+            (None, None) => return,
+        };
+        self.workers.get_mut(&one).expect("links are between workers").aside = Some(Aside::CutOff);
+        effects.push(Effect::Journal(Entry::CutOff { incarnation: one, peer, way, why: why.clone() }));
+    }
+
+    /// All members are ready, so that nothing is cut between them any more.
+    pub(crate) fn members_reach_each_other(&mut self) {
+        for member in &self.members {
+            if let Some(worker) = self.workers.get_mut(&member.incarnation)
+                && worker.aside == Some(Aside::CutOff)
+            {
+                worker.aside = None;
+            }
+        }
+    }
+}
+
+/// Those with whom a connection of `one` is missing, in either direction.
+fn partners(one: Incarnation, links: &Links) -> BTreeSet<Incarnation> {
+    let other = |(from, to): &(Incarnation, Incarnation)| match (*from == one, *to == one) {
+        (true, _) => Some(*to),
+        (_, true) => Some(*from),
+        (false, false) => None,
+    };
+    links.keys().filter_map(other).collect()
 }

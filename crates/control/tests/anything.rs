@@ -55,7 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::StateHash { session, step: Step(step), hash: [u8::from(odd == 0); 32] }
         }),
         2 => (session(), generation(), 0_u64..9).prop_map(|(session, generation, peer)| {
-            Event::CutOff { session, generation, peer: Incarnation(peer) }
+            Event::CutOff { session, generation, peer: Incarnation(peer), why: String::new() }
         }),
         6 => (session(), generation(), number()).prop_map(|(session, generation, applied)| {
             Event::Ready { session, generation, applied: Reduction(applied) }

@@ -4,8 +4,8 @@ mod bench;
 
 use bench::{Bench, config};
 use lsgan_control::hashes::Difference;
-use lsgan_control::{Aside, Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered, Wish};
-use lsgan_spec::{Incarnation, Reduction, Step};
+use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered, Wish};
+use lsgan_spec::{Incarnation, Step};
 
 /// What was journaled of stragglers: whom, and whether it was evicted.
 fn stragglers(bench: &Bench) -> Vec<(u64, bool)> {
@@ -183,58 +183,4 @@ fn the_other_kind_is_admitted_where_nobody_of_the_first_is_left() {
     bench.close(1);
     bench.join_with_numerics(2, CPU);
     let Message::Welcome { .. } = &bench.to(2)[0] else { panic!("it got {:?}", bench.to(2)) };
-}
-
-/// Three workers, of whom 3 says that nothing comes from 2; what each holds when all have parked.
-fn cut_between_2_and_3(holds: [u64; 3]) -> Bench {
-    let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 3);
-    bench.cut_off(3, 1, 2);
-    let broken = ParkReason::Broken("the host of worker 2 answers nothing".to_owned());
-    bench.parked(3, 1, Some(holds[2]), broken);
-    bench.parked(1, 1, Some(holds[0]), ParkReason::Aborted);
-    bench.parked(2, 1, Some(holds[1]), ParkReason::Aborted);
-    bench
-}
-
-/// Who is in the generation that the last event formed.
-fn members(bench: &Bench) -> Vec<u64> {
-    bench.run.members().iter().map(|m| m.incarnation.0).collect()
-}
-
-#[test]
-fn of_two_that_do_not_reach_each_other_the_younger_stands_by() {
-    let bench = cut_between_2_and_3([6, 6, 6]);
-    assert_eq!(members(&bench), [1, 2]);
-    let entry = Entry::CutOff { incarnation: Incarnation(3), peer: Incarnation(2) };
-    assert!(bench.journal.contains(&entry), "{:#?}", bench.journal);
-    assert_eq!(bench.run.workers()[&Incarnation(3)].aside, Some(Aside::CutOff));
-    assert!(!bench.run.workers()[&Incarnation(3)].straggles());
-}
-
-#[test]
-fn of_two_that_do_not_reach_each_other_the_one_that_holds_more_stays() {
-    let bench = cut_between_2_and_3([7, 6, 7]);
-    assert_eq!(members(&bench), [1, 3]);
-    assert_eq!(bench.form(1).from, Reduction(7));
-}
-
-#[test]
-fn one_that_is_cut_off_comes_back_when_it_is_needed() {
-    let mut bench = cut_between_2_and_3([6, 6, 6]);
-    bench.ready(1, 2, 6);
-    bench.ready(2, 2, 6);
-    bench.close(2);
-    bench.parked(1, 2, Some(6), ParkReason::Aborted);
-    assert_eq!(members(&bench), [1, 3]);
-}
-
-#[test]
-fn where_the_other_one_has_died_meanwhile_nobody_was_cut_off() {
-    let mut bench = Bench::stepping(config(), 3);
-    bench.cut_off(3, 1, 2);
-    bench.parked(3, 1, Some(6), ParkReason::Broken("the host of worker 2 answers nothing".to_owned()));
-    bench.close(2);
-    bench.parked(1, 1, Some(6), ParkReason::Aborted);
-    assert_eq!(members(&bench), [1, 3]);
-    assert!(!bench.journal.iter().any(|entry| matches!(entry, Entry::CutOff { .. })));
 }

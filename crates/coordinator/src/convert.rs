@@ -39,6 +39,7 @@ pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String
             session,
             generation: Generation(cut_off.generation),
             peer: Incarnation(cut_off.incarnation),
+            why: cut_off.why.clone(),
         },
         Kind::Consumed(consumed) => Event::Consumed {
             session,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_control::{Entry, Outcome, Run, Start};
+use lsgan_control::{Entry, Outcome, Run, Start, Way};
 use lsgan_wire::v1;
 
 use crate::journal::wall_ms;
@@ -74,13 +74,20 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
             );
             (true, text)
         }
-        Entry::CutOff { incarnation, peer } => (
+        Entry::CutOff { incarnation, peer, way, why } => {
+            let at = |incarnation| {
+                let address = run.workers().get(incarnation).map_or("its address", |worker| &worker.address);
+                format!("{} at {address}", known(incarnation))
+            };
+            (true, cut_off(&at(incarnation), &at(peer), *way, why))
+        }
+        Entry::NoProgress { attempts, from, wait_ms, why } => (
             true,
             format!(
-                "{} and {} cannot reach each other, though the coordinator hears both; the first one stands by while \
-                 there are enough others. Look at the network between them; started again it takes part again.",
-                known(incarnation),
-                known(peer)
+                "no progress since step {}: {attempts} generations in a row have ended before they did anything. What \
+                 ended the last one: {why} The next try is in {:.1} s, or when a worker joins or goes.",
+                from.step(),
+                *wait_ms as f64 / 1000.0
             ),
         ),
         Entry::Numerics(numerics) => (false, format!("the run's numerics are {numerics}")),
@@ -107,4 +114,28 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         // What follows from a difference is the run's failure, which says it.
         Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs(_) => return None,
     })
+}
+
+/// Why a worker stands aside, and what to do. Both come with their addresses.
+fn cut_off(one: &str, peer: &str, way: Way, why: &str) -> String {
+    let what = match way {
+        Way::ToIt => format!("{peer} cannot connect to {one} ({why}), though the coordinator hears both"),
+        Way::FromIt => format!("{one} cannot connect to {peer} ({why}), though the coordinator hears both"),
+        Way::Both => {
+            format!("{one} and {peer} cannot reach each other ({why}), though the coordinator hears both")
+        }
+    };
+    let remedy = match way {
+        Way::ToIt => {
+            "Start it with --advertise IP, an address of its host that the other hosts reach, and with --peer-listen \
+             IP:PORT on a port that the firewall lets in."
+        }
+        Way::FromIt => {
+            "Either the second one's address is wrong (--advertise IP, --peer-listen IP:PORT, its firewall), or the \
+             first one's host lets no connections out."
+        }
+        Way::Both => "Look at the network between their hosts.",
+    };
+    let goes = if way == Way::ToIt { "The second one" } else { "The first one" };
+    format!("{what}. {goes} stands aside while there are enough others. {remedy}")
 }

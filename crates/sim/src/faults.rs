@@ -51,6 +51,8 @@ pub enum Class {
     Severed,
     /// The data set turns out too bad to train on.
     Unfit,
+    /// A worker's address cannot be reached by its peers, though it reaches theirs.
+    Hidden,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -130,6 +132,8 @@ pub enum Fault {
     Slow,
     /// Nothing comes through any more between a worker and another one.
     Sever,
+    /// Nobody connects to a worker any more; connections that stand go on.
+    Hide,
     /// The shell finds the data set too bad.
     DataUnfit,
     /// What a worker says, or what it is told, is held up for so long.
@@ -225,6 +229,9 @@ impl Setup {
         if seed % 5 == 2 {
             setup.draw_later(&mut Rng::new(seed, Stream::Later));
         }
+        if seed % 5 == 3 {
+            setup.draw_hidden(&mut Rng::new(seed, Stream::Hidden));
+        }
         setup
     }
 
@@ -260,6 +267,17 @@ impl Setup {
             }
         }
         self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Addresses that cannot be reached, in seeds of their own for the same reason.
+    fn draw_hidden(&mut self, rng: &mut Rng) {
+        if rng.one_in(2) {
+            self.classes.insert(Class::Hidden);
+            for _ in 0..rng.between(1, 4) {
+                self.faults.push((rng.time(Millis(0), self.calm_from), Fault::Hide));
+            }
+            self.faults.sort_by_key(|(at, _)| *at);
+        }
     }
 
     fn draw_faults(&mut self, rng: &mut Rng) {
@@ -303,7 +321,8 @@ impl Setup {
                     | Class::OneWay
                     | Class::Drift
                     | Class::Severed
-                    | Class::Unfit => continue,
+                    | Class::Unfit
+                    | Class::Hidden => continue,
                 };
                 self.faults.push((at, fault));
             }

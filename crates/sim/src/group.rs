@@ -81,7 +81,7 @@ impl World {
             self.soon(p, lost_ms, Inner::PeerLost(generation));
         } else if group.present.iter().all(Option::is_some) {
             let mut peers: Vec<_> = group.remaining().collect();
-            if self.cut(generation, &mut peers) {
+            if self.hides(generation, &peers) || self.cut(generation, &mut peers) {
                 return;
             }
             for peer in peers {
@@ -203,13 +203,29 @@ impl World {
         true
     }
 
+    /// Whether one of these members cannot be connected to; the one whose right neighbour it is will notice.
+    fn hides(&mut self, generation: Generation, peers: &[ProcessIndex]) -> bool {
+        let Some(at) = peers.iter().position(|p| self.processes[*p].hidden).filter(|_| peers.len() > 1)
+        else {
+            return false;
+        };
+        let notices = peers[(at + peers.len() - 1) % peers.len()];
+        let incarnation = self.processes[peers[at]].incarnation.expect("a member has one");
+        // Before the coordinator gives the generation up.
+        let third_ms = self.setup.config.forming_timeout_ms / 3;
+        let notice_ms = third_ms + self.rng.delay_ms(third_ms);
+        self.soon(notices, notice_ms, Inner::Unreachable(generation, incarnation));
+        true
+    }
+
     /// A worker sees that a peer's host answers nothing.
     pub(crate) fn unreachable(&mut self, p: ProcessIndex, generation: Generation, peer: Incarnation) {
         if self.processes[p].active(generation).is_none() {
             return;
         }
         if let Some(session) = self.processes[p].session {
-            self.say(p, Event::CutOff { session, generation, peer });
+            let why = "timed out".to_owned();
+            self.say(p, Event::CutOff { session, generation, peer, why });
         }
         self.park(p, ParkReason::Broken("a peer's host answers nothing".to_owned()));
     }

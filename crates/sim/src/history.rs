@@ -171,6 +171,7 @@ impl History {
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
+            | Entry::NoProgress { .. }
             | Entry::Differs(_)
             | Entry::Stepping(_)
             | Entry::Halting { .. }

@@ -13,6 +13,8 @@ pub enum Stream {
     World,
     /// What was added to the worlds of some seeds later.
     Later,
+    /// Addresses that cannot be reached.
+    Hidden,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -47,6 +47,8 @@ pub struct Process {
     pub stuck: bool,
     /// It says that it is much slower than the others.
     pub slow: bool,
+    /// Nobody can connect to it.
+    pub hidden: bool,
     /// How long its seconds are.
     pub clock_percent: u64,
     /// Snapshots that it has published; told again on each stream, since it cannot know who has heard.
@@ -106,6 +108,7 @@ impl Process {
             leaving: false,
             stuck: false,
             slow: false,
+            hidden: false,
             clock_percent: 100,
             published: Vec::new(),
             said: Vec::new(),

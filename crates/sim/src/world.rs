@@ -224,6 +224,7 @@ impl World {
             | Fault::Flip
             | Fault::Slow
             | Fault::Sever
+            | Fault::Hide
             | Fault::OneWay { .. }
             | Fault::Echo => {
                 if let Some(p) = self.somebody() {
@@ -267,6 +268,7 @@ impl World {
             }
             Fault::Stick => self.processes[p].stuck = true,
             Fault::Slow => self.processes[p].slow = true,
+            Fault::Hide => self.processes[p].hidden = true,
             Fault::Sever => {
                 if let Some(other) = self.somebody().filter(|other| *other != p) {
                     self.note(|w| format!("  and {}", w.processes[other].name));
@@ -355,8 +357,13 @@ impl World {
         self.calm = true;
         self.shell.dies_ms = None;
         self.severed.clear();
+        // A wrong address stays wrong, and the run comes to its end without that worker; but where it needs several and
+        // the newest state lies there, it can only wait.
+        let hides = self.setup.classes.contains(&Class::Hidden) && self.setup.config.min_workers == 1;
+        let stays_hidden = hides && self.rng.one_in(2);
         for p in 0..self.processes.len() {
             self.thaw(p);
+            self.processes[p].hidden &= stays_hidden;
             // One that hangs already is retired for it; the others do not begin to.
             let process = &mut self.processes[p];
             let hangs = process
@@ -374,7 +381,7 @@ impl World {
 
     /// Starts as many workers as there were at the beginning.
     fn fill_up(&mut self) {
-        let stays = |p: &&Process| p.life != Life::Ended && !p.leaving && !p.odd;
+        let stays = |p: &&Process| p.life != Life::Ended && !p.leaving && !p.odd && !p.hidden;
         let there = self.processes.iter().filter(stays).count();
         for _ in there..self.setup.workers as usize {
             let at = self.later(300);
@@ -385,7 +392,8 @@ impl World {
     fn set_end(&mut self) {
         let config = &self.setup.config;
         let train_ms = (config.steps + 4) * 2 * self.setup.half_ms_max();
-        let settle_ms = 10_000 + 6 * config.forming_timeout_ms + 6 * config.failure_timeout_ms;
+        // The longest wait between two generations that come to nothing is 30 s.
+        let settle_ms = 40_000 + 6 * config.forming_timeout_ms + 6 * config.failure_timeout_ms;
         self.end_by = Some(self.now.plus(train_ms + settle_ms));
     }
 

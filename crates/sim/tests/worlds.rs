@@ -73,6 +73,7 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         Class::Drift,
         Class::Severed,
         Class::Unfit,
+        Class::Hidden,
     ] {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");

@@ -158,10 +158,10 @@ impl Trainer {
             );
         }
         if let (Halt::Group(error), v1::ParkReason::Broken) = (&halt, reason)
-            && let Some(peer) = error.unreachable()
+            && let Some((peer, why)) = error.unreachable()
         {
             let incarnation = form.members[peer.rank].incarnation;
-            self.outbox.say(v1::CutOff { generation: form.generation, incarnation });
+            self.outbox.say(v1::CutOff { generation: form.generation, incarnation, why });
         }
         if !why.is_empty() {
             tracing::warn!(generation = form.generation, "{why}");

@@ -119,7 +119,8 @@ impl Bench {
 
     pub fn cut_off(&mut self, session: u64, generation: u64, peer: u64) -> &[Effect] {
         let (session, generation) = (SessionId(session), Generation(generation));
-        self.apply(Event::CutOff { session, generation, peer: Incarnation(peer) })
+        let why = "connection refused".to_owned();
+        self.apply(Event::CutOff { session, generation, peer: Incarnation(peer), why })
     }
 
     pub fn ready(&mut self, session: u64, generation: u64, applied: u64) -> &[Effect] {

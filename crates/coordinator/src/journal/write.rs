@@ -206,7 +206,8 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
         | Entry::DataUnfit(_)
         | Entry::OtherNumerics { .. }
         | Entry::Straggles { .. }
-        | Entry::CutOff { .. } => {}
+        | Entry::CutOff { .. }
+        | Entry::NoProgress { .. } => {}
         Entry::Ended(outcome) => {
             let (word, why) = match outcome {
                 Outcome::Complete => ("complete", String::new()),
