@@ -10,6 +10,7 @@ use crate::fields;
 use crate::leaves;
 use crate::load::yaml_problem;
 use crate::overrides::{self, Override};
+use crate::suggest::{self, Meant};
 use crate::tree::{self, Node, Origin, Place, Value, join, quoted};
 
 /// After so many errors the rest is not looked for.
@@ -133,13 +134,7 @@ impl Draft {
             None => (path.to_owned(), join(path, key)),
         };
         let known = fields::children(&parent);
-        let meant = fields::nearest(key, &known);
-        let elsewhere = || fields::FIELDS.iter().find(|field| last(field.path) == key);
-        let fix = match (meant, elsewhere()) {
-            (Some(meant), _) => format!("Did you mean `{meant}`?"),
-            (None, Some(field)) => format!("Remove it here, or did you mean {}?", field.path),
-            (None, None) => "Remove it.".to_owned(),
-        };
+        let (meant, fix) = self.meant(&parent, key, &known);
         let place = self.tree.at(&path).map_or(Place::NOWHERE, |entry| entry.key_place);
         let accepted = fields::listed(&known, "and");
         self.report_at(place, Problem::UnknownKey { path: quoted_path(&path), accepted, fix });
@@ -147,6 +142,47 @@ impl Draft {
             // Under its right name its value is checked too, and it is not missing.
             Some(right) if self.tree.at(&right).is_none() => self.rename(&path, &right),
             _ => self.tree.remove(&path),
+        }
+    }
+
+    /// The known key beside it that an unknown one was meant to be, and what to do.
+    fn meant(&self, parent: &str, key: &str, known: &[&'static str]) -> (Option<&'static str>, String) {
+        let beside = |meant: &'static str| (Some(meant), format!("Did you mean `{meant}`?"));
+        match suggest::key(parent, key) {
+            Some(Meant::Words(words)) => return (None, words.to_owned()),
+            Some(Meant::Field(path)) => {
+                return match known.iter().find(|name| **name == last(path)) {
+                    Some(meant) => beside(meant),
+                    None => (None, format!("Did you mean {}?", self.of_chosen(path))),
+                };
+            }
+            None => {}
+        }
+        if let Some(near) = fields::nearest(key, known) {
+            return beside(near);
+        }
+        let mut paths = fields::FIELDS.iter().flat_map(|field| sections(field.path));
+        match paths.find(|path| last(path) == key) {
+            Some(path) => (None, format!("Remove it here, or did you mean {}?", self.of_chosen(path))),
+            None => (None, "Remove it.".to_owned()),
+        }
+    }
+
+    /// The same field of the model that the file chooses, where it has one.
+    fn of_chosen(&self, path: &str) -> String {
+        let mut keys: Vec<&str> = path.split('.').collect();
+        if let ["model", net, kind, ..] = &mut keys[..]
+            && let Some(Value::Map(entries)) =
+                self.tree.at(&format!("model.{net}")).map(|entry| &entry.node.value)
+            && let [chosen] = entries.as_slice()
+        {
+            *kind = &chosen.key;
+        }
+        let chosen = keys.join(".");
+        if fields::children(&chosen).is_empty() && fields::get(&chosen).is_none() {
+            path.to_owned()
+        } else {
+            chosen
         }
     }
 
@@ -158,7 +194,8 @@ impl Draft {
             }
             None => fields::children(&path),
         };
-        let meant = fields::nearest(word, &known);
+        let theirs = suggest::word(&path, word).and_then(|ours| known.iter().find(|name| **name == ours));
+        let meant = theirs.copied().or_else(|| fields::nearest(word, &known));
         let problem = Problem::WrongChoice {
             path: path.clone(),
             found: quoted(word),
@@ -223,12 +260,14 @@ impl Draft {
     }
 
     fn report_value(&mut self, path: &str, found: String) {
-        let value = self.tree.at(path).map(|entry| &entry.node.value);
-        let fix = match value {
+        let node = self.tree.at(path).map(|entry| &entry.node);
+        let fix = match node.map(|node| &node.value) {
             Some(Value::Whole(_) | Value::Real(_) | Value::Bool(_)) if fields::TEXTS.contains(&path) => {
                 format!("Put it in quotes, as `{}: \"{found}\"`.", last(path))
             }
-            _ => format!("Write for example `{}: {}`.", last(path), fields::example(path)),
+            _ => node
+                .and_then(|node| suggest::value(path, node))
+                .unwrap_or_else(|| format!("Write for example `{}: {}`.", last(path), fields::example(path))),
         };
         let accepted = fields::accepts(path);
         self.report(path, Problem::WrongValue { path: path.to_owned(), found, accepted, fix });
@@ -295,6 +334,11 @@ impl Draft {
 
 fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
+}
+
+/// The sections that a field is in, from the outermost, and the field.
+fn sections(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('.').map(|(end, _)| &path[..end]).chain([path])
 }
 
 /// A path whose last part a user made up: bounded, and without control characters.

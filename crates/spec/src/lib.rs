@@ -10,6 +10,7 @@
 //! - `load`, `draft`: from a file and its `--set`s to a spec or to all errors.
 //! - [`errors`]: what can be wrong, and how it is shown.
 //! - `tree`, `overrides`, `de`: YAML with places, `--set` written into it, and the way from there to the types.
+//! - `suggest`: what other trainers call our fields, and what was meant by a value in another form.
 //! - `ranges`, `check`: single values, values together, and files that must exist.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests.
@@ -27,6 +28,7 @@ mod modes;
 mod overrides;
 mod ranges;
 pub mod run;
+mod suggest;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tree;
@@ -39,4 +41,5 @@ pub use identity::{FieldDiff, Identity};
 pub use ids::*;
 pub use load::MAX_FILE_BYTES;
 pub use overrides::Override;
+pub use ranges::checked_name;
 pub use run::*;

@@ -48,6 +48,14 @@ pub fn run_name(name: &str, (): &()) -> garde::Result {
     })
 }
 
+/// A run's name from a command line, by the rule of the field `run`.
+///
+/// # Errors
+/// What a name has to be.
+pub fn checked_name(name: &str) -> Result<String, String> {
+    run_name(name, &()).map(|()| name.to_owned()).map_err(|error| format!("a run's name {error}"))
+}
+
 /// A path that is UTF-8 (a run's file is) and not empty.
 pub fn path(path: &Path, (): &()) -> garde::Result {
     ensure(path.to_str().is_some_and(is_line), || "must be a path on one line".to_owned())
