@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{Answer, Meaning, Patience, Place, is_url, pieces};
+use lsgan_objects::{Answer, Meaning, Patience, Place, is_url, pieces, without_user};
 use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -216,8 +216,15 @@ impl Store {
         Ok(list.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
-    /// Deletes an object; that there is none is no error, since somebody else may have been faster.
+    /// Deletes an object that does not lie behind a link; that there is none is no error, since somebody else may have
+    /// been faster.
     pub(crate) async fn delete(&self, path: &Path) -> Result<(), Error> {
+        self.expect_no_link(path)?;
+        self.delete_own(path).await
+    }
+
+    /// Deletes an object that the caller has just made, wherever it lies.
+    pub(crate) async fn delete_own(&self, path: &Path) -> Result<(), Error> {
         match self.objects.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(self.failed("delete", path, source)),
@@ -262,7 +269,7 @@ impl Root {
         if !is_url(to) {
             return Ok(At::Directory(PathBuf::from(to)));
         }
-        let unusable = |problem: String| Error::Url { to: to.to_owned(), problem };
+        let unusable = |problem: String| Error::Url { to: without_user(to), problem };
         let url = Url::parse(to).map_err(|error| unusable(error.to_string()))?;
         let path = url.to_file_path();
         path.map(At::Directory).map_err(|()| unusable("it names another host or no absolute path".to_owned()))

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::error::chain;
+use crate::secrets::scrubbed;
 
 /// What a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Answer {
             (E::Generic { .. }, ..) if !text.contains("Received redirect") => Meaning::Away,
             _ => Meaning::Wrong,
         };
-        Self { meaning, words: words(error, &text, code, status) }
+        Self { meaning, words: scrubbed(&words(error, &text, code, status)) }
     }
 
     /// What to do.

@@ -7,6 +7,7 @@
 //! - [`place`]: a URL, read strictly. No secrets in it.
 //! - [`settings`]: endpoint, region and credentials, as the AWS tools find them: environment, then the usual files.
 //! - `profile`: those files.
+//! - `secrets`: values that become headers, and texts that may hold a secret.
 //! - [`s3`]: the client, with its patience.
 //! - [`answer`]: what a store's failure means, and what to do about it.
 //! - [`pieces`]: objects too large for one request.
@@ -21,9 +22,11 @@ pub mod pieces;
 pub mod place;
 mod profile;
 pub mod s3;
+mod secrets;
 pub mod settings;
 
 pub use answer::{Answer, Meaning};
 pub use error::{Error, chain};
 pub use place::{Place, is_url};
 pub use s3::{Patience, open};
+pub use secrets::without_user;

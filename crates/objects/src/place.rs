@@ -5,6 +5,7 @@ use std::fmt;
 use object_store::path::Path;
 
 use crate::Error;
+use crate::secrets::without_user;
 
 /// Whether a text that may be a path is a URL.
 #[must_use]
@@ -28,14 +29,15 @@ impl Place {
     /// # Errors
     /// Another scheme; a user or password; no bucket, or a key that no object has.
     pub fn parse(url: &str) -> Result<Self, Error> {
-        let unusable = |problem: &str| Error::Url { url: url.to_owned(), problem: problem.to_owned() };
+        let unusable = |problem: &str| Error::Url { url: without_user(url), problem: problem.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if let Some((_, host)) = bucket.rsplit_once('@') {
-            return Err(Error::Secret { shown: format!("`{scheme}://…@{host}`") });
+        // A secret key may have a slash in it, which then looks like the end of the bucket's name.
+        if bucket.contains('@') || bucket.contains(':') && rest.contains('@') {
+            return Err(Error::Secret { shown: format!("`{}`", without_user(url)) });
         }
         if scheme != "s3" {
-            return Err(Error::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
+            return Err(Error::Scheme { url: without_user(url), scheme: scheme.to_owned() });
         }
         if bucket.contains(':') {
             return Err(unusable("a host and a port are no bucket; they belong into AWS_ENDPOINT_URL"));
@@ -87,10 +89,17 @@ mod tests {
         }
         let port = Place::parse("s3://127.0.0.1:8333/bucket").unwrap_err().to_string();
         assert!(port.contains("AWS_ENDPOINT_URL"), "{port}");
-        for url in ["s3://AKIA:hunter2@bucket/a", "s3://hunter2@bucket", "gs://u:hunter2@bucket/a"] {
+        for url in [
+            "s3://AKIA:hunter2@bucket/a",
+            "s3://AKIA:hun/hunter2@bucket/a",
+            "s3://AKIA:hunter2@hun/x@bucket/a",
+            "https://u:hun/hunter2@s3.amazonaws.com/a",
+            "s3://hunter2@bucket",
+            "gs://u:hunter2@bucket/a",
+        ] {
             let error = Place::parse(url).unwrap_err();
             assert!(matches!(error, Error::Secret { .. }), "{error}");
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+            assert!(!format!("{error} {error:?}").contains("hun"), "{error:?}");
         }
     }
 }

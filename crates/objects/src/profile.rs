@@ -7,6 +7,7 @@ use configparser::ini::Ini;
 use object_store::aws::AwsCredential;
 
 use crate::Error;
+use crate::secrets::unusable;
 use crate::settings::Environment;
 
 /// Ways to credentials that a profile may name and that only the AWS tools know.
@@ -57,11 +58,11 @@ impl Files {
     pub(crate) fn settings(&self) -> Result<Profile, Error> {
         let config = read(&self.config)?;
         let value = |key: &str| config.get(&self.section(), key).filter(|value| !value.is_empty());
-        Ok(Profile {
-            region: value("region"),
-            endpoint: value("endpoint_url"),
-            addressing_style: value("addressing_style"),
-        })
+        let (region, endpoint) = (value("region"), value("endpoint_url"));
+        for (key, value) in [("region", &region), ("endpoint_url", &endpoint)] {
+            self.check(&self.config, key, value.as_deref())?;
+        }
+        Ok(Profile { region, endpoint, addressing_style: value("addressing_style") })
     }
 
     /// The profile's keys; none if there is no such profile and nobody has asked for it.
@@ -81,6 +82,9 @@ impl Files {
             match (value("aws_access_key_id"), value("aws_secret_access_key")) {
                 (Some(key_id), Some(secret_key)) => {
                     let token = value("aws_session_token");
+                    self.check(path, "aws_access_key_id", Some(&key_id))?;
+                    self.check(path, "aws_secret_access_key", Some(&secret_key))?;
+                    self.check(path, "aws_session_token", token.as_deref())?;
                     return Ok(Some(AwsCredential { key_id, secret_key, token }));
                 }
                 (Some(_), None) => return Err(half("aws_access_key_id", "aws_secret_access_key")),
@@ -98,6 +102,17 @@ impl Files {
             return Err(self.unknown(&credentials, &config));
         }
         Ok(None)
+    }
+
+    /// A value becomes a header.
+    fn check(&self, path: &Path, key: &str, value: Option<&str>) -> Result<(), Error> {
+        match value.and_then(|value| unusable(value, false)) {
+            Some(problem) => {
+                let problem = format!("{key} of the profile `{}` cannot be used: {problem}", self.profile);
+                Err(Error::File { path: path.to_owned(), problem })
+            }
+            None => Ok(()),
+        }
     }
 
     /// A profile's section in the file of settings; in that of credentials it has the plain name.

@@ -23,6 +23,7 @@ use object_store::{
 use crate::answer::{Answer, Meaning};
 use crate::error::chain;
 use crate::profile::Files;
+use crate::secrets::scrubbed;
 use crate::settings::{Environment, Keys, Settings, environment};
 use crate::{Error, Place};
 
@@ -95,7 +96,7 @@ pub fn open_with(
     let builder = builder.with_disable_bulk_delete(true);
     let builder = known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let build = |builder: AmazonS3Builder| {
-        builder.build().map_err(|error| Error::Client { bucket: bucket(), problem: chain(&error) })
+        builder.build().map_err(|error| Error::Client { bucket: bucket(), problem: scrubbed(&chain(&error)) })
     };
     let builder = match keys {
         Keys::Environment(keys) => builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys))),

@@ -18,16 +18,17 @@ use object_store::aws::{AmazonS3ConfigKey, AwsCredential};
 use url::Url;
 
 use crate::profile::Files;
+use crate::secrets::{cleaned, without_user};
 use crate::{Error, Place};
 
 /// The environment's variables: an argument, so that tests need not change the process's.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's own. What is no text is none of ours.
+/// The process's own. A value that is no text is one with a sign that nothing accepts.
 #[must_use]
 pub fn environment() -> Environment {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     };
     // An empty variable is an unset one, as for the AWS tools.
     std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect()
@@ -60,6 +61,7 @@ pub(crate) enum Keys {
 impl Settings {
     pub(crate) fn of(place: &Place, environment: &Environment) -> Result<Self, Error> {
         use AmazonS3ConfigKey as Key;
+        let environment = &cleaned(environment)?;
         let mut known: BTreeMap<&str, (Key, String)> = BTreeMap::new();
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("AWS_")) {
             if let Ok(key) = name.to_ascii_lowercase().parse::<Key>() {
@@ -82,8 +84,14 @@ impl Settings {
 
         let has =
             |names: &[&'static str]| names.iter().find(|name| environment.contains_key(**name)).copied();
-        if has(&["AWS_REGION", "AWS_DEFAULT_REGION"]).is_none() {
-            known.extend(profile.region.map(|region| (Key::Region, region)));
+        match has(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
+            Some(name) => check_region(name, &environment[name])?,
+            None => {
+                if let Some(region) = profile.region {
+                    check_region("region", &region)?;
+                    known.push((Key::Region, region));
+                }
+            }
         }
         let (from, mut endpoint) = match has(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]) {
             Some(name) => (name, environment.get(name).cloned()),
@@ -142,20 +150,34 @@ fn keys(place: &Place, environment: &Environment, files: &Files) -> Result<Keys,
 
 fn check_endpoint(name: &str, value: &str) -> Result<Url, Error> {
     const ACCEPTED: &str = "http://HOST:PORT or https://HOST";
-    let wrong = |value: &str, problem: String| Error::Variable {
+    let wrong = |problem: String| Error::Variable {
         name: name.to_owned(),
-        value: value.to_owned(),
+        value: without_user(value),
         problem,
         accepted: ACCEPTED,
     };
-    let url = Url::parse(value).map_err(|error| wrong(value, error.to_string()))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("…@…", "it has a user or a password".to_owned()));
+    // Before it is parsed: a password with a slash makes another URL of it.
+    if value.contains('@') {
+        return Err(wrong("it has a user or a password".to_owned()));
     }
+    let url = Url::parse(value).map_err(|error| wrong(error.to_string()))?;
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
-        return Err(wrong(value, "it is no URL of a web server".to_owned()));
+        return Err(wrong("it is no URL of a web server".to_owned()));
     }
     Ok(url)
+}
+
+/// It becomes a part of a host's name and of a signature.
+fn check_region(name: &str, value: &str) -> Result<(), Error> {
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        return Ok(());
+    }
+    Err(Error::Variable {
+        name: name.to_owned(),
+        value: value.escape_debug().to_string(),
+        problem: "it is no name of a region".to_owned(),
+        accepted: "letters, digits and dashes, as us-east-1",
+    })
 }
 
 /// `http://box:8333` becomes `http://bucket.box:8333`, which is what object_store expects of such an endpoint.
@@ -217,6 +239,9 @@ mod tests {
             ("AWS_ENDPOINT_URL", "box:8333"),
             ("AWS_ENDPOINT_URL_S3", "s3://box"),
             ("AWS_ENDPOINT_URL", "http://u:hunter2@box"),
+            ("AWS_ENDPOINT_URL", "http://u:hun/hunter2@box"),
+            ("AWS_ENDPOINT_URL_S3", "u:hunter2@box"),
+            ("AWS_REGION", "eu central"),
             ("AWS_MAX_ATTEMPTS", "0"),
         ] {
             let error = settings(&[&KEYS[..], &[(name, wrong)]].concat()).map(drop).unwrap_err();

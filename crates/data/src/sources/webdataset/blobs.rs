@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{Answer, Meaning, Patience, Place};
+use lsgan_objects::{Answer, Meaning, Patience, Place, without_user};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
@@ -133,7 +133,7 @@ pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError
 /// A file by its URL: a store like the others, as far as reading goes.
 fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
     const ADVICE: &str = "Write file:///PATH, or the path alone.";
-    let failed = |reason: String| DataError::Store { place: name.to_owned(), reason, advice: ADVICE };
+    let failed = |reason: String| DataError::Store { place: without_user(name), reason, advice: ADVICE };
     let url = Url::parse(name).map_err(|error| failed(error.to_string()))?;
     let path = Path::from_url_path(url.path()).map_err(|error| failed(error.to_string()))?;
     Ok((Arc::new(LocalFileSystem::new()), path))
