@@ -229,21 +229,70 @@ fn a_fork_goes_on_from_the_snapshot_of_the_step_that_is_asked_for() {
     let more =
         short(&["--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "faster", "--fork-at"]);
     let at = |step| [more.clone(), vec![step]].concat();
-    lab.up(2, &at("15")).wait().expect_code(1).expect_one_error().expect_err(&["step-0000000015"]);
+    lab.up(2, &at("15")).wait().expect_code(2).expect_one_error().expect_err(&["step-0000000015"]);
     lab.up(2, &at("20")).wait().expect_code(0).expect_err(&["starts from the snapshot of step 20"]);
     assert_eq!(Journal::open(&lab.path("faster")).generations()[0].from_step, 20);
 }
 
+/// It would hand over the weights of the run that it comes from as its own.
 #[test]
-fn a_run_that_is_done_beyond_the_asked_steps_is_finished() {
+fn a_fork_that_has_nothing_to_train_is_refused_with_what_to_do() {
     let lab = Lab::finished();
     let weights = lab.weights();
-    let ended = lab.up(1, &["--set", "steps=20"]).wait().expect_code(0);
-    ended.expect_out(&[
-        "the run `small` is finished",
-        "30 steps are done, of which 20 are asked for",
-        "--set steps=60",
-    ]);
+    for more in [
+        short(&["--fork", "same"]),
+        short(&["--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "same"]),
+        vec!["--set", "steps=20", "--fork", "same", "--fork-at", "20"],
+        vec!["--set", "steps=10", "--fork", "same"],
+    ] {
+        for mut process in [lab.up(2, &more), lab.start_coordinator(&more)] {
+            let ended = process.wait().expect_code(2).expect_one_error();
+            ended.expect_err(&["there is nothing to train for `same`", "--set steps=", "--fork-at STEP"]);
+        }
+    }
+    assert!(!lab.path("same").exists(), "nothing was made");
+    assert_eq!(lab.weights(), weights, "the old run is as it was");
+    let ended = lab.up(2, &short(&["--fork", "same", "--fork-at", "20"])).wait().expect_code(0);
+    ended.expect_err(&["starts from the snapshot of step 20"]);
+    assert_eq!(Weights::of(&lab.path("same")), weights, "the same mathematics from step 20 on");
+}
+
+#[test]
+fn a_fork_of_a_run_without_snapshots_is_refused_as_bad_input() {
+    let lab = Lab::new();
+    lab.up(2, &["--fork", "early"])
+        .wait()
+        .expect_code(2)
+        .expect_one_error()
+        .expect_err(&["there is no directory"]);
+    fs::create_dir(lab.run_dir()).expect("it can be made");
+    let ended = lab.up(2, &["--fork", "early"]).wait().expect_code(2).expect_one_error();
+    ended.expect_err(&["holds no snapshot to branch off from"]);
+}
+
+/// The weights of step 20 are asked for, and those of step 30 are there.
+#[test]
+fn fewer_steps_than_are_done_are_refused_whether_the_run_is_finished_or_not() {
+    let lab = Lab::finished();
+    let weights = lab.weights();
+    let mut refused = || {
+        for mut process in [lab.up(1, &["--set", "steps=20"]), lab.start_coordinator(&["--set", "steps=20"])]
+        {
+            let ended = process.wait().expect_code(2).expect_one_error();
+            ended.expect_err(&[
+                "30 steps are done, of which 20 are asked for",
+                "--set steps=60",
+                "--fork-at STEP",
+            ]);
+        }
+    };
+    refused();
+    assert_eq!(lab.weights(), weights);
+    // Without the journal nobody knows that it was finished.
+    for name in ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"] {
+        let _ = fs::remove_file(lab.run_dir().join(name));
+    }
+    refused();
     assert_eq!(lab.weights(), weights);
 }
 

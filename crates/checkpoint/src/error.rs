@@ -82,6 +82,18 @@ pub enum Error {
         /// What the store said.
         answer: Answer,
     },
+    /// What was to be deleted or moved lies behind a link, where it may be somebody's archive.
+    #[error(
+        "`{path}` lies behind the link `{}`, and nothing behind a link is deleted or moved. Move it away yourself, or \
+         put a directory in the link's place.",
+        link.display()
+    )]
+    BehindLink {
+        /// The object or folder.
+        path: String,
+        /// The link.
+        link: PathBuf,
+    },
     /// A bucket overwrites where it is told to create: then no snapshot in it is safe from another writer.
     #[error(
         "`{path}` was created twice: this store does not know `If-None-Match: *`, by which a snapshot is published only \
@@ -373,6 +385,7 @@ impl Error {
             | Self::Full { .. }
             | Self::Store { .. }
             | Self::Bucket { .. }
+            | Self::BehindLink { .. }
             | Self::NotCreateOnly { .. }
             | Self::PartName { .. }
             | Self::TensorName { .. }

@@ -22,12 +22,14 @@ impl Store {
     ///
     /// A damaged snapshot does not count as one of the `keep_last`: it stays while it is newer than they
     /// are, and goes with the older ones. `keep_last` 0 counts as 1. The manifest goes first: a half deleted
-    /// snapshot does not exist. Folders without a manifest are left to [`Store::clean`].
+    /// snapshot does not exist. Folders without a manifest are left to [`Store::clean`]. What is a link, or lies behind
+    /// one, stays and does not count either.
     ///
     /// # Errors
     /// A store that does not answer.
     pub async fn retain(&self, keep_last: u32, pinned: &[Step]) -> Result<Vec<Step>, Error> {
-        let entries = self.list().await?;
+        let mut entries = self.list().await?;
+        entries.retain(|entry| !self.is_linked(entry.step));
         let usable = entries.iter().rev().filter(|entry| entry.state.is_ok());
         let Some(oldest_kept) = usable.map(|entry| entry.step).nth(keep_last.max(1) as usize - 1) else {
             return Ok(Vec::new());
@@ -50,7 +52,8 @@ impl Store {
     }
 
     /// Deletes what unfinished writes and deletions left, where nothing was touched for `age`: parts without
-    /// a manifest, files that a published manifest does not name, and the local store's temporary files.
+    /// a manifest, files that a published manifest does not name, and the local store's temporary files. What lies
+    /// deeper than a step's folder, or behind a link, is not ours and stays.
     /// Returns the deleted paths. [`LEFTOVER_AGE`] is a good age.
     ///
     /// # Errors
@@ -58,9 +61,9 @@ impl Store {
     pub async fn clean(&self, age: Duration) -> Result<Vec<String>, Error> {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut deleted = Vec::new();
-        for step in self.steps().await? {
+        for step in self.steps().await?.into_iter().filter(|step| !self.is_linked(*step)) {
             let folder = self.folder(step).await;
-            let objects = self.list_below(&layout::step_dir(&self.prefix, step)).await?;
+            let objects = self.objects_of(step).await?;
             let mut touched = objects.iter().map(|meta| SystemTime::from(meta.last_modified));
             if folder.touched >= before || touched.any(|touched| touched >= before) {
                 continue;
@@ -83,26 +86,33 @@ impl Store {
 
     /// Moves the snapshots of steps after `step` to `suspect/`, where nothing looks for them. Returns their steps.
     ///
-    /// The manifest goes first: a half moved snapshot does not exist.
+    /// A half moved snapshot does not exist: a directory moves as one, and in a bucket the manifest goes first. Of a
+    /// folder that is a link, the link moves.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// A store that does not answer; [`Error::BehindLink`] where `snapshots` itself is a link.
     pub async fn set_aside_after(&self, step: Step) -> Result<Vec<Step>, Error> {
         let mut moved = Vec::new();
         for newer in self.steps().await?.into_iter().filter(|newer| *newer > step) {
-            let manifest = self.manifest_path(newer);
-            let parts = self.list_below(&layout::step_dir(&self.prefix, newer)).await?;
-            let parts = parts.into_iter().map(|meta| meta.location).filter(|path| *path != manifest);
-            let aside = layout::suspect_dir(&self.prefix, newer);
-            for path in [manifest.clone()].into_iter().chain(parts) {
-                let name = path.filename().expect("an object below a folder has a name");
-                self.rename(&path, &aside.clone().join(name)).await?;
+            match self.step_directory(newer) {
+                Some(dir) => self.move_folder_aside(newer, dir).await?,
+                None => self.move_objects_aside(newer).await?,
             }
-            // The empty folder, where the store has folders.
-            self.remove_staged(newer, Vec::new()).await?;
             moved.push(newer);
         }
         Ok(moved)
+    }
+
+    async fn move_objects_aside(&self, step: Step) -> Result<(), Error> {
+        let manifest = self.manifest_path(step);
+        let parts = self.list_below(&layout::step_dir(&self.prefix, step)).await?;
+        let parts = parts.into_iter().map(|meta| meta.location).filter(|path| *path != manifest);
+        let aside = layout::suspect_dir(&self.prefix, step);
+        for path in [manifest.clone()].into_iter().chain(parts) {
+            let name = path.filename().expect("an object below a folder has a name");
+            self.rename(&path, &aside.clone().join(name)).await?;
+        }
+        Ok(())
     }
 
     /// Moves all of the run in a bucket to `<prefix>.old-1`, or the next free number, as [`crate::move_aside`] does with
@@ -173,6 +183,9 @@ impl Store {
 
     async fn delete_snapshot(&self, step: Step) -> Result<(), Error> {
         self.delete(&self.manifest_path(step)).await?;
+        if let Some(dir) = self.step_directory(step) {
+            return self.remove_folder(step, dir).await;
+        }
         for object in self.list_below(&layout::step_dir(&self.prefix, step)).await? {
             self.delete(&object.location).await?;
         }

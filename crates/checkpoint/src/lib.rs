@@ -21,6 +21,8 @@
 //!   Parts of more than 16 MiB in a bucket have it always: they are put in pieces, which may overwrite.
 //! - **Damage has a name**: each kind is its own [`Error`] variant with the path and what to do, and
 //!   [`Store::newest_valid`] says what it passed over. A store that does not answer is not damage.
+//! - **Nothing that deletes or moves follows a link**: a linked snapshot is read as all others and otherwise left alone;
+//!   `links` says what that means for each kind of link.
 //!
 //! In a bucket there is no lock, and none is needed: [`RunLock`] is one coordinator's for its run directory, which is
 //! always local. Two coordinators of one run with directories of their own and the same prefix train the same bits and
@@ -33,6 +35,7 @@
 //! - [`manifest`]: the file that makes a snapshot.
 //! - [`store`]: opening, and the few things that are asked of an object store.
 //! - `write`, `read`, `keep`: the methods of [`Store`]: publishing, finding and loading, retention.
+//! - `links`: links to other disks, and what is deleted or moved as a whole folder.
 //! - [`lock`]: one live coordinator for a run directory, and moving an old run aside.
 //! - [`error`]: everything that can go wrong.
 
@@ -44,6 +47,7 @@ pub mod store;
 
 mod keep;
 mod layout;
+mod links;
 mod read;
 mod write;
 

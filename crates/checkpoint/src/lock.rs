@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -45,8 +46,15 @@ impl RunLock {
         let dir = dir.canonicalize().map_err(wrong)?;
         let path = dir.join(FILE);
         let wrong = |source| Error::Lock { path: path.clone(), source };
-        // Not truncated: until the lock is taken, the text is another process's.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        // Not truncated: until the lock is taken, the text is another process's. No link: the text of the file behind it
+        // would be lost.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&path);
         let file = file.map_err(wrong)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -144,7 +152,7 @@ impl fmt::Display for Holder {
 }
 
 /// Renames a directory to `<dir>.old-1`, or the next free number, and makes an empty one in its place.
-/// Nothing is deleted and nothing overwritten. Returns the new path; none if the directory is missing or empty.
+/// Nothing is deleted and nothing overwritten. Of a link, what it leads to is renamed where it lies. Returns the new path; none if the directory is missing or empty.
 ///
 /// # Errors
 /// [`Error::MoveAside`]: a mount point, or a directory above that cannot be written.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lsgan_spec::Step;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use crate::error::Error;
@@ -202,12 +203,20 @@ impl Store {
 
     /// What lies in a published snapshot's folder and is not named by its manifest.
     pub(crate) async fn strays(&self, manifest: &Manifest) -> Result<Vec<Path>, Error> {
-        let objects = self.list_below(&layout::step_dir(&self.prefix, manifest.step)).await?;
+        let objects = self.objects_of(manifest.step).await?;
         let named = |path: &Path| {
             path.filename() == Some(layout::MANIFEST)
                 || manifest.parts.iter().any(|part| path.filename() == Some(part.file.as_str()))
         };
         Ok(objects.into_iter().map(|meta| meta.location).filter(|path| !named(path)).collect())
+    }
+
+    /// What lies right in a step's folder. What lies deeper is not written by this crate.
+    pub(crate) async fn objects_of(&self, step: Step) -> Result<Vec<ObjectMeta>, Error> {
+        let dir = layout::step_dir(&self.prefix, step);
+        let mut objects = self.list_below(&dir).await?;
+        objects.retain(|meta| meta.location.prefix_match(&dir).is_some_and(|below| below.count() == 1));
+        Ok(objects)
     }
 
     pub(crate) fn manifest_path(&self, step: Step) -> Path {

@@ -70,7 +70,8 @@ impl Store {
         written
     }
 
-    /// Writes `final/<part>.safetensors` for each part, in place of what a shorter run had left there.
+    /// Writes `final/<part>.safetensors` for each part, in place of what a shorter run had left there. Where `final` is a
+    /// link to a folder with other files of these names, the link is moved to `final.old-1`, or the next free number.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Store`]; a part that cannot be written.
@@ -78,8 +79,16 @@ impl Store {
         let dir = self.prefix.clone().join(layout::FINAL);
         let mut written = Vec::with_capacity(parts.len());
         for part in parts {
-            let Encoded { bytes, blake3 } = encode(part).await?;
+            let encoded = encode(part).await?;
             let path = dir.clone().join(layout::part_file(&part.name));
+            if self.link_above(&path).is_some()
+                && self.get(&path).await?.is_some()
+                && !self.holds(&path, &encoded).await?
+            {
+                // What an earlier run handed over lies in an archive.
+                self.move_final_link_aside().await?;
+            }
+            let Encoded { bytes, blake3 } = encoded;
             let len_bytes = bytes.len() as u64;
             self.overwrite(&path, bytes).await?;
             written.push(FinalPart { name: part.name.clone(), path: self.show(&path), len_bytes, blake3 });
@@ -231,7 +240,7 @@ impl Store {
         };
         for path in created.iter().filter(|path| !named.contains(*path)) {
             // The error that made the write fail is the one to report.
-            let _ = self.delete(path).await;
+            let _ = self.delete_own(path).await;
         }
     }
 

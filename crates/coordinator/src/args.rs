@@ -49,7 +49,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "fork")]
     pub fresh: bool,
     /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = lsgan_spec::checked_name)]
     pub fork: Option<String>,
     /// Branch off from the snapshot of this step instead of the newest.
     #[arg(long, value_name = "STEP", requires = "fork")]

@@ -1,6 +1,5 @@
 //! From the run's file and directory to a machine that is ready, or one clear error before anything starts.
 
-use std::cmp::Ordering;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,7 +102,14 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     }
     let suspects = set_suspects_aside(&mut journal, &store).await?;
     let (snapshot, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
+    something_to_train(&spec, snapshot)?;
     warnings.extend(suspects);
+    warnings.extend(store.linked_folders().into_iter().map(|(link, to)| {
+        format!(
+            "{link} is a link to {to}: snapshots are written there, and nothing behind a link is ever deleted, whatever \
+             checkpoint.keep_last says"
+        )
+    }));
     if !aside.is_empty() {
         warnings.insert(0, format!("the old run is kept in {}", aside.join(" and ")));
     }
@@ -215,24 +221,68 @@ async fn fork(
         run_dir: PathBuf::from(beside(&old.run_dir.display().to_string())),
         store: beside(&old.store),
     };
+    if new.run_dir == old.run_dir || new.store == old.store {
+        return Err(Failure::bad_input(format!(
+            "--fork {name} names the run's own place, {}: a branch lies beside it. Choose another name.",
+            old.store
+        )));
+    }
     spec.checkpoint.to.clone_from(&new.store);
     if new.run_dir.join("journal.sqlite").exists() {
         return Ok(new); // branched off before: goes on
     }
-    let from = Store::open_existing(&old.store).map_err(failed)?;
+    let from = match Store::open_existing(&old.store) {
+        Err(error @ lsgan_checkpoint::Error::NoStore { .. }) => {
+            return Err(Failure::bad_input(chain(&error)));
+        }
+        opened => opened.map_err(failed)?,
+    };
     let newest = from.newest_valid().await.map_err(failed)?.manifest.map(|manifest| manifest.step);
     let Some(step) = at.or(newest) else {
-        return Err(Failure::failed(format!(
+        return Err(Failure::bad_input(format!(
             "{} holds no snapshot to branch off from. Train until there is one, or start without --fork.",
             old.store
         )));
     };
-    let mut snapshot = from.load(step).await.map_err(failed)?;
+    if step.0 >= spec.steps {
+        return Err(nothing_to_branch(spec, step));
+    }
+    let mut snapshot = match from.load(step).await {
+        Err(error @ lsgan_checkpoint::Error::NoSnapshot { .. }) => {
+            return Err(Failure::bad_input(chain(&error)));
+        }
+        loaded => loaded.map_err(failed)?,
+    };
     snapshot.identity = spec.identity().to_string();
     snapshot.data_fingerprint = data.to_owned();
     snapshot.spec_yaml = spec.to_yaml();
     Store::open(&new.store).map_err(failed)?.write(&snapshot).await.map_err(failed)?;
     Ok(new)
+}
+
+/// A branch would end where it begins, and hand over the weights of the run that it comes from as its own.
+fn nothing_to_branch(spec: &RunSpec, step: Step) -> Failure {
+    Failure::bad_input(format!(
+        "there is nothing to train for `{}`: it would begin with the snapshot of step {step}, and steps is {}. Set more \
+         steps, for example --set steps={}, or branch off from an earlier snapshot with --fork-at STEP; \
+         `lsgan checkpoints list` shows which there are.",
+        spec.run,
+        spec.steps,
+        step.0.saturating_mul(2)
+    ))
+}
+
+/// A run that has gone beyond the steps that are asked for cannot give the weights of that step any more.
+fn something_to_train(spec: &RunSpec, snapshot: Option<Step>) -> Result<(), Failure> {
+    let Some(step) = snapshot.filter(|step| step.0 > spec.steps) else { return Ok(()) };
+    Err(Failure::bad_input(format!(
+        "the run `{}` has gone further: {step} steps are done, of which {} are asked for, and its weights are those of step \
+         {step}. Train it longer with --set steps={}, branch off from an earlier snapshot with --fork NAME --fork-at STEP \
+         (`lsgan checkpoints list` shows which there are), or start anew with --fresh.",
+        spec.run,
+        spec.steps,
+        step.0.saturating_mul(2)
+    )))
 }
 
 /// A journal of a run with other mathematics is not gone on with.
@@ -319,22 +369,19 @@ fn finished(
 ) -> Result<Option<String>, Failure> {
     let failed = |error| Failure::failed(chain(&error));
     let complete = journal.fact("outcome").map_err(failed)?.as_deref() == Some("complete");
-    let Some(step) = snapshot.filter(|step| complete && step.0 >= spec.steps) else { return Ok(None) };
+    let Some(step) = snapshot.filter(|step| complete && step.0 == spec.steps) else { return Ok(None) };
     let files = journal.fact("final_files").map_err(failed)?.unwrap_or_default();
     let rows: Vec<(String, String, String)> = serde_json::from_str(&files).unwrap_or_default();
     let files: Vec<_> = rows.into_iter().map(|(name, url, blake3)| FinalFile { name, url, blake3 }).collect();
-    let done = match step.0.cmp(&spec.steps) {
-        Ordering::Greater => format!("{step} steps are done, of which {} are asked for", spec.steps),
-        Ordering::Less | Ordering::Equal => format!("{step} of {} steps are done", spec.steps),
-    };
     Ok(Some(format!(
-        "the run `{}` is finished: {done}\n{}\n\
+        "the run `{}` is finished: {step} of {} steps are done\n{}\n\
          to look at more samples:   lsgan sample --run {store} --count 64 --out grid.png\n\
          to train it longer:        the same command with --set steps={}\n\
          to train it anew:          the same command with --fresh",
         spec.run,
+        spec.steps,
         final_lines(&files),
-        step.0 * 2,
+        step.0.saturating_mul(2),
     )))
 }
 

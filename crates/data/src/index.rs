@@ -130,7 +130,7 @@ impl Index<'_> {
         let hash = blake3::Hasher::new().update(&header).update(payload).finalize();
         let new = place.with_extension(format!("new-{}", std::process::id()));
         let write = || -> io::Result<()> {
-            let mut file = fs::File::create(&new)?;
+            let mut file = crate::fresh::file(&new)?;
             file.write_all(&header)?;
             file.write_all(payload)?;
             file.write_all(hash.as_bytes())?;

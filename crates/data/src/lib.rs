@@ -21,6 +21,7 @@ pub mod contract;
 pub mod corrupt;
 pub mod decode;
 pub mod error;
+mod fresh;
 pub mod index;
 pub mod leases;
 pub mod loader;

@@ -106,7 +106,7 @@ impl Fixture {
     }
 }
 
-fn files_below(root: &FsPath, dir: &FsPath) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn files_below(root: &FsPath, dir: &FsPath) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("it can be read") {
         let path = entry.expect("it can be read").path();

@@ -5,6 +5,7 @@ mod common;
 mod crash;
 mod damage;
 mod full_disk;
+mod links;
 mod opening;
 mod race;
 mod retention;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -19,6 +20,7 @@ use super::in_order::in_order;
 use super::out::Out;
 use super::{Bad, ToolError};
 use crate::decode::{Format, decode};
+use crate::fresh;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
@@ -144,7 +146,11 @@ fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result
         return corrupt(source.key(record).map_err(ToolError::Lost)?, reason);
     }
     let part = folder.join(format!(".{record:0digits$}.part"));
-    let written = fs::write(&part, &bytes).and_then(|()| fs::rename(&part, &path));
+    let write = || {
+        fresh::file(&part)?.write_all(&bytes)?;
+        fs::rename(&part, &path)
+    };
+    let written = write();
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
         writing(&path)(error)

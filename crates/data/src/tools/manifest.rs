@@ -1,6 +1,6 @@
 //! What packed shards are known by: the lines of the journal while they are made, and the manifest at the end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::encode::PackFormat;
 use super::error::writing;
 use super::{Bad, ToolError};
+use crate::fresh;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -91,7 +92,7 @@ pub(super) fn write_manifest(
     text.push('\n');
     let (path, part) = (dir.join(MANIFEST), dir.join(format!("{MANIFEST}.part")));
     let write = || {
-        let mut file = File::create(&part)?;
+        let mut file = fresh::file(&part)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&part, &path)

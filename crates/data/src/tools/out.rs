@@ -39,6 +39,10 @@ impl Out {
     ) -> Result<(Self, Vec<String>), ToolError> {
         fs::create_dir_all(dir).map_err(writing(dir))?;
         let path = dir.join(file);
+        // A link is not ours: what is behind it must not be cut to the length of a journal.
+        if path.is_symlink() {
+            return Err(ToolError::Taken { dir: dir.into(), found: file.to_owned() });
+        }
         if !path.exists() {
             let names = fs::read_dir(dir).map_err(writing(dir))?.flatten().map(|entry| entry.file_name());
             if let Some(found) = names.filter(|name| name != LOST_AND_FOUND).min() {

@@ -8,6 +8,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::ToolError;
 use super::error::writing;
+use crate::fresh;
 
 const BLOCK_BYTES: u64 = 512;
 const BUFFER_BYTES: usize = 1 << 20;
@@ -31,7 +32,7 @@ impl TarShard {
         let mut name = path.clone().into_os_string();
         name.push(".part");
         let part = Part(name.into());
-        let file = File::create(&part.0).map_err(writing(&part.0))?;
+        let file = fresh::file(&part.0).map_err(writing(&part.0))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let hashing = Hashing { file, hasher: blake3::Hasher::new(), len_bytes: 0 };
         Ok(Self { path, part, tar: Builder::new(hashing) })
