@@ -9,18 +9,23 @@ use lsgan_tests::{Lab, Process};
 
 /// A worker's command that sees the double as the driver, with so many GPUs and that version of CUDA.
 fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[&str]) -> Process {
+    let mut command = Command::new(binary("worker"));
+    command.arg("--probe").args(more);
+    with_driver(lab, "probe", command, (gpus, version))
+}
+
+fn with_driver(lab: &Lab, label: &str, mut command: Command, (gpus, version): (&str, &str)) -> Process {
     let driver = lab.path("driver");
     std::fs::create_dir_all(&driver).expect("a folder can be made");
     let double = binary("deps/liblsgan_cuda_double.so");
     // Several calls of one test find it there.
     let _ = symlink(double, driver.join("libcuda.so.1"));
-    let mut command = Command::new(binary("worker"));
-    command.arg("--probe").args(more).env("LD_LIBRARY_PATH", driver);
     command
+        .env("LD_LIBRARY_PATH", driver)
         .env("CUDA_DOUBLE_GPUS", gpus)
         .env("CUDA_DOUBLE_VERSION", version)
         .env_remove("CUDA_VISIBLE_DEVICES");
-    lab.start_command("probe", command)
+    lab.start_command(label, command)
 }
 
 fn run_of(lab: &Lab, device: &str) -> Vec<String> {
@@ -89,8 +94,30 @@ fn a_libtorch_without_cuda_is_said_to_be_one() {
 fn a_worker_of_a_run_on_gpus_ends_with_what_is_missing_here() {
     let lab = Lab::new();
     let coordinator = lab.coordinator(&["--set", "compute.device=cuda"]);
-    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(1);
+    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(2);
     ended.expect_one_error().expect_err(&["compute.device is cuda, but "]);
+}
+
+/// Another try changes nothing, so there is none: no coordinator is started, and no worker again and again.
+#[test]
+fn lsgan_up_of_a_run_on_a_gpu_that_is_not_here_is_refused_once() {
+    for (device, driver, words) in [
+        ("cuda", ("1", "11080"), "compute.device is cuda, but the NVIDIA driver is too old"),
+        (
+            "cuda",
+            ("0", "12040"),
+            "compute.device is cuda, but the NVIDIA driver shows no GPU to this process",
+        ),
+        ("cuda:7", ("1", "12040"), "compute.device is cuda:7, but there is no GPU 7: this process sees 1"),
+    ] {
+        let lab = Lab::new();
+        let mut command = Command::new(binary("lsgan"));
+        command.args(["up", "--workers", "2"]).args(run_of(&lab, device));
+        let ended = with_driver(&lab, "up", command, driver).wait().expect_code(2).expect_one_error();
+        let ended = ended.expect_err(&[words]);
+        assert_eq!(ended.err.matches("compute.device is").count(), 1, "{ended}");
+        assert!(ended.out.is_empty() && !lab.run_dir().exists(), "nothing was started; {ended}");
+    }
 }
 
 #[test]

@@ -275,7 +275,7 @@ fn a_fork_of_a_run_without_snapshots_is_refused_as_bad_input() {
 fn fewer_steps_than_are_done_are_refused_whether_the_run_is_finished_or_not() {
     let lab = Lab::finished();
     let weights = lab.weights();
-    let mut refused = || {
+    let refused = || {
         for mut process in [lab.up(1, &["--set", "steps=20"]), lab.start_coordinator(&["--set", "steps=20"])]
         {
             let ended = process.wait().expect_code(2).expect_one_error();

@@ -2,7 +2,7 @@
 
 use comfy_table::{Table, presets};
 use lsgan_checkpoint::Manifest;
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::{Failure, exit::chain, product};
 use lsgan_spec::Step;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ pub struct Args {
 enum What {
     /// List the snapshots; sizes are checked, hashes are not.
     List(Where),
-    /// Read every byte of every snapshot and compare the hashes. Exit code 1 if one is damaged.
+    /// Read every byte of every snapshot and compare the hashes. Exit code 1 if one is damaged, or if there is none.
     Verify(Where),
 }
 
@@ -36,7 +36,7 @@ struct Where {
 /// Lists or verifies.
 ///
 /// # Errors
-/// No store there, or with `verify` a damaged snapshot.
+/// No store there, or with `verify` a damaged snapshot or none at all.
 pub async fn checkpoints(args: Args) -> Result<(), Failure> {
     let (place, verify) = match args.what {
         What::List(place) => (place, false),
@@ -50,12 +50,19 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
         rows.push((entry.step, state.map_err(|error| chain(&error))));
     }
     if place.json {
-        println!(
+        product!(
             "{:#}",
             rows.iter().map(|(step, state)| to_json(*step, state)).collect::<serde_json::Value>()
-        );
+        )?;
     } else {
-        print(&rows, verify);
+        print(&rows, verify)?;
+    }
+    if verify && rows.is_empty() {
+        return Err(Failure::failed(format!(
+            "{} holds no snapshots, so there is nothing to verify. Check the path; a run writes one every \
+             `checkpoint.every` steps.",
+            place.run
+        )));
     }
     let damaged = rows.iter().filter(|(_, state)| state.is_err()).count();
     if verify && damaged > 0 {
@@ -71,10 +78,9 @@ fn len_bytes(manifest: &Manifest) -> u64 {
     manifest.parts.iter().map(|part| part.len_bytes).sum()
 }
 
-fn print(rows: &[(Step, Result<Manifest, String>)], verify: bool) {
+fn print(rows: &[(Step, Result<Manifest, String>)], verify: bool) -> Result<(), Failure> {
     if rows.is_empty() {
-        println!("there are no snapshots");
-        return;
+        return product!("there are no snapshots");
     }
     let good = if verify { "whole" } else { "there" };
     let mut table = Table::new();
@@ -90,7 +96,7 @@ fn print(rows: &[(Step, Result<Manifest, String>)], verify: bool) {
         };
         table.add_row(row);
     }
-    println!("{table}");
+    product!("{table}")
 }
 
 fn to_json(step: Step, state: &Result<Manifest, String>) -> serde_json::Value {

@@ -8,12 +8,14 @@
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
 //! - [`place`]: where a run's snapshots are.
+//! - [`picture`]: the picture that a command is asked to write.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
 pub mod node;
+pub mod picture;
 pub mod place;
 pub mod sample;
 pub mod scale;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use lsgan_checkpoint::{Manifest, Part, Store};
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::{Failure, exit::chain, product, say};
 use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
 use lsgan_train::Sampler;
 use serde_json::json;
 
+use crate::picture::PictureFile;
 use crate::place::store_of;
 
 /// What can be said on the command line of `lsgan sample`.
@@ -47,6 +48,7 @@ enum WhichWeights {
 /// No snapshot there, or a picture that cannot be written.
 pub async fn sample(args: Args) -> Result<(), Failure> {
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let out = PictureFile::open("--out", &args.out)?;
     let store = store_of(&args.run)?;
     let manifest = match args.step {
         Some(step) => store.verify(Step(step)).await.map_err(failed)?,
@@ -65,13 +67,12 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
     let part = store.load_part(&manifest, name).await.map_err(failed)?;
     let grid = grid(args.count);
     let png = picture(&spec, part, grid)?;
-    std::fs::write(&args.out, png)
-        .map_err(|error| Failure::failed(format!("{}: {error}", args.out.display())))?;
+    out.write(&png)?;
     let (out, step, count) = (args.out.display().to_string(), manifest.step.0, grid.count());
     if args.json {
-        println!("{:#}", json!({ "out": out, "step": step, "count": count, "weights": name }));
+        product!("{:#}", json!({ "out": out, "step": step, "count": count, "weights": name }))?;
     } else {
-        println!("{out}: {count} samples of {name} at step {step}");
+        product!("{out}: {count} samples of {name} at step {step}")?;
     }
     Ok(())
 }
@@ -79,7 +80,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
 async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
     let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
     for skipped in &found.skipped {
-        eprintln!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
+        say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
     }
     found.manifest.ok_or_else(|| {
         Failure::failed(format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use lsgan_console::exit::chain;
 use lsgan_console::{Failure, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
@@ -48,6 +49,7 @@ pub struct Args {
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are told before anything is started.
     let spec = startup::load_spec(&args.run)?;
+    lsgan_train::device::check(spec.compute.device).map_err(|error| Failure::bad_input(chain(&error)))?;
     let mut interrupts = interrupts().map_err(Failure::failed)?;
 
     let (to_lines, mut lines) = mpsc::channel(64);

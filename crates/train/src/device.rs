@@ -55,13 +55,28 @@ pub fn choose(wish: Wish, local_rank: u32) -> Result<Chosen, DeviceError> {
         }),
         Wish::Cuda => usable().map(one_of).map_err(error),
         Wish::CudaIndex(index) => {
-            let count = gpu::driver().map_err(error)?.gpus.len() as u32;
-            if index >= count {
-                return Err(error(NoGpu::NoSuchIndex { index, count, visible_devices: visible_devices() }));
-            }
+            check(wish)?;
             usable().map(|_| Device::Cuda(index as usize).into()).map_err(error)
         }
     }
+}
+
+/// Whether this host has the GPU that a run's file asks for, as its driver says: libtorch's CUDA part is not loaded.
+///
+/// # Errors
+/// What is missing.
+pub fn check(wish: Wish) -> Result<(), DeviceError> {
+    let index = match wish {
+        Wish::Cpu | Wish::Auto => return Ok(()),
+        Wish::Cuda => 0,
+        Wish::CudaIndex(index) => index,
+    };
+    let error = |why| DeviceError::NoGpu { wish: String::from(wish), why };
+    let count = gpu::driver().map_err(error)?.gpus.len() as u32;
+    if index >= count {
+        return Err(error(NoGpu::NoSuchIndex { index, count, visible_devices: visible_devices() }));
+    }
+    Ok(())
 }
 
 /// Sets libtorch's global options for a device; before anything is computed on it.

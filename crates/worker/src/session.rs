@@ -186,7 +186,7 @@ impl Seed {
         let Self { spec, source, listener, description, outbox, faults, rehearses, local_rank } = self;
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let Chosen { device, no_gpu } =
-            device::choose(spec.compute.device, local_rank).map_err(|e| failed(&e))?;
+            device::choose(spec.compute.device, local_rank).map_err(|e| Failure::bad_input(chain(&e)))?;
         if let Some(why) = no_gpu {
             tracing::warn!("trains on the CPU: {why}");
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, exit::chain};
+use lsgan_console::{Counter, Failure, exit::chain, product};
 use lsgan_data::Indexing;
 use lsgan_data::tools::{self, Exported};
 use serde_json::json;
@@ -44,26 +44,26 @@ pub fn export(args: Args) -> Result<(), Failure> {
         exported.map_err(|error| Failure::failed(chain(&error)))?;
     let out = args.out.display().to_string();
     if args.json {
-        println!(
+        product!(
             "{:#}",
             json!({
                 "out": out, "records": records, "records_kept": records_kept, "len_bytes": len_bytes, "corrupt": corrupt,
             })
-        );
+        )?;
         return Ok(());
     }
     let kept = match records_kept {
         0 => String::new(),
         kept => format!("; {kept} of them were there already"),
     };
-    println!("{records} of {} records are in {out}, {}{kept}", source.len(), mib(len_bytes));
+    product!("{records} of {} records are in {out}, {}{kept}", source.len(), mib(len_bytes))?;
     if !corrupt.is_empty() {
-        println!("{} do not decode and were left out:", corrupt.len());
-        print_corrupt(&corrupt, LISTED_MAX);
+        product!("{} do not decode and were left out:", corrupt.len())?;
+        print_corrupt(&corrupt, LISTED_MAX)?;
     }
-    println!(
+    product!(
         "In the run's file:\n\ndata:\n  source: {{ folder: {{ path: '{}' }} }}",
         out.replace('\'', "''")
-    );
+    )?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Counter, Failure, exit::chain};
+use lsgan_console::{Counter, Failure, exit::chain, product};
 use lsgan_data::tools::{self, Classes, Looked, Spread, Which};
 use lsgan_data::{Indexing, SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::origin::{Opened, Origin};
 use super::{print_corrupt, sheet, threads};
+use crate::picture::PictureFile;
 
 /// Records that are looked at without `--verify`.
 const RECORDS: u64 = 1000;
@@ -50,6 +51,7 @@ fn grid(text: &str) -> Result<Grid, String> {
 /// # Errors
 /// A data set that cannot be opened or read; with `--verify` one that has corrupt records.
 pub fn inspect(args: Args) -> Result<(), Failure> {
+    let sheet_file = args.sheet.as_deref().map(|path| PictureFile::open("--sheet", path)).transpose()?;
     let Opened { spec, source } = args.origin.open()?;
     let source = &*source;
     let counter = Counter::new(if args.verify { "verifying" } else { "looking" });
@@ -59,17 +61,15 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     counter.end();
     let looked = looked.map_err(|error| Failure::failed(chain(&error)))?;
     let classes = tools::classes(source);
-    if let Some(path) = &args.sheet {
-        let png = sheet::sheet(source, &spec, args.grid)?;
-        std::fs::write(path, png)
-            .map_err(|error| Failure::failed(format!("{}: it cannot be written: {error}", path.display())))?;
+    if let Some(file) = sheet_file {
+        file.write(&sheet::sheet(source, &spec, args.grid)?)?;
     }
     if args.json {
-        println!("{:#}", to_json(source, spec.image.as_ref(), &looked, &classes));
+        product!("{:#}", to_json(source, spec.image.as_ref(), &looked, &classes))?;
     } else {
-        print(source, spec.image.as_ref(), &looked, &classes);
+        print(source, spec.image.as_ref(), &looked, &classes)?;
         if let Some(path) = &args.sheet {
-            println!("sheet        {}", path.display());
+            product!("sheet        {}", path.display())?;
         }
     }
     if args.verify && !looked.corrupt.is_empty() {
@@ -83,49 +83,54 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, classes: &Classes) {
-    println!("kind         {}", source.kind());
-    println!("records      {}", source.len());
-    println!("fingerprint  {}", source.fingerprint());
+fn print(
+    source: &dyn Source,
+    image: Option<&ImageSpec>,
+    looked: &Looked,
+    classes: &Classes,
+) -> Result<(), Failure> {
+    product!("kind         {}", source.kind())?;
+    product!("records      {}", source.len())?;
+    product!("fingerprint  {}", source.fingerprint())?;
     match (source.sample_shape(), image) {
         (SampleShape::Image { size, channels }, Some(image)) => {
             let fit = serde_json::to_value(image.fit).unwrap_or_default();
-            println!("sample       {size} x {size} x {channels}, fit {}", fit.as_str().unwrap_or_default());
+            product!("sample       {size} x {size} x {channels}, fit {}", fit.as_str().unwrap_or_default())?;
         }
         (SampleShape::Image { size, channels }, None) => {
-            println!("sample       {size} x {size} x {channels}")
+            product!("sample       {size} x {size} x {channels}")?
         }
-        (SampleShape::Point2, _) => println!("sample       a point of the plane"),
+        (SampleShape::Point2, _) => product!("sample       a point of the plane")?,
     }
     let formats: Vec<String> =
         looked.formats.iter().map(|(format, count)| format!("{count} {format}")).collect();
     let of = if looked.records == source.len() { "all".to_owned() } else { looked.records.to_string() };
     let corrupt = looked.corrupt.len();
-    println!("looked at    {of}: {}", [formats, vec![format!("{corrupt} corrupt")]].concat().join(", "));
+    product!("looked at    {of}: {}", [formats, vec![format!("{corrupt} corrupt")]].concat().join(", "))?;
     if let Some(len_bytes) = looked.len_bytes {
-        println!("bytes        {len_bytes}");
+        product!("bytes        {len_bytes}")?;
     }
     if let (Some(width), Some(height)) = (looked.width, looked.height) {
-        println!("width        {width}");
-        println!("height       {height}");
+        product!("width        {width}")?;
+        product!("height       {height}")?;
     }
-    print_classes(source, classes);
+    print_classes(source, classes)?;
     if corrupt > 0 {
-        println!("corrupt records");
-        print_corrupt(&looked.corrupt, usize::MAX);
+        product!("corrupt records")?;
+        print_corrupt(&looked.corrupt, usize::MAX)?;
     }
+    Ok(())
 }
 
-fn print_classes(source: &dyn Source, classes: &Classes) {
+fn print_classes(source: &dyn Source, classes: &Classes) -> Result<(), Failure> {
     if classes.counts.is_empty() {
-        println!("classes      none");
-        return;
+        return product!("classes      none");
     }
     let without = match classes.without {
         0 => String::new(),
         without => format!(", {without} records without one"),
     };
-    println!("classes      {}{without}", classes.counts.len());
+    product!("classes      {}{without}", classes.counts.len())?;
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     let has_names = !source.class_names().is_empty();
@@ -138,10 +143,11 @@ fn print_classes(source: &dyn Source, classes: &Classes) {
         let name = name(source, *class).unwrap_or_default();
         table.add_row(row(&class.to_string(), name, &count.to_string()));
     }
-    println!("{table}");
+    product!("{table}")?;
     if classes.counts.len() > CLASSES_LISTED_MAX {
-        println!("and {} more; --json has all", classes.counts.len() - CLASSES_LISTED_MAX);
+        product!("and {} more; --json has all", classes.counts.len() - CLASSES_LISTED_MAX)?;
     }
+    Ok(())
 }
 
 fn name(source: &dyn Source, class: u32) -> Option<&str> {

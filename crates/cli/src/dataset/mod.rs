@@ -11,7 +11,7 @@ pub mod origin;
 pub mod pack;
 pub mod sheet;
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, product};
 use lsgan_data::tools::Bad;
 
 /// What can be said on the command line of `lsgan dataset`.
@@ -54,13 +54,14 @@ fn threads(said: Option<u16>) -> usize {
 const LISTED_MAX: usize = 20;
 
 /// Lists records that do not decode.
-fn print_corrupt(corrupt: &[Bad], listed_max: usize) {
+fn print_corrupt(corrupt: &[Bad], listed_max: usize) -> Result<(), Failure> {
     for Bad { record, key, reason } in corrupt.iter().take(listed_max) {
-        println!("  {record}  {key}: {reason}");
+        product!("  {record}  {key}: {reason}")?;
     }
     if corrupt.len() > listed_max {
-        println!("  and {} more", corrupt.len() - listed_max);
+        product!("  and {} more", corrupt.len() - listed_max)?;
     }
+    Ok(())
 }
 
 fn mib(len_bytes: u64) -> String {

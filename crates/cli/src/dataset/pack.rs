@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, exit::chain};
+use lsgan_console::{Counter, Failure, exit::chain, product};
 use lsgan_data::Indexing;
 use lsgan_data::tools::{self, Cut, PackFormat, PackOptions, Packed};
 use lsgan_spec::{DataSpec, Flip, ImageSpec};
@@ -80,35 +80,35 @@ pub fn pack(args: Args) -> Result<(), Failure> {
     let packed = packed.map_err(|error| Failure::failed(chain(&error)))?;
     if args.json {
         let Packed { records, shards, shards_kept, len_bytes, corrupt, pattern } = &packed;
-        println!(
+        product!(
             "{:#}",
             json!({
                 "out": args.out.display().to_string(), "records": records, "shards": shards, "shards_kept": shards_kept,
                 "len_bytes": len_bytes, "corrupt": corrupt, "pattern": pattern,
             })
-        );
+        )?;
     } else {
-        print(&packed, source.len(), &spec, &image);
+        print(&packed, source.len(), &spec, &image)?;
     }
     Ok(())
 }
 
-fn print(packed: &Packed, records: u64, spec: &DataSpec, image: &ImageSpec) {
+fn print(packed: &Packed, records: u64, spec: &DataSpec, image: &ImageSpec) -> Result<(), Failure> {
     let kept = match packed.shards_kept {
         0 => String::new(),
         kept => format!("; {kept} of them were there already, and are whole"),
     };
     let (shards, word) = (packed.shards, if packed.shards == 1 { "shard" } else { "shards" });
-    println!(
+    product!(
         "{} of {records} records are in {shards} {word}, {}{kept}",
         packed.records,
         mib(packed.len_bytes)
-    );
+    )?;
     if !packed.corrupt.is_empty() {
-        println!("{} do not decode and were left out (manifest.json names all):", packed.corrupt.len());
-        print_corrupt(&packed.corrupt, LISTED_MAX);
+        product!("{} do not decode and were left out (manifest.json names all):", packed.corrupt.len())?;
+        print_corrupt(&packed.corrupt, LISTED_MAX)?;
     }
-    println!("In the run's file:\n\n{}", yaml(&packed.pattern, spec, image));
+    product!("In the run's file:\n\n{}", yaml(&packed.pattern, spec, image))
 }
 
 /// The section `data` of a run that trains on the shards as it would on the data set.
