@@ -8,6 +8,8 @@
 //! bits. libjpeg-turbo with scaling in the DCT's domain was tried instead (256-pixel JPEG, quality 75, one core, µs a
 //! picture): zune-jpeg 263 and with AVX2 252; libjpeg-turbo 299 in full and 211 at half size with its assembly, which
 //! has to be built with nasm, 334 at half size without. A C library and an assembler are not worth that.
+//!
+//! What ends early is corrupt, also where decoders would show the rest: the missing half of a picture would be trained on.
 
 mod jpeg;
 mod others;
@@ -21,7 +23,7 @@ use crate::picture::{Channels, Picture};
 /// A format that is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JPEG, baseline or progressive; not arithmetic.
+    /// JPEG with Huffman codes and 8 bits a sample: baseline, extended or progressive.
     Jpeg,
     /// PNG.
     Png,
@@ -42,7 +44,8 @@ impl Format {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
+            // A marker has to follow, but viewers step over what stands before it.
+            [0xff, 0xd8, ..] => Some(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::Webp),
             _ => None,
@@ -50,13 +53,13 @@ impl Format {
     }
 }
 
-/// The picture in `bytes`. Where grey is `wanted`, a JPEG gives its luminance, which costs a third less; other formats,
-/// and all where colour is wanted, give what they have.
+/// The picture in `bytes`. Where grey is `wanted`, a JPEG that keeps luminance apart gives it as it is coded, which costs a
+/// third less; JPEGs of RGB and CMYK, other formats, and all where colour is wanted, give what they have.
 ///
 /// # Errors
 ///
-/// Why it does not decode: another format, a damaged or cut off picture, one of more than 2^26 pixels. Depends on
-/// nothing but the bytes.
+/// Why it does not decode: another format or a kind of it that is not decoded, a damaged picture or one that ends early,
+/// one of more than 2^26 pixels. Depends on nothing but the bytes.
 pub fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
     let format = Format::of(bytes).ok_or_else(|| unknown(bytes))?;
     // A decoder that panics has met bytes that its authors did not think of: this record's fault, not the run's.

@@ -14,6 +14,10 @@ use crate::picture::{Channels, Picture};
 const ALLOCATION_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX;
 
 pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
+    // The decoder stops behind the last row, and need not see the file's end.
+    if !has_png_end(bytes) {
+        return Err("as PNG: it ends early: its end chunk is missing".to_owned());
+    }
     pixels(PngDecoder::with_limits(Cursor::new(bytes), limits()), "PNG")
 }
 
@@ -22,12 +26,26 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
     let said = bytes.get(4..8).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
     if bytes.len() < said as usize + 8 {
         return Err(format!(
-            "as WebP: it is cut off: {} of {} bytes are there",
+            "as WebP: it ends early: {} of {} bytes are there",
             bytes.len(),
             u64::from(said) + 8
         ));
     }
     pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
+}
+
+/// Whether the chunks follow each other until a whole IEND. Behind the magic each has a length, a name, data, a checksum.
+fn has_png_end(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some(([l3, l2, l1, l0, name @ ..], behind)) = rest.split_first_chunk::<8>() {
+        let len = u32::from_be_bytes([*l3, *l2, *l1, *l0]) as usize;
+        let Some(next) = behind.get(len + 4..) else { return false };
+        if name == b"IEND" {
+            return true;
+        }
+        rest = next;
+    }
+    false
 }
 
 fn limits() -> Limits {

@@ -1,0 +1,218 @@
+//! The coefficients of a JPEG, out of all its scans (ITU-T T.81, annex F), and whether all of them came.
+
+use super::frame::{BLOCK, Component, Frame, Process};
+use super::huffman::{Bits, Class, Code, Damage};
+use super::progressive;
+use super::scan::{Blocks, Part, Place, Scan};
+use super::structure::{Jpeg, ZIGZAG};
+
+/// The blocks of one component.
+pub(super) struct Plane {
+    /// Blocks of a row.
+    stride: usize,
+    /// Row after row, with coefficients by row × 8 + column, not yet multiplied.
+    blocks: Vec<[i16; BLOCK]>,
+}
+
+impl Plane {
+    pub(super) fn block(&self, Place { row, column }: Place) -> &[i16; BLOCK] {
+        &self.blocks[row * self.stride + column]
+    }
+
+    pub(super) fn block_mut(&mut self, Place { row, column }: Place) -> &mut [i16; BLOCK] {
+        &mut self.blocks[row * self.stride + column]
+    }
+}
+
+/// Which blocks somebody looks at; the others are read, but may stay zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// None: whether they are whole is all that is asked.
+    Nothing,
+    /// Those with the picture's last column, its last row, or both.
+    Edges { right: bool, bottom: bool },
+    /// All.
+    All,
+}
+
+impl Wanted {
+    pub(super) fn has(self, component: &Component, Place { row, column }: Place) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Edges { right, bottom } => {
+                (right && column + 1 == component.blocks.across)
+                    || (bottom && row + 1 == component.blocks.down)
+            }
+            Self::All => true,
+        }
+    }
+}
+
+/// What the coded data hold.
+pub(super) struct Coefficients {
+    /// Of each component.
+    pub(super) planes: Vec<Plane>,
+    /// There are bytes in the coded data that no block needs.
+    pub(super) has_more: bool,
+}
+
+/// The coefficients of all components.
+///
+/// # Errors
+///
+/// Some are missing, wanted or not, or the coded data are damaged.
+pub(super) fn read(jpeg: &Jpeg<'_>, wanted: Wanted) -> Result<Coefficients, String> {
+    let frame = &jpeg.frame;
+    let mut known = Known::new(frame);
+    for scan in &jpeg.scans {
+        known.add(frame, scan)?;
+    }
+    known.check_all(frame)?;
+    check_quantization(frame)?;
+    let is_empty = wanted == Wanted::Nothing && frame.process == Process::Sequential;
+    let plane = |component: &Component| Plane {
+        stride: component.padded.across,
+        blocks: if is_empty { Vec::new() } else { vec![[0; BLOCK]; component.padded.area()] },
+    };
+    let mut planes: Vec<_> = frame.components.iter().map(plane).collect();
+    let mut has_more = false;
+    for scan in &jpeg.scans {
+        has_more |= match frame.process {
+            Process::Sequential => sequential(frame, scan, &mut planes, wanted)?,
+            Process::Progressive => progressive::read(frame, scan, &mut planes)?,
+        };
+    }
+    Ok(Coefficients { planes, has_more })
+}
+
+fn sequential(frame: &Frame, scan: &Scan<'_>, planes: &mut [Plane], wanted: Wanted) -> Result<bool, String> {
+    let codes = scan.parts.iter().map(|part| Ok([dc(part)?, ac(part)?])).collect::<Result<_, String>>()?;
+    let before = vec![0; scan.parts.len()];
+    scan.read(frame, &mut Sequential { frame, planes, scan, codes, before, wanted })
+}
+
+fn check_quantization(frame: &Frame) -> Result<(), String> {
+    match frame.components.iter().find(|component| component.quantization.is_none()) {
+        Some(component) => Err(format!("component {} has no table of quantization", component.id)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn dc<'a>(part: &Part<'a>) -> Result<Code<'a>, String> {
+    let definition = part.dc.as_ref().ok_or("a scan has no Huffman table for its first coefficients")?;
+    Ok(Code::new(definition, Class::Dc))
+}
+
+pub(super) fn ac<'a>(part: &Part<'a>) -> Result<Code<'a>, String> {
+    let definition = part.ac.as_ref().ok_or("a scan has no Huffman table for its coefficients")?;
+    Ok(Code::new(definition, Class::Ac))
+}
+
+/// Which bits of which coefficients the scans bring: for each component and coefficient the lowest bit that is known.
+struct Known {
+    lowest: Vec<[Option<u8>; BLOCK]>,
+}
+
+impl Known {
+    fn new(frame: &Frame) -> Self {
+        Self { lowest: vec![[None; BLOCK]; frame.components.len()] }
+    }
+
+    fn add(&mut self, frame: &Frame, scan: &Scan<'_>) -> Result<(), String> {
+        let ((first, last), (high, low)) = match frame.process {
+            Process::Sequential => ((0, 63), (0, 0)),
+            Process::Progressive => (scan.band, scan.approximation),
+        };
+        // The first coefficient comes alone, the others of one component alone.
+        let is_alone = if first == 0 { last == 0 } else { scan.parts.len() == 1 };
+        let is_legal = (is_alone || frame.process == Process::Sequential)
+            && first <= last
+            && last < BLOCK as u8
+            && low <= 13
+            && (high == 0 || low + 1 == high);
+        if !is_legal {
+            return Err(format!(
+                "a scan has coefficients {first} to {last} from bit {high} to {low}: there is none such"
+            ));
+        }
+        for part in &scan.parts {
+            for lowest in &mut self.lowest[part.component][usize::from(first)..=usize::from(last)] {
+                let wanted = if high == 0 { None } else { Some(high) };
+                if *lowest != wanted {
+                    let id = frame.components[part.component].id;
+                    return Err(format!("its scans are out of order, or one is missing: component {id}"));
+                }
+                *lowest = Some(low);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_all(&self, frame: &Frame) -> Result<(), String> {
+        for (lowest, component) in self.lowest.iter().zip(&frame.components) {
+            if let Some(at) = lowest.iter().position(|&lowest| lowest != Some(0)) {
+                return Err(format!(
+                    "it ends early: scans are missing, with coefficient {at} of component {}",
+                    component.id
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Sequential<'p, 'a> {
+    frame: &'p Frame,
+    planes: &'p mut [Plane],
+    scan: &'p Scan<'a>,
+    codes: Vec<[Code<'a>; 2]>,
+    before: Vec<i32>,
+    wanted: Wanted,
+}
+
+impl Blocks for Sequential<'_, '_> {
+    fn restart(&mut self) {
+        self.before.fill(0);
+    }
+
+    #[inline]
+    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: Place) -> Result<(), Damage> {
+        let component = self.scan.parts[part].component;
+        let [dc, ac] = &self.codes[part];
+        let first = difference(bits, dc, &mut self.before[part])?;
+        if !self.wanted.has(&self.frame.components[component], at) {
+            return ac.step_over(bits, 1);
+        }
+        let block = self.planes[component].block_mut(at);
+        block[0] = first as i16;
+        fill(bits, ac, block)
+    }
+}
+
+fn fill(bits: &mut Bits<'_>, ac: &Code<'_>, block: &mut [i16; BLOCK]) -> Result<(), Damage> {
+    let mut next = 1;
+    while next < BLOCK {
+        let symbol = ac.symbol(bits)?;
+        let (run, len) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        match (run, len) {
+            (15, 0) => next += 16,
+            (_, 0) => return Ok(()),
+            (run, len) => {
+                let place = ZIGZAG.get(next + run).ok_or(Damage::Overfull)?;
+                block[usize::from(*place)] = bits.signed(len)? as i16;
+                next += run + 1;
+            }
+        }
+    }
+    if next > BLOCK { Err(Damage::Overfull) } else { Ok(()) }
+}
+
+/// The first coefficient, which is coded as the difference to the block before.
+pub(super) fn difference(bits: &mut Bits<'_>, code: &Code<'_>, before: &mut i32) -> Result<i32, Damage> {
+    let len = code.symbol(bits)?;
+    if len > 15 {
+        return Err(Damage::NoCode);
+    }
+    *before = before.wrapping_add(bits.signed(len.into())?);
+    Ok(*before)
+}

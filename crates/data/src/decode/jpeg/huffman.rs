@@ -1,0 +1,264 @@
+//! Huffman codes, and the bits that they are read from (ITU-T T.81, annexes C and F).
+
+use super::frame::BLOCK;
+
+/// Codes of so many bits are looked up at once; the few longer ones are searched.
+const FAST_BITS: u32 = 9;
+const LEN_MAX: usize = 16;
+/// So far goes a symbol that ends its block: beyond any place in one.
+const END_OF_BLOCK: usize = 128;
+
+/// Why coded data cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// They end too early.
+    Ends,
+    /// Bits that no code begins with, or a code that means nothing here.
+    NoCode,
+    /// More than 64 coefficients in a block.
+    Overfull,
+}
+
+/// What a code's symbols mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// The size of the difference to the block before.
+    Dc,
+    /// A run of zeros and the size of the coefficient behind it.
+    Ac,
+}
+
+/// A table as it stands in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Definition<'a> {
+    /// How many codes have 1, 2, … 16 bits.
+    counts: [u8; LEN_MAX],
+    values: &'a [u8],
+}
+
+impl<'a> Definition<'a> {
+    /// The definition at the start of `bytes`, and what follows it.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), String> {
+        let (counts, rest) = bytes.split_first_chunk().ok_or("a Huffman table is cut off")?;
+        let count = counts.iter().map(|&count| usize::from(count)).sum();
+        let mut next = 0u32;
+        for (len, &count) in (1..).zip(counts) {
+            next += u32::from(count);
+            if next > 1 << len {
+                return Err(format!("a Huffman table has more codes of {len} bits than there are"));
+            }
+            next <<= 1;
+        }
+        let values = rest.get(..count).ok_or("a Huffman table is cut off")?;
+        Ok((Self { counts: *counts, values }, &rest[count..]))
+    }
+}
+
+/// Some symbols, with the numbers behind them.
+#[derive(Clone, Copy, Default)]
+struct Steps {
+    /// All their bits; 0 where a longer code begins.
+    bits: u8,
+    /// How far they go in a block: all of them, and all but the last.
+    far: u8,
+    far_before_last: u8,
+}
+
+/// A table that is ready to decode.
+pub(super) struct Code<'a> {
+    /// By the next bits: the code's length, 0 for none of so few bits, and its symbol.
+    symbols: [(u8, u8); 1 << FAST_BITS],
+    /// By the next bits: all symbols that begin in them, as one step.
+    steps: [Steps; 1 << FAST_BITS],
+    /// For each length the first code that is longer, left-aligned in 16 bits; and what leads from a code to its value.
+    ends: [u32; LEN_MAX + 1],
+    offsets: [i32; LEN_MAX + 1],
+    values: &'a [u8],
+}
+
+impl<'a> Code<'a> {
+    pub(super) fn new(definition: &Definition<'a>, class: Class) -> Self {
+        let values = definition.values;
+        let mut code = Self {
+            symbols: [(0, 0); 1 << FAST_BITS],
+            steps: [Steps::default(); 1 << FAST_BITS],
+            ends: [0; LEN_MAX + 1],
+            offsets: [0; LEN_MAX + 1],
+            values,
+        };
+        let (mut next, mut index) = (0u32, 0usize);
+        for (len, &count) in (1..).zip(&definition.counts) {
+            code.offsets[len as usize] = index as i32 - next as i32;
+            for &symbol in &values[index..index + usize::from(count)] {
+                if len <= FAST_BITS {
+                    let (first, some) = (next << (FAST_BITS - len), 1 << (FAST_BITS - len));
+                    code.symbols[first as usize..first as usize + some].fill((len as u8, symbol));
+                }
+                next += 1;
+            }
+            index += usize::from(count);
+            code.ends[len as usize] = next << (LEN_MAX as u32 - len);
+            next <<= 1;
+        }
+        // Only what is behind the first coefficient is ever stepped over.
+        if class == Class::Ac {
+            for next in 0..code.steps.len() {
+                code.steps[next] = code.steps_in(next);
+            }
+        }
+        code
+    }
+
+    /// The symbols that begin in the bits `next`; a block's end is the last.
+    fn steps_in(&self, next: usize) -> Steps {
+        let mut steps = Steps::default();
+        while u32::from(steps.bits) < FAST_BITS {
+            let rest = (next << steps.bits) & ((1 << FAST_BITS) - 1);
+            let (len, symbol) = self.symbols[rest];
+            if len == 0 || u32::from(steps.bits + len) > FAST_BITS {
+                break;
+            }
+            let (bits, far) = stepped(symbol);
+            steps = Steps { bits: steps.bits + len + bits, far: steps.far + far, far_before_last: steps.far };
+            if usize::from(far) == END_OF_BLOCK {
+                break;
+            }
+        }
+        steps
+    }
+
+    /// The next symbol.
+    #[inline]
+    pub(super) fn symbol(&self, bits: &mut Bits<'_>) -> Result<u8, Damage> {
+        let (len, symbol) = self.symbols[bits.peek(FAST_BITS) as usize];
+        if len == 0 {
+            return self.long(bits);
+        }
+        bits.skip(len.into())?;
+        Ok(symbol)
+    }
+
+    /// Steps over what is left of a block, from coefficient `next` on.
+    #[inline]
+    pub(super) fn step_over(&self, bits: &mut Bits<'_>, mut next: usize) -> Result<(), Damage> {
+        while next < BLOCK {
+            let steps = self.steps[bits.peek(FAST_BITS) as usize];
+            if steps.bits > 0 && next + usize::from(steps.far_before_last) < BLOCK {
+                bits.skip(steps.bits.into())?;
+                next += usize::from(steps.far);
+            } else {
+                // What follows the next symbol may belong to another block.
+                let (more, far) = stepped(self.symbol(bits)?);
+                bits.take(more.into())?;
+                next += usize::from(far);
+            }
+        }
+        if next > BLOCK && next < END_OF_BLOCK { Err(Damage::Overfull) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn long(&self, bits: &mut Bits<'_>) -> Result<u8, Damage> {
+        let next = bits.peek(LEN_MAX as u32) as u32;
+        let found = (1..=LEN_MAX).find(|&len| next < self.ends[len]);
+        let Some(len) = found else {
+            // With the bits that are missing it might have been one.
+            return Err(if bits.count < LEN_MAX as u32 { Damage::Ends } else { Damage::NoCode });
+        };
+        bits.skip(len as u32)?;
+        let index = (next >> (LEN_MAX - len)) as i32 + self.offsets[len];
+        usize::try_from(index).ok().and_then(|index| self.values.get(index)).copied().ok_or(Damage::NoCode)
+    }
+}
+
+/// Bits of the number behind a symbol of a block, and how far the symbol goes in it.
+fn stepped(symbol: u8) -> (u8, u8) {
+    match (symbol >> 4, symbol & 15) {
+        (15, 0) => (0, 16),
+        (_, 0) => (0, END_OF_BLOCK as u8),
+        (run, bits) => (bits, run + 1),
+    }
+}
+
+/// Reads bits, the highest of a byte first, and knows where they end.
+pub(super) struct Bits<'a> {
+    left: &'a [u8],
+    /// The next bits, from the top. Behind the `count` that are taken in come either zeros or the bits that follow.
+    buffer: u64,
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let mut bits = Self { left: bytes, buffer: 0, count: 0 };
+        bits.refill();
+        bits
+    }
+
+    /// At least 56 bits, unless the end is nearer.
+    #[inline]
+    fn refill(&mut self) {
+        if let Some((chunk, _)) = self.left.split_first_chunk::<8>() {
+            self.buffer |= u64::from_be_bytes(*chunk) >> self.count;
+            let bytes = (63 - self.count) / 8;
+            self.left = &self.left[bytes as usize..];
+            self.count += 8 * bytes;
+        } else {
+            self.refill_at_the_end();
+        }
+    }
+
+    #[cold]
+    fn refill_at_the_end(&mut self) {
+        while self.count <= 56
+            && let [byte, rest @ ..] = self.left
+        {
+            self.buffer |= u64::from(*byte) << (56 - self.count);
+            self.count += 8;
+            self.left = rest;
+        }
+    }
+
+    /// The next `len` bits, 1 to 16, which stay; zeros where there are none.
+    #[inline]
+    fn peek(&mut self, len: u32) -> u64 {
+        if self.count < 32 {
+            self.refill();
+        }
+        self.buffer >> (64 - len)
+    }
+
+    /// `len`: at most 31.
+    #[inline]
+    fn skip(&mut self, len: u32) -> Result<(), Damage> {
+        if len > self.count {
+            return Err(Damage::Ends);
+        }
+        self.buffer <<= len;
+        self.count -= len;
+        Ok(())
+    }
+
+    /// Whole bytes that were not read.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.left.len() + self.count as usize / 8
+    }
+
+    /// The next `len` bits, 0 to 16.
+    #[inline]
+    pub(super) fn take(&mut self, len: u32) -> Result<u32, Damage> {
+        if len == 0 {
+            return Ok(0);
+        }
+        let bits = self.peek(len) as u32;
+        self.skip(len)?;
+        Ok(bits)
+    }
+
+    /// A number of `len` bits, 0 to 15, whose first bit is its sign (T.81, F.2.2.1).
+    #[inline]
+    pub(super) fn signed(&mut self, len: u32) -> Result<i32, Damage> {
+        let bits = self.take(len)? as i32;
+        let is_negative = len > 0 && bits >> (len - 1) == 0;
+        Ok(if is_negative { bits - (1 << len) + 1 } else { bits })
+    }
+}

@@ -1,0 +1,73 @@
+//! JPEG, held against libjpeg-turbo.
+//!
+//! - [`structure`], [`frame`]: the file taken apart. What is not decoded is refused there by its name; bytes between segments, which
+//!   viewers step over, are left out.
+//! - [`scan`], [`huffman`], [`coefficients`], [`progressive`]: the coded data. All of them are read before a picture is shown: decoders make
+//!   grey of what is missing, and it would be trained on.
+//! - [`idct`], [`planes`], [`colours`]: pixels, equal to libjpeg-turbo's to the bit.
+//! - [`common`]: pixels by zune-jpeg, three times as fast, for the layouts in which it is right but for roundings.
+//! - `matrix.rs` holds all of it against libjpeg-turbo, over every kind of file.
+//!
+//! Others were tried. zune-jpeg alone garbles other layouts, and takes files that end early for whole, as does
+//! jpeg-decoder 0.3, which nobody develops any more. A C library needs an assembler to be as fast, and its errors jump
+//! over our frames.
+
+mod coefficients;
+mod colours;
+mod common;
+mod frame;
+mod huffman;
+mod idct;
+#[cfg(test)]
+mod matrix;
+mod planes;
+mod progressive;
+mod scan;
+mod structure;
+
+use image::metadata::Orientation;
+
+use self::coefficients::Wanted;
+use self::colours::Colours;
+use self::structure::Jpeg;
+use super::upright;
+use crate::picture::{Channels, Picture};
+
+/// `wanted`: grey takes the luminance alone out of a JPEG that keeps it apart.
+pub(super) fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
+    decoded(bytes, wanted).map_err(|reason| format!("as JPEG: {reason}"))
+}
+
+fn decoded(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
+    let jpeg = Jpeg::parse(bytes)?;
+    let channels = channels(&jpeg, wanted);
+    let fast = if common::is_common(&jpeg, channels) { common::pixels(&jpeg, channels)? } else { None };
+    let pixels = fast.map_or_else(|| exact(&jpeg, channels), Ok)?;
+    let side = |side: usize| u32::try_from(side).expect("a JPEG's sides have 16 bits");
+    let (width, height) = (side(jpeg.frame.size.across), side(jpeg.frame.size.down));
+    let orientation = jpeg.exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    Ok(upright(Picture { height, width, channels, pixels: pixels.into() }, orientation))
+}
+
+fn channels(jpeg: &Jpeg<'_>, wanted: Channels) -> Channels {
+    match jpeg.colours {
+        Colours::Grey => Channels::Grey,
+        Colours::YCbCr => wanted,
+        Colours::Rgb | Colours::Cmyk | Colours::Ycck => Channels::Colour,
+    }
+}
+
+/// What libjpeg-turbo gives, to the bit.
+fn exact(jpeg: &Jpeg<'_>, channels: Channels) -> Result<Vec<u8>, String> {
+    let coefficients = coefficients::read(jpeg, Wanted::All)?;
+    let count = match channels {
+        Channels::Grey => 1,
+        Channels::Colour => jpeg.frame.components.len(),
+    };
+    let planes = planes::planes(jpeg, &coefficients.planes, count, Wanted::All);
+    let mut planes: Vec<_> = planes.iter().map(|plane| plane.full_size(&jpeg.frame)).collect();
+    Ok(match channels {
+        Channels::Grey => planes.remove(0),
+        Channels::Colour => jpeg.colours.to_rgb(&planes),
+    })
+}
