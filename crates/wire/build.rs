@@ -1,7 +1,7 @@
 //! Compiles the protos with protox, so that no protoc has to be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let root = std::path::PathBuf::from("../../proto"); // cargo runs this in the package's folder
     let proto = root.join("lsgan/v1/coordinator.proto");
     println!("cargo:rerun-if-changed={}", proto.display());
     let descriptors = protox::compile([&proto], [&root])?;

@@ -210,7 +210,7 @@ fn a_worker_that_reads_other_data_is_refused() {
     let set = format!("data.source.idx.images={}", data.display());
     let coordinator = lab.coordinator(&["--set", &set]);
     ten_pictures(&data, 2);
-    let ended = lab.worker("other", &coordinator.address).wait().expect_code(1).expect_one_error();
+    let ended = lab.worker("other", &coordinator.address).wait().expect_code(2).expect_one_error();
     ended.expect_err(&["the data that this worker reads differs from the coordinator's", "same files"]);
     until("the coordinator's status names the refused worker", || {
         let status = coordinator.client.status()?;

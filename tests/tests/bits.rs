@@ -66,7 +66,7 @@ fn stopped_at_a_random_step_and_resumed_the_bits_are_the_same() {
         let mut up = lab.up(before, &[]);
         lab.client(&mut up).wait_for_step(random_step());
         up.signal(Signal::SIGINT);
-        up.wait().expect_code(0).expect_out(&["stopped after step", "with a snapshot"]);
+        up.wait().expect_code(130).expect_out(&["stopped after step", "with a snapshot"]);
 
         lab.up(after, &[]).wait().expect_code(0);
         assert_disturbed(&lab, "snapshot");
@@ -117,7 +117,7 @@ fn a_worker_that_leaves_hands_its_ranks_over_and_the_bits_are_the_same() {
     coordinator.client.wait_for_step(random_step());
     let mut leaver = workers.remove(0);
     leaver.signal(Signal::SIGTERM);
-    leaver.wait().expect_code(0);
+    leaver.wait().expect_code(143);
     finish(&mut coordinator.process, workers);
     assert_disturbed(&lab, "held");
     assert_eq!(lab.journal().generations().last().expect("there are some").members, 1);
@@ -164,7 +164,7 @@ fn the_last_worker_that_leaves_writes_a_snapshot_and_the_next_goes_on_from_it() 
     let mut first = lab.worker("first", &coordinator.address);
     coordinator.client.wait_for_step(random_step());
     first.signal(Signal::SIGTERM);
-    first.wait().expect_code(0);
+    first.wait().expect_code(143);
     let snapshot = coordinator.client.status().expect("the coordinator is there").snapshot_step;
     assert!(snapshot.is_some_and(|step| (1..STEPS).contains(&step)), "{snapshot:?}");
 

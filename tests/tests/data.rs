@@ -136,7 +136,7 @@ fn records_that_do_not_decode_are_reported_once_counted_and_listed() {
     send(coordinator_of(&run), Signal::SIGKILL);
     client.wait_until("the new coordinator knows them too", |status| status.corrupt_count == LSUN_BAD);
     run.signal(Signal::SIGINT);
-    run.wait().expect_code(0);
+    run.wait().expect_code(130);
 
     let journal = lab.journal();
     let mut known = journal.texts("select key from corrupt_records");

@@ -56,7 +56,7 @@ fn a_newest_snapshot_that_was_cut_off_while_written_is_skipped() {
 fn a_run_whose_snapshots_are_all_damaged_is_refused_with_what_to_do() {
     let lab = Lab::finished();
     [10, 20, 30].into_iter().for_each(|step| damage(&lab, step));
-    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
+    let ended = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
     ended.expect_err(&["no snapshot of this run can be used", "step 10", "step 20", "step 30", "--fresh"]);
 }
 
@@ -100,8 +100,10 @@ fn a_disk_that_is_still_full_at_the_end_fails_the_run_which_can_be_finished_late
     let _worker = worker_on_a_full_disk(&lab, &coordinator.address);
     let ended = coordinator.process.wait().expect_code(1);
     ended.expect_err(&["could not be written", "File too large"]);
-    // With room again, the same command comes to the same weights.
-    lab.up(1, &[]).wait().expect_code(0);
+    // With room again the same command says that all of it is lost; told that this is known, it comes to the same weights.
+    let refused = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
+    refused.expect_err(&["the journal has 200 steps of this run", "has no snapshot", "--accept-loss"]);
+    lab.up(1, &["--accept-loss"]).wait().expect_code(0);
     assert_eq!(lab.weights(), *Weights::undisturbed());
 }
 
@@ -309,6 +311,6 @@ fn a_journal_that_is_none_is_refused_with_its_name() {
 fn a_run_directory_that_is_a_file_is_refused_with_its_name() {
     let lab = Lab::new();
     fs::write(lab.run_dir(), "no directory").expect("a file can be written");
-    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
+    let ended = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
     ended.expect_err(&[&lab.run_dir().display().to_string()]);
 }

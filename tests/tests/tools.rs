@@ -239,7 +239,7 @@ fn a_node_that_is_told_to_end_takes_its_workers_out_of_the_run_without_a_loss() 
     let workers = children_of(node.id());
     assert_eq!(workers.len(), 2, "{workers:?}");
     node.signal(Signal::SIGTERM);
-    node.wait().expect_code(0);
+    node.wait().expect_code(143);
     all_gone(&workers);
     let mut worker = lab.worker("worker", &coordinator.address);
     coordinator.process.wait().expect_code(0);
@@ -297,21 +297,49 @@ fn a_second_interrupt_ends_everything_at_once() {
 }
 
 #[test]
-fn sigterm_stops_a_run_with_a_snapshot_as_an_interrupt_does() {
+fn an_interrupt_stops_a_run_with_a_snapshot() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&ENDLESS);
     let mut worker = lab.worker("worker", &coordinator.address);
     let step = coordinator.client.wait_for_step(3).step;
-    coordinator.process.signal(Signal::SIGTERM);
+    coordinator.process.signal(Signal::SIGINT);
     let ended = coordinator
         .process
         .wait()
-        .expect_code(0)
+        .expect_code(130)
         .expect_out(&["stopped after step", "the same command goes on"]);
-    worker.wait().expect_code(0);
+    worker.wait().expect_code(130);
     let saved = lab.journal().number("select max(step) from checkpoints");
     assert!(saved >= step, "step {saved} is saved, step {step} was done");
     assert!(ended.out.contains(&format!("stopped after step {saved}")), "{ended}");
+}
+
+#[test]
+fn a_coordinator_that_the_system_ends_goes_alone_and_its_run_goes_on() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&[]);
+    let mut worker = lab.worker("worker", &coordinator.address);
+    coordinator.client.wait_for_step(3);
+    coordinator.process.signal(Signal::SIGTERM);
+    coordinator.process.wait().expect_code(143).expect_err(&["the run's workers go on without it"]);
+    let listen = coordinator.address.trim_start_matches("http://");
+    lab.coordinator_at(listen, &[]).process.wait().expect_code(0);
+    worker.wait().expect_code(0);
+    let generations = lab.journal().generations();
+    assert_eq!(generations.len(), 1, "it was adopted: {generations:?}");
+    assert_eq!(lab.weights(), *Weights::undisturbed());
+}
+
+#[test]
+fn a_command_after_a_stopped_run_is_not_run() {
+    let lab = Lab::new();
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let mut up = lab.up(1, &ENDLESS);
+        let begin = lab.client(&mut up).wait_until("it steps", |status| status.phase == "stepping").step;
+        lab.client(&mut up).wait_for_step(begin + 2);
+        up.signal(signal);
+        up.wait().expect_code(code).expect_out(&["stopped after step", "the same command goes on"]);
+    }
 }
 
 // ---- logs and help ----

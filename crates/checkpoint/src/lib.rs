@@ -34,6 +34,7 @@
 //! - [`snapshot`]: a run's state on the host: parts, tensors; and their way to bytes and back.
 //! - [`manifest`]: the file that makes a snapshot.
 //! - [`store`]: opening, and the few things that are asked of an object store.
+//! - [`witness`]: whether two processes see the same store.
 //! - `write`, `read`, `keep`: the methods of [`Store`]: publishing, finding and loading, retention.
 //! - `links`: links to other disks, and what is deleted or moved as a whole folder.
 //! - [`lock`]: one live coordinator for a run directory, and moving an old run aside.
@@ -44,6 +45,7 @@ pub mod lock;
 pub mod manifest;
 pub mod snapshot;
 pub mod store;
+pub mod witness;
 
 mod keep;
 mod layout;

@@ -138,10 +138,25 @@ impl Store {
     }
 
     /// A step's manifest, if its parts are there and have the right sizes.
-    pub(crate) async fn look(&self, step: Step) -> Result<Manifest, Error> {
+    ///
+    /// # Errors
+    /// What is wrong with the snapshot, by kind; or a store that does not answer.
+    pub async fn look(&self, step: Step) -> Result<Manifest, Error> {
         let manifest = self.manifest(step).await?;
         self.check_sizes(&manifest).await?;
         Ok(manifest)
+    }
+
+    /// The BLAKE3 hash of a final part's file, as 64 hex digits; none if it is not there.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn hash_final(&self, part: &str) -> Result<Option<String>, Error> {
+        let path = self.prefix.clone().join(layout::FINAL).join(layout::part_file(part));
+        match self.get(&path).await? {
+            Some(object) => Ok(Some(self.hash(&path, object).await?.to_hex().to_string())),
+            None => Ok(None),
+        }
     }
 
     /// That all parts are there and have the right sizes: one list, nothing is read.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgan_console::{Failure, interrupts, say};
+use lsgan_console::{Failure, Interrupt, interrupts, say};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -55,7 +55,10 @@ pub async fn node(args: Args) -> Result<(), Failure> {
                 say!("warning: {} died and is started again", worker.recipe.label);
                 worker.restart(to_lines.clone()).await?;
             }
-            _ = interrupts.recv() => return leave(workers).await,
+            asked = interrupts.recv() => {
+                leave(workers).await?;
+                return Err(Failure::stopped(asked.unwrap_or(Interrupt::System).exit_code()));
+            }
         }
     }
     Ok(())

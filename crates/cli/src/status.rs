@@ -84,7 +84,11 @@ fn print(status: &v1::RunStatus) {
             worker.incarnation.to_string(),
             worker.name.clone(),
             worker.address.clone(),
-            worker.role.clone(),
+            match (worker.writes, worker.cannot_keep.is_empty()) {
+                (true, _) => format!("{}, writes", worker.role),
+                (false, false) => format!("{}, cannot write", worker.role),
+                (false, true) => worker.role.clone(),
+            },
             ranges(&worker.virtual_ranks),
             worker.applied.map_or("-".to_owned(), |applied| (applied / 2).to_string()),
             worker.pace_us.map_or("-".to_owned(), |us| {
@@ -94,6 +98,9 @@ fn print(status: &v1::RunStatus) {
         ]);
     }
     println!("{table}");
+    for worker in status.workers.iter().filter(|w| !w.cannot_keep.is_empty()) {
+        println!("{} cannot write snapshots: {}", worker.name, worker.cannot_keep);
+    }
     if status.corrupt_count > 0 {
         println!(
             "{} corrupt records, of which {} are accepted (data.max_corrupt):",
@@ -142,7 +149,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         json!({
             "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role,
             "virtual_ranks": w.virtual_ranks, "applied": w.applied, "heard_ms_ago": w.heard_ms_ago,
-            "pace_us": w.pace_us, "straggles": w.straggles,
+            "pace_us": w.pace_us, "straggles": w.straggles, "writes": w.writes, "cannot_keep": w.cannot_keep,
         })
     };
     let notice = |n: &v1::Notice| json!({ "number": n.number, "wall_ms": n.wall_ms, "text": n.text, "warning": n.warning });
@@ -153,6 +160,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
             v1::OutcomeKind::Complete => "complete",
             v1::OutcomeKind::Stopped => "stopped",
             v1::OutcomeKind::Failed => "failed",
+            v1::OutcomeKind::Refused => "refused",
             v1::OutcomeKind::Unspecified => "unknown",
         };
         json!({ "outcome": word, "why": o.why })

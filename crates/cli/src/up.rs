@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use lsgan_console::exit::chain;
-use lsgan_console::{Failure, Notices, Progress, announce, interrupts, say, vital};
+use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
 use lsgan_wire::{Listen, v1};
@@ -25,9 +25,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// What stands before the number of workers among the coordinator's arguments.
 const EXPECT_WORKERS: &str = "--expect-workers";
 
-/// Exit code of a process that was ended by the user.
-const INTERRUPTED: u8 = 130;
-
 /// What can be said on the command line of `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -45,7 +42,8 @@ pub struct Args {
 /// everything at once.
 ///
 /// # Errors
-/// Bad input with exit code 2, a run that failed with 1, a second interrupt with 130.
+/// Bad input with exit code 2, a run that failed with 1; a run that was stopped before its end with 130 for SIGINT and
+/// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are told before anything is started.
     let spec = startup::load_spec(&args.run)?;
@@ -58,8 +56,9 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let first = tokio::select! {
         first = timeout(START_TIMEOUT, lines.recv()) => first.ok().flatten(),
         status = coordinator_child.ended() => return early_end(&mut coordinator_child, status, &mut lines).await,
-        _ = interrupts.recv() => {
-            return Err(Failure { code: INTERRUPTED, text: "ended before the run began".to_owned() });
+        asked = interrupts.recv() => {
+            let code = asked.unwrap_or(Interrupt::System).exit_code();
+            return Err(Failure { code, text: "ended before the run began".to_owned() });
         }
     };
     let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)).map(str::to_owned)
@@ -81,7 +80,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         client: status::connect(&address).await?,
         progress: Progress::new(Notices::Shown),
         to_lines,
-        stopping: false,
+        stopping: None,
         program: sibling("worker")?,
         address: address.clone(),
         logs: PathBuf::new(),
@@ -103,11 +102,17 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let result = loop {
         let step = tokio::select! {
             step = cluster.watch() => step,
-            _ = interrupts.recv() => cluster.interrupted(),
+            asked = interrupts.recv() => cluster.interrupted(asked.unwrap_or(Interrupt::System)),
         };
         match step {
             Ok(Go::On) => {}
             Ok(Go::Ended) => break Ok(()),
+            Ok(Go::Stopped(code)) => break Err(Failure::stopped(code)),
+            Ok(Go::AtOnce(code)) => {
+                cluster.progress.end();
+                cluster.kill();
+                return Err(Failure { code, text: "ended at once; the newest snapshot is kept".to_owned() });
+            }
             Err(failure) => break Err(failure),
         }
     };
@@ -150,6 +155,9 @@ fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
     if args.run.fresh {
         arguments.push("--fresh".to_owned());
     }
+    if args.run.accept_loss {
+        arguments.push("--accept-loss".to_owned());
+    }
     let workers = args.workers.to_string();
     let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
     arguments.extend(ours.map(str::to_owned));
@@ -185,7 +193,8 @@ struct Cluster {
     client: Client,
     progress: Progress,
     to_lines: mpsc::Sender<String>,
-    stopping: bool,
+    /// Who wanted the run to stop.
+    stopping: Option<Interrupt>,
     /// What a worker is started with.
     program: PathBuf,
     address: String,
@@ -198,7 +207,12 @@ struct Cluster {
 /// Whether to watch on.
 enum Go {
     On,
+    /// The run is finished.
     Ended,
+    /// The run was stopped before its end; with the exit code.
+    Stopped(u8),
+    /// The user does not wait for that; with the exit code.
+    AtOnce(u8),
 }
 
 impl Cluster {
@@ -224,7 +238,7 @@ impl Cluster {
 
     /// Starts workers, or has the youngest leave at a step boundary, until there are as many as somebody asked for.
     fn scale(&mut self, wanted: u32) -> Result<(), Failure> {
-        if wanted == self.wanted || self.stopping {
+        if wanted == self.wanted || self.stopping.is_some() {
             return Ok(());
         }
         say!("from {} to {wanted} workers, as lsgan scale asked", self.wanted);
@@ -271,6 +285,10 @@ impl Cluster {
     async fn coordinator_ended(&mut self, status: Option<ExitStatus>) -> Result<Go, Failure> {
         match status.and_then(|status| status.code()) {
             Some(0) => Ok(Go::Ended),
+            Some(code) if code == i32::from(Interrupt::Person.exit_code()) => {
+                let asked = self.stopping.unwrap_or(Interrupt::Person);
+                Ok(Go::Stopped(asked.exit_code()))
+            }
             Some(code) if code != vital::PANICKED => {
                 let text = self.coordinator.last_error().await;
                 let text = text.unwrap_or_else(|| format!("the coordinator ended with exit code {code}"));
@@ -285,9 +303,22 @@ impl Cluster {
     }
 
     async fn worker_ended(&mut self, index: usize, status: Option<ExitStatus>) -> Result<(), Failure> {
-        if self.workers[index].leaving || status.is_some_and(|status| status.success()) {
+        let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+        let stopped = [Interrupt::Person, Interrupt::System].map(Interrupt::exit_code);
+        if self.workers[index].leaving || code.is_some_and(|code| code == 0 || stopped.contains(&code)) {
             // It left or was told that the run has ended; the status will say so.
             self.workers.remove(index);
+            return Ok(());
+        }
+        if code == Some(Failure::BAD_INPUT) && self.stopping.is_none() {
+            // Another try would end in the same way.
+            let mut worker = self.workers.remove(index);
+            let text = worker.last_error().await.unwrap_or_else(|| "it did not say why".to_owned());
+            say!("warning: {} cannot take part: {text}", worker.recipe.label);
+            if self.workers.is_empty() {
+                self.coordinator.signal(Signal::SIGTERM);
+                return Err(Failure::bad_input(format!("no worker can take part: {text}")));
+            }
             return Ok(());
         }
         let worker = &mut self.workers[index];
@@ -302,25 +333,18 @@ impl Cluster {
     }
 
     /// The user wants an end: first one with a snapshot, then one at once.
-    fn interrupted(&mut self) -> Result<Go, Failure> {
-        if self.stopping {
-            return Err(Failure {
-                code: INTERRUPTED,
-                text: "ended at once; the newest snapshot is kept".to_owned(),
-            });
+    fn interrupted(&mut self, asked: Interrupt) -> Result<Go, Failure> {
+        if self.stopping.is_some() {
+            return Ok(Go::AtOnce(asked.exit_code()));
         }
-        self.stopping = true;
+        self.stopping = Some(asked);
         say!("stopping with a snapshot; once more ends at once");
-        self.coordinator.signal(Signal::SIGTERM);
+        self.coordinator.signal(Signal::SIGINT);
         Ok(Go::On)
     }
 
     /// Waits for the workers to end, and hands on what the coordinator said last.
     async fn end(mut self, result: Result<(), Failure>) -> Result<(), Failure> {
-        if result.as_ref().is_err_and(|failure| failure.code == INTERRUPTED) {
-            self.kill();
-            return result;
-        }
         let all = async {
             for child in &mut self.workers {
                 child.ended().await;

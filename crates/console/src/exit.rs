@@ -24,6 +24,12 @@ impl Failure {
     /// Nobody reads the output any more: as if SIGPIPE had ended the process.
     pub const READER_GONE: u8 = 141;
 
+    /// The work was stopped before its end, which was told already.
+    #[must_use]
+    pub fn stopped(code: u8) -> Self {
+        Self { code, text: String::new() }
+    }
+
     /// The input is wrong.
     pub fn bad_input(text: impl fmt::Display) -> Self {
         Self { code: Self::BAD_INPUT, text: text.to_string() }

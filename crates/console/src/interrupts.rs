@@ -12,13 +12,32 @@ use crate::vital;
 /// a scheduler or a closed terminal sends several.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
-/// A message for each time that the user (or the system) asks the process to end: SIGINT, SIGTERM, SIGUSR1 (which
-/// schedulers send ahead of the end), and SIGHUP unless the process was started to ignore it (nohup). Must be called inside
-/// a runtime.
+/// Who asks the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// A person at a terminal: SIGINT.
+    Person,
+    /// A supervisor or the system: SIGTERM, SIGUSR1 (which schedulers send ahead of the end), SIGHUP.
+    System,
+}
+
+impl Interrupt {
+    /// The exit code of a process that ended for it before its work was done, as a shell reports such a signal.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Person => 130,
+            Self::System => 143,
+        }
+    }
+}
+
+/// A message for each time that the process is asked to end. SIGHUP does not count where the process was started to ignore
+/// it (nohup). Must be called inside a runtime.
 ///
 /// # Errors
 /// The system does not hand signals over.
-pub fn interrupts() -> io::Result<mpsc::Receiver<()>> {
+pub fn interrupts() -> io::Result<mpsc::Receiver<Interrupt>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut ahead = signal(SignalKind::user_defined1())?;
@@ -27,18 +46,18 @@ pub fn interrupts() -> io::Result<mpsc::Receiver<()>> {
     vital::task("signal task", async move {
         let mut wished: Option<Instant> = None;
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = ahead.recv() => {}
-                () = next(hang_up.as_mut()) => {}
-            }
+            let asked = tokio::select! {
+                _ = interrupt.recv() => Interrupt::Person,
+                _ = terminate.recv() => Interrupt::System,
+                _ = ahead.recv() => Interrupt::System,
+                () = next(hang_up.as_mut()) => Interrupt::System,
+            };
             // Counted from the wish, not from its last signal: a key that is held down must not make it endless.
             if wished.is_some_and(|at| at.elapsed() < ONE_WISH) {
                 continue;
             }
             wished = Some(Instant::now());
-            if tell.send(()).await.is_err() {
+            if tell.send(asked).await.is_err() {
                 return;
             }
         }

@@ -20,7 +20,7 @@ pub mod vital;
 
 pub use counter::Counter;
 pub use exit::{Failure, finish};
-pub use interrupts::interrupts;
+pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
 pub use open::open_data;
 pub use progress::{Notices, Progress};

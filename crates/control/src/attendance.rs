@@ -32,6 +32,21 @@ pub struct Worker {
     pub slow_in_a_row: u32,
     /// Why it is not asked while there are enough others.
     pub aside: Option<Aside>,
+    /// Whether it can keep snapshots.
+    pub keeps: Keeps,
+    /// Snapshots in a row that it could not write.
+    pub failed_writes: u32,
+}
+
+/// Whether a worker can keep snapshots, as it proved when it attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keeps {
+    /// It has not proved it yet.
+    Unknown,
+    /// It sees the coordinator's store.
+    Yes,
+    /// It does not, for this reason.
+    No(String),
 }
 
 /// Why a worker stands by although there is a place for it.
@@ -77,10 +92,12 @@ impl Run {
             holds: hello.holds,
             heard: now,
             leaving: false,
-            computing: hello.resume.is_some_and(|r| r.stepping),
+            computing: hello.resume.as_ref().is_some_and(|r| r.stepping),
             pace_us: None,
             slow_in_a_row: 0,
             aside: None,
+            keeps: Keeps::Unknown,
+            failed_writes: 0,
         };
         if let Some(resume) = hello.resume {
             let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
@@ -90,6 +107,10 @@ impl Run {
             {
                 // Its peers know it by the address that it had when the generation was formed.
                 worker.address.clone_from(&self.members[rank].address);
+                if resume.writes {
+                    self.writer = Some(resume.incarnation);
+                }
+                self.other_spec |= resume.spec != self.config.spec;
                 self.attach(now, resume.incarnation, worker);
                 let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
                 effects.push(Effect::Send { session, message });

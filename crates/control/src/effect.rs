@@ -66,6 +66,18 @@ pub enum Entry {
         /// Whether it stands by from now on.
         evicted: bool,
     },
+    /// A worker does not see the run's store: it computes, and never writes snapshots.
+    CannotKeep {
+        /// Who.
+        incarnation: Incarnation,
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// No attached worker can write what the run holds, so that the run waits for one that can.
+    NoKeeper {
+        /// Steps done in the state that waits to be written.
+        step: Step,
+    },
     /// A worker and another one cannot reach each other.
     CutOff {
         /// The one of them who stands aside from now on.
@@ -158,6 +170,11 @@ pub enum Outcome {
         /// Why, in a sentence.
         why: String,
     },
+    /// The run does not start as it is; another try does not change that.
+    Refused {
+        /// Why and what to do, in a sentence.
+        why: String,
+    },
 }
 
 /// A member of a generation. Its rank is its index in the list.
@@ -206,6 +223,10 @@ pub struct Form {
     pub start: Start,
     /// The rank that broadcasts the state; none if nobody needs it.
     pub root: Option<u32>,
+    /// The rank that writes snapshots; none if no member sees the store.
+    pub writer: Option<u32>,
+    /// The members park when so many steps are done.
+    pub last_step: Step,
     /// For each virtual rank of the receiver, how many of its positions (counted from the first) it may read.
     pub leases: Vec<(VirtualRank, u64)>,
 }

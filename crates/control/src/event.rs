@@ -80,10 +80,25 @@ pub enum Event {
         /// The stream it came on.
         session: SessionId,
     },
-    /// A snapshot is published.
+    /// What came of the worker's proof that it sees the run's store: it read there what the coordinator wrote, and the
+    /// coordinator read what it wrote.
+    StoreProved {
+        /// The stream it came on.
+        session: SessionId,
+        /// Why it cannot keep snapshots; none if it can.
+        why_not: Option<String>,
+    },
+    /// A snapshot is published, and the coordinator has read its manifest.
     SnapshotWritten {
+        /// The stream of the worker that wrote it.
+        session: SessionId,
         /// Steps done in it.
         step: Step,
+    },
+    /// A worker could not write a snapshot, or the coordinator does not find what it wrote.
+    SnapshotFailed {
+        /// The stream it came on.
+        session: SessionId,
     },
     /// The task that closes the run is done.
     TaskDone {
@@ -129,7 +144,7 @@ pub struct Hello {
 }
 
 /// What a worker that lost its coordinator was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// Its incarnation.
     pub incarnation: Incarnation,
@@ -137,6 +152,10 @@ pub struct Resume {
     pub generation: Generation,
     /// Whether it still steps in that generation.
     pub stepping: bool,
+    /// Whether it writes that generation's snapshots.
+    pub writes: bool,
+    /// Hash of the run's file under which that generation was formed.
+    pub spec: String,
 }
 
 /// Why a worker parked.

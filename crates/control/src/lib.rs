@@ -12,6 +12,7 @@
 //! - `attendance`: who is attached: workers come, are heard, and are lost.
 //! - `reports`: what members say about their generation.
 //! - `attempts`: a back-off for generations that come to nothing, and what is said of them.
+//! - `keeping`: who can write snapshots, and what is done where nobody can.
 //! - `recover`: what the journal of earlier lives tells the next one.
 //! - [`hashes`]: whether all members hold the same bits.
 //! - `severed`: members that the coordinator hears, but that do not reach each other: who stands aside.
@@ -21,10 +22,12 @@
 
 mod attempts;
 mod attendance;
+
 pub mod effect;
 pub mod event;
 pub mod hashes;
 pub mod invariants;
+mod keeping;
 pub mod machine;
 pub mod membership;
 mod phases;
@@ -33,7 +36,7 @@ mod reports;
 mod severed;
 mod stragglers;
 
-pub use attendance::{Aside, Worker};
+pub use attendance::{Aside, Keeps, Worker};
 pub use effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Way, Wish};
 pub use event::{Event, Hello, ParkReason, Resume, SessionId};
-pub use machine::{Config, Phase, Recovered, Run};
+pub use machine::{Config, Missing, Phase, Recovered, Run};

@@ -41,6 +41,8 @@ pub struct Config {
     pub pace_every_ms: u64,
     /// Stragglers stand by while `min_workers` others are there.
     pub evict_stragglers: bool,
+    /// Hash of the run's file as it is now. A generation that was formed under another one is formed anew.
+    pub spec: String,
 }
 
 /// What the journal and the snapshots told when the coordinator started.
@@ -58,6 +60,17 @@ pub struct Recovered {
     pub consumed: BTreeMap<VirtualRank, u64>,
     /// Steps done in the newest valid snapshot.
     pub snapshot: Option<Step>,
+    /// Steps that the journal knows of and the store has not.
+    pub missing: Option<Missing>,
+}
+
+/// Steps that would be lost without a word, were the run to start from less.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// So many were done.
+    pub steps: Step,
+    /// What is missing and what to do, for people.
+    pub why: String,
 }
 
 /// Where a run is in its life.
@@ -125,6 +138,20 @@ pub struct Run {
     /// Why the data set cannot be trained on any longer.
     pub(crate) unfit: Option<String>,
     pub(crate) failure: Option<String>,
+    /// Why the run must not start from less than this, until it has started.
+    pub(crate) missing: Option<Missing>,
+    /// The member that writes snapshots.
+    pub(crate) writer: Option<Incarnation>,
+    /// Workers that could not write what closes the run, and why.
+    pub(crate) could_not_close: BTreeMap<Incarnation, String>,
+    /// It was said that no worker can keep the state.
+    pub(crate) told_no_keeper: bool,
+    /// While no worker that came can keep snapshots: until when one is waited for.
+    pub(crate) keeper_until: Option<Millis>,
+    /// That wait is over.
+    pub(crate) awaited_keeper: bool,
+    /// A member steps in a generation that was formed under another file.
+    pub(crate) other_spec: bool,
     /// The wish that this generation was told of.
     pub(crate) wished: Option<Wish>,
     /// While the first gathering waits for more workers than it needs: until when.
@@ -176,6 +203,13 @@ impl Run {
             stop: false,
             unfit: None,
             failure: None,
+            missing: recovered.missing,
+            writer: None,
+            could_not_close: BTreeMap::new(),
+            told_no_keeper: false,
+            keeper_until: None,
+            awaited_keeper: false,
+            other_spec: false,
             wished: None,
             gather_until: None,
             gathered: false,
@@ -225,12 +259,9 @@ impl Run {
                     worker.leaving = true;
                 }
             }
-            Event::SnapshotWritten { step } => {
-                // A step that this run does not have is nobody's snapshot, whatever a worker says.
-                if step.0 <= self.config.steps {
-                    self.snapshot = self.snapshot.max(Some(step));
-                }
-            }
+            Event::StoreProved { session, why_not } => self.store_proved(session, why_not, effects),
+            Event::SnapshotWritten { session, step } => self.snapshot_written(session, step),
+            Event::SnapshotFailed { session } => self.snapshot_failed(session),
             Event::TaskDone { session } => self.task_ended(session, None, effects),
             Event::TaskFailed { session, why } => self.task_ended(session, Some(why), effects),
             Event::Closed { session } => {
@@ -270,7 +301,10 @@ impl Run {
     pub fn next_deadline(&self) -> Option<Millis> {
         let silence = (!self.workers.is_empty()).then_some(self.silence_due);
         let phase = match &self.phase {
-            Phase::Gathering => [self.gather_until, self.attempts.waits_until()].into_iter().flatten().min(),
+            Phase::Gathering => [self.gather_until, self.keeper_until, self.attempts.waits_until()]
+                .into_iter()
+                .flatten()
+                .min(),
             Phase::Adopting { until } | Phase::Forming { until, .. } => Some(*until),
             Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
             Phase::Ended(_) => return None,
@@ -296,6 +330,10 @@ impl Run {
         if self.gather_until.is_some_and(|until| until <= now) {
             self.gather_until = None;
             self.gathered = true;
+        }
+        if self.keeper_until.is_some_and(|until| until <= now) {
+            self.keeper_until = None;
+            self.awaited_keeper = true;
         }
         self.attempts.pass(now);
         if self.park_until.is_some_and(|until| until <= now) {
@@ -370,6 +408,12 @@ impl Run {
     #[must_use]
     pub fn snapshot(&self) -> Option<Step> {
         self.snapshot
+    }
+
+    /// The member that writes snapshots.
+    #[must_use]
+    pub fn writer(&self) -> Option<Incarnation> {
+        self.writer
     }
 
     /// After so many steps all members were found to hold the same.

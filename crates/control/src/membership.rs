@@ -29,10 +29,13 @@ pub struct Candidate {
     pub holds: Option<Reduction>,
     /// Whether it was a member of the generation before.
     pub was_member: bool,
+    /// Whether it can keep snapshots.
+    pub keeps: bool,
 }
 
 /// Chooses at most `limit` members. The holder of the most advanced state is always among them; then come members
-/// of the generation before, so that a spare does not push out one who is warm; then the oldest.
+/// of the generation before, so that a spare does not push out one who is warm; then the oldest. One that can keep
+/// snapshots is among them if there is one and the limit leaves a place beside the state's holder.
 #[must_use]
 pub fn choose(mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
     let truth = candidates.iter().filter_map(|c| c.holds).max();
@@ -41,6 +44,14 @@ pub fn choose(mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
         (!leads, !c.was_member, c.incarnation)
     };
     candidates.sort_by_key(rank_of);
+    let chosen = candidates.len().min(limit);
+    let last_place = chosen.saturating_sub(1);
+    if !candidates[..chosen].iter().any(|c| c.keeps)
+        && (truth.is_none() || last_place > 0)
+        && let Some(keeper) = candidates.iter().position(|c| c.keeps)
+    {
+        candidates.swap(last_place, keeper);
+    }
     candidates.truncate(limit);
     candidates.sort_by_key(|c| c.incarnation);
     candidates
@@ -69,9 +80,28 @@ mod tests {
             incarnation: Incarnation(i),
             holds: holds.map(Reduction),
             was_member,
+            keeps: i != 2,
         };
         let all = vec![candidate(1, Some(4), true), candidate(2, None, true), candidate(9, Some(5), false)];
         let chosen = choose(all, 2);
         assert_eq!(chosen.iter().map(|c| c.incarnation.0).collect::<Vec<_>>(), [1, 9]);
+    }
+
+    #[test]
+    fn one_that_can_keep_snapshots_takes_the_last_place_beside_the_holder() {
+        let candidate = |i, holds: Option<u64>, keeps| Candidate {
+            incarnation: Incarnation(i),
+            holds: holds.map(Reduction),
+            was_member: i < 3,
+            keeps,
+        };
+        let all = vec![candidate(1, Some(4), false), candidate(2, Some(4), false), candidate(3, None, true)];
+        let who = |limit| {
+            let chosen = choose(all.clone(), limit);
+            chosen.iter().map(|c| c.incarnation.0).collect::<Vec<_>>()
+        };
+        assert_eq!((who(3), who(2), who(1)), (vec![1, 2, 3], vec![1, 3], vec![1]));
+        let fresh = vec![candidate(1, None, false), candidate(2, None, true)];
+        assert_eq!(choose(fresh, 1)[0].incarnation, Incarnation(2));
     }
 }

@@ -85,25 +85,34 @@ impl Run {
             // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
             let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);
             let boundary = held.filter(|r| r.half() == Half::Discriminator).max().map(Reduction::step);
-            return self.close(boundary, Task::Snapshot, Outcome::Failed { why }, effects);
+            return self.close(now, boundary, (Task::Snapshot, Outcome::Failed { why }), effects);
         }
-        if boundary.is_some_and(|step| step.0 >= self.config.steps) {
-            return self.close(boundary, Task::Final, Outcome::Complete, effects);
+        if let Some(step) = boundary.filter(|step| step.0 >= self.config.steps) {
+            let ending = if step.0 == self.config.steps {
+                (Task::Final, Outcome::Complete)
+            } else {
+                (Task::Snapshot, Outcome::Refused { why: self.gone_further(step) })
+            };
+            return self.close(now, boundary, ending, effects);
         }
         if self.ends_early() && (truth.is_none() || boundary.is_some()) {
             let step = boundary.or(self.snapshot).unwrap_or_default();
             let stopped = Outcome::Stopped { step };
             let outcome = self.unfit.clone().map_or(stopped, |why| Outcome::Failed { why });
-            return self.close(boundary, Task::Snapshot, outcome, effects);
+            return self.close(now, boundary, (Task::Snapshot, outcome), effects);
         }
         let last_copy = self.last_copy(truth);
-        if let (Some(writer), Some(_)) = (last_copy, boundary) {
+        if let (Some(writer), Some(_)) = (last_copy, boundary)
+            && self.workers[&writer].can_keep()
+            && !self.could_not_close.contains_key(&writer)
+        {
             return self.save_and_leave(writer, effects);
         }
         // In the middle of a step the last copy's holder finishes it first, with the others or alone.
         self.retire_idle_leavers(last_copy, effects);
         let candidates = self.candidates(last_copy);
-        let count = candidates.len() as u64;
+        let unproved = self.workers.values().filter(|w| w.is_unproved() && !w.leaving).count();
+        let count = (candidates.len() + unproved) as u64;
         // A run that is to stop in the middle of a step needs its other half, from whoever is there.
         let needed =
             if self.ends_early() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
@@ -117,11 +126,34 @@ impl Run {
             self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
             return;
         }
+        if truth.is_none() && unproved > 0 || (candidates.len() as u64) < needed {
+            return; // it proves in a moment whether it can keep snapshots
+        }
         let chosen = choose(candidates, self.places());
-        let (_, from, _) = self.start_of(&chosen);
+        let (start, from, _) = self.start_of(&chosen);
+        if start != Start::Held {
+            if !chosen.iter().any(|c| c.keeps) {
+                return self.refuse_to_start(now, expects && complete, effects);
+            }
+            if let Some(missing) = self.missing.clone().filter(|m| from < m.steps.first_reduction()) {
+                return self.end(Outcome::Refused { why: missing.why }, effects);
+            }
+        }
+        self.form_when_due(now, &chosen, Step(self.config.steps), effects);
+    }
+
+    /// Forms the next generation of `chosen`, unless those before it came to nothing and it waits.
+    pub(crate) fn form_when_due(
+        &mut self,
+        now: Millis,
+        chosen: &[Candidate],
+        last_step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (_, from, _) = self.start_of(chosen);
         let members: Vec<_> = chosen.iter().map(|candidate| candidate.incarnation).collect();
         if self.attempts.may_form(now, from, &members) {
-            self.form(now, &chosen, effects);
+            self.form(now, chosen, last_step, effects);
         } else if let Some(entry) = self.attempts.news() {
             effects.push(Effect::Journal(entry));
         }
@@ -137,8 +169,12 @@ impl Run {
         let stepping = all.iter().all(|w| w.computing);
         self.phase = Phase::Stepping;
         self.formed_once = true;
+        self.missing = None;
         if !stepping {
             self.halt("a member had parked while the coordinator was away", effects);
+        } else if self.other_spec {
+            // At once and not at a step boundary: the run may have fewer steps now than are under way.
+            self.halt("the run's file has changed since it was formed", effects);
         }
     }
 
@@ -148,15 +184,22 @@ impl Run {
     }
 
     /// How many members a generation can have.
-    fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.config.virtual_ranks.min(self.config.max_workers) as usize
     }
 
-    /// Forms the next generation of `chosen`.
-    fn form(&mut self, now: Millis, chosen: &[Candidate], effects: &mut Vec<Effect>) {
+    /// Forms the next generation of `chosen`, which parks when `last_step` steps are done.
+    pub(crate) fn form(
+        &mut self,
+        now: Millis,
+        chosen: &[Candidate],
+        last_step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
         let shares =
             split(self.config.virtual_ranks, u32::try_from(chosen.len()).expect("at most max_workers"));
         let (start, from, root) = self.start_of(chosen);
+        let writer = self.writer_of(chosen);
         let member = |(candidate, (first, count)): (&Candidate, _)| {
             let address = self.workers[&candidate.incarnation].address.clone();
             Member { incarnation: candidate.incarnation, address, first, count }
@@ -168,6 +211,14 @@ impl Run {
         self.formed_once = true;
         self.attempts.formed(from, self.members.iter().map(|m| m.incarnation).collect());
         self.wished = None;
+        self.missing = None;
+        self.other_spec = false;
+        self.keeper_until = None;
+        self.writer = writer.map(|rank| chosen[rank as usize].incarnation);
+        if from < last_step.first_reduction() {
+            self.could_not_close.clear();
+            self.told_no_keeper = false;
+        }
         let until = now.plus(self.config.forming_timeout_ms);
         self.phase = Phase::Forming { ready: BTreeSet::new(), until };
         // Steps that are done again without the exact sum may give other bits than the first time.
@@ -195,6 +246,8 @@ impl Run {
                 from,
                 start,
                 root,
+                writer,
+                last_step,
                 leases,
             };
             effects.push(Effect::Send { session: worker.session, message: Message::Form(form) });
@@ -214,7 +267,8 @@ impl Run {
                 (Start::Held, held, (!all_hold).then_some(root))
             }
             (_, Some(step)) => {
-                (Start::Snapshot(step), step.first_reduction(), (chosen.len() > 1).then_some(0))
+                let reader = self.writer_of(chosen).unwrap_or(0);
+                (Start::Snapshot(step), step.first_reduction(), (chosen.len() > 1).then_some(reader))
             }
             (_, None) => (Start::Fresh, Reduction(0), None),
         }
@@ -254,7 +308,8 @@ impl Run {
         let joiner = self.members.len() < self.places() && !self.candidates(None).is_empty();
         let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
         let outcast = self.enough_without_aside() && self.members.iter().any(aside);
-        let wish = match (self.ends_early(), joiner || outcast || ahead.is_some()) {
+        let reform = joiner || outcast || ahead.is_some() || self.wants_other_writer();
+        let wish = match (self.ends_early(), reform) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
             (false, false) => return,
@@ -334,16 +389,6 @@ impl Run {
         self.end(Outcome::Failed { why }, effects);
     }
 
-    /// Has a holder of the truth at `boundary` do `task`, then ends; ends at once if nobody holds it.
-    fn close(&mut self, boundary: Option<Step>, task: Task, outcome: Outcome, effects: &mut Vec<Effect>) {
-        let truth = boundary.map(Step::first_reduction);
-        let holder = self.workers.iter().find(|(_, w)| !w.computing && truth.is_some() && w.holds == truth);
-        let Some((&writer, worker)) = holder else { return self.end(outcome, effects) };
-        let session = worker.session;
-        effects.push(Effect::Send { session, message: Message::Task(task) });
-        self.phase = Phase::Closing { writer, task, then: Then::End(outcome) };
-    }
-
     /// Ends the run and tells everybody.
     pub(crate) fn end(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
         effects.push(Effect::Journal(Entry::Ended(outcome.clone())));
@@ -360,17 +405,18 @@ impl Run {
     }
 
     /// Idle workers that want to take part and are not in a stepping generation; and the one who must `stay`.
-    fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
         let enough = self.enough_without_aside();
         let reached = self.workers.values().filter(|w| w.aside.is_none()).filter_map(|w| w.holds).max();
         // One that stands aside is asked again when there are too few others, or when it holds more than they.
         let stands_by = |w: &Worker| w.aside.is_some() && enough && w.holds <= reached;
-        let idle = self.workers.iter().filter(|(_, w)| !w.computing);
+        let idle = self.workers.iter().filter(|(_, w)| !w.computing && !w.is_unproved());
         idle.filter(|(i, w)| !w.leaving && !stands_by(w) || Some(**i) == stay)
             .map(|(&incarnation, w)| Candidate {
                 incarnation,
                 holds: w.holds,
                 was_member: self.is_member(incarnation),
+                keeps: w.can_keep() && !self.could_not_close.contains_key(&incarnation),
             })
             .collect()
     }

@@ -41,6 +41,8 @@ impl Recovered {
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
             | Entry::NoProgress { .. }
+            | Entry::CannotKeep { .. }
+            | Entry::NoKeeper { .. }
             | Entry::Differs(_) => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
-use crate::effect::{Effect, Entry, Member, Message, Outcome, Task};
+use crate::effect::{Effect, Entry, Member, Message, Outcome};
 use crate::event::{ParkReason, SessionId};
 use crate::hashes::StateHash;
 use crate::machine::{Phase, Run, Then};
@@ -105,7 +105,7 @@ impl Run {
         effects: &mut Vec<Effect>,
     ) {
         let Some((incarnation, _)) = self.by_session(session) else { return };
-        if !self.is_member(incarnation) || step.0 > self.config.steps {
+        if !self.is_member(incarnation) || !self.can_be(step) {
             return;
         }
         self.hashes.report(incarnation, step, hash);
@@ -121,7 +121,7 @@ impl Run {
         failed: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
-        let Phase::Closing { writer, task, then } = self.phase.clone() else { return };
+        let Phase::Closing { writer, then, .. } = self.phase.clone() else { return };
         if self.workers.get(&writer).is_none_or(|w| w.session != session) {
             return;
         }
@@ -133,11 +133,13 @@ impl Run {
                 self.phase = Phase::Gathering;
             }
             (Then::End(outcome), None) => self.end(outcome, effects),
-            (Then::End(_), Some(why)) => {
-                let what = if task == Task::Final { "the final weights" } else { "the snapshot" };
-                self.end(Outcome::Failed { why: format!("{what} could not be written: {why}") }, effects);
+            // Another worker may be able to.
+            (Then::End(_) | Then::Leave, Some(why)) => {
+                self.snapshot_failed(session);
+                self.could_not_close.insert(writer, why);
+                self.phase = Phase::Gathering;
             }
-            (Then::Leave, _) => {
+            (Then::Leave, None) => {
                 self.retire(writer, "left as it asked", effects);
                 self.phase = Phase::Gathering;
             }

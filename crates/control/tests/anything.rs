@@ -28,10 +28,13 @@ fn reason() -> impl Strategy<Value = ParkReason> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    let resume = (number(), 0_u64..4, any::<bool>()).prop_map(|(incarnation, generation, stepping)| Resume {
+    let resume = (number(), 0_u64..4, any::<bool>(), any::<bool>());
+    let resume = resume.prop_map(|(incarnation, generation, stepping, writes)| Resume {
         incarnation: Incarnation(incarnation),
         generation: Generation(generation),
         stepping,
+        writes,
+        spec: if generation == 3 { "another".to_owned() } else { String::new() },
     });
     (proptest::option::of(number()), proptest::option::of(resume), 0_u8..10).prop_map(
         |(holds, resume, odd)| Hello {
@@ -67,7 +70,13 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Consumed { session, virtual_rank: VirtualRank(rank), ordinals }
         }),
         1 => session().prop_map(|session| Event::WantsLeave { session }),
-        1 => number().prop_map(|step| Event::SnapshotWritten { step: Step(step) }),
+        1 => (session(), number())
+            .prop_map(|(session, step)| Event::SnapshotWritten { session, step: Step(step) }),
+        1 => session().prop_map(|session| Event::SnapshotFailed { session }),
+        2 => (session(), any::<bool>()).prop_map(|(session, sees)| Event::StoreProved {
+            session,
+            why_not: (!sees).then(|| "another disk".to_owned()),
+        }),
         2 => session().prop_map(|session| Event::TaskDone { session }),
         1 => session().prop_map(|session| Event::TaskFailed { session, why: "full".to_owned() }),
         2 => session().prop_map(|session| Event::Closed { session }),

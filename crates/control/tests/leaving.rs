@@ -73,11 +73,16 @@ fn a_leaver_whose_state_a_stayer_holds_is_let_go_in_the_middle_of_a_step() {
 }
 
 #[test]
-fn a_leaver_whose_snapshot_fails_is_let_go_nevertheless() {
+fn a_leaver_who_could_not_write_the_only_copy_stays_and_tries_again_after_the_next_step() {
     let mut bench = Bench::stepping(config(), 1);
     bench.leave(1);
     bench.parked(1, 1, Some(4), ParkReason::Boundary);
     bench.apply(Event::TaskFailed { session: SessionId(1), why: "no space left".to_owned() });
+    assert_eq!(bench.form(1).from, Reduction(4));
+    bench.ready(1, 2, 4);
+    bench.parked(1, 2, Some(6), ParkReason::Boundary);
+    assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
+    bench.saved(3);
+    bench.apply(Event::TaskDone { session: SessionId(1) });
     assert!(matches!(bench.to(1)[..], [Message::Retired { .. }]));
-    assert_eq!(*bench.run.phase(), Phase::Gathering);
 }

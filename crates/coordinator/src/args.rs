@@ -48,6 +48,10 @@ pub struct RunArgs {
     /// Start anew: move the old run aside (to DIR.old-1, …), never delete it.
     #[arg(long, conflicts_with = "fork")]
     pub fresh: bool,
+    /// Go on from what there is, although the journal knows of steps that the store has not: from an older snapshot, or
+    /// from step 0. Those steps are done again.
+    #[arg(long, visible_alias = "from-scratch", conflicts_with_all = ["fresh", "fork"])]
+    pub accept_loss: bool,
     /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
     #[arg(long, value_name = "NAME", value_parser = lsgan_spec::checked_name)]
     pub fork: Option<String>,

@@ -47,14 +47,11 @@ pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String
             ordinals: consumed.ordinals,
         },
         Kind::WantsLeave(_) => Event::WantsLeave { session },
-        Kind::SnapshotWritten(written) => Event::SnapshotWritten { step: Step(written.step) },
-        Kind::TaskDone(_) => Event::TaskDone { session },
         Kind::TaskFailed(failed) => Event::TaskFailed { session, why: failed.why.clone() },
-        Kind::Metrics(_)
-        | Kind::SnapshotFailed(_)
-        | Kind::Sample(_)
-        | Kind::CorruptRecords(_)
-        | Kind::Warning(_) => return Ok(None),
+        // The shell looks into the store before the machine hears of them.
+        Kind::SnapshotWritten(_) | Kind::TaskDone(_) | Kind::StoreProof(_) => return Ok(None),
+        Kind::SnapshotFailed(_) => Event::SnapshotFailed { session },
+        Kind::Metrics(_) | Kind::Sample(_) | Kind::CorruptRecords(_) | Kind::Warning(_) => return Ok(None),
     }))
 }
 
@@ -64,10 +61,12 @@ fn hello(hello: &v1::Hello) -> Hello {
         address: hello.address.clone(),
         numerics: hello.numerics.clone(),
         holds: hello.holds.map(Reduction),
-        resume: hello.resume.map(|resume| Resume {
+        resume: hello.resume.as_ref().map(|resume| Resume {
             incarnation: Incarnation(resume.incarnation),
             generation: Generation(resume.generation),
             stepping: resume.stepping,
+            writes: resume.writes,
+            spec: resume.spec.clone(),
         }),
     }
 }
@@ -129,6 +128,8 @@ fn form(form: control::Form, metrics_until: u64) -> v1::Form {
         root: form.root,
         leases: form.leases.iter().map(|&(v, until)| v1::Lease { virtual_rank: v.0, until }).collect(),
         metrics_until,
+        writer: form.writer,
+        last_step: form.last_step.0,
     }
 }
 
@@ -147,6 +148,7 @@ pub fn shutdown(outcome: &Outcome) -> v1::Shutdown {
         Outcome::Complete => (v1::OutcomeKind::Complete, String::new()),
         Outcome::Stopped { step } => (v1::OutcomeKind::Stopped, format!("stopped after step {step}")),
         Outcome::Failed { why } => (v1::OutcomeKind::Failed, why.clone()),
+        Outcome::Refused { why } => (v1::OutcomeKind::Refused, why.clone()),
     };
     v1::Shutdown { outcome: outcome.into(), why }
 }

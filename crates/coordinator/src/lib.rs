@@ -11,6 +11,7 @@
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`corrupt`]: records that do not decode.
+//! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`journal`]: what lasts, in SQLite.
 //! - [`limits`]: what the operating system allows.
 
@@ -23,6 +24,7 @@ pub mod journal;
 pub mod limits;
 pub mod notices;
 mod reported;
+mod seen;
 pub mod service;
 pub mod shell;
 pub mod startup;
@@ -32,7 +34,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lsgan_console::{Failure, Notices, Progress, announce, exit::chain, vital};
+use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, exit::chain, say, vital};
 use lsgan_control::Outcome;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, v1};
 use tokio::net::TcpListener;
@@ -48,7 +50,7 @@ use crate::startup::{Prepared, Start};
 /// What stands before the address in the first line on standard output.
 pub const LISTENING: &str = "listening on ";
 
-/// Runs a coordinator until its run has ended. `interrupted` is awaited once: then the run is stopped at a step
+/// Runs a coordinator until its run has ended. `interrupted` is awaited once: by a person the run is stopped at a step
 /// boundary; awaited again by the caller it may mean to end at once.
 ///
 /// # Errors
@@ -56,7 +58,7 @@ pub const LISTENING: &str = "listening on ";
 /// read, or a run that failed.
 pub async fn coordinate(
     args: Args,
-    interrupted: impl Future<Output = ()> + Send + 'static,
+    interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<(), Failure> {
     let prepared = match startup::prepare(&args.run, args.expect_workers, args.supervised).await? {
         Start::Ready(prepared) => *prepared,
@@ -90,7 +92,7 @@ async fn serve(
     listener: TcpListener,
     address: SocketAddr,
     args: &Args,
-    interrupted: impl Future<Output = ()> + Send + 'static,
+    interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
     prepared.lock.describe(&address.to_string()).map_err(Failure::failed)?;
     announce!("{LISTENING}http://{address}");
@@ -113,11 +115,16 @@ async fn serve(
         // Without it nobody reaches the shell any more.
         serving.await.expect("the server ends when it is told to");
     });
-    let stop = inputs.clone();
+    let (stop, supervised) = (inputs.clone(), args.supervised);
     let interrupt = vital::task("signal task", async move {
-        interrupted.await;
+        // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,
+        // unless one command started them all.
+        let input = match interrupted.await {
+            Interrupt::System if !supervised => Input::Go,
+            Interrupt::System | Interrupt::Person => Input::Stop,
+        };
         // Only an ended shell does not listen.
-        let _ = stop.send(Input::Stop).await;
+        let _ = stop.send(input).await;
     });
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(inputs.clone())));
 
@@ -164,9 +171,15 @@ fn report(ended: &Ended) -> Result<(), Failure> {
         }
         Some(Outcome::Stopped { step }) => {
             announce!("stopped after step {step} with a snapshot; the same command goes on from there");
-            Ok(())
+            Err(Failure::stopped(Interrupt::Person.exit_code()))
         }
         Some(Outcome::Failed { why }) => Err(Failure::failed(why)),
-        None => Err(Failure::failed("ended before the run did")),
+        Some(Outcome::Refused { why }) => Err(Failure::bad_input(why)),
+        None => {
+            say!(
+                "this coordinator goes; the run's workers go on without it, and the same command adopts them"
+            );
+            Err(Failure::stopped(Interrupt::System.exit_code()))
+        }
     }
 }

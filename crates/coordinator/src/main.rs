@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, interrupts, logging, print, say, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, say, vital};
 use lsgan_coordinator::{args::Args, coordinate, limits};
+use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -22,14 +23,23 @@ fn coordinator(args: Args) -> Result<(), Failure> {
 }
 
 /// Completes with the first signal that asks for the end; the second ends the process at once.
-fn interrupted() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+fn interrupted() -> Result<impl Future<Output = Interrupt> + Send + 'static, Failure> {
     let mut interrupts = interrupts().map_err(Failure::failed)?;
     Ok(async move {
-        interrupts.recv().await;
+        let first = next(&mut interrupts).await;
         vital::task("signal task", async move {
-            interrupts.recv().await;
+            let second = next(&mut interrupts).await;
             say!("ended at once; the newest snapshot is kept");
-            print::end_now(130);
+            print::end_now(second.exit_code().into());
         });
+        first
     })
+}
+
+async fn next(interrupts: &mut mpsc::Receiver<Interrupt>) -> Interrupt {
+    match interrupts.recv().await {
+        Some(interrupt) => interrupt,
+        // Signals come no more while the runtime ends.
+        None => std::future::pending().await,
+    }
 }

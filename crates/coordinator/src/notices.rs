@@ -110,6 +110,17 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         }
         Entry::Ended(Outcome::Complete) => (false, "all steps are done".to_owned()),
         Entry::Ended(Outcome::Stopped { step }) => (false, format!("stopped after step {step}")),
+        Entry::CannotKeep { incarnation, why } => {
+            (true, format!("{} computes, but cannot write snapshots: {why}", known(incarnation)))
+        }
+        Entry::NoKeeper { step } => (
+            true,
+            format!(
+                "step {step} is to be written, and no attached worker sees the run's store: the run waits for one that does. \
+                 Start one, or mend the store on one of these hosts"
+            ),
+        ),
+        Entry::Ended(Outcome::Refused { why }) => (true, format!("the run does not start: {why}")),
         Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),
         // What follows from a difference is the run's failure, which says it.
         Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs(_) => return None,

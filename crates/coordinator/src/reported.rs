@@ -75,12 +75,18 @@ impl Shell {
 
     /// What a worker wants a person to know.
     pub(crate) fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
-        let name = self.run.workers().values().find(|w| w.session == session).map_or("a worker", |w| &w.name);
+        let name = self.name_of(session);
         self.notice(true, format!("{name}: {text}"))
     }
 
+    /// The label of the worker on this stream.
+    pub(crate) fn name_of(&self, session: SessionId) -> String {
+        let worker = self.run.workers().values().find(|w| w.session == session);
+        worker.map_or_else(|| "a worker that is gone".to_owned(), |w| w.name.clone())
+    }
+
     pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
-        self.journal.add_checkpoint(written)?;
+        self.write_until_written(|journal, _| journal.add_checkpoint(written));
         if self.retaining {
             return Ok(()); // the next snapshot looks again
         }
@@ -127,6 +133,9 @@ impl Shell {
     /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
     /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
     pub(crate) async fn clean(&mut self) -> Result<(), JournalError> {
+        if let (Some(_), Err(error)) = (&self.outcome, self.store.remove_witness().await) {
+            tracing::warn!(%error, "what workers were shown in the store could not be deleted");
+        }
         match (&self.outcome, self.suspect_after) {
             (Some(Outcome::Complete | Outcome::Stopped { .. }), _) => {
                 if let Err(error) = self.store.clean(Duration::ZERO).await {

@@ -32,12 +32,18 @@ pub enum Input {
     Closed(SessionId),
     /// An operator wants the run to stop.
     Stop,
+    /// The system wants this process to end; the run goes on.
+    Go,
     /// Somebody wants to know how the run is.
     Status(oneshot::Sender<v1::RunStatus>),
     /// Somebody wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
     /// The snapshots of these steps may be wrong and were moved away, or could not be.
     SetAside(Result<Vec<lsgan_spec::Step>, String>),
+    /// Whether a worker sees the run's store; if not, why.
+    StoreProved(SessionId, Option<String>),
+    /// What was found of what a worker says that it wrote.
+    Found(crate::seen::Found),
     /// Retention deleted the snapshots of these steps, or could not.
     Retained(Result<Vec<u64>, String>),
 }

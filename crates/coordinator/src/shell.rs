@@ -21,6 +21,7 @@ use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{Journal, JournalError};
 use crate::notices::{Notices, sentence};
+use crate::seen::Claim;
 use crate::service::{Input, Outbound};
 use crate::status;
 
@@ -40,6 +41,12 @@ pub struct Shell {
     pub(crate) plan: Plan,
     pub(crate) journal: Journal,
     pub(crate) store: Store,
+    /// What is posted in the store, for workers to find.
+    pub(crate) secret: String,
+    /// What workers say that they wrote, to be looked for in order.
+    pub(crate) claims: mpsc::Sender<(SessionId, Claim)>,
+    /// This process is to end, and the run is not.
+    pub(crate) goes: bool,
     pub(crate) sessions: BTreeMap<SessionId, Outbound>,
     pub(crate) notices: Notices,
     pub(crate) metrics: Option<v1::StepMetrics>,
@@ -65,7 +72,7 @@ impl Shell {
         // A coordinator that was killed may have known it and told nobody.
         self.check_data()?;
         let mut goodbye = None;
-        loop {
+        while !self.goes || self.outcome.is_some() {
             if self.outcome.is_some() {
                 let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
                 if self.sessions.is_empty() && !self.retaining || Instant::now() >= until {
@@ -103,6 +110,10 @@ impl Shell {
                 self.apply(Event::Closed { session })
             }
             Input::Stop => self.apply(Event::StopRequested),
+            Input::Go => {
+                self.goes = true;
+                Ok(())
+            }
             Input::Status(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(status::of(self));
@@ -114,6 +125,8 @@ impl Shell {
                 let _ = answer.send(result);
                 Ok(())
             }
+            Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
+            Input::Found(found) => self.found(found),
             Input::SetAside(result) => {
                 self.retaining = false;
                 self.was_set_aside(result)
@@ -146,16 +159,17 @@ impl Shell {
             Kind::CorruptRecords(found) => return self.corrupt_records(&found.records),
             Kind::Warning(warning) => return self.warning(session, &warning.text),
             Kind::SnapshotFailed(failed) => {
-                let text =
-                    format!("the snapshot of step {} could not be written: {}", failed.step, failed.why);
-                return self.notice(true, text);
+                let (who, step) = (self.name_of(session), failed.step);
+                let text = format!("{who}: the snapshot of step {step} could not be written: {}", failed.why);
+                self.notice(true, text)?;
             }
-            Kind::SnapshotWritten(written) => self.snapshot_written(written)?,
-            Kind::TaskDone(done) if !done.files.is_empty() => {
-                self.final_files.clone_from(&done.files);
-                let rows: Vec<_> = done.files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
-                let json = serde_json::to_string(&rows).expect("strings turn into JSON");
-                self.journal.set_fact("final_files", &json)?;
+            Kind::SnapshotWritten(written) => {
+                return self.look_for(session, Claim::Snapshot(written.clone()));
+            }
+            Kind::TaskDone(done) => return self.look_for(session, Claim::Task(done.clone())),
+            Kind::StoreProof(proof) => {
+                self.look_for_answer(session, proof.clone());
+                return Ok(());
             }
             _ => {}
         }
@@ -267,7 +281,7 @@ impl Shell {
 /// How it ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// None if the coordinator was told to end at once.
+    /// None if this process ends and the run does not.
     pub outcome: Option<Outcome>,
     /// What a finished run wrote.
     pub final_files: Vec<v1::FinalFile>,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use lsgan_checkpoint::{RunLock, Store};
 use lsgan_console::{Failure, exit::chain, open_data};
-use lsgan_control::{Config, Recovered, Run};
+use lsgan_control::{Config, Missing, Recovered, Run};
 use lsgan_plan::Plan;
 use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
-use lsgan_wire::v1;
+use lsgan_wire::{file_hash, v1};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
@@ -18,6 +18,7 @@ use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{FinalFile, Journal};
 use crate::notices::Notices;
+use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
 
@@ -80,7 +81,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     if let Some(name) = &args.fork {
         places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), &data.1).await?;
     }
-    let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| Failure::failed(chain(&error)))?;
+    let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| in_the_way(&error))?;
     let mut aside = Vec::new();
     if args.fresh {
         let (old, again) = lock.archive().map_err(|error| Failure::failed(chain(&error)))?;
@@ -101,7 +102,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         aside.extend(store.archive().await.map_err(|error| Failure::failed(chain(&error)))?);
     }
     let suspects = set_suspects_aside(&mut journal, &store).await?;
-    let (snapshot, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
+    let (snapshot, skipped, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
     something_to_train(&spec, snapshot)?;
     warnings.extend(suspects);
     warnings.extend(store.linked_folders().into_iter().map(|(link, to)| {
@@ -116,10 +117,21 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     if let Some(text) = finished(&spec, &journal, snapshot, &places.store)? {
         return Ok(Start::Finished(text));
     }
+    let missing = missing_steps(&journal, &spec, (snapshot, skipped), &places.store)?;
+    if let (Some(missing), true) = (&missing, args.accept_loss) {
+        warnings.push(format!("{}; the run goes on without, as --accept-loss says", missing.what));
+        let there = snapshot.unwrap_or_default();
+        journal.forget_checkpoints_after(there.0).map_err(|error| Failure::failed(chain(&error)))?;
+    }
+    let missing = missing.filter(|_| !args.accept_loss);
+    if let Some(Lost { known, .. }) = missing.as_ref().filter(|m| m.nobody_has_it) {
+        return Err(Failure::bad_input(&known.why));
+    }
     let facts = Facts { spec: &spec, data: &data, store: &places.store };
     let description = describe(&mut journal, &facts)?;
     let recovered = Recovered {
         snapshot,
+        missing: missing.map(|lost| lost.known),
         ..journal.recover(spec.batch.virtual_ranks).map_err(|error| Failure::failed(chain(&error)))?
     };
     let corrupt = journal.corrupt().map_err(|error| Failure::failed(chain(&error)))?;
@@ -129,6 +141,8 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     }
     forget_outcome(&mut journal)?;
 
+    let secret = secret(&journal)?;
+    store.post_witness(&secret).await.map_err(|error| Failure::failed(chain(&error)))?;
     let config = config(&spec, &plan, expected_workers);
     let identity = description.identity.clone();
     let metrics = journal.newest_metrics().map_err(|error| Failure::failed(chain(&error)))?;
@@ -142,7 +156,11 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         notices.add(true, text);
     }
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let claims = seen::start(store.clone(), inputs.clone());
     let shell = Shell {
+        secret,
+        claims,
+        goes: false,
         spec,
         identity,
         data_fingerprint: data.1,
@@ -166,6 +184,14 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         workers_wanted: supervised.then_some(expected_workers),
     };
     Ok(Start::Ready(Box::new(Prepared { lock, description, shell, inputs, queue })))
+}
+
+/// A run directory that cannot be held: another coordinator may end, what else is there stays.
+fn in_the_way(error: &lsgan_checkpoint::Error) -> Failure {
+    match error {
+        lsgan_checkpoint::Error::InUse { .. } => Failure::failed(chain(error)),
+        _ => Failure::bad_input(chain(error)),
+    }
 }
 
 /// Reads the run's file with its overrides.
@@ -320,12 +346,12 @@ fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {
     ))
 }
 
-/// The newest valid snapshot, and warnings about those that had to be passed over.
+/// The newest valid snapshot, the newest one that is there but damaged, and warnings about those that had to be passed over.
 async fn newest_snapshot(
     store: &Store,
     spec: &RunSpec,
     data: &str,
-) -> Result<(Option<Step>, Vec<String>), Failure> {
+) -> Result<(Option<Step>, Option<Step>, Vec<String>), Failure> {
     let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
     let skipped: Vec<String> = found
         .skipped
@@ -336,12 +362,12 @@ async fn newest_snapshot(
         let unfinished =
             |s: &lsgan_checkpoint::Skipped| !matches!(s.reason, lsgan_checkpoint::Error::Unfinished { .. });
         if found.skipped.iter().any(unfinished) {
-            return Err(Failure::failed(format!(
+            return Err(Failure::bad_input(format!(
                 "no snapshot of this run can be used:\n  {}\nBring one back from a copy, or start anew with --fresh.",
                 skipped.join("\n  ")
             )));
         }
-        return Ok((None, Vec::new()));
+        return Ok((None, None, Vec::new()));
     };
     if manifest.identity != spec.identity().to_string() {
         return Err(other_identity(
@@ -357,7 +383,57 @@ async fn newest_snapshot(
             manifest.step, manifest.data_fingerprint
         )));
     }
-    Ok((Some(manifest.step), skipped))
+    let newest_skipped = found.skipped.iter().map(|s| s.step).max();
+    Ok((Some(manifest.step), newest_skipped, skipped))
+}
+
+/// Steps that the journal knows of, and that neither the store has nor a start from it would do without a word.
+struct Lost {
+    known: Missing,
+    /// What is lost, for people.
+    what: String,
+    /// No worker can hold them: the journal saw the run's last life end.
+    nobody_has_it: bool,
+}
+
+/// What would be lost, were the run to start from the store: a snapshot that was published and is not there, or all that was
+/// trained, where there is no snapshot although one was due.
+fn missing_steps(
+    journal: &Journal,
+    spec: &RunSpec,
+    (snapshot, skipped): (Option<Step>, Option<Step>),
+    store: &str,
+) -> Result<Option<Lost>, Failure> {
+    let failed = |error| Failure::failed(chain(&error));
+    let there = snapshot.max(skipped);
+    let published = journal.newest_checkpoint_until(u64::MAX >> 1).map_err(failed)?.map(Step);
+    let trained = Step(journal.metrics_until().map_err(failed)?);
+    // Two snapshots may have been on their way when everything was killed; more than that the training waits for.
+    let first_due = Step(spec.checkpoint.every.saturating_mul(3).max(1));
+    let (steps, what) = match (published.filter(|step| Some(*step) > there), there) {
+        (Some(step), _) => (step, format!("the journal has a snapshot of step {step}, and {store} has not")),
+        (None, None) if trained >= first_due => {
+            (trained, format!("the journal has {trained} steps of this run, and {store} has no snapshot"))
+        }
+        (None, _) => return Ok(None),
+    };
+    let from = there.map_or("step 0".to_owned(), |step| format!("the snapshot of step {step}"));
+    let why = format!(
+        "{what}. If workers of this run still live, start the coordinator where they look for it; if the snapshots are on \
+         another disk or host, bring them back or correct checkpoint.to. --accept-loss goes on from {from}."
+    );
+    let nobody_has_it = journal.fact("outcome").map_err(failed)?.is_some();
+    Ok(Some(Lost { known: Missing { steps, why }, what, nobody_has_it }))
+}
+
+/// What is posted in the store. Workers are not told it in another way.
+fn secret(journal: &Journal) -> Result<String, Failure> {
+    let token = journal.require("token").map_err(|error| Failure::failed(chain(&error)))?;
+    Ok(blake3::Hasher::new_derive_key("lsgan: what a worker must find in the run's store")
+        .update(token.as_bytes())
+        .finalize()
+        .to_hex()
+        .to_string())
 }
 
 /// What to tell the user if there is nothing left to do.
@@ -467,5 +543,6 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         straggler_percent: (spec.cluster.straggler_factor * 100.0).round() as u64,
         pace_every_ms: PACE_EVERY_MS,
         evict_stragglers: spec.cluster.stragglers == StragglerPolicy::Evict,
+        spec: file_hash(&spec.to_yaml()),
     }
 }

@@ -1,6 +1,6 @@
 //! The run at this moment, for tools and progress bars.
 
-use lsgan_control::{Aside, Phase, Run, Worker};
+use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
 use lsgan_spec::{Incarnation, Step};
 use lsgan_wire::v1;
 
@@ -68,5 +68,10 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
         heard_ms_ago: now_ms.saturating_sub(worker.heard.0),
         pace_us: worker.pace_us,
         straggles: worker.straggles(),
+        cannot_keep: match &worker.keeps {
+            Keeps::No(why) => why.clone(),
+            Keeps::Yes | Keeps::Unknown => String::new(),
+        },
+        writes: worker.computing && run.writer() == Some(incarnation),
     }
 }

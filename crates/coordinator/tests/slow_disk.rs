@@ -93,7 +93,15 @@ async fn prepare(folder: &Path) -> Prepared {
     let config: PathBuf = folder.join("run.yaml");
     std::fs::write(&config, RUN).expect("there is room for a file");
     let run_dir = Some(folder.join("run"));
-    let args = RunArgs { config, sets: Vec::new(), run_dir, fresh: false, fork: None, fork_at: None };
+    let args = RunArgs {
+        config,
+        sets: Vec::new(),
+        run_dir,
+        fresh: false,
+        accept_loss: false,
+        fork: None,
+        fork_at: None,
+    };
     match startup::prepare(&args, 0, false).await {
         Ok(Start::Ready(prepared)) => *prepared,
         Ok(Start::Finished(text)) => panic!("a new run is finished: {text}"),

@@ -53,6 +53,8 @@ pub enum Class {
     Unfit,
     /// A worker's address cannot be reached by its peers, though it reaches theirs.
     Hidden,
+    /// Some workers do not see the store, until nothing fails any more; and snapshots fail.
+    Blind,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -82,6 +84,7 @@ const LATER_CLASSES: &[(Class, u64)] = &[
     (Class::Drift, 2),
     (Class::Severed, 2),
     (Class::Unfit, 8),
+    (Class::Blind, 3),
 ];
 
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
@@ -172,7 +175,7 @@ pub struct Setup {
     pub workers: u32,
     /// How many steps one shard position lasts a virtual rank.
     pub steps_per_ordinal: u64,
-    /// Rank 0 writes a snapshot after every so many steps; never if none.
+    /// The writer writes a snapshot after every so many steps; never if none.
     pub snapshot_every: Option<u64>,
     /// The most that half a step computes.
     pub compute_ms_max: u64,
@@ -322,7 +325,8 @@ impl Setup {
                     | Class::Drift
                     | Class::Severed
                     | Class::Unfit
-                    | Class::Hidden => continue,
+                    | Class::Hidden
+                    | Class::Blind => continue,
                 };
                 self.faults.push((at, fault));
             }
@@ -354,6 +358,7 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         straggler_percent: 200,
         pace_every_ms: 1_000,
         evict_stragglers: false,
+        spec: String::new(),
     }
 }
 

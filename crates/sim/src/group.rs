@@ -102,6 +102,9 @@ impl World {
             return;
         }
         let root = form.root.map(|rank| group.present[rank as usize].expect("all are connected"));
+        if matches!(form.start, Start::Snapshot(_)) && self.processes[root.unwrap_or(p)].blind {
+            return self.violated("a worker that does not see the store is to read a snapshot".to_owned());
+        }
         let given = match (form.start, root) {
             (Start::Fresh, _) => Some(State::fresh()),
             (Start::Snapshot(step), _) => {
@@ -272,7 +275,11 @@ impl World {
             hash[..8].copy_from_slice(&state.hash.to_le_bytes());
             self.say(p, Event::StateHash { session, step, hash });
         }
-        let writer = self.processes[p].membership.as_ref().is_some_and(|m| m.form.rank == 0);
+        let writer =
+            self.processes[p].membership.as_ref().is_some_and(|m| m.form.writer == Some(m.form.rank));
+        if writer && self.processes[p].blind {
+            return self.violated("a worker that does not see the store is the writer".to_owned());
+        }
         if writer && self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n)) {
             let write_ms = self.rng.delay_ms(500);
             self.soon(p, write_ms, Inner::Published(state));

@@ -172,6 +172,8 @@ impl History {
             | Entry::Straggles { .. }
             | Entry::CutOff { .. }
             | Entry::NoProgress { .. }
+            | Entry::CannotKeep { .. }
+            | Entry::NoKeeper { .. }
             | Entry::Differs(_)
             | Entry::Stepping(_)
             | Entry::Halting { .. }
@@ -352,7 +354,7 @@ fn stops_with_all(step: Step, after: &Run) -> Result<(), String> {
 /// A worker that attaches again lives on one stream: as who it was, or that incarnation is over.
 fn lives_on_one_stream(event: &Event, after: &Run) -> Result<(), String> {
     let Event::Joined { session, hello } = event else { return Ok(()) };
-    let Some(resume) = hello.resume else { return Ok(()) };
+    let Some(resume) = &hello.resume else { return Ok(()) };
     match after.workers().get(&resume.incarnation) {
         Some(worker) if worker.session != *session => {
             Err(format!("{} attached again and lives on on its old stream", resume.incarnation))

@@ -199,6 +199,12 @@ impl World {
                 }
                 self.finished = Some(outcome);
             }
+            Outcome::Refused { why } => {
+                if self.processes.iter().any(|p| p.life == Life::Running && !p.blind && p.session.is_some()) {
+                    self.violated(format!("a run does not start although a worker sees the store: {why}"));
+                }
+                self.finished = Some(outcome);
+            }
             Outcome::Stopped { step } => {
                 let Some(resume_ms) = self.operator_stops.take() else {
                     return self.violated("a run stops although nobody asked for it".to_owned());
@@ -269,6 +275,9 @@ impl World {
     fn name_event(&self, event: &Event) -> String {
         match event {
             Event::Joined { session, .. }
+            | Event::StoreProved { session, .. }
+            | Event::SnapshotWritten { session, .. }
+            | Event::SnapshotFailed { session }
             | Event::Heard { session, .. }
             | Event::StateHash { session, .. }
             | Event::Ready { session, .. }
@@ -279,7 +288,7 @@ impl World {
             | Event::TaskDone { session }
             | Event::TaskFailed { session, .. }
             | Event::Closed { session } => format!("{}: {event:?}", self.name_of(*session)),
-            Event::SnapshotWritten { .. } | Event::StopRequested | Event::DataUnfit { .. } | Event::Tick => {
+            Event::StopRequested | Event::DataUnfit { .. } | Event::Tick => {
                 format!("{event:?}")
             }
         }

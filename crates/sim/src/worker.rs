@@ -27,6 +27,8 @@ pub struct Process {
     pub name: String,
     /// Its bits would differ.
     pub odd: bool,
+    /// It does not see the run's store.
+    pub blind: bool,
     /// Whether it runs.
     pub life: Life,
     /// What happened to it while it was frozen.
@@ -98,6 +100,7 @@ impl Process {
         Self {
             name,
             odd,
+            blind: false,
             life: Life::Running,
             deferred: Vec::new(),
             session: None,
@@ -126,6 +129,8 @@ impl Process {
             incarnation,
             generation: self.membership.as_ref().map_or(self.generation, |m| m.form.generation),
             stepping: self.membership.is_some(),
+            writes: self.membership.as_ref().is_some_and(|m| m.form.writer == Some(m.form.rank)),
+            spec: String::new(),
         });
         Hello {
             name: self.name.clone(),
@@ -155,9 +160,17 @@ impl World {
             Inner::Unreachable(g, peer) => self.unreachable(p, g, peer),
             Inner::Drained(g) => self.drained(p, g),
             Inner::Published(state) => {
+                let Some(session) = self.processes[p].session else {
+                    self.publish(state);
+                    return self.processes[p].published.push(state.applied.step());
+                };
+                if self.failing_writes > 0 {
+                    self.failing_writes -= 1;
+                    return self.say(p, Event::SnapshotFailed { session });
+                }
                 self.publish(state);
                 self.processes[p].published.push(state.applied.step());
-                self.say(p, Event::SnapshotWritten { step: state.applied.step() });
+                self.say(p, Event::SnapshotWritten { session, step: state.applied.step() });
             }
             Inner::TaskDone(session) => self.task_done(p, session),
         }
@@ -190,11 +203,20 @@ impl World {
         if leaving {
             self.say(p, Event::WantsLeave { session });
         }
+        self.prove_store(p);
         for step in published {
-            self.say(p, Event::SnapshotWritten { step });
+            self.say(p, Event::SnapshotWritten { session, step });
         }
         self.report_consumed(p);
         self.soon(p, self.heartbeat_ms() * self.processes[p].clock_percent / 100, Inner::Heartbeat(session));
+    }
+
+    /// Says whether it sees the run's store, right after what it said before.
+    pub(crate) fn prove_store(&mut self, p: ProcessIndex) {
+        let Some(session) = self.processes[p].session else { return };
+        let why_not = self.processes[p].blind.then(|| "another disk".to_owned());
+        let at = self.network.arrival_up(session, self.now);
+        self.queue.push(at, Happening::AtCoordinator(session, Event::StoreProved { session, why_not }));
     }
 
     fn retry_later(&mut self, p: ProcessIndex) {
@@ -341,7 +363,7 @@ impl World {
         let membership = process.membership.as_mut().expect("only a member steps");
         let (step, generation) = (state.applied.step(), membership.form.generation);
         if state.applied.half() == Half::Discriminator {
-            if step.0 >= self.setup.config.steps {
+            if step >= membership.form.last_step {
                 return self.park(p, ParkReason::Boundary);
             }
             membership.heard_wish = false;
@@ -396,6 +418,9 @@ impl World {
     }
 
     fn task(&mut self, p: ProcessIndex, session: SessionId, task: Task) {
+        if self.processes[p].blind {
+            return self.violated("a worker that does not see the store is to write".to_owned());
+        }
         if self.processes[p].membership.is_some() {
             return self.violated("a worker that computes is given a task".to_owned());
         }
@@ -421,7 +446,7 @@ impl World {
         if self.writes_final.contains(&p) {
             self.history.final_written(state);
         }
-        self.say(p, Event::SnapshotWritten { step: state.applied.step() });
+        self.say(p, Event::SnapshotWritten { session, step: state.applied.step() });
         self.say(p, Event::TaskDone { session });
     }
 

@@ -53,6 +53,7 @@ pub struct World {
     pub(crate) stopped: bool,
     pub(crate) writes_final: BTreeSet<ProcessIndex>,
     pub(crate) failing_tasks: u32,
+    pub(crate) failing_writes: u32,
     pub(crate) finished: Option<Outcome>,
     /// Between whom the network carries nothing.
     pub(crate) severed: Vec<(ProcessIndex, ProcessIndex)>,
@@ -113,6 +114,7 @@ impl World {
             stopped: false,
             writes_final: BTreeSet::new(),
             failing_tasks: setup.failing_tasks,
+            failing_writes: if setup.classes.contains(&Class::Blind) { 2 } else { 0 },
             finished: None,
             severed: Vec::new(),
             calm: false,
@@ -322,7 +324,8 @@ impl World {
         let name = format!("w{}", self.processes.len() + 1);
         let drifts = self.setup.classes.contains(&Class::Drift);
         let clock_percent = if drifts { self.rng.between(80, 120) } else { 100 };
-        self.processes.push(Process { clock_percent, ..Process::new(name, odd) });
+        let blind = self.setup.classes.contains(&Class::Blind) && !self.calm && self.rng.one_in(3);
+        self.processes.push(Process { clock_percent, blind, ..Process::new(name, odd) });
         self.inner(self.processes.len() - 1, Inner::Connect);
     }
 
@@ -371,6 +374,9 @@ impl World {
                 .as_ref()
                 .is_some_and(|m| matches!(m.stage, crate::worker::Stage::Draining(_)));
             process.stuck &= hangs;
+            if std::mem::take(&mut process.blind) {
+                self.prove_store(p);
+            }
         }
         if !self.stopped {
             self.start_coordinator();

@@ -2,7 +2,7 @@
 
 use lsgan_control::{Entry, Form, Member, Message, Outcome, Start};
 use lsgan_sim::history::{History, Part, State};
-use lsgan_spec::{Generation, Incarnation, Reduction, VirtualRank};
+use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
 fn part(state: State, ranks: &[u32]) -> Part {
     Part { state, virtual_ranks: ranks.iter().copied().map(VirtualRank).collect() }
@@ -30,6 +30,8 @@ fn form(number: u64, members: Vec<Member>) -> Message {
         from: Reduction(0),
         start: Start::Fresh,
         root: None,
+        writer: Some(0),
+        last_step: Step(100),
         leases,
     })
 }

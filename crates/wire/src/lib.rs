@@ -35,6 +35,12 @@ pub fn endpoint(address: &str) -> Result<Endpoint, String> {
     })
 }
 
+/// Hash of a run's file, by which coordinator and workers see whether a generation was formed under the present one.
+#[must_use]
+pub fn file_hash(spec_yaml: &str) -> String {
+    blake3::hash(spec_yaml.as_bytes()).to_hex()[..16].to_owned()
+}
+
 /// The largest message that either side accepts: a grid of samples is the largest there is.
 pub const MESSAGE_LEN_BYTES_MAX: usize = 64 << 20;
 
@@ -50,6 +56,6 @@ macro_rules! wrap {
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Ready, Parked, Consumed, Metrics, WantsLeave,
     SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
-    CorruptRecords, Warning);
+    CorruptRecords, Warning, StoreProof);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
     Shutdown, MetricsStored);

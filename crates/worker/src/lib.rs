@@ -14,6 +14,7 @@
 //! - [`reduce`]: what sums travel over: TCP for a CPU's, NCCL for a GPU's.
 //! - [`probe`]: what this host has to compute with.
 //! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
+//! - [`store`]: the run's store, and the proof that it is the coordinator's.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
 pub mod address;
@@ -27,7 +28,8 @@ pub mod probe;
 pub mod reduce;
 pub mod session;
 pub mod snapshots;
+pub mod store;
 pub mod trainer;
 
 pub use args::Args;
-pub use session::work;
+pub use session::{Ended, work};

@@ -1,11 +1,12 @@
 //! The worker's binary.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
-use lsgan_console::{Failure, interrupts, logging, print, vital};
-use lsgan_worker::{Args, probe, work};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, vital};
+use lsgan_worker::{Args, Ended, probe, work};
 use tokio::sync::mpsc;
 
 /// What cuBLAS reads once, without which libtorch refuses its products where kernels must be deterministic.
@@ -30,16 +31,23 @@ fn worker() -> Result<(), Failure> {
     logging::start(args.log, "info");
     // One thread: the session is little work, and the cores belong to the training.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let session = async { work(args.clone(), terminations(args.grace)?).await };
-    runtime.map_err(Failure::failed)?.block_on(vital::guard("session", session))
+    let asked = Arc::new(OnceLock::new());
+    let session = async { work(args.clone(), terminations(args.grace, asked.clone())?).await };
+    let ended = runtime.map_err(Failure::failed)?.block_on(vital::guard("session", session))?;
+    match ended {
+        Ended::Finished => Ok(()),
+        Ended::Stopped => Err(Failure::stopped(Interrupt::Person.exit_code())),
+        Ended::Left => Err(Failure::stopped(asked.get().unwrap_or(&Interrupt::System).exit_code())),
+    }
 }
 
 /// The first signal that asks for the end is handed on; the second, or a `grace` that has passed, ends the process at once.
-fn terminations(grace: Duration) -> Result<mpsc::Receiver<()>, Failure> {
+fn terminations(grace: Duration, asked: Arc<OnceLock<Interrupt>>) -> Result<mpsc::Receiver<()>, Failure> {
     let mut interrupts = interrupts().map_err(Failure::failed)?;
     let (tell, told) = mpsc::channel(1);
     vital::task("signal task", async move {
-        interrupts.recv().await;
+        let Some(first) = interrupts.recv().await else { return std::future::pending().await };
+        let code = asked.get_or_init(|| first).exit_code().into();
         // The session may have ended.
         let _ = tell.send(()).await;
         if tokio::time::timeout(grace, interrupts.recv()).await.is_err() {
@@ -47,9 +55,8 @@ fn terminations(grace: Duration) -> Result<mpsc::Receiver<()>, Failure> {
                 "no step boundary was reached within {}, ends now",
                 humantime::format_duration(grace)
             );
-            print::end_now(1);
         }
-        print::end_now(130);
+        print::end_now(code);
     });
     Ok(told)
 }

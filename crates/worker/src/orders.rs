@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use lsgan_collective::Aborter;
 use lsgan_data::{Leases, Stopper};
-use lsgan_spec::{Generation, VirtualRank};
+use lsgan_spec::{Generation, RunSpec, VirtualRank};
 use lsgan_train::sums::{ControlWord, ControlWords};
 use lsgan_wire::v1;
 
 /// An order to the training thread.
 pub enum Order {
-    /// Form this generation and step in it.
-    Form(Box<v1::Form>, Arc<Live>),
+    /// Form this generation and step in it, as the run's file says now.
+    Form(Box<v1::Form>, Arc<Live>, Arc<RunSpec>),
     /// Do this with the held state.
     Task(v1::TaskKind),
 }
@@ -22,6 +22,8 @@ pub enum Order {
 pub struct Live {
     /// Which.
     pub generation: Generation,
+    /// This worker writes its snapshots.
+    pub writes: bool,
     /// How far its virtual ranks may read.
     pub leases: Arc<Leases>,
     aborter: Aborter,
@@ -38,6 +40,7 @@ impl Live {
         }
         Ok(Self {
             generation: Generation(form.generation),
+            writes: form.writer == Some(form.rank),
             leases,
             aborter: Aborter::new()?,
             wishes: AtomicU32::new(0),

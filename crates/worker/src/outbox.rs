@@ -149,6 +149,16 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// What came of the last task, if that is not sent yet. For a worker whose coordinator is away.
+    pub fn task_result(&self) -> Option<Result<(), String>> {
+        use v1::worker_message::Kind;
+        self.lock().messages.iter().rev().find_map(|message| match &message.kind {
+            Some(Kind::TaskDone(_)) => Some(Ok(())),
+            Some(Kind::TaskFailed(failed)) => Some(Err(failed.why.clone())),
+            _ => None,
+        })
+    }
+
     /// Anything else.
     pub fn say(&self, message: impl Into<v1::WorkerMessage>) {
         self.lock().messages.push(message.into());

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, RunToken};
 use lsgan_console::{Failure, exit::chain, open_data, vital};
 use lsgan_data::Source;
 use lsgan_plan::Plan;
-use lsgan_spec::{RunSpec, VirtualRank};
+use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
 use lsgan_train::device::{self, Chosen};
 use lsgan_train::sums::ControlWord;
 use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint, file_hash};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
@@ -29,12 +29,16 @@ use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::reduce::{Updates, Way};
 use crate::snapshots::{Origin, Writer};
+use crate::store::RunStore;
 use crate::trainer::{Faults, Trainer};
 
 /// The first pause after a coordinator could not be reached; doubles each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 /// The longest: a coordinator that is started again is found within this time.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// How long a worker that gives its coordinator up tries to keep what it holds.
+const KEEP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Messages on their way to the coordinator; the outbox keeps what does not fit.
 const OUTBOUND_MESSAGES_MAX: usize = 256;
@@ -46,16 +50,33 @@ enum End {
     /// This incarnation is over: attach as a new one.
     Retired,
     /// The worker is to end, well or not.
-    Over(Result<(), Failure>),
+    Over(Result<Ended, Failure>),
+}
+
+/// How a worker ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its run is finished.
+    Finished,
+    /// Its run was stopped before that.
+    Stopped,
+    /// It left because it was told to.
+    Left,
 }
 
 /// A worker's side of a run, over all its streams.
 struct Session {
     args: Args,
     description: v1::RunDescription,
+    /// The run's file as the coordinator has it now: what its mathematics does not depend on may change.
+    spec: Arc<RunSpec>,
+    /// Hash of the file under which the last generation was formed.
+    formed_under: String,
+    store: Arc<RunStore>,
+    /// Proves to the coordinator that this worker sees its store.
+    proving: Option<JoinHandle<()>>,
     numerics: String,
     peer_address: SocketAddr,
-    heartbeat: Duration,
     outbox: Arc<Outbox>,
     orders: Sender<Order>,
     live: Option<Arc<Live>>,
@@ -73,14 +94,12 @@ type Stream = (mpsc::Sender<v1::WorkerMessage>, Streaming<v1::CoordinatorMessage
 /// # Errors
 /// A failure with its exit code: a coordinator that cannot be reached or refuses the worker, data that cannot be
 /// opened, a run that failed.
-pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), Failure> {
+pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended, Failure> {
     let (channel, description) = tokio::select! {
         reached = reach(&args, None) => reached?,
-        _ = terminate.recv() => return Ok(()), // nothing was begun
+        _ = terminate.recv() => return Ok(Ended::Left), // nothing was begun
     };
-    let spec = RunSpec::parse(&description.spec_yaml, "the coordinator's run", &[]).map_err(|errors| {
-        Failure::failed(format!("the coordinator is of another version: {}", errors.render_plain()))
-    })?;
+    let spec = parse_spec(&description.spec_yaml)?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
     let source = open_data(&spec.data, spec.seed)?;
     let source: Arc<dyn Source> = Arc::from(source);
@@ -89,7 +108,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let outbox = Arc::new(Outbox::default());
     let (orders, queue) = channel_of_orders();
     let fingerprint = source.fingerprint().to_string();
-    let heartbeat = spec.cluster.failure_timeout / 6;
+    let store = Arc::new(RunStore::at(&description.store));
 
     let (started, starting) = tokio::sync::oneshot::channel();
     let faults = Faults {
@@ -99,9 +118,10 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
         slowness: args.fault_slowness,
     };
     let seed = Seed {
-        spec,
+        spec: spec.clone(),
         source,
         listener,
+        store: store.clone(),
         description: description.clone(),
         outbox: outbox.clone(),
         faults,
@@ -128,9 +148,12 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let mut session = Session {
         args,
         description: v1::RunDescription { data_fingerprint: fingerprint, ..description },
+        spec: Arc::new(spec),
+        formed_under: String::new(),
+        store,
+        proving: None,
         numerics: describe(&numerics),
         peer_address,
-        heartbeat,
         outbox,
         orders,
         live: None,
@@ -141,6 +164,9 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<(), F
     let result = session.attach_until_over(channel, &mut terminate).await;
     if let Some(live) = &session.live {
         live.abort();
+    }
+    if let Some(proving) = session.proving.take() {
+        proving.abort();
     }
     // Closed when nothing is written any more: the coordinator waits for that before it looks at the snapshots again.
     let last = session.last.take();
@@ -164,6 +190,12 @@ fn listen(address: SocketAddr) -> Result<Listener, Failure> {
     Listener::on(socket).map_err(|error| Failure::failed(chain(&error)))
 }
 
+fn parse_spec(yaml: &str) -> Result<RunSpec, Failure> {
+    RunSpec::parse(yaml, "the coordinator's run", &[]).map_err(|errors| {
+        Failure::bad_input(format!("the coordinator is of another version: {}", errors.render_plain()))
+    })
+}
+
 fn channel_of_orders() -> (Sender<Order>, std::sync::mpsc::Receiver<Order>) {
     // Unbounded, but the coordinator sends the next order only after the last one was answered.
     channel()
@@ -174,6 +206,7 @@ struct Seed {
     spec: RunSpec,
     source: Arc<dyn Source>,
     listener: Listener,
+    store: Arc<RunStore>,
     description: v1::RunDescription,
     outbox: Arc<Outbox>,
     faults: Faults,
@@ -183,7 +216,7 @@ struct Seed {
 
 impl Seed {
     fn grow(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Numerics), Failure> {
-        let Self { spec, source, listener, description, outbox, faults, rehearses, local_rank } = self;
+        let Self { spec, source, listener, store, description, outbox, faults, rehearses, local_rank } = self;
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let Chosen { device, no_gpu } =
             device::choose(spec.compute.device, local_rank).map_err(|e| Failure::bad_input(chain(&e)))?;
@@ -199,12 +232,10 @@ impl Seed {
         let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len()).map_err(|e| failed(&e))?;
         let replica = Replica::placed(&spec, device, placement).map_err(|e| failed(&e))?;
-        let store = Store::open(&description.store).map_err(|e| failed(&e))?;
         let origin = Origin {
             identity: description.identity.clone(),
             data_fingerprint: source.fingerprint().to_string(),
             numerics: describe(&numerics),
-            spec_yaml: description.spec_yaml.clone(),
         };
         let writer = Writer::start(store.clone(), origin, outbox.clone()).map_err(|e| failed(&e))?;
         let token = token(&description.token)?;
@@ -334,7 +365,7 @@ impl Session {
         &mut self,
         client: CoordinatorClient<Channel>,
         terminate: &mut mpsc::Receiver<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         let mut client = Some(client);
         loop {
             let reached = match client.take() {
@@ -342,11 +373,23 @@ impl Session {
                 None => {
                     let known = self.known();
                     tokio::select! {
-                        reached = reach(&self.args, Some(&known)) => reached?.0,
+                        reached = reach(&self.args, Some(&known)) => match reached {
+                            Ok((client, found)) => {
+                                self.take_file(found.spec_yaml)?;
+                                client
+                            }
+                            Err(failure) => {
+                                self.leave();
+                                // A lease that ends before the step does would make it wait for ever.
+                                let _ = tokio::time::timeout(KEEP_WITHIN, self.keep_alone()).await;
+                                return Err(failure);
+                            }
+                        },
                         Some(()) = terminate.recv() => {
                             self.leave();
                             continue;
                         }
+                        () = self.keep_alone(), if self.leaving => return Ok(Ended::Left),
                     }
                 }
             };
@@ -358,6 +401,47 @@ impl Session {
                 }
                 End::Over(result) => return result,
             }
+        }
+    }
+
+    /// A coordinator that was started again may have another file, with the same mathematics.
+    fn take_file(&mut self, spec_yaml: String) -> Result<(), Failure> {
+        if spec_yaml == self.description.spec_yaml {
+            return Ok(());
+        }
+        self.spec = Arc::new(parse_spec(&spec_yaml)?);
+        self.description.spec_yaml = spec_yaml;
+        Ok(())
+    }
+
+    /// Keeps what this worker holds while the coordinator is away: at the step boundary that it wished for, it writes a
+    /// snapshot. The others may hold the same and write it too: equal states give equal bytes.
+    async fn keep_alone(&self) {
+        let held = loop {
+            let life = self.outbox.life();
+            if !life.stepping {
+                break life.applied.map(Reduction);
+            }
+            self.outbox.news.notified().await;
+        };
+        let Some(held) = held else { return };
+        let step = held.step();
+        if held.half() != Half::Discriminator {
+            return tracing::error!(%step, "the coordinator is away, and the step is half done: it cannot be kept");
+        }
+        tracing::info!(%step, "the coordinator is away: writing a snapshot without it");
+        if self.order(Order::Task(v1::TaskKind::Snapshot)).is_some() {
+            return tracing::error!(%step, "the training thread is gone: nothing can be kept");
+        }
+        let result = loop {
+            match self.outbox.task_result() {
+                Some(result) => break result,
+                None => self.outbox.news.notified().await,
+            }
+        };
+        match result {
+            Ok(()) => tracing::info!(%step, "the snapshot is written; leaving"),
+            Err(why) => tracing::error!(%step, "the snapshot could not be written: {why}"),
         }
     }
 
@@ -377,7 +461,7 @@ impl Session {
             Ok(response) => response.into_inner(),
             Err(status) => return End::Broken(status.message().to_owned()),
         };
-        let mut beat = tokio::time::interval(self.heartbeat);
+        let mut beat = tokio::time::interval(self.spec.cluster.failure_timeout / 6);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let outbox = self.outbox.clone();
         loop {
@@ -424,6 +508,8 @@ impl Session {
             incarnation,
             generation: life.generation,
             stepping: life.stepping,
+            writes: self.live.as_ref().is_some_and(|live| live.writes),
+            spec: self.formed_under.clone(),
         });
         v1::Hello {
             name: self.args.name.clone(),
@@ -444,8 +530,13 @@ impl Session {
                 }
                 tracing::info!(incarnation = welcome.incarnation, adopted = welcome.adopted, "attached");
                 self.incarnation = Some(welcome.incarnation);
+                let proving = tokio::spawn(self.store.clone().prove(self.outbox.clone()));
+                if let Some(before) = self.proving.replace(proving) {
+                    before.abort();
+                }
             }
-            Kind::Refused(refused) => return Some(End::Over(Err(Failure::failed(refused.why)))),
+            // Another try would be refused as well.
+            Kind::Refused(refused) => return Some(End::Over(Err(Failure::bad_input(refused.why)))),
             Kind::Form(form) => return self.form(form),
             Kind::Abort(abort) => {
                 if let Some(live) = self.live.as_ref().filter(|live| live.generation.0 == abort.generation) {
@@ -461,7 +552,7 @@ impl Session {
             Kind::Task(task) => return self.order(Order::Task(task.kind())),
             Kind::Retired(retired) => {
                 if self.leaving {
-                    return Some(End::Over(Ok(())));
+                    return Some(End::Over(Ok(Ended::Left)));
                 }
                 tracing::warn!("this incarnation is over: {}", retired.why);
                 return Some(End::Retired);
@@ -469,9 +560,9 @@ impl Session {
             Kind::Shutdown(shutdown) => {
                 let result = match shutdown.outcome() {
                     v1::OutcomeKind::Failed => Err(Failure::failed(shutdown.why)),
-                    v1::OutcomeKind::Complete | v1::OutcomeKind::Stopped | v1::OutcomeKind::Unspecified => {
-                        Ok(())
-                    }
+                    v1::OutcomeKind::Refused => Err(Failure::bad_input(shutdown.why)),
+                    v1::OutcomeKind::Complete => Ok(Ended::Finished),
+                    v1::OutcomeKind::Stopped | v1::OutcomeKind::Unspecified => Ok(Ended::Stopped),
                 };
                 return Some(End::Over(result));
             }
@@ -489,7 +580,8 @@ impl Session {
                     live.wish(ControlWord::Leave);
                 }
                 self.live = Some(live.clone());
-                self.order(Order::Form(Box::new(form), live))
+                self.formed_under = file_hash(&self.description.spec_yaml);
+                self.order(Order::Form(Box::new(form), live, self.spec.clone()))
             }
             Err(error) => Some(End::Over(Err(Failure::failed(chain(&error))))),
         }

@@ -12,10 +12,13 @@ use lsgan_train::parts::{self, StateCopy};
 use lsgan_wire::v1;
 
 use crate::outbox::Outbox;
+use crate::store::RunStore;
 
 /// How long a store may be away when a run closes. The next snapshot makes up for one that failed; after the last one
 /// there is none.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// The same when a person stops the run, or a worker leaves: they wait at a terminal, or for a grace period.
+const STOPPING_PATIENCE: Duration = Duration::from_secs(10);
 /// Before it is asked again, where it says at once that it is away.
 const CLOSING_PAUSE: Duration = Duration::from_secs(1);
 
@@ -28,8 +31,6 @@ pub struct Origin {
     pub data_fingerprint: String,
     /// What the arithmetic is done with.
     pub numerics: String,
-    /// The run's specification.
-    pub spec_yaml: String,
 }
 
 /// The writer. Dropping it waits for what it was given.
@@ -42,13 +43,39 @@ pub struct Writer {
 }
 
 enum Job {
-    Snapshot { state: StateCopy, blocked_ms: f64 },
-    Close { state: StateCopy, last: bool },
+    Snapshot { state: State, blocked_ms: f64 },
+    Close { state: State, last: bool },
+}
+
+/// A state to write.
+struct State {
+    copy: StateCopy,
+    /// The run's file, as it was when the state was reached.
+    spec_yaml: String,
+}
+
+/// Why a snapshot was not written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("{0}")]
+    NoStore(String),
+    #[error(transparent)]
+    Store(#[from] checkpoint::Error),
+}
+
+impl WriteError {
+    /// Another try may succeed without that a person does something here.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::NoStore(_) => false,
+            Self::Store(error) => error.is_away() || matches!(error, checkpoint::Error::Full { .. }),
+        }
+    }
 }
 
 impl Writer {
     /// A writer into `store`, which tells `outbox` what it wrote.
-    pub fn start(store: Store, origin: Origin, outbox: Arc<Outbox>) -> std::io::Result<Self> {
+    pub fn start(store: Arc<RunStore>, origin: Origin, outbox: Arc<Outbox>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = sync_channel::<Job>(1);
         let (give_back, back) = sync_channel(2);
@@ -58,11 +85,11 @@ impl Writer {
                     Job::Snapshot { state, blocked_ms } => {
                         // What it wrote or why not is in the outbox.
                         let _ = runtime.block_on(snapshot(&store, &origin, &state, blocked_ms, &outbox));
-                        state
+                        state.copy
                     }
                     Job::Close { state, last } => {
                         runtime.block_on(close(&store, &origin, &state, last, &outbox));
-                        state
+                        state.copy
                     }
                 };
                 // The training thread may have ended.
@@ -85,14 +112,14 @@ impl Writer {
         back
     }
 
-    /// Writes a snapshot of `state`, for whose copy the training thread stood still for `blocked_ms`.
-    pub fn snapshot(&mut self, state: StateCopy, blocked_ms: f64) {
-        self.send(Job::Snapshot { state, blocked_ms });
+    /// Writes a snapshot of `copy`, for which the training thread stood still for `blocked_ms`.
+    pub fn snapshot(&mut self, copy: StateCopy, spec_yaml: String, blocked_ms: f64) {
+        self.send(Job::Snapshot { state: State { copy, spec_yaml }, blocked_ms });
     }
 
     /// Writes what closes a run: a snapshot, and if it is the `last` one the final weights.
-    pub fn close(&mut self, state: StateCopy, last: bool) {
-        self.send(Job::Close { state, last });
+    pub fn close(&mut self, copy: StateCopy, spec_yaml: String, last: bool) {
+        self.send(Job::Close { state: State { copy, spec_yaml }, last });
     }
 
     fn send(&mut self, job: Job) {
@@ -114,24 +141,28 @@ impl Drop for Writer {
 }
 
 async fn snapshot(
-    store: &Store,
+    store: &RunStore,
     origin: &Origin,
-    state: &StateCopy,
+    state: &State,
     blocked_ms: f64,
     outbox: &Outbox,
-) -> Result<Snapshot, checkpoint::Error> {
-    let step = state.reduction().step();
+) -> Result<Snapshot, WriteError> {
+    let step = state.copy.reduction().step();
     let snapshot = Snapshot {
         step,
         identity: origin.identity.clone(),
         data_fingerprint: origin.data_fingerprint.clone(),
         numerics: origin.numerics.clone(),
-        spec_yaml: origin.spec_yaml.clone(),
-        parts: state.parts().into_iter().map(|part| Arc::new(to_checkpoint(part))).collect(),
+        spec_yaml: state.spec_yaml.clone(),
+        parts: state.copy.parts().into_iter().map(|part| Arc::new(to_checkpoint(part))).collect(),
     };
-    match store.write(&snapshot).await {
-        Ok(manifest) => {
-            outbox.say(written(store, step, &manifest, blocked_ms));
+    let write = async {
+        let store = store.open().map_err(WriteError::NoStore)?;
+        Ok(written(store, step, &store.write(&snapshot).await?, blocked_ms))
+    };
+    match write.await {
+        Ok(written) => {
+            outbox.say(written);
             Ok(snapshot)
         }
         Err(error) => {
@@ -143,12 +174,13 @@ async fn snapshot(
     }
 }
 
-async fn close(store: &Store, origin: &Origin, state: &StateCopy, last: bool, outbox: &Outbox) {
+async fn close(store: &RunStore, origin: &Origin, state: &State, last: bool, outbox: &Outbox) {
     let begin = Instant::now();
     let files = loop {
+        let patience = if last { CLOSING_PATIENCE } else { STOPPING_PATIENCE };
         match write_all(store, origin, state, last, outbox).await {
-            Err(error) if error.is_away() && begin.elapsed() < CLOSING_PATIENCE => {
-                tracing::warn!("the store is away, and the run waits for it: {}", chain(&error));
+            Err(error) if error.may_pass() && begin.elapsed() < patience => {
+                tracing::warn!("the store does not take it, and the run waits for it: {}", chain(&error));
                 tokio::time::sleep(CLOSING_PAUSE).await;
             }
             files => break files.map_err(|error| chain(&error)),
@@ -166,19 +198,19 @@ async fn close(store: &Store, origin: &Origin, state: &StateCopy, last: bool, ou
 
 /// A snapshot, and if it is the `last` one the final weights.
 async fn write_all(
-    store: &Store,
+    store: &RunStore,
     origin: &Origin,
-    state: &StateCopy,
+    state: &State,
     last: bool,
     outbox: &Outbox,
-) -> Result<Vec<checkpoint::FinalPart>, checkpoint::Error> {
+) -> Result<Vec<checkpoint::FinalPart>, WriteError> {
     let snapshot = snapshot(store, origin, state, 0.0, outbox).await?;
     if !last {
         return Ok(Vec::new());
     }
     let weights = ["generator", "generator_ema", "discriminator"];
     let parts: Vec<_> = weights.iter().filter_map(|name| snapshot.part(name).cloned()).collect();
-    store.write_final(&parts).await
+    Ok(store.open().map_err(WriteError::NoStore)?.write_final(&parts).await?)
 }
 
 fn written(store: &Store, step: Step, manifest: &Manifest, blocked_ms: f64) -> v1::SnapshotWritten {

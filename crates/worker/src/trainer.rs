@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use lsgan_checkpoint::Store;
 use lsgan_collective::tcp::{Listener, Membership, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
@@ -23,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::reduce::{Formed, Queued, ReduceError, Update, Way};
 use crate::snapshots::{Writer, from_checkpoint};
+use crate::store::RunStore;
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
 const LOADER_DEPTH_STEPS: usize = 3;
@@ -50,7 +50,7 @@ pub struct Trainer {
     /// Tells the run's connections from others.
     pub token: RunToken,
     /// Where snapshots are.
-    pub store: Store,
+    pub store: Arc<RunStore>,
     /// Writes them.
     pub writer: Writer,
     /// What it has to say.
@@ -128,7 +128,10 @@ impl Trainer {
         let _vital = Vital("trainer");
         while let Ok(order) = orders.recv() {
             match order {
-                Order::Form(form, live) => self.generation(&form, &live),
+                Order::Form(form, live, spec) => {
+                    self.spec = (*spec).clone();
+                    self.generation(&form, &live);
+                }
                 Order::Task(task) => self.task(task),
             }
         }
@@ -208,7 +211,8 @@ impl Trainer {
             v1::Start::Fresh => self.replica.reset(),
             v1::Start::Snapshot if root => {
                 let step = Step(form.snapshot_step);
-                let snapshot = self.runtime.block_on(self.store.load(step))?;
+                let store = self.store.open().map_err(Halt::Coordinator)?;
+                let snapshot = self.runtime.block_on(store.load(step))?;
                 self.replica.import(&from_checkpoint(snapshot), step.first_reduction())?;
             }
             v1::Start::Snapshot | v1::Start::Held => {}
@@ -261,7 +265,9 @@ impl Trainer {
         };
         live.watch(loader.stopper());
         let mut stepping = Stepping {
-            writes: form.rank == 0,
+            writes: live.writes,
+            pictures: form.rank == 0,
+            last_step: form.last_step,
             meter: Meter::new(self.spec.report.every),
             pace: Pace::start(),
             waits: WaitWatch::default(),
@@ -304,7 +310,7 @@ impl Trainer {
             self.sample();
         }
         let state = self.copy_state();
-        self.writer.close(state, last);
+        self.writer.close(state, self.spec.to_yaml(), last);
     }
 
     fn fail(&self, why: &str) {
@@ -325,7 +331,7 @@ impl Trainer {
     fn snapshot(&mut self) {
         let begin = Instant::now();
         let state = self.copy_state();
-        self.writer.snapshot(state, begin.elapsed().as_secs_f64() * 1000.0);
+        self.writer.snapshot(state, self.spec.to_yaml(), begin.elapsed().as_secs_f64() * 1000.0);
     }
 
     /// Makes a picture of what G makes of the fixed z.
@@ -351,8 +357,12 @@ struct Stepping<'a> {
     step_began: Instant,
     /// In this step.
     data_waited: Duration,
-    /// The first rank writes what all could.
+    /// It writes the snapshots that all could write.
     writes: bool,
+    /// The first rank makes the pictures.
+    pictures: bool,
+    /// All park when so many steps are done.
+    last_step: u64,
     /// An update that a GPU has not come to yet, as far as was looked. Never on a CPU.
     queued: Option<Queued>,
 }
@@ -371,7 +381,7 @@ impl Stepping<'_> {
         let reduction = self.trainer.replica.next_reduction();
         let step = reduction.step();
         match reduction.half() {
-            Half::Discriminator if step.0 >= self.trainer.spec.steps => Err(Halt::Boundary),
+            Half::Discriminator if step.0 >= self.last_step => Err(Halt::Boundary),
             Half::Discriminator => self.discriminator(step),
             Half::Generator => self.generator(step),
         }
@@ -515,14 +525,14 @@ impl Stepping<'_> {
         }
         self.trainer.faults.cripple(done);
         self.report_state(done);
-        let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.trainer.spec.steps;
+        let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.last_step;
         let due = |every: u64| every > 0 && done.is_multiple_of(every);
+        if self.pictures && due(self.trainer.spec.samples.every) && done < self.last_step {
+            self.trainer.sample();
+        }
         if self.writes {
-            if due(self.trainer.spec.samples.every) && done < self.trainer.spec.steps {
-                self.trainer.sample();
-            }
             // What closes a run is a snapshot too; two of the same step would be one too many.
-            let closes = controls.is_set(ControlWord::Finish) || done >= self.trainer.spec.steps;
+            let closes = controls.is_set(ControlWord::Finish) || done >= self.last_step;
             if (due(self.trainer.spec.checkpoint.every) || controls.is_set(ControlWord::Snapshot)) && !closes
             {
                 self.trainer.snapshot();

@@ -129,3 +129,73 @@ fn a_second_coordinator_on_the_directory_of_a_stepping_run_is_refused() {
     assert_eq!(lab.journal().generations().len(), 1, "the first one was not disturbed");
     assert_undisturbed_weights(&lab);
 }
+
+/// The weights of a run of so many steps that nothing disturbs.
+fn undisturbed_weights_of(steps: &str) -> lsgan_tests::Weights {
+    let lab = Lab::new();
+    lab.up(1, &["--set", steps]).wait().expect_code(0);
+    lab.weights()
+}
+
+/// A coordinator that comes back under its living workers with another number of steps.
+#[track_caller]
+fn ends_with(before: &str, after: &str) {
+    let lab = Lab::new();
+    let (coordinator, workers) = cluster(&lab, 2, &["--set", before]);
+    coordinator.client.wait_for_step(5);
+    let listen = kill(coordinator);
+    let mut coordinator = lab.coordinator_at(&listen, &["--set", after]);
+    finish(&mut coordinator.process, workers);
+    assert_eq!(lab.weights(), undisturbed_weights_of(after), "from {before} to {after}");
+    let beyond = after.strip_prefix("steps=").expect("it says how many");
+    assert_eq!(lab.journal().number("select max(step) + 1 from metrics").to_string(), beyond);
+    assert_eq!(lab.journal().number("select max(step) from checkpoints").to_string(), beyond);
+}
+
+#[test]
+fn fewer_steps_hold_for_workers_that_step() {
+    ends_with("steps=100000", "steps=90");
+}
+
+#[test]
+fn more_steps_hold_for_workers_that_step() {
+    ends_with("steps=40", "steps=90");
+}
+
+#[test]
+fn a_run_that_is_beyond_its_new_last_step_ends_and_says_where() {
+    let lab = Lab::new();
+    let (coordinator, workers) = cluster(&lab, 2, &["--set", "steps=100000"]);
+    let reached = coordinator.client.wait_for_step(30).step;
+    let listen = kill(coordinator);
+    let mut coordinator = lab.coordinator_at(&listen, &["--set", "steps=10"]);
+    let ended = coordinator.process.wait().expect_code(2).expect_one_error();
+    let saved = lab.journal().number("select max(step) from checkpoints");
+    assert!(saved >= reached, "the last snapshot is of step {saved}, {reached} steps were done");
+    ended.expect_err(&[&format!("{saved} steps are done, of which 10 are asked for"), "--fork-at"]);
+    for mut worker in workers {
+        worker.wait().expect_code(2);
+    }
+}
+
+#[test]
+fn workers_that_are_told_to_end_while_the_coordinator_is_away_keep_what_they_hold() {
+    let lab = Lab::new();
+    let (coordinator, workers) = cluster(&lab, 2, &["--set", "checkpoint.every=0"]);
+    let reached = coordinator.client.wait_for_step(random_step()).step;
+    coordinator.process.kill();
+    for worker in &workers {
+        worker.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+    for mut worker in workers {
+        worker.wait();
+    }
+    // At another address, where no worker would look for it.
+    let mut coordinator = lab.coordinator(&["--set", "checkpoint.every=0"]);
+    let worker = lab.worker("another", &coordinator.address);
+    finish(&mut coordinator.process, vec![worker]);
+    let generations = lab.journal().generations();
+    let last = generations.last().expect("it trained");
+    assert!(last.start == "snapshot" && last.from_step >= reached, "{reached} were done: {generations:?}");
+    assert_undisturbed_weights(&lab);
+}

@@ -14,7 +14,7 @@ fn a_worker_that_would_compute_other_bits_is_refused_and_the_run_goes_on() {
     let worker = lab.worker("worker", &coordinator.address);
     coordinator.client.wait_for_step(1);
     let mut other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
-    let ended = other.wait().expect_code(1).expect_one_error();
+    let ended = other.wait().expect_code(2).expect_one_error();
     ended.expect_err(&[
         "would compute other bits than the run",
         "it has libtorch",
@@ -71,11 +71,11 @@ fn resuming_on_other_hardware_says_so_and_asks_for_any_numerics() {
     let mut up = lab.up(1, &[]);
     lab.client(&mut up).wait_for_step(random_step());
     up.signal(Signal::SIGINT);
-    up.wait().expect_code(0);
+    up.wait().expect_code(130);
 
     let coordinator = lab.coordinator(&[]);
     let mut other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
-    let ended = other.wait().expect_code(1).expect_one_error();
+    let ended = other.wait().expect_code(2).expect_one_error();
     ended.expect_err(&["would compute other bits than the run", "cluster.numerics to any"]);
     let notices = coordinator.client.status().expect("it waits for others").notices;
     assert!(notices.iter().any(|n| n.warning && n.text.contains("a worker was refused")), "{notices:?}");

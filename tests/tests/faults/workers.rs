@@ -20,7 +20,7 @@ fn a_worker_that_ends_by_an_error_is_done_without() {
     let others: Vec<_> = (1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
     coordinator.client.wait_for_step(random_step());
     fails.signal(Signal::SIGTERM);
-    fails.wait().expect_code(1).expect_err(&["no step boundary was reached within 0s, ends now"]);
+    fails.wait().expect_code(143).expect_err(&["no step boundary was reached within 0s, ends now"]);
     wait_for_members(&lab, 2);
     finish(&mut coordinator.process, others);
     assert_disturbed(&lab, "held");
@@ -43,7 +43,7 @@ fn workers_that_run_ahead_as_on_a_gpu_train_the_same_weights() {
     let new = rehearsing("new");
     coordinator.client.wait_for_step(2 * step);
     leaves.signal(Signal::SIGTERM);
-    leaves.wait().expect_code(0);
+    leaves.wait().expect_code(143);
     finish(&mut coordinator.process, vec![plain, new]);
     assert_disturbed(&lab, "held");
     assert_undisturbed_weights(&lab);
@@ -60,7 +60,10 @@ fn a_leaver_whose_grace_is_over_ends_without_a_boundary() {
     coordinator.client.wait_for_step(random_step());
     stays.signal(Signal::SIGSTOP);
     leaver.signal(Signal::SIGTERM);
-    leaver.wait().expect_code(1).expect_err(&["leaving at the next step boundary", "within 300ms, ends now"]);
+    leaver
+        .wait()
+        .expect_code(143)
+        .expect_err(&["leaving at the next step boundary", "within 300ms, ends now"]);
     stays.signal(Signal::SIGCONT);
     finish(&mut coordinator.process, vec![stays]);
     assert_disturbed(&lab, "held");
@@ -189,7 +192,7 @@ fn a_slow_worker_is_named_with_its_time_and_the_others_wait_for_it() {
     assert_eq!(status.generation, 1, "nobody was sent away");
     // Its slowness is of no further use.
     slow.signal(Signal::SIGTERM);
-    slow.wait().expect_code(0);
+    slow.wait().expect_code(143);
     finish(&mut coordinator.process, others);
     assert_undisturbed_weights(&lab);
 }
@@ -267,7 +270,7 @@ fn workers_join_and_leave_again_and_again_while_it_steps() {
         });
         coordinator.client.wait_for_step(step.step + 2);
         guest.signal(Signal::SIGTERM);
-        guest.wait().expect_code(0);
+        guest.wait().expect_code(143);
     }
     workers.push(lab.worker("last", &coordinator.address));
     finish(&mut coordinator.process, workers);

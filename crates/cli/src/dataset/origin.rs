@@ -92,7 +92,15 @@ impl Origin {
     fn spec(&self) -> Result<(DataSpec, u64), Failure> {
         if let Some(config) = &self.config {
             let (config, sets) = (config.clone(), self.sets.clone());
-            let run = RunArgs { config, sets, run_dir: None, fresh: false, fork: None, fork_at: None };
+            let run = RunArgs {
+                config,
+                sets,
+                run_dir: None,
+                fresh: false,
+                accept_loss: false,
+                fork: None,
+                fork_at: None,
+            };
             return startup::load_spec(&run).map(|spec| (spec.data, spec.seed));
         }
         let said = self.source.as_deref().unwrap_or_default();

@@ -22,6 +22,7 @@ pub fn config() -> Config {
         straggler_percent: 200,
         pace_every_ms: 1_000,
         evict_stragglers: false,
+        spec: String::new(),
     }
 }
 
@@ -100,8 +101,33 @@ impl Bench {
         self.say_hello(session, Hello { numerics: numerics.to_owned(), ..hello(session) })
     }
 
+    /// Says Hello, and proves that it sees the store; the effects are those of both.
     fn say_hello(&mut self, session: u64, hello: Hello) -> &[Effect] {
-        self.apply(Event::Joined { session: SessionId(session), hello })
+        let mut effects = self.apply(Event::Joined { session: SessionId(session), hello }).to_vec();
+        effects.extend_from_slice(self.store_proved(session, true));
+        self.effects = effects;
+        &self.effects
+    }
+
+    /// Joins, and has not proved yet that it sees the store.
+    pub fn join_unproved(&mut self, session: u64) -> &[Effect] {
+        self.apply(Event::Joined { session: SessionId(session), hello: hello(session) })
+    }
+
+    /// The same, of a worker that lost its coordinator.
+    pub fn join_unproved_again(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) {
+        let hello = Hello { holds: holds.map(Reduction), resume, ..hello(session) };
+        self.apply(Event::Joined { session: SessionId(session), hello });
+    }
+
+    /// A sign of life of a worker that holds nothing.
+    pub fn heard_nothing_new(&mut self, session: u64) -> &[Effect] {
+        self.apply(Event::Heard { session: SessionId(session), applied: None, pace_us: None })
+    }
+
+    pub fn store_proved(&mut self, session: u64, sees: bool) -> &[Effect] {
+        let why_not = (!sees).then(|| "it sees another disk".to_owned());
+        self.apply(Event::StoreProved { session: SessionId(session), why_not })
     }
 
     pub fn heard(&mut self, session: u64, applied: u64) -> &[Effect] {
@@ -158,7 +184,7 @@ impl Bench {
     }
 
     pub fn saved(&mut self, step: u64) -> &[Effect] {
-        self.apply(Event::SnapshotWritten { step: Step(step) })
+        self.apply(Event::SnapshotWritten { session: SessionId(1), step: Step(step) })
     }
 
     /// Sessions 1 to `count` join and step in generation 1.
@@ -206,5 +232,5 @@ impl Bench {
 #[allow(dead_code, reason = "each test file uses its part")]
 pub fn resume(incarnation: u64, generation: u64, stepping: bool) -> Option<Resume> {
     let (incarnation, generation) = (Incarnation(incarnation), Generation(generation));
-    Some(Resume { incarnation, generation, stepping })
+    Some(Resume { incarnation, generation, stepping, writes: incarnation.0 == 1, spec: String::new() })
 }

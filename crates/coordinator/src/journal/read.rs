@@ -57,6 +57,7 @@ impl Journal {
             numerics,
             consumed,
             snapshot: None,
+            missing: None,
         })
     }
 

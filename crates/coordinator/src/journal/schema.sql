@@ -3,7 +3,7 @@
 -- Times end in _ms and count milliseconds since 1970-01-01 UTC. Steps, reductions, ranks and positions count from 0.
 
 -- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
--- virtual_ranks, numerics, outcome (complete, stopped or failed), outcome_why, final_files (JSON), suspect_after (the
+-- virtual_ranks, numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
 -- step after which snapshots may be wrong, until the run goes on).
 create table if not exists meta (
   key   text primary key,

@@ -66,6 +66,15 @@ impl Journal {
         })
     }
 
+    /// Notes that the snapshots of later steps are no more, wherever they went.
+    pub fn forget_checkpoints_after(&mut self, step: u64) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let row = params![step, wall_ms()];
+            db.execute("update checkpoints set deleted_ms = ?2 where step > ?1 and deleted_ms is null", row)?;
+            Ok(())
+        })
+    }
+
     /// Adds records that do not decode; one that is there stays as it is.
     pub fn add_corrupt(&mut self, records: &[v1::CorruptRecord]) -> Result<(), JournalError> {
         self.transaction(|db| {
@@ -207,12 +216,15 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
         | Entry::OtherNumerics { .. }
         | Entry::Straggles { .. }
         | Entry::CutOff { .. }
-        | Entry::NoProgress { .. } => {}
+        | Entry::NoProgress { .. }
+        | Entry::CannotKeep { .. }
+        | Entry::NoKeeper { .. } => {}
         Entry::Ended(outcome) => {
             let (word, why) = match outcome {
                 Outcome::Complete => ("complete", String::new()),
                 Outcome::Stopped { step } => ("stopped", format!("at step {step}")),
                 Outcome::Failed { why } => ("failed", why.clone()),
+                Outcome::Refused { why } => ("refused", why.clone()),
             };
             set_fact(db, "outcome", word)?;
             set_fact(db, "outcome_why", &why)?;

@@ -1,0 +1,193 @@
+//! Looks into the store before a snapshot counts as written, or a worker as one that sees it: what a worker says of a store
+//! is true of the store that it sees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lsgan_checkpoint::Store;
+use lsgan_console::exit::chain;
+use lsgan_control::{Event, SessionId};
+use lsgan_spec::Step;
+use lsgan_wire::v1;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::journal::JournalError;
+use crate::service::Input;
+use crate::shell::Shell;
+
+/// How long what a worker has written may take to be seen here: network file systems keep what they know of a directory for
+/// some seconds.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A worker's answer that was not seen is looked for again after so long, so often: a network may be cut, a bucket away.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOKS_MAX: u32 = 100;
+/// A store that answers neither yes nor no for so long has not proved anything.
+const PROOF_WITHIN: Duration = Duration::from_secs(60);
+/// What workers say they have written, not looked at yet. They write one snapshot after another.
+const CLAIMS_MAX: usize = 1024;
+
+/// What a worker says that it wrote.
+#[derive(Debug)]
+pub enum Claim {
+    /// A snapshot.
+    Snapshot(v1::SnapshotWritten),
+    /// What closes the run.
+    Task(v1::TaskDone),
+}
+
+/// What the coordinator found of it.
+#[derive(Debug)]
+pub struct Found {
+    session: SessionId,
+    claim: Claim,
+    /// Why it does not count.
+    missing: Option<String>,
+}
+
+/// Starts to look after claims, in the order in which they come.
+pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(SessionId, Claim)> {
+    let (claims, mut queue) = mpsc::channel::<(SessionId, Claim)>(CLAIMS_MAX);
+    tokio::spawn(async move {
+        // What closes a run is no better than the snapshot that goes with it.
+        let mut unseen = BTreeMap::new();
+        while let Some((session, claim)) = queue.recv().await {
+            let missing = match &claim {
+                Claim::Snapshot(written) => {
+                    let missing = look_for_snapshot(&store, written).await;
+                    unseen.insert(session, missing.clone());
+                    missing
+                }
+                Claim::Task(done) => match unseen.remove(&session).flatten() {
+                    Some(missing) => Some(missing),
+                    None => look_for_files(&store, done).await,
+                },
+            };
+            if inputs.send(Input::Found(Found { session, claim, missing })).await.is_err() {
+                return;
+            }
+        }
+    });
+    claims
+}
+
+async fn look_for_snapshot(store: &Store, written: &v1::SnapshotWritten) -> Option<String> {
+    let step = Step(written.step);
+    until_seen(|| async move {
+        let manifest = store.look(step).await.map_err(|error| chain(&error))?;
+        if manifest.blake3() == written.blake3 {
+            return Ok(());
+        }
+        Err(format!("{} holds another snapshot than the worker wrote", store.snapshot_path(step)))
+    })
+    .await
+}
+
+async fn look_for_files(store: &Store, done: &v1::TaskDone) -> Option<String> {
+    for file in &done.files {
+        let missing = until_seen(|| async move {
+            let found = store.hash_final(&file.name).await.map_err(|error| chain(&error))?;
+            match found {
+                Some(hash) if hash == file.blake3 => Ok(()),
+                Some(_) => Err(format!("{} has other bytes than the worker wrote", file.url)),
+                None => Err(format!("{} is not there", file.url)),
+            }
+        });
+        if let Some(missing) = missing.await {
+            return Some(missing);
+        }
+    }
+    None
+}
+
+/// Looks until it is there, or long enough. Returns why it is not.
+async fn until_seen<F: Future<Output = Result<(), String>>>(look: impl Fn() -> F) -> Option<String> {
+    let until = Instant::now() + SEEN_WITHIN;
+    loop {
+        match look().await {
+            Ok(()) => return None,
+            Err(why) if Instant::now() >= until => return Some(why),
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Whether the answer of a worker is in this store, and holds the secret that was posted.
+async fn look_for_answer(store: &Store, secret: &str, proof: &v1::StoreProof) -> Option<String> {
+    if !proof.why_not.is_empty() {
+        return Some(proof.why_not.clone());
+    }
+    if proof.secret != secret {
+        return Some("it sees another run's store".to_owned());
+    }
+    let seen = until_seen(|| async {
+        let answer = store.take_answer(&proof.answer).await.map_err(|error| chain(&error))?;
+        if answer.as_deref() == Some(secret) {
+            return Ok(());
+        }
+        Err("what it writes into the store does not arrive where the coordinator reads".to_owned())
+    });
+    timeout(PROOF_WITHIN, seen).await.unwrap_or_else(|_| Some("the store does not answer".to_owned()))
+}
+
+impl Shell {
+    /// Looks whether the worker sees this store; says so to the machine later.
+    pub(crate) fn look_for_answer(&self, session: SessionId, proof: v1::StoreProof) {
+        let (store, secret, inputs) = (self.store.clone(), self.secret.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            for _ in 0..LOOKS_MAX {
+                let why_not = look_for_answer(&store, &secret, &proof).await;
+                // What failed at the worker it says again itself, when it no longer does.
+                let may_come = why_not.is_some() && proof.why_not.is_empty() && proof.secret == secret;
+                // Only when the coordinator is ending does nobody listen.
+                if inputs.send(Input::StoreProved(session, why_not)).await.is_err() || !may_come {
+                    return;
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        });
+    }
+
+    /// Looks for what the worker wrote; goes on with it later.
+    pub(crate) fn look_for(&mut self, session: SessionId, claim: Claim) -> Result<(), JournalError> {
+        match self.claims.try_send((session, claim)) {
+            Ok(()) => Ok(()),
+            Err(_) => self.notice(true, "a worker says that it wrote more than can be looked at".to_owned()),
+        }
+    }
+
+    pub(crate) fn found(&mut self, found: Found) -> Result<(), JournalError> {
+        let Found { session, claim, missing } = found;
+        match (claim, missing) {
+            (Claim::Snapshot(written), None) => {
+                self.snapshot_written(&written)?;
+                self.apply(Event::SnapshotWritten { session, step: Step(written.step) })
+            }
+            (Claim::Snapshot(written), Some(why)) => {
+                let text = format!(
+                    "{} says that it wrote the snapshot of step {}, and the coordinator does not find it: {why}",
+                    self.name_of(session),
+                    written.step
+                );
+                self.notice(true, text)?;
+                self.apply(Event::SnapshotFailed { session })
+            }
+            (Claim::Task(done), None) => {
+                if !done.files.is_empty() {
+                    self.final_files.clone_from(&done.files);
+                    let rows: Vec<_> = done.files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
+                    let json = serde_json::to_string(&rows).expect("strings turn into JSON");
+                    self.journal.set_fact("final_files", &json)?;
+                }
+                self.apply(Event::TaskDone { session })
+            }
+            (Claim::Task(_), Some(why)) => {
+                let why =
+                    format!("the coordinator does not find what {} wrote: {why}", self.name_of(session));
+                self.apply(Event::TaskFailed { session, why })
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Hosts that do not share the run's store: each has another disk under the same path, in a mount namespace of its own.
+//!
+//! These tests need root for mount namespaces. Where it is missing they are counted as skipped, by name.
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+use lsgan_tests::binaries::binary;
+use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
+use lsgan_tests::lab::SHORT;
+use lsgan_tests::{Lab, Process};
+
+type Test = (&'static str, fn());
+
+const TESTS: [Test; 4] = [
+    (
+        "a_worker_that_sees_another_disk_is_named_and_never_writes",
+        a_worker_that_sees_another_disk_never_writes,
+    ),
+    (
+        "a_run_does_not_start_where_no_worker_sees_its_store",
+        a_run_does_not_start_where_no_worker_sees_its_store,
+    ),
+    (
+        "a_state_that_no_living_worker_can_write_waits_for_one_that_can",
+        a_state_that_no_living_worker_can_write_waits_for_one_that_can,
+    ),
+    (
+        "snapshots_that_are_gone_are_not_trained_again_without_a_word",
+        snapshots_that_are_gone_are_not_trained_again_without_a_word,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let possible = Command::new("unshare").args(["--mount", "true"]).output();
+    let possible = possible.is_ok_and(|tried| tried.status.success());
+    if !possible {
+        eprintln!("skipped: mount namespaces cannot be made");
+    }
+    let trial = |(name, test): Test| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(!possible)
+    };
+    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
+}
+
+/// A worker on a host where another disk is mounted at the run's directory.
+fn blind_worker(lab: &Lab, name: &str, coordinator: &str) -> Process {
+    let (other, run_dir) = (lab.path(&format!("{name}-disk")), lab.run_dir());
+    std::fs::create_dir_all(&other).expect("a folder can be made");
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "sh"]).args([other, run_dir]).arg(binary("worker"));
+    command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
+    lab.start_command(name, command)
+}
+
+fn a_worker_that_sees_another_disk_never_writes() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    // Older than the one that sees the store, so that it is the first rank.
+    let blind = blind_worker(&lab, "blind", &coordinator.address);
+    let status = coordinator.client.wait_until("the blind one is named", |status| {
+        status.workers.iter().any(|worker| worker.cannot_keep.contains("another disk"))
+    });
+    assert_eq!(status.phase, "gathering", "nothing starts before one sees the store");
+    let seeing = lab.worker("seeing", &coordinator.address);
+    coordinator.client.wait_until("both compute, and the other one writes", |status| {
+        let members = status.workers.iter().filter(|worker| worker.role == "member");
+        members.count() == 2 && status.workers.iter().all(|worker| worker.writes == (worker.name == "seeing"))
+    });
+    finish(&mut coordinator.process, vec![blind, seeing]);
+    assert_undisturbed_weights(&lab);
+    let disk = std::fs::read_dir(lab.path("blind-disk")).expect("it was made").count();
+    assert_eq!(disk, 0, "something was written to the other disk");
+    let named =
+        "select count(*) from events where warning and text like '%(blind) computes, but cannot write%'";
+    assert_eq!(lab.journal().number(named), 1);
+}
+
+fn a_run_does_not_start_where_no_worker_sees_its_store() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    let workers = ["one", "two"].map(|name| blind_worker(&lab, name, &coordinator.address));
+    let ended = coordinator.process.wait().expect_code(2).expect_one_error();
+    ended.expect_err(&["no worker can keep this run's snapshots", "  one: ", "  two: ", "checkpoint.to"]);
+    for mut worker in workers {
+        worker.wait().expect_code(2);
+    }
+    assert_eq!(lab.journal().number("select count(*) from generations"), 0);
+}
+
+fn a_state_that_no_living_worker_can_write_waits_for_one_that_can() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    let blind = blind_worker(&lab, "blind", &coordinator.address);
+    let seeing = lab.worker("seeing", &coordinator.address);
+    coordinator.client.wait_for_step(7);
+    seeing.kill();
+    let waits = coordinator.client.wait_until("all steps are done and wait to be written", |status| {
+        status.notices.iter().any(|notice| notice.warning && notice.text.contains("the run waits for one"))
+    });
+    assert_eq!((waits.step, waits.outcome), (200, None));
+    let late = lab.worker("late", &coordinator.address);
+    finish(&mut coordinator.process, vec![blind, late]);
+    assert_undisturbed_weights(&lab);
+}
+
+fn snapshots_that_are_gone_are_not_trained_again_without_a_word() {
+    let lab = Lab::new();
+    let more: Vec<&str> = SHORT.iter().copied().chain(["--set", "steps=100000"]).collect();
+    let (coordinator, workers) = cluster(&lab, 1, &more);
+    coordinator.client.wait_until("a snapshot is written", |status| status.snapshot_step >= Some(20));
+    coordinator.process.kill();
+    for worker in workers {
+        worker.kill();
+    }
+    let snapshots = lab.run_dir().join("snapshots");
+    std::fs::rename(&snapshots, lab.path("elsewhere")).expect("it can be moved");
+    let mut refused = lab.up(1, &SHORT);
+    refused.wait().expect_code(2).expect_err(&["the journal has a snapshot of step", "--accept-loss"]);
+    std::fs::rename(lab.path("elsewhere"), &snapshots).expect("it can be moved back");
+    let back = lab.run_dir().join("snapshots/step-0000000020");
+    assert!(back.is_dir(), "nothing was written meanwhile, and nothing deleted");
+    std::fs::remove_dir_all(&snapshots).expect("it can be deleted");
+    lab.up(1, &[&SHORT[..], &["--accept-loss"]].concat()).wait().expect_code(0);
+    assert_eq!(lab.weights(), Lab::finished().weights());
+}
