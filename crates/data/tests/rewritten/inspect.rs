@@ -33,6 +33,31 @@ fn a_look_counts_formats_sizes_and_classes_and_names_what_does_not_decode() {
     assert_eq!((looked.height.unwrap().max, looked.len_bytes), (5, None));
 }
 
+/// A viewer shows the second as if it were whole, grey in its lower half.
+#[test]
+fn a_jpeg_that_is_not_decoded_and_one_that_ends_early_are_named_for_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = fs::read(fixture("odd").join("colour.jpg")).unwrap();
+    let mut arithmetic = whole.clone();
+    let frame = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    arithmetic[frame + 1] = 0xc9;
+    let mut half = whole[..whole.len() - 100].to_vec();
+    half.extend([0xff, 0xd9]);
+    for (name, bytes) in [("arithmetic.jpg", arithmetic), ("half.jpg", half), ("whole.jpg", whole)] {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let looked = look(&*opened(&folder(dir.path())), Which::All, 1, &|_| ()).unwrap();
+    let reasons: Vec<(&str, &str)> =
+        looked.corrupt.iter().map(|bad| (bad.key.as_str(), bad.reason.as_str())).collect();
+    let [("arithmetic.jpg", arithmetic), ("half.jpg", half)] = reasons[..] else { panic!("{reasons:?}") };
+    assert_eq!(
+        arithmetic,
+        "as JPEG: it is an arithmetic-coded JPEG; decoded are baseline, extended and progressive JPEGs with Huffman codes \
+         and 8 bits a sample"
+    );
+    assert!(half.starts_with("as JPEG: it ends early: coded data are missing, "), "{half}");
+}
+
 #[test]
 fn a_look_at_all_records_of_lsun_finds_the_two_that_are_bad() {
     let source = opened(&lsun());

@@ -82,13 +82,44 @@ pub(super) fn read(jpeg: &Jpeg<'_>, wanted: Wanted) -> Result<Coefficients, Stri
             Process::Progressive => progressive::read(frame, scan, &mut planes)?,
         };
     }
+    if wanted == Wanted::All || frame.process == Process::Progressive {
+        check_range(frame, &planes)?;
+    }
     Ok(Coefficients { planes, has_more })
 }
 
 fn sequential(frame: &Frame, scan: &Scan<'_>, planes: &mut [Plane], wanted: Wanted) -> Result<bool, String> {
     let codes = scan.parts.iter().map(|part| Ok([dc(part)?, ac(part)?])).collect::<Result<_, String>>()?;
     let before = vec![0; scan.parts.len()];
-    scan.read(frame, &mut Sequential { frame, planes, scan, codes, before, wanted })
+    let step = |part: &Part<'_>| frame.components[part.component].quantization.map_or(1, |table| table[0]);
+    let steps = scan.parts.iter().map(step).collect();
+    scan.read(frame, &mut Sequential { frame, planes, scan, codes, before, steps, wanted })
+}
+
+/// Refuses coefficients that make no picture: what they overflow to is another thing in every decoder, and in
+/// libjpeg-turbo's own vector code. Where zune-jpeg decodes a single scan, only its first coefficients are looked at.
+fn check_range(frame: &Frame, planes: &[Plane]) -> Result<(), String> {
+    for (component, plane) in frame.components.iter().zip(planes) {
+        let quantization = component.quantization.as_ref().expect("it was looked for");
+        let is_possible = |block: &[i16; BLOCK]| {
+            block.iter().zip(quantization).all(|(&value, &step)| is_possible(value.into(), step))
+        };
+        if let Some(at) = plane.blocks.iter().position(|block| !is_possible(block)) {
+            let (row, column) = (at / plane.stride, at % plane.stride);
+            return Err(format!(
+                "its coded data are damaged: a coefficient is too large, in block {column} of row {row} of component {}",
+                component.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether samples of 8 bits may have given this coefficient: at most 8 × 128 for the first, and not twice as much for any
+/// other; rounded to a multiple of the quantization's `step`, and as much again for encoders that round by cost.
+fn is_possible(value: i32, step: u16) -> bool {
+    let step = i32::from(step);
+    value.saturating_mul(step).abs() <= 2048 + 2 * step
 }
 
 fn check_quantization(frame: &Frame) -> Result<(), String> {
@@ -167,6 +198,8 @@ struct Sequential<'p, 'a> {
     scan: &'p Scan<'a>,
     codes: Vec<[Code<'a>; 2]>,
     before: Vec<i32>,
+    /// The quantization of each part's first coefficients.
+    steps: Vec<u16>,
     wanted: Wanted,
 }
 
@@ -180,6 +213,9 @@ impl Blocks for Sequential<'_, '_> {
         let component = self.scan.parts[part].component;
         let [dc, ac] = &self.codes[part];
         let first = difference(bits, dc, &mut self.before[part])?;
+        if !is_possible(first, self.steps[part]) {
+            return Err(Damage::TooLarge);
+        }
         if !self.wanted.has(&self.frame.components[component], at) {
             return ac.step_over(bits, 1);
         }
@@ -210,9 +246,6 @@ fn fill(bits: &mut Bits<'_>, ac: &Code<'_>, block: &mut [i16; BLOCK]) -> Result<
 /// The first coefficient, which is coded as the difference to the block before.
 pub(super) fn difference(bits: &mut Bits<'_>, code: &Code<'_>, before: &mut i32) -> Result<i32, Damage> {
     let len = code.symbol(bits)?;
-    if len > 15 {
-        return Err(Damage::NoCode);
-    }
     *before = before.wrapping_add(bits.signed(len.into())?);
     Ok(*before)
 }

@@ -17,6 +17,8 @@ pub(super) enum Damage {
     NoCode,
     /// More than 64 coefficients in a block.
     Overfull,
+    /// A coefficient that no samples of 8 bits have.
+    TooLarge,
 }
 
 /// What a code's symbols mean.
@@ -38,18 +40,22 @@ pub(super) struct Definition<'a> {
 
 impl<'a> Definition<'a> {
     /// The definition at the start of `bytes`, and what follows it.
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), String> {
+    pub(super) fn parse(bytes: &'a [u8], class: Class) -> Result<(Self, &'a [u8]), String> {
         let (counts, rest) = bytes.split_first_chunk().ok_or("a Huffman table is cut off")?;
         let count = counts.iter().map(|&count| usize::from(count)).sum();
         let mut next = 0u32;
         for (len, &count) in (1..).zip(counts) {
             next += u32::from(count);
-            if next > 1 << len {
+            // The code of ones alone is kept free (annex C): what is filled up with ones is none then.
+            if next >= 1 << len {
                 return Err(format!("a Huffman table has more codes of {len} bits than there are"));
             }
             next <<= 1;
         }
         let values = rest.get(..count).ok_or("a Huffman table is cut off")?;
+        if class == Class::Dc && values.iter().any(|&bits| bits > 15) {
+            return Err("a Huffman table has differences of more than 15 bits".to_owned());
+        }
         Ok((Self { counts: *counts, values }, &rest[count..]))
     }
 }
@@ -260,5 +266,55 @@ impl<'a> Bits<'a> {
         let bits = self.take(len)? as i32;
         let is_negative = len > 0 && bits >> (len - 1) == 0;
         Ok(if is_negative { bits - (1 << len) + 1 } else { bits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table with codes of these lengths, as it stands in a file.
+    fn definition(lens: &[usize], values: &'static [u8]) -> Result<Vec<u8>, String> {
+        let mut bytes = vec![0; LEN_MAX];
+        lens.iter().for_each(|&len| bytes[len - 1] += 1);
+        bytes.extend(values);
+        Definition::parse(&bytes, Class::Ac).map(|_| bytes.clone())
+    }
+
+    #[test]
+    fn a_table_keeps_the_code_of_ones_free() {
+        assert!(definition(&[1, 2], &[7, 8]).is_ok());
+        assert!(definition(&[1, 1], &[7, 8]).is_err());
+        assert!(definition(&[1, 2, 2], &[7, 8, 9]).is_err());
+        assert!(definition(&[16], &[7]).is_ok());
+        assert!(definition(&[1, 2], &[7]).is_err(), "a value is missing");
+        let bytes = definition(&[1], &[16]).unwrap();
+        assert!(Definition::parse(&bytes, Class::Dc).is_err());
+    }
+
+    #[test]
+    fn short_and_long_codes_are_read_and_what_is_missing_is_seen() {
+        let bytes = definition(&[1, 3, 12], &[7, 8, 9]).unwrap();
+        let code = Code::new(&Definition::parse(&bytes, Class::Ac).unwrap().0, Class::Ac);
+        // 0, 100, 101000000000, 11…
+        let coded = [0b0100_1010, 0b0000_0000, 0b1100_0000];
+        let mut bits = Bits::new(&coded);
+        assert_eq!([(); 3].map(|()| code.symbol(&mut bits)), [Ok(7), Ok(8), Ok(9)]);
+        assert_eq!(
+            code.symbol(&mut bits),
+            Err(Damage::Ends),
+            "eight bits are left, and might begin a longer code"
+        );
+        let mut bits = Bits::new(&coded[..1]);
+        assert_eq!([(); 3].map(|()| code.symbol(&mut bits)), [Ok(7), Ok(8), Err(Damage::Ends)]);
+        let mut bits = Bits::new(&[0xff; 4]);
+        assert_eq!(code.symbol(&mut bits), Err(Damage::NoCode));
+    }
+
+    #[test]
+    fn a_number_has_its_sign_in_its_first_bit() {
+        let mut bits = Bits::new(&[0b0110_0101]);
+        assert_eq!([1, 2, 3, 2].map(|len| bits.signed(len)), [Ok(-1), Ok(3), Ok(-6), Ok(-2)]);
+        assert_eq!((bits.signed(0), bits.signed(1)), (Ok(0), Err(Damage::Ends)));
     }
 }

@@ -97,6 +97,12 @@ impl<'a> Scan<'a> {
                     Damage::NoCode => {
                         format!("its coded data are damaged: no code of its tables, {}", order.so_far(mcu))
                     }
+                    Damage::TooLarge => {
+                        format!(
+                            "its coded data are damaged: a coefficient is too large, {}",
+                            order.so_far(mcu)
+                        )
+                    }
                     Damage::Overfull => {
                         format!(
                             "its coded data are damaged: a block has too many coefficients, {}",

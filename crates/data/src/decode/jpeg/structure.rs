@@ -160,7 +160,8 @@ impl<'a> Parser<'a> {
 
     fn codes(&mut self, mut segment: &'a [u8]) -> Result<(), String> {
         while let [head, ref rest @ ..] = *segment {
-            let (definition, rest) = Definition::parse(rest)?;
+            let class = if head >> 4 == 0 { Class::Dc } else { Class::Ac };
+            let (definition, rest) = Definition::parse(rest, class)?;
             let place = self.codes.get_mut(usize::from(head >> 4));
             *place.and_then(|class| class.get_mut(usize::from(head & 15))).ok_or_else(|| {
                 format!("it has a Huffman table of number {head:02x}; there are 0 to 3 and 10 to 13")
