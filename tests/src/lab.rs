@@ -148,7 +148,11 @@ impl Lab {
     /// A coordinator that may not come to listen.
     pub fn start_coordinator(&self, more: &[&str]) -> Process {
         let run = self.run_arguments(more);
-        let arguments: Vec<&str> = run.iter().map(String::as_str).collect();
+        let mut arguments: Vec<&str> = run.iter().map(String::as_str).collect();
+        if !more.contains(&"--listen") {
+            // The usual port is one for all tests of this machine.
+            arguments.extend(["--listen", "127.0.0.1:0"]);
+        }
         self.start("coordinator", "coordinator", &arguments)
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{checkpoints, dataset, node, sample, scale, status, up};
-use lsgan_console::{Failure, vital};
+use lsgan_console::{Failure, interrupts, print, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -44,12 +44,27 @@ fn lsgan(args: Args) -> Result<(), Failure> {
         match args.command {
             Command::Up(args) => up::up(args).await,
             Command::Node(args) => node::node(args).await,
-            Command::Sample(args) => sample::sample(args).await,
-            Command::Status(args) => status::status(args).await,
-            Command::Scale(args) => scale::scale(args).await,
-            Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
-            Command::Dataset(args) => dataset::dataset(args),
+            other => tool(other).await,
         }
     };
     runtime.map_err(Failure::failed)?.block_on(vital::guard("command", command))
+}
+
+/// A command that looks or makes something, and that a signal ends at once, whatever it waits for: as the first process of
+/// a container it would get none that it does not ask for.
+async fn tool(command: Command) -> Result<(), Failure> {
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    vital::task("signal task", async move {
+        if let Some(asked) = interrupts.recv().await {
+            print::end_now(asked.exit_code().into());
+        }
+    });
+    match command {
+        Command::Sample(args) => sample::sample(args).await,
+        Command::Status(args) => status::status(args).await,
+        Command::Scale(args) => scale::scale(args).await,
+        Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
+        Command::Dataset(args) => dataset::dataset(args),
+        Command::Up(_) | Command::Node(_) => unreachable!("they have their own way with signals"),
+    }
 }

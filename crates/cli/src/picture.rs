@@ -1,23 +1,17 @@
 //! The picture that a command is asked to write: whether it can be is found out before the work, not after it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
 
-/// A file that can be written, open until the picture is there.
+/// A file that could be written when it was looked at.
 #[derive(Debug)]
-pub struct PictureFile {
-    path: PathBuf,
-    file: File,
-    /// It was not there before, so nobody misses it if there will be no picture.
-    is_new: bool,
-    is_written: bool,
-}
+pub struct PictureFile(PathBuf);
 
 impl PictureFile {
-    /// Opens what the option `--out` (or its like) says. What is there stays as it is until [`write`](Self::write).
+    /// Looks at what the option `--out` (or its like) says. What is there stays as it is until [`write`](Self::write), and
+    /// nothing is left there if there will be no picture.
     ///
     /// # Errors
     /// A name of another format, or a place that cannot be written: bad input.
@@ -43,35 +37,30 @@ impl PictureFile {
                 above.display()
             )));
         }
-        let is_new = path.symlink_metadata().is_err();
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file =
-            file.map_err(|error| refuse(format!("it cannot be written: {error}. Name another file.")))?;
-        Ok(Self { path: path.to_owned(), file, is_new, is_written: false })
+        try_to_write(path)
+            .map_err(|error| refuse(format!("it cannot be written: {error}. Name another file.")))?;
+        Ok(Self(path.to_owned()))
     }
 
     /// Writes the picture in place of what was there.
     ///
     /// # Errors
     /// A disk that is full or fails.
-    pub fn write(mut self, png: &[u8]) -> Result<(), Failure> {
-        // A pipe or a terminal has no length to cut.
-        let is_file = self.file.metadata().is_ok_and(|meta| meta.is_file());
-        let cut = if is_file { self.file.set_len(0) } else { Ok(()) };
-        cut.and_then(|()| self.file.write_all(png)).map_err(|error| {
-            Failure::failed(format!("{}: the picture cannot be written: {error}", self.path.display()))
-        })?;
-        self.is_written = true;
-        Ok(())
+    pub fn write(self, png: &[u8]) -> Result<(), Failure> {
+        fs::write(&self.0, png).map_err(|error| {
+            Failure::failed(format!("{}: the picture cannot be written: {error}", self.0.display()))
+        })
     }
 }
 
-impl Drop for PictureFile {
-    fn drop(&mut self) {
-        if self.is_new && !self.is_written {
-            // An empty file is no picture; if it cannot be removed, nothing is lost.
-            let _ = fs::remove_file(&self.path);
-        }
+/// Finds out, as nothing else does, and leaves no trace: a signal may end the process before there is a picture.
+fn try_to_write(path: &Path) -> std::io::Result<()> {
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => File::options().write(true).open(path).map(drop),
+        // A pipe or a device: to open it may already mean something.
+        Ok(_) => Ok(()),
+        Err(_) if path.is_symlink() => Ok(()), // it leads to a file that is not there yet
+        Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::children::{Log, Recipe, Running, sibling};
 use crate::status::{self, Client};
 
-/// How long the coordinator may take to say where it listens: it hashes the data and verifies a snapshot first.
-const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// After so long a start is said to be one: the coordinator reads the data set and verifies a snapshot first.
+const START_TAKES: Duration = Duration::from_secs(5);
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -54,11 +54,11 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let recipe = coordinator(&args, args.listen.to_string())?;
     let mut coordinator_child = Running::start(recipe, to_lines.clone())?;
     let first = tokio::select! {
-        first = timeout(START_TIMEOUT, lines.recv()) => first.ok().flatten(),
+        first = first_line(&mut lines) => first,
         status = coordinator_child.ended() => return early_end(&mut coordinator_child, status, &mut lines).await,
         asked = interrupts.recv() => {
             let code = asked.unwrap_or(Interrupt::System).exit_code();
-            return Err(Failure { code, text: "ended before the run began".to_owned() });
+            return Err(Failure { code, text: "ended before the run began; nothing has changed".to_owned() });
         }
     };
     let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)).map(str::to_owned)
@@ -118,6 +118,15 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     };
     cluster.progress.end();
     cluster.end(result).await
+}
+
+/// What the coordinator says first, however long it takes.
+async fn first_line(lines: &mut mpsc::Receiver<String>) -> Option<String> {
+    if let Ok(first) = timeout(START_TAKES, lines.recv()).await {
+        return first;
+    }
+    say!("starting: the coordinator reads the data set and looks at the snapshots");
+    lines.recv().await
 }
 
 /// Prints what a coordinator said that ended before it listened, and ends with its exit code.

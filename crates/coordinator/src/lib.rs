@@ -31,9 +31,12 @@ pub mod startup;
 pub mod status;
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use lsgan_checkpoint::RunLock;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, exit::chain, say, vital};
 use lsgan_control::Outcome;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, v1};
@@ -46,6 +49,11 @@ use crate::args::Args;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start};
+
+/// So long a coordinator that is ending may still have its port, when the next one starts.
+const PORT_TAKES: Duration = Duration::from_secs(2);
+/// Between two tries.
+const PORT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What stands before the address in the first line on standard output.
 pub const LISTENING: &str = "listening on ";
@@ -60,61 +68,118 @@ pub async fn coordinate(
     args: Args,
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<(), Failure> {
-    let prepared = match startup::prepare(&args.run, args.expect_workers, args.supervised).await? {
-        Start::Ready(prepared) => *prepared,
-        Start::Finished(text) => {
-            announce!("{text}");
-            return Ok(());
+    // What the user can get wrong without a look at the disk comes before the port, and what takes long after it.
+    let spec = startup::load_spec(&args.run)?;
+    let run_dir = startup::run_dir(&spec, args.run.run_dir.as_deref());
+    let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
+    let address = listener.local_addr().map_err(Failure::failed)?;
+    tracing::info!(%address, run = spec.run, "starting: reading the data set, looking at the snapshots");
+    let service = Service::starting(status::starting(&spec, &run_dir));
+    let server = Serving::start(listener, service.clone());
+    let mut interrupted = Box::pin(interrupted);
+    let start = tokio::select! {
+        start = prepare(args.clone()) => start?,
+        asked = &mut interrupted => {
+            let text = "ended before the run began; nothing has changed".to_owned();
+            return Err(Failure { code: asked.exit_code(), text });
         }
     };
-    let listener = listen(&args.listen).await.map_err(|error| {
-        Failure::failed(format!(
+    match start {
+        Start::Ready(prepared) => {
+            report(&run(*prepared, server, &service, (address, &args), interrupted).await?)
+        }
+        Start::Finished(text) => {
+            announce!("{text}");
+            Ok(())
+        }
+    }
+}
+
+/// Makes the run ready on a thread of its own: files are read, and nobody waits for that who can be told to go.
+async fn prepare(args: Args) -> Result<Start, Failure> {
+    let runtime = tokio::runtime::Handle::current();
+    let prepare = move || runtime.block_on(startup::prepare(&args.run, args.expect_workers, args.supervised));
+    match tokio::task::spawn_blocking(prepare).await {
+        Ok(start) => start,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// The same command a second time finds the port taken, by the coordinator that has the run directory too.
+fn cannot_listen(args: &Args, run_dir: &Path, error: &std::io::Error) -> Failure {
+    let is_there = args.run.fork.is_none() && run_dir.is_dir();
+    match is_there.then(|| RunLock::acquire(run_dir)) {
+        Some(Err(held @ lsgan_checkpoint::Error::InUse { .. })) => Failure::failed(chain(&held)),
+        _ => Failure::failed(format!(
             "cannot listen on {}: {error}. Give another address with --listen; port 0 takes a free one.",
             args.listen
-        ))
-    })?;
-    let address = listener.local_addr().map_err(Failure::failed)?;
-    let ended = serve(prepared, listener, address, &args, interrupted).await?;
-    report(&ended)
+        )),
+    }
 }
 
 /// Listens, on a thread where a name may be looked up.
 async fn listen(address: &Listen) -> std::io::Result<TcpListener> {
-    let address = address.clone();
-    let bound = tokio::task::spawn_blocking(move || address.bind()).await;
-    let socket = bound.map_err(std::io::Error::other)??;
+    let begin = Instant::now();
+    let socket = loop {
+        let address = address.clone();
+        let bound = tokio::task::spawn_blocking(move || address.bind()).await;
+        match bound.map_err(std::io::Error::other)? {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begin.elapsed() < PORT_TAKES => {
+                tokio::time::sleep(PORT_PAUSE).await;
+            }
+            bound => break bound?,
+        }
+    };
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
-async fn serve(
+/// What answers on the port.
+struct Serving {
+    task: tokio::task::JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Serving {
+    fn start(listener: TcpListener, service: Service) -> Self {
+        let service = v1::coordinator_server::CoordinatorServer::new(service)
+            .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
+        let server =
+            Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
+        let serving = server.serve_with_incoming_shutdown(incoming, async {
+            // The sender may be dropped instead of used; both mean the end.
+            let _ = stopped.await;
+        });
+        let task = vital::task("server", async move {
+            // Without it nobody reaches the shell any more.
+            serving.await.expect("the server ends when it is told to");
+        });
+        Self { task, stop }
+    }
+
+    async fn end(self) {
+        // It may have ended with the last connection.
+        let _ = self.stop.send(());
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.task).await;
+    }
+}
+
+async fn run(
     mut prepared: Prepared,
-    listener: TcpListener,
-    address: SocketAddr,
-    args: &Args,
+    server: Serving,
+    service: &Service,
+    (address, args): (SocketAddr, &Args),
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
     prepared.lock.describe(&address.to_string()).map_err(Failure::failed)?;
-    announce!("{LISTENING}http://{address}");
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
-    let service = Service::new(inputs.clone(), description, shell.counts.clone());
-    let service = v1::coordinator_server::CoordinatorServer::new(service)
-        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
-    let (stop_serving, stopped) = oneshot::channel::<()>();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
-    let server =
-        Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
-    let serving = server.serve_with_incoming_shutdown(incoming, async {
-        // The sender may be dropped instead of used; both mean the end.
-        let _ = stopped.await;
-    });
-    let server = vital::task("server", async move {
-        // Without it nobody reaches the shell any more.
-        serving.await.expect("the server ends when it is told to");
-    });
+    service.begin(inputs.clone(), description, shell.counts.clone());
+    announce!("{LISTENING}http://{address}");
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let interrupt = vital::task("signal task", async move {
         // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,
@@ -137,8 +202,7 @@ async fn serve(
         // It ends by itself when nobody answers it.
         let _ = progress.await;
     }
-    let _ = stop_serving.send(());
-    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+    server.end().await;
     drop(lock);
     ended
 }

@@ -19,7 +19,11 @@ fn coordinator(args: Args) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let shell = async { coordinate(args, interrupted()?).await };
-    runtime.map_err(Failure::failed)?.block_on(vital::guard("shell", shell))
+    let runtime = runtime.map_err(Failure::failed)?;
+    let result = runtime.block_on(vital::guard("shell", shell));
+    // Nobody waits for what a start that was ended is still reading.
+    runtime.shutdown_background();
+    result
 }
 
 /// Completes with the first signal that asks for the end; the second ends the process at once.

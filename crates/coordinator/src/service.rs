@@ -1,11 +1,12 @@
 //! The gRPC side: a task for each inbound stream, a bounded channel out, and everything else in the shell.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lsgan_console::vital;
 use lsgan_control::SessionId;
+use lsgan_wire::STARTING;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -48,23 +49,42 @@ pub enum Input {
     Retained(Result<Vec<u64>, String>),
 }
 
-/// The service; clones share the run.
+/// The service; clones share the run. It answers before there is one.
 #[derive(Clone, Debug)]
 pub struct Service {
-    inputs: mpsc::Sender<Input>,
-    description: Arc<v1::RunDescription>,
-    counts: Arc<Counts>,
+    /// What is said of the run before it has begun.
+    starting: Arc<v1::RunStatus>,
+    begun: Arc<OnceLock<Begun>>,
     sessions: Arc<AtomicU64>,
 }
 
+/// A run that takes workers.
+#[derive(Debug)]
+struct Begun {
+    inputs: mpsc::Sender<Input>,
+    description: v1::RunDescription,
+    counts: Arc<Counts>,
+}
+
 impl Service {
-    /// A service that tells `inputs` what happens and describes the run as `description`, with `counts` of the moment.
-    pub fn new(inputs: mpsc::Sender<Input>, description: v1::RunDescription, counts: Arc<Counts>) -> Self {
-        Self { inputs, description: Arc::new(description), counts, sessions: Arc::default() }
+    /// A service of a run that is being made ready; whoever asks is told `starting`.
+    #[must_use]
+    pub fn starting(starting: v1::RunStatus) -> Self {
+        Self { starting: Arc::new(starting), begun: Arc::default(), sessions: Arc::default() }
+    }
+
+    /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts` of the moment.
+    pub fn begin(&self, inputs: mpsc::Sender<Input>, description: v1::RunDescription, counts: Arc<Counts>) {
+        let begun = self.begun.set(Begun { inputs, description, counts });
+        begun.expect("a run begins once");
+    }
+
+    fn begun(&self) -> Result<&Begun, Status> {
+        self.begun.get().ok_or_else(|| Status::unavailable(STARTING))
     }
 
     async fn tell(&self, input: Input) -> Result<(), Status> {
-        self.inputs.send(input).await.map_err(|_| Status::unavailable("the coordinator is ending"))
+        self.begun()?.inputs.send(input).await.map_err(|_| Status::unavailable("the coordinator is ending"))
     }
 }
 
@@ -76,8 +96,9 @@ impl Coordinator for Service {
         &self,
         _: Request<v1::DescribeRunRequest>,
     ) -> Result<Response<v1::RunDescription>, Status> {
-        let (generation, incarnation, metrics_until) = self.counts.read();
-        let description = self.description.as_ref().clone();
+        let Begun { description, counts, .. } = self.begun()?;
+        let (generation, incarnation, metrics_until) = counts.read();
+        let description = description.clone();
         Ok(Response::new(v1::RunDescription { generation, incarnation, metrics_until, ..description }))
     }
 
@@ -88,11 +109,14 @@ impl Coordinator for Service {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
         self.tell(Input::Opened(session, outbound)).await?;
-        vital::task("session task", forward(session, request.into_inner(), self.inputs.clone()));
+        vital::task("session task", forward(session, request.into_inner(), self.begun()?.inputs.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::RunStatus>, Status> {
+        if self.begun.get().is_none() {
+            return Ok(Response::new(self.starting.as_ref().clone()));
+        }
         let (answer, status) = oneshot::channel();
         self.tell(Input::Status(answer)).await?;
         status.await.map(Response::new).map_err(|_| Status::unavailable("the coordinator is ending"))

@@ -1,7 +1,9 @@
 //! The run at this moment, for tools and progress bars.
 
+use std::path::Path;
+
 use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
-use lsgan_spec::{Incarnation, Step};
+use lsgan_spec::{Incarnation, RunSpec, Step};
 use lsgan_wire::v1;
 
 use crate::convert;
@@ -33,6 +35,19 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         corrupt_count: shell.corrupt.count(),
         corrupt_count_max: shell.corrupt.count_max(),
         corrupt_records: shell.corrupt.newest(),
+    }
+}
+
+/// The status of a run whose coordinator is making it ready.
+pub fn starting(spec: &RunSpec, run_dir: &Path) -> v1::RunStatus {
+    v1::RunStatus {
+        run: spec.run.clone(),
+        identity: spec.identity().to_string(),
+        run_dir: run_dir.display().to_string(),
+        phase: lsgan_wire::STARTING_PHASE.to_owned(),
+        steps: spec.steps,
+        global_batch: spec.batch.virtual_ranks * spec.batch.per_rank,
+        ..v1::RunStatus::default()
     }
 }
 

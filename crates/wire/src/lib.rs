@@ -41,6 +41,12 @@ pub fn file_hash(spec_yaml: &str) -> String {
     blake3::hash(spec_yaml.as_bytes()).to_hex()[..16].to_owned()
 }
 
+/// What a coordinator answers that has its port and not its run yet: it reads data and snapshots. Waiting helps.
+pub const STARTING: &str = "the coordinator is starting: it reads the data set and looks at the snapshots";
+
+/// The phase in the status of such a coordinator.
+pub const STARTING_PHASE: &str = "starting";
+
 /// The largest message that either side accepts: a grid of samples is the largest there is.
 pub const MESSAGE_LEN_BYTES_MAX: usize = 64 << 20;
 

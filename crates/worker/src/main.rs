@@ -33,11 +33,13 @@ fn worker() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let asked = Arc::new(OnceLock::new());
     let session = async { work(args.clone(), terminations(args.grace, asked.clone())?).await };
-    let ended = runtime.map_err(Failure::failed)?.block_on(vital::guard("session", session))?;
+    let runtime = runtime.map_err(Failure::failed)?;
+    let ended = runtime.block_on(vital::guard("session", session))?;
     match ended {
         Ended::Finished => Ok(()),
         Ended::Stopped => Err(Failure::stopped(Interrupt::Person.exit_code())),
-        Ended::Left => Err(Failure::stopped(asked.get().unwrap_or(&Interrupt::System).exit_code())),
+        // Where a signal ended its start, threads read data and use libtorch, and nobody waits for them.
+        Ended::Left => print::end_now(asked.get().unwrap_or(&Interrupt::System).exit_code().into()),
     }
 }
 

@@ -16,7 +16,7 @@ use lsgan_train::sums::ControlWord;
 use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint, file_hash};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING, endpoint, file_hash};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,6 +39,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// How long a worker that gives its coordinator up tries to keep what it holds.
 const KEEP_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two looks whether a coordinator that is starting has started.
+const STARTING_PAUSE: Duration = Duration::from_millis(500);
 
 /// Messages on their way to the coordinator; the outbox keeps what does not fit.
 const OUTBOUND_MESSAGES_MAX: usize = 256;
@@ -97,12 +100,16 @@ type Stream = (mpsc::Sender<v1::WorkerMessage>, Streaming<v1::CoordinatorMessage
 pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended, Failure> {
     let (channel, description) = tokio::select! {
         reached = reach(&args, None) => reached?,
-        _ = terminate.recv() => return Ok(Ended::Left), // nothing was begun
+        _ = terminate.recv() => return Ok(left_at_start()),
     };
     let spec = parse_spec(&description.spec_yaml)?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
-    let source = open_data(&spec.data, spec.seed)?;
-    let source: Arc<dyn Source> = Arc::from(source);
+    let (data, seed) = (spec.data.clone(), spec.seed);
+    let opened = tokio::task::spawn_blocking(move || open_data(&data, seed));
+    let Some(opened) = unless_asked_to_end(&mut terminate, opened).await else {
+        return Ok(left_at_start());
+    };
+    let source: Arc<dyn Source> = Arc::from(opened.map_err(Failure::failed)??);
     let listener = listen(args.peer_listen)?;
     let peer_address = for_peers(&args, listener.local_addr()).await?;
     let outbox = Arc::new(Outbox::default());
@@ -142,8 +149,10 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
         }
     });
     let thread = thread.map_err(Failure::failed)?;
-    let numerics =
-        starting.await.map_err(|_| Failure::failed("the training thread ended before it began"))??;
+    let Some(numerics) = unless_asked_to_end(&mut terminate, starting).await else {
+        return Ok(left_at_start());
+    };
+    let numerics = numerics.map_err(|_| Failure::failed("the training thread ended before it began"))??;
 
     let mut session = Session {
         args,
@@ -194,6 +203,22 @@ fn parse_spec(yaml: &str) -> Result<RunSpec, Failure> {
     RunSpec::parse(yaml, "the coordinator's run", &[]).map_err(|errors| {
         Failure::bad_input(format!("the coordinator is of another version: {}", errors.render_plain()))
     })
+}
+
+/// Waits for a part of the start, however long it takes; none where the process is asked to end.
+async fn unless_asked_to_end<T>(
+    terminate: &mut mpsc::Receiver<()>,
+    part: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        done = part => Some(done),
+        _ = terminate.recv() => None,
+    }
+}
+
+fn left_at_start() -> Ended {
+    tracing::info!("ended before it took part in the run");
+    Ended::Left
 }
 
 fn channel_of_orders() -> (Sender<Order>, std::sync::mpsc::Receiver<Order>) {
@@ -285,12 +310,22 @@ async fn reach(
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10));
-    let (since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, Instant::now());
+    let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, Instant::now());
+    let mut waits = false;
     loop {
         let error = match try_reach(&endpoint).await {
             Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
             Err(error) => error,
         };
+        if error == STARTING {
+            // It is there, and takes as long as its data set does.
+            if !std::mem::replace(&mut waits, true) {
+                tracing::info!("waits for the coordinator at {}: {STARTING}", args.coordinator);
+            }
+            since = Instant::now();
+            tokio::time::sleep(STARTING_PAUSE).await;
+            continue;
+        }
         let give_up = args.give_up_after;
         if !give_up.is_zero() && since.elapsed() + pause > give_up {
             return Err(Failure::failed(format!(
