@@ -81,6 +81,7 @@ def requirements(source, folder, libraries):
         f"Linux on {platform.machine()} with",
         f"  glibc {newest['GLIBC']} or newer (ldd --version)",
         f"  libstdc++.so.6 with GLIBCXX_{newest['GLIBCXX']} or newer, and libgcc_s.so.1",
+        "  for buckets over https the certificates of the system (package ca-certificates)",
     ]
     if source.variant == "cuda":
         lines += [

@@ -14,6 +14,8 @@ def problems(source, folder):
         found += [f"bin/{name}: {problem}" for problem in wrong_binary(source, folder, path)]
         if source.variant == "cpu" or name == "coordinator":
             found += [f"bin/{name}: {problem}" for problem in wrong_start(source, folder, path)]
+    if source.variant == "cpu":
+        found += wrong_probe(folder)
     return found
 
 
@@ -46,6 +48,13 @@ def wrong_binary(source, folder, path):
     for name in elf.needed(path):
         if not (elf.SYSTEM.fullmatch(name) or source.variant == "cuda" or (folder / "lib" / name).is_file()):
             yield f"needs {name}, which is neither in lib/ nor a part of the system"
+
+
+def wrong_probe(folder):
+    """A step on fixed inputs, with the libraries of the folder: stripped ones compute as before, or not at all."""
+    done = subprocess.run([folder / "bin" / "worker", "--probe"], capture_output=True, text=True, env={})
+    if done.returncode:
+        yield f"bin/worker --probe ends with {done.returncode}: {done.stderr.strip()}"
 
 
 def wrong_start(source, folder, path):

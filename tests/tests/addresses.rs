@@ -103,12 +103,12 @@ fn a_cluster_may_have_ipv6_alone() {
 
 /// The defaults of `lsgan up`, and the name that people write.
 fn a_laptop_may_have_ipv6_alone() {
-    for listen in [&[][..], &["--listen", "localhost:0"]] {
+    for listen in [&[][..], &["--listen", "localhost:0"], &["--listen", "[::]:0"]] {
         let (lab, network) = (Lab::new(), Network::speaking(Protocols::V6Alone, 1));
         let mut command = network.command_with_names(0, "lsgan", "::1 localhost\n", &lab.path(NAMES));
         command.args(["up", "--workers", "2"]).args(lab.run_arguments(listen));
         let ended = lab.start_command("lsgan up", command).wait().expect_code(0);
-        ended.expect_err(&["the coordinator listens on http://[::1]:"]);
+        ended.expect_err(&["the coordinator listens on http://[::"]);
         assert_undisturbed_weights(&lab);
     }
 }
@@ -118,6 +118,12 @@ fn a_cluster_may_have_ipv4_alone() {
     let coordinator = network.command(COORDINATOR, "coordinator");
     train(&lab, coordinator, "[::]:0", |number| network.command(number, "worker"), &address(COORDINATOR));
     assert_peers_at(&lab, [1, 2].map(address));
+    // All addresses of a host that has no loopback of IPv6.
+    let lab = Lab::new();
+    let mut command = network.command(0, "lsgan");
+    command.args(["up", "--workers", "2"]).args(lab.run_arguments(&["--listen", "[::]:0"]));
+    lab.start_command("lsgan up", command).wait().expect_code(0);
+    assert_undisturbed_weights(&lab);
 }
 
 /// The name has an address of each protocol, and the coordinator listens on that of IPv4 alone.

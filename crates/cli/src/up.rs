@@ -1,6 +1,6 @@
 //! `lsgan up`: a coordinator and some workers as children of this process, from one command.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -73,16 +73,18 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         Some(_) => None,
         None => Some(startup::run_dir(&spec, args.run.run_dir.as_deref())),
     };
+    let (reached, peers) = for_workers(&address)?;
     let mut cluster = Cluster {
         coordinator: coordinator_child,
         lines,
         workers: Vec::new(),
-        client: status::connect(&address).await?,
+        client: status::connect(&reached).await?,
         progress: Progress::new(Notices::Shown),
         to_lines,
         stopping: None,
         program: sibling("worker")?,
-        address: address.clone(),
+        address: reached,
+        peers,
         logs: PathBuf::new(),
         wanted: args.workers,
         started: 0,
@@ -186,12 +188,12 @@ fn again(arguments: &[String], address: &str) -> Vec<String> {
     arguments
 }
 
-/// Where the workers listen for each other: on the address of the coordinator at `address`, so that workers of other
-/// hosts reach them where they reach it; on loopback where it listens on all.
-fn peers_listen(address: &str) -> String {
-    let ip = address.trim_start_matches("http://").parse::<SocketAddr>().ok().map(|address| address.ip());
-    let ip = ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    SocketAddr::new(ip, 0).to_string()
+/// Where workers on this host reach the coordinator that says that it listens at `address`, and where they listen for
+/// each other: on the same address, so that workers of other hosts reach them as they reach the coordinator.
+fn for_workers(address: &str) -> Result<(String, String), Failure> {
+    let listens = address.trim_start_matches("http://").parse().map_err(Failure::failed)?;
+    let reached = lsgan_wire::from_here(listens);
+    Ok((format!("http://{reached}"), SocketAddr::new(reached.ip(), 0).to_string()))
 }
 
 struct Cluster {
@@ -207,6 +209,7 @@ struct Cluster {
     /// What a worker is started with.
     program: PathBuf,
     address: String,
+    peers: String,
     logs: PathBuf,
     /// How many workers are wanted, and how many were ever started.
     wanted: u32,
@@ -232,8 +235,7 @@ impl Cluster {
         log.open(&self.logs.join(format!("worker-{number}.log")))?;
         let name = format!("up:{number}");
         let local_rank = (number - 1).to_string();
-        let peers = peers_listen(&self.address);
-        let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", &peers];
+        let arguments = ["--coordinator", &self.address, "--name", &name, "--peer-listen", &self.peers];
         let arguments = [&arguments[..], &["--local-rank", &local_rank]].concat();
         let recipe = Recipe {
             label: format!("worker {number}"),
@@ -398,11 +400,14 @@ pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<ExitSt
 #[cfg(test)]
 mod tests {
     #[test]
-    fn workers_listen_where_the_coordinator_does() {
-        assert_eq!(super::peers_listen("http://127.0.0.1:7070"), "127.0.0.1:0");
-        assert_eq!(super::peers_listen("http://[::1]:7070"), "[::1]:0");
-        assert_eq!(super::peers_listen("http://10.0.0.5:7070"), "10.0.0.5:0");
-        assert_eq!(super::peers_listen("http://0.0.0.0:7070"), "127.0.0.1:0");
-        assert_eq!(super::peers_listen("http://[::]:7070"), "127.0.0.1:0");
+    fn workers_listen_where_they_reach_the_coordinator() {
+        let told = |address: &str| super::for_workers(address).map_err(|failure| failure.text);
+        let expected = |coordinator: &str, peers: &str| Ok((coordinator.to_owned(), peers.to_owned()));
+        for ip in ["127.0.0.1", "[::1]", "10.0.0.5"] {
+            let address = format!("http://{ip}:7070");
+            assert_eq!(told(&address), expected(&address, &format!("{ip}:0")));
+        }
+        assert_eq!(told("http://0.0.0.0:7070"), expected("http://127.0.0.1:7070", "127.0.0.1:0"));
+        assert!(told("no address").is_err());
     }
 }

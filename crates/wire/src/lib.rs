@@ -8,7 +8,7 @@ use tonic::transport::Endpoint;
 
 mod listen;
 
-pub use listen::{Listen, listen};
+pub use listen::{Listen, from_here, listen};
 
 /// Protocol messages, client and server of `lsgan.v1`.
 #[allow(missing_docs, clippy::all)]

@@ -79,6 +79,21 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
+/// Where processes of this host reach what listens at `address`: what listens on all addresses, on loopback.
+#[must_use]
+pub fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        // Both protocols are heard there, and this host may lack either.
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            let loopback = listen((Ipv4Addr::LOCALHOST, 0).into()).and_then(|listener| listener.local_addr());
+            loopback.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+        }
+        named => named,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As std does: a server that is started again need not wait for its old connections.
@@ -135,6 +150,15 @@ mod tests {
         if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("it takes IPv6");
         }
+    }
+
+    #[test]
+    fn what_listens_on_all_addresses_is_reached_on_loopback() {
+        let reached = |text: &str| from_here(text.parse().expect("it is one"));
+        assert!(reached("[::]:7070").ip().is_loopback());
+        assert_eq!(reached("[::]:7070").port(), 7070);
+        assert_eq!(reached("0.0.0.0:1").to_string(), "127.0.0.1:1");
+        assert_eq!(reached("10.0.0.1:1").to_string(), "10.0.0.1:1");
     }
 
     #[test]

@@ -48,9 +48,9 @@ async fn towards(coordinator: &str, listens: IpAddr) -> Result<IpAddr, Failure> 
     let usable: Vec<SocketAddr> =
         addresses.iter().copied().filter(|address| is_heard(address.ip(), listens)).collect();
     if usable.is_empty() {
-        return Err(unknown(format!(
-            "the coordinator at {authority} is reached over IPv6, and --peer-listen {listens} hears IPv4 alone; \
-             [::]:0 hears both"
+        return Err(Failure::bad_input(format!(
+            "the coordinator at {authority} is reached over IPv6, and --peer-listen {listens} hears IPv4 alone. Leave it \
+             out, or write [::]:0, which hears both; or name an IPv4 address of this host with --advertise IP."
         )));
     }
     for &address in &usable {
@@ -129,6 +129,6 @@ mod tests {
         let mapped = told(&["--coordinator", "http://[::ffff:127.0.0.1]:1"], "0.0.0.0:5").await;
         assert_eq!(mapped.as_deref(), Ok("127.0.0.1:5"));
         let unheard = told(&["--coordinator", "http://[::1]:1"], "0.0.0.0:5").await.expect_err("IPv4 alone");
-        assert!(unheard.contains("[::]:0 hears both"), "{unheard}");
+        assert!(unheard.contains("write [::]:0, which hears both"), "{unheard}");
     }
 }
