@@ -169,7 +169,7 @@ fn the_status_of_nobody_says_where_nobody_answers() {
     let lab = Lab::new();
     let address = format!("http://{}:7070", lab.host());
     let ended = lab.start("status", "lsgan", &["status", "--coordinator", &address]).wait();
-    ended.expect_code(1).expect_one_error().expect_err(&[&address, "Check that it runs"]);
+    ended.expect_code(1).expect_one_error().expect_err(&[&address, "check that the coordinator runs"]);
 }
 
 #[test]

@@ -224,7 +224,11 @@ fn a_node_starts_a_worker_that_died_again_and_ends_with_the_run() {
     coordinator.client.wait_for_step(20);
     send(children_of(node.id())[0].id, Signal::SIGKILL);
     coordinator.process.wait().expect_code(0);
-    node.wait().expect_code(0).expect_err(&["2 worker(s)", "died and is started again"]);
+    node.wait().expect_code(0).expect_err(&[
+        "2 workers for",
+        "takes part in the run `small`",
+        "and is started again",
+    ]);
     assert!(lab.path("logs/worker-1.log").is_file() && lab.path("logs/worker-2.log").is_file());
     assert_eq!(lab.weights(), *Weights::undisturbed());
 }
@@ -365,7 +369,7 @@ fn without_a_terminal_progress_is_lines() {
 #[test]
 fn help_says_what_a_command_is_for_and_what_it_takes() {
     let lab = Lab::new();
-    let commands: [(&str, &[&str], &[&str]); 13] = [
+    let commands: [(&str, &[&str], &[&str]); 14] = [
         (
             "coordinator",
             &[],
@@ -387,9 +391,23 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ),
         ("lsgan", &[], &["up", "node", "sample", "status", "checkpoints", "dataset"]),
         ("lsgan", &["up"], &["--config", "--workers", "--run-dir", "--set", "--fresh", "--fork"]),
-        ("lsgan", &["node"], &["--coordinator", "--workers", "--logs"]),
+        (
+            "lsgan",
+            &["node"],
+            &[
+                "--coordinator",
+                "--workers",
+                "--logs",
+                "--peer-listen",
+                "--advertise",
+                "--grace",
+                "--give-up-after",
+                "--log",
+            ],
+        ),
         ("lsgan", &["sample"], &["--run", "--checkpoint", "--count", "--out", "--json"]),
-        ("lsgan", &["status"], &["--coordinator", "--json"]),
+        ("lsgan", &["status"], &["--run", "--coordinator", "--json"]),
+        ("lsgan", &["stop"], &["--run", "--coordinator", "--no-wait", "--json"]),
         ("lsgan", &["checkpoints"], &["list", "verify"]),
         ("lsgan", &["checkpoints", "verify"], &["--run", "--json"]),
         ("lsgan", &["dataset"], &["inspect", "pack", "export"]),

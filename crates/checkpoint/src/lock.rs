@@ -6,8 +6,10 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::store::make_durably;
@@ -16,6 +18,12 @@ const FILE: &str = "coordinator.lock";
 
 /// Enough for the text that [`RunLock`] writes; more is not read from a file that anybody may have written.
 const TEXT_MAX_BYTES: u64 = 4096;
+
+/// A tool that looks whether a directory is held ([`Holder::of`]) has the lock for a moment. A coordinator that starts in
+/// that moment must not be refused for it.
+const LOOK_TAKES_MAX: Duration = Duration::from_millis(100);
+/// Between two tries.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Who holds a run directory, as far as its lock file says: it may be read just when it is being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,17 +64,25 @@ impl RunLock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&path);
         let file = file.map_err(wrong)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { holder: Holder::read(&file), path }),
-            Err(TryLockError::Error(source)) => return Err(wrong(source)),
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begin.elapsed() < LOOK_TAKES_MAX => {
+                    std::thread::sleep(LOOK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::InUse { holder: Holder::read(&file), path });
+                }
+                Err(TryLockError::Error(source)) => return Err(wrong(source)),
+            }
         }
         let mut lock = Self { dir, file };
         lock.write_holder(None)?;
         Ok(lock)
     }
 
-    /// Writes the address where the coordinator listens into the lock file, for whoever is refused.
+    /// Writes the address where the coordinator listens into the lock file, for tools and for whoever is refused.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -110,6 +126,39 @@ impl RunLock {
 }
 
 impl Holder {
+    /// Who holds a run directory at this moment; none if nobody does, or there is no such run.
+    ///
+    /// # Errors
+    /// A lock file that cannot be read.
+    pub fn of(dir: &Path) -> Result<Option<Self>, Error> {
+        let path = dir.join(FILE);
+        let wrong = |source| Error::Lock { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(wrong(source)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Self::read(&file))),
+            Err(TryLockError::Error(source)) => Err(wrong(source)),
+        }
+    }
+
+    /// Where a tool on `this_host` reaches the coordinator, `host:port`; none before it listens. On another host a loopback
+    /// address is of no use, and the holder's name takes its place.
+    #[must_use]
+    pub fn reached_at(&self, this_host: Option<&str>) -> Option<String> {
+        let address = self.address.as_ref()?;
+        let loopback = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+        match (loopback, &self.host) {
+            (Some(loopback), Some(host)) if Some(host.as_str()) != this_host => {
+                Some(format!("{host}:{}", loopback.port()))
+            }
+            _ => Some(address.clone()),
+        }
+    }
+
     /// `pid 7`, `host box`, `address 127.0.0.1:7000`: a line each.
     fn to_text(&self) -> String {
         let pid = self.pid.map(|pid| format!("pid {pid}\n"));

@@ -86,6 +86,12 @@ impl Log {
         self.0.lock().expect("nothing panics while the log is locked").error.clone()
     }
 
+    /// What is printed from now on is another life's.
+    fn forget_error(&self) {
+        let mut state = self.0.lock().expect("nothing panics while the log is locked");
+        (state.error, state.inside_error) = (None, false);
+    }
+
     fn line(&self, line: String) {
         let mut state = self.0.lock().expect("nothing panics while the log is locked");
         if let Some(error) = line.strip_prefix("error: ") {
@@ -156,6 +162,15 @@ impl Running {
                 DEATHS_WITHIN.as_secs()
             )));
         }
+        self.start_again(lines)
+    }
+
+    /// Starts it again, however often it has died.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_again(&mut self, lines: mpsc::Sender<String>) -> Result<(), Failure> {
+        self.recipe.log.forget_error();
         (self.child, self.reading) = spawn(&self.recipe, lines)?;
         Ok(())
     }

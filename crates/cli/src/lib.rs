@@ -4,7 +4,9 @@
 //! - [`node`]: one worker for each device of this host, supervised.
 //! - [`sample`]: pictures from a snapshot.
 //! - [`scale`]: another number of workers for a run of `up`.
-//! - [`status`]: how a run is.
+//! - [`status`]: how a run is. [`stop`]: its end, with a snapshot.
+//! - [`snapshot`]: a snapshot on demand. [`pause`]: a run held, and gone on with.
+//! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
 //! - [`place`]: where a run's snapshots are.
@@ -14,10 +16,14 @@
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
+pub mod live;
 pub mod node;
+pub mod pause;
 pub mod picture;
 pub mod place;
 pub mod sample;
 pub mod scale;
+pub mod snapshot;
 pub mod status;
+pub mod stop;
 pub mod up;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lsgan_cli::{checkpoints, dataset, node, sample, scale, status, up};
+use lsgan_cli::{checkpoints, dataset, node, pause, sample, scale, snapshot, status, stop, up};
 use lsgan_console::{Failure, interrupts, print, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
@@ -22,8 +22,16 @@ enum Command {
     Node(node::Args),
     /// Make pictures from a run's newest snapshot.
     Sample(sample::Args),
-    /// Show how a run is.
+    /// Show how a run is, or how it ended.
     Status(status::Args),
+    /// Write a snapshot at the next step boundary.
+    Snapshot(snapshot::Args),
+    /// Hold a run at the next step boundary, with a snapshot; its workers keep their state.
+    Pause(pause::Args),
+    /// Go on with a run that is paused.
+    Resume(pause::Args),
+    /// End a run at the next step boundary, with a snapshot.
+    Stop(stop::Args),
     /// Give a run of `lsgan up` another number of workers.
     Scale(scale::Args),
     /// List or verify snapshots.
@@ -62,6 +70,10 @@ async fn tool(command: Command) -> Result<(), Failure> {
     match command {
         Command::Sample(args) => sample::sample(args).await,
         Command::Status(args) => status::status(args).await,
+        Command::Snapshot(args) => snapshot::snapshot(args).await,
+        Command::Pause(args) => pause::pause(args).await,
+        Command::Resume(args) => pause::resume(args).await,
+        Command::Stop(args) => stop::stop(args).await,
         Command::Scale(args) => scale::scale(args).await,
         Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
         Command::Dataset(args) => dataset::dataset(args),

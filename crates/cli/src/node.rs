@@ -1,17 +1,35 @@
-//! `lsgan node`: one worker for each device of this host, supervised.
+//! `lsgan node`: one worker for each device of this host, supervised. It says on its terminal what happens to them; what
+//! they log themselves is in files.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
-use lsgan_console::{Failure, Interrupt, interrupts, say};
+use futures::stream::{FuturesUnordered, StreamExt};
+use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::children::{Log, Recipe, Running, sibling};
-use crate::up::first_end;
+use crate::live::host;
 
-/// How long workers get to leave at a step boundary before they are killed.
-const GRACE: Duration = Duration::from_secs(25);
+/// The pause before a worker that died soon after its start is started again; doubles each time.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// One that has lived for so long is started again at once.
+const LIVED_WELL: Duration = Duration::from_secs(30);
+/// How much longer than their own grace workers get before they are killed.
+const GRACE_MORE: Duration = Duration::from_secs(5);
+/// The same sentence from several workers within this time is said once.
+const SAID_FOR: Duration = Duration::from_secs(4);
+/// Lines of a worker that wait to be read: it says a handful in its life.
+const LINES_MAX: usize = 64;
 
 /// What can be said on the command line of `lsgan node`.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,72 +40,367 @@ pub struct Args {
     /// How many workers; by default one for each device of this host.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
+    /// What the workers' names begin with; by default this host's name. The first is NAME:1.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Directory for the workers' logs.
     #[arg(long, value_name = "DIR", default_value = "logs")]
-    logs: std::path::PathBuf,
+    logs: PathBuf,
+    /// Address to listen on for peers: the first worker takes PORT (or FIRST), the next one the port after it. Port 0, the
+    /// default, takes free ones.
+    #[arg(long, value_name = "IP:PORT|IP:FIRST-LAST")]
+    peer_listen: Option<PeerPorts>,
     /// IP address that peers are told; by default the one that reaches the coordinator.
     #[arg(long, value_name = "IP")]
-    advertise: Option<std::net::IpAddr>,
+    advertise: Option<IpAddr>,
+    /// Give up when the coordinator cannot be reached for so long; 0s means never.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    give_up_after: Duration,
+    /// After SIGTERM, end without waiting any longer when no step boundary was reached for so long.
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// Form of the logs, the workers' as well.
+    #[arg(long, value_enum, default_value_t = logging::Log::Text, value_name = "FORM")]
+    log: logging::Log,
 }
 
-/// Runs the workers until the run has ended. SIGINT or SIGTERM makes them leave.
+/// Where the workers of a host listen for their peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PeerPorts {
+    ip: IpAddr,
+    first: u16,
+    last: u16,
+}
+
+impl FromStr for PeerPorts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("`{text}` is neither IP:PORT nor IP:FIRST-LAST, as 0.0.0.0:7100-7107");
+        let (ip, ports) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
+        let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+        let (first, last) = match ports.split_once('-') {
+            Some((first, last)) => (port(first)?, port(last)?),
+            None => (port(ports)?, u16::MAX),
+        };
+        if first > last || first == 0 && last != u16::MAX {
+            return Err(format!("`{text}`: ports go from FIRST to LAST, both above 0"));
+        }
+        Ok(Self { ip, first, last })
+    }
+}
+
+impl PeerPorts {
+    /// Where the worker of this number, counted from 1, listens.
+    fn of(self, number: u32) -> Option<SocketAddr> {
+        if self.first == 0 {
+            return Some(SocketAddr::new(self.ip, 0));
+        }
+        let port = u32::from(self.first) + number - 1;
+        u16::try_from(port).ok().filter(|&port| port <= self.last).map(|port| SocketAddr::new(self.ip, port))
+    }
+}
+
+/// How a worker ended that is not started again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// With its run, and this exit code.
+    WithRun(RunEnd, u8, String),
+    /// It left because the node was told to end.
+    Left,
+    /// It had to be killed to leave.
+    Killed,
+    /// Another try would change nothing: bad input, or a refusal.
+    CannotTakePart(String),
+    /// It could not reach the coordinator.
+    GaveUp(String),
+}
+
+/// Runs the workers until the run has ended, or none of them can take part. SIGINT or SIGTERM makes them leave.
 ///
 /// # Errors
-/// A worker that dies again and again, or workers that had to be killed.
+/// Exit code 2 when no worker can take part and another try would not change that, 1 when the run failed, the coordinator
+/// was not reached, or workers had to be killed; that of the signal when it was told to end.
 pub async fn node(args: Args) -> Result<(), Failure> {
     lsgan_wire::endpoint(&args.coordinator).map_err(Failure::bad_input)?;
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
-    let (to_lines, _lines) = mpsc::channel(1);
-    let mut workers = Vec::new();
-    for number in 1..=count {
-        workers.push(Running::start(recipe(&args, number)?, to_lines.clone())?);
-    }
-    say!("{count} worker(s) for {}; their logs are in {}", args.coordinator, args.logs.display());
-    while !workers.is_empty() {
+    let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
+    logging::start(args.log, "info");
+    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    tracing::info!(
+        "{} for {}; logs are in {}",
+        workers(count as usize),
+        args.coordinator,
+        args.logs.display()
+    );
+    let (leave, left) = watch::channel(false);
+    let node = Node { said: RefCell::default(), grace: args.grace + GRACE_MORE };
+    // All on this thread: children die with the thread that started them.
+    let mut running: FuturesUnordered<_> =
+        recipes.into_iter().map(|recipe| node.supervise(recipe, left.clone())).collect();
+    let (mut ends, mut asked) = (Vec::new(), None);
+    loop {
         tokio::select! {
-            (index, status) = first_end(&mut workers) => {
-                if status.is_some_and(|status| status.success()) {
-                    workers.remove(index);
-                    continue;
+            end = running.next() => match end {
+                Some(end) => {
+                    ends.push(end?);
+                    if !running.is_empty() {
+                        tracing::info!("{} of {} left", running.len(), workers(count as usize));
+                    }
                 }
-                let worker = &mut workers[index];
-                say!("warning: {} died and is started again", worker.recipe.label);
-                worker.restart(to_lines.clone()).await?;
-            }
-            asked = interrupts.recv() => {
-                leave(workers).await?;
-                return Err(Failure::stopped(asked.unwrap_or(Interrupt::System).exit_code()));
+                None => {
+                    result(ends)?;
+                    return asked.map_or(Ok(()), |asked: Interrupt| Err(Failure::stopped(asked.exit_code())));
+                }
+            },
+            interrupt = interrupts.recv(), if asked.is_none() => {
+                tracing::info!("leaving at the next step boundary");
+                asked = Some(interrupt.unwrap_or(Interrupt::System));
+                leave.send_replace(true);
             }
         }
     }
-    Ok(())
+}
+
+fn workers(count: usize) -> String {
+    if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
+}
+
+/// What the node's end is, from those of its workers: what one of them did well counts more than what kept another out.
+fn result(ends: Vec<End>) -> Result<(), Failure> {
+    let mut worst: Option<Failure> = None;
+    let mut took_part = false;
+    let mut kept_out = None;
+    for end in ends {
+        match end {
+            End::WithRun(_, 0, _) | End::Left => took_part = true,
+            End::WithRun(RunEnd::Stopped, code, _) => worst = worst.or(Some(Failure::stopped(code))),
+            End::WithRun(_, code, text) => worst = worst.or(Some(Failure { code, text })),
+            End::Killed => {
+                worst = worst.or_else(|| Some(Failure::failed("workers that did not leave were killed")))
+            }
+            End::CannotTakePart(why) => kept_out = kept_out.or(Some(Failure::bad_input(why))),
+            End::GaveUp(why) => kept_out = kept_out.or(Some(Failure::failed(why))),
+        }
+    }
+    match (worst, took_part, kept_out) {
+        (Some(failure), _, _) | (None, false, Some(failure)) => Err(failure),
+        (None, _, _) => Ok(()),
+    }
 }
 
 fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let name = format!("{}:{number}", host.unwrap_or_else(|| "node".to_owned()));
+    let host = args.name.clone().or_else(host).unwrap_or_else(|| "node".to_owned());
     let log = Log::default();
     log.open(&args.logs.join(format!("worker-{number}.log")))?;
-    let mut arguments = ["--coordinator", &args.coordinator, "--name", &name].map(str::to_owned).to_vec();
-    arguments.extend(["--local-rank".to_owned(), (number - 1).to_string()]);
-    if let Some(ip) = args.advertise {
-        arguments.extend(["--advertise".to_owned(), ip.to_string()]);
+    let mut arguments = vec!["--coordinator".to_owned(), args.coordinator.clone()];
+    let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    add("--name", format!("{host}:{number}"));
+    add("--local-rank", (number - 1).to_string());
+    add("--give-up-after", humantime::format_duration(args.give_up_after).to_string());
+    add("--grace", humantime::format_duration(args.grace).to_string());
+    if args.log == logging::Log::Json {
+        add("--log", "json".to_owned());
     }
+    if let Some(ip) = args.advertise {
+        add("--advertise", ip.to_string());
+    }
+    if let Some(ports) = args.peer_listen {
+        let address = ports.of(number).ok_or_else(|| {
+            Failure::bad_input(format!(
+                "--peer-listen has no port for worker {number}: give a range of as many ports as there are workers"
+            ))
+        })?;
+        add("--peer-listen", address.to_string());
+    }
+    arguments.push("--supervised".to_owned());
     Ok(Recipe { label: format!("worker {number}"), program: sibling("worker")?, arguments, log })
 }
 
-async fn leave(mut workers: Vec<Running>) -> Result<(), Failure> {
-    say!("leaving at the next step boundary");
-    workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
-    let all = async {
-        for worker in &mut workers {
-            worker.ended().await;
+/// What the workers of a node share.
+struct Node {
+    /// Sentences, and when they were said last.
+    said: RefCell<BTreeMap<String, Instant>>,
+    grace: Duration,
+}
+
+impl Node {
+    /// Runs one worker, again and again, until it is not to be started any more.
+    async fn supervise(&self, recipe: Recipe, mut leave: watch::Receiver<bool>) -> Result<End, Failure> {
+        let label = recipe.label.clone();
+        let (to_lines, mut lines) = mpsc::channel(LINES_MAX);
+        let mut worker = Running::start(recipe, to_lines.clone())?;
+        let (mut began, mut pause) = (Instant::now(), Duration::ZERO);
+        loop {
+            let mut heard = Heard::default();
+            let status = loop {
+                tokio::select! {
+                    Some(line) = lines.recv() => self.hear(&label, &line, &mut heard),
+                    status = worker.ended() => break status,
+                    () = told(&mut leave) => return Ok(self.leave(&label, &mut worker).await),
+                }
+            };
+            let error = worker.last_error().await; // all that it printed is read then
+            while let Ok(line) = lines.try_recv() {
+                self.hear(&label, &line, &mut heard);
+            }
+            if let Some(end) = self.end_of(&label, status, &heard, error.as_deref()) {
+                return Ok(end);
+            }
+            if began.elapsed() >= LIVED_WELL {
+                pause = Duration::ZERO;
+            }
+            // One that took part is waited for by the others; one that did not will hardly do so at once.
+            let wait = if heard.attached { pause } else { pause.max(PAUSE_FIRST) };
+            pause = (wait * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
+            let when = match wait {
+                Duration::ZERO => String::new(),
+                wait => format!(" in {}", humantime::format_duration(wait)),
+            };
+            let how = status.map_or_else(|| "died".to_owned(), |status| format!("died ({status})"));
+            let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+            tracing::warn!("{label} {how} and is started again{when}{why}");
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = told(&mut leave) => return Ok(End::Left),
+            }
+            worker.start_again(to_lines.clone())?;
+            began = Instant::now();
         }
-    };
-    if timeout(GRACE, all).await.is_ok() {
-        return Ok(());
     }
-    workers.iter().for_each(|worker| worker.signal(Signal::SIGKILL));
-    Err(Failure::failed(format!("workers that did not leave within {} s were killed", GRACE.as_secs())))
+
+    /// Says what a worker tells.
+    fn hear(&self, label: &str, line: &str, heard: &mut Heard) {
+        match News::of(line) {
+            Some(News::Unreachable { why }) => self.warn_once(why),
+            Some(News::GaveUp) => heard.gave_up = true,
+            Some(News::Attached { run, incarnation, again }) => {
+                heard.attached = true;
+                let again = if again { " again" } else { "" };
+                tracing::info!("{label} takes part{again} in the run `{run}`, as worker {incarnation}");
+            }
+            Some(News::CutOff { why }) => {
+                tracing::warn!("{label} is cut off from the coordinator and goes on without it: {why}");
+            }
+            Some(News::RunEnded { how }) => heard.run_ended = Some(how),
+            None => {}
+        }
+    }
+
+    /// How a worker ended, if it is not to be started again.
+    fn end_of(
+        &self,
+        label: &str,
+        status: Option<ExitStatus>,
+        heard: &Heard,
+        error: Option<&str>,
+    ) -> Option<End> {
+        let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+        let why = error.unwrap_or("its log says no more").to_owned();
+        if let (Some(how), Some(code)) = (heard.run_ended, code) {
+            let text = match how {
+                RunEnd::Complete => "the run is finished".to_owned(),
+                RunEnd::Stopped => "the run was stopped".to_owned(),
+                RunEnd::Failed => format!("the run failed: {why}"),
+            };
+            self.inform_once(&text);
+            return Some(End::WithRun(how, code, text));
+        }
+        match code? {
+            // It was told so itself, not by its node.
+            0 | 130 | 143 => Some(End::Left),
+            Failure::BAD_INPUT => {
+                self.warn_once(format!(
+                    "{label} cannot take part, and another try would not change that: {why}"
+                ));
+                Some(End::CannotTakePart(why))
+            }
+            _ if heard.gave_up => Some(End::GaveUp(why)),
+            _ => None,
+        }
+    }
+
+    /// Has a worker leave; kills it if it does not.
+    async fn leave(&self, label: &str, worker: &mut Running) -> End {
+        worker.signal(Signal::SIGTERM);
+        if timeout(self.grace, worker.ended()).await.is_ok() {
+            return End::Left;
+        }
+        tracing::warn!(
+            "{label} did not leave within {} and is killed",
+            humantime::format_duration(self.grace)
+        );
+        worker.signal(Signal::SIGKILL);
+        worker.ended().await;
+        End::Killed
+    }
+
+    fn warn_once(&self, text: String) {
+        if self.is_news(&text) {
+            tracing::warn!("{text}");
+        }
+    }
+
+    fn inform_once(&self, text: &str) {
+        if self.is_news(text) {
+            tracing::info!("{text}");
+        }
+    }
+
+    /// Whether nobody has said that just now.
+    fn is_news(&self, text: &str) -> bool {
+        let mut said = self.said.borrow_mut();
+        said.retain(|_, at| at.elapsed() < SAID_FOR);
+        said.insert(text.to_owned(), Instant::now()).is_none()
+    }
+}
+
+/// What a worker has told in one life.
+#[derive(Default)]
+struct Heard {
+    attached: bool,
+    gave_up: bool,
+    run_ended: Option<RunEnd>,
+}
+
+/// Waits until the node is told to end.
+async fn told(leave: &mut watch::Receiver<bool>) {
+    if leave.wait_for(|leave| *leave).await.is_err() {
+        std::future::pending::<()>().await; // the node itself is ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_has_a_port_of_its_own() {
+        let ports: PeerPorts = "10.0.0.1:7100-7101".parse().unwrap();
+        let of = |number| ports.of(number).map(|address| address.to_string());
+        assert_eq!(of(1).as_deref(), Some("10.0.0.1:7100"));
+        assert_eq!(of(2).as_deref(), Some("10.0.0.1:7101"));
+        assert_eq!(of(3), None);
+        let base: PeerPorts = "[::]:7100".parse().unwrap();
+        assert_eq!(base.of(9).unwrap().to_string(), "[::]:7108");
+        let free: PeerPorts = "0.0.0.0:0".parse().unwrap();
+        assert_eq!(free.of(5).unwrap().port(), 0);
+        for wrong in ["7100", "host:7100", "0.0.0.0:7101-7100", "0.0.0.0:0-5", "0.0.0.0:x"] {
+            assert!(wrong.parse::<PeerPorts>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_node_ends_badly_only_when_nobody_could_take_part_or_the_run_did() {
+        let code = |ends: Vec<End>| result(ends).map_or_else(|failure| failure.code, |()| 0);
+        let complete = || End::WithRun(RunEnd::Complete, 0, String::new());
+        let out = || End::CannotTakePart("no data".to_owned());
+        assert_eq!(code(vec![complete(), out()]), 0);
+        assert_eq!(code(vec![out(), out()]), 2);
+        assert_eq!(code(vec![out(), End::WithRun(RunEnd::Failed, 1, String::new())]), 1);
+        assert_eq!(code(vec![End::WithRun(RunEnd::Stopped, 143, String::new()), complete()]), 143);
+        assert_eq!(code(vec![End::GaveUp("away".to_owned())]), 1);
+        assert_eq!(code(vec![End::Left, End::Killed]), 1);
+    }
 }

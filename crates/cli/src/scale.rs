@@ -4,7 +4,7 @@ use lsgan_console::Failure;
 use lsgan_wire::v1;
 use serde_json::json;
 
-use crate::status;
+use crate::live::Target;
 
 /// What can be said on the command line of `lsgan scale`.
 #[derive(Clone, Debug, clap::Args)]
@@ -12,9 +12,8 @@ pub struct Args {
     /// How many workers the run is to have; more than `batch.virtual_ranks` stand by.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: u32,
-    /// The coordinator's address, as `lsgan up` prints it.
-    #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]
-    coordinator: String,
+    #[command(flatten)]
+    target: Target,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -25,7 +24,7 @@ pub struct Args {
 /// # Errors
 /// A coordinator that cannot be reached, or one whose workers `lsgan up` did not start.
 pub async fn scale(args: Args) -> Result<(), Failure> {
-    let mut client = status::connect(&args.coordinator).await?;
+    let mut client = args.target.find_live().await?.client;
     let reply = client.scale(v1::ScaleRequest { workers: args.workers }).await;
     reply.map_err(|status| Failure::failed(status.message()))?;
     if args.json {

@@ -1,14 +1,20 @@
 //! `lsgan status`: how a run is.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::Failure;
+use lsgan_coordinator::journal::wall_ms;
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint, explain};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
+
+use crate::live::{Found, Target};
+
+/// Days have no other length in Unix time.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A client of a coordinator.
 pub type Client = CoordinatorClient<Channel>;
@@ -16,27 +22,30 @@ pub type Client = CoordinatorClient<Channel>;
 /// What can be said on the command line of `lsgan status`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The coordinator's address.
-    #[arg(
-        long,
-        value_name = "http://HOST:PORT",
-        default_value = "http://127.0.0.1:7070",
-        env = "LSGAN_COORDINATOR"
-    )]
-    coordinator: String,
+    #[command(flatten)]
+    target: Target,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the status once.
+/// Prints the status once; of a run that is not live, what its journal says.
 ///
 /// # Errors
-/// A coordinator that cannot be reached.
+/// No such run, or a coordinator that cannot be reached.
 pub async fn status(args: Args) -> Result<(), Failure> {
-    let mut client = connect(&args.coordinator).await?;
-    let reply = client.status(v1::StatusRequest {}).await;
-    let status = reply.map_err(|status| Failure::failed(status.message()))?.into_inner();
+    let mut live = match args.target.find().await? {
+        Found::Live(live) => live,
+        Found::Away(away) if args.json => {
+            println!("{:#}", away.to_json());
+            return Ok(());
+        }
+        Found::Away(away) => {
+            println!("{away}");
+            return Ok(());
+        }
+    };
+    let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
     if args.json {
         println!("{:#}", to_json(&status));
     } else {
@@ -53,17 +62,17 @@ pub async fn connect(address: &str) -> Result<Client, Failure> {
     let endpoint = endpoint(address).map_err(Failure::bad_input)?;
     let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect().await;
     let channel = channel.map_err(|error| {
-        Failure::failed(format!(
-            "no coordinator answers at {address}: {}. Check that it runs; `lsgan up` and `coordinator` print where \
-             they listen.",
-            chain(&error)
-        ))
+        Failure::failed(format!("no coordinator answers at {address}: {}.", explain(&error)))
     })?;
     Ok(CoordinatorClient::new(channel).max_decoding_message_size(MESSAGE_LEN_BYTES_MAX))
 }
 
 fn print(status: &v1::RunStatus) {
     println!("{}: step {} of {}, {}", status.run, status.step, status.steps, status.phase);
+    if let Some(paused) = &status.paused {
+        let since = clock(paused.wall_ms, wall_ms());
+        println!("paused since {since} by {}; `lsgan resume` goes on", paused.by);
+    }
     println!("generation {}, {:.1} images/s", status.generation, status.images_per_s);
     if let Some(m) = &status.metrics {
         println!(
@@ -117,9 +126,27 @@ fn print(status: &v1::RunStatus) {
             println!("  `{}`: {}", record.key, record.reason);
         }
     }
-    for notice in status.notices.iter().filter(|notice| notice.warning) {
-        println!("warning: {}", notice.text);
+    let now_ms = wall_ms();
+    for notice in status.notices.iter().filter(|notice| notice.warning && notice.over_ms.is_none()) {
+        println!("warning, {}: {}", when(notice, now_ms), notice.text);
     }
+}
+
+/// When something happened, and how often: `20:31:05 UTC`, or `20:31:05 UTC, 14 times, last 20:45:10 UTC`.
+fn when(notice: &v1::Notice, now_ms: u64) -> String {
+    let first = clock(notice.wall_ms, now_ms);
+    match notice.count {
+        0 | 1 => first,
+        count => format!("{first}, {count} times, last {}", clock(notice.last_ms, now_ms)),
+    }
+}
+
+/// A time of day as the logs have it; with its date unless that is today's.
+fn clock(wall_ms: u64, now_ms: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(wall_ms);
+    let text = humantime::format_rfc3339_seconds(time).to_string(); // 2026-11-28T20:31:05Z
+    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
+    if wall_ms / DAY_MS == now_ms / DAY_MS { format!("{time} UTC") } else { format!("{date} {time} UTC") }
 }
 
 /// Ranks in short: `0-3, 7`.
@@ -133,6 +160,18 @@ fn ranges(ranks: &[u32]) -> String {
     }
     let words = spans.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// How a run ended, in a word.
+#[must_use]
+pub fn outcome_word(shutdown: &v1::Shutdown) -> &'static str {
+    match shutdown.outcome() {
+        v1::OutcomeKind::Complete => "complete",
+        v1::OutcomeKind::Stopped => "stopped",
+        v1::OutcomeKind::Failed => "failed",
+        v1::OutcomeKind::Refused => "refused",
+        v1::OutcomeKind::Unspecified => "unknown",
+    }
 }
 
 /// The status as JSON, with the wire's names.
@@ -152,27 +191,24 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
             "pace_us": w.pace_us, "straggles": w.straggles, "writes": w.writes, "cannot_keep": w.cannot_keep,
         })
     };
-    let notice = |n: &v1::Notice| json!({ "number": n.number, "wall_ms": n.wall_ms, "text": n.text, "warning": n.warning });
+    let notice = |n: &v1::Notice| {
+        json!({
+            "number": n.number, "wall_ms": n.wall_ms, "text": n.text, "warning": n.warning, "count": n.count,
+            "last_ms": n.last_ms, "over_ms": n.over_ms, "worker": n.worker,
+        })
+    };
     let file = |f: &v1::FinalFile| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 });
     let corrupt = |r: &v1::CorruptRecord| json!({ "record": r.record, "key": r.key, "reason": r.reason, "step": r.step });
-    let outcome = status.outcome.as_ref().map(|o| {
-        let word = match o.outcome() {
-            v1::OutcomeKind::Complete => "complete",
-            v1::OutcomeKind::Stopped => "stopped",
-            v1::OutcomeKind::Failed => "failed",
-            v1::OutcomeKind::Refused => "refused",
-            v1::OutcomeKind::Unspecified => "unknown",
-        };
-        json!({ "outcome": word, "why": o.why })
-    });
+    let outcome = status.outcome.as_ref().map(|o| json!({ "outcome": outcome_word(o), "why": o.why }));
     json!({
-        "run": status.run, "identity": status.identity, "run_dir": status.run_dir, "phase": status.phase,
+        "live": true, "run": status.run, "identity": status.identity, "run_dir": status.run_dir, "phase": status.phase,
         "generation": status.generation, "step": status.step, "steps": status.steps,
         "global_batch": status.global_batch, "metrics": metrics, "images_per_s": status.images_per_s,
         "workers": status.workers.iter().map(worker).collect::<Vec<_>>(),
         "snapshot_step": status.snapshot_step, "outcome": outcome,
         "final_files": status.final_files.iter().map(file).collect::<Vec<_>>(),
         "workers_wanted": status.workers_wanted,
+        "paused": status.paused.as_ref().map(|p| json!({ "wall_ms": p.wall_ms, "by": p.by })),
         "corrupt_count": status.corrupt_count, "corrupt_count_max": status.corrupt_count_max,
         "corrupt_records": status.corrupt_records.iter().map(corrupt).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
@@ -181,6 +217,17 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn times_are_those_of_the_logs_with_the_date_where_it_is_another_day() {
+        let (then, day) = (1_795_897_865_000, super::DAY_MS);
+        let mut notice = lsgan_wire::v1::Notice { wall_ms: then, count: 1, ..Default::default() };
+        assert_eq!(super::when(&notice, then + 60_000), "20:31:05 UTC");
+        (notice.count, notice.last_ms) = (14, then + 845_000);
+        assert_eq!(super::when(&notice, then + 900_000), "20:31:05 UTC, 14 times, last 20:45:10 UTC");
+        notice.count = 1;
+        assert_eq!(super::when(&notice, then + day), "2026-11-28 20:31:05 UTC");
+    }
+
     #[test]
     fn neighbouring_ranks_are_shown_as_ranges() {
         assert_eq!(super::ranges(&[0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");

@@ -7,7 +7,7 @@
 //! - [`group`]: the trait, and what one call is.
 //! - [`abort`]: how a call is ended from another thread.
 //! - [`error`]: how a call fails. A group that failed once is over; the run goes on in its next generation.
-//! - [`facts`]: what errors name.
+//! - [`facts`]: what errors name. `people`: the same without the words of the inside.
 //! - [`tcp`]: a ring of TCP connections between the workers themselves.
 //! - [`nccl`]: NVIDIA's library between GPUs, opened at run time. Every `unsafe` of this crate is in there.
 //! - [`contract`]: what every implementation must do, as tests that any of them can run.
@@ -25,6 +25,7 @@ pub mod error;
 pub mod facts;
 pub mod group;
 pub mod nccl;
+mod people;
 pub mod tcp;
 
 pub use abort::Aborter;

@@ -5,6 +5,7 @@
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
 //! - [`counter`]: the same for work that is counted.
+//! - [`news`]: what a worker tells the process that supervises it.
 //! - [`open`]: opening a data set, with its progress shown.
 //! - [`interrupts`]: signals that ask for the end, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
@@ -13,6 +14,7 @@ pub mod counter;
 pub mod exit;
 pub mod interrupts;
 pub mod logging;
+pub mod news;
 pub mod open;
 pub mod print;
 pub mod progress;
@@ -22,5 +24,6 @@ pub use counter::Counter;
 pub use exit::{Failure, finish};
 pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
+pub use news::{News, RunEnd};
 pub use open::open_data;
 pub use progress::{Notices, Progress};

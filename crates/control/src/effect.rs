@@ -138,6 +138,16 @@ pub enum Entry {
     },
     /// An operator asked the run to stop.
     StopRequested,
+    /// An operator holds the run: it rests at the next step boundary.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// An operator goes on with it.
+    Resumed {
+        /// Who.
+        by: String,
+    },
     /// The data set turned out too bad to train on; with a sentence.
     DataUnfit(String),
     /// The run has come to its end.
@@ -280,8 +290,10 @@ pub enum Message {
 pub enum Wish {
     /// Park, so that the group can be formed anew.
     Reform,
-    /// Park, so that the run can be closed.
+    /// Park, so that the run can be closed, or held.
     Finish,
+    /// Whoever writes snapshots writes one.
+    Snapshot,
 }
 
 /// What closes a run.

@@ -119,6 +119,18 @@ pub enum Event {
     },
     /// An operator asks the run to stop at the next step boundary, with a snapshot.
     StopRequested,
+    /// An operator holds the run at the next step boundary.
+    PauseRequested {
+        /// Who, for people.
+        by: String,
+    },
+    /// An operator goes on with a run that is held.
+    ResumeRequested {
+        /// Who, for people.
+        by: String,
+    },
+    /// An operator wants a snapshot of the next step boundary.
+    SnapshotRequested,
     /// The data set is too bad to train on: the run fails at the next step boundary, with a snapshot.
     DataUnfit {
         /// What is wrong with it and what to do, in a sentence.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use lsgan_spec::Half;
+
 use crate::machine::{Phase, Run};
 
 /// A sentence that did not hold.
@@ -33,6 +35,7 @@ pub const OF_CHANGE: &[(&str, OfChange)] = &[
     ("an_ended_run_stays_ended", an_ended_run_stays_ended),
     ("consumption_never_goes_back", consumption_never_goes_back),
     ("members_change_only_with_the_generation", members_change_only_with_the_generation),
+    ("a_paused_run_only_finishes_steps", a_paused_run_only_finishes_steps),
 ];
 
 /// Checks all of them over one event.
@@ -134,4 +137,19 @@ pub fn members_change_only_with_the_generation(before: &Run, after: &Run) -> Res
         return Err(format!("generation {} got other members", after.generation));
     }
     Ok(())
+}
+
+/// A paused run forms a generation only to finish a step that is half done.
+pub fn a_paused_run_only_finishes_steps(before: &Run, after: &Run) -> Result<(), String> {
+    if !before.is_paused() || !after.is_paused() || before.generation == after.generation {
+        return Ok(());
+    }
+    let held = after.members.iter().filter_map(|m| after.workers.get(&m.incarnation)?.holds).max();
+    // What closes a run may have to be handed to a worker that can write it.
+    let closes =
+        after.stop || after.unfit.is_some() || held.is_some_and(|h| h.step().0 >= after.config.steps);
+    if closes || held.is_some_and(|held| held.half() == Half::Generator) {
+        return Ok(());
+    }
+    Err(format!("generation {} is formed from {held:?}", after.generation))
 }

@@ -52,6 +52,7 @@ impl Run {
         }
         if self.can_be(step) {
             self.snapshot = self.snapshot.max(Some(step));
+            self.snapshot_seen(step);
         }
     }
 
@@ -65,6 +66,8 @@ impl Run {
         if let Some((_, worker)) = self.by_session(session) {
             worker.failed_writes = worker.failed_writes.saturating_add(1);
         }
+        // Whoever asked for it is told; the next one is tried when it is due.
+        self.asked.snapshot = None;
     }
 
     /// Which of `chosen` writes: of those that can keep snapshots the one with the fewest failures.

@@ -14,6 +14,7 @@
 //! - `attempts`: a back-off for generations that come to nothing, and what is said of them.
 //! - `keeping`: who can write snapshots, and what is done where nobody can.
 //! - `recover`: what the journal of earlier lives tells the next one.
+//! - `pause`: a run that an operator holds, and snapshots that one asks for.
 //! - [`hashes`]: whether all members hold the same bits.
 //! - `severed`: members that the coordinator hears, but that do not reach each other: who stands aside.
 //! - `stragglers`: members that are much slower than the others.
@@ -30,6 +31,7 @@ pub mod invariants;
 mod keeping;
 pub mod machine;
 pub mod membership;
+mod pause;
 mod phases;
 mod recover;
 mod reports;

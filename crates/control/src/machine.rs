@@ -10,6 +10,7 @@ use crate::attendance::Worker;
 use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
 use crate::event::{Event, SessionId};
 use crate::hashes::StateHashes;
+use crate::pause::Asked;
 use crate::severed::Links;
 
 /// What the machine must know of the run's specification. Integers only.
@@ -62,6 +63,8 @@ pub struct Recovered {
     pub snapshot: Option<Step>,
     /// Steps that the journal knows of and the store has not.
     pub missing: Option<Missing>,
+    /// An operator holds the run.
+    pub paused: bool,
 }
 
 /// Steps that would be lost without a word, were the run to start from less.
@@ -117,6 +120,8 @@ pub enum Then {
     End(Outcome),
     /// The writer, who was the last to hold the truth, leaves.
     Leave,
+    /// Nothing: an operator wanted it written.
+    Hold,
 }
 
 /// The state machine of a run.
@@ -135,6 +140,7 @@ pub struct Run {
     pub(crate) leased: Vec<u64>,
     pub(crate) snapshot: Option<Step>,
     pub(crate) stop: bool,
+    pub(crate) asked: Asked,
     /// Why the data set cannot be trained on any longer.
     pub(crate) unfit: Option<String>,
     pub(crate) failure: Option<String>,
@@ -201,6 +207,7 @@ impl Run {
             leased,
             snapshot: recovered.snapshot,
             stop: false,
+            asked: Asked { paused: recovered.paused, ..Asked::default() },
             unfit: None,
             failure: None,
             missing: recovered.missing,
@@ -276,6 +283,9 @@ impl Run {
                     effects.push(Effect::Journal(Entry::StopRequested));
                 }
             }
+            Event::PauseRequested { by } => self.pause(by, effects),
+            Event::ResumeRequested { by } => self.resume(by, effects),
+            Event::SnapshotRequested => self.want_snapshot(),
             Event::DataUnfit { why } => {
                 if self.unfit.is_none() && !self.ended() {
                     self.unfit = Some(why.clone());
@@ -376,7 +386,7 @@ impl Run {
         matches!(self.phase, Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. })
     }
 
-    fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
 

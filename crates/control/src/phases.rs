@@ -30,6 +30,7 @@ impl Run {
                     let ahead = self.ahead();
                     self.retire_idle_leavers(ahead, effects);
                     self.wish(ahead, effects);
+                    self.wish_for_snapshot(effects);
                 }
                 Phase::Halting { .. } => {
                     let computing =
@@ -110,12 +111,14 @@ impl Run {
         }
         // In the middle of a step the last copy's holder finishes it first, with the others or alone.
         self.retire_idle_leavers(last_copy, effects);
+        if self.hold(truth, effects) {
+            return;
+        }
         let candidates = self.candidates(last_copy);
         let unproved = self.workers.values().filter(|w| w.is_unproved() && !w.leaving).count();
         let count = (candidates.len() + unproved) as u64;
-        // A run that is to stop in the middle of a step needs its other half, from whoever is there.
-        let needed =
-            if self.ends_early() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
+        // A run that is to stop or rest in the middle of a step needs its other half, from whoever is there.
+        let needed = if self.parks() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
         let complete = count >= u64::from(self.config.expected_workers).max(needed);
         let expects = self.config.expected_workers > 0;
         let first = !self.formed_once && truth.is_none();
@@ -181,6 +184,11 @@ impl Run {
     /// The run is to end at the next step boundary, whatever is left to do.
     fn ends_early(&self) -> bool {
         self.stop || self.unfit.is_some()
+    }
+
+    /// The members are to park at the next step boundary, and no other generation follows for now.
+    fn parks(&self) -> bool {
+        self.ends_early() || self.is_paused()
     }
 
     /// How many members a generation can have.
@@ -309,7 +317,7 @@ impl Run {
         let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
         let outcast = self.enough_without_aside() && self.members.iter().any(aside);
         let reform = joiner || outcast || ahead.is_some() || self.wants_other_writer();
-        let wish = match (self.ends_early(), reform) {
+        let wish = match (self.parks(), reform) {
             (true, _) => Wish::Finish,
             (false, true) => Wish::Reform,
             (false, false) => return,

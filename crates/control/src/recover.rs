@@ -26,11 +26,18 @@ impl Recovered {
                 self.generation = *generation;
                 self.members.clone_from(members);
             }
-            Entry::Halting { .. } | Entry::Ended(_) => self.members.clear(),
+            Entry::Halting { .. } => self.members.clear(),
+            // Whoever starts a run again that has ended wants it to go on.
+            Entry::Ended(_) => {
+                self.members.clear();
+                self.paused = false;
+            }
             Entry::Consumed { virtual_rank, until, .. } => {
                 let done = self.consumed.entry(*virtual_rank).or_default();
                 *done = (*done).max(*until);
             }
+            Entry::Paused { .. } => self.paused = true,
+            Entry::Resumed { .. } => self.paused = false,
             // A stop that was asked for in an earlier life is asked for again by whoever still wants it;
             // the same with what the shell knows of the data.
             Entry::StopRequested

@@ -139,6 +139,7 @@ impl Run {
                 self.could_not_close.insert(writer, why);
                 self.phase = Phase::Gathering;
             }
+            (Then::Hold, failed) => self.held(session, writer, failed.is_some()),
             (Then::Leave, None) => {
                 self.retire(writer, "left as it asked", effects);
                 self.phase = Phase::Gathering;

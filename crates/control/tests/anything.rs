@@ -81,6 +81,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => session().prop_map(|session| Event::TaskFailed { session, why: "full".to_owned() }),
         2 => session().prop_map(|session| Event::Closed { session }),
         1 => Just(Event::StopRequested),
+        1 => Just(Event::PauseRequested { by: "anna".to_owned() }),
+        1 => Just(Event::ResumeRequested { by: "ben".to_owned() }),
+        1 => Just(Event::SnapshotRequested),
         1 => Just(Event::DataUnfit { why: "broken".to_owned() }),
         3 => Just(Event::Tick),
     ]

@@ -97,6 +97,7 @@ pub fn message(message: Message, metrics_until: u64) -> v1::CoordinatorMessage {
             let kind = match wish {
                 control::Wish::Reform => v1::WishKind::Reform,
                 control::Wish::Finish => v1::WishKind::Finish,
+                control::Wish::Snapshot => v1::WishKind::Snapshot,
             };
             v1::Wish { generation: generation.0, kind: kind.into() }.into()
         }

@@ -9,13 +9,16 @@
 //! - [`shell`]: receive, convert, apply, perform; [`reported`](self): what workers report beside that.
 //! - [`clock`]: the machine's time, less what was lost.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
+//! - [`causes`]: how long a warning is one. [`troubles`]: why workers cannot start.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`corrupt`]: records that do not decode.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
+//! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`journal`]: what lasts, in SQLite.
 //! - [`limits`]: what the operating system allows.
 
 pub mod args;
+pub mod causes;
 pub mod clock;
 pub mod convert;
 pub mod corrupt;
@@ -23,12 +26,14 @@ pub mod counts;
 pub mod journal;
 pub mod limits;
 pub mod notices;
+pub mod operate;
 mod reported;
 mod seen;
 pub mod service;
 pub mod shell;
 pub mod startup;
 pub mod status;
+pub mod troubles;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -39,7 +44,7 @@ use std::time::{Duration, Instant};
 use lsgan_checkpoint::RunLock;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, exit::chain, say, vital};
 use lsgan_control::Outcome;
-use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, v1};
+use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Server;
@@ -175,7 +180,7 @@ async fn run(
     (address, args): (SocketAddr, &Args),
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
-    prepared.lock.describe(&address.to_string()).map_err(Failure::failed)?;
+    prepared.lock.describe(&from_here(address).to_string()).map_err(Failure::failed)?;
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
     service.begin(inputs.clone(), description, shell.counts.clone());

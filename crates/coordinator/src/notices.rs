@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use lsgan_control::{Entry, Outcome, Run, Start, Way};
+use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
+use crate::causes::{A_WHILE_MS, Cause, Lasts};
 use crate::journal::wall_ms;
 
 /// How many are kept for tools that ask; the journal has them all.
@@ -14,7 +16,37 @@ const KEPT: usize = 200;
 #[derive(Debug, Default)]
 pub struct Notices {
     number: u64,
-    kept: VecDeque<v1::Notice>,
+    kept: VecDeque<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    notice: v1::Notice,
+    lasts: Lasts,
+    /// The youngest worker that was attached when it was said last.
+    newest: Incarnation,
+}
+
+/// Something to tell people.
+#[derive(Debug)]
+pub struct Telling {
+    /// A person should look at it.
+    pub warning: bool,
+    /// The worker that it is about; empty if it is about none.
+    pub worker: String,
+    /// For how long, if it is a warning.
+    pub lasts: Lasts,
+    /// The sentence.
+    pub text: String,
+}
+
+/// Whether people have heard it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is news.
+    First,
+    /// It happened again.
+    Again,
 }
 
 impl Notices {
@@ -24,19 +56,85 @@ impl Notices {
         Self { number, ..Self::default() }
     }
 
-    /// Adds one, and returns it.
-    pub fn add(&mut self, warning: bool, text: String) -> &v1::Notice {
+    /// Adds one; a warning that stands already, in the same words or of the same cause, is counted up instead.
+    pub fn add(&mut self, telling: Telling, newest: Incarnation) -> Heard {
+        let Telling { warning, worker, lasts, text } = telling;
+        let now_ms = wall_ms();
+        let standing = |kept: &&mut Kept| {
+            let same = matches!(lasts, Lasts::Until(_)) && kept.lasts == lasts || kept.notice.text == text;
+            warning && kept.notice.warning && kept.over_ms(now_ms).is_none() && same
+        };
+        if let Some(kept) = self.kept.iter_mut().rev().find(standing) {
+            kept.notice.count = kept.notice.count.saturating_add(1);
+            (kept.notice.last_ms, kept.notice.text, kept.newest) = (now_ms, text, newest);
+            return Heard::Again;
+        }
         self.number += 1;
         if self.kept.len() == KEPT {
-            self.kept.pop_front();
+            // What a person should still look at is kept longest.
+            let past =
+                self.kept.iter().position(|kept| !kept.notice.warning || kept.over_ms(now_ms).is_some());
+            self.kept.remove(past.unwrap_or(0));
         }
-        self.kept.push_back(v1::Notice { number: self.number, wall_ms: wall_ms(), text, warning });
-        self.kept.back().expect("one was just added")
+        let (number, count) = (self.number, 1);
+        let notice = v1::Notice {
+            number,
+            wall_ms: now_ms,
+            text,
+            warning,
+            count,
+            last_ms: now_ms,
+            over_ms: None,
+            worker,
+        };
+        self.kept.push_back(Kept { notice, lasts, newest });
+        Heard::First
+    }
+
+    /// A cause has ended. Returns whether a warning stood because of it.
+    pub fn end(&mut self, cause: &Cause) -> bool {
+        let (now_ms, mut stood) = (wall_ms(), false);
+        for kept in &mut self.kept {
+            if kept.notice.over_ms.is_none() && matches!(&kept.lasts, Lasts::Until(its) if its == cause) {
+                kept.notice.over_ms = Some(now_ms);
+                stood = true;
+            }
+        }
+        stood
+    }
+
+    /// Ends the warnings whose cause has ended, as `run` shows.
+    pub fn refresh(&mut self, run: &Run) {
+        let now_ms = wall_ms();
+        for kept in self.kept.iter_mut().filter(|kept| kept.notice.over_ms.is_none()) {
+            if let Lasts::Until(cause) = &kept.lasts
+                && cause.has_ended(run, kept.newest)
+            {
+                kept.notice.over_ms = Some(now_ms);
+            }
+        }
+    }
+
+    /// Whether a warning of this cause stands.
+    #[must_use]
+    pub fn stands(&self, cause: &Cause) -> bool {
+        let its = |kept: &Kept| matches!(&kept.lasts, Lasts::Until(its) if its == cause);
+        self.kept.iter().any(|kept| kept.notice.over_ms.is_none() && its(kept))
     }
 
     /// All that are kept, oldest first.
     pub fn all(&self) -> Vec<v1::Notice> {
-        self.kept.iter().cloned().collect()
+        let now_ms = wall_ms();
+        let shown = |kept: &Kept| v1::Notice { over_ms: kept.over_ms(now_ms), ..kept.notice.clone() };
+        self.kept.iter().map(shown).collect()
+    }
+}
+
+impl Kept {
+    fn over_ms(&self, now_ms: u64) -> Option<u64> {
+        let while_until = self.notice.last_ms + A_WHILE_MS;
+        let passed = self.lasts == Lasts::AWhile && while_until <= now_ms;
+        self.notice.over_ms.or(passed.then_some(while_until))
     }
 }
 
@@ -105,6 +203,10 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         }
         Entry::Halting { generation, why } => (false, format!("generation {generation} ends: {why}")),
         Entry::StopRequested => (false, "stopping at the next step boundary, with a snapshot".to_owned()),
+        Entry::Paused { by } => {
+            (false, format!("paused by {by}: it rests at the next step boundary, with a snapshot"))
+        }
+        Entry::Resumed { by } => (false, format!("{by} goes on with the run")),
         Entry::DataUnfit(_) => {
             (true, "the data set is too bad to train on: stopping at the next step boundary".to_owned())
         }
@@ -149,4 +251,55 @@ fn cut_off(one: &str, peer: &str, way: Way, why: &str) -> String {
     };
     let goes = if way == Way::ToIt { "The second one" } else { "The first one" };
     format!("{what}. {goes} stands aside while there are enough others. {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telling(lasts: Lasts, text: &str) -> Telling {
+        Telling { warning: true, worker: "anna".to_owned(), lasts, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_warning_that_stands_is_counted_up_and_one_that_is_over_comes_anew() {
+        let (mut notices, nobody) = (Notices::after(7), Incarnation(0));
+        let snapshot = |step: u64| telling(Lasts::Until(Cause::Snapshot), &format!("step {step}: disk full"));
+        assert_eq!(notices.add(snapshot(10), nobody), Heard::First);
+        for step in 11..24 {
+            assert_eq!(notices.add(snapshot(step), nobody), Heard::Again);
+        }
+        let all = notices.all();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].number, all[0].count, all[0].text.as_str()), (8, 14, "step 23: disk full"));
+        assert!(all[0].over_ms.is_none() && all[0].last_ms >= all[0].wall_ms);
+        assert!(notices.end(&Cause::Snapshot));
+        assert!(!notices.end(&Cause::Snapshot), "it is over already");
+        assert!(notices.all()[0].over_ms.is_some());
+        assert_eq!(notices.add(snapshot(30), nobody), Heard::First);
+        assert_eq!(notices.all()[1].number, 9);
+    }
+
+    #[test]
+    fn equal_words_are_one_warning_and_events_are_never_counted_up() {
+        let (mut notices, nobody) = (Notices::default(), Incarnation(0));
+        assert_eq!(notices.add(telling(Lasts::AWhile, "odd"), nobody), Heard::First);
+        assert_eq!(notices.add(telling(Lasts::AWhile, "odd"), nobody), Heard::Again);
+        let event = || Telling { warning: false, ..telling(Lasts::AWhile, "worker 1 joined") };
+        assert_eq!(notices.add(event(), nobody), Heard::First);
+        assert_eq!(notices.add(event(), nobody), Heard::First);
+        assert_eq!(notices.all().len(), 3);
+    }
+
+    #[test]
+    fn what_a_person_should_look_at_outlives_any_number_of_events() {
+        let (mut notices, nobody) = (Notices::default(), Incarnation(0));
+        notices.add(telling(Lasts::Always, "no equal bits"), nobody);
+        for event in 0..1_000 {
+            let event = telling(Lasts::AWhile, &event.to_string());
+            notices.add(Telling { warning: false, ..event }, nobody);
+        }
+        assert_eq!(notices.all().len(), KEPT);
+        assert_eq!(notices.all()[0].text, "no equal bits");
+    }
 }

@@ -9,7 +9,9 @@ use lsgan_spec::Step;
 use lsgan_wire::v1;
 use tokio::task::block_in_place;
 
+use crate::causes::{Cause, Lasts};
 use crate::journal::JournalError;
+use crate::notices::Telling;
 use crate::service::Input;
 use crate::shell::Shell;
 
@@ -45,9 +47,13 @@ impl Shell {
             std::fs::rename(&part, &file)
         };
         match block_in_place(write) {
-            Ok(()) => self.journal.add_sample(sample.step, &file.display().to_string()),
+            Ok(()) => {
+                self.notices.end(&Cause::Picture);
+                self.journal.add_sample(sample.step, &file.display().to_string())
+            }
             Err(error) => {
-                self.notice(true, format!("{}: the picture cannot be written: {error}", file.display()))
+                let text = format!("{}: the picture cannot be written: {error}", file.display());
+                self.warn_until(Cause::Picture, text)
             }
         }
     }
@@ -75,8 +81,9 @@ impl Shell {
 
     /// What a worker wants a person to know.
     pub(crate) fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
-        let name = self.name_of(session);
-        self.notice(true, format!("{name}: {text}"))
+        let worker = self.name_of(session);
+        let text = format!("{worker}: {text}");
+        self.tell(Telling { warning: true, worker, lasts: Lasts::AWhile, text })
     }
 
     /// The label of the worker on this stream.
@@ -87,6 +94,9 @@ impl Shell {
 
     pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
         self.write_until_written(|journal, _| journal.add_checkpoint(written));
+        if self.notices.end(&Cause::Snapshot) {
+            self.notice(false, format!("snapshots are written again: that of step {} is", written.step))?;
+        }
         if self.retaining {
             return Ok(()); // the next snapshot looks again
         }

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::counts::Counts;
+use crate::operate::{Order, SnapshotWaiter};
 
 /// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
 const OUTBOUND_MESSAGES_MAX: usize = 1024;
@@ -35,8 +36,26 @@ pub enum Input {
     Stop,
     /// The system wants this process to end; the run goes on.
     Go,
+    /// An operator asks for something.
+    Order(Order),
+    /// Somebody wants a snapshot of the next step boundary.
+    Snapshot {
+        /// Who.
+        by: String,
+        /// Told where it is, or why there is none.
+        answer: SnapshotWaiter,
+    },
+    /// Somebody wants to be told how the run is once it has ended.
+    WhenEnded(oneshot::Sender<v1::RunStatus>),
     /// Somebody wants to know how the run is.
     Status(oneshot::Sender<v1::RunStatus>),
+    /// A worker cannot start.
+    Trouble {
+        /// Its name.
+        name: String,
+        /// Why, as it says.
+        why: String,
+    },
     /// Somebody wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
     /// The snapshots of these steps may be wrong and were moved away, or could not be.
@@ -122,9 +141,45 @@ impl Coordinator for Service {
         status.await.map(Response::new).map_err(|_| Status::unavailable("the coordinator is ending"))
     }
 
-    async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
-        self.tell(Input::Stop).await?;
-        Ok(Response::new(v1::StopReply {}))
+    async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
+        let v1::StopRequest { by, wait } = request.into_inner();
+        self.tell(Input::Order(Order::stop(&by))).await?;
+        if !wait {
+            return Ok(Response::new(v1::StopReply { ended: None }));
+        }
+        let (answer, ended) = oneshot::channel();
+        self.tell(Input::WhenEnded(answer)).await?;
+        let ended = ended.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
+        Ok(Response::new(v1::StopReply { ended: Some(ended) }))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<v1::SnapshotRequest>,
+    ) -> Result<Response<v1::SnapshotReply>, Status> {
+        let (answer, written) = oneshot::channel();
+        self.tell(Input::Snapshot { by: request.into_inner().by, answer }).await?;
+        let written = written.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
+        written.map(Response::new).map_err(Status::failed_precondition)
+    }
+
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseReply>, Status> {
+        self.tell(Input::Order(Order::pause(&request.into_inner().by))).await?;
+        Ok(Response::new(v1::PauseReply {}))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeReply>, Status> {
+        self.tell(Input::Order(Order::resume(&request.into_inner().by))).await?;
+        Ok(Response::new(v1::ResumeReply {}))
+    }
+
+    async fn report_trouble(
+        &self,
+        request: Request<v1::ReportTroubleRequest>,
+    ) -> Result<Response<v1::ReportTroubleReply>, Status> {
+        let v1::ReportTroubleRequest { name, why } = request.into_inner();
+        self.tell(Input::Trouble { name, why }).await?;
+        Ok(Response::new(v1::ReportTroubleReply {}))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {

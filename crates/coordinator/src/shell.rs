@@ -10,20 +10,23 @@ use std::time::{Duration, Instant};
 use lsgan_checkpoint::Store;
 use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
 use lsgan_plan::Plan;
-use lsgan_spec::{RunSpec, Step};
+use lsgan_spec::{Incarnation, RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
+use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
 use crate::convert;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
-use crate::journal::{Journal, JournalError};
-use crate::notices::{Notices, sentence};
+use crate::journal::{Journal, JournalError, wall_ms};
+use crate::notices::{Heard, Notices, Telling, sentence};
+use crate::operate::SnapshotWaiter;
 use crate::seen::Claim;
 use crate::service::{Input, Outbound};
 use crate::status;
+use crate::troubles::Rate;
 
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -49,11 +52,19 @@ pub struct Shell {
     pub(crate) goes: bool,
     pub(crate) sessions: BTreeMap<SessionId, Outbound>,
     pub(crate) notices: Notices,
+    /// How many reports of workers that cannot start are taken.
+    pub(crate) trouble_rate: Rate,
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
     pub(crate) corrupt: CorruptRecords,
     pub(crate) final_files: Vec<v1::FinalFile>,
     pub(crate) outcome: Option<Outcome>,
+    /// Who waits for a snapshot that they asked for.
+    pub(crate) await_snapshot: Vec<SnapshotWaiter>,
+    /// An operator holds the run.
+    pub(crate) paused: Option<v1::Paused>,
+    /// Who wants to be told how the run is once it has ended.
+    pub(crate) await_end: Vec<oneshot::Sender<v1::RunStatus>>,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) retaining: bool,
@@ -73,7 +84,9 @@ impl Shell {
         self.check_data()?;
         let mut goodbye = None;
         while !self.goes || self.outcome.is_some() {
+            self.tell_snapshot();
             if self.outcome.is_some() {
+                self.tell_end();
                 let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
                 if self.sessions.is_empty() && !self.retaining || Instant::now() >= until {
                     break;
@@ -110,15 +123,23 @@ impl Shell {
                 self.apply(Event::Closed { session })
             }
             Input::Stop => self.apply(Event::StopRequested),
+            Input::Order(order) => self.obey(order),
+            Input::Snapshot { by, answer } => self.snapshot_asked(&by, answer),
+            Input::WhenEnded(answer) => {
+                self.await_end.push(answer);
+                Ok(())
+            }
             Input::Go => {
                 self.goes = true;
                 Ok(())
             }
             Input::Status(answer) => {
+                self.notices.refresh(&self.run);
                 // Whoever asked may have gone.
                 let _ = answer.send(status::of(self));
                 Ok(())
             }
+            Input::Trouble { name, why } => self.trouble(&name, &why),
             Input::Scale(workers, answer) => {
                 let result = self.scale(workers);
                 // Whoever asked may have gone.
@@ -134,8 +155,14 @@ impl Shell {
             Input::Retained(result) => {
                 self.retaining = false;
                 match result {
-                    Ok(steps) => steps.into_iter().try_for_each(|step| self.journal.delete_checkpoint(step)),
-                    Err(why) => self.notice(true, format!("old snapshots could not be deleted: {why}")),
+                    Ok(steps) => {
+                        self.notices.end(&Cause::Retention);
+                        steps.into_iter().try_for_each(|step| self.journal.delete_checkpoint(step))
+                    }
+                    Err(why) => {
+                        let text = format!("old snapshots could not be deleted: {why}");
+                        self.warn_until(Cause::Retention, text)
+                    }
                 }
             }
         }
@@ -149,7 +176,9 @@ impl Shell {
                      is {}). Give every worker the same files at `data.source`.",
                     hello.data_fingerprint, self.data_fingerprint
                 );
-                self.notice(true, format!("{} was refused: {why}", hello.name))?;
+                let (worker, text) = (hello.name.clone(), format!("{} was refused: {why}", hello.name));
+                let lasts = Lasts::Until(Cause::CannotStart { name: worker.clone() });
+                self.tell(Telling { warning: true, worker, lasts, text })?;
                 self.send(session, v1::Refused { why }.into());
                 self.sessions.remove(&session);
                 return Ok(());
@@ -159,9 +188,11 @@ impl Shell {
             Kind::CorruptRecords(found) => return self.corrupt_records(&found.records),
             Kind::Warning(warning) => return self.warning(session, &warning.text),
             Kind::SnapshotFailed(failed) => {
-                let (who, step) = (self.name_of(session), failed.step);
-                let text = format!("{who}: the snapshot of step {step} could not be written: {}", failed.why);
-                self.notice(true, text)?;
+                self.snapshot_failed(&failed.why);
+                let (worker, step) = (self.name_of(session), failed.step);
+                let text =
+                    format!("{worker}: the snapshot of step {step} could not be written: {}", failed.why);
+                self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text })?;
             }
             Kind::SnapshotWritten(written) => {
                 return self.look_for(session, Claim::Snapshot(written.clone()));
@@ -209,14 +240,24 @@ impl Shell {
     fn journal(&mut self, entry: &Entry, quietly: bool) -> Result<(), JournalError> {
         self.write_until_written(|journal, plan| journal.record(entry, plan));
         match entry {
-            Entry::Ended(outcome) => self.outcome = Some(outcome.clone()),
+            Entry::Ended(outcome) => {
+                self.outcome = Some(outcome.clone());
+                self.paused = None;
+            }
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),
             Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
             Entry::Differs(difference) => self.set_aside(difference.equal),
+            Entry::Paused { by } => {
+                self.paused = Some(v1::Paused { wall_ms: wall_ms(), by: by.clone() });
+            }
+            Entry::Resumed { .. } => self.paused = None,
             _ => {}
         }
         match sentence(entry, &self.run).filter(|_| !quietly) {
-            Some((warning, text)) => self.notice(warning, text),
+            Some((warning, text)) => {
+                let (lasts, worker) = causes::of(entry, &self.run);
+                self.tell(Telling { warning, worker, lasts, text })
+            }
             None => Ok(()),
         }
     }
@@ -229,10 +270,15 @@ impl Shell {
         while let Err(error) = block_in_place(|| write(&mut self.journal, &self.plan)) {
             if !told {
                 tracing::error!(%error, "the journal cannot be written; trying again until it can");
-                self.notices.add(true, format!("the journal cannot be written, the run waits: {error}"));
+                let text = format!("the journal cannot be written, the run waits: {error}");
+                let (worker, lasts) = (String::new(), Lasts::Until(Cause::Journal));
+                self.notices.add(Telling { warning: true, worker, lasts, text }, Incarnation::default());
                 told = true;
             }
             block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
+        }
+        if told {
+            self.notices.end(&Cause::Journal);
         }
     }
 
@@ -259,15 +305,32 @@ impl Shell {
         }
     }
 
-    /// Tells people: the log, the journal, and whoever asks for the status.
+    /// Tells people of a moment: the log, the journal, and whoever asks for the status.
     pub(crate) fn notice(&mut self, warning: bool, text: String) -> Result<(), JournalError> {
+        self.tell(Telling { warning, worker: String::new(), lasts: Lasts::AWhile, text })
+    }
+
+    /// Tells people what stands until its cause has ended.
+    pub(crate) fn warn_until(&mut self, cause: Cause, text: String) -> Result<(), JournalError> {
+        self.tell(Telling { warning: true, worker: String::new(), lasts: Lasts::Until(cause), text })
+    }
+
+    /// Tells people: the log, the journal, and whoever asks for the status.
+    pub(crate) fn tell(&mut self, telling: Telling) -> Result<(), JournalError> {
+        let (warning, text) = (telling.warning, telling.text.clone());
+        // Reports from outside of the run: their number is anybody's choice.
+        let counted = matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. }));
+        let newest = self.run.workers().keys().next_back().copied().unwrap_or_default();
+        let heard = self.notices.add(telling, newest);
+        if counted && heard == Heard::Again {
+            return Ok(());
+        }
         if warning {
             tracing::warn!(generation = self.run.generation().0, "{text}");
         } else {
             tracing::info!(generation = self.run.generation().0, "{text}");
         }
-        let notice = self.notices.add(warning, text).clone();
-        if let Err(error) = block_in_place(|| self.journal.add_event(notice.wall_ms, warning, &notice.text)) {
+        if let Err(error) = block_in_place(|| self.journal.add_event(wall_ms(), warning, &text)) {
             tracing::warn!(%error, "a notice could not be journaled");
         }
         Ok(())

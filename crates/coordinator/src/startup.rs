@@ -8,19 +8,21 @@ use lsgan_checkpoint::{RunLock, Store};
 use lsgan_console::{Failure, exit::chain, open_data};
 use lsgan_control::{Config, Missing, Recovered, Run};
 use lsgan_plan::Plan;
-use lsgan_spec::{NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
+use lsgan_spec::{Incarnation, NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
 use lsgan_wire::{file_hash, v1};
 use tokio::sync::mpsc;
 
 use crate::args::RunArgs;
+use crate::causes::Lasts;
 use crate::clock::Clock;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::journal::{FinalFile, Journal};
-use crate::notices::Notices;
+use crate::notices::{Notices, Telling};
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
+use crate::troubles::Rate;
 
 /// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
 /// the broadcast of the state, a few seconds for gigabytes.
@@ -134,6 +136,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         missing: missing.map(|lost| lost.known),
         ..journal.recover(spec.batch.virtual_ranks).map_err(|error| Failure::failed(chain(&error)))?
     };
+    let paused = journal.paused().map_err(|error| Failure::failed(chain(&error)))?;
     let corrupt = journal.corrupt().map_err(|error| Failure::failed(chain(&error)))?;
     let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, corrupt);
     if let (Err(too_many), true) = (corrupt.check(), recovered.members.is_empty()) {
@@ -149,11 +152,19 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
+    let is_paused = recovered.paused;
     let run = Run::new(config, recovered, clock.now());
     let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
     for text in warnings {
         tracing::warn!("{text}");
-        notices.add(true, text);
+        let (worker, lasts) = (String::new(), Lasts::Always);
+        notices.add(Telling { warning: true, worker, lasts, text }, Incarnation::default());
+    }
+    if let Some(v1::Paused { by, .. }) = paused.as_ref().filter(|_| is_paused) {
+        let text = format!("the run is paused by {by}: it waits for `lsgan resume`");
+        tracing::info!("{text}");
+        let (warning, worker, lasts) = (false, String::new(), Lasts::AWhile);
+        notices.add(Telling { warning, worker, lasts, text }, Incarnation::default());
     }
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let claims = seen::start(store.clone(), inputs.clone());
@@ -171,11 +182,15 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         store,
         sessions: Default::default(),
         notices,
+        trouble_rate: Rate::new(),
         metrics,
         metrics_until,
         corrupt,
         final_files: Vec::new(),
         outcome: None,
+        await_end: Vec::new(),
+        await_snapshot: Vec::new(),
+        paused: paused.filter(|_| is_paused),
         clock,
         inputs: inputs.clone(),
         retaining: false,

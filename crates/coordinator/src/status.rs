@@ -19,7 +19,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         run: shell.spec.run.clone(),
         identity: shell.identity.clone(),
         run_dir: shell.run_dir.display().to_string(),
-        phase: phase(run.phase()).to_owned(),
+        phase: if run.rests() { "paused" } else { phase(run.phase()) }.to_owned(),
         generation: run.generation().0,
         step: held.unwrap_or(Step(0)).0,
         steps: shell.spec.steps,
@@ -35,6 +35,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         corrupt_count: shell.corrupt.count(),
         corrupt_count_max: shell.corrupt.count_max(),
         corrupt_records: shell.corrupt.newest(),
+        paused: shell.paused.clone(),
     }
 }
 

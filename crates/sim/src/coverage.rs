@@ -1,6 +1,6 @@
 //! What was seen: counts that show whether the faults really come.
 
-use lsgan_control::{Effect, Entry, Event, Message, Run, Start};
+use lsgan_control::{Effect, Entry, Event, Message, Run, Start, Wish};
 
 /// What a world has seen, so that a test can tell whether the faults really come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub struct Coverage {
     pub cut_off: u64,
     /// Differences between states found.
     pub differences: u64,
+    /// Runs paused.
+    pub pauses: u64,
+    /// Members told that a snapshot is wanted.
+    pub asked_snapshots: u64,
 }
 
 impl Coverage {
@@ -60,12 +64,16 @@ impl Coverage {
                     self.formed_mid_step += from.0 % 2;
                     self.from_snapshot += u64::from(matches!(start, Start::Snapshot(_)));
                 }
+                Effect::Send { message: Message::Wish { wish: Wish::Snapshot, .. }, .. } => {
+                    self.asked_snapshots += 1;
+                }
                 Effect::Send { message: Message::Wish { .. }, .. } => self.wishes += 1,
                 Effect::Send { message: Message::Lease { .. }, .. } => self.leases += 1,
                 Effect::Send { message: Message::Refused { .. }, .. } => self.refused += 1,
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
                 Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
                 Effect::Journal(Entry::Differs(_)) => self.differences += 1,
+                Effect::Journal(Entry::Paused { .. }) => self.pauses += 1,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
@@ -73,7 +81,7 @@ impl Coverage {
 
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 19] {
+    pub fn counts(&self) -> [(&'static str, u64); 21] {
         [
             ("worlds", self.worlds),
             ("events", self.events),
@@ -94,6 +102,8 @@ impl Coverage {
             ("stragglers", self.stragglers),
             ("cut_off", self.cut_off),
             ("differences", self.differences),
+            ("pauses", self.pauses),
+            ("asked_snapshots", self.asked_snapshots),
         ]
     }
 
@@ -118,5 +128,7 @@ impl Coverage {
         self.stragglers += other.stragglers;
         self.cut_off += other.cut_off;
         self.differences += other.differences;
+        self.pauses += other.pauses;
+        self.asked_snapshots += other.asked_snapshots;
     }
 }

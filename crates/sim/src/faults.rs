@@ -55,6 +55,10 @@ pub enum Class {
     Hidden,
     /// Some workers do not see the store, until nothing fails any more; and snapshots fail.
     Blind,
+    /// An operator pauses the run and later goes on with it.
+    Pause,
+    /// An operator asks for snapshots.
+    Snapshot,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -87,6 +91,9 @@ const LATER_CLASSES: &[(Class, u64)] = &[
     (Class::Blind, 3),
 ];
 
+/// What an operator does, for another fifth of the seeds, for the same reason.
+const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
+
 /// One fault. Whom it hits is drawn when it strikes, from those who are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -114,6 +121,13 @@ pub enum Fault {
         /// How long.
         resume_ms: u64,
     },
+    /// The operator pauses the run, and goes on after so long.
+    Pause {
+        /// How long.
+        for_ms: u64,
+    },
+    /// The operator asks for a snapshot.
+    Snapshot,
     /// SIGKILL to everybody.
     KillAll {
         /// For how long nobody is there.
@@ -235,6 +249,9 @@ impl Setup {
         if seed % 5 == 3 {
             setup.draw_hidden(&mut Rng::new(seed, Stream::Hidden));
         }
+        if seed % 5 == 4 {
+            setup.draw_operator(&mut Rng::new(seed, Stream::Operator));
+        }
         setup
     }
 
@@ -283,6 +300,23 @@ impl Setup {
         }
     }
 
+    fn draw_operator(&mut self, rng: &mut Rng) {
+        for (class, n) in OPERATOR_CLASSES {
+            if !rng.one_in(*n) {
+                continue;
+            }
+            self.classes.insert(*class);
+            for _ in 0..rng.between(1, 3) {
+                let fault = match class {
+                    Class::Pause => Fault::Pause { for_ms: rng.delay_ms(3_000) },
+                    _ => Fault::Snapshot,
+                };
+                self.faults.push((rng.time(Millis(0), self.calm_from), fault));
+            }
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
     fn draw_faults(&mut self, rng: &mut Rng) {
         let timeout_ms = self.config.failure_timeout_ms;
         for class in self.classes.clone() {
@@ -326,7 +360,9 @@ impl Setup {
                     | Class::Severed
                     | Class::Unfit
                     | Class::Hidden
-                    | Class::Blind => continue,
+                    | Class::Blind
+                    | Class::Pause
+                    | Class::Snapshot => continue,
                 };
                 self.faults.push((at, fault));
             }

@@ -28,6 +28,7 @@ struct Round {
     parts: Vec<Part>,
     sum: u64,
     wish: bool,
+    snapshot: bool,
 }
 
 impl Group {
@@ -69,6 +70,8 @@ impl World {
             leases,
             told_wish: false,
             heard_wish: false,
+            told_snapshot: false,
+            heard_snapshot: false,
             boundary: None,
         });
         let group = self.groups.entry(generation).or_insert_with(|| Group::new(members.clone()));
@@ -162,12 +165,14 @@ impl World {
         membership.stage = Stage::Reducing;
         let rank = membership.form.rank as usize;
         let wish = leaving || membership.told_wish;
+        let snapshot = membership.told_snapshot;
         let virtual_ranks = membership.form.members[rank].virtual_ranks().collect();
         let state = state.expect("a member that steps holds a state");
         let group = self.groups.get_mut(&generation).expect("a member's group exists");
         let round = group.rounds.entry(reduction).or_default();
         round.parts.push(Part { state, virtual_ranks });
         round.wish |= wish;
+        round.snapshot |= snapshot;
         if round.parts.len() < group.members.len() {
             return;
         }
@@ -246,12 +251,16 @@ impl World {
         }
         let group = self.groups.get_mut(&generation).expect("a member's group exists");
         group.rounds = group.rounds.split_off(&Reduction(reduction.0.saturating_sub(1)));
-        let (sum, wish) = (group.rounds[&reduction].sum, group.rounds[&reduction].wish);
+        let Round { sum, wish, snapshot, .. } = group.rounds[&reduction];
         let process = &mut self.processes[p];
         let state = process.state.expect("a member that steps holds a state").apply(sum);
         process.state = Some(state);
         let membership = process.membership.as_mut().expect("it is active");
         membership.heard_wish |= wish;
+        membership.heard_snapshot |= snapshot;
+        if membership.heard_snapshot && state.applied.half() == Half::Discriminator {
+            membership.told_snapshot = false;
+        }
         let obeys = membership.heard_wish;
         self.check(|w| w.history.state("a member", state));
         if state.applied.half() == Half::Discriminator {
@@ -275,12 +284,13 @@ impl World {
             hash[..8].copy_from_slice(&state.hash.to_le_bytes());
             self.say(p, Event::StateHash { session, step, hash });
         }
-        let writer =
-            self.processes[p].membership.as_ref().is_some_and(|m| m.form.writer == Some(m.form.rank));
+        let membership = self.processes[p].membership.as_ref();
+        let writer = membership.is_some_and(|m| m.form.writer == Some(m.form.rank));
+        let asked = membership.is_some_and(|m| m.heard_snapshot);
         if writer && self.processes[p].blind {
             return self.violated("a worker that does not see the store is the writer".to_owned());
         }
-        if writer && self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n)) {
+        if writer && (asked || self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n))) {
             let write_ms = self.rng.delay_ms(500);
             self.soon(p, write_ms, Inner::Published(state));
         }

@@ -178,6 +178,8 @@ impl History {
             | Entry::Stepping(_)
             | Entry::Halting { .. }
             | Entry::StopRequested
+            | Entry::Paused { .. }
+            | Entry::Resumed { .. }
             | Entry::DataUnfit(_) => {}
         }
         Ok(())

@@ -36,6 +36,8 @@ pub enum Happening {
     OperatorStops,
     /// The operator goes on with a stopped run.
     OperatorResumes,
+    /// The operator goes on with a run that is paused.
+    OperatorUnpauses,
     /// Nothing fails from here on.
     Calm,
 }

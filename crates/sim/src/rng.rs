@@ -15,6 +15,8 @@ pub enum Stream {
     Later,
     /// Addresses that cannot be reached.
     Hidden,
+    /// What operators do.
+    Operator,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -29,6 +29,8 @@ pub struct Shell {
     alarms_in_place: u32,
     /// Since when somebody waits for a place that is free, or to be let go, and beside which generation.
     idle_since: Option<(Generation, Millis)>,
+    /// Since when a snapshot is wanted of a stepping generation.
+    wanted_since: Option<(Generation, Millis)>,
 }
 
 impl Shell {
@@ -70,6 +72,7 @@ impl World {
         self.coverage.coordinator_deaths += 1;
         self.shell.dies_ms = None;
         self.shell.idle_since = None;
+        self.shell.wanted_since = None;
         for (session, process) in self.network.cut_all() {
             let at = self.later(2 * self.setup.net_ms_max);
             self.queue.push(at, Happening::StreamLost(process, session));
@@ -111,6 +114,7 @@ impl World {
         }
         self.check(|w| w.history.applied((&before, &after), &event, &effects));
         self.nobody_is_idle_for_long(&after);
+        self.a_wanted_snapshot_is_written(&after);
         self.coverage.count(&before, &event, &effects);
         self.perform(effects);
         self.set_alarm();
@@ -267,6 +271,22 @@ impl World {
         }
     }
 
+    /// A snapshot that is asked for is written a step or two later.
+    fn a_wanted_snapshot_is_written(&mut self, run: &Run) {
+        let generation = run.generation();
+        let wanted = *run.phase() == Phase::Stepping && run.wants_snapshot();
+        match self.shell.wanted_since {
+            Some((g, since)) if wanted && g == generation => {
+                let bound_ms =
+                    3_000 + 4 * self.setup.config.failure_timeout_ms + 6 * self.setup.half_ms_max();
+                if self.now > since.plus(bound_ms) {
+                    self.violated(format!("a snapshot is wanted for {bound_ms} ms and not written"));
+                }
+            }
+            _ => self.shell.wanted_since = wanted.then_some((generation, self.now)),
+        }
+    }
+
     pub(crate) fn name_of(&self, session: SessionId) -> String {
         let process = self.network.process(session);
         format!("{}/{}", self.processes[process].name, session.0)
@@ -288,9 +308,12 @@ impl World {
             | Event::TaskDone { session }
             | Event::TaskFailed { session, .. }
             | Event::Closed { session } => format!("{}: {event:?}", self.name_of(*session)),
-            Event::StopRequested | Event::DataUnfit { .. } | Event::Tick => {
-                format!("{event:?}")
-            }
+            Event::StopRequested
+            | Event::PauseRequested { .. }
+            | Event::ResumeRequested { .. }
+            | Event::SnapshotRequested
+            | Event::DataUnfit { .. }
+            | Event::Tick => format!("{event:?}"),
         }
     }
 

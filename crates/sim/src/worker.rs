@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lsgan_control::{Event, Form, Hello, Message, ParkReason, Resume, SessionId, Task};
+use lsgan_control::{Event, Form, Hello, Message, ParkReason, Resume, SessionId, Task, Wish};
 use lsgan_spec::{Generation, Half, Incarnation, Step, VirtualRank};
 
 use crate::history::State;
@@ -72,6 +72,10 @@ pub struct Membership {
     pub told_wish: bool,
     /// A control word was in a sum of this step.
     pub heard_wish: bool,
+    /// It was told that a snapshot is wanted.
+    pub told_snapshot: bool,
+    /// The control word for a snapshot was in a sum of this step.
+    pub heard_snapshot: bool,
     /// The state at the beginning of this step, if it was there.
     pub boundary: Option<State>,
 }
@@ -278,9 +282,12 @@ impl World {
                 }
             }
             Message::Lease { virtual_rank, until } => self.leased(p, virtual_rank, until),
-            Message::Wish { generation, .. } => {
+            Message::Wish { generation, wish } => {
                 if let Some(membership) = self.processes[p].active(generation) {
-                    membership.told_wish = true;
+                    match wish {
+                        Wish::Snapshot => membership.told_snapshot = true,
+                        Wish::Reform | Wish::Finish => membership.told_wish = true,
+                    }
                 }
             }
             Message::Task(task) => self.task(p, session, task),
@@ -367,6 +374,7 @@ impl World {
                 return self.park(p, ParkReason::Boundary);
             }
             membership.heard_wish = false;
+            membership.heard_snapshot = false;
             membership.boundary = Some(state);
             let ordinal = step.0 / self.setup.steps_per_ordinal;
             if membership.leases.values().any(|until| ordinal >= *until) {

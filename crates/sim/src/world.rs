@@ -17,6 +17,8 @@ use crate::worker::{Life, Process};
 
 /// Happenings, for each of a hundred workers, after which a world is taken for one that goes round in circles.
 const HAPPENINGS_MAX: u64 = 3_000_000;
+/// An operator whose coordinator is away asks again after so long.
+const ASKS_AGAIN_MS: u64 = 200;
 /// Lines that a failure shows.
 const LAST_LINES: usize = 40;
 
@@ -191,6 +193,7 @@ impl World {
                 }
             }
             Happening::OperatorResumes => self.resume(),
+            Happening::OperatorUnpauses => self.unpause(),
             Happening::Calm => self.become_calm(),
         }
     }
@@ -212,6 +215,11 @@ impl World {
                     self.apply(Event::StopRequested);
                 }
             }
+            Fault::Pause { for_ms } => {
+                self.apply(Event::PauseRequested { by: "the operator".to_owned() });
+                self.queue.push(self.now.plus(for_ms), Happening::OperatorUnpauses);
+            }
+            Fault::Snapshot => self.apply(Event::SnapshotRequested),
             Fault::KillAll { down_ms } => self.kill_all(down_ms),
             Fault::DataUnfit => {
                 self.data_unfit = true;
@@ -302,6 +310,8 @@ impl World {
             | Fault::JoinOdd
             | Fault::CrashCoordinator { .. }
             | Fault::Stop { .. }
+            | Fault::Pause { .. }
+            | Fault::Snapshot
             | Fault::DataUnfit
             | Fault::KillAll { .. } => unreachable!("it hits no single worker"),
         }
@@ -352,6 +362,18 @@ impl World {
         }
         if self.calm {
             self.set_end();
+        }
+    }
+
+    /// The operator goes on with the run, again until that is journaled.
+    fn unpause(&mut self) {
+        self.apply(Event::ResumeRequested { by: "the operator".to_owned() });
+        let last =
+            self.shell.journal.iter().rev().find(|entry| {
+                matches!(entry, Entry::Paused { .. } | Entry::Resumed { .. } | Entry::Ended(_))
+            });
+        if matches!(last, Some(Entry::Paused { .. })) {
+            self.queue.push(self.now.plus(ASKS_AGAIN_MS), Happening::OperatorUnpauses);
         }
     }
 

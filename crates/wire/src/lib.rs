@@ -1,14 +1,16 @@
-//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, and where a
-//! server listens ([`Listen`]).
+//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, where a
+//! server listens ([`Listen`]), and what to say of a coordinator that cannot be reached ([`explain`]).
 //!
 //! Not here: what a message means. The coordinator turns them into events of `control`, the worker into orders
 //! for its training thread.
 
+mod listen;
+mod unreachable;
+
 use tonic::transport::Endpoint;
 
-mod listen;
-
 pub use listen::{Listen, from_here, listen};
+pub use unreachable::explain;
 
 /// Protocol messages, client and server of `lsgan.v1`.
 #[allow(missing_docs, clippy::all)]

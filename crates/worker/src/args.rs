@@ -50,6 +50,9 @@ pub struct Args {
     /// For tests: queue and record as on a GPU, on a CPU.
     #[arg(long, hide = true)]
     pub rehearse_gpu: bool,
+    /// Print a line for each turn in the worker's life on standard output, for the process that supervises it.
+    #[arg(long, hide = true)]
+    pub supervised: bool,
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,

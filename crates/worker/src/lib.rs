@@ -15,6 +15,7 @@
 //! - [`probe`]: what this host has to compute with.
 //! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
 //! - [`store`]: the run's store, and the proof that it is the coordinator's.
+//! - `trouble`: what keeps it from training, told to the coordinator.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
 pub mod address;
@@ -30,6 +31,7 @@ pub mod session;
 pub mod snapshots;
 pub mod store;
 pub mod trainer;
+mod trouble;
 
 pub use args::Args;
 pub use session::{Ended, work};

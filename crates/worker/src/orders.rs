@@ -76,6 +76,11 @@ impl Live {
         self.wishes.fetch_or(1 << word as u32, Ordering::Relaxed);
     }
 
+    /// A wish has come true, and is not put into the reductions that follow.
+    pub fn fulfilled(&self, word: ControlWord) {
+        self.wishes.fetch_and(!(1 << word as u32), Ordering::Relaxed);
+    }
+
     /// What this worker wishes.
     #[must_use]
     pub fn wishes(&self) -> ControlWords {

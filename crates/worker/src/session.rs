@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use lsgan_collective::tcp::{Listener, RunToken};
-use lsgan_console::{Failure, exit::chain, open_data, vital};
+use lsgan_console::{Failure, News, RunEnd, exit::chain, open_data, vital};
 use lsgan_data::Source;
 use lsgan_plan::Plan;
 use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
@@ -16,7 +16,7 @@ use lsgan_train::sums::ControlWord;
 use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING, endpoint, file_hash};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING, endpoint, explain, file_hash};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +31,7 @@ use crate::reduce::{Updates, Way};
 use crate::snapshots::{Origin, Writer};
 use crate::store::RunStore;
 use crate::trainer::{Faults, Trainer};
+use crate::trouble;
 
 /// The first pause after a coordinator could not be reached; doubles each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -39,6 +40,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// How long a worker that gives its coordinator up tries to keep what it holds.
 const KEEP_WITHIN: Duration = Duration::from_secs(60);
+/// Between two words about a coordinator that cannot be reached.
+const UNREACHABLE_SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two looks whether a coordinator that is starting has started.
 const STARTING_PAUSE: Duration = Duration::from_millis(500);
@@ -84,6 +87,8 @@ struct Session {
     orders: Sender<Order>,
     live: Option<Arc<Live>>,
     incarnation: Option<u64>,
+    /// It was welcome once.
+    attached: bool,
     leaving: bool,
     /// The last stream, once the worker is to end.
     last: Option<Stream>,
@@ -102,11 +107,26 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
         reached = reach(&args, None) => reached?,
         _ = terminate.recv() => return Ok(left_at_start()),
     };
+    let (name, client, mut started) = (args.name.clone(), channel.clone(), false);
+    let result = take_part(args, (channel, description), &mut terminate, &mut started).await;
+    if let (Err(failure), false) = (&result, started) {
+        trouble::report(client, name, &failure.text).await;
+    }
+    result
+}
+
+/// What [`work`] does once it knows the run; `started` is set when nothing on this host keeps it from training any more.
+async fn take_part(
+    args: Args,
+    (channel, description): (CoordinatorClient<Channel>, v1::RunDescription),
+    terminate: &mut mpsc::Receiver<()>,
+    started: &mut bool,
+) -> Result<Ended, Failure> {
     let spec = parse_spec(&description.spec_yaml)?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
     let (data, seed) = (spec.data.clone(), spec.seed);
     let opened = tokio::task::spawn_blocking(move || open_data(&data, seed));
-    let Some(opened) = unless_asked_to_end(&mut terminate, opened).await else {
+    let Some(opened) = unless_asked_to_end(terminate, opened).await else {
         return Ok(left_at_start());
     };
     let source: Arc<dyn Source> = Arc::from(opened.map_err(Failure::failed)??);
@@ -117,7 +137,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
     let fingerprint = source.fingerprint().to_string();
     let store = Arc::new(RunStore::at(&description.store));
 
-    let (started, starting) = tokio::sync::oneshot::channel();
+    let (grown, growing) = tokio::sync::oneshot::channel();
     let faults = Faults {
         flip_bit_at: args.fault_flip_bit,
         panic_at: args.fault_panic_at,
@@ -140,16 +160,16 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
         match seed.grow(runtime) {
             Ok((trainer, numerics)) => {
                 // The session may have ended meanwhile.
-                let _ = started.send(Ok(numerics));
+                let _ = grown.send(Ok(numerics));
                 trainer.run(&queue);
             }
             Err(failure) => {
-                let _ = started.send(Err(failure));
+                let _ = grown.send(Err(failure));
             }
         }
     });
     let thread = thread.map_err(Failure::failed)?;
-    let Some(numerics) = unless_asked_to_end(&mut terminate, starting).await else {
+    let Some(numerics) = unless_asked_to_end(terminate, growing).await else {
         return Ok(left_at_start());
     };
     let numerics = numerics.map_err(|_| Failure::failed("the training thread ended before it began"))??;
@@ -167,10 +187,12 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
         orders,
         live: None,
         incarnation: None,
+        attached: false,
         leaving: false,
         last: None,
     };
-    let result = session.attach_until_over(channel, &mut terminate).await;
+    *started = true;
+    let result = session.attach_until_over(channel, terminate).await;
     if let Some(live) = &session.live {
         live.abort();
     }
@@ -310,7 +332,7 @@ async fn reach(
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10));
-    let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, Instant::now());
+    let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
     let mut waits = false;
     loop {
         let error = match try_reach(&endpoint).await {
@@ -320,7 +342,9 @@ async fn reach(
         if error == STARTING {
             // It is there, and takes as long as its data set does.
             if !std::mem::replace(&mut waits, true) {
-                tracing::info!("waits for the coordinator at {}: {STARTING}", args.coordinator);
+                let why = format!("waits for the coordinator at {}: {STARTING}", args.coordinator);
+                tracing::info!("{why}");
+                tell(args, News::Unreachable { why });
             }
             since = Instant::now();
             tokio::time::sleep(STARTING_PAUSE).await;
@@ -328,27 +352,43 @@ async fn reach(
         }
         let give_up = args.give_up_after;
         if !give_up.is_zero() && since.elapsed() + pause > give_up {
+            tell(args, News::GaveUp);
             return Err(Failure::failed(format!(
-                "the coordinator at {} cannot be reached for {}: {error}. Check that it runs and that the address is \
-                 right; --give-up-after sets how long to try.",
+                "the coordinator at {} cannot be reached for {}: {error}. --give-up-after sets how long to try.",
                 args.coordinator,
                 humantime::format_duration(give_up)
             )));
         }
-        if told.elapsed() >= Duration::from_secs(5) || since.elapsed() < BACKOFF_FIRST {
-            told = Instant::now();
-            tracing::warn!(
-                "the coordinator at {} cannot be reached, trying again: {error}",
-                args.coordinator
-            );
+        // At once: an address may be wrong.
+        if told.is_none_or(|told| told.elapsed() >= UNREACHABLE_SAID_EVERY) {
+            told = Some(Instant::now());
+            let why =
+                format!("the coordinator at {} cannot be reached, trying again: {error}", args.coordinator);
+            tracing::warn!("{why}");
+            tell(args, News::Unreachable { why });
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(BACKOFF_MAX);
     }
 }
 
+/// Tells the process that supervises this one, if one does.
+fn tell(args: &Args, news: News) {
+    if args.supervised {
+        news.tell();
+    }
+}
+
+fn run_end(outcome: v1::OutcomeKind) -> RunEnd {
+    match outcome {
+        v1::OutcomeKind::Complete => RunEnd::Complete,
+        v1::OutcomeKind::Stopped => RunEnd::Stopped,
+        v1::OutcomeKind::Failed | v1::OutcomeKind::Refused | v1::OutcomeKind::Unspecified => RunEnd::Failed,
+    }
+}
+
 async fn try_reach(endpoint: &Endpoint) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), String> {
-    let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+    let channel = endpoint.connect().await.map_err(|error| explain(&error))?;
     let mut client = CoordinatorClient::new(channel)
         .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
@@ -429,7 +469,10 @@ impl Session {
                 }
             };
             match self.converse(reached, terminate).await {
-                End::Broken(why) => tracing::warn!("the coordinator is away, going on without it: {why}"),
+                End::Broken(why) => {
+                    tracing::warn!("the coordinator is away, going on without it: {why}");
+                    self.tell(News::CutOff { why });
+                }
                 End::Retired => {
                     self.abort();
                     self.incarnation = None;
@@ -564,6 +607,9 @@ impl Session {
                     self.abort();
                 }
                 tracing::info!(incarnation = welcome.incarnation, adopted = welcome.adopted, "attached");
+                let again = std::mem::replace(&mut self.attached, true);
+                let run = self.description.run.clone();
+                self.tell(News::Attached { run, incarnation: welcome.incarnation, again });
                 self.incarnation = Some(welcome.incarnation);
                 let proving = tokio::spawn(self.store.clone().prove(self.outbox.clone()));
                 if let Some(before) = self.proving.replace(proving) {
@@ -593,6 +639,7 @@ impl Session {
                 return Some(End::Retired);
             }
             Kind::Shutdown(shutdown) => {
+                self.tell(News::RunEnded { how: run_end(shutdown.outcome()) });
                 let result = match shutdown.outcome() {
                     v1::OutcomeKind::Failed => Err(Failure::failed(shutdown.why)),
                     v1::OutcomeKind::Refused => Err(Failure::bad_input(shutdown.why)),
@@ -629,6 +676,7 @@ impl Session {
         match wish.kind() {
             v1::WishKind::Reform => live.wish(ControlWord::Reform),
             v1::WishKind::Finish => live.wish(ControlWord::Finish),
+            v1::WishKind::Snapshot => live.wish(ControlWord::Snapshot),
             v1::WishKind::Unspecified => tracing::warn!("the coordinator wishes what is unknown here"),
         }
     }
@@ -639,6 +687,10 @@ impl Session {
         if let Some(live) = &self.live {
             live.wish(ControlWord::Leave);
         }
+    }
+
+    fn tell(&self, news: News) {
+        tell(&self.args, news);
     }
 
     /// Ends what the training thread does in its generation, if it is in one.

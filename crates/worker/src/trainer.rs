@@ -104,6 +104,17 @@ impl From<ReduceError> for Halt {
     }
 }
 
+/// Why a worker parked, for its log.
+fn in_words(reason: v1::ParkReason) -> &'static str {
+    match reason {
+        v1::ParkReason::Boundary => "all do at this step",
+        v1::ParkReason::Aborted => "the coordinator said so",
+        v1::ParkReason::Broken => "the group broke",
+        v1::ParkReason::Failed => "the step failed",
+        v1::ParkReason::Unspecified => "for no reason",
+    }
+}
+
 impl Faults {
     /// Ends the thread after so many steps, or has it stand still.
     fn cripple(self, done: u64) {
@@ -147,7 +158,10 @@ impl Trainer {
         let (reason, why) = match &halt {
             Halt::Boundary => (v1::ParkReason::Boundary, String::new()),
             _ if live.aborter().is_aborted() => (v1::ParkReason::Aborted, String::new()),
-            Halt::Group(_) => (v1::ParkReason::Broken, chain(&halt)),
+            Halt::Group(error) => {
+                tracing::debug!(generation = form.generation, "{error}");
+                (v1::ParkReason::Broken, error.for_people())
+            }
             Halt::NotApplied(_)
             | Halt::Train(_)
             | Halt::Loader(_)
@@ -170,7 +184,8 @@ impl Trainer {
             tracing::warn!(generation = form.generation, "{why}");
         }
         let applied = self.holds.then(|| self.replica.reduction().0);
-        tracing::info!(generation = form.generation, ?applied, reason = reason.as_str_name(), "parked");
+        let step = self.holds.then(|| self.replica.reduction().step().0);
+        tracing::info!(generation = form.generation, step, "parked: {}", in_words(reason));
         self.outbox.parked(applied, reason, why);
     }
 
@@ -525,6 +540,9 @@ impl Stepping<'_> {
         }
         self.trainer.faults.cripple(done);
         self.report_state(done);
+        if controls.is_set(ControlWord::Snapshot) {
+            self.live.fulfilled(ControlWord::Snapshot);
+        }
         let park = ends.into_iter().any(|word| controls.is_set(word)) || done >= self.last_step;
         let due = |every: u64| every > 0 && done.is_multiple_of(every);
         if self.pictures && due(self.trainer.spec.samples.every) && done < self.last_step {

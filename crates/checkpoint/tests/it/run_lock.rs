@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-use lsgan_checkpoint::{Error, RunLock, move_aside};
+use lsgan_checkpoint::{Error, Holder, RunLock, move_aside};
 use tempfile::TempDir;
 
 fn temp() -> TempDir {
@@ -115,4 +115,31 @@ fn a_run_directory_behind_a_link_is_moved_where_it_is() {
     let moved = move_aside(&link).expect("it can be moved").expect("there was a run");
     assert!(moved.ends_with("disk/run.old-1"), "{}", moved.display());
     assert!(fs::read_dir(&link).expect("the link still leads somewhere").next().is_none());
+}
+
+#[test]
+fn tools_see_who_holds_a_run_and_how_it_is_reached_without_being_in_the_way() {
+    let dir = temp();
+    assert_eq!(Holder::of(dir.path()).expect("it can be looked at"), None);
+    let mut lock = RunLock::acquire(dir.path()).expect("nobody has it");
+    lock.describe("127.0.0.1:7000").expect("it can be written");
+    let holder = Holder::of(dir.path()).expect("it can be looked at").expect("it is held");
+    assert_eq!(holder.reached_at(holder.host.as_deref()).as_deref(), Some("127.0.0.1:7000"));
+    let from_elsewhere = format!("{}:7000", holder.host.as_deref().expect("this host has a name"));
+    assert_eq!(holder.reached_at(Some("another.host")), Some(from_elsewhere));
+    drop(lock);
+    assert_eq!(Holder::of(dir.path()).expect("it can be looked at"), None, "its text is stale");
+    // A tool that looks all the time keeps no coordinator from starting.
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                Holder::of(dir.path()).expect("it can be looked at");
+            }
+        });
+        for _ in 0..20 {
+            RunLock::acquire(dir.path()).expect("only a tool looks at it");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }

@@ -3,6 +3,7 @@
 //! `schema.sql` documents every table. Writes are durable when a call returns (`synchronous = full`), because the
 //! control machine's sends depend on them.
 
+mod last;
 mod read;
 mod write;
 
@@ -12,11 +13,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lsgan_plan::Plan;
 use rusqlite::Connection;
 
+pub use last::LastWords;
 pub use read::FinalFile;
 pub use write::images_per_s;
 
 /// Raised with every change of `schema.sql` that an older coordinator could not read.
 const SCHEMA_VERSION: &str = "1";
+
+/// How long another process's lock is waited for: a person's shell may hold one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What can go wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +70,7 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let open = || {
             let db = Connection::open(path)?;
-            db.busy_timeout(Duration::from_secs(5))?; // a person's shell may hold a read lock
+            db.busy_timeout(BUSY_TIMEOUT)?;
             db.pragma_update(None, "journal_mode", "wal")?;
             db.pragma_update(None, "synchronous", "full")?;
             db.execute_batch(include_str!("schema.sql"))?;

@@ -58,7 +58,15 @@ impl Journal {
             consumed,
             snapshot: None,
             missing: None,
+            paused: number("select count(*) from meta where key = 'paused_ms'")? > 0,
         })
+    }
+
+    /// Since when the run is paused, and by whom.
+    pub fn paused(&self) -> Result<Option<v1::Paused>, JournalError> {
+        let (since, by) = (self.fact("paused_ms")?, self.fact("paused_by")?);
+        let since = since.and_then(|since| since.parse().ok());
+        Ok(since.map(|wall_ms| v1::Paused { wall_ms, by: by.unwrap_or_default() }))
     }
 
     /// The members of a generation that was not seen to halt; they may still be stepping.

@@ -4,7 +4,7 @@
 
 -- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
 -- virtual_ranks, numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
--- step after which snapshots may be wrong, until the run goes on).
+-- step after which snapshots may be wrong, until the run goes on), paused_ms and paused_by (while an operator holds it).
 create table if not exists meta (
   key   text primary key,
   value text not null

@@ -153,6 +153,11 @@ fn set_fact(db: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn forget_pause(db: &Connection) -> rusqlite::Result<()> {
+    db.execute("delete from meta where key in ('paused_by', 'paused_ms')", [])?;
+    Ok(())
+}
+
 fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
     let now = wall_ms();
     match entry {
@@ -211,6 +216,11 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
             db.execute("delete from metrics where step >= ?1", params![equal.0])?;
             set_fact(db, "suspect_after", &equal.0.to_string())?;
         }
+        Entry::Paused { by } => {
+            set_fact(db, "paused_by", by)?;
+            set_fact(db, "paused_ms", &now.to_string())?;
+        }
+        Entry::Resumed { .. } => forget_pause(db)?,
         Entry::StopRequested
         | Entry::DataUnfit(_)
         | Entry::OtherNumerics { .. }
@@ -226,6 +236,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
                 Outcome::Failed { why } => ("failed", why.clone()),
                 Outcome::Refused { why } => ("refused", why.clone()),
             };
+            forget_pause(db)?;
             set_fact(db, "outcome", word)?;
             set_fact(db, "outcome_why", &why)?;
             db.execute("update generations set halted_ms = coalesce(halted_ms, ?1)", params![now])?;

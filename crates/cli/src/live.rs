@@ -1,0 +1,235 @@
+//! Which run a command is about, and how its coordinator is reached: by the run's directory, by an address, or by looking
+//! for the one run that is live here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use lsgan_checkpoint::Holder;
+use lsgan_console::{Failure, exit::chain};
+use lsgan_coordinator::journal::LastWords;
+use lsgan_wire::v1;
+use serde_json::{Value, json};
+
+use crate::status::{self, Client};
+
+/// Where runs are looked for when none is named.
+const RUNS: &str = "runs";
+/// Where a coordinator listens that was told nothing else.
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
+/// The address of the environment, for those who always mean the same run.
+const VARIABLE: &str = "LSGAN_COORDINATOR";
+
+/// Which run is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Target {
+    /// The run's directory, which says where its coordinator listens. Without it and an address: the one live run below
+    /// ./runs.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// The coordinator's address, instead of the run's directory; also as LSGAN_COORDINATOR in the environment.
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with = "run")]
+    pub coordinator: Option<String>,
+}
+
+/// A run.
+pub enum Found {
+    /// Its coordinator answers.
+    Live(Live),
+    /// It has none.
+    Away(Away),
+}
+
+/// A run whose coordinator answers.
+pub struct Live {
+    /// Asks the coordinator.
+    pub client: Client,
+    /// The run's directory, if it is on this machine.
+    pub dir: Option<PathBuf>,
+}
+
+/// A run without a coordinator.
+#[derive(Clone, Debug)]
+pub struct Away {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What its journal says.
+    pub last: LastWords,
+}
+
+impl Target {
+    /// Finds the run.
+    ///
+    /// # Errors
+    /// No such run, several that may be meant, or a coordinator that does not answer.
+    pub async fn find(&self) -> Result<Found, Failure> {
+        if let Some(dir) = &self.run {
+            return in_dir(dir).await;
+        }
+        let variable = std::env::var(VARIABLE).ok().filter(|address| !address.is_empty());
+        if let Some(address) = self.coordinator.clone().or(variable) {
+            return at(&address).await.map(Found::Live);
+        }
+        let runs = runs_below(Path::new(RUNS));
+        let live: Vec<_> = runs.iter().filter(|dir| matches!(Holder::of(dir), Ok(Some(_)))).collect();
+        match live[..] {
+            [dir] => in_dir(dir).await,
+            [] => at(DEFAULT_ADDRESS).await.map(Found::Live).map_err(|_| Failure::failed(no_run(&runs))),
+            _ => Err(Failure::failed(format!(
+                "several runs are live below ./{RUNS}; say which one:{}",
+                choices(&live)
+            ))),
+        }
+    }
+
+    /// Finds a run that is live.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and a run that is not live, with its last words.
+    pub async fn find_live(&self) -> Result<Live, Failure> {
+        match self.find().await? {
+            Found::Live(live) => Ok(live),
+            Found::Away(away) => Err(Failure::failed(away)),
+        }
+    }
+}
+
+impl Live {
+    /// The run at this moment.
+    ///
+    /// # Errors
+    /// The coordinator does not answer any more.
+    pub async fn status(&mut self) -> Result<v1::RunStatus, tonic::Status> {
+        self.client.status(v1::StatusRequest {}).await.map(tonic::Response::into_inner)
+    }
+
+    /// Whether a coordinator holds the run's directory; none if that cannot be seen from here.
+    #[must_use]
+    pub fn is_held(&self) -> Option<bool> {
+        Holder::of(self.dir.as_ref()?).ok().map(|holder| holder.is_some())
+    }
+}
+
+async fn at(address: &str) -> Result<Live, Failure> {
+    let mut live = Live { client: status::connect(address).await?, dir: None };
+    // Where it is this machine's, the directory tells more surely than the connection when the run has ended.
+    let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
+    let dir = PathBuf::from(status.run_dir);
+    live.dir = Some(dir).filter(|dir| matches!(Holder::of(dir), Ok(Some(_))));
+    Ok(live)
+}
+
+async fn in_dir(dir: &Path) -> Result<Found, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+    let last = LastWords::of(dir).map_err(|error| failed(&error))?;
+    let Some(holder) = Holder::of(dir).map_err(|error| failed(&error))? else {
+        let Some(last) = last else { return Err(Failure::bad_input(no_run_in(dir))) };
+        return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
+    };
+    let Some(address) = holder.reached_at(host().as_deref()) else {
+        return Err(Failure::failed(format!(
+            "the coordinator of {} ({holder}) is starting and does not listen yet. Ask again in a moment.",
+            dir.display()
+        )));
+    };
+    let client = status::connect(&format!("http://{address}")).await.map_err(|failure| {
+        Failure::failed(format!(
+            "the coordinator of {} ({holder}) does not answer: {} If it runs on another machine, name the address at \
+             which it is reached from here with --coordinator.",
+            dir.display(),
+            failure.text
+        ))
+    })?;
+    Ok(Found::Live(Live { client, dir: Some(dir.to_owned()) }))
+}
+
+/// The directories of runs below `dir`, sorted.
+fn runs_below(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut runs: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("journal.sqlite").is_file()).collect();
+    runs.sort();
+    runs
+}
+
+fn choices<P: AsRef<Path>>(runs: &[P]) -> String {
+    runs.iter().map(|dir| format!("\n  --run {}", dir.as_ref().display())).collect()
+}
+
+fn no_run(runs: &[PathBuf]) -> String {
+    let known = match runs {
+        [] => String::new(),
+        runs => format!(" Runs that are not live:{}", choices(runs)),
+    };
+    format!(
+        "no run is live below ./{RUNS}, and no coordinator answers at {DEFAULT_ADDRESS}. Name the run's directory with \
+         --run, or the coordinator's address with --coordinator.{known}"
+    )
+}
+
+fn no_run_in(dir: &Path) -> String {
+    let what = if dir.is_dir() { "holds no run" } else { "is no directory" };
+    let known = match &runs_below(dir)[..] {
+        [] => String::new(),
+        runs => format!(" Below it:{}", choices(runs)),
+    };
+    format!(
+        "{} {what}. Name a run's directory: it has a journal.sqlite, and `lsgan up` and `lsgan status` print it.{known}",
+        dir.display()
+    )
+}
+
+/// This host's name.
+#[must_use]
+pub fn host() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+}
+
+/// Who gives this command, for people: `anna@box`.
+#[must_use]
+pub fn operator() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
+    [user, host()].into_iter().flatten().collect::<Vec<_>>().join("@")
+}
+
+impl Away {
+    /// As JSON, with the names of a live run's status.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let LastWords { run, identity, step, steps, snapshot_step, paused_by, outcome, why } = &self.last;
+        let outcome = outcome.as_ref().map(|outcome| json!({ "outcome": outcome, "why": why }));
+        json!({
+            "live": false, "run": run, "identity": identity, "run_dir": self.dir, "step": step, "steps": steps,
+            "snapshot_step": snapshot_step, "paused_by": paused_by, "outcome": outcome,
+        })
+    }
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LastWords { run, step, steps, snapshot_step, paused_by, outcome, why, .. } = &self.last;
+        let of = steps.map(|steps| format!(" of {steps}")).unwrap_or_default();
+        writeln!(f, "the run `{run}` in {} is not live: it has no coordinator", self.dir.display())?;
+        match outcome.as_deref() {
+            Some("complete") => writeln!(f, "it is finished: {step}{of} steps are done")?,
+            Some("stopped") => writeln!(f, "it was stopped {why}{of}")?,
+            Some(_) => writeln!(f, "it failed at step {step}{of}: {why}")?,
+            None => writeln!(f, "its coordinator ended before it, at step {step}{of} or later")?,
+        }
+        if let Some(by) = paused_by {
+            writeln!(f, "it is paused, by {by}: started again it waits for `lsgan resume`")?;
+        }
+        match (outcome.as_deref(), snapshot_step) {
+            (Some("complete"), _) => write!(
+                f,
+                "pictures: lsgan sample --run {}; more steps: the command that started it, with --set steps=N",
+                self.dir.display()
+            ),
+            (_, Some(snapshot)) => write!(
+                f,
+                "the command that started it goes on from the snapshot of step {snapshot}; workers that still live go on \
+                 from their own state"
+            ),
+            (_, None) => write!(f, "the command that started it begins at step 0: there is no snapshot yet"),
+        }
+    }
+}

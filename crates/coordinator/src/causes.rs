@@ -1,0 +1,86 @@
+//! How long a warning is one: what it is about, and when that has ended.
+
+use lsgan_control::{Aside, Entry, Run};
+use lsgan_spec::Incarnation;
+
+/// A warning about a moment is shown for so long.
+pub const A_WHILE_MS: u64 = 10 * 60 * 1000;
+
+/// How long a person should look at a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// It tells of a moment: for [`A_WHILE_MS`].
+    AWhile,
+    /// For as long as the run does.
+    Always,
+    /// Until its cause has ended.
+    Until(Cause),
+}
+
+/// What a warning is about. A second warning of the same cause takes the place of the first and is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The worker of this name cannot start.
+    CannotStart {
+        /// Its name.
+        name: String,
+    },
+    /// The worker of this name is gone.
+    Gone {
+        /// Its name.
+        name: String,
+    },
+    /// A worker is much slower than the others.
+    Slow(Incarnation),
+    /// A worker and another one do not reach each other.
+    CutOff(Incarnation),
+    /// Snapshots cannot be written.
+    Snapshot,
+    /// Pictures cannot be written.
+    Picture,
+    /// Old snapshots cannot be deleted.
+    Retention,
+    /// The journal cannot be written.
+    Journal,
+}
+
+impl Cause {
+    /// Whether `run` shows that the cause has ended. `newest`: the youngest worker that was attached when it was said.
+    /// What is no state of the run is ended by what follows it.
+    pub(crate) fn has_ended(&self, run: &Run, newest: Incarnation) -> bool {
+        let attached = |name: &str| run.workers().values().any(|w| w.name == name);
+        match self {
+            // Names that hold a process's id do not come back, so that another worker of that host will do.
+            Self::CannotStart { name } | Self::Gone { name } => {
+                let host = host_of(name);
+                let younger = run.workers().iter().filter(|(i, _)| **i > newest);
+                attached(name) || younger.into_iter().any(|(_, w)| host_of(&w.name) == host)
+            }
+            Self::Slow(who) => run.workers().get(who).is_none_or(|w| !w.straggles()),
+            Self::CutOff(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::CutOff)),
+            Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
+        }
+    }
+}
+
+/// The host in a worker's name: `host-3` of `host-3:1`.
+fn host_of(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(host, _)| host)
+}
+
+/// How long the warning lasts that an entry is for people, and the worker that it is about.
+pub(crate) fn of(entry: &Entry, run: &Run) -> (Lasts, String) {
+    let name = |incarnation: &Incarnation| {
+        run.workers().get(incarnation).map_or_else(String::new, |worker| worker.name.clone())
+    };
+    match entry {
+        Entry::Gone { name, .. } if !name.is_empty() => {
+            (Lasts::Until(Cause::Gone { name: name.clone() }), name.clone())
+        }
+        Entry::Straggles { incarnation, .. } => (Lasts::Until(Cause::Slow(*incarnation)), name(incarnation)),
+        Entry::CutOff { incarnation, .. } => (Lasts::Until(Cause::CutOff(*incarnation)), name(incarnation)),
+        Entry::OtherNumerics { incarnation, .. } => (Lasts::Always, name(incarnation)),
+        Entry::DataUnfit(_) | Entry::Ended(_) => (Lasts::Always, String::new()),
+        _ => (Lasts::AWhile, String::new()),
+    }
+}
