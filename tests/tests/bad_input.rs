@@ -97,7 +97,7 @@ fn data_that_is_empty_cut_off_or_something_else_is_refused_with_what_is_wrong() 
     let whole = fs::read(root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"));
     let whole = whole.expect("the data set is in the repository");
     for (name, bytes, words) in [
-        ("empty.gz", &[][..], "the file is empty (0 bytes)"),
+        ("empty.gz", &[][..], "this is an empty file (0 bytes)"),
         ("cut.gz", &whole[..whole.len() / 2], "the gzip stream is cut off"),
         ("other.gz", &b"PK\x03\x04 this is no picture"[..], "IDX"),
     ] {

@@ -202,6 +202,26 @@ fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
     }
 }
 
+/// 32 PNG and 64 in other formats: what is not read is said once, before the first step.
+#[test]
+fn what_a_data_set_leaves_out_is_said_when_a_run_starts() {
+    let lab = Lab::new();
+    let pictures = lab.path("pictures");
+    fs::create_dir_all(&pictures).expect("a folder can be made");
+    for index in 0..32_u8 {
+        let picture = image::RgbImage::from_pixel(40, 40, image::Rgb([index * 3, 255 - index, 90]));
+        picture.save(pictures.join(format!("{index:03}.png"))).expect("a picture can be written");
+        for (ending, bytes) in [("bmp", &b"BM"[..]), ("tif", b"II*\0")] {
+            fs::write(pictures.join(format!("{index:03}.{ending}")), bytes).expect("a file can be written");
+        }
+    }
+    run_file(&lab, &format!("{{ folder: {{ path: {} }} }}", pictures.display()), PICTURES, "");
+    let ended = up(&lab, 1, "run", &["--set", "steps=2"]).wait().expect_code(0);
+    let text = "the data set has 32 records; left out are 64 pictures in formats that are not read (`000.bmp`, `000.tif`, \
+                `001.bmp`, …): convert them to JPEG, PNG or WebP";
+    ended.expect_err(&[text]);
+}
+
 /// The promise to the data: whatever dies, each record is consumed once an epoch, as the journal shows.
 #[test]
 fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_once() {

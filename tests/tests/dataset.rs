@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use lsgan_tests::binaries::root;
@@ -137,6 +139,82 @@ fn an_export_is_a_folder_with_the_classes_and_the_same_samples() {
 }
 
 #[test]
+fn inspect_takes_what_pack_wrote_and_a_single_file_of_every_kind() {
+    let lab = Lab::new();
+    let pack = ["pack", &place(LSUN), "--size", "16", "--shard-records", "40", "--out", "packed"];
+    dataset(&lab, &pack).expect_code(0);
+    let odd = place("crates/data/tests/fixtures/odd");
+    for (what, kind, records) in [
+        ("packed".to_owned(), "webdataset", 88),
+        ("packed/shard-000000.tar".to_owned(), "webdataset", 40),
+        (format!("{}/data.mdb", place(LSUN)), "lsun", 90),
+        (place("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"), "idx", 10_000),
+        (format!("{odd}/colour.jpg"), "folder", 1),
+        (format!("folder:{odd}/lossy.webp"), "folder", 1),
+        (odd, "folder", 50),
+    ] {
+        let told = json(&dataset(&lab, &["inspect", &what, "--json"]).expect_code(0));
+        assert_eq!((&told["kind"], &told["records"]), (&Value::from(kind), &Value::from(records)), "{what}");
+    }
+}
+
+/// Written by a user with pictures in other formats, files and folders that are not for him, and links to nowhere; read by
+/// another user than root, as trainings are.
+#[test]
+fn what_a_folder_leaves_out_is_counted_and_named_and_the_rest_is_read() {
+    let lab = Lab::new();
+    let everybody = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+    everybody(&lab.path(""));
+    let is_root = fs::metadata(lab.path("")).is_ok_and(|meta| meta.uid() == 0);
+    let photos = lab.path("photos");
+    for (folder, mode) in [("lost+found", 0o700), ("closed", 0o000), ("open", 0o755)] {
+        fs::create_dir_all(photos.join(folder)).expect("a folder can be made");
+        fs::copy(place("crates/data/tests/fixtures/odd/colour.jpg"), photos.join(folder).join("a.jpg"))
+            .expect("copied");
+        fs::set_permissions(photos.join(folder), fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    for (name, mode) in [("b.jpg", 0o644), ("mine.jpg", 0o000), ("mine", 0o000), ("c.bmp", 0o644)] {
+        fs::copy(place("crates/data/tests/fixtures/odd/colour.jpg"), photos.join(name)).expect("copied");
+        fs::set_permissions(photos.join(name), fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    fs::write(photos.join("d.tif"), b"II*\0").expect("written");
+    std::os::unix::fs::symlink("nowhere.jpg", photos.join("link.jpg")).expect("linked");
+    let inspect = |more: &[&str]| {
+        let mut command = std::process::Command::new(lsgan_tests::binaries::binary("lsgan"));
+        command.args(["dataset", "inspect", "folder:photos"]).args(more);
+        command.env("XDG_CACHE_HOME", "/nowhere");
+        if is_root {
+            command.uid(65_534).gid(65_534);
+        }
+        lab.start_command("inspect", command).wait().expect_code(0)
+    };
+    let told = json(&inspect(&["--json", "--verify"]));
+    assert_eq!(told["records"], 3, "{told:#}");
+    let found: BTreeMap<_, _> = told["left_out"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|group| (group["reason"].as_str().unwrap_or_default().to_owned(), group["examples"].to_string()))
+        .collect();
+    let wanted = [
+        ("broken_link", r#"["link.jpg"]"#),
+        ("lost_and_found", r#"["lost+found"]"#),
+        ("other_format", r#"["d.tif"]"#),
+        ("unreadable_file", r#"["mine","mine.jpg"]"#),
+        ("unreadable_folder", r#"["closed"]"#),
+    ];
+    if is_root {
+        assert_eq!(found, wanted.map(|(reason, names)| (reason.to_owned(), names.to_owned())).into());
+    }
+    inspect(&[]).expect_out(&[
+        "left out     ",
+        "  1 picture in a format that is not read (`d.tif`): convert them to JPEG, PNG or WebP",
+        "  2 files that this user may not read (`mine`, `mine.jpg`): let this user read them",
+    ]);
+    everybody(&photos.join("closed"));
+}
+
+#[test]
 fn what_cannot_be_done_is_one_error_that_says_what_to_do() {
     let lab = Lab::new();
     fs::write(lab.path("notes.txt"), "nothing that is known").expect("a file can be written");
@@ -145,7 +223,11 @@ fn what_cannot_be_done_is_one_error_that_says_what_to_do() {
     };
     let lsun = place(LSUN);
     wrong(&["inspect", "nowhere"], 2, "nowhere: No such file");
-    wrong(&["inspect", "notes.txt"], 2, "Name its kind, as idx:notes.txt");
+    wrong(
+        &["inspect", "notes.txt"],
+        2,
+        "this is a text that begins with `nothing that is known`, and no data set that is read.",
+    );
     wrong(&["inspect", "gaussian:8"], 2, "Take --config with a run's file.");
     wrong(&["inspect", &lsun, "--labels", "x"], 2, "--labels is for idx files");
     wrong(&["pack", &lsun, "--out", "packed"], 2, "Give one of them.");
@@ -159,6 +241,10 @@ fn what_cannot_be_done_is_one_error_that_says_what_to_do() {
     wrong(&["pack", "--config", &ring, "--out", "packed"], 1, "only pictures are written");
     wrong(&["export", "--config", &ring, "--out", "exported"], 1, "only pictures are written");
     let images = place("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
-    wrong(&["inspect", &images, "--labels", &images], 2, "this is not an IDX file of labels");
+    wrong(
+        &["inspect", &images, "--labels", &images],
+        2,
+        "an IDX file of pictures in a gzip stream, and no IDX file of labels",
+    );
     assert!(!lab.path("packed").exists() && !lab.path("exported").exists());
 }

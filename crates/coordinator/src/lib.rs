@@ -4,6 +4,7 @@
 //! Start at [`coordinate`]; then [`shell`] for what happens to an input.
 //!
 //! - [`args`]: the command line.
+//! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC.
 //! - [`shell`]: receive, convert, apply, perform; [`reported`](self): what workers report beside that.
@@ -17,6 +18,7 @@
 //! - [`journal`]: what lasts, in SQLite.
 //! - [`limits`]: what the operating system allows.
 
+pub mod about_data;
 pub mod args;
 pub mod causes;
 pub mod clock;

@@ -12,6 +12,7 @@ use lsgan_spec::{Incarnation, NumericsPolicy, RunSpec, SpecErrors, Step, Straggl
 use lsgan_wire::{file_hash, v1};
 use tokio::sync::mpsc;
 
+use crate::about_data;
 use crate::args::RunArgs;
 use crate::causes::Lasts;
 use crate::clock::Clock;
@@ -155,10 +156,14 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let is_paused = recovered.paused;
     let run = Run::new(config, recovered, clock.now());
     let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
-    for text in warnings {
-        tracing::warn!("{text}");
+    let warnings = warnings.into_iter().map(|text| (true, text));
+    for (warning, text) in warnings.chain(about_data::sentences(&*source)) {
+        match warning {
+            true => tracing::warn!("{text}"),
+            false => tracing::info!("{text}"),
+        }
         let (worker, lasts) = (String::new(), Lasts::Always);
-        notices.add(Telling { warning: true, worker, lasts, text }, Incarnation::default());
+        notices.add(Telling { warning, worker, lasts, text }, Incarnation::default());
     }
     if let Some(v1::Paused { by, .. }) = paused.as_ref().filter(|_| is_paused) {
         let text = format!("the run is paused by {by}: it waits for `lsgan resume`");

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::found::Found;
+
 /// Why a data set could not be opened. Each text says what is wrong, where, what is accepted and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -20,10 +22,28 @@ pub enum DataError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The file has no bytes.
-    #[error("{}: the file is empty (0 bytes); an IDX file begins with a header. {FETCH}", path.display())]
-    Empty {
-        /// The file.
+    /// What lies there is known, and is something else.
+    #[error("{place}: this is {found}, and no {wanted}. {advice}")]
+    OtherKind {
+        /// The file, directory or URL.
+        place: String,
+        /// What it is.
+        found: Found,
+        /// What the source reads.
+        wanted: &'static str,
+        /// What to do.
+        advice: String,
+    },
+    /// A URL where a place on this machine's disks is wanted.
+    #[error(
+        "{}: this is a URL, and the source {kind} reads this machine's disks. From a bucket only tar shards are read \
+         (data.source.webdataset.shards): `lsgan dataset pack` makes them of any data set.",
+        path.display()
+    )]
+    Url {
+        /// The source's kind.
+        kind: &'static str,
+        /// What was named.
         path: PathBuf,
     },
     /// The gzip stream ends before its end.
@@ -186,27 +206,27 @@ pub enum DataError {
         expected_bytes: u64,
     },
     /// There are no pictures in it.
-    #[error(
-        "{place}: there are no pictures in it; at least one JPEG, PNG or WebP is needed. Check data.source.{kind}."
-    )]
+    #[error("{place}: there are no pictures in it; at least one JPEG, PNG or WebP is needed. {advice}")]
     NoPictures {
         /// The source's kind.
         kind: &'static str,
         /// The folder, file or URL.
         place: String,
+        /// What is there instead, and what to do.
+        advice: String,
     },
     /// Something in a folder cannot be listed.
-    #[error("{}: the folder cannot be listed: {reason}. Check that it is a folder and that this user may read it.", path.display())]
+    #[error("{}: it cannot be listed: {reason}. Check the disk, and that this user may read it.", path.display())]
     Listing {
-        /// The folder.
+        /// The folder, or what lies in it.
         path: PathBuf,
         /// What the operating system said.
         reason: String,
     },
-    /// The file is of another format, or of another version of it.
+    /// The file is of another format.
     #[error(
-        "{}: this is not an LMDB file of version 0.9: {reason}. Point data.source.lsun.path at the folder with data.mdb \
-         in it, as LSUN is downloaded and unpacked.",
+        "{}: this is not an LMDB file: {reason}. Point data.source.lsun.path at the folder with data.mdb in it, as LSUN \
+         is downloaded and unpacked.",
         path.display()
     )]
     NotLmdb {
@@ -214,6 +234,24 @@ pub enum DataError {
         path: PathBuf,
         /// What is found instead.
         reason: String,
+    },
+    /// An LMDB file whose records are kept in another way.
+    #[error("{}: this LMDB file {what}; what is read is format 1 (LMDB 0.9), with the records in the main database. {advice}", path.display())]
+    OtherLmdb {
+        /// The file.
+        path: PathBuf,
+        /// How it is kept.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A folder without an LMDB file.
+    #[error("{}: there is no data.mdb in this folder. {advice}", path.display())]
+    NoLmdb {
+        /// The folder.
+        path: PathBuf,
+        /// What is there instead.
+        advice: String,
     },
     /// The file is damaged or cut off.
     #[error("{}: the LMDB file is damaged: page {page}: {reason}. {FETCH}", path.display())]

@@ -15,7 +15,7 @@ use crate::sources::OpenOptions;
 
 const MAGIC: &[u8; 8] = b"LSGANIDX";
 /// Raised when a payload's form changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HASH_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 4 + HASH_BYTES + 8;
 
@@ -158,6 +158,12 @@ impl<'a> Numbers<'a> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.bytes(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// A text, with its length before it.
+    pub(crate) fn text(&mut self) -> Option<String> {
+        let len = self.u64()?;
+        self.bytes(len).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_owned)
     }
 
     pub(crate) fn hash(&mut self) -> Option<[u8; 32]> {

@@ -7,7 +7,9 @@
 //! - [`source`]: what a source of samples is, and what can be wrong with one record.
 //! - [`sources`]: the kinds of sources, one file each.
 //! - [`picture`], [`decode`], [`transform`]: encoded bytes become a picture, and a picture a sample.
+//! - [`found`]: what a file is that was named as data, for messages.
 //! - [`index`]: what is known of a large data set from the last start.
+//! - [`left_out`]: what a source leaves out, counted and named.
 //! - [`leases`]: how far each virtual rank may read.
 //! - [`loader`]: batches for a worker's virtual ranks, read by threads ahead of the step.
 //! - [`corrupt`]: counting records that do not decode.
@@ -21,9 +23,11 @@ pub mod contract;
 pub mod corrupt;
 pub mod decode;
 pub mod error;
+pub mod found;
 mod fresh;
 pub mod index;
 pub mod leases;
+pub mod left_out;
 pub mod loader;
 pub mod picture;
 mod pool;
@@ -36,6 +40,7 @@ pub use corrupt::{Corrupt, TooManyCorrupt};
 pub use error::DataError;
 pub use index::Indexing;
 pub use leases::Leases;
+pub use left_out::LeftOut;
 pub use loader::{
     Loader, LoaderError, LoaderOptions, RankBatch, Replaced, SlowLoading, StepBatch, Stopper, WaitWatch,
 };

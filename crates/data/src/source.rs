@@ -4,6 +4,7 @@ use std::fmt;
 
 use lsgan_spec::Flip;
 
+use crate::left_out::LeftOut;
 use crate::picture::Picture;
 
 /// Records that can be read by index, from any thread, in any order. Each kind is one file in [`crate::sources`];
@@ -68,6 +69,11 @@ pub trait Source: Send + Sync {
     /// What the classes are called; empty where they have no names.
     fn class_names(&self) -> &[String] {
         &[]
+    }
+
+    /// What lies with the records and is none.
+    fn left_out(&self) -> &LeftOut {
+        LeftOut::NOTHING
     }
 
     /// Whether samples are to be mirrored now and then. The loader does it: it knows where in the order one stands.

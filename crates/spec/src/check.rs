@@ -206,61 +206,54 @@ fn the_targets_differ(spec: &RunSpec, found: &mut Vec<Finding>) {
 
 /// The files that the run needs and that cannot be used, each as a [`Problem::NoFile`].
 pub fn paths(spec: &RunSpec) -> Vec<Problem> {
-    let needed: Vec<(&str, &Path, Wanted)> = match &spec.data.source {
+    let needed: Vec<(&str, &Path, &str)> = match &spec.data.source {
         Source::Idx(idx) => {
-            let labels = idx.labels.iter().map(|path| ("data.source.idx.labels", &**path, Wanted::Labels));
-            [("data.source.idx.images", &*idx.images, Wanted::File)].into_iter().chain(labels).collect()
+            let labels =
+                idx.labels.iter().map(|path| ("data.source.idx.labels", &**path, "a file of labels"));
+            let images = ("data.source.idx.images", &*idx.images, "a file of pictures");
+            [images].into_iter().chain(labels).collect()
         }
-        Source::Folder(folder) => vec![("data.source.folder.path", &folder.path, Wanted::Folder)],
-        Source::Lsun(lsun) => vec![("data.source.lsun.path", &lsun.path, Wanted::FolderOrFile)],
+        Source::Folder(folder) => vec![("data.source.folder.path", &folder.path, "a folder of pictures")],
+        Source::Lsun(lsun) => {
+            vec![("data.source.lsun.path", &lsun.path, "an LMDB folder with data.mdb in it")]
+        }
         // Many files, or an object store: the data crate names the one that is missing when it opens them.
         Source::Webdataset(_) | Source::Gaussian(_) => Vec::new(),
     };
-    let problem = |(field, path, wanted): (&str, &Path, Wanted)| {
+    let problem = |(field, path, accepted): (&str, &Path, &str)| {
+        let (reason, fix) = unusable(path)?;
         Some(Problem::NoFile {
             path: field.to_owned(),
             found: quoted(&path.to_string_lossy()),
-            reason: unusable(path, wanted)?,
-            accepted: wanted.words().to_owned(),
-            fix: "Correct the path; a relative one is taken from the directory where the command runs."
-                .to_owned(),
+            reason,
+            accepted: accepted.to_owned(),
+            fix: fix.to_owned(),
         })
     };
     needed.into_iter().filter_map(problem).collect()
 }
 
-/// What has to be at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    File,
-    Labels,
-    Folder,
-    FolderOrFile,
-}
-
-impl Wanted {
-    fn words(self) -> &'static str {
-        match self {
-            Self::File => "a file of pictures",
-            Self::Labels => "a file of labels",
-            Self::Folder => "a folder of pictures",
-            Self::FolderOrFile => "an LMDB folder with data.mdb in it",
-        }
+/// Why nothing at `path` can be read, and what to do. What is there, and whether it is what the source reads, the data
+/// crate says, which knows formats.
+fn unusable(path: &Path) -> Option<(String, &'static str)> {
+    const CORRECT: &str =
+        "Correct the path; a relative one is taken from the directory where the command runs.";
+    const PACK: &str = "This source reads this machine's disks. From a bucket only tar shards are read, which `lsgan \
+                        dataset pack` makes: data.source.webdataset.shards.";
+    const ALLOW: &str = "Let this user read it, or correct the path.";
+    let opened = |error: std::io::Error| (format!("which cannot be read ({error})"), ALLOW);
+    if path.to_string_lossy().contains("://") {
+        return Some(("which is a URL".to_owned(), PACK));
     }
-}
-
-/// Why there is nothing at `path` that can be read as what is wanted.
-fn unusable(path: &Path, wanted: Wanted) -> Option<String> {
-    let opened = |error: std::io::Error| format!("which cannot be read ({error})");
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() && matches!(wanted, Wanted::File | Wanted::Labels) => {
-            Some("which is a directory".to_owned())
-        }
         Ok(meta) if meta.is_dir() => std::fs::read_dir(path).err().map(opened),
-        Ok(_) if wanted == Wanted::Folder => Some("which is not a folder".to_owned()),
-        Ok(meta) if !meta.is_file() => Some("which is not a plain file".to_owned()),
+        Ok(meta) if !meta.is_file() => Some(("which is not a plain file".to_owned(), CORRECT)),
         Ok(_) => std::fs::File::open(path).err().map(opened),
-        Err(error) if error.kind() == ErrorKind::NotFound => Some("which does not exist".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let is_link = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+            let what = if is_link { "which is a link that leads nowhere" } else { "which does not exist" };
+            Some((what.to_owned(), CORRECT))
+        }
         Err(error) => Some(opened(error)),
     }
 }

@@ -8,7 +8,7 @@ use lsgan_data::tools::{self, Exported};
 use serde_json::json;
 
 use super::origin::{Opened, Origin};
-use super::{LISTED_MAX, mib, print_corrupt, threads};
+use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
 
 /// What can be said on the command line of `lsgan dataset export`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +48,7 @@ pub fn export(args: Args) -> Result<(), Failure> {
             "{:#}",
             json!({
                 "out": out, "records": records, "records_kept": records_kept, "len_bytes": len_bytes, "corrupt": corrupt,
+                "left_out": left_out_json(source.left_out()),
             })
         )?;
         return Ok(());
@@ -60,6 +61,9 @@ pub fn export(args: Args) -> Result<(), Failure> {
     if !corrupt.is_empty() {
         product!("{} do not decode and were left out:", corrupt.len())?;
         print_corrupt(&corrupt, LISTED_MAX)?;
+    }
+    if !source.left_out().is_empty() {
+        print_left_out(source.left_out())?;
     }
     product!(
         "In the run's file:\n\ndata:\n  source: {{ folder: {{ path: '{}' }} }}",

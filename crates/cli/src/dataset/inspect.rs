@@ -10,7 +10,7 @@ use lsgan_spec::{Grid, ImageSpec};
 use serde_json::{Value, json};
 
 use super::origin::{Opened, Origin};
-use super::{print_corrupt, sheet, threads};
+use super::{left_out_json, print_corrupt, print_left_out, sheet, threads};
 use crate::picture::PictureFile;
 
 /// Records that are looked at without `--verify`.
@@ -114,6 +114,7 @@ fn print(
         product!("width        {width}")?;
         product!("height       {height}")?;
     }
+    print_left_out(source.left_out())?;
     print_classes(source, classes)?;
     if corrupt > 0 {
         product!("corrupt records")?;
@@ -175,6 +176,7 @@ fn to_json(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, clas
             "height": spread(looked.height),
             "corrupt": looked.corrupt,
         },
+        "left_out": left_out_json(source.left_out()),
         "classes": { "records": classes.records, "without": classes.without, "counts": counts.collect::<Value>() },
     })
 }

@@ -12,7 +12,10 @@ pub mod pack;
 pub mod sheet;
 
 use lsgan_console::{Failure, product};
+use lsgan_data::LeftOut;
+use lsgan_data::left_out::{Group, Reason};
 use lsgan_data::tools::Bad;
+use serde_json::{Value, json};
 
 /// What can be said on the command line of `lsgan dataset`.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,6 +65,24 @@ fn print_corrupt(corrupt: &[Bad], listed_max: usize) -> Result<(), Failure> {
         product!("  and {} more", corrupt.len() - listed_max)?;
     }
     Ok(())
+}
+
+/// Says what lies with the records and is none.
+fn print_left_out(left_out: &LeftOut) -> Result<(), Failure> {
+    match left_out.count() {
+        0 => product!("left out     nothing")?,
+        count => product!("left out     {count}")?,
+    }
+    left_out.lines().iter().try_for_each(|line| product!("  {line}"))
+}
+
+fn left_out_json(left_out: &LeftOut) -> Value {
+    let group = |(reason, group): (Reason, &Group)| {
+        let Group { count, examples } = group;
+        let (word, remedy) = (reason.word(), reason.remedy());
+        json!({ "reason": word, "count": count, "examples": examples, "remedy": remedy })
+    };
+    left_out.groups().map(group).collect()
 }
 
 fn mib(len_bytes: u64) -> String {

@@ -1,11 +1,13 @@
 //! Which data set: a run's, or one that is named directly.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use lsgan_console::{Failure, open_data};
+use lsgan_console::{Failure, exit::chain, open_data};
 use lsgan_coordinator::{args::RunArgs, startup};
+use lsgan_data::found::Found;
+use lsgan_data::sources::folder::Folder;
+use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources::KINDS};
 use lsgan_spec::{
     DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec, WebdatasetSource,
@@ -79,7 +81,14 @@ impl Origin {
                 HowToFit::Squash => Fit::Squash,
             });
         }
-        let source = open_data(&spec, seed)?;
+        let source = match &spec.source {
+            // A run wants a folder; to look at a single picture, one may name it.
+            Spec::Folder(folder) if self.config.is_none() && folder.path.is_file() => {
+                let one = Folder::of_picture(&folder.path, spec.image.as_ref());
+                Box::new(one.map_err(|error| Failure::bad_input(chain(&error)))?)
+            }
+            _ => open_data(&spec, seed)?,
+        };
         Ok(Opened { spec, source })
     }
 
@@ -145,35 +154,36 @@ fn found(place: &str) -> Result<Spec, Failure> {
         return named("webdataset", place);
     }
     let path = Path::new(place);
-    let meta = fs::metadata(path).map_err(|error| {
+    let looked = Found::at(path).map_err(|error| {
         Failure::bad_input(format!("{place}: {error}. Relative paths start at the current directory."))
     })?;
-    if meta.is_dir() {
-        return named(if path.join("data.mdb").is_file() { "lsun" } else { "folder" }, place);
-    }
-    match kind_of_file(path) {
-        Some(kind) => named(kind, place),
-        None => Err(Failure::bad_input(format!(
-            "{place}: what this file is cannot be told by looking. Name its kind, as idx:{place}; accepted are idx, folder, \
-             lsun and webdataset."
-        ))),
+    match looked {
+        Found::Directory => in_directory(path, place),
+        Found::Picture(_) => named("folder", place),
+        Found::Lmdb(_) => named("lsun", place),
+        Found::Tar => named("webdataset", place),
+        Found::Idx(_) => named("idx", place),
+        Found::Gzip(inside) if matches!(*inside, Found::Idx(_) | Found::Empty) => named("idx", place),
+        other => {
+            let advice = other.advice();
+            Err(Failure::bad_input(format!(
+                "{place}: this is {other}, and no data set that is read. {advice}"
+            )))
+        }
     }
 }
 
-/// By the bytes that each format has at a known place. IDX files are mostly gzipped, and nothing else here is.
-fn kind_of_file(path: &Path) -> Option<&'static str> {
-    const USTAR_AT: usize = 257;
-    const LMDB_MAGIC_AT: usize = 16;
-    let mut begin = Vec::new();
-    File::open(path).ok()?.take(512).read_to_end(&mut begin).ok()?;
-    let at = |offset: usize, bytes: &[u8]| begin.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
-    if at(0, &[0, 0, 8]) || at(0, &[0x1f, 0x8b]) {
-        Some("idx")
-    } else if at(LMDB_MAGIC_AT, &[0xde, 0xc0, 0xef, 0xbe]) {
-        Some("lsun")
-    } else if at(USTAR_AT, b"ustar") || path.extension().is_some_and(|extension| extension == "tar") {
-        Some("webdataset")
-    } else {
-        None
+/// A directory is an LMDB folder, one of tar shards, as `lsgan dataset pack` writes it, or one of pictures.
+fn in_directory(path: &Path, place: &str) -> Result<Spec, Failure> {
+    if path.join("data.mdb").is_file() {
+        return named("lsun", place);
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let may_hold_pictures =
+        |path: PathBuf| path.is_dir() || matches!(Found::at(&path), Ok(Found::Picture(_)));
+    match pattern_of(path) {
+        // A tar file may lie with the folders that came out of it.
+        Some(pattern) if !entries.into_iter().any(may_hold_pictures) => named("webdataset", &pattern),
+        Some(_) | None => named("folder", place),
     }
 }

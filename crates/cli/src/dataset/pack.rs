@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use lsgan_console::{Counter, Failure, exit::chain, product};
-use lsgan_data::Indexing;
 use lsgan_data::tools::{self, Cut, PackFormat, PackOptions, Packed};
+use lsgan_data::{Indexing, Source};
 use lsgan_spec::{DataSpec, Flip, ImageSpec};
 use serde_json::json;
 
 use super::origin::{Opened, Origin};
-use super::{LISTED_MAX, mib, print_corrupt, threads};
+use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
 
 /// Of a shard, where nobody said: few enough requests for an object store, and little to do again after a death.
 const SHARD_MIB: u64 = 256;
@@ -84,16 +84,17 @@ pub fn pack(args: Args) -> Result<(), Failure> {
             "{:#}",
             json!({
                 "out": args.out.display().to_string(), "records": records, "shards": shards, "shards_kept": shards_kept,
-                "len_bytes": len_bytes, "corrupt": corrupt, "pattern": pattern,
+                "len_bytes": len_bytes, "corrupt": corrupt, "pattern": pattern, "left_out": left_out_json(source.left_out()),
             })
         )?;
     } else {
-        print(&packed, source.len(), &spec, &image)?;
+        print(&packed, &*source, &spec, &image)?;
     }
     Ok(())
 }
 
-fn print(packed: &Packed, records: u64, spec: &DataSpec, image: &ImageSpec) -> Result<(), Failure> {
+fn print(packed: &Packed, source: &dyn Source, spec: &DataSpec, image: &ImageSpec) -> Result<(), Failure> {
+    let records = source.len();
     let kept = match packed.shards_kept {
         0 => String::new(),
         kept => format!("; {kept} of them were there already, and are whole"),
@@ -107,6 +108,9 @@ fn print(packed: &Packed, records: u64, spec: &DataSpec, image: &ImageSpec) -> R
     if !packed.corrupt.is_empty() {
         product!("{} do not decode and were left out (manifest.json names all):", packed.corrupt.len())?;
         print_corrupt(&packed.corrupt, LISTED_MAX)?;
+    }
+    if !source.left_out().is_empty() {
+        print_left_out(source.left_out())?;
     }
     product!("In the run's file:\n\n{}", yaml(&packed.pattern, spec, image))
 }

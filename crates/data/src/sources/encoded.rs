@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::RecordError;
 use crate::decode::decode;
+use crate::found::instead_of_a_picture;
 use crate::transform::Transform;
 
 thread_local! {
@@ -36,6 +37,8 @@ pub(super) fn sample(
             transform.apply(&picture, out);
             Ok(())
         }
-        Err(reason) => Err(RecordError::Undecodable { kind, key: key(), reason }),
+        Err(reason) => {
+            Err(RecordError::Undecodable { kind, key: key(), reason: instead_of_a_picture(bytes, reason) })
+        }
     }
 }

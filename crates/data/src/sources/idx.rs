@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use lsgan_spec::{Flip, IdxSource, ImageSpec};
 
+use crate::found::{Found, look, other_kind};
 use crate::picture::{Channels, Picture};
 use crate::source::{Stored, check_request};
 use crate::transform::Transform;
@@ -58,6 +59,7 @@ impl Idx {
     /// than of pictures; no word on the samples.
     pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
         let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        check_kind(&spec.images, "IDX file of pictures", |dimensions| dimensions != 1)?;
         let (header, pixels) = read_file(&spec.images, parse)?;
         let labels = spec.labels.as_deref().map(|path| read_labels(path, header.count, &spec.images));
         let mut hasher = blake3::Hasher::new();
@@ -119,22 +121,30 @@ impl Source for Idx {
     }
 }
 
+/// Refuses what is known to be something else: another kind of file, or an IDX file whose dimensions are not `accepted`.
+/// What is wrong with an IDX file is said by who reads it.
+fn check_kind(path: &Path, wanted: &'static str, accepted: impl Fn(u8) -> bool) -> Result<(), DataError> {
+    let found = look(KIND, path)?;
+    let inside = if let Found::Gzip(inside) = &found { &**inside } else { &found };
+    match inside {
+        Found::Idx(dimensions) if accepted(*dimensions) => Ok(()),
+        // Of a gzip stream that is cut off or damaged, nothing may be seen.
+        Found::Empty if found != Found::Empty => Ok(()),
+        Found::Unknown(_) => Ok(()),
+        _ => Err(other_kind(path.display().to_string(), found, wanted)),
+    }
+}
+
 /// Lets `parse` see the decompressed bytes; its third argument says what an error of reading them means.
 fn read_file<T>(
     path: &Path,
     parse: impl FnOnce(&Path, &mut dyn Read, &dyn Fn(io::Error) -> DataError) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
     let unreadable = |source: io::Error| DataError::Unreadable { path: path.into(), source };
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
-        _ => unreadable(error),
-    })?;
+    let file = File::open(path).map_err(unreadable)?;
     let len_bytes = file.metadata().map_err(unreadable)?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
     let begin = file.fill_buf().map_err(unreadable)?;
-    if begin.is_empty() {
-        return Err(DataError::Empty { path: path.into() });
-    }
     if begin.starts_with(&GZIP_MAGIC) {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => DataError::GzipCut { path: path.into(), len_bytes },
@@ -151,6 +161,7 @@ fn read_file<T>(
 
 /// Labels, one for each of `expected` pictures.
 fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, DataError> {
+    check_kind(path, "IDX file of labels", |dimensions| dimensions == 1)?;
     read_file(path, |path, bytes, failed| {
         let path = || path.to_path_buf();
         let mut header = Vec::with_capacity(LABELS_HEADER_BYTES);

@@ -20,6 +20,7 @@ use super::in_order::in_order;
 use super::out::Out;
 use super::{Bad, ToolError};
 use crate::decode::{Format, decode};
+use crate::found::instead_of_a_picture;
 use crate::fresh;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
@@ -143,7 +144,7 @@ fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result
         return Ok(Outcome::Kept(len_bytes));
     }
     if !is_checked && let Err(reason) = decode(&bytes, Channels::Colour) {
-        return corrupt(source.key(record).map_err(ToolError::Lost)?, reason);
+        return corrupt(source.key(record).map_err(ToolError::Lost)?, instead_of_a_picture(&bytes, reason));
     }
     let part = folder.join(format!(".{record:0digits$}.part"));
     let write = || {

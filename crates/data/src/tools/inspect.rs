@@ -6,6 +6,7 @@ use std::fmt;
 use super::Bad;
 use super::in_order::in_order;
 use crate::decode::{Format, decode};
+use crate::found::instead_of_a_picture;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
@@ -170,7 +171,9 @@ fn seen(source: &dyn Source, record: u64, wanted: Channels) -> Result<Seen, Reco
             let (width, height) = (picture.width, picture.height);
             Ok(Seen::Encoded { format, len_bytes: bytes.len(), width, height })
         }
-        (_, Err(reason)) => Ok(Seen::Corrupt { key: source.key(record)?, reason }),
+        (_, Err(reason)) => {
+            Ok(Seen::Corrupt { key: source.key(record)?, reason: instead_of_a_picture(&bytes, reason) })
+        }
         (None, Ok(_)) => unreachable!("what decodes has a format"),
     }
 }

@@ -1,5 +1,6 @@
 //! All files of a folder, in the order of their paths.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,11 +11,17 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::DataError;
-use crate::decode::{Format, MAGIC_BYTES};
+use crate::decode::Format;
+use crate::found::{Found, OTHER_EXTENSIONS};
 use crate::index::{Meter, Numbers};
+use crate::left_out::{LeftOut, Reason};
 use crate::sources::OpenOptions;
 
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp"];
+/// Bytes of a file that say which picture it is.
+const BEGIN_BYTES: usize = 64;
+/// The operating system's number for links that go in circles.
+const ELOOP: i32 = 40;
 /// Files between two words on how far the listing has come.
 const PROGRESS_FILES: u64 = 20_000;
 
@@ -31,6 +38,7 @@ pub(super) struct List {
     files: Vec<(u64, u64)>,
     class_names: Vec<String>,
     fingerprint: [u8; 32],
+    left_out: LeftOut,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,23 +56,90 @@ impl List {
         let mut hasher = blake3::Hasher::new();
         hasher.update(super::KIND.as_bytes());
         let mut meter = Meter::new(options.progress, "files", None, PROGRESS_FILES);
-        let listing = |reason: String| DataError::Listing { path: root.to_owned(), reason };
+        // The walk asks which folders to go into, and the list is told what it says no to.
+        let skipped = RefCell::new(Vec::new());
         let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
-        for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
-            let entry = entry.map_err(|error| listing(error.to_string()))?;
-            let meta = entry.metadata().map_err(|error| listing(error.to_string()))?;
+        let entries = entries.filter_entry(|entry| match leave_out_at_once(entry) {
+            Some(reason) => {
+                skipped.borrow_mut().push((reason, entry.path().to_owned()));
+                false
+            }
+            None => true,
+        });
+        for entry in entries {
+            for (reason, path) in skipped.borrow_mut().drain(..) {
+                list.left_out.add(reason, || shown(root, &path));
+            }
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    list.leave_out_unless_it_matters(root, &error)?;
+                    continue;
+                }
+            };
+            let meta = entry.metadata().map_err(|error| listing(root, &error))?;
             let below = entry.path().strip_prefix(root).unwrap_or(entry.path()).as_os_str().as_bytes();
             if meta.is_dir() {
                 list.folders.push((below.to_vec(), time(&meta)));
-            } else if meta.is_file() && is_picture(&entry).map_err(|error| listing(error.to_string()))? {
-                hasher.update(&(below.len() as u64).to_le_bytes()).update(below);
-                hasher.update(&meta.len().to_le_bytes());
-                list.push(below, meta.len());
-                meter.done(list.files.len() as u64);
+                continue;
             }
+            match reason_to_leave_out(&entry, &meta).map_err(|error| DataError::Listing {
+                path: entry.path().to_owned(),
+                reason: error.to_string(),
+            })? {
+                Some(reason) => list.left_out.add(reason, || shown(root, entry.path())),
+                None => {
+                    hasher.update(&(below.len() as u64).to_le_bytes()).update(below);
+                    hasher.update(&meta.len().to_le_bytes());
+                    list.push(below, meta.len());
+                    meter.done(list.files.len() as u64);
+                }
+            }
+        }
+        for (reason, path) in skipped.into_inner() {
+            list.left_out.add(reason, || shown(root, &path));
         }
         list.fingerprint = *hasher.finalize().as_bytes();
         Ok(list)
+    }
+
+    /// What cannot be looked at is left out where it is sure that it never was a record of this user's: a link that leads
+    /// nowhere or in a circle, or what may not be read. A disk that fails is no reason.
+    fn leave_out_unless_it_matters(&mut self, root: &Path, error: &walkdir::Error) -> Result<(), DataError> {
+        let path = error.path().unwrap_or(root);
+        let kind = error.io_error().map(io::Error::kind);
+        let is_link = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+        let is_hidden = path.file_name().is_some_and(is_hidden);
+        let reason = match kind {
+            _ if path == root => return Err(listing(root, error)),
+            Some(
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory,
+            ) if is_link && is_hidden => Reason::Hidden,
+            Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) if is_link => Reason::BrokenLink,
+            Some(io::ErrorKind::PermissionDenied) if is_link => Reason::UnreadableFile,
+            Some(io::ErrorKind::PermissionDenied) => Reason::UnreadableFolder,
+            // A link to itself: the operating system goes in circles.
+            Some(_)
+                if is_link && fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(ELOOP)) =>
+            {
+                Reason::BrokenLink
+            }
+            None if error.loop_ancestor().is_some() => Reason::Loop,
+            Some(_) | None => return Err(listing(root, error)),
+        };
+        self.left_out.add(reason, || shown(root, path));
+        Ok(())
+    }
+
+    /// A single file.
+    pub(super) fn of_one(name: &OsStr, len_bytes: u64) -> Self {
+        let mut list = Self::default();
+        list.push(name.as_bytes(), len_bytes);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(super::KIND.as_bytes());
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        list.fingerprint = *hasher.update(&len_bytes.to_le_bytes()).finalize().as_bytes();
+        list
     }
 
     pub(super) fn files(&self) -> u64 {
@@ -77,6 +152,10 @@ impl List {
 
     pub(super) fn class_names(&self) -> &[String] {
         &self.class_names
+    }
+
+    pub(super) fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     fn push(&mut self, path: &[u8], len_bytes: u64) {
@@ -113,12 +192,13 @@ impl List {
         (&self.names[begin as usize..end as usize], len_bytes)
     }
 
-    /// No file came or went since the list was made.
+    /// No file came or went since the list was made, and none that could not be read may have become readable.
     pub(super) fn is_current(&self, root: &Path) -> bool {
-        self.folders.iter().all(|(folder, then)| {
-            let meta = fs::metadata(root.join(OsStr::from_bytes(folder)));
-            meta.is_ok_and(|meta| meta.is_dir() && time(&meta) == *then)
-        })
+        !self.left_out.may_be_mended()
+            && self.folders.iter().all(|(folder, then)| {
+                let meta = fs::metadata(root.join(OsStr::from_bytes(folder)));
+                meta.is_ok_and(|meta| meta.is_dir() && time(&meta) == *then)
+            })
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
@@ -144,6 +224,7 @@ impl List {
             out.extend_from_slice(&end.to_le_bytes());
             out.extend_from_slice(&len_bytes.to_le_bytes());
         }
+        out.extend_from_slice(&self.left_out.bytes());
         out
     }
 
@@ -166,6 +247,7 @@ impl List {
         for _ in 0..numbers.u64()? {
             list.files.push((numbers.u64()?, numbers.u64()?));
         }
+        list.left_out = LeftOut::parse(&mut numbers)?;
         numbers.is_empty().then_some(list)
     }
 }
@@ -179,14 +261,65 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-fn is_picture(entry: &DirEntry) -> io::Result<bool> {
-    let extension = entry.path().extension().and_then(OsStr::to_str);
-    if extension.is_some_and(|found| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(found))) {
-        return Ok(true);
+fn shown(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+fn listing(root: &Path, error: &walkdir::Error) -> DataError {
+    let reason = error.io_error().map_or_else(|| error.to_string(), io::Error::to_string);
+    DataError::Listing { path: error.path().unwrap_or(root).to_owned(), reason }
+}
+
+/// What is not even gone into.
+fn leave_out_at_once(entry: &DirEntry) -> Option<Reason> {
+    if entry.depth() == 0 {
+        return None;
     }
-    let mut begin = Vec::with_capacity(MAGIC_BYTES);
-    File::open(entry.path())?.take(MAGIC_BYTES as u64).read_to_end(&mut begin)?;
-    Ok(Format::of(&begin).is_some())
+    if is_hidden(entry.file_name()) {
+        let is_file = entry.file_type().is_file();
+        let is_picture = is_file && begin(entry.path()).is_ok_and(|begin| Format::of(&begin).is_some());
+        return Some(if is_picture { Reason::HiddenPicture } else { Reason::Hidden });
+    }
+    // As mkfs makes it: of the root user, and closed to all others. A class of that name is none.
+    let is_lost = entry.depth() == 1 && entry.file_name() == "lost+found" && entry.file_type().is_dir();
+    let is_roots = |meta: fs::Metadata| meta.uid() == 0 && meta.mode() & 0o077 == 0;
+    (is_lost && entry.metadata().is_ok_and(is_roots)).then_some(Reason::LostAndFound)
+}
+
+/// Why a file is no record; none for one that is.
+fn reason_to_leave_out(entry: &DirEntry, meta: &fs::Metadata) -> io::Result<Option<Reason>> {
+    if !meta.is_file() {
+        return Ok(Some(Reason::Special));
+    }
+    let extension = entry.path().extension().and_then(OsStr::to_str);
+    let is_called = |known: &str| extension.is_some_and(|found| known.eq_ignore_ascii_case(found));
+    let has_name = EXTENSIONS.iter().any(|known| is_called(known));
+    // To open each of millions takes longer than to list them, and whom all may read this user may.
+    if has_name && meta.mode() & 0o444 == 0o444 {
+        return Ok(None);
+    }
+    let begin = match begin(entry.path()) {
+        Ok(begin) => begin,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(Some(Reason::UnreadableFile));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match Found::of(&begin) {
+        _ if has_name => None,
+        Found::Picture(_) => None,
+        Found::Empty => Some(Reason::EmptyFile),
+        Found::OtherPicture(_) => Some(Reason::OtherFormat),
+        _ if OTHER_EXTENSIONS.iter().any(|(known, _)| is_called(known)) => Some(Reason::OtherFormat),
+        _ => Some(Reason::NoPicture),
+    })
+}
+
+/// The first bytes of a file.
+fn begin(path: &Path) -> io::Result<Vec<u8>> {
+    let mut begin = Vec::with_capacity(BEGIN_BYTES);
+    File::open(path)?.take(BEGIN_BYTES as u64).read_to_end(&mut begin)?;
+    Ok(begin)
 }
 
 #[cfg(test)]

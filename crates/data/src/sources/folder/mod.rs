@@ -3,7 +3,8 @@
 //! The records are the files in the order of their paths, name by name and byte by byte. A file's first sub-folder is its
 //! class; one that lies in none has no class. A file is a picture if its name ends as one of JPEG, PNG or WebP does, or
 //! if its first bytes are of one: so a picture with any name is taken, a damaged one is a record that does not decode,
-//! and a README is left alone. Names that begin with a dot are left out, links are followed.
+//! and a README is left alone. Links are followed. Left out, and counted, is what is no picture or one in another format,
+//! names that begin with a dot, links that lead nowhere, and what this user may not read.
 //!
 //! The fingerprint is over all paths and lengths, not over the content: that would be to read it all before the start. A
 //! file whose length changed later is an error when it is read.
@@ -20,7 +21,9 @@ use lsgan_spec::{Flip, FolderSource, ImageSpec};
 
 use super::OpenOptions;
 use super::encoded::{sample, with_bytes};
+use crate::found::{Found, look, other_kind};
 use crate::index::Index;
+use crate::left_out::LeftOut;
 use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
@@ -49,8 +52,9 @@ impl Folder {
     ) -> Result<Self, DataError> {
         let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
         let root = spec.path.clone();
-        if !root.exists() {
-            return Err(DataError::Missing { path: root });
+        match look(KIND, &root)? {
+            Found::Directory => {}
+            found => return Err(other_kind(root.display().to_string(), found, "folder of pictures")),
         }
         let name = root.to_string_lossy();
         // The times of the folders are in the list, and looked at there.
@@ -62,9 +66,27 @@ impl Folder {
             |list| (list.files(), list.bytes()),
         )?;
         if list.files() == 0 {
-            return Err(DataError::NoPictures { kind: KIND, place: root.display().to_string() });
+            let advice = instead(&root, list.left_out());
+            return Err(DataError::NoPictures { kind: KIND, place: root.display().to_string(), advice });
         }
         Ok(Self { root, list, transform })
+    }
+
+    /// The one picture of a file, as a folder that has no other.
+    ///
+    /// # Errors
+    ///
+    /// A file that is missing or no picture; no word on the samples.
+    pub fn of_picture(path: &Path, image: Option<&ImageSpec>) -> Result<Self, DataError> {
+        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let found = look(KIND, path)?;
+        let (Found::Picture(_), Some(name)) = (&found, path.file_name()) else {
+            return Err(other_kind(path.display().to_string(), found, "picture"));
+        };
+        let unreadable = |source| DataError::Unreadable { path: path.into(), source };
+        let len_bytes = path.metadata().map_err(unreadable)?.len();
+        let root = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { root, list: List::of_one(name, len_bytes), transform })
     }
 
     /// The file's path below the root, and its length.
@@ -119,6 +141,10 @@ impl Source for Folder {
         self.transform.flip()
     }
 
+    fn left_out(&self) -> &LeftOut {
+        self.list.left_out()
+    }
+
     fn class(&self, record: u64) -> Option<u32> {
         if record < self.len() { self.list.run(record).class } else { None }
     }
@@ -129,6 +155,20 @@ impl Source for Folder {
 
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint(self.list.fingerprint())
+    }
+}
+
+/// What a folder without pictures has instead, and what to do.
+fn instead(root: &Path, left_out: &LeftOut) -> String {
+    if root.join("data.mdb").is_file() {
+        return "It is an LMDB folder: data.source.lsun.path reads it.".to_owned();
+    }
+    if let Some(pattern) = super::webdataset::pattern_of(root) {
+        return format!("It has tar files, which data.source.webdataset.shards reads: '{pattern}'.");
+    }
+    match left_out.lines() {
+        lines if lines.is_empty() => "It is empty: check data.source.folder.path.".to_owned(),
+        lines => format!("It has {}.", lines.join("; ")),
     }
 }
 

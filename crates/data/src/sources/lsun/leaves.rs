@@ -1,11 +1,13 @@
 //! The leaves of an LMDB file's tree, in order: where each record is.
 
-use super::pages::{Page, Pages, Value};
+use super::pages::{Node, Page, Pages, Value};
 use crate::DataError;
 use crate::index::{Meter, Numbers, OnProgress};
 
 /// Deeper than any tree that fits a disk: what goes deeper goes in circles.
 const DEPTH_MAX: usize = 32;
+/// Names of databases in a message.
+const NAMES_SHOWN_MAX: usize = 5;
 /// Records between two words on how far it has come.
 const PROGRESS_RECORDS: u64 = 100_000;
 
@@ -38,6 +40,7 @@ impl Leaves {
             pages.read_page(number, &mut bytes).map_err(damaged)?;
             let page = Page::parse(&bytes).map_err(damaged)?;
             if page.is_leaf() {
+                check_values(pages, page)?;
                 found.take(pages, number, page, &mut hasher).map_err(damaged)?;
                 meter.done(found.records);
                 if found.records > entries {
@@ -79,6 +82,7 @@ impl Leaves {
             let node = page.node(index)?;
             let len_bytes = match node.value {
                 Value::Here(value) => value.len() as u64,
+                Value::Tree => return Err(format!("its node {index} holds no value")),
                 Value::Pages { first, len_bytes } if pages.holds(first, len_bytes) => len_bytes,
                 Value::Pages { first, .. } => {
                     return Err(format!(
@@ -130,6 +134,25 @@ impl Leaves {
         let rises = found.leaves.windows(2).all(|pair| pair[0].0 < pair[1].0);
         (begins && rises).then_some(found)
     }
+}
+
+/// Refuses a file with databases in its main one, by their names.
+fn check_values(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
+    let name = |index| match page.node(index) {
+        Ok(Node { key, value: Value::Tree }) => Some(format!("`{}`", super::shown(key))),
+        // What is damaged is said by who takes it.
+        Ok(_) | Err(_) => None,
+    };
+    let names: Vec<String> = (0..page.nodes()).filter_map(name).take(NAMES_SHOWN_MAX).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(DataError::OtherLmdb {
+        path: pages.path().to_owned(),
+        what: format!("keeps records in named databases ({})", names.join(", ")),
+        advice: "Copy the one with the pictures into the main database of a new LMDB file, or write its pictures into a \
+                 folder.",
+    })
 }
 
 /// The next page to go down to; none when the whole tree was walked.

@@ -13,12 +13,13 @@
 mod leaves;
 mod pages;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsgan_spec::{Flip, ImageSpec, LsunSource};
 
 use super::OpenOptions;
 use super::encoded::{RECORD_BYTES_MAX, sample, with_bytes};
+use crate::found::{Found, look, other_kind};
 use crate::index::Index;
 use crate::source::{Stored, check_request};
 use crate::transform::Transform;
@@ -50,8 +51,7 @@ impl Lsun {
         options: &OpenOptions<'_>,
     ) -> Result<Self, DataError> {
         let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
-        let is_folder = spec.path.is_dir();
-        let pages = Pages::open(if is_folder { spec.path.join(DATA_FILE) } else { spec.path.clone() })?;
+        let pages = Pages::open(data_file(&spec.path)?)?;
         let name = spec.path.to_string_lossy();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp: pages.stamp(), options };
         let leaves = index.find_or_build(
@@ -60,7 +60,9 @@ impl Lsun {
             |leaves| (leaves.records(), leaves.bytes()),
         )?;
         if leaves.records() == 0 {
-            return Err(DataError::NoPictures { kind: KIND, place: spec.path.display().to_string() });
+            let advice =
+                "It has no records at all: check that it was copied whole, and what wrote it.".to_owned();
+            return Err(DataError::NoPictures { kind: KIND, place: spec.path.display().to_string(), advice });
         }
         Ok(Self { pages, leaves, transform })
     }
@@ -83,6 +85,7 @@ impl Lsun {
         let node = node.map_err(|reason| lost(number(), format!("page {page_number}: {reason}")))?;
         match node.value {
             Value::Here(value) => Ok(act(node.key, value)),
+            Value::Tree => Err(lost(shown(node.key), "it is a named database".to_owned())),
             Value::Pages { first, len_bytes } if len_bytes <= RECORD_BYTES_MAX => with_bytes(|bytes| {
                 bytes.resize(len_bytes as usize, 0);
                 self.pages.read_value(first, bytes).map_err(|reason| lost(shown(node.key), reason))?;
@@ -94,6 +97,37 @@ impl Lsun {
                 reason: too_long(len_bytes),
             }),
         }
+    }
+}
+
+/// The file of an LMDB folder, or the one that is named.
+fn data_file(path: &Path) -> Result<PathBuf, DataError> {
+    let file = if look(KIND, path)? == Found::Directory { path.join(DATA_FILE) } else { path.to_owned() };
+    match look(KIND, &file) {
+        // What is wrong with it is said by who reads it.
+        Ok(Found::Lmdb(_) | Found::Unknown(_)) => Ok(file),
+        Ok(found) => Err(other_kind(file.display().to_string(), found, "LMDB file")),
+        Err(DataError::Missing { .. }) => Err(DataError::NoLmdb { path: path.into(), advice: instead(path) }),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a folder without data.mdb has instead.
+fn instead(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let is_lmdb = |path: &&PathBuf| matches!(Found::at(path), Ok(Found::Lmdb(_)));
+    if let Some(file) = paths.iter().find(is_lmdb) {
+        return format!("Name the file: {}.", file.display());
+    }
+    if let Some(folder) = paths.iter().find(|path| path.join(DATA_FILE).is_file()) {
+        return format!("It lies one folder further down: name {}.", folder.display());
+    }
+    let has_picture = paths.iter().any(|path| matches!(Found::at(path), Ok(Found::Picture(_))));
+    match has_picture {
+        true => "It is a folder of pictures: data.source.folder.path reads it.".to_owned(),
+        false => "Name the folder with data.mdb in it, as LSUN is downloaded and unpacked.".to_owned(),
     }
 }
 

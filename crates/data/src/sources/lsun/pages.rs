@@ -35,8 +35,11 @@ const LEAF: u16 = 0x02;
 /// Of a page: what only trees with duplicates have.
 const LEAF2_OR_SUB: u16 = 0x20 | 0x40;
 const BIGDATA: u16 = 0x01;
-/// Of a node: a tree in the tree, or several values under one key.
-const SUBDATA_OR_DUPDATA: u16 = 0x02 | 0x04;
+/// Of a node: a tree in the tree; several values under one key.
+const SUBDATA: u16 = 0x02;
+const DUPDATA: u16 = 0x04;
+/// What is kept of a tree in the tree.
+const TREE_BYTES: u64 = 48;
 /// Where there is no page.
 const NO_PAGE: u64 = u64::MAX;
 
@@ -79,6 +82,7 @@ impl Pages {
         let mut first = [0; HEADER_BYTES + META_BYTES];
         let ends = || format!("it has {} bytes, less than its first two pages", seen.len_bytes);
         file.read_exact_at(&mut first, 0).map_err(|_| not(ends()))?;
+        check_form(&path, &first)?;
         let one = Meta::parse(&first).map_err(not)?;
         if !PAGE_BYTES.contains(&one.page_bytes) || !one.page_bytes.is_power_of_two() {
             return Err(not(format!("it has pages of {} bytes", one.page_bytes)));
@@ -86,6 +90,7 @@ impl Pages {
         let page_bytes = one.page_bytes as usize;
         let mut second = first;
         file.read_exact_at(&mut second, page_bytes as u64).map_err(|_| not(ends()))?;
+        check_form(&path, &second)?;
         let other = Meta::parse(&second).map_err(not)?;
         let meta = if other.transaction > one.transaction { other } else { one };
         let mut hasher = blake3::Hasher::new();
@@ -168,6 +173,28 @@ impl Seen {
     }
 }
 
+/// Refuses a file whose first page says that its records are kept in another way.
+fn check_form(path: &Path, page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<(), DataError> {
+    let word = |offset: usize| u32_at(page, HEADER_BYTES + offset).unwrap_or(0);
+    let other = |what: String, advice| Err(DataError::OtherLmdb { path: path.into(), what, advice });
+    if word(0) != MAGIC {
+        return Ok(()); // no LMDB file at all
+    }
+    if word(4) != VERSION {
+        return other(
+            format!("is of format {}", word(4)),
+            "Copy it: mdb_dump of the LMDB that wrote it, into mdb_load of LMDB 0.9; or write its pictures into a folder.",
+        );
+    }
+    match word(76) & 0xffff {
+        0 => Ok(()),
+        flags => other(
+            format!("keeps several values under a key, or its keys in another order (flags {flags:#06x})"),
+            "Copy its records into a new LMDB file without such flags, or write its pictures into a folder.",
+        ),
+    }
+}
+
 impl Meta {
     /// `page`: the first bytes of page 0 or 1.
     fn parse(page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<Self, String> {
@@ -176,13 +203,6 @@ impl Meta {
         let long = |offset: usize| u64_at(page, at(offset)).unwrap_or(0);
         if word(0) != MAGIC {
             return Err(format!("its magic is {:#010x} instead of {MAGIC:#010x}", word(0)));
-        }
-        if word(4) != VERSION {
-            return Err(format!("it is of format version {}, accepted is {VERSION}", word(4)));
-        }
-        let flags = (word(76) & 0xffff) as u16;
-        if flags != 0 {
-            return Err(format!("its main tree has the flags {flags:#06x}; LSUN's has none"));
         }
         let root = long(112);
         Ok(Self {
@@ -211,6 +231,8 @@ pub(super) struct Node<'a> {
 /// Where a value is.
 pub(super) enum Value<'a> {
     Here(&'a [u8]),
+    /// There is none, but a named database.
+    Tree,
     /// On pages of its own, which follow each other.
     Pages {
         first: u64,
@@ -263,10 +285,11 @@ impl<'a> Page<'a> {
         let beyond = || format!("its node {index} does not fit on it");
         let rest = &self.bytes[at + NODE_BYTES..];
         let (key, data) = rest.split_at_checked(key_bytes).ok_or_else(beyond)?;
-        if flags & SUBDATA_OR_DUPDATA != 0 {
-            return Err(format!("its node {index} holds no value but a database or several values"));
-        }
-        let value = if flags & BIGDATA != 0 {
+        let value = if flags & SUBDATA != 0 && len_bytes == TREE_BYTES {
+            Value::Tree
+        } else if flags & (SUBDATA | DUPDATA) != 0 {
+            return Err(format!("its node {index} holds several values"));
+        } else if flags & BIGDATA != 0 {
             Value::Pages { first: u64_at(data, 0).ok_or_else(beyond)?, len_bytes }
         } else {
             Value::Here(data.get(..len_bytes as usize).ok_or_else(beyond)?)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
-use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -16,6 +15,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use url::Url;
 
 use crate::DataError;
+use crate::found::{Found, look, other_kind};
 
 /// Something that is read by range.
 pub(super) trait Blob: Send + Sync {
@@ -53,14 +53,28 @@ struct OnDisk {
 pub(super) fn on_disk(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
     let blob = |name: &String| -> Result<Box<dyn Blob>, DataError> {
         let path = PathBuf::from(name);
-        let meta =
-            File::open(&path).and_then(|file| file.metadata()).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => DataError::Missing { path: path.clone() },
-                _ => DataError::Unreadable { path: path.clone(), source },
-            })?;
+        match look(super::KIND, &path)? {
+            Found::Directory => return Err(directory(&path)),
+            found @ Found::Special => return Err(other_kind(name.clone(), found, super::WANTED)),
+            // What is in a file is looked at where its members are.
+            _ => {}
+        }
+        let meta = path.metadata().map_err(|source| DataError::Unreadable { path: path.clone(), source })?;
         Ok(Box::new(OnDisk { path, len_bytes: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }))
     };
     names.iter().map(blob).collect()
+}
+
+/// A directory in the place of a shard.
+fn directory(path: &std::path::Path) -> DataError {
+    let advice = match super::pattern_of(path) {
+        Some(pattern) => format!("Name the tar files in it: '{pattern}'."),
+        None => "Name tar files, as 'DIR/train-{000000..000099}.tar'; a folder of pictures is read by \
+                 data.source.folder.path."
+            .to_owned(),
+    };
+    let place = path.display().to_string();
+    DataError::OtherKind { place, found: Found::Directory, wanted: super::WANTED, advice }
 }
 
 impl Blob for OnDisk {

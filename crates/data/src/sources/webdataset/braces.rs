@@ -30,6 +30,25 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+/// One name with braces that stands for all of `names`, which are sorted: a range where they are numbered without a gap,
+/// else a list. None where there are none, or where one has a sign that means something in braces.
+pub(super) fn pattern(names: &[String]) -> Option<String> {
+    let (first, last) = (names.first()?, names.last()?);
+    if names.iter().any(|name| name.contains(['{', '}', ','])) {
+        return None;
+    }
+    if first == last {
+        return Some(first.clone());
+    }
+    let digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (stem, begin) = first.split_at(first.len() - digits);
+    let ranged = format!("{stem}{{{begin}..{}}}", last.strip_prefix(stem).unwrap_or_default());
+    if expand(&ranged).is_ok_and(|expanded| expanded == names) {
+        return Some(ranged);
+    }
+    Some(format!("{{{}}}", names.join(",")))
+}
+
 fn choices(inner: &str) -> Result<Vec<String>, String> {
     if let Some((first, last)) = inner.split_once("..") {
         return range(first, last)
@@ -78,6 +97,24 @@ mod tests {
         ] {
             assert_eq!(expand(pattern).unwrap(), wanted.split(' ').collect::<Vec<_>>(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn names_make_the_pattern_that_makes_them() {
+        for (names, wanted) in [
+            ("a", "a"),
+            ("s-000 s-001 s-002", "s-{000..002}"),
+            ("s-000 s-002", "{s-000,s-002}"),
+            ("1 2 3", "{1..3}"),
+            ("left right", "{left,right}"),
+        ] {
+            let names: Vec<String> = names.split(' ').map(str::to_owned).collect();
+            let pattern = pattern(&names).unwrap();
+            assert_eq!(pattern, wanted);
+            assert_eq!(expand(&pattern).unwrap(), names);
+        }
+        assert_eq!(pattern(&[]), None);
+        assert_eq!(pattern(&["a,b".to_owned()]), None);
     }
 
     #[test]

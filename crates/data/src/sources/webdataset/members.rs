@@ -4,8 +4,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::blobs::{Blob, ReadAt};
 use crate::DataError;
-use crate::decode::{Format, MAGIC_BYTES};
+use crate::found::{Found, GZIP_BEGIN_BYTES, OTHER_EXTENSIONS, other_kind};
 use crate::index::Numbers;
+use crate::left_out::{LeftOut, Reason};
 
 /// Everything in a tar file begins at a multiple of this.
 pub(super) const BLOCK_BYTES: u64 = 512;
@@ -13,6 +14,8 @@ const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jpe", "png", "webp"];
 const CLASS_EXTENSION: &str = "cls";
 /// No class has more digits.
 const CLASS_BYTES_MAX: u64 = 16;
+/// Bytes of a member that say which picture it is.
+const BEGIN_BYTES: usize = 64;
 /// In an index: no class.
 const NO_CLASS: u32 = u32::MAX;
 
@@ -30,6 +33,7 @@ pub(super) struct Member {
 pub(super) struct Shard {
     members: Vec<Member>,
     hash: [u8; 32],
+    left_out: LeftOut,
 }
 
 /// The records of all shards.
@@ -41,6 +45,7 @@ pub(super) struct Members {
     firsts: Vec<u64>,
     /// Over the hashes of the shards.
     hashes: Vec<[u8; 32]>,
+    left_out: LeftOut,
 }
 
 /// What is known of the sample that is being looked at.
@@ -49,18 +54,22 @@ struct Sample {
     name: Vec<u8>,
     picture: Option<Member>,
     class: Option<u32>,
+    /// A picture in another format.
+    other: Option<Vec<u8>>,
 }
 
 impl Shard {
     pub(super) fn look_through(blob: &dyn Blob) -> Result<Self, DataError> {
-        let mut found = Self { members: Vec::new(), hash: [0; 32] };
+        let mut found = Self { members: Vec::new(), hash: [0; 32], left_out: LeftOut::default() };
         let mut hasher = blake3::Hasher::new();
         let opened = blob.opened().map_err(|reason| DataError::Changing { place: blob.name(), reason })?;
-        let mut archive = tar::Archive::new(Cursor::new(blob, opened));
+        let mut cursor = Cursor::new(blob, opened);
+        let wrong = |at: u64, reason: String| DataError::Tar { place: blob.name(), offset_bytes: at, reason };
+        check_begin(blob, &mut cursor).map_err(|error| wrong(0, error.to_string()))??;
+        let mut archive = tar::Archive::new(cursor);
         let mut sample = Sample::default();
         // Of the member before, and so where the next one begins with the first of its headers.
         let mut end = 0;
-        let wrong = |at: u64, reason: String| DataError::Tar { place: blob.name(), offset_bytes: at, reason };
         for entry in archive.entries_with_seek().map_err(|error| wrong(0, error.to_string()))? {
             let mut entry = entry.map_err(|error| wrong(end, error.to_string()))?;
             let (begin, data, size) = (end, entry.raw_file_position(), entry.size());
@@ -69,41 +78,140 @@ impl Shard {
                 return Err(wrong(begin, format!("it ends in the middle of a member of {size} bytes")));
             }
             let path = entry.path_bytes().into_owned();
-            let Some((name, extension)) = parts(&path).filter(|_| entry.header().entry_type().is_file())
-            else {
+            let failed = |error: io::Error| wrong(begin, error.to_string());
+            let is_file = entry.header().entry_type().is_file();
+            let Some((name, extension)) = parts(&path).filter(|_| is_file) else {
+                let reason = match is_file {
+                    true => reason_without_a_name(&path, &mut entry).map_err(failed)?,
+                    false => reason_of_no_file(&path, entry.header().entry_type()),
+                };
+                if let Some(reason) = reason {
+                    found.leave_out(blob, reason, &path);
+                }
                 continue;
             };
             if name != sample.name {
-                found.members.extend(std::mem::take(&mut sample).finished());
+                found.finish(blob, std::mem::take(&mut sample));
                 sample.name = name.to_vec();
             }
             hasher.update(&(path.len() as u64).to_le_bytes()).update(&path).update(&size.to_le_bytes());
-            let failed = |error: io::Error| wrong(begin, error.to_string());
             if extension.eq_ignore_ascii_case(CLASS_EXTENSION) {
                 let mut text = String::new();
                 // What is no text is no class.
                 let _ = entry.by_ref().take(CLASS_BYTES_MAX).read_to_string(&mut text);
                 sample.class = text.trim().parse().ok().filter(|class| *class != NO_CLASS);
                 hasher.update(&sample.class.unwrap_or(NO_CLASS).to_le_bytes());
-            } else if sample.picture.is_none() && is_picture(extension, &mut entry).map_err(failed)? {
-                let member = member(begin, data + size - begin);
-                sample.picture = Some(member.ok_or_else(|| {
-                    wrong(begin, "a picture lies beyond 2 TiB or is larger than 4 GiB".to_owned())
-                })?);
+            } else if sample.picture.is_some() {
+                if is_called(extension, &EXTENSIONS) {
+                    found.leave_out(blob, Reason::FurtherPicture, &path);
+                }
+            } else {
+                match Kind::of(extension, &mut entry).map_err(failed)? {
+                    Kind::Picture => {
+                        let member = member(begin, data + size - begin);
+                        sample.picture = Some(member.ok_or_else(|| {
+                            wrong(begin, "a picture lies beyond 2 TiB or is larger than 4 GiB".to_owned())
+                        })?);
+                    }
+                    Kind::OtherPicture => sample.other = sample.other.or(Some(path)),
+                    Kind::NoPicture => {}
+                }
             }
         }
         if end >= blob.len() {
             return Err(wrong(end, "it ends without the empty block that a tar file ends with".to_owned()));
         }
-        found.members.extend(sample.finished());
+        found.finish(blob, sample);
         found.hash = *hasher.finalize().as_bytes();
+        found.look_behind(blob, archive.into_inner(), end).map_err(|error| wrong(end, error.to_string()))?;
         Ok(found)
+    }
+
+    /// Takes the picture of a sample whose members were all seen, or leaves the sample out.
+    fn finish(&mut self, blob: &dyn Blob, sample: Sample) {
+        let Sample { name, picture, class, other } = sample;
+        match (picture, other) {
+            (Some(picture), _) => self.members.push(Member { class, ..picture }),
+            (None, Some(other)) => self.leave_out(blob, Reason::OtherFormat, &other),
+            (None, None) if name.is_empty() => {} // before the first
+            (None, None) => self.leave_out(blob, Reason::SampleWithout, &name),
+        }
+    }
+
+    fn leave_out(&mut self, blob: &dyn Blob, reason: Reason, path: &[u8]) {
+        let file = blob.name();
+        let file = file.rsplit('/').next().unwrap_or(&file);
+        self.left_out.add(reason, || format!("{file}: {}", String::from_utf8_lossy(path)));
+    }
+
+    /// Counts the pictures of archives that were appended behind the end of the first, which is at `end`. The webdataset
+    /// library does not read them, and nor does tar without --ignore-zeros.
+    fn look_behind(&mut self, blob: &dyn Blob, mut cursor: Cursor<'_>, mut end: u64) -> io::Result<()> {
+        const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
+        loop {
+            cursor.start_at(end);
+            let mut block = ZEROS;
+            while block == ZEROS {
+                if blob.len().checked_sub(BLOCK_BYTES).is_none_or(|last| end > last) {
+                    return Ok(());
+                }
+                cursor.read_exact(&mut block)?;
+                end += BLOCK_BYTES;
+            }
+            let begin = end - BLOCK_BYTES;
+            cursor.start_at(begin);
+            let mut archive = tar::Archive::new(cursor);
+            for entry in archive.entries_with_seek()? {
+                // What is no tar file is nothing that anybody would miss.
+                let Ok(entry) = entry else { return Ok(()) };
+                let data_end =
+                    (entry.raw_file_position() + entry.size()).checked_next_multiple_of(BLOCK_BYTES);
+                let Some(next) = data_end.and_then(|data_end| begin.checked_add(data_end)) else {
+                    return Ok(());
+                };
+                end = next;
+                let path = entry.path_bytes().into_owned();
+                let extension = parts(&path).map_or("", |(_, extension)| extension);
+                if entry.header().entry_type().is_file() && is_called(extension, &EXTENSIONS) {
+                    self.leave_out(blob, Reason::BehindEnd, &path);
+                }
+            }
+            cursor = archive.into_inner();
+        }
     }
 }
 
-impl Sample {
-    fn finished(self) -> Option<Member> {
-        self.picture.map(|picture| Member { class: self.class, ..picture })
+/// Refuses what is known to be no tar file.
+fn check_begin(blob: &dyn Blob, cursor: &mut Cursor<'_>) -> io::Result<Result<(), DataError>> {
+    let mut begin = Vec::new();
+    cursor.by_ref().take(GZIP_BEGIN_BYTES as u64).read_to_end(&mut begin)?;
+    cursor.seek(SeekFrom::Start(0))?;
+    Ok(match Found::of(&begin) {
+        // What the tar file's reader says of them says more.
+        Found::Tar | Found::Unknown(_) => Ok(()),
+        found => Err(other_kind(blob.name(), found, super::WANTED)),
+    })
+}
+
+/// Why a file without a sample's name is left out.
+fn reason_without_a_name(path: &[u8], member: &mut impl Read) -> io::Result<Option<Reason>> {
+    let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    // By its bytes alone: what macOS writes beside `1.jpg` is called `._1.jpg`, and is none.
+    let is_picture = matches!(Kind::of("", member)?, Kind::Picture);
+    Ok(Some(match file.first() {
+        _ if is_picture => Reason::NamelessPicture,
+        Some(b'.') => Reason::Hidden,
+        Some(_) | None => Reason::NoPicture,
+    }))
+}
+
+/// Why a member that is no file is left out; none for what nobody expects to be a picture.
+fn reason_of_no_file(path: &[u8], kind: tar::EntryType) -> Option<Reason> {
+    let is_picture = parts(path).is_some_and(|(_, extension)| is_called(extension, &EXTENSIONS));
+    match is_picture {
+        true if kind.is_hard_link() || kind.is_symlink() => Some(Reason::TarLink),
+        true => Some(Reason::NoFile),
+        false => None,
     }
 }
 
@@ -120,14 +228,35 @@ fn parts(path: &[u8]) -> Option<(&[u8], &str)> {
     Some((&path[..dot], extension))
 }
 
-fn is_picture(extension: &str, member: &mut impl Read) -> io::Result<bool> {
+/// Whether the last part of an extension is one of these.
+fn is_called(extension: &str, known: &[&str]) -> bool {
     let last = extension.rsplit('.').next().unwrap_or(extension);
-    if EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(last)) {
-        return Ok(true);
+    known.iter().any(|known| known.eq_ignore_ascii_case(last))
+}
+
+/// What a member is, by its name or its first bytes.
+enum Kind {
+    Picture,
+    OtherPicture,
+    NoPicture,
+}
+
+impl Kind {
+    fn of(extension: &str, member: &mut impl Read) -> io::Result<Self> {
+        if is_called(extension, &EXTENSIONS) {
+            return Ok(Self::Picture);
+        }
+        let mut begin = Vec::with_capacity(BEGIN_BYTES);
+        member.take(BEGIN_BYTES as u64).read_to_end(&mut begin)?;
+        Ok(match Found::of(&begin) {
+            Found::Picture(_) => Self::Picture,
+            Found::OtherPicture(_) => Self::OtherPicture,
+            _ if OTHER_EXTENSIONS.iter().any(|(known, _)| is_called(extension, &[known])) => {
+                Self::OtherPicture
+            }
+            _ => Self::NoPicture,
+        })
     }
-    let mut begin = Vec::with_capacity(MAGIC_BYTES);
-    member.take(MAGIC_BYTES as u64).read_to_end(&mut begin)?;
-    Ok(Format::of(&begin).is_some())
 }
 
 /// Name and content of the one member that `bytes` hold from its first header to its last byte.
@@ -150,6 +279,11 @@ impl Members {
         let packed =
             |member: &Member| [member.header_block, member.len_bytes, member.class.unwrap_or(NO_CLASS)];
         self.packed.extend(shard.members.iter().map(packed));
+        self.left_out.append(shard.left_out);
+    }
+
+    pub(super) fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -172,7 +306,8 @@ impl Members {
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(8 + 40 * self.firsts.len() + 12 * self.packed.len());
+        let mut out = self.left_out.bytes();
+        out.reserve_exact(8 + 40 * self.firsts.len() + 12 * self.packed.len());
         out.extend_from_slice(&(self.firsts.len() as u64).to_le_bytes());
         for (first, hash) in self.firsts.iter().zip(&self.hashes) {
             out.extend_from_slice(&first.to_le_bytes());
@@ -186,7 +321,7 @@ impl Members {
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut numbers = Numbers(bytes);
-        let mut members = Self::default();
+        let mut members = Self { left_out: LeftOut::parse(&mut numbers)?, ..Self::default() };
         for _ in 0..numbers.u64()? {
             members.firsts.push(numbers.u64()?);
             members.hashes.push(numbers.hash()?);
@@ -204,6 +339,8 @@ impl Members {
 struct Cursor<'a> {
     blob: &'a dyn Blob,
     read_at: ReadAt<'a>,
+    /// Where positions are counted from.
+    start: u64,
     at: u64,
     ahead: Vec<u8>,
     /// Where `ahead` begins.
@@ -212,7 +349,12 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(blob: &'a dyn Blob, read_at: ReadAt<'a>) -> Self {
-        Self { blob, read_at, at: 0, ahead: Vec::new(), ahead_at: 0 }
+        Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0 }
+    }
+
+    /// Stands at byte `start` of the blob, and counts from there.
+    fn start_at(&mut self, start: u64) {
+        (self.start, self.at) = (start, start);
     }
 }
 
@@ -239,12 +381,13 @@ impl Read for Cursor<'_> {
 impl Seek for Cursor<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let (base, by) = match to {
-            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Start(at) => (self.start.saturating_add(at), 0),
             SeekFrom::Current(by) => (self.at, by),
             SeekFrom::End(by) => (self.blob.len(), by),
         };
-        self.at = base.checked_add_signed(by).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at)
+        let at = base.checked_add_signed(by).filter(|at| *at >= self.start);
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at - self.start)
     }
 }
 
@@ -268,15 +411,17 @@ mod tests {
     fn members_are_read_back_as_they_were_written() {
         let mut members = Members::default();
         let member = |header_block, class| Member { header_block, len_bytes: 700, class };
-        members.push(Shard { members: vec![member(0, None), member(4, Some(7))], hash: [1; 32] });
-        members.push(Shard { members: vec![], hash: [2; 32] });
-        members.push(Shard { members: vec![member(9, Some(0))], hash: [3; 32] });
+        let shard = |members, hash| Shard { members, hash: [hash; 32], left_out: LeftOut::default() };
+        members.push(shard(vec![member(0, None), member(4, Some(7))], 1));
+        members.push(shard(vec![], 2));
+        members.push(shard(vec![member(9, Some(0))], 3));
         assert_eq!(members.at(1), (0, member(4, Some(7))));
         assert_eq!(members.at(2), (2, member(9, Some(0))));
         let bytes = members.bytes();
+        // Two counts and three shards stand before the records.
         assert!(
             (8..bytes.len())
-                .filter(|cut| (cut - 128) % 12 != 0 || *cut < 128)
+                .filter(|cut| *cut < 136 || (cut - 136) % 12 != 0)
                 .all(|cut| { Members::parse(&bytes[..cut]).is_none() })
         );
         assert_eq!(Members::parse(&bytes), Some(members));

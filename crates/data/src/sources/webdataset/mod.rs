@@ -3,7 +3,8 @@
 //! A sample is the run of members whose names are the same up to the first dot after the last slash; what follows says
 //! what a member is. Of each sample its first picture is the record: a member that is called as JPEG, PNG or WebP are, or
 //! that begins as one does. `NAME.cls` beside it, a whole number in digits, is its class. Samples without a picture are
-//! left out, and so is what no name is made for (no dot, or a leading one).
+//! left out, and so is what no name is made for (no dot, or a leading one), links, and what was appended to an archive
+//! behind its end. What of that may be missed is counted and named.
 //!
 //! The records are in the order of the shards, as the pattern names them, and in each in the order of the file. The index
 //! holds 12 bytes for each: where its header begins, how long both are, its class. It belongs to the shards' names, lengths
@@ -17,6 +18,7 @@ mod blobs;
 mod braces;
 mod members;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,6 +27,7 @@ use lsgan_spec::{Flip, ImageSpec, WebdatasetSource};
 use super::OpenOptions;
 use super::encoded::{sample, with_bytes};
 use crate::index::{Index, Indexing};
+use crate::left_out::LeftOut;
 use crate::source::{Stored, check_request};
 use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
@@ -33,6 +36,9 @@ use members::{Member, Members, Shard};
 
 /// The kind's word in a run's file.
 pub const KIND: &str = "webdataset";
+
+/// What a shard has to be, in messages.
+const WANTED: &str = "tar file";
 
 /// Shards that are looked through at once: a store answers many requests as fast as one.
 const INDEX_THREADS_MAX: usize = 8;
@@ -72,7 +78,13 @@ impl Webdataset {
             |members| (members.records(), members.bytes()),
         )?;
         if members.records() == 0 {
-            return Err(DataError::NoPictures { kind: KIND, place: pattern.clone() });
+            let advice = match members.left_out().lines() {
+                lines if lines.is_empty() => {
+                    "The shards are empty: check data.source.webdataset.shards.".to_owned()
+                }
+                lines => format!("They have {}.", lines.join("; ")),
+            };
+            return Err(DataError::NoPictures { kind: KIND, place: pattern.clone(), advice });
         }
         Ok(Self { blobs, members, transform })
     }
@@ -92,6 +104,26 @@ impl Webdataset {
             Ok(act(format!("{}: {}", blob.name(), name.escape_debug()), picture))
         })
     }
+}
+
+/// The pattern that names all tar files of a directory, in the order of their names; none where there are none, or where
+/// their names cannot be written in braces.
+#[must_use]
+pub fn pattern_of(dir: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let is_tar =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "tar") && path.is_file();
+    let mut names: Vec<String> = Vec::new();
+    for path in entries.filter(is_tar) {
+        names.push(path.file_stem()?.to_str()?.to_owned());
+    }
+    names.sort();
+    braces::pattern(&names).map(|pattern| dir.join(pattern + ".tar").display().to_string()).filter(
+        |pattern| {
+            // Braces in the directory's own name would be taken for ours.
+            braces::expand(pattern).is_ok_and(|expanded| expanded.len() == names.len())
+        },
+    )
 }
 
 /// All shards, several at once.
@@ -168,6 +200,10 @@ impl Source for Webdataset {
 
     fn flip(&self) -> Flip {
         self.transform.flip()
+    }
+
+    fn left_out(&self) -> &LeftOut {
+        self.members.left_out()
     }
 
     fn class(&self, record: u64) -> Option<u32> {

@@ -1,0 +1,342 @@
+//! What a source leaves out is counted and named, also from an index that was kept; what is not a data set is said by what
+//! it is.
+
+mod common;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use common::fixture;
+use lsgan_data::left_out::Reason;
+use lsgan_data::{OpenOptions, Source, open, open_with};
+use lsgan_spec::{
+    DataSpec, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec, WebdatasetSource,
+};
+
+fn spec(source: Spec) -> DataSpec {
+    DataSpec::of(source, Some(ImageSpec::of(8, 3)))
+}
+
+fn folder(path: &Path) -> DataSpec {
+    spec(Spec::Folder(FolderSource { path: path.into() }))
+}
+
+fn shards(pattern: &str) -> DataSpec {
+    spec(Spec::Webdataset(WebdatasetSource { shards: pattern.into() }))
+}
+
+fn lsun(path: &Path) -> DataSpec {
+    spec(Spec::Lsun(LsunSource { path: path.into() }))
+}
+
+fn idx(path: &Path) -> DataSpec {
+    DataSpec::of(Spec::Idx(IdxSource::of(path.to_path_buf())), Some(ImageSpec::of(8, 1)))
+}
+
+fn picture() -> Vec<u8> {
+    fs::read(fixture("odd/colour.jpg")).unwrap()
+}
+
+/// Reason, count and examples.
+fn told(source: &dyn Source) -> Vec<(Reason, u64, Vec<String>)> {
+    source.left_out().groups().map(|(reason, it)| (reason, it.count, it.examples.clone())).collect()
+}
+
+fn expected(rows: &[(Reason, &[&str])]) -> Vec<(Reason, u64, Vec<String>)> {
+    let names = |names: &[&str]| names.iter().take(3).map(|&name| name.to_owned()).collect();
+    rows.iter().map(|(reason, all)| (*reason, all.len() as u64, names(all))).collect()
+}
+
+#[test]
+fn a_folder_says_what_of_it_is_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let write = |name: &str, bytes: &[u8]| fs::write(at(name), bytes).unwrap();
+    for sub in ["class", "class.jpg", ".cache"] {
+        fs::create_dir(at(sub)).unwrap();
+    }
+    for name in ["a.jpg", "class/b.JPEG", "class.jpg/c", "d.bmp"] {
+        write(name, &picture()); // the last is a JPEG, whatever it is called
+    }
+    write("damaged.png", b"");
+    for name in ["1.bmp", "2.TIF", "3.heic", "class/4.gif"] {
+        write(name, b"\x00\x01nothing");
+    }
+    write("5", b"GIF89a");
+    write("README", b"words");
+    write("labels.csv", b"a,b");
+    write("empty", b"");
+    write(".hidden", b"words");
+    write(".hidden.jpg", &picture());
+    write("._a.jpg", b"\0\x05\x16\x07 what macOS writes beside a.jpg");
+    write(".cache/x.jpg", &picture());
+    symlink("nowhere", at("link.jpg")).unwrap();
+    symlink("itself", at("itself")).unwrap();
+    symlink(".", at("around")).unwrap();
+    symlink("a.jpg", at("class/linked.jpg")).unwrap(); // leads nowhere from there
+    symlink("../a.jpg", at("class/good.jpg")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.jpg")).unwrap();
+
+    let options = OpenOptions { index_dir: None, ..OpenOptions::new(1) };
+    let source = open_with(&folder(dir.path()), &options).unwrap();
+    let keys: Vec<_> = (0..source.len()).map(|record| source.key(record).unwrap()).collect();
+    assert_eq!(keys, ["a.jpg", "class/b.JPEG", "class/good.jpg", "class.jpg/c", "d.bmp", "damaged.png"]);
+    assert_eq!(
+        told(&*source),
+        expected(&[
+            (Reason::OtherFormat, &["1.bmp", "2.TIF", "3.heic", "5", "class/4.gif"]),
+            (Reason::HiddenPicture, &[".hidden.jpg"]),
+            (Reason::BrokenLink, &["class/linked.jpg", "itself", "link.jpg"]),
+            (Reason::NoPicture, &["README", "labels.csv"]),
+            (Reason::EmptyFile, &["empty"]),
+            (Reason::Hidden, &["._a.jpg", ".cache", ".hidden"]),
+            (Reason::Special, &["socket.jpg"]),
+            (Reason::Loop, &["around"]),
+        ])
+    );
+}
+
+/// What is left out takes no part: a folder with it is the same data as one without.
+#[test]
+fn what_is_left_out_is_not_in_the_fingerprint() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.jpg"), picture()).unwrap();
+    let before = open(&folder(dir.path()), 1).unwrap().fingerprint();
+    symlink("nowhere", dir.path().join("link.jpg")).unwrap();
+    let lost = dir.path().join("lost+found");
+    fs::create_dir(&lost).unwrap();
+    fs::write(lost.join("found.jpg"), picture()).unwrap();
+    fs::set_permissions(&lost, fs::Permissions::from_mode(0o700)).unwrap();
+    // Only the root user's is a volume's own; to another the folder is a class like others.
+    let is_root = fs::metadata(&lost).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    let source = open(&folder(dir.path()), 1).unwrap();
+    assert_eq!(source.fingerprint() == before, is_root);
+    if is_root {
+        let rows = expected(&[(Reason::BrokenLink, &["link.jpg"]), (Reason::LostAndFound, &["lost+found"])]);
+        assert_eq!(told(&*source), rows);
+    }
+}
+
+/// Members in their order; a name that begins with `->` is a link to the first.
+fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        match name.strip_prefix("->") {
+            Some(name) => {
+                header.set_size(0);
+                header.set_entry_type(tar::EntryType::Link);
+                tar.append_link(&mut header, name, members[0].0).unwrap();
+            }
+            None => tar.append_data(&mut header, name, *bytes).unwrap(),
+        }
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn tar_shards_say_what_of_them_is_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let jpeg = picture();
+    let one = tar(&[
+        ("photo.2020.01.0001.jpg", &jpeg),
+        ("photo.2020.01.0002.jpg", &jpeg),
+        ("photo.2020.01.0003.jpg", &jpeg),
+        ("x.jpg", &jpeg),
+        ("x.json", b"{}"),
+        ("x.jpg", &jpeg),
+        ("bitmap.bmp", b"BM"),
+        ("bitmap.cls", b"3"),
+        ("words.txt", b"words"),
+        ("README", b"words"),
+        ("._x.jpg", b"words"),
+        ("nameless", &jpeg),
+        ("->link.jpg", b""),
+    ]);
+    fs::write(dir.path().join("s-0.tar"), &one).unwrap();
+    let two = [tar(&[("y.jpg", &jpeg)]), tar(&[("z.jpg", &jpeg), ("z.cls", b"1")]), tar(&[("w.png", &jpeg)])]
+        .concat();
+    fs::write(dir.path().join("s-1.tar"), two).unwrap();
+    let pattern = dir.path().join("s-{0..1}.tar").display().to_string();
+    let rows = expected(&[
+        (Reason::OtherFormat, &["s-0.tar: bitmap.bmp"]),
+        (
+            Reason::FurtherPicture,
+            &["s-0.tar: photo.2020.01.0002.jpg", "s-0.tar: photo.2020.01.0003.jpg", "s-0.tar: x.jpg"],
+        ),
+        (Reason::NamelessPicture, &["s-0.tar: nameless"]),
+        (Reason::TarLink, &["s-0.tar: link.jpg"]),
+        (Reason::BehindEnd, &["s-1.tar: z.jpg", "s-1.tar: w.png"]),
+        (Reason::NoPicture, &["s-0.tar: README"]),
+        (Reason::SampleWithout, &["s-0.tar: words"]),
+        (Reason::Hidden, &["s-0.tar: ._x.jpg"]),
+    ]);
+    // The second time from the index.
+    let index = dir.path().join("index");
+    for pattern in [pattern.clone(), pattern, format!("file://{}/s-{{0..1}}.tar", dir.path().display())] {
+        let options = OpenOptions { index_dir: Some(index.clone()), ..OpenOptions::new(1) };
+        let source = open_with(&shards(&pattern), &options).unwrap();
+        let keys: Vec<_> = (0..source.len()).map(|record| source.key(record).unwrap()).collect();
+        let names: Vec<_> = keys.iter().map(|key| key.rsplit(": ").next().unwrap()).collect();
+        assert_eq!(names, ["photo.2020.01.0001.jpg", "x.jpg", "y.jpg"]);
+        assert_eq!(told(&*source), rows, "{pattern}");
+    }
+    assert_eq!(fs::read_dir(index).unwrap().count(), 2);
+}
+
+#[test]
+fn a_kept_index_says_it_again_unless_it_may_have_been_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, index) = (dir.path().join("data"), dir.path().join("index"));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("a.jpg"), picture()).unwrap();
+    fs::write(data.join("b.bmp"), b"BM").unwrap();
+    let opened = || {
+        let options = OpenOptions { index_dir: Some(index.clone()), ..OpenOptions::new(1) };
+        open_with(&folder(&data), &options).unwrap()
+    };
+    let rows = expected(&[(Reason::OtherFormat, &["b.bmp"])]);
+    assert_eq!((told(&*opened()), told(&*opened())), (rows.clone(), rows));
+    // What the link leads to comes without a change of the folder.
+    symlink(dir.path().join("later.jpg"), data.join("c.jpg")).unwrap();
+    assert_eq!(opened().len(), 1);
+    fs::write(dir.path().join("later.jpg"), picture()).unwrap();
+    assert_eq!(opened().len(), 2);
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An LMDB file as py-lmdb made it, with these bytes at these places of both first pages.
+fn lmdb_with(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = fs::read(fixture("lsun_lmdb/data.mdb")).unwrap();
+    for page in [0, 4096] {
+        file[page + offset..page + offset + bytes.len()].copy_from_slice(bytes);
+    }
+    file
+}
+
+/// Each kind of file given to each source that does not read it: what it is, and where to turn.
+#[test]
+fn what_is_something_else_is_said_by_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let some_tar = tar(&[("x.jpg", &picture())]);
+    let labels = [0, 0, 8, 1, 0, 0, 0, 1, 7];
+    let rows: &[(&str, Vec<u8>, &str, &str)] = &[
+        ("tar", some_tar.clone(), "this is a tar file", "data.source.webdataset.shards reads it."),
+        (
+            "tar.gz",
+            gzipped(&some_tar),
+            "this is a tar file in a gzip stream",
+            "Unpack it to a .tar with gunzip",
+        ),
+        ("tar.zst", b"\x28\xb5\x2f\xfd1234".to_vec(), "compressed with zstd", "`zstd -d`"),
+        ("zip", b"PK\x03\x04".to_vec(), "this is an archive (ZIP)", "Unpack it, and name the folder"),
+        ("html", b"<!DOCTYPE html>\n<title>404".to_vec(), "a web page (HTML)", "The download went wrong"),
+        ("html.gz", gzipped(b"<html>"), "a web page (HTML) in a gzip stream", "The download went wrong"),
+        ("npy", b"\x93NUMPY\x01\0".to_vec(), "(NumPy array)", "Write its pictures as JPEG or PNG"),
+        (
+            "jpg",
+            picture(),
+            "this is a JPEG picture",
+            "data.source.folder.path reads the folder that it lies in.",
+        ),
+        ("labels", labels.to_vec(), "this is an IDX file of labels", "the file of images beside it"),
+        ("mdb", lmdb_with(0, &[]), "this is an LMDB file", "data.source.lsun.path reads it."),
+        ("empty", vec![], "this is an empty file (0 bytes)", "Fetch or copy the file again."),
+        ("txt", b"some words\n".to_vec(), "a text that begins with `some words`", "Check the path"),
+    ];
+    for (name, bytes, found, advice) in rows {
+        fs::write(&file, bytes).unwrap();
+        let sources = [
+            (idx(&file), "IDX file of pictures", ""),
+            (folder(&file), "folder of pictures", ""),
+            (lsun(&file), "LMDB file", "mdb"),
+            (shards(&file.display().to_string()), "tar file", "tar"),
+        ];
+        for (spec, wanted, reads) in sources {
+            if *name == reads {
+                continue;
+            }
+            let text = open(&spec, 1).map(|_| ()).expect_err(name).to_string();
+            for part in [&**found, &format!(", and no {wanted}."), advice, &file.display().to_string()] {
+                assert!(text.contains(part), "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn places_of_the_wrong_kind_are_said_to_be_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let say = |spec: &DataSpec| open(spec, 1).map(|_| ()).expect_err("not to be opened").to_string();
+    let url = Path::new("s3://bucket/photos");
+    for spec in [folder(url), lsun(url), idx(url)] {
+        assert!(say(&spec).contains("this is a URL, and the source"), "{}", say(&spec));
+    }
+    let named = |path: &str| dir.path().join(path);
+    symlink("nowhere", named("link")).unwrap();
+    assert!(say(&folder(&named("link"))).contains("a link that leads nowhere"));
+    let _socket = std::os::unix::net::UnixListener::bind(named("socket")).unwrap();
+    for spec in [folder(&named("socket")), lsun(&named("socket")), idx(&named("socket"))] {
+        assert!(say(&spec).contains("this is a pipe, a socket or a device, and no "), "{}", say(&spec));
+    }
+    // Folders of something else.
+    let packed = fixture("shards");
+    let tars = format!("'{}/{{odd-000000,train-000000,train-000001}}.tar'", packed.display());
+    assert!(say(&shards(&packed.display().to_string())).contains(&tars));
+    assert!(
+        say(&folder(&packed))
+            .contains(&format!("It has tar files, which data.source.webdataset.shards reads: {tars}"))
+    );
+    assert!(say(&idx(&packed)).contains("this is a directory, and no IDX file of pictures."));
+    let lmdb = fixture("lsun_lmdb");
+    assert!(say(&folder(&lmdb)).contains("It is an LMDB folder: data.source.lsun.path reads it."));
+    assert!(say(&lsun(&fixture("odd"))).contains("data.source.folder.path reads it."));
+    assert!(say(&lsun(&fixture(""))).contains(&format!("name {}.", lmdb.display())));
+    fs::copy(lmdb.join("data.mdb"), named("faces.lmdb")).unwrap();
+    assert!(say(&lsun(dir.path())).contains(&format!("Name the file: {}.", named("faces.lmdb").display())));
+    assert_eq!(open(&lsun(&named("faces.lmdb")), 1).unwrap().len(), 90);
+    fs::create_dir(named("words")).unwrap();
+    fs::write(named("words/a.bmp"), b"BM").unwrap();
+    let text = say(&folder(&named("words")));
+    assert!(text.contains("It has 1 picture in a format that is not read (`a.bmp`): convert"), "{text}");
+}
+
+/// Where magic, version and flags of the main database stand: after a page's header of 16 bytes.
+#[test]
+fn an_lmdb_file_that_is_kept_in_another_way_is_said_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("data.mdb");
+    for (offset, bytes, what) in [
+        (20, &[2, 0, 0, 0][..], "this LMDB file is of format 2; what is read is format 1 (LMDB 0.9)"),
+        (
+            92,
+            &[4, 0][..],
+            "this LMDB file keeps several values under a key, or its keys in another order (flags 0x0004)",
+        ),
+    ] {
+        fs::write(&file, lmdb_with(offset, bytes)).unwrap();
+        let text = open(&lsun(dir.path()), 1).map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains(what), "{text}");
+    }
+    let text = open(&lsun(&fixture("named_lmdb")), 1).map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("keeps records in named databases (`images`, `labels`)"), "{text}");
+}
+
+#[test]
+fn a_record_that_is_known_as_something_else_is_said_by_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("page.jpg"), b"<html><body>404 Not Found").unwrap();
+    let source = open(&folder(dir.path()), 1).unwrap();
+    let error = source.read(0, &mut vec![0.0; source.sample_len()]).unwrap_err().to_string();
+    assert!(error.contains("it is a web page (HTML), and neither JPEG, PNG nor WebP"), "{error}");
+}
