@@ -202,6 +202,54 @@ fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
     }
 }
 
+/// Ten classes, sorted as folders are: with little mixing it is said; by default a folder is mixed; and a run that began with
+/// another default goes on with it.
+#[test]
+fn a_folder_is_mixed_by_default_and_a_run_keeps_what_it_began_with() {
+    let lab = Lab::new();
+    for index in 0..400_u32 {
+        let class = lab.path("pictures").join(format!("class-{}", index / 40));
+        fs::create_dir_all(&class).expect("a folder can be made");
+        let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([(index % 250) as u8, 100, 90]));
+        picture.save(class.join(format!("{index:03}.png"))).expect("a picture can be written");
+    }
+    let file = run_file(
+        &lab,
+        &format!("{{ folder: {{ path: {} }} }}", lab.path("pictures").display()),
+        PICTURES,
+        "",
+    );
+    let text = fs::read_to_string(&file).expect("it was written").replace("  mix: 2\n", "");
+    fs::write(&file, text.replace("shard_records: 4", "shard_records: 20")).expect("a file can be written");
+    let journal_says = |run: &str| {
+        lsgan_tests::Journal::open(&lab.path(run)).texts("select value from meta where key = 'spec_yaml'")
+    };
+
+    let old = up(&lab, 1, "old", &["--set", "steps=10", "--set", "data.mix=1"]).wait().expect_code(0);
+    old.expect_err(&["the data set is sorted by class, and data.mix is 1. Set data.mix to"]);
+    let went_on = up(&lab, 1, "old", &[]).wait().expect_code(0);
+    went_on.expect_err(&[
+        "data.mix is 1, as when this run began; the file says nothing of it, and the default is 16 now",
+    ]);
+    up(&lab, 2, "whole", &["--set", "data.mix=1"]).wait().expect_code(0);
+    assert_eq!(Weights::of(&lab.path("old")), Weights::of(&lab.path("whole")));
+    // What the file says is another matter.
+    let refused = up(&lab, 1, "old", &["--set", "data.mix=16"]).wait().expect_code(2);
+    refused.expect_err(&["data.mix: 16 here, 1 there"]);
+
+    let new = up(&lab, 1, "new", &["--set", "steps=10"]).wait().expect_code(0);
+    assert!(!new.err.contains("sorted by class"), "{new}");
+    assert!(journal_says("new")[0].contains("mix: 16"), "{:?}", journal_says("new"));
+    assert!(journal_says("old")[0].contains("mix: 1\n"), "{:?}", journal_says("old"));
+
+    let inspect = |mix: &str| {
+        let arguments = ["dataset", "inspect", "--config", "run.yaml", "--set", mix];
+        lab.start("inspect", "lsgan", &arguments).wait().expect_code(0)
+    };
+    inspect("data.mix=1").expect_out(&["batches      of the 10 classes", "the data set is sorted by class"]);
+    assert!(!inspect("data.mix=16").out.contains("sorted by class"));
+}
+
 /// 32 PNG and 64 in other formats: what is not read is said once, before the first step.
 #[test]
 fn what_a_data_set_leaves_out_is_said_when_a_run_starts() {

@@ -82,7 +82,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         Store::open(&places.store).map_err(|error| Failure::bad_input(chain(&error)))?;
     }
     if let Some(name) = &args.fork {
-        places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), &data.1).await?;
+        places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), (args, &data.1)).await?;
     }
     let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| in_the_way(&error))?;
     let mut aside = Vec::new();
@@ -97,6 +97,9 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     }
     let mut journal =
         Journal::open(&run_dir.join("journal.sqlite")).map_err(|error| Failure::failed(chain(&error)))?;
+    let began = journal.fact("spec_yaml").map_err(|error| Failure::failed(chain(&error)))?;
+    let kept = began.and_then(|began| keep_mix(&mut spec, args, &began));
+    let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
     check_identity(&spec, &journal, &run_dir)?;
 
     let store = Store::open(&places.store).map_err(|error| Failure::failed(chain(&error)))?;
@@ -156,8 +159,8 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let is_paused = recovered.paused;
     let run = Run::new(config, recovered, clock.now());
     let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
-    let warnings = warnings.into_iter().map(|text| (true, text));
-    for (warning, text) in warnings.chain(about_data::sentences(&*source)) {
+    let warnings = warnings.into_iter().map(|text| (true, text)).chain(kept.map(|text| (false, text)));
+    for (warning, text) in warnings.chain(about_data::sentences(&*source, &spec)) {
         match warning {
             true => tracing::warn!("{text}"),
             false => tracing::info!("{text}"),
@@ -253,7 +256,7 @@ async fn fork(
     spec: &mut RunSpec,
     old: &Places,
     (name, at): (&str, Option<Step>),
-    data: &str,
+    (args, data): (&RunArgs, &str),
 ) -> Result<Places, Failure> {
     let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
     spec.run = name.to_owned();
@@ -299,6 +302,7 @@ async fn fork(
         }
         loaded => loaded.map_err(failed)?,
     };
+    keep_mix(spec, args, &snapshot.spec_yaml);
     snapshot.identity = spec.identity().to_string();
     snapshot.data_fingerprint = data.to_owned();
     snapshot.spec_yaml = spec.to_yaml();
@@ -329,6 +333,22 @@ fn something_to_train(spec: &RunSpec, snapshot: Option<Step>) -> Result<(), Fail
         spec.steps,
         step.0.saturating_mul(2)
     )))
+}
+
+/// Where the run's file says nothing of `data.mix`, a run goes on with what it began with, whose specification is `began`:
+/// the default is not the same in all versions, and a run's mathematics does not change by itself. Returns what to tell.
+fn keep_mix(spec: &mut RunSpec, args: &RunArgs, began: &str) -> Option<String> {
+    let began = RunSpec::parse(began, "its specification", &[]).ok()?.data;
+    let is_other =
+        began.source.mix_by_default() == spec.data.source.mix_by_default() && began.mix != spec.data.mix;
+    if !is_other || RunSpec::says(&args.config, &args.sets, "data.mix") {
+        return None;
+    }
+    let (now, then) = (spec.data.mix, began.mix);
+    spec.data.mix = then;
+    Some(format!(
+        "data.mix is {then}, as when this run began; the file says nothing of it, and the default is {now} now"
+    ))
 }
 
 /// A journal of a run with other mathematics is not gone on with.

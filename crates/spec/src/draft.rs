@@ -10,6 +10,7 @@ use crate::fields;
 use crate::leaves;
 use crate::load::yaml_problem;
 use crate::overrides::{self, Override};
+use crate::run::FOLDER_MIX;
 use crate::suggest::{self, Meant};
 use crate::tree::{self, Node, Origin, Place, Value, join, quoted};
 
@@ -66,6 +67,7 @@ impl Draft {
 
     /// Everything but the disk.
     pub(crate) fn check(&mut self) {
+        self.fill_mix();
         self.spec = self.deserialize();
         let Some(spec) = self.spec.clone() else { return };
         self.check_ranges(&spec);
@@ -73,6 +75,21 @@ impl Draft {
             if !found.about.iter().any(|path| self.is_doubtful(path)) {
                 self.report_combination(found);
             }
+        }
+    }
+
+    /// Whether the text or an override has this field.
+    pub(crate) fn says(&self, path: &str) -> bool {
+        self.tree.at(path).is_some()
+    }
+
+    /// The one default that depends on another field.
+    fn fill_mix(&mut self) {
+        const MIX: &str = "data.mix";
+        if self.says("data.source.folder") && !self.says(MIX) {
+            let value = Node { value: Value::Whole(FOLDER_MIX.into()), place: Place::NOWHERE };
+            // It fails only where `data` is no map, and then has no source.
+            let _ = self.tree.put(MIX, value, Place::NOWHERE);
         }
     }
 

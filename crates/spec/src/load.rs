@@ -50,6 +50,14 @@ impl RunSpec {
         draft.finish()
     }
 
+    /// Whether a run's file, or one of the overrides, has this field, so that it is not at its default. What is wrong with
+    /// the file is no matter here.
+    #[must_use]
+    pub fn says(path: &Path, sets: &[Override], field: &str) -> bool {
+        let text = read(path).unwrap_or_default();
+        Draft::new("", &text, sets).is_ok_and(|draft| draft.says(field))
+    }
+
     /// Checks that the files which the run needs are there, for a spec that was parsed without.
     ///
     /// # Errors

@@ -94,7 +94,8 @@ pub struct DataSpec {
     #[serde(default = "defaults::shard_records")]
     #[garde(range(min = 1, max = 1_048_576))]
     pub shard_records: u64,
-    /// Shards of each virtual rank whose records are shuffled together: 1 to 1,024.
+    /// Shards of each virtual rank whose records are shuffled together: 1 to 1,024. Its default depends on the source:
+    /// [`Source::mix_by_default`], which stands in the file before it gets here.
     #[serde(default = "defaults::mix")]
     #[garde(range(min = 1, max = 1024))]
     pub mix: u32,
@@ -109,14 +110,18 @@ impl DataSpec {
     #[must_use]
     pub fn of(source: Source, image: Option<ImageSpec>) -> Self {
         Self {
+            mix: source.mix_by_default(),
             source,
             image,
             shard_records: defaults::shard_records(),
-            mix: defaults::mix(),
             max_corrupt: defaults::max_corrupt(),
         }
     }
 }
+
+/// Of so many shards the records of a folder are shuffled together: enough that a batch is of nearly as many classes as of a
+/// shuffled data set, and few enough that a virtual rank is not busy with them for whole epochs of a small one.
+pub(crate) const FOLDER_MIX: u32 = 16;
 
 /// A kind of data source; each is one file in `data/src/sources/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
@@ -132,6 +137,18 @@ pub enum Source {
     Webdataset(#[garde(dive)] WebdatasetSource),
     /// Points of a 2-D mixture of Gaussians, a pure function of (seed, record).
     Gaussian(#[garde(dive)] GaussianSource),
+}
+
+impl Source {
+    /// `data.mix` where the file says nothing of it. A folder's records are in the order of its sub-folders, which are its
+    /// classes; the others are mostly mixed by who made them.
+    #[must_use]
+    pub fn mix_by_default(&self) -> u32 {
+        match self {
+            Self::Folder(_) => FOLDER_MIX,
+            Self::Idx(_) | Self::Lsun(_) | Self::Webdataset(_) | Self::Gaussian(_) => defaults::mix(),
+        }
+    }
 }
 
 /// An IDX file.

@@ -338,6 +338,25 @@ fn the_identity_of_the_quickstart_is_what_it_was() {
     assert_eq!(spec.identity().to_string(), include_str!("../tests/identity.expected").trim());
 }
 
+/// A folder's default differs from the others', and is in the identity as if it had been written.
+#[test]
+fn the_default_of_mix_is_that_of_the_source_and_stands_in_the_spec() {
+    let folder = "data.source={ folder: { path: photos } }".to_owned();
+    let spec = quickstart(&[folder.clone()]);
+    assert_eq!((quickstart(&[]).data.mix, spec.data.mix), (1, 16));
+    assert!(spec.to_yaml().contains("mix: 16"), "{}", spec.to_yaml());
+    assert_eq!(spec.identity(), quickstart(&[folder.clone(), "data.mix=16".into()]).identity());
+    assert_ne!(spec.identity(), quickstart(&[folder.clone(), "data.mix=1".into()]).identity());
+    assert_eq!(quickstart(&[folder, "data.mix=3".into()]).data.mix, 3);
+    // What was written down comes back as it was, whatever the defaults are now.
+    for mix in [1, 16, 5] {
+        let then =
+            quickstart(&["data.source={ folder: { path: photos } }".into(), format!("data.mix={mix}")]);
+        let again = RunSpec::parse(&then.to_yaml(), "old", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(again, then);
+    }
+}
+
 #[test]
 fn overrides_are_applied_in_their_order_and_may_make_what_is_not_there() {
     let spec = quickstart(&[

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Counter, Failure, exit::chain, product};
-use lsgan_data::tools::{self, Classes, Looked, Spread, Which};
+use lsgan_data::tools::{self, Classes, Looked, Mixed, Mixing, Spread, Which};
 use lsgan_data::{Indexing, SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn grid(text: &str) -> Result<Grid, String> {
 /// A data set that cannot be opened or read; with `--verify` one that has corrupt records.
 pub fn inspect(args: Args) -> Result<(), Failure> {
     let sheet_file = args.sheet.as_deref().map(|path| PictureFile::open("--sheet", path)).transpose()?;
-    let Opened { spec, source } = args.origin.open()?;
+    let Opened { spec, source, batch } = args.origin.open()?;
     let source = &*source;
     let counter = Counter::new(if args.verify { "verifying" } else { "looking" });
     let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
@@ -61,13 +61,17 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     counter.end();
     let looked = looked.map_err(|error| Failure::failed(chain(&error)))?;
     let classes = tools::classes(source);
+    let mixing = tools::mixing(source, &spec, &batch, 0);
     if let Some(file) = sheet_file {
         file.write(&sheet::sheet(source, &spec, args.grid)?)?;
     }
     if args.json {
-        product!("{:#}", to_json(source, spec.image.as_ref(), &looked, &classes))?;
+        product!("{:#}", to_json(source, spec.image.as_ref(), &looked, &classes, mixing.as_ref()))?;
     } else {
         print(source, spec.image.as_ref(), &looked, &classes)?;
+        if let Some(mixing) = &mixing {
+            product!("batches      {mixing}")?;
+        }
         if let Some(path) = &args.sheet {
             product!("sheet        {}", path.display())?;
         }
@@ -155,7 +159,14 @@ fn name(source: &dyn Source, class: u32) -> Option<&str> {
     source.class_names().get(class as usize).map(String::as_str)
 }
 
-fn to_json(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, classes: &Classes) -> Value {
+fn to_json(
+    source: &dyn Source,
+    image: Option<&ImageSpec>,
+    looked: &Looked,
+    classes: &Classes,
+    mixing: Option<&Mixing>,
+) -> Value {
+    let mixed = |mixed: Mixed| json!({ "samples": mixed.samples, "classes": mixed.classes, "shuffled": mixed.shuffled });
     let spread = |spread: Option<Spread>| {
         spread.map(|spread| json!({ "min": spread.min, "median": spread.median, "max": spread.max }))
     };
@@ -178,5 +189,12 @@ fn to_json(source: &dyn Source, image: Option<&ImageSpec>, looked: &Looked, clas
         },
         "left_out": left_out_json(source.left_out()),
         "classes": { "records": classes.records, "without": classes.without, "counts": counts.collect::<Value>() },
+        "batches": mixing.map(|mixing| json!({
+            "mix": mixing.mix,
+            "virtual_rank": mixed(mixing.rank),
+            "step": mixed(mixing.step),
+            "is_poor": mixing.is_poor(),
+            "better_mix": mixing.better,
+        })),
     })
 }

@@ -10,11 +10,15 @@ use lsgan_data::sources::folder::Folder;
 use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources::KINDS};
 use lsgan_spec::{
-    DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec, WebdatasetSource,
+    BatchSpec, DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec,
+    WebdatasetSource,
 };
 
 /// Of samples, where neither a run's file nor an option says it.
 const SIZE: u32 = 64;
+
+/// Of a step, where no run's file says it: as in configs/quickstart.yaml.
+const BATCH: BatchSpec = BatchSpec { virtual_ranks: 4, per_rank: 32 };
 
 /// Which data set.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,6 +66,8 @@ pub struct Opened {
     pub spec: DataSpec,
     /// It.
     pub source: Box<dyn Source>,
+    /// The run's, or what is usual.
+    pub batch: BatchSpec,
 }
 
 impl Origin {
@@ -70,7 +76,7 @@ impl Origin {
     /// # Errors
     /// Bad input with exit code 2.
     pub fn open(&self) -> Result<Opened, Failure> {
-        let (mut spec, seed) = self.spec()?;
+        let (mut spec, seed, batch) = self.spec()?;
         if let Some(image) = &mut spec.image {
             image.size = self.size.unwrap_or(image.size);
             image.channels =
@@ -89,7 +95,7 @@ impl Origin {
             }
             _ => open_data(&spec, seed)?,
         };
-        Ok(Opened { spec, source })
+        Ok(Opened { spec, source, batch })
     }
 
     /// Whether a run's file says how large samples are.
@@ -98,7 +104,7 @@ impl Origin {
         self.config.is_some()
     }
 
-    fn spec(&self) -> Result<(DataSpec, u64), Failure> {
+    fn spec(&self) -> Result<(DataSpec, u64, BatchSpec), Failure> {
         if let Some(config) = &self.config {
             let (config, sets) = (config.clone(), self.sets.clone());
             let run = RunArgs {
@@ -110,7 +116,7 @@ impl Origin {
                 fork: None,
                 fork_at: None,
             };
-            return startup::load_spec(&run).map(|spec| (spec.data, spec.seed));
+            return startup::load_spec(&run).map(|spec| (spec.data, spec.seed, spec.batch));
         }
         let said = self.source.as_deref().unwrap_or_default();
         let source = match said.split_once(':').filter(|(kind, _)| KINDS.contains(kind)) {
@@ -126,7 +132,7 @@ impl Origin {
             }
             other => (other, 3),
         };
-        Ok((DataSpec::of(source, Some(ImageSpec::of(SIZE, channels))), 0))
+        Ok((DataSpec::of(source, Some(ImageSpec::of(SIZE, channels))), 0, BATCH))
     }
 }
 

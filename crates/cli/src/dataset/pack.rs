@@ -61,7 +61,7 @@ pub fn pack(args: Args) -> Result<(), Failure> {
             "the size of the pictures is not said; accepted are --size PIXELS and --config FILE. Give one of them.",
         ));
     }
-    let Opened { spec, source } = args.origin.open()?;
+    let Opened { spec, source, .. } = args.origin.open()?;
     let options = PackOptions {
         out: args.out.clone(),
         format: match args.format {

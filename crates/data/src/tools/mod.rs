@@ -1,6 +1,7 @@
 //! What is done with a whole data set once: looked through, packed, exported.
 //!
 //! - [`inspect`]: what is in it, and what of it does not decode.
+//! - [`mixing`]: of how many classes a run's batches are.
 //! - [`pack`]: any source becomes tar shards of pictures in a run's size, which train to the same bits.
 //! - [`export`]: any source becomes a folder of files.
 //! - `in_order`: all records on all cores, and what comes of them in their order.
@@ -16,6 +17,7 @@ pub mod export;
 mod in_order;
 pub mod inspect;
 mod manifest;
+pub mod mixing;
 mod out;
 pub mod pack;
 mod shard;
@@ -24,6 +26,7 @@ pub use encode::PackFormat;
 pub use error::ToolError;
 pub use export::{Exported, export};
 pub use inspect::{Classes, Looked, Spread, Which, classes, look, spread_over};
+pub use mixing::{Mixed, Mixing, mixing};
 pub use pack::{Cut, PackOptions, Packed, pack};
 
 use serde::{Deserialize, Serialize};
