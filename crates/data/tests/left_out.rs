@@ -308,6 +308,10 @@ fn places_of_the_wrong_kind_are_said_to_be_so() {
     fs::create_dir(named("words")).unwrap();
     fs::write(named("words/a.bmp"), b"BM").unwrap();
     let text = say(&folder(&named("words")));
+    fs::write(named("words/b.zip"), b"PK\x03\x04").unwrap();
+    let archive =
+        format!("{} is an archive (ZIP). Unpack it, and name the folder", named("words/b.zip").display());
+    assert!(say(&folder(&named("words"))).contains(&archive));
     assert!(text.contains("It has 1 picture in a format that is not read (`a.bmp`): convert"), "{text}");
 }
 

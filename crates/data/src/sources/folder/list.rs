@@ -2,24 +2,20 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
+use super::look::{is_hidden, leave_out_at_once, reason_to_leave_out, this_user};
 use crate::DataError;
-use crate::decode::Format;
-use crate::found::{Found, OTHER_EXTENSIONS};
 use crate::index::{Meter, Numbers};
 use crate::left_out::{LeftOut, Reason};
 use crate::sources::OpenOptions;
 
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp"];
-/// Bytes of a file that say which picture it is.
-const BEGIN_BYTES: usize = 64;
 /// The operating system's number for links that go in circles.
 const ELOOP: i32 = 40;
 /// Files between two words on how far the listing has come.
@@ -56,6 +52,7 @@ impl List {
         let mut hasher = blake3::Hasher::new();
         hasher.update(super::KIND.as_bytes());
         let mut meter = Meter::new(options.progress, "files", None, PROGRESS_FILES);
+        let user = this_user();
         // The walk asks which folders to go into, and the list is told what it says no to.
         let skipped = RefCell::new(Vec::new());
         let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
@@ -83,7 +80,7 @@ impl List {
                 list.folders.push((below.to_vec(), time(&meta)));
                 continue;
             }
-            match reason_to_leave_out(&entry, &meta).map_err(|error| DataError::Listing {
+            match reason_to_leave_out(&entry, &meta, user).map_err(|error| DataError::Listing {
                 path: entry.path().to_owned(),
                 reason: error.to_string(),
             })? {
@@ -257,10 +254,6 @@ fn time(meta: &fs::Metadata) -> i64 {
     meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
-}
-
 fn shown(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
@@ -268,58 +261,6 @@ fn shown(root: &Path, path: &Path) -> String {
 fn listing(root: &Path, error: &walkdir::Error) -> DataError {
     let reason = error.io_error().map_or_else(|| error.to_string(), io::Error::to_string);
     DataError::Listing { path: error.path().unwrap_or(root).to_owned(), reason }
-}
-
-/// What is not even gone into.
-fn leave_out_at_once(entry: &DirEntry) -> Option<Reason> {
-    if entry.depth() == 0 {
-        return None;
-    }
-    if is_hidden(entry.file_name()) {
-        let is_file = entry.file_type().is_file();
-        let is_picture = is_file && begin(entry.path()).is_ok_and(|begin| Format::of(&begin).is_some());
-        return Some(if is_picture { Reason::HiddenPicture } else { Reason::Hidden });
-    }
-    // As mkfs makes it: of the root user, and closed to all others. A class of that name is none.
-    let is_lost = entry.depth() == 1 && entry.file_name() == "lost+found" && entry.file_type().is_dir();
-    let is_roots = |meta: fs::Metadata| meta.uid() == 0 && meta.mode() & 0o077 == 0;
-    (is_lost && entry.metadata().is_ok_and(is_roots)).then_some(Reason::LostAndFound)
-}
-
-/// Why a file is no record; none for one that is.
-fn reason_to_leave_out(entry: &DirEntry, meta: &fs::Metadata) -> io::Result<Option<Reason>> {
-    if !meta.is_file() {
-        return Ok(Some(Reason::Special));
-    }
-    let extension = entry.path().extension().and_then(OsStr::to_str);
-    let is_called = |known: &str| extension.is_some_and(|found| known.eq_ignore_ascii_case(found));
-    let has_name = EXTENSIONS.iter().any(|known| is_called(known));
-    // To open each of millions takes longer than to list them, and whom all may read this user may.
-    if has_name && meta.mode() & 0o444 == 0o444 {
-        return Ok(None);
-    }
-    let begin = match begin(entry.path()) {
-        Ok(begin) => begin,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Ok(Some(Reason::UnreadableFile));
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(match Found::of(&begin) {
-        _ if has_name => None,
-        Found::Picture(_) => None,
-        Found::Empty => Some(Reason::EmptyFile),
-        Found::OtherPicture(_) => Some(Reason::OtherFormat),
-        _ if OTHER_EXTENSIONS.iter().any(|(known, _)| is_called(known)) => Some(Reason::OtherFormat),
-        _ => Some(Reason::NoPicture),
-    })
-}
-
-/// The first bytes of a file.
-fn begin(path: &Path) -> io::Result<Vec<u8>> {
-    let mut begin = Vec::with_capacity(BEGIN_BYTES);
-    File::open(path)?.take(BEGIN_BYTES as u64).read_to_end(&mut begin)?;
-    Ok(begin)
 }
 
 #[cfg(test)]

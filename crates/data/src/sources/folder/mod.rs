@@ -10,6 +10,7 @@
 //! file whose length changed later is an error when it is read.
 
 mod list;
+mod look;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,6 +32,9 @@ use list::List;
 
 /// The kind's word in a run's file.
 pub const KIND: &str = "folder";
+
+/// Entries of a folder without pictures that are looked at to say what it is.
+const ENTRIES_LOOKED_AT: usize = 1000;
 
 /// An open folder.
 pub struct Folder {
@@ -166,10 +170,29 @@ fn instead(root: &Path, left_out: &LeftOut) -> String {
     if let Some(pattern) = super::webdataset::pattern_of(root) {
         return format!("It has tar files, which data.source.webdataset.shards reads: '{pattern}'.");
     }
+    if let Some((path, found)) = packed(root) {
+        return format!("{} is {found}. {}", path.display(), found.advice());
+    }
     match left_out.lines() {
         lines if lines.is_empty() => "It is empty: check data.source.folder.path.".to_owned(),
         lines => format!("It has {}.", lines.join("; ")),
     }
+}
+
+/// The first file right in a folder that may have pictures in it.
+fn packed(root: &Path) -> Option<(PathBuf, Found)> {
+    let entries = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).take(ENTRIES_LOOKED_AT);
+    let mut paths: Vec<PathBuf> = entries.collect();
+    paths.sort();
+    paths.into_iter().find_map(|path| match Found::at(&path).ok()? {
+        found @ (Found::Archive(_)
+        | Found::Compressed(..)
+        | Found::Gzip(_)
+        | Found::Idx(_)
+        | Found::Lmdb(_)
+        | Found::Table(_)) => Some((path, found)),
+        _ => None,
+    })
 }
 
 /// The whole file, if it is as long as it was.

@@ -153,6 +153,9 @@ fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
     Ok((Arc::new(LocalFileSystem::new()), path))
 }
 
+/// What to do where a URL names no object but what several begin with.
+const PREFIX: &str = "Name the tar files there, as s3://BUCKET/train-{000000..000099}.tar.";
+
 async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
     let error = match store.head(&path).await {
         Ok(meta) => return Ok(Box::new(InStore { name, store, meta })),
@@ -165,7 +168,11 @@ async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Resul
             answer = Answer::of(&error);
         }
     }
-    Err(DataError::Store { place: name, advice: answer.advice(), reason: answer.words })
+    let advice = match answer.meaning {
+        Meaning::Missing if name.ends_with('/') || path.as_ref().is_empty() => PREFIX,
+        _ => answer.advice(),
+    };
+    Err(DataError::Store { place: name, advice, reason: answer.words })
 }
 
 impl Blob for InStore {

@@ -1,21 +1,20 @@
 //! The members of tar files that are records: where each lies.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
-use super::blobs::{Blob, ReadAt};
+use super::blobs::Blob;
+use super::cursor::Cursor;
+use super::kinds::{EXTENSIONS, Kind, is_called, parts, reason_of_no_file, reason_without_a_name};
 use crate::DataError;
-use crate::found::{Found, GZIP_BEGIN_BYTES, OTHER_EXTENSIONS, other_kind};
+use crate::found::{Found, GZIP_BEGIN_BYTES, other_kind};
 use crate::index::Numbers;
 use crate::left_out::{LeftOut, Reason};
 
 /// Everything in a tar file begins at a multiple of this.
 pub(super) const BLOCK_BYTES: u64 = 512;
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jpe", "png", "webp"];
 const CLASS_EXTENSION: &str = "cls";
 /// No class has more digits.
 const CLASS_BYTES_MAX: u64 = 16;
-/// Bytes of a member that say which picture it is.
-const BEGIN_BYTES: usize = 64;
 /// In an index: no class.
 const NO_CLASS: u32 = u32::MAX;
 
@@ -185,7 +184,7 @@ impl Shard {
 fn check_begin(blob: &dyn Blob, cursor: &mut Cursor<'_>) -> io::Result<Result<(), DataError>> {
     let mut begin = Vec::new();
     cursor.by_ref().take(GZIP_BEGIN_BYTES as u64).read_to_end(&mut begin)?;
-    cursor.seek(SeekFrom::Start(0))?;
+    cursor.start_at(0);
     Ok(match Found::of(&begin) {
         // What the tar file's reader says of them says more.
         Found::Tar | Found::Unknown(_) => Ok(()),
@@ -193,70 +192,9 @@ fn check_begin(blob: &dyn Blob, cursor: &mut Cursor<'_>) -> io::Result<Result<()
     })
 }
 
-/// Why a file without a sample's name is left out.
-fn reason_without_a_name(path: &[u8], member: &mut impl Read) -> io::Result<Option<Reason>> {
-    let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    // By its bytes alone: what macOS writes beside `1.jpg` is called `._1.jpg`, and is none.
-    let is_picture = matches!(Kind::of("", member)?, Kind::Picture);
-    Ok(Some(match file.first() {
-        _ if is_picture => Reason::NamelessPicture,
-        Some(b'.') => Reason::Hidden,
-        Some(_) | None => Reason::NoPicture,
-    }))
-}
-
-/// Why a member that is no file is left out; none for what nobody expects to be a picture.
-fn reason_of_no_file(path: &[u8], kind: tar::EntryType) -> Option<Reason> {
-    let is_picture = parts(path).is_some_and(|(_, extension)| is_called(extension, &EXTENSIONS));
-    match is_picture {
-        true if kind.is_hard_link() || kind.is_symlink() => Some(Reason::TarLink),
-        true => Some(Reason::NoFile),
-        false => None,
-    }
-}
-
 fn member(begin: u64, len_bytes: u64) -> Option<Member> {
     let header_block = u32::try_from(begin / BLOCK_BYTES).ok()?;
     Some(Member { header_block, len_bytes: u32::try_from(len_bytes).ok()?, class: None })
-}
-
-/// `dir/name.left.jpg` is `dir/name` and `left.jpg`; none where there is no name or nothing behind it.
-fn parts(path: &[u8]) -> Option<(&[u8], &str)> {
-    let file = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let dot = path[file..].iter().position(|byte| *byte == b'.').filter(|dot| *dot > 0)? + file;
-    let extension = std::str::from_utf8(&path[dot + 1..]).ok()?;
-    Some((&path[..dot], extension))
-}
-
-/// Whether the last part of an extension is one of these.
-fn is_called(extension: &str, known: &[&str]) -> bool {
-    let last = extension.rsplit('.').next().unwrap_or(extension);
-    known.iter().any(|known| known.eq_ignore_ascii_case(last))
-}
-
-/// What a member is, by its name or its first bytes.
-enum Kind {
-    Picture,
-    OtherPicture,
-    NoPicture,
-}
-
-impl Kind {
-    fn of(extension: &str, member: &mut impl Read) -> io::Result<Self> {
-        if is_called(extension, &EXTENSIONS) {
-            return Ok(Self::Picture);
-        }
-        let mut begin = Vec::with_capacity(BEGIN_BYTES);
-        member.take(BEGIN_BYTES as u64).read_to_end(&mut begin)?;
-        Ok(match Found::of(&begin) {
-            Found::Picture(_) => Self::Picture,
-            Found::OtherPicture(_) => Self::OtherPicture,
-            _ if OTHER_EXTENSIONS.iter().any(|(known, _)| is_called(extension, &[known])) => {
-                Self::OtherPicture
-            }
-            _ => Self::NoPicture,
-        })
-    }
 }
 
 /// Name and content of the one member that `bytes` hold from its first header to its last byte.
@@ -335,77 +273,9 @@ impl Members {
     }
 }
 
-/// Reads a blob from its beginning, jumping, with what is cheap to read ahead.
-struct Cursor<'a> {
-    blob: &'a dyn Blob,
-    read_at: ReadAt<'a>,
-    /// Where positions are counted from.
-    start: u64,
-    at: u64,
-    ahead: Vec<u8>,
-    /// Where `ahead` begins.
-    ahead_at: u64,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(blob: &'a dyn Blob, read_at: ReadAt<'a>) -> Self {
-        Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0 }
-    }
-
-    /// Stands at byte `start` of the blob, and counts from there.
-    fn start_at(&mut self, start: u64) {
-        (self.start, self.at) = (start, start);
-    }
-}
-
-impl Read for Cursor<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = self.blob.len().saturating_sub(self.at);
-        if left == 0 || out.is_empty() {
-            return Ok(0);
-        }
-        if !(self.ahead_at..self.ahead_at + self.ahead.len() as u64).contains(&self.at) {
-            self.ahead.resize(left.min(self.blob.read_ahead_bytes()) as usize, 0);
-            self.ahead_at = self.at;
-            let read = (self.read_at)(self.at, &mut self.ahead);
-            read.inspect_err(|_| self.ahead.clear()).map_err(io::Error::other)?;
-        }
-        let there = &self.ahead[(self.at - self.ahead_at) as usize..];
-        let len = there.len().min(out.len());
-        out[..len].copy_from_slice(&there[..len]);
-        self.at += len as u64;
-        Ok(len)
-    }
-}
-
-impl Seek for Cursor<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let (base, by) = match to {
-            SeekFrom::Start(at) => (self.start.saturating_add(at), 0),
-            SeekFrom::Current(by) => (self.at, by),
-            SeekFrom::End(by) => (self.blob.len(), by),
-        };
-        let at = base.checked_add_signed(by).filter(|at| *at >= self.start);
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at - self.start)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_ends_at_the_first_dot_behind_the_last_slash() {
-        let shown = |path: &'static str| {
-            parts(path.as_bytes()).map(|(name, rest)| (std::str::from_utf8(name).unwrap(), rest))
-        };
-        assert_eq!(shown("a/b.c/d.left.jpg"), Some(("a/b.c/d", "left.jpg")));
-        assert_eq!(shown("000.cls"), Some(("000", "cls")));
-        for none in ["readme", "a.b/readme", ".hidden", "a/.hidden.jpg", ""] {
-            assert_eq!(shown(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn members_are_read_back_as_they_were_written() {

@@ -16,6 +16,8 @@
 
 mod blobs;
 mod braces;
+mod cursor;
+mod kinds;
 mod members;
 
 use std::path::{Path, PathBuf};

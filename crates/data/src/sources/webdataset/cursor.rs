@@ -1,0 +1,61 @@
+//! A blob as something that is read and jumped in.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::blobs::{Blob, ReadAt};
+
+/// Reads a blob from its beginning, jumping, with what is cheap to read ahead.
+pub(super) struct Cursor<'a> {
+    blob: &'a dyn Blob,
+    read_at: ReadAt<'a>,
+    /// Where positions are counted from.
+    start: u64,
+    at: u64,
+    ahead: Vec<u8>,
+    /// Where `ahead` begins.
+    ahead_at: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(blob: &'a dyn Blob, read_at: ReadAt<'a>) -> Self {
+        Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0 }
+    }
+
+    /// Stands at byte `start` of the blob, and counts from there.
+    pub(super) fn start_at(&mut self, start: u64) {
+        (self.start, self.at) = (start, start);
+    }
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.blob.len().saturating_sub(self.at);
+        if left == 0 || out.is_empty() {
+            return Ok(0);
+        }
+        if !(self.ahead_at..self.ahead_at + self.ahead.len() as u64).contains(&self.at) {
+            self.ahead.resize(left.min(self.blob.read_ahead_bytes()) as usize, 0);
+            self.ahead_at = self.at;
+            let read = (self.read_at)(self.at, &mut self.ahead);
+            read.inspect_err(|_| self.ahead.clear()).map_err(io::Error::other)?;
+        }
+        let there = &self.ahead[(self.at - self.ahead_at) as usize..];
+        let len = there.len().min(out.len());
+        out[..len].copy_from_slice(&there[..len]);
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (self.start.saturating_add(at), 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => (self.blob.len(), by),
+        };
+        let at = base.checked_add_signed(by).filter(|at| *at >= self.start);
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at - self.start)
+    }
+}
