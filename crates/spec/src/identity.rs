@@ -129,10 +129,18 @@ impl RunSpec {
             .filter(|(_, [ours, theirs])| ours.map(encoded) != theirs.map(encoded))
             .map(|(path, [ours, theirs])| FieldDiff {
                 path: path.to_owned(),
-                ours: ours.map(ToString::to_string),
-                theirs: theirs.map(ToString::to_string),
+                ours: ours.map(ToString::to_string).or_else(|| unsaid(path)),
+                theirs: theirs.map(ToString::to_string).or_else(|| unsaid(path)),
             })
             .collect()
+    }
+}
+
+/// What a field has that is left out of the identity where it has it; none for other fields, which then are not there.
+fn unsaid(path: &str) -> Option<String> {
+    match fields::get(path)?.part {
+        Part::ValueUnless(first) => Some(first.to_owned()),
+        Part::Value | Part::Presence | Part::Nothing => None,
     }
 }
 
