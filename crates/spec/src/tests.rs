@@ -342,7 +342,7 @@ fn the_identity_of_the_quickstart_is_what_it_was() {
 #[test]
 fn the_default_of_mix_is_that_of_the_source_and_stands_in_the_spec() {
     let folder = "data.source={ folder: { path: photos } }".to_owned();
-    let spec = quickstart(&[folder.clone()]);
+    let spec = quickstart(std::slice::from_ref(&folder));
     assert_eq!((quickstart(&[]).data.mix, spec.data.mix), (1, 16));
     assert!(spec.to_yaml().contains("mix: 16"), "{}", spec.to_yaml());
     assert_eq!(spec.identity(), quickstart(&[folder.clone(), "data.mix=16".into()]).identity());
