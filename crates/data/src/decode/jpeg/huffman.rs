@@ -148,15 +148,22 @@ impl<'a> Code<'a> {
     #[inline]
     pub(super) fn step_over(&self, bits: &mut Bits<'_>, mut next: usize) -> Result<(), Damage> {
         while next < BLOCK {
-            let steps = self.steps[bits.peek(FAST_BITS) as usize];
-            if steps.bits > 0 && next + usize::from(steps.far_before_last) < BLOCK {
-                bits.skip(steps.bits.into())?;
-                next += usize::from(steps.far);
-            } else {
-                // What follows the next symbol may belong to another block.
-                let (more, far) = stepped(self.symbol(bits)?);
-                bits.take(more.into())?;
-                next += usize::from(far);
+            bits.refill();
+            // Twice what is stepped over at once are 48 bits at most.
+            for _ in 0..2 {
+                let steps = self.steps[bits.top(FAST_BITS) as usize];
+                if steps.bits > 0 && next + usize::from(steps.far_before_last) < BLOCK {
+                    bits.skip(steps.bits.into())?;
+                    next += usize::from(steps.far);
+                } else {
+                    // What follows the next symbol may belong to another block.
+                    let (more, far) = stepped(self.symbol(bits)?);
+                    bits.take(more.into())?;
+                    next += usize::from(far);
+                }
+                if next >= BLOCK {
+                    break;
+                }
             }
         }
         if next > BLOCK && next < END_OF_BLOCK { Err(Damage::Overfull) } else { Ok(()) }
@@ -230,6 +237,11 @@ impl<'a> Bits<'a> {
         if self.count < 32 {
             self.refill();
         }
+        self.top(len)
+    }
+
+    #[inline]
+    fn top(&self, len: u32) -> u64 {
         self.buffer >> (64 - len)
     }
 
