@@ -241,10 +241,8 @@ fn nothing_prints_but_the_console() {
         // The place itself, what tests print for those who run them, and the simulator's program.
         "console/src/print.rs",
         "collective/src/contract.rs",
+        "data/src/decode/jpeg/matrix.rs",
         "sim/src/world.rs",
-        // Commands that print what they were asked for, and end.
-        "cli/src/scale.rs",
-        "cli/src/status.rs",
     ];
     let mut broken = Vec::new();
     for package in packages().iter().filter(|package| package.dir.starts_with(root().join("crates"))) {

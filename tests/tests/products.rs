@@ -83,6 +83,8 @@ fn with_output(lab: &Lab, name: &str, arguments: &[&str], out: Stdio) -> (Option
 #[test]
 fn a_reader_that_has_seen_enough_and_a_full_disk_are_no_bugs() {
     let lab = Lab::finished();
+    let other = Lab::new();
+    let coordinator = other.coordinator(&[]);
     let run = lab.run_dir().display().to_string();
     let data = "idx:".to_owned()
         + &root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz").display().to_string();
@@ -94,6 +96,10 @@ fn a_reader_that_has_seen_enough_and_a_full_disk_are_no_bugs() {
         &["dataset", "inspect", "--json", &data],
         &["dataset", "export", "--out", "exported", &data],
         &["sample", "--count", "1", "--run", &run, "--out", "x.png"],
+        &["status", "--run", &run],
+        &["status", "--run", &run, "--json"],
+        &["status", "--coordinator", &coordinator.address],
+        &["status", "--coordinator", &coordinator.address, "--json"],
     ] {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         drop(reader);

@@ -1,6 +1,6 @@
 //! `lsgan scale`: another number of workers for a run of `lsgan up`.
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, product};
 use lsgan_wire::v1;
 use serde_json::json;
 
@@ -28,9 +28,8 @@ pub async fn scale(args: Args) -> Result<(), Failure> {
     let reply = client.scale(v1::ScaleRequest { workers: args.workers }).await;
     reply.map_err(|status| Failure::failed(status.message()))?;
     if args.json {
-        println!("{:#}", json!({ "workers_wanted": args.workers }));
+        product!("{:#}", json!({ "workers_wanted": args.workers }))
     } else {
-        println!("the run will have {} workers; `lsgan status` shows them come and go", args.workers);
+        product!("the run will have {} workers; `lsgan status` shows them come and go", args.workers)
     }
-    Ok(())
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
-use lsgan_console::Failure;
+use lsgan_console::{Failure, product};
 use lsgan_coordinator::journal::wall_ms;
 use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, endpoint, explain};
+use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING_PHASE, endpoint, explain};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
@@ -37,21 +37,12 @@ pub async fn status(args: Args) -> Result<(), Failure> {
     let mut live = match args.target.find().await? {
         Found::Live(live) => live,
         Found::Away(away) if args.json => {
-            println!("{:#}", away.to_json());
-            return Ok(());
+            return product!("{:#}", away.to_json());
         }
-        Found::Away(away) => {
-            println!("{away}");
-            return Ok(());
-        }
+        Found::Away(away) => return product!("{away}"),
     };
     let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
-    if args.json {
-        println!("{:#}", to_json(&status));
-    } else {
-        print(&status);
-    }
-    Ok(())
+    if args.json { product!("{:#}", to_json(&status)) } else { print(&status) }
 }
 
 /// Connects to a coordinator.
@@ -67,23 +58,33 @@ pub async fn connect(address: &str) -> Result<Client, Failure> {
     Ok(CoordinatorClient::new(channel).max_decoding_message_size(MESSAGE_LEN_BYTES_MAX))
 }
 
-fn print(status: &v1::RunStatus) {
-    println!("{}: step {} of {}, {}", status.run, status.step, status.steps, status.phase);
+fn print(status: &v1::RunStatus) -> Result<(), Failure> {
+    if status.phase == STARTING_PHASE {
+        return product!("{}: starting: it reads the data set and looks at the snapshots", status.run);
+    }
+    product!("{}: step {} of {}, {}", status.run, status.step, status.steps, status.phase)?;
     if let Some(paused) = &status.paused {
         let since = clock(paused.wall_ms, wall_ms());
-        println!("paused since {since} by {}; `lsgan resume` goes on", paused.by);
+        product!("paused since {since} by {}; `lsgan resume` goes on", paused.by)?;
     }
-    println!("generation {}, {:.1} images/s", status.generation, status.images_per_s);
+    product!("generation {}, {:.1} images/s", status.generation, status.images_per_s)?;
     if let Some(m) = &status.metrics {
-        println!(
+        product!(
             "at step {}: loss D {:.4}, G {:.4}; D(x) {:+.3}, D(G(z)) {:+.3}; {:.1} ms a step ({:.1} reducing, {:.1} \
              waiting for data)",
-            m.step, m.loss_d, m.loss_g, m.d_real, m.d_fake, m.step_ms, m.reduce_ms, m.data_wait_ms
-        );
+            m.step,
+            m.loss_d,
+            m.loss_g,
+            m.d_real,
+            m.d_fake,
+            m.step_ms,
+            m.reduce_ms,
+            m.data_wait_ms
+        )?;
     }
     match status.snapshot_step {
-        Some(step) => println!("newest snapshot at step {step}, in {}", status.run_dir),
-        None => println!("no snapshot yet; run directory {}", status.run_dir),
+        Some(step) => product!("newest snapshot at step {step}, in {}", status.run_dir)?,
+        None => product!("no snapshot yet; run directory {}", status.run_dir)?,
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
@@ -106,30 +107,32 @@ fn print(status: &v1::RunStatus) {
             format!("{} ms ago", worker.heard_ms_ago),
         ]);
     }
-    println!("{table}");
+    product!("{table}")?;
     for worker in status.workers.iter().filter(|w| !w.cannot_keep.is_empty()) {
-        println!("{} cannot write snapshots: {}", worker.name, worker.cannot_keep);
+        product!("{} cannot write snapshots: {}", worker.name, worker.cannot_keep)?;
     }
     if status.corrupt_count > 0 {
-        println!(
+        product!(
             "{} corrupt records, of which {} are accepted (data.max_corrupt):",
-            status.corrupt_count, status.corrupt_count_max
-        );
+            status.corrupt_count,
+            status.corrupt_count_max
+        )?;
         let shown = status.corrupt_records.len() as u64;
         if shown < status.corrupt_count {
-            println!(
+            product!(
                 "  the newest {shown}; all of them: sqlite3 {}/journal.sqlite 'select * from corrupt_records'",
                 status.run_dir
-            );
+            )?;
         }
         for record in &status.corrupt_records {
-            println!("  `{}`: {}", record.key, record.reason);
+            product!("  `{}`: {}", record.key, record.reason)?;
         }
     }
     let now_ms = wall_ms();
     for notice in status.notices.iter().filter(|notice| notice.warning && notice.over_ms.is_none()) {
-        println!("warning, {}: {}", when(notice, now_ms), notice.text);
+        product!("warning, {}: {}", when(notice, now_ms), notice.text)?;
     }
+    Ok(())
 }
 
 /// When something happened, and how often: `20:31:05 UTC`, or `20:31:05 UTC, 14 times, last 20:45:10 UTC`.
