@@ -16,6 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`s3`]: a real S3 server.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
+//! - [`small_disk`]: a disk that is soon full, where root allows it.
 //! - [`leftovers`]: what a run and its processes have left behind.
 //! - [`chaos`]: runs with faults drawn from a seed.
 
@@ -30,6 +31,7 @@ pub mod network;
 pub mod process;
 pub mod proxy;
 pub mod s3;
+pub mod small_disk;
 pub mod wait;
 pub mod weather;
 pub mod weights;
@@ -40,6 +42,7 @@ pub use lab::{Coordinator, Lab};
 pub use network::Network;
 pub use process::{Ended, Process};
 pub use proxy::{Cut, Proxy};
+pub use small_disk::SmallDisk;
 pub use wait::until;
 pub use weather::{Trouble, Weather};
 pub use weights::Weights;

@@ -351,11 +351,25 @@ fn a_command_after_a_stopped_run_is_not_run() {
 #[test]
 fn json_logs_are_json_in_every_line() {
     let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--log", "json", "--set", "steps=30"]);
-    let address = coordinator.address.clone();
+    let listen = format!("{}:0", lab.host());
+    let mut coordinator = lab.start_coordinator(&["--log", "json", "--set", "steps=30", "--listen", &listen]);
+    let first: Value =
+        serde_json::from_str(&coordinator.wait_for_words("{\"listening\"")).expect("it is an object too");
+    let address = first["listening"].as_str().expect("it says where").to_owned();
     let mut worker = lab.start("worker", "worker", &["--coordinator", &address, "--log", "json"]);
-    assert_json_lines(&coordinator.process.wait().expect_code(0).err);
+    let ended = coordinator.wait().expect_code(0).expect_out(&["\"outcome\":\"complete\"", "blake3"]);
+    for line in ended.out.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    assert_json_lines(&ended.err);
+    let started = ended.err.lines().filter(|line| line.contains("generation 1 of 1 worker starts")).count();
+    assert_eq!(started, 1, "what happens is said once: {ended}");
+    assert!(ended.err.contains("step 0/30"), "progress is a line of the log: {ended}");
     assert_json_lines(&worker.wait().expect_code(0).err);
+
+    let failed = lab.start("worker", "worker", &["--coordinator", "nonsense://", "--log", "json"]).wait();
+    assert_ne!(failed.code, Some(0), "{failed}");
+    assert_json_lines(&failed.err);
 }
 
 #[test]

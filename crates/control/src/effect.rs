@@ -78,6 +78,17 @@ pub enum Entry {
         /// Steps done in the state that waits to be written.
         step: Step,
     },
+    /// The generation has done no step for a while, though its members are heard.
+    Stands {
+        /// Which.
+        generation: Generation,
+        /// For how long, in ms.
+        stood_ms: u64,
+        /// After how long it is ended, in ms.
+        limit_ms: u64,
+        /// Who is behind the others; empty where all wait at the same place.
+        behind: Vec<Incarnation>,
+    },
     /// A worker and another one cannot reach each other.
     CutOff {
         /// The one of them who stands aside from now on.

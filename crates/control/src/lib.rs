@@ -17,6 +17,7 @@
 //! - `pause`: a run that an operator holds, and snapshots that one asks for.
 //! - [`hashes`]: whether all members hold the same bits.
 //! - `severed`: members that the coordinator hears, but that do not reach each other: who stands aside.
+//! - `stalls`: a group that stands although its members are heard.
 //! - `stragglers`: members that are much slower than the others.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
@@ -36,6 +37,7 @@ mod phases;
 mod recover;
 mod reports;
 mod severed;
+mod stalls;
 mod stragglers;
 
 pub use attendance::{Aside, Keeps, Worker};

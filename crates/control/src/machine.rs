@@ -12,6 +12,7 @@ use crate::event::{Event, SessionId};
 use crate::hashes::StateHashes;
 use crate::pause::Asked;
 use crate::severed::Links;
+use crate::stalls::Progress;
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct Config {
     pub evict_stragglers: bool,
     /// Hash of the run's file as it is now. A generation that was formed under another one is formed anew.
     pub spec: String,
+    /// A generation that does no step for so long is ended; longer where its steps are slow.
+    pub stall_ms: u64,
 }
 
 /// What the journal and the snapshots told when the coordinator started.
@@ -176,6 +179,8 @@ pub struct Run {
     pub(crate) paces_due: Millis,
     pub(crate) attempts: Attempts,
     pub(crate) hashes: StateHashes,
+    /// While a generation steps.
+    pub(crate) progress: Option<Progress>,
     /// Members of this generation that did not reach another one.
     pub(crate) severed: Links,
 }
@@ -227,6 +232,7 @@ impl Run {
             paces_due: now,
             attempts: Attempts::default(),
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
+            progress: None,
             severed: Links::new(),
             config,
         }
@@ -245,6 +251,7 @@ impl Run {
             Event::Heard { session, applied, pace_us } => {
                 let news = self.heard(now, session, applied, pace_us);
                 self.watch_paces(now, effects);
+                self.watch_progress(now, effects);
                 if !news && effects.is_empty() {
                     return; // thousands of workers say so several times a second
                 }
@@ -388,6 +395,12 @@ impl Run {
 
     pub(crate) fn ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// An operator asked the run to stop.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        self.stop
     }
 
     /// The phase.

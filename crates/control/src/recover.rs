@@ -46,6 +46,7 @@ impl Recovered {
             | Entry::Gone { .. }
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
+            | Entry::Stands { .. }
             | Entry::CutOff { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }

@@ -25,7 +25,7 @@ pub struct Args {
     /// Whoever starts this coordinator starts the workers too, `--expect-workers` of them, and follows `lsgan scale`.
     #[arg(long, hide = true, requires = "expect_workers")]
     pub supervised: bool,
-    /// Form of the log.
+    /// Form of the log; with `json`, standard output has objects too: `{"listening": "http://…"}` first, the outcome last.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,
     /// Show no progress.
@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
     #[arg(long, value_name = "NAME", value_parser = lsgan_spec::checked_name)]
     pub fork: Option<String>,
+    /// For tests: how long a generation may stand, or take to form or to park.
+    #[arg(long, value_name = "DURATION", hide = true, value_parser = humantime::parse_duration)]
+    pub fault_patience: Option<std::time::Duration>,
     /// Branch off from the snapshot of this step instead of the newest.
     #[arg(long, value_name = "STEP", requires = "fork")]
     pub fork_at: Option<u64>,

@@ -7,7 +7,8 @@
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC.
-//! - [`shell`]: receive, convert, apply, perform; [`reported`](self): what workers report beside that.
+//! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
+//!   journal.
 //! - [`clock`]: the machine's time, less what was lost.
 //! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
 //! - [`causes`]: how long a warning is one. [`troubles`]: why workers cannot start.
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod convert;
 pub mod corrupt;
 pub mod counts;
+mod held;
 pub mod journal;
 pub mod limits;
 pub mod notices;
@@ -44,9 +46,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::RunLock;
-use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, exit::chain, say, vital};
+use lsgan_console::{Failure, Interrupt, Notices, Progress, exit::chain, print, say, vital};
 use lsgan_control::Outcome;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Server;
@@ -62,7 +65,8 @@ const PORT_TAKES: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What stands before the address in the first line on standard output.
+/// What stands before the address in the first line on standard output. With `--log json` that line is
+/// `{"listening":"http://…"}`, and the last one an object with the field `outcome`.
 pub const LISTENING: &str = "listening on ";
 
 /// Runs a coordinator until its run has ended. `interrupted` is awaited once: by a person the run is stopped at a step
@@ -96,7 +100,7 @@ pub async fn coordinate(
             report(&run(*prepared, server, &service, (address, &args), interrupted).await?)
         }
         Start::Finished(text) => {
-            announce!("{text}");
+            print::announce_as(&json!({ "outcome": "complete", "message": text }), format_args!("{text}"));
             Ok(())
         }
     }
@@ -186,7 +190,10 @@ async fn run(
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
     service.begin(inputs.clone(), description, shell.counts.clone());
-    announce!("{LISTENING}http://{address}");
+    print::announce_as(
+        &json!({ "listening": format!("http://{address}") }),
+        format_args!("{LISTENING}http://{address}"),
+    );
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let interrupt = vital::task("signal task", async move {
         // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,
@@ -237,11 +244,18 @@ async fn show_progress(inputs: mpsc::Sender<Input>) {
 fn report(ended: &Ended) -> Result<(), Failure> {
     match &ended.outcome {
         Some(Outcome::Complete) => {
-            announce!("{}", startup::final_lines(&ended.final_files));
+            let files: Vec<_> = ended.final_files.iter().map(file).collect();
+            let lines = startup::final_lines(&ended.final_files);
+            print::announce_as(&json!({ "outcome": "complete", "files": files }), format_args!("{lines}"));
             Ok(())
         }
         Some(Outcome::Stopped { step }) => {
-            announce!("stopped after step {step} with a snapshot; the same command goes on from there");
+            print::announce_as(
+                &json!({ "outcome": "stopped", "step": step.0 }),
+                format_args!(
+                    "stopped after step {step} with a snapshot; the same command goes on from there"
+                ),
+            );
             Err(Failure::stopped(Interrupt::Person.exit_code()))
         }
         Some(Outcome::Failed { why }) => Err(Failure::failed(why)),
@@ -253,4 +267,8 @@ fn report(ended: &Ended) -> Result<(), Failure> {
             Err(Failure::stopped(Interrupt::System.exit_code()))
         }
     }
+}
+
+fn file(file: &v1::FinalFile) -> serde_json::Value {
+    json!({ "name": file.name, "url": file.url, "blake3": file.blake3 })
 }

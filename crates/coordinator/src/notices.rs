@@ -172,6 +172,18 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
             );
             (true, text)
         }
+        Entry::Stands { generation, stood_ms, limit_ms, behind } => {
+            let (stood_s, limit_s) = (stood_ms / 1000, limit_ms / 1000);
+            let whom = match behind.as_slice() {
+                [] => "one of them".to_owned(),
+                behind => behind.iter().map(known).collect::<Vec<_>>().join(" and "),
+            };
+            let text = format!(
+                "generation {generation} has done no step for {stood_s} s, though all of its workers are heard: they \
+                 wait for {whom}. After {limit_s} s it ends, and whoever does not stop then is done without"
+            );
+            (true, text)
+        }
         Entry::CutOff { incarnation, peer, way, why } => {
             let at = |incarnation| {
                 let address = run.workers().get(incarnation).map_or("its address", |worker| &worker.address);

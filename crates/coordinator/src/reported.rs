@@ -22,19 +22,13 @@ impl Shell {
         rows: &[v1::StepMetrics],
     ) -> Result<(), JournalError> {
         let Some(newest) = rows.iter().max_by_key(|row| row.step) else { return Ok(()) };
-        let global_batch = self.global_batch();
-        if let Err(error) = block_in_place(|| self.journal.add_metrics(rows, global_batch)) {
-            // Not acknowledged, so the worker keeps them.
-            tracing::warn!(%error, "metrics cannot be journaled; the workers keep them");
-            return Ok(());
-        }
+        let (global_batch, stored) = (self.global_batch(), rows.to_vec());
+        let number = self.journal.write(move |journal| journal.add_metrics(&stored, global_batch));
         if self.metrics.is_none_or(|known| known.step <= newest.step) {
             self.metrics = Some(*newest);
         }
-        self.metrics_until = self.metrics_until.max(newest.step + 1);
-        self.counts.metrics_until(self.metrics_until);
-        self.send(session, v1::MetricsStored { until: newest.step + 1 }.into());
-        Ok(())
+        // Until then the worker keeps them.
+        self.hold_stored(number, session, newest.step + 1)
     }
 
     pub(crate) fn sample(&mut self, sample: &v1::Sample) -> Result<(), JournalError> {
@@ -49,7 +43,8 @@ impl Shell {
         match block_in_place(write) {
             Ok(()) => {
                 self.notices.end(&Cause::Picture);
-                self.journal.add_sample(sample.step, &file.display().to_string())
+                self.journal.add_sample(sample.step, file.display().to_string());
+                Ok(())
             }
             Err(error) => {
                 let text = format!("{}: the picture cannot be written: {error}", file.display());
@@ -64,7 +59,8 @@ impl Shell {
         if unknown.is_empty() {
             return Ok(());
         }
-        self.write_until_written(|journal, _| journal.add_corrupt(&unknown));
+        let found = unknown.clone();
+        self.journal.write(move |journal| journal.add_corrupt(&found));
         if let Some(text) = self.corrupt.add(unknown) {
             self.notice(true, text)?;
         }
@@ -93,7 +89,7 @@ impl Shell {
     }
 
     pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
-        self.write_until_written(|journal, _| journal.add_checkpoint(written));
+        self.journal.add_checkpoint(written);
         if self.notices.end(&Cause::Snapshot) {
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step))?;
         }
@@ -105,8 +101,12 @@ impl Shell {
         // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
         let surely_right =
-            equal.map(|step| self.journal.newest_checkpoint_until(step)).transpose()?.flatten();
+            equal.map(|step| self.journal.ask(move |journal| journal.newest_checkpoint_until(step)));
         vital::task("snapshots task", async move {
+            let surely_right = match surely_right {
+                Some(answered) => answered.await.ok().flatten(),
+                None => None,
+            };
             let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
             let result = store.retain(keep, &pinned).await;
             let result =
@@ -132,7 +132,7 @@ impl Shell {
     pub(crate) fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) -> Result<(), JournalError> {
         match result {
             Ok(steps) => steps.into_iter().try_for_each(|step| {
-                self.journal.delete_checkpoint(step.0)?;
+                self.journal.delete_checkpoint(step.0);
                 let text = format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
                 self.notice(true, text)
             }),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsgan_checkpoint::Store;
-use lsgan_console::exit::chain;
+use lsgan_console::{exit::chain, vital};
 use lsgan_control::{Event, SessionId};
 use lsgan_spec::Step;
 use lsgan_wire::v1;
@@ -50,7 +50,7 @@ pub struct Found {
 /// Starts to look after claims, in the order in which they come.
 pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(SessionId, Claim)> {
     let (claims, mut queue) = mpsc::channel::<(SessionId, Claim)>(CLAIMS_MAX);
-    tokio::spawn(async move {
+    vital::task("store task", async move {
         // What closes a run is no better than the snapshot that goes with it.
         let mut unseen = BTreeMap::new();
         while let Some((session, claim)) = queue.recv().await {
@@ -136,7 +136,7 @@ impl Shell {
     /// Looks whether the worker sees this store; says so to the machine later.
     pub(crate) fn look_for_answer(&self, session: SessionId, proof: v1::StoreProof) {
         let (store, secret, inputs) = (self.store.clone(), self.secret.clone(), self.inputs.clone());
-        tokio::spawn(async move {
+        vital::task("store task", async move {
             for _ in 0..LOOKS_MAX {
                 let why_not = look_for_answer(&store, &secret, &proof).await;
                 // What failed at the worker it says again itself, when it no longer does.
@@ -179,7 +179,7 @@ impl Shell {
                     self.final_files.clone_from(&done.files);
                     let rows: Vec<_> = done.files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
                     let json = serde_json::to_string(&rows).expect("strings turn into JSON");
-                    self.journal.set_fact("final_files", &json)?;
+                    self.journal.set_fact("final_files", json);
                 }
                 self.apply(Event::TaskDone { session })
             }

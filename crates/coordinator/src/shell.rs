@@ -1,26 +1,26 @@
 //! The shell around the control machine: receive, convert, `apply`, perform.
 //!
 //! One task owns everything. It handles an input, performs the effects in order, and sleeps until the next input
-//! or the machine's next deadline. Journal writes happen in place, because the sends after them depend on them.
+//! or the machine's next deadline. What is sent waits until what stands before it is in the journal ([`held`](crate::held)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_checkpoint::Store;
 use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
 use lsgan_plan::Plan;
-use lsgan_spec::{Incarnation, RunSpec, Step};
+use lsgan_spec::{RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::block_in_place;
 
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
 use crate::convert;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
-use crate::journal::{Journal, JournalError, wall_ms};
+use crate::held::Held;
+use crate::journal::{JournalError, Queue, wall_ms};
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
 use crate::seen::Claim;
@@ -31,9 +31,6 @@ use crate::troubles::Rate;
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// How long to wait before a journal write that failed is tried again.
-const JOURNAL_RETRY: Duration = Duration::from_millis(500);
-
 /// Everything that the run is, in one place.
 pub struct Shell {
     pub(crate) spec: RunSpec,
@@ -42,7 +39,15 @@ pub struct Shell {
     pub(crate) run_dir: std::path::PathBuf,
     pub(crate) run: Run,
     pub(crate) plan: Plan,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Queue,
+    /// What waits for the journal, each with the number of the write that it waits for.
+    pub(crate) held: VecDeque<(u64, Held)>,
+    /// The newest write that sends depend on.
+    pub(crate) depends_on: u64,
+    /// An end was asked for while the journal cannot be written: when it is gone on without it.
+    pub(crate) abandon_at: Option<Instant>,
+    /// It is gone on without the journal; when even that has taken too long.
+    pub(crate) abandoned: Option<Instant>,
     pub(crate) store: Store,
     /// What is posted in the store, for workers to find.
     pub(crate) secret: String,
@@ -92,10 +97,23 @@ impl Shell {
                     break;
                 }
             }
+            self.end_stuck()?;
+            if self.journal.waits() {
+                // Leases that they wait for may be among what is held.
+                self.run.hold_still(self.clock.now());
+            }
             let deadline = self.run.next_deadline();
             // Without a deadline nothing but an input can change anything; the goodbye has its own.
             let wait = deadline.map_or(Duration::from_secs(1), |then| self.clock.until(then));
-            match tokio::time::timeout(wait, inputs.recv()).await {
+            let input = tokio::select! {
+                biased;
+                news = self.journal.news() => {
+                    self.journal_news(news)?;
+                    continue;
+                }
+                input = tokio::time::timeout(wait, inputs.recv()) => input,
+            };
+            match input {
                 Ok(Some(input)) => self.handle(input)?,
                 Ok(None) => break,
                 Err(_) => {
@@ -108,6 +126,9 @@ impl Shell {
             }
         }
         self.clean().await?;
+        if !self.journal.drain().await {
+            tracing::error!("the end of the journal could not be written, and is lost");
+        }
         Ok(Ended { outcome: self.outcome, final_files: self.final_files })
     }
 
@@ -157,7 +178,8 @@ impl Shell {
                 match result {
                     Ok(steps) => {
                         self.notices.end(&Cause::Retention);
-                        steps.into_iter().try_for_each(|step| self.journal.delete_checkpoint(step))
+                        steps.into_iter().for_each(|step| self.journal.delete_checkpoint(step));
+                        Ok(())
                     }
                     Err(why) => {
                         let text = format!("old snapshots could not be deleted: {why}");
@@ -216,70 +238,35 @@ impl Shell {
         let mut effects = Vec::new();
         // Everybody goes at the end, which is no news.
         let ended = matches!(self.run.phase(), Phase::Ended(_));
+        let stops = event == Event::StopRequested;
         self.run.apply(self.clock.now(), event, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Journal(entry) => {
-                    self.journal(&entry, ended && matches!(entry, Entry::Gone { .. }))?
+                    self.journal(entry, ended)?;
                 }
                 Effect::Send { session, message } => {
                     if let Message::Refused { why } = &message {
                         self.notice(true, format!("a worker was refused: {why}"))?;
                     }
-                    self.send(session, convert::message(message, self.metrics_until));
+                    self.hold(Held::Send(session, message))?;
                 }
-                Effect::Close { session } => {
-                    self.sessions.remove(&session);
-                }
+                Effect::Close { session } => self.hold(Held::Close(session))?,
             }
         }
-        Ok(())
+        if stops { self.stop_without_journal() } else { Ok(()) }
     }
 
-    /// Writes an entry, however long it takes: what follows it must not be sent before. Workers go on meanwhile.
-    fn journal(&mut self, entry: &Entry, quietly: bool) -> Result<(), JournalError> {
-        self.write_until_written(|journal, plan| journal.record(entry, plan));
-        match entry {
-            Entry::Ended(outcome) => {
-                self.outcome = Some(outcome.clone());
-                self.paused = None;
-            }
-            Entry::Generation { generation, .. } => self.counts.generation(generation.0),
-            Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
-            Entry::Differs(difference) => self.set_aside(difference.equal),
-            Entry::Paused { by } => {
-                self.paused = Some(v1::Paused { wall_ms: wall_ms(), by: by.clone() });
-            }
-            Entry::Resumed { .. } => self.paused = None,
-            _ => {}
+    /// Hands an entry over to be written; what is known by it, and what follows it, waits for that.
+    fn journal(&mut self, entry: Entry, ended: bool) -> Result<(), JournalError> {
+        let (written, plan, now_ms) = (entry.clone(), self.plan, wall_ms());
+        self.depends_on = self.journal.write(move |journal| journal.record(&written, &plan, now_ms));
+        let quietly = ended && matches!(entry, Entry::Gone { .. });
+        if let Some((warning, text)) = sentence(&entry, &self.run).filter(|_| !quietly) {
+            let (lasts, worker) = causes::of(&entry, &self.run);
+            self.tell(Telling { warning, worker, lasts, text })?;
         }
-        match sentence(entry, &self.run).filter(|_| !quietly) {
-            Some((warning, text)) => {
-                let (lasts, worker) = causes::of(entry, &self.run);
-                self.tell(Telling { warning, worker, lasts, text })
-            }
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn write_until_written(
-        &mut self,
-        write: impl Fn(&mut Journal, &Plan) -> Result<(), JournalError>,
-    ) {
-        let mut told = false;
-        while let Err(error) = block_in_place(|| write(&mut self.journal, &self.plan)) {
-            if !told {
-                tracing::error!(%error, "the journal cannot be written; trying again until it can");
-                let text = format!("the journal cannot be written, the run waits: {error}");
-                let (worker, lasts) = (String::new(), Lasts::Until(Cause::Journal));
-                self.notices.add(Telling { warning: true, worker, lasts, text }, Incarnation::default());
-                told = true;
-            }
-            block_in_place(|| std::thread::sleep(JOURNAL_RETRY));
-        }
-        if told {
-            self.notices.end(&Cause::Journal);
-        }
+        self.hold(Held::Written(entry))
     }
 
     pub(crate) fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
@@ -330,9 +317,7 @@ impl Shell {
         } else {
             tracing::info!(generation = self.run.generation().0, "{text}");
         }
-        if let Err(error) = block_in_place(|| self.journal.add_event(wall_ms(), warning, &text)) {
-            tracing::warn!(%error, "a notice could not be journaled");
-        }
+        self.journal.add_event(wall_ms(), warning, text);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::causes::Lasts;
 use crate::clock::Clock;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
-use crate::journal::{FinalFile, Journal};
+use crate::journal::{FinalFile, Journal, Queue};
 use crate::notices::{Notices, Telling};
 use crate::seen;
 use crate::service::Input;
@@ -28,6 +28,9 @@ use crate::troubles::Rate;
 /// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
 /// the broadcast of the state, a few seconds for gigabytes.
 const FORMING_TIMEOUT_MS: u64 = 60_000;
+
+/// A generation that does no step for so long is ended; longer where steps are slow ([`lsgan_control::Run`] says how much).
+const STALL_MS: u64 = 60_000;
 
 /// How often workers' paces are compared.
 const PACE_EVERY_MS: u64 = 1_000;
@@ -95,8 +98,8 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     if Path::new(&places.store) == places.run_dir {
         places.store = run_dir.display().to_string();
     }
-    let mut journal =
-        Journal::open(&run_dir.join("journal.sqlite")).map_err(|error| Failure::failed(chain(&error)))?;
+    let mut journal = Journal::open_for_run(&run_dir.join("journal.sqlite"))
+        .map_err(|error| Failure::failed(chain(&error)))?;
     let began = journal.fact("spec_yaml").map_err(|error| Failure::failed(chain(&error)))?;
     let kept = began.and_then(|began| keep_mix(&mut spec, args, &began));
     let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
@@ -150,7 +153,11 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
 
     let secret = secret(&journal)?;
     store.post_witness(&secret).await.map_err(|error| Failure::failed(chain(&error)))?;
-    let config = config(&spec, &plan, expected_workers);
+    let mut config = config(&spec, &plan, expected_workers);
+    if let Some(patience) = args.fault_patience {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        (config.stall_ms, config.forming_timeout_ms) = (patience_ms, patience_ms);
+    }
     let identity = description.identity.clone();
     let metrics = journal.newest_metrics().map_err(|error| Failure::failed(chain(&error)))?;
     let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
@@ -186,7 +193,11 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         run_dir,
         run,
         plan,
-        journal,
+        journal: Queue::start(journal).map_err(Failure::failed)?,
+        held: Default::default(),
+        depends_on: 0,
+        abandon_at: None,
+        abandoned: None,
         store,
         sessions: Default::default(),
         notices,
@@ -584,5 +595,6 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         pace_every_ms: PACE_EVERY_MS,
         evict_stragglers: spec.cluster.stragglers == StragglerPolicy::Evict,
         spec: file_hash(&spec.to_yaml()),
+        stall_ms: STALL_MS,
     }
 }

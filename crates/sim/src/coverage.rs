@@ -41,6 +41,8 @@ pub struct Coverage {
     pub stragglers: u64,
     /// Pairs of workers that do not reach each other, of whom one was told to stand by.
     pub cut_off: u64,
+    /// Generations that stood while all members were heard.
+    pub stood: u64,
     /// Differences between states found.
     pub differences: u64,
     /// Runs paused.
@@ -72,6 +74,7 @@ impl Coverage {
                 Effect::Send { message: Message::Refused { .. }, .. } => self.refused += 1,
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
                 Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
+                Effect::Journal(Entry::Stands { .. }) => self.stood += 1,
                 Effect::Journal(Entry::Differs(_)) => self.differences += 1,
                 Effect::Journal(Entry::Paused { .. }) => self.pauses += 1,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
@@ -81,7 +84,7 @@ impl Coverage {
 
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 21] {
+    pub fn counts(&self) -> [(&'static str, u64); 22] {
         [
             ("worlds", self.worlds),
             ("events", self.events),
@@ -101,6 +104,7 @@ impl Coverage {
             ("failed", self.failed),
             ("stragglers", self.stragglers),
             ("cut_off", self.cut_off),
+            ("stood", self.stood),
             ("differences", self.differences),
             ("pauses", self.pauses),
             ("asked_snapshots", self.asked_snapshots),
@@ -127,6 +131,7 @@ impl Coverage {
         self.failed += other.failed;
         self.stragglers += other.stragglers;
         self.cut_off += other.cut_off;
+        self.stood += other.stood;
         self.differences += other.differences;
         self.pauses += other.pauses;
         self.asked_snapshots += other.asked_snapshots;

@@ -59,6 +59,8 @@ pub enum Class {
     Pause,
     /// An operator asks for snapshots.
     Snapshot,
+    /// A worker's training thread is gone, and its heartbeats go on.
+    Hang,
 }
 
 /// All classes, with how often (once in so many seeds) each is on.
@@ -89,6 +91,7 @@ const LATER_CLASSES: &[(Class, u64)] = &[
     (Class::Severed, 2),
     (Class::Unfit, 8),
     (Class::Blind, 3),
+    (Class::Hang, 3),
 ];
 
 /// What an operator does, for another fifth of the seeds, for the same reason.
@@ -139,6 +142,8 @@ pub enum Fault {
     BreakLink,
     /// A worker will not park the next time that it is told to abort.
     Stick,
+    /// A worker's training thread does nothing more from its next half step on.
+    Hang,
     /// A worker says again something that it said on this stream.
     Echo,
     /// A worker comes whose bits would differ.
@@ -261,6 +266,14 @@ impl Setup {
         self.compute_ms_max + 4 * self.net_ms_max + 2
     }
 
+    /// The most that a generation stands because a member's training thread is gone: ten times as long before its first
+    /// step, twenty times the mean after it.
+    #[must_use]
+    pub fn stall_ms_max(&self) -> u64 {
+        let hangs = self.classes.contains(&Class::Hang);
+        if hangs { 12 * self.config.stall_ms + 2 * 20 * self.half_ms_max() } else { 0 }
+    }
+
     fn draw_later(&mut self, rng: &mut Rng) {
         self.hash_every = Some(rng.between(1, 6));
         self.config.pace_every_ms = rng.between(20, 100);
@@ -277,6 +290,7 @@ impl Setup {
                     Class::Slow => Fault::Slow,
                     Class::Severed => Fault::Sever,
                     Class::Unfit => Fault::DataUnfit,
+                    Class::Hang => Fault::Hang,
                     Class::OneWay => {
                         let for_ms = rng.between(1, 3 * self.config.failure_timeout_ms);
                         Fault::OneWay { up: rng.one_in(2), for_ms }
@@ -285,6 +299,9 @@ impl Setup {
                 };
                 self.faults.push((rng.time(Millis(0), self.calm_from), fault));
             }
+        }
+        if self.classes.contains(&Class::Hang) {
+            self.config.stall_ms = rng.between(500, 2_000);
         }
         self.faults.sort_by_key(|(at, _)| *at);
     }
@@ -362,7 +379,8 @@ impl Setup {
                     | Class::Hidden
                     | Class::Blind
                     | Class::Pause
-                    | Class::Snapshot => continue,
+                    | Class::Snapshot
+                    | Class::Hang => continue,
                 };
                 self.faults.push((at, fault));
             }
@@ -395,6 +413,7 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         pace_every_ms: 1_000,
         evict_stragglers: false,
         spec: String::new(),
+        stall_ms: 60_000,
     }
 }
 

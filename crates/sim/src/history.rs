@@ -170,6 +170,7 @@ impl History {
             Entry::Numerics(_)
             | Entry::OtherNumerics { .. }
             | Entry::Straggles { .. }
+            | Entry::Stands { .. }
             | Entry::CutOff { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }

@@ -259,8 +259,9 @@ impl World {
         let generation = run.generation();
         match self.shell.idle_since {
             Some((g, since)) if idle && g == generation => {
-                // A frozen member holds up the step until it counts as dead.
-                let bound_ms = 2_000 + self.setup.config.failure_timeout_ms + 4 * self.setup.half_ms_max();
+                // A frozen member holds up the step until it counts as dead, one that hangs until the others stand.
+                let timeout_ms = self.setup.config.failure_timeout_ms;
+                let bound_ms = 2_000 + timeout_ms + 4 * self.setup.half_ms_max() + self.setup.stall_ms_max();
                 if self.now > since.plus(bound_ms) {
                     self.violated(format!(
                         "somebody waits for {bound_ms} ms for a free place or to be let go"

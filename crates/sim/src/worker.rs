@@ -47,6 +47,8 @@ pub struct Process {
     pub leaving: bool,
     /// It hangs when it is told to abort.
     pub stuck: bool,
+    /// Its training thread goes with its next half step.
+    pub hangs: bool,
     /// It says that it is much slower than the others.
     pub slow: bool,
     /// Nobody can connect to it.
@@ -93,6 +95,8 @@ pub enum Stage {
     Computing,
     /// In the all-reduce.
     Reducing,
+    /// Its training thread is gone.
+    Hanging,
     /// Waiting for its device to be idle.
     Draining(ParkReason),
 }
@@ -114,6 +118,7 @@ impl Process {
             membership: None,
             leaving: false,
             stuck: false,
+            hangs: false,
             slow: false,
             hidden: false,
             clock_percent: 100,
@@ -320,10 +325,11 @@ impl World {
         self.leave_group(p, true);
         let forgets = self.setup.forgets;
         let process = &mut self.processes[p];
+        let hanging = process.membership.as_ref().is_some_and(|m| m.stage == Stage::Hanging);
         process.membership = None;
         process.incarnation = None;
         // One that hangs is killed and started again by its supervisor.
-        if forgets || process.stuck {
+        if forgets || process.stuck || hanging {
             process.state = None;
         }
         process.stuck = false;
@@ -382,6 +388,10 @@ impl World {
                 return;
             }
         }
+        if std::mem::take(&mut process.hangs) {
+            membership.stage = Stage::Hanging;
+            return;
+        }
         membership.stage = Stage::Computing;
         let compute_ms = self.rng.delay_ms(self.setup.compute_ms_max);
         self.soon(p, compute_ms, Inner::Computed(generation, state.applied));
@@ -392,6 +402,9 @@ impl World {
         let in_place = self.setup.broadcast_in_place;
         let process = &mut self.processes[p];
         let membership = process.membership.as_mut().expect("only a member parks");
+        if membership.stage == Stage::Hanging {
+            return;
+        }
         let generation = membership.form.generation;
         let receives = membership.form.root.is_some_and(|root| root != membership.form.rank);
         if membership.stage == Stage::Taking && receives && in_place {
@@ -399,8 +412,7 @@ impl World {
             process.state = process.state.filter(|s| s.applied == membership.form.from);
         }
         let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_));
-        // Only one that was told to abort hangs: that a member makes no progress while it steps is for its own
-        // watchdog to notice, since the machine does not know how long a step may take.
+        // One that hangs before it is told to abort is another fault.
         let hangs = process.stuck && reason == ParkReason::Aborted;
         membership.stage = Stage::Draining(reason);
         self.leave_group(p, !orderly);

@@ -231,6 +231,7 @@ impl World {
             | Fault::BreakStream
             | Fault::BreakLink
             | Fault::Stick
+            | Fault::Hang
             | Fault::Flip
             | Fault::Slow
             | Fault::Sever
@@ -277,6 +278,7 @@ impl World {
                 }
             }
             Fault::Stick => self.processes[p].stuck = true,
+            Fault::Hang => self.processes[p].hangs = true,
             Fault::Slow => self.processes[p].slow = true,
             Fault::Hide => self.processes[p].hidden = true,
             Fault::Sever => {
@@ -391,6 +393,7 @@ impl World {
             self.processes[p].hidden &= stays_hidden;
             // One that hangs already is retired for it; the others do not begin to.
             let process = &mut self.processes[p];
+            process.hangs = false;
             let hangs = process
                 .membership
                 .as_ref()
@@ -421,7 +424,10 @@ impl World {
         let config = &self.setup.config;
         let train_ms = (config.steps + 4) * 2 * self.setup.half_ms_max();
         // The longest wait between two generations that come to nothing is 30 s.
-        let settle_ms = 40_000 + 6 * config.forming_timeout_ms + 6 * config.failure_timeout_ms;
+        let settle_ms = self.setup.stall_ms_max()
+            + 40_000
+            + 6 * config.forming_timeout_ms
+            + 6 * config.failure_timeout_ms;
         self.end_by = Some(self.now.plus(train_ms + settle_ms));
     }
 

@@ -76,6 +76,7 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         Class::Hidden,
         Class::Pause,
         Class::Snapshot,
+        Class::Hang,
     ] {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use lsgan_collective::tcp::{Listener, RunToken};
-use lsgan_console::{Failure, News, RunEnd, exit::chain, open_data, vital};
+use lsgan_console::{Failure, News, RunEnd, exit::chain, open_data, print, vital};
 use lsgan_data::Source;
 use lsgan_plan::Plan;
 use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
@@ -45,6 +45,9 @@ const UNREACHABLE_SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two looks whether a coordinator that is starting has started.
 const STARTING_PAUSE: Duration = Duration::from_millis(500);
+/// How long the training thread may take to stop once its incarnation is over. The coordinator has waited as long before,
+/// if that was the reason.
+const PARK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Messages on their way to the coordinator; the outbox keeps what does not fit.
 const OUTBOUND_MESSAGES_MAX: usize = 256;
@@ -475,6 +478,7 @@ impl Session {
                 }
                 End::Retired => {
                     self.abort();
+                    self.await_parking().await;
                     self.incarnation = None;
                 }
                 End::Over(result) => return result,
@@ -520,6 +524,20 @@ impl Session {
         match result {
             Ok(()) => tracing::info!(%step, "the snapshot is written; leaving"),
             Err(why) => tracing::error!(%step, "the snapshot could not be written: {why}"),
+        }
+    }
+
+    /// A training thread that goes on after its incarnation is over and does not come to an end can't be waited for, and
+    /// would not take up another generation: the process ends, and whoever supervises it starts it again.
+    async fn await_parking(&self) {
+        let parked = async {
+            while self.outbox.life().stepping {
+                self.outbox.news.notified().await;
+            }
+        };
+        if tokio::time::timeout(PARK_WITHIN, parked).await.is_err() {
+            print::error("the training thread hangs: it was told to stop and did not. This worker ends.");
+            print::end_now(i32::from(Failure::FAILED));
         }
     }
 
@@ -611,7 +629,7 @@ impl Session {
                 let run = self.description.run.clone();
                 self.tell(News::Attached { run, incarnation: welcome.incarnation, again });
                 self.incarnation = Some(welcome.incarnation);
-                let proving = tokio::spawn(self.store.clone().prove(self.outbox.clone()));
+                let proving = vital::task("store task", self.store.clone().prove(self.outbox.clone()));
                 if let Some(before) = self.proving.replace(proving) {
                     before.abort();
                 }

@@ -1,11 +1,13 @@
 //! Does to a run what a schedule says.
 
 use std::mem::take;
+use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
 use super::{Fault, Schedule};
+use crate::binaries::binary;
 use crate::lab::{Coordinator, Lab};
 use crate::leftovers;
 use crate::process::Process;
@@ -23,6 +25,9 @@ const MORE: [&str; 6] = [
     "--set",
     "checkpoint.every=10",
 ];
+
+/// The exit code of a process that a panic ended.
+const PANICKED: i32 = 101;
 
 /// A worker behind its own proxy.
 struct Worker {
@@ -88,10 +93,25 @@ impl Round {
     }
 
     fn join(&mut self) {
+        self.join_with_log("");
+    }
+
+    /// Starts a worker whose standard error goes where a shell's redirection says; nowhere else if it is empty.
+    fn join_with_log(&mut self, redirection: &str) {
         self.started += 1;
         let name = format!("worker-{}", self.started);
         let proxy = Proxy::before(&self.listen, self.lab.host());
-        let process = self.lab.worker(&name, &proxy.url());
+        let process = match redirection {
+            "" => self.lab.worker(&name, &proxy.url()),
+            redirection => {
+                let mut command = Command::new("bash");
+                let script = format!("exec \"$0\" \"$@\" {redirection}");
+                command.args(["-c", &script]).arg(binary("worker"));
+                command.args(["--coordinator", &proxy.url(), "--name", &name]);
+                command.args(["--peer-listen", "127.0.0.1:0"]);
+                self.lab.start_command(&name, command)
+            }
+        };
         self.workers.push(Worker { name, process, proxy, until: None });
     }
 
@@ -113,7 +133,13 @@ impl Round {
                 worker.heal();
             }
         }
-        self.workers.retain_mut(|worker| worker.process.running().is_ok());
+        self.workers.retain_mut(|worker| match worker.process.running() {
+            Ok(()) => true,
+            Err(status) => {
+                assert_ne!(status.code(), Some(PANICKED), "{} panicked", worker.name);
+                false
+            }
+        });
         if self.workers.is_empty() {
             self.join();
         }
@@ -150,15 +176,11 @@ impl Round {
                     worker.process.signal(Signal::SIGSTOP);
                 }
             }
-            Fault::Leave(whom) => {
-                let mut worker = self.workers.remove(whom % there);
-                worker.heal();
-                if worker.process.running().is_ok() {
-                    worker.process.signal(Signal::SIGTERM);
-                }
-                self.leaving.push(worker);
-            }
+            Fault::Leave(whom) => self.leave(whom % there, Signal::SIGTERM),
+            Fault::HangUp(whom) => self.leave(whom % there, Signal::SIGHUP),
             Fault::Join => self.join(),
+            Fault::JoinUnread => self.join_with_log("2> >(head -n 3 >/dev/null)"),
+            Fault::JoinFull => self.join_with_log("2>/dev/full"),
             Fault::Cut(whom, cut, lasts) => {
                 let worker = &mut self.workers[whom % there];
                 worker.until = Some(Instant::now() + lasts);
@@ -182,6 +204,15 @@ impl Round {
             }),
         }
         self.tend();
+    }
+
+    fn leave(&mut self, whom: usize, signal: Signal) {
+        let mut worker = self.workers.remove(whom);
+        worker.heal();
+        if worker.process.running().is_ok() {
+            worker.process.signal(signal);
+        }
+        self.leaving.push(worker);
     }
 
     /// Ends the coordinator and starts it again where it was. It may have been over by then; the next one says so.

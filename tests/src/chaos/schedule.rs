@@ -25,8 +25,14 @@ pub enum Fault {
     Freeze(usize, Duration),
     /// SIGTERM.
     Leave(usize),
+    /// SIGHUP, as from a terminal that is closed.
+    HangUp(usize),
     /// Another worker is started.
     Join,
+    /// Another one, whose log's reader goes away after a few lines.
+    JoinUnread,
+    /// Another one, whose log is on a full disk.
+    JoinFull,
     /// The ways between it and the coordinator are cut for so long.
     Cut(usize, Cut, Duration),
     /// Its connections to the coordinator are reset.
@@ -69,7 +75,7 @@ impl Schedule {
 fn fault(numbers: &mut Numbers) -> Fault {
     let whom = usize::try_from(numbers.below(WORKERS_MAX)).expect("it is small");
     let lasts = Duration::from_millis(1 + numbers.below(LASTS_MS_MAX));
-    match numbers.below(12) {
+    match numbers.below(15) {
         0 => Fault::Kill(whom),
         1 | 2 => Fault::Replace(whom),
         3 => Fault::Freeze(whom, lasts),
@@ -80,6 +86,9 @@ fn fault(numbers: &mut Numbers) -> Fault {
         8 => Fault::Reset(whom),
         9 => Fault::KillCoordinator,
         10 => Fault::KillAll,
+        11 => Fault::HangUp(whom),
+        12 => Fault::JoinUnread,
+        13 => Fault::JoinFull,
         _ => Fault::Stop,
     }
 }
@@ -91,7 +100,10 @@ impl fmt::Display for Fault {
             Self::Replace(whom) => write!(f, "replace {whom}"),
             Self::Freeze(whom, lasts) => write!(f, "freeze {whom} for {} ms", lasts.as_millis()),
             Self::Leave(whom) => write!(f, "leave {whom}"),
+            Self::HangUp(whom) => write!(f, "hang up {whom}"),
             Self::Join => write!(f, "join"),
+            Self::JoinUnread => write!(f, "join with a log that nobody reads"),
+            Self::JoinFull => write!(f, "join with a log on a full disk"),
             Self::Cut(whom, cut, lasts) => {
                 let ways = match cut {
                     Cut::Whole => "no way",
@@ -156,7 +168,9 @@ mod tests {
         {
             assert!(kinds.contains(kind), "{kind} is not among {kinds:?}");
         }
-        for fault in [Fault::KillCoordinator, Fault::KillAll, Fault::Stop] {
+        assert!(kinds.contains("hangup"), "hang up is not among {kinds:?}");
+        for fault in [Fault::KillCoordinator, Fault::KillAll, Fault::Stop, Fault::JoinUnread, Fault::JoinFull]
+        {
             assert!(drawn.contains(&fault), "{fault} was not drawn");
         }
     }

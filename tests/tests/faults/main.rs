@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod everything;
+mod journal;
 mod leftovers;
 mod numbers;
 mod numerics;

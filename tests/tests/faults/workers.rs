@@ -49,6 +49,24 @@ fn workers_that_run_ahead_as_on_a_gpu_train_the_same_weights() {
     assert_undisturbed_weights(&lab);
 }
 
+/// Its heartbeats go on, and the others wait for its sum.
+#[test]
+fn a_training_thread_that_hangs_is_noticed_and_done_without() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "3", "--fault-patience", "2s"]);
+    let mut hangs = lab.worker_with("hangs", &coordinator.address, &["--fault-stall-at", "20"], &[]);
+    let others: Vec<_> = (1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
+    wait_for_members(&lab, 2);
+    finish(&mut coordinator.process, others);
+    let told = lab.journal().texts("select text from events where warning = 1");
+    for words in ["has done no step for", "it did not park in time"] {
+        assert!(told.iter().any(|text| text.contains(words)), "{words}: {told:?}");
+    }
+    hangs.wait().expect_code(1).expect_err(&["this incarnation is over", "error: the training thread hangs"]);
+    assert_disturbed(&lab, "held");
+    assert_undisturbed_weights(&lab);
+}
+
 /// A boundary that cannot come, because a peer is frozen for longer than anybody waits for it.
 #[test]
 fn a_leaver_whose_grace_is_over_ends_without_a_boundary() {

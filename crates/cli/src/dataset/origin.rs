@@ -115,6 +115,7 @@ impl Origin {
                 accept_loss: false,
                 fork: None,
                 fork_at: None,
+                fault_patience: None,
             };
             return startup::load_spec(&run).map(|spec| (spec.data, spec.seed, spec.batch));
         }

@@ -23,6 +23,7 @@ pub fn config() -> Config {
         pace_every_ms: 1_000,
         evict_stragglers: false,
         spec: String::new(),
+        stall_ms: 60_000,
     }
 }
 

@@ -44,7 +44,7 @@ impl LastWords {
 
 fn read(path: &Path) -> rusqlite::Result<LastWords> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    db.busy_timeout(super::BUSY_TIMEOUT)?;
+    db.busy_timeout(super::LOCKED_WITHIN)?;
     let fact = |key: &str| -> rusqlite::Result<Option<String>> {
         db.query_row("select value from meta where key = ?1", [key], |row| row.get(0)).optional()
     };

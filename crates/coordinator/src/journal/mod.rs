@@ -4,6 +4,7 @@
 //! control machine's sends depend on them.
 
 mod last;
+mod queue;
 mod read;
 mod write;
 
@@ -11,25 +12,28 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lsgan_plan::Plan;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 pub use last::LastWords;
+pub use queue::{News, Queue};
 pub use read::FinalFile;
 pub use write::images_per_s;
 
 /// Raised with every change of `schema.sql` that an older coordinator could not read.
 const SCHEMA_VERSION: &str = "1";
 
-/// How long another process's lock is waited for: a person's shell may hold one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long another program may hold the file before that is an error: a person's shell may, for a moment.
+const LOCKED_WITHIN: Duration = Duration::from_secs(1);
+/// Between two looks whether it still does, where it is waited for.
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+/// Looks from one warning to the next; the first comes after a tenth of that.
+const LOCKED_TOLD_EVERY: i32 = 100;
 
 /// What can go wrong with the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// SQLite refused.
-    #[error(
-        "{path}: the journal cannot be used: {source}. Is the disk full or the file damaged? Move the run's directory aside or start with --fresh."
-    )]
+    #[error("{path}: the journal cannot be used: {source}. {}", advice(source))]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -58,6 +62,62 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// Whether it may pass without anybody touching the run: a lock, a full disk, a disk that fails for a while.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        use ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory,
+            PermissionDenied, ReadOnly, SystemIoFailure,
+        };
+        matches!(
+            self.code(),
+            Some(
+                CannotOpen
+                    | DatabaseBusy
+                    | DatabaseLocked
+                    | DiskFull
+                    | FileLockingProtocolFailed
+                    | OutOfMemory
+                    | PermissionDenied
+                    | ReadOnly
+                    | SystemIoFailure
+            )
+        )
+    }
+
+    /// Whether another program holds the file.
+    #[must_use]
+    pub fn is_lock(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code(),
+            Self::Version { .. } | Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// What a person can do.
+fn advice(source: &rusqlite::Error) -> &'static str {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, PermissionDenied,
+        ReadOnly, SystemIoFailure,
+    };
+    match source.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => "Another program holds it locked: end what it does there.",
+        Some(DiskFull) => "Free space on its disk.",
+        Some(SystemIoFailure) => "Look at its disk, and whether that is full.",
+        Some(ReadOnly | PermissionDenied | CannotOpen) => "Look at its disk and its permissions.",
+        Some(DatabaseCorrupt | NotADatabase) => {
+            "It is damaged: bring it back from a copy, or start with --fresh, which moves it aside."
+        }
+        _ => "Bring it back from a copy, or start with --fresh, which moves it aside.",
+    }
+}
+
 /// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
@@ -66,11 +126,24 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or makes an empty one.
+    /// Opens the journal at `path`, or makes an empty one. Waits a while for another program that holds it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::open_with(path, |db| db.busy_timeout(LOCKED_WITHIN))
+    }
+
+    /// The same for the run's own coordinator, which waits for as long as it takes, and says so; here and whenever the
+    /// journal is used until a [`Queue`] takes it over.
+    pub fn open_for_run(path: &Path) -> Result<Self, JournalError> {
+        Self::open_with(path, |db| db.busy_handler(Some(wait_for_lock)))
+    }
+
+    fn open_with(
+        path: &Path,
+        patience: impl Fn(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self, JournalError> {
         let open = || {
-            let db = Connection::open(path)?;
-            db.busy_timeout(BUSY_TIMEOUT)?;
+            let mut db = Connection::open(path)?;
+            patience(&mut db)?;
             db.pragma_update(None, "journal_mode", "wal")?;
             db.pragma_update(None, "synchronous", "full")?;
             db.execute_batch(include_str!("schema.sql"))?;
@@ -86,9 +159,23 @@ impl Journal {
         Ok(journal)
     }
 
+    /// From now on a lock is an error after a while, and not waited for.
+    fn fail_when_locked(&self) -> Result<(), JournalError> {
+        self.db.busy_timeout(LOCKED_WITHIN).map_err(|source| self.error(source))
+    }
+
     fn error(&self, source: rusqlite::Error) -> JournalError {
         JournalError::Sqlite { path: self.path.clone(), source }
     }
+}
+
+/// Asked by SQLite again and again, `tries` so far, while another program holds the file.
+fn wait_for_lock(tries: i32) -> bool {
+    if tries % LOCKED_TOLD_EVERY == LOCKED_TOLD_EVERY / 10 {
+        tracing::warn!("another program holds the journal locked, and the start waits for it");
+    }
+    std::thread::sleep(LOCKED_PAUSE);
+    true
 }
 
 /// Now, in milliseconds since 1970-01-01 UTC.

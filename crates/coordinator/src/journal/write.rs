@@ -9,9 +9,9 @@ use rusqlite::{Connection, params};
 use super::{Journal, JournalError, place, wall_ms};
 
 impl Journal {
-    /// Writes one entry of the control machine; durable when it returns.
-    pub fn record(&mut self, entry: &Entry, plan: &Plan) -> Result<(), JournalError> {
-        self.transaction(|db| record(db, entry, plan))
+    /// Writes one entry of the control machine, of `now_ms`; durable when it returns.
+    pub fn record(&mut self, entry: &Entry, plan: &Plan, now_ms: u64) -> Result<(), JournalError> {
+        self.transaction(|db| record(db, entry, plan, now_ms))
     }
 
     /// Adds rows of metrics. A row that is there stays as it is: every worker would report the same.
@@ -158,8 +158,7 @@ fn forget_pause(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
-    let now = wall_ms();
+fn record(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> rusqlite::Result<()> {
     match entry {
         Entry::Admitted { incarnation, name, address } => {
             db.execute(
@@ -225,6 +224,7 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan) -> rusqlite::Result<()> {
         | Entry::DataUnfit(_)
         | Entry::OtherNumerics { .. }
         | Entry::Straggles { .. }
+        | Entry::Stands { .. }
         | Entry::CutOff { .. }
         | Entry::NoProgress { .. }
         | Entry::CannotKeep { .. }

@@ -1,0 +1,170 @@
+//! What waits for the journal: sends, and what is known once an entry is written.
+//!
+//! The machine goes on meanwhile, and so do answers to whoever asks; what it wants to be sent stays in order behind the
+//! writes. To workers a coordinator whose disk is slow is one that is slow to speak.
+
+use std::time::{Duration, Instant};
+
+use lsgan_control::{Entry, Event, Message, Outcome, SessionId};
+use lsgan_spec::Incarnation;
+use lsgan_wire::v1;
+
+use crate::causes::{Cause, Lasts};
+use crate::convert;
+use crate::journal::{JournalError, News, wall_ms};
+use crate::notices::Telling;
+use crate::shell::Shell;
+
+/// An end that was asked for waits so long for a journal that cannot be written.
+const STOP_WAITS: Duration = Duration::from_secs(3);
+/// And then so long for the workers to come to a boundary and to write what they can.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is done once the writes before it are done.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// An entry is in the journal.
+    Written(Entry),
+    /// The metrics of the steps below are, and their reporter is to know.
+    Stored(SessionId, u64),
+    /// A message is sent.
+    Send(SessionId, Message),
+    /// A stream is ended after what was sent on it.
+    Close(SessionId),
+}
+
+impl Shell {
+    /// Does it now, or when what stands before it is written.
+    pub(crate) fn hold(&mut self, held: Held) -> Result<(), JournalError> {
+        self.held.push_back((self.depends_on, held));
+        self.release()
+    }
+
+    /// Tells the reporter that its metrics are stored, once write `number` is done.
+    pub(crate) fn hold_stored(
+        &mut self,
+        number: u64,
+        session: SessionId,
+        until: u64,
+    ) -> Result<(), JournalError> {
+        self.held.push_back((number, Held::Stored(session, until)));
+        self.release()
+    }
+
+    /// Does what need not wait any longer.
+    fn release(&mut self) -> Result<(), JournalError> {
+        while self
+            .held
+            .front()
+            .is_some_and(|(number, _)| self.abandoned.is_some() || self.journal.is_done(*number))
+        {
+            let Some((_, held)) = self.held.pop_front() else { break };
+            match held {
+                Held::Written(entry) => self.written(&entry),
+                Held::Stored(session, until) => {
+                    self.metrics_until = self.metrics_until.max(until);
+                    self.counts.metrics_until(self.metrics_until);
+                    self.send(session, v1::MetricsStored { until }.into());
+                }
+                // A generation or an incarnation that is not in the journal would be given again.
+                Held::Send(_, Message::Form(_) | Message::Welcome { .. }) if self.abandoned.is_some() => {}
+                Held::Send(session, message) => {
+                    self.send(session, convert::message(message, self.metrics_until));
+                }
+                Held::Close(session) => drop(self.sessions.remove(&session)),
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Ended(outcome) => {
+                self.outcome = Some(outcome.clone());
+                self.paused = None;
+            }
+            Entry::Generation { generation, .. } => self.counts.generation(generation.0),
+            Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
+            Entry::Differs(difference) => self.set_aside(difference.equal),
+            Entry::Paused { by } => {
+                self.paused = Some(v1::Paused { wall_ms: wall_ms(), by: by.clone() });
+            }
+            Entry::Resumed { .. } => self.paused = None,
+            _ => {}
+        }
+    }
+
+    /// For the status and who watches it; the journal is what cannot have it.
+    fn journal_warning(&mut self, text: String) {
+        let lasts = Lasts::Until(Cause::Journal);
+        let telling = Telling { warning: true, worker: String::new(), lasts, text };
+        self.notices.add(telling, Incarnation::default());
+    }
+
+    /// Something has come of writing.
+    pub(crate) fn journal_news(&mut self, news: News) -> Result<(), JournalError> {
+        match news {
+            News::Written => self.release(),
+            News::Waits(error) => {
+                tracing::error!("the journal cannot be written; trying again until it can: {error}");
+                self.journal_warning(format!(
+                    "the journal cannot be written, and the run waits for it: {error}"
+                ));
+                self.stop_without_journal()
+            }
+            News::GoesOn => {
+                self.abandon_at = None;
+                self.notices.end(&Cause::Journal);
+                self.notice(false, "the journal can be written again".to_owned())
+            }
+            News::Broken(error) => {
+                let text = format!("the journal cannot be written any more: {error}");
+                tracing::error!("{text}");
+                self.journal_warning(text);
+                self.abandon()?;
+                // With what can be kept: the workers' state.
+                self.apply(Event::StopRequested)
+            }
+        }
+    }
+
+    /// Where an end is asked for and the journal cannot be written, the end comes first, in a while.
+    pub(crate) fn stop_without_journal(&mut self) -> Result<(), JournalError> {
+        if self.run.stops() && self.journal.waits() && self.abandoned.is_none() {
+            self.abandon_at.get_or_insert_with(|| Instant::now() + STOP_WAITS);
+        }
+        Ok(())
+    }
+
+    /// Goes on without the journal when it is time to, and ends the run where even that comes to nothing.
+    pub(crate) fn end_stuck(&mut self) -> Result<(), JournalError> {
+        if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
+            self.abandon()?;
+        }
+        if self.outcome.is_some() || self.abandoned.is_none_or(|until| until > Instant::now()) {
+            return Ok(());
+        }
+        let why = "the journal cannot be written, and no worker could keep what was trained since the newest snapshot: \
+                   it is lost. Free the disk, and run the same command again."
+            .to_owned();
+        let outcome = Outcome::Failed { why };
+        for session in self.sessions.keys().copied().collect::<Vec<_>>() {
+            let message = Message::Shutdown(outcome.clone());
+            self.send(session, convert::message(message, self.metrics_until));
+        }
+        self.outcome = Some(outcome);
+        Ok(())
+    }
+
+    /// From now on nothing waits for the journal: the run ends with what can be kept.
+    fn abandon(&mut self) -> Result<(), JournalError> {
+        self.abandon_at = None;
+        if self.abandoned.is_none() {
+            let text = "the journal still cannot be written: the run ends without it";
+            tracing::error!("{text}");
+            self.journal_warning(text.to_owned());
+            self.abandoned = Some(Instant::now() + STOP_WITHIN);
+        }
+        self.release()
+    }
+}

@@ -1,0 +1,185 @@
+//! The journal on a thread of its own: what is to be written, in order, for as long as it takes.
+//!
+//! A disk that is full, or another program that holds the file, keeps this thread waiting and nobody else: the shell hears
+//! of it, answers whoever asks, and holds back only what must not be sent before it is written.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lsgan_console::vital;
+use lsgan_wire::v1;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Journal, JournalError};
+
+/// Between two tries of what could not be written.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long another program may hold the file before anybody is told.
+const LOCKED_UNTOLD: Duration = Duration::from_secs(1);
+/// How long the end of a run waits for what is left to be written; and where that cannot be written as it is.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
+
+type Write = Box<dyn FnMut(&mut Journal) -> Result<(), JournalError> + Send>;
+
+/// What comes of writing.
+#[derive(Debug)]
+pub enum News {
+    /// The oldest write that was waited for is done, or never will be.
+    Written,
+    /// It cannot be written at the moment, and is tried again and again; why.
+    Waits(JournalError),
+    /// It could be written after all.
+    GoesOn,
+    /// It cannot be written, and trying again would not help.
+    Broken(JournalError),
+}
+
+/// Writes wait here for the journal's thread. Unbounded: a worker reads and reports no further than its leases, which are
+/// sent when what they depend on is written.
+#[derive(Debug)]
+pub struct Queue {
+    writes: Option<Sender<Write>>,
+    news: mpsc::UnboundedReceiver<News>,
+    thread: Option<JoinHandle<()>>,
+    /// Writes so far, and those of them that are done.
+    handed: u64,
+    done: u64,
+    waits: bool,
+}
+
+impl Queue {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no room for it.
+    pub fn start(mut journal: Journal) -> std::io::Result<Self> {
+        if let Err(error) = journal.fail_when_locked() {
+            tracing::warn!(%error, "a lock on the journal will be noticed late");
+        }
+        let (writes, queue) = channel();
+        let (tell, news) = mpsc::unbounded_channel();
+        let thread = vital::thread("journal", move || write_each(&mut journal, &queue, &tell))?;
+        Ok(Self { writes: Some(writes), news, thread: Some(thread), handed: 0, done: 0, waits: false })
+    }
+
+    /// Hands something over to be written. Returns its number, counted from 1; see [`Self::is_done`].
+    pub fn write(
+        &mut self,
+        write: impl FnMut(&mut Journal) -> Result<(), JournalError> + Send + 'static,
+    ) -> u64 {
+        self.handed += 1;
+        let writes = self.writes.as_ref().expect("the queue is open until it is drained");
+        writes.send(Box::new(write)).expect("the thread takes writes until the queue closes");
+        self.handed
+    }
+
+    /// Reads something after all that was handed over before. The sender is dropped if that fails.
+    pub fn ask<T: Send + 'static>(
+        &mut self,
+        read: impl Fn(&Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (answer, answered) = oneshot::channel();
+        let mut answer = Some(answer);
+        self.write(move |journal| {
+            let found = read(journal)?;
+            // Whoever asked may have gone.
+            answer.take().map(|answer| answer.send(found));
+            Ok(())
+        });
+        answered
+    }
+
+    /// Whether the write of this number is done.
+    #[must_use]
+    pub fn is_done(&self, number: u64) -> bool {
+        self.done >= number
+    }
+
+    /// Whether something cannot be written at the moment.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// The next news. Never without any to come.
+    pub async fn news(&mut self) -> News {
+        let Some(news) = self.news.recv().await else { return std::future::pending().await };
+        match &news {
+            News::Written => self.done += 1,
+            News::Waits(_) => self.waits = true,
+            News::GoesOn => self.waits = false,
+            News::Broken(_) => {}
+        }
+        news
+    }
+
+    /// Waits until all is written and the file is closed, but not for long. Returns whether that is so.
+    pub async fn drain(mut self) -> bool {
+        let within = if self.waits { DRAIN_WITHIN_STUCK } else { DRAIN_WITHIN };
+        let all = async {
+            while self.done < self.handed {
+                self.news().await;
+            }
+            self.writes.take();
+            let thread = self.thread.take();
+            // A panic has ended the process.
+            let _ = tokio::task::spawn_blocking(|| thread.map(JoinHandle::join)).await;
+        };
+        tokio::time::timeout(within, all).await.is_ok()
+    }
+}
+
+/// By their names in [`Journal`], for those who need not know when it is written.
+impl Queue {
+    /// See [`Journal::add_checkpoint`].
+    pub fn add_checkpoint(&mut self, snapshot: &v1::SnapshotWritten) {
+        let snapshot = snapshot.clone();
+        self.write(move |journal| journal.add_checkpoint(&snapshot));
+    }
+
+    /// See [`Journal::delete_checkpoint`].
+    pub fn delete_checkpoint(&mut self, step: u64) {
+        self.write(move |journal| journal.delete_checkpoint(step));
+    }
+
+    /// See [`Journal::add_sample`].
+    pub fn add_sample(&mut self, step: u64, file: String) {
+        self.write(move |journal| journal.add_sample(step, &file));
+    }
+
+    /// See [`Journal::add_event`].
+    pub fn add_event(&mut self, at_ms: u64, warning: bool, text: String) {
+        self.write(move |journal| journal.add_event(at_ms, warning, &text));
+    }
+
+    /// See [`Journal::set_fact`].
+    pub fn set_fact(&mut self, key: &'static str, value: String) {
+        self.write(move |journal| journal.set_fact(key, &value));
+    }
+}
+
+/// What the thread does until the queue closes.
+fn write_each(journal: &mut Journal, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
+    // Only an ended shell does not listen.
+    let tell = |what| drop(news.send(what));
+    for mut write in queue {
+        let (begin, mut told) = (Instant::now(), false);
+        while let Err(error) = write(journal) {
+            if !error.passes() {
+                tell(News::Broken(error));
+                break;
+            }
+            if !told && (!error.is_lock() || begin.elapsed() >= LOCKED_UNTOLD) {
+                tell(News::Waits(error));
+                told = true;
+            }
+            std::thread::sleep(RETRY);
+        }
+        if told {
+            tell(News::GoesOn);
+        }
+        tell(News::Written);
+    }
+}

@@ -1,0 +1,45 @@
+//! The journal's thread: what cannot be written is waited for, in order, and said.
+
+use std::time::Duration;
+
+use lsgan_coordinator::journal::{Journal, News, Queue};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn next(queue: &mut Queue) -> News {
+    tokio::time::timeout(LIMIT, queue.news()).await.expect("there are news in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_locks_is_waited_for_and_written_in_order() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let path = dir.path().join("journal.sqlite");
+    let mut queue = Queue::start(Journal::open(&path).expect("it is made")).expect("a thread starts");
+    let other = rusqlite::Connection::open(&path).expect("it is there");
+    other.execute_batch("begin exclusive").expect("nobody else writes");
+    let first = queue.write(|journal| journal.set_fact("word", "first"));
+    let second = queue.write(|journal| journal.set_fact("word", "second"));
+    let word = queue.ask(|journal| journal.fact("word"));
+    let waits = next(&mut queue).await;
+    assert!(matches!(&waits, News::Waits(error) if error.to_string().contains("locked")), "{waits:?}");
+    assert!(queue.waits() && !queue.is_done(first));
+    other.execute_batch("commit").expect("nothing was written");
+    assert!(matches!(next(&mut queue).await, News::GoesOn));
+    assert!(matches!(next(&mut queue).await, News::Written));
+    assert!(queue.is_done(first) && !queue.is_done(second) && !queue.waits());
+    assert_eq!(word.await.expect("it is read").as_deref(), Some("second"));
+    assert!(queue.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_be_written_is_said_and_does_not_stop_the_others() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let path = dir.path().join("journal.sqlite");
+    let mut queue = Queue::start(Journal::open(&path).expect("it is made")).expect("a thread starts");
+    queue.write(|journal| journal.require("a fact that nobody has").map(drop));
+    queue.write(|journal| journal.set_fact("word", "yes"));
+    assert!(matches!(next(&mut queue).await, News::Broken(_)));
+    assert!(matches!(next(&mut queue).await, News::Written));
+    assert!(matches!(next(&mut queue).await, News::Written));
+    assert!(queue.drain().await);
+}
