@@ -28,7 +28,7 @@ TARGETS = {
     "start.first_step_s": ("at_most", 1.5),
     "collective.ring.ratio": ("at_least", 0.6),
     "recovery.kill.median_s": ("at_most", 1.0),
-    # cluster.failure_timeout, 1.5 s by default, and one more.
+    # cluster.failure_timeout, 1.5 s by default on a quiet machine, and one more.
     "recovery.stop.median_s": ("at_most", 2.5),
     "recovery.coordinator.steps_lost": ("at_most", 0),
     "recovery.coordinator.pause_s": ("at_most", 0.05),

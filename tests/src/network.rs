@@ -153,6 +153,11 @@ impl Network {
         self.cut_one_way(other, one);
     }
 
+    /// Refuses whatever `from` sends to `to`, and tells it so, as a firewall does that rejects.
+    pub fn reject(&self, from: usize, to: usize) {
+        configure(self.hosts[from].id(), &format!("route add unreachable {}", address(to)));
+    }
+
     /// Ends all cuts between these two.
     pub fn heal(&self, one: usize, other: usize) {
         for (from, to) in [(one, other), (other, one)] {

@@ -15,7 +15,7 @@ const COORDINATOR: usize = 0;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 13] = [
     ("a_lost_host_is_done_without", a_lost_host_is_done_without),
     (
         "a_host_whose_cable_is_pulled_for_a_while_comes_back",
@@ -27,6 +27,8 @@ const TESTS: [Test; 11] = [
     ("a_cut_between_two_workers", a_cut_between_two_workers),
     ("a_one_way_cut_between_two_workers", a_one_way_cut_between_two_workers),
     ("a_cut_between_two_workers_that_heals", a_cut_between_two_workers_that_heals),
+    ("who_was_cut_off_for_a_while_comes_back_by_itself", who_was_cut_off_comes_back),
+    ("a_worker_behind_a_firewall_that_rejects_is_done_without", a_firewall_that_rejects),
     ("a_worker_with_an_address_that_nobody_has_is_done_without", an_address_that_nobody_has),
     ("a_worker_with_an_address_that_refuses_is_done_without", an_address_that_refuses),
     ("a_worker_with_the_address_of_another_one_is_done_without", the_address_of_another_one),
@@ -149,8 +151,7 @@ fn goes_on_without_one(mut cluster: Cluster) {
     let begin = Instant::now();
     assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
     println!("it goes on after {:.1} s", begin.elapsed().as_secs_f64());
-    let warned =
-        cluster.coordinator.wait_for_words("cannot reach each other, though the coordinator hears both");
+    let warned = cluster.coordinator.wait_for_words("though the coordinator hears both");
     assert!(warned.contains("worker-1") && warned.contains("worker-2"), "{warned}");
     cluster.finish();
 }
@@ -206,4 +207,28 @@ fn the_address_of_another_one() {
     let first = address(1);
     let second = [&listen[..], &["--advertise", &first]].concat();
     trains_without_the_second(&listen, &second, "(another worker of this run answers there)");
+}
+
+fn who_was_cut_off_comes_back() {
+    let slowly: &[&str] = &["--fault-slowness", "25"];
+    let cluster = Cluster::start_with(&[], [slowly; 3]);
+    cluster.network.cut(1, 2);
+    wait_for_members(&cluster.lab, 2);
+    cluster.network.heal(1, 2);
+    until("all three are members again", || {
+        let generations = cluster.lab.journal().generations();
+        let back = generations.len() > 2 && generations.last().is_some_and(|g| g.members == 3);
+        if back { Ok(()) } else { Err(generations) }
+    });
+    cluster.finish();
+}
+
+/// Whatever the other two send to the second one is answered for it: unreachable. So it reaches nobody either.
+fn a_firewall_that_rejects() {
+    let mut cluster = Cluster::start();
+    cluster.network.reject(1, 2);
+    cluster.network.reject(3, 2);
+    let warned = cluster.coordinator.wait_for_words("though the coordinator hears both");
+    assert!(warned.contains("worker-2") && warned.contains("cannot reach each other"), "{warned}");
+    cluster.finish();
 }

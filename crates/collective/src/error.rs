@@ -286,7 +286,12 @@ impl GroupError {
             // All through the time that there was, whatever the last try ended with.
             Self::NotFormed { missing, .. } => missing.iter().find_map(|missing| match missing {
                 Missing::Unreachable(peer, cause) => Some((*peer, cause.to_string())),
-                Missing::NotJoined(_) | Missing::NotCalled(_) | Missing::Beyond(..) => None,
+                // Something takes the connection and says nothing. A member that is told of a generation answers at
+                // once.
+                Missing::NotJoined(peer) => {
+                    Some((*peer, "something listens there and does not answer as a worker does".to_owned()))
+                }
+                Missing::NotCalled(_) | Missing::Beyond(..) => None,
             }),
             Self::Refused { peer, refusal, .. } => match refusal {
                 Refusal::OtherMembership => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Effect, Entry, Message};
 use crate::event::{Hello, SessionId};
 use crate::machine::{Phase, Run};
+use crate::reach::Reach;
 
 /// A worker that is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,7 @@ pub struct Worker {
     pub keeps: Keeps,
     /// Snapshots in a row that it could not write.
     pub failed_writes: u32,
+    pub(crate) reach: Reach,
 }
 
 /// Whether a worker can keep snapshots, as it proved when it attached.
@@ -98,6 +100,7 @@ impl Run {
             aside: None,
             keeps: Keeps::Unknown,
             failed_writes: 0,
+            reach: Reach::default(),
         };
         if let Some(resume) = hello.resume {
             let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
@@ -181,10 +184,12 @@ impl Run {
         pace_us: Option<u64>,
     ) -> bool {
         let Some((_, worker)) = self.by_session(session) else { return false };
+        let silent_ms = now.0.saturating_sub(worker.heard.0);
         worker.heard = now;
         worker.pace_us = pace_us;
         let news = worker.holds != applied && !worker.computing;
         worker.holds = applied;
+        self.silences.ended(now, silent_ms);
         news
     }
 
@@ -211,7 +216,8 @@ impl Run {
     }
 
     pub(crate) fn attach(&mut self, now: Millis, incarnation: Incarnation, worker: Worker) {
-        let due = now.plus(self.config.failure_timeout_ms + 1);
+        self.silences.began(now);
+        let due = now.plus(self.silences.timeout_ms(now, &self.config) + 1);
         self.silence_due = if self.workers.is_empty() { due } else { self.silence_due.min(due) };
         self.sessions.insert(worker.session, incarnation);
         self.workers.insert(incarnation, worker);

@@ -100,6 +100,11 @@ pub enum Entry {
         /// How that showed, in a few words.
         why: String,
     },
+    /// A worker that stood aside because it was cut off was reached again, and takes part.
+    ReachedAgain {
+        /// Who.
+        incarnation: Incarnation,
+    },
     /// Generation after generation ends before it has applied a reduction.
     NoProgress {
         /// So many in a row.
@@ -284,6 +289,13 @@ pub enum Message {
         generation: Generation,
         /// Which control word.
         wish: Wish,
+    },
+    /// Connect to these, hang up at once, and say whom it did not reach. Whatever it trains goes on.
+    Try {
+        /// For the answer.
+        round: u64,
+        /// Whom, and at which address.
+        peers: Vec<(Incarnation, String)>,
     },
     /// Do this with the state that is held.
     Task(Task),

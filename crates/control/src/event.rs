@@ -66,6 +66,15 @@ pub enum Event {
         /// How that showed, in a few words such as `connection refused`.
         why: String,
     },
+    /// The worker has tried to connect to those that it was told to.
+    Tried {
+        /// The stream it came on.
+        session: SessionId,
+        /// The number that it was told.
+        round: u64,
+        /// Whom it did not reach, and how that showed.
+        missing: Vec<(Incarnation, String)>,
+    },
     /// A virtual rank has wholly consumed its positions of ordinals below `ordinals`.
     Consumed {
         /// The stream it came on.

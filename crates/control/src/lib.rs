@@ -16,8 +16,10 @@
 //! - `recover`: what the journal of earlier lives tells the next one.
 //! - `pause`: a run that an operator holds, and snapshots that one asks for.
 //! - [`hashes`]: whether all members hold the same bits.
+//! - `reach`: whether workers reach each other, tried before it matters and again after it mattered.
 //! - `severed`: members that the coordinator hears, but that do not reach each other: who stands aside.
 //! - `stalls`: a group that stands although its members are heard.
+//! - `silences`: how long living workers are silent, and so for how long a silent one is waited for.
 //! - `stragglers`: members that are much slower than the others.
 //! - [`membership`]: pure decisions: who takes part, who holds the truth, who computes which virtual ranks.
 //! - [`invariants`]: sentences that hold after every event.
@@ -34,9 +36,11 @@ pub mod machine;
 pub mod membership;
 mod pause;
 mod phases;
+mod reach;
 mod recover;
 mod reports;
 mod severed;
+mod silences;
 mod stalls;
 mod stragglers;
 

@@ -11,7 +11,9 @@ use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
 use crate::event::{Event, SessionId};
 use crate::hashes::StateHashes;
 use crate::pause::Asked;
+use crate::reach::Round;
 use crate::severed::Links;
+use crate::silences::Silences;
 use crate::stalls::Progress;
 
 /// What the machine must know of the run's specification. Integers only.
@@ -29,8 +31,10 @@ pub struct Config {
     pub expected_workers: u32,
     /// With `min_workers` there, how long the first generation waits for more.
     pub gather_ms: u64,
-    /// Silence longer than this is a death.
+    /// Silence longer than this is a death, where living workers are heard in time.
     pub failure_timeout_ms: u64,
+    /// It is so long at most where they are not; the same number: always.
+    pub failure_timeout_ms_max: u64,
     /// A generation that is not ready after this long is given up, and another one formed.
     pub forming_timeout_ms: u64,
     /// How many positions beyond the consumed ones each virtual rank may read.
@@ -175,6 +179,7 @@ pub struct Run {
     pub(crate) sessions: BTreeMap<SessionId, Incarnation>,
     /// Nobody has been silent for too long before then.
     pub(crate) silence_due: Millis,
+    pub(crate) silences: Silences,
     /// The members' paces are compared next then.
     pub(crate) paces_due: Millis,
     pub(crate) attempts: Attempts,
@@ -183,6 +188,12 @@ pub struct Run {
     pub(crate) progress: Option<Progress>,
     /// Members of this generation that did not reach another one.
     pub(crate) severed: Links,
+    /// The connections that are being tried.
+    pub(crate) round: Option<Round>,
+    /// How many such rounds there were.
+    pub(crate) rounds: u64,
+    /// The last generation that fell apart and whose members' connections were tried.
+    pub(crate) tried_of: Option<Generation>,
 }
 
 impl Run {
@@ -229,11 +240,15 @@ impl Run {
             park_until: None,
             sessions: BTreeMap::new(),
             silence_due: now,
+            silences: Silences::default(),
             paces_due: now,
             attempts: Attempts::default(),
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
             progress: None,
             severed: Links::new(),
+            round: None,
+            rounds: 0,
+            tried_of: None,
             config,
         }
     }
@@ -264,6 +279,7 @@ impl Run {
             Event::CutOff { session, generation, peer, why } => {
                 self.cut_off(session, generation, (peer, why))
             }
+            Event::Tried { session, round, missing } => self.tried(session, round, missing),
             Event::Consumed { session, virtual_rank, ordinals } => {
                 // Nothing but leases follows from it.
                 return self.consumed(session, virtual_rank, ordinals, effects);
@@ -326,11 +342,11 @@ impl Run {
             Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
             Phase::Ended(_) => return None,
         };
-        [silence, phase, self.park_until].into_iter().flatten().min()
+        [silence, phase, self.park_until, self.reach_due()].into_iter().flatten().min()
     }
 
     fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let timeout_ms = self.config.failure_timeout_ms;
+        let timeout_ms = self.silences.timeout_ms(now, &self.config);
         if self.silence_due <= now {
             let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
             let dead: Vec<_> =

@@ -13,6 +13,7 @@ use crate::membership::{Candidate, choose, split};
 impl Run {
     /// Follows the transitions until the state rests.
     pub(crate) fn settle(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.end_round(now, effects);
         loop {
             let before = std::mem::discriminant(&self.phase);
             let generation = self.generation;
@@ -29,6 +30,7 @@ impl Run {
                 Phase::Stepping => {
                     let ahead = self.ahead();
                     self.retire_idle_leavers(ahead, effects);
+                    self.try_waiting(now, effects);
                     self.wish(ahead, effects);
                     self.wish_for_snapshot(effects);
                 }
@@ -81,7 +83,10 @@ impl Run {
         if let Some(difference) = self.hashes.known_difference() {
             return self.fail_for_difference(difference, effects);
         }
-        self.part_severed(effects);
+        if !self.severed_are_tried(now, effects) {
+            return;
+        }
+        self.part_severed(now, effects);
         if let Some(why) = self.failure.clone() {
             // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
             let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);
@@ -313,7 +318,9 @@ impl Run {
 
     /// Asks the members to park after a step, when somebody waits for that.
     fn wish(&mut self, ahead: Option<Incarnation>, effects: &mut Vec<Effect>) {
-        let joiner = self.members.len() < self.places() && !self.candidates(None).is_empty();
+        // One that cannot be reached would only cost the others a step.
+        let reached = |candidate: &Candidate| self.workers[&candidate.incarnation].reach.proven;
+        let joiner = self.members.len() < self.places() && self.candidates(None).iter().any(reached);
         let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
         let outcast = self.enough_without_aside() && self.members.iter().any(aside);
         let reform = joiner || outcast || ahead.is_some() || self.wants_other_writer();

@@ -51,6 +51,7 @@ impl Recovered {
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }
+            | Entry::ReachedAgain { .. }
             | Entry::Differs(_) => {}
         }
     }

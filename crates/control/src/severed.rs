@@ -3,12 +3,13 @@
 //! What is known is a set of connections that could not be made, each in its direction. A worker whose address is wrong,
 //! or behind a firewall, is named by those that connect to it; one that is not let out names several others; a cut
 //! cable is seen from both ends. Who has died meanwhile was itself the reason and counts for nothing: all this is
-//! decided when everybody has parked, which a dead worker does not.
+//! decided when everybody has parked, which a dead worker does not, and all other connections of those who are named
+//! have been tried (`reach`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use lsgan_spec::{Generation, Incarnation};
+use lsgan_spec::{Generation, Incarnation, Millis};
 
 use crate::attendance::Aside;
 use crate::effect::{Effect, Entry, Way};
@@ -35,8 +36,9 @@ impl Run {
     }
 
     /// Lets workers stand aside until all that are left reach each other, as far as is known.
-    pub(crate) fn part_severed(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn part_severed(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let mut links = std::mem::take(&mut self.severed);
+        self.bring_back_the_newest(&links);
         loop {
             let here = |i: &Incarnation| self.workers.get(i).is_some_and(|w| w.aside.is_none());
             links.retain(|(from, to), _| here(from) && here(to));
@@ -49,7 +51,21 @@ impl Run {
                 BTreeSet::from([odd])
             };
             for one in go {
-                self.stand_aside(one, &links, effects);
+                self.stand_aside(now, one, &links, effects);
+            }
+        }
+    }
+
+    /// Who stood aside and was asked again, because nobody else holds the newest state, does not stand aside any more:
+    /// now those go that do not reach it.
+    fn bring_back_the_newest(&mut self, links: &Links) {
+        let newest = self.workers.values().filter(|w| w.aside.is_none()).filter_map(|w| w.holds).max();
+        for one in links.keys().flat_map(|(from, to)| [*from, *to]) {
+            if let Some(worker) = self.workers.get_mut(&one)
+                && worker.aside == Some(Aside::CutOff)
+                && worker.holds > newest
+            {
+                worker.aside = None;
             }
         }
     }
@@ -64,7 +80,14 @@ impl Run {
         })
     }
 
-    fn stand_aside(&mut self, one: Incarnation, links: &Links, effects: &mut Vec<Effect>) {
+    /// From now on the worker stands aside, or goes on doing so, since these connections of it are missing.
+    pub(crate) fn stand_aside(
+        &mut self,
+        now: Millis,
+        one: Incarnation,
+        links: &Links,
+        effects: &mut Vec<Effect>,
+    ) {
         let to_it = links.iter().find(|((_, to), _)| *to == one);
         let from_it = links.iter().find(|((from, _), _)| *from == one);
         let (way, peer, why) = match (to_it, from_it) {
@@ -73,18 +96,19 @@ impl Run {
             (None, Some(((_, peer), why))) => (Way::FromIt, *peer, why),
             (None, None) => return,
         };
-        self.workers.get_mut(&one).expect("links are between workers").aside = Some(Aside::CutOff);
-        effects.push(Effect::Journal(Entry::CutOff { incarnation: one, peer, way, why: why.clone() }));
+        let worker = self.workers.get_mut(&one).expect("links are between workers");
+        worker.reach.cut(now);
+        if worker.aside.replace(Aside::CutOff) != Some(Aside::CutOff) {
+            effects.push(Effect::Journal(Entry::CutOff { incarnation: one, peer, way, why: why.clone() }));
+        }
     }
 
     /// All members are ready, so that nothing is cut between them any more.
     pub(crate) fn members_reach_each_other(&mut self) {
         for member in &self.members {
-            if let Some(worker) = self.workers.get_mut(&member.incarnation)
-                && worker.aside == Some(Aside::CutOff)
-            {
-                worker.aside = None;
-            }
+            let Some(worker) = self.workers.get_mut(&member.incarnation) else { continue };
+            worker.reach.proven = true;
+            worker.aside = worker.aside.filter(|aside| *aside != Aside::CutOff);
         }
     }
 }

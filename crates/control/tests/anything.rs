@@ -60,6 +60,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (session(), generation(), 0_u64..9).prop_map(|(session, generation, peer)| {
             Event::CutOff { session, generation, peer: Incarnation(peer), why: String::new() }
         }),
+        2 => (session(), 0_u64..6, 0_u64..9).prop_map(|(session, round, peer)| {
+            Event::Tried { session, round, missing: vec![(Incarnation(peer), String::new())] }
+        }),
         6 => (session(), generation(), number()).prop_map(|(session, generation, applied)| {
             Event::Ready { session, generation, applied: Reduction(applied) }
         }),

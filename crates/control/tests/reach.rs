@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
-use lsgan_control::{Aside, Config, Entry, ParkReason, Phase, Way};
+use lsgan_control::{Aside, Config, Effect, Entry, Event, Message, ParkReason, Phase, Way, Wish};
 use lsgan_spec::{Incarnation, Reduction};
 
 fn broken() -> ParkReason {
@@ -109,6 +109,20 @@ fn who_stood_aside_comes_back_when_it_is_needed_and_is_like_the_others_once_it_w
     assert_eq!(bench.run.workers()[&Incarnation(3)].aside, None);
 }
 
+/// It stood aside while another one held as much, which then went: seed 3939 of the simulator.
+#[test]
+fn who_stands_aside_and_is_the_last_to_hold_the_newest_state_goes_on_and_the_others_stand_aside() {
+    let mut bench = Bench::stepping(config(), 3);
+    fall_apart(&mut bench, &[(1, 3)], &[(1, None), (2, Some(6)), (3, Some(6))]);
+    assert_eq!((members(&bench), named(&bench)), (vec![1, 2], vec![(3, 1, Way::ToIt)]));
+    bench.close(2);
+    bench.parked(1, 2, None, ParkReason::Aborted);
+    assert_eq!(members(&bench), [1, 3], "nobody else holds it");
+    fall_apart(&mut bench, &[(1, 3)], &[(1, None), (3, Some(6))]);
+    assert_eq!(members(&bench), [3]);
+    assert_eq!(named(&bench)[1..], [(1, 3, Way::FromIt)]);
+}
+
 /// A process that died refuses connections too.
 #[test]
 fn who_has_died_meanwhile_was_not_cut_off() {
@@ -134,7 +148,7 @@ fn a_run_that_makes_no_progress_says_why_and_waits_longer_and_longer() {
             bench.now = bench.run.next_deadline().expect("it tries again");
             bench.heard(1, 0);
             bench.heard(2, 0);
-            bench.apply(lsgan_control::Event::Tick);
+            bench.apply(Event::Tick);
         }
         waited_ms = bench.now.0 - begin.0;
     }
@@ -154,4 +168,103 @@ fn a_run_that_makes_no_progress_says_why_and_waits_longer_and_longer() {
     bench.heard(2, 0);
     bench.join(3, None, None);
     assert_eq!(members(&bench), [2, 3]);
+}
+
+/// Members 1 and 2 step; worker 3 has just come, and these connections are broken.
+fn beside_two(broken: &[(u64, u64)]) -> Bench {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.broken = broken.to_vec();
+    bench.join(3, None, None);
+    bench
+}
+
+fn wishes_reform(bench: &Bench) -> bool {
+    let wish =
+        |e: &Effect| matches!(e, Effect::Send { message: Message::Wish { wish: Wish::Reform, .. }, .. });
+    bench.effects.iter().any(wish)
+}
+
+/// Time passes, with signs of life of all, until `until`.
+fn live_until(bench: &mut Bench, until: u64) {
+    while bench.now.0 < until {
+        bench.now = bench.now.plus(500);
+        for session in 1..=3 {
+            bench.heard(session, 2);
+        }
+        bench.apply(Event::Tick);
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_costs_a_healthy_run_no_step() {
+    for (broken, way) in [(&[(1, 3), (2, 3)], Way::ToIt), (&[(3, 1), (3, 2)], Way::FromIt)] {
+        let mut bench = beside_two(broken);
+        assert_eq!(named(&bench), [], "one of the others may have died");
+        live_until(&mut bench, 1_000);
+        assert!(!wishes_reform(&bench));
+        assert_eq!(named(&bench), [(3, 1, way)]);
+        assert_eq!(bench.run.workers()[&Incarnation(3)].aside, Some(Aside::CutOff));
+    }
+}
+
+/// Its death is known a moment later than that it was not reached.
+#[test]
+fn who_did_not_reach_a_member_that_died_joins() {
+    let mut bench = beside_two(&[(3, 2)]);
+    bench.close(2);
+    bench.parked(1, 1, Some(2), ParkReason::Aborted);
+    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(named(&bench), []);
+}
+
+#[test]
+fn who_is_reached_joins() {
+    assert!(wishes_reform(&beside_two(&[])));
+}
+
+#[test]
+fn who_does_not_answer_holds_nobody_up_for_long() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.silent = true;
+    bench.join(3, None, None);
+    assert!(!wishes_reform(&bench));
+    let mut wished = false;
+    while bench.now.0 < 4_000 {
+        bench.now = bench.now.plus(500);
+        for session in 1..=3 {
+            bench.heard(session, 2);
+            wished |= wishes_reform(&bench);
+        }
+        bench.apply(Event::Tick);
+        wished |= wishes_reform(&bench);
+    }
+    assert!(wished);
+}
+
+#[test]
+fn who_was_cut_off_comes_back_when_the_network_does() {
+    let mut bench = beside_two(&[(1, 3)]);
+    live_until(&mut bench, 15_000);
+    bench.broken.clear();
+    let generation = bench.run.generation();
+    // Tried after 1 s, after 10 s more, and then after 20 s more.
+    live_until(&mut bench, 30_500);
+    let again = Entry::ReachedAgain { incarnation: Incarnation(3) };
+    assert!(!bench.journal.contains(&again));
+    live_until(&mut bench, 31_000);
+    assert!(bench.journal.contains(&again));
+    assert_eq!(bench.run.generation(), generation, "it waits for a step boundary");
+    bench.parked(1, 1, Some(4), ParkReason::Boundary);
+    bench.parked(2, 1, Some(4), ParkReason::Boundary);
+    assert_eq!(members(&bench), [1, 2, 3]);
+}
+
+/// One report is seen from its reporter's side alone: the other connections tell who is the odd one.
+#[test]
+fn who_is_let_out_nowhere_is_found_by_trying_its_other_connections() {
+    let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 3);
+    bench.broken = vec![(1, 2), (1, 3)];
+    fall_apart(&mut bench, &[(1, 2)], &[(1, Some(6)), (2, Some(6)), (3, Some(6))]);
+    assert_eq!(members(&bench), [2, 3]);
+    assert_eq!(named(&bench), [(1, 2, Way::FromIt)]);
 }

@@ -135,7 +135,7 @@ impl Load {
     }
 
     fn heartbeat(&self) -> Duration {
-        self.spec.cluster.failure_timeout / 6
+        self.spec.cluster.failure_timeout.least() / 6
     }
 
     fn tell(&self, news: News) {
@@ -222,6 +222,9 @@ async fn session(load: &Load, index: u64) -> Result<std::convert::Infallible, St
                         send(&outbound, v1::Ready { generation: form.generation, applied: form.from }).await?;
                         member = Some(Member::of(&form));
                         load.tell(News::Formed);
+                    }
+                    Some(Kind::TryPeers(order)) => {
+                        send(&outbound, v1::TriedPeers { round: order.round, unreached: Vec::new() }).await?;
                     }
                     Some(Kind::Lease(_) | Kind::MetricsStored(_)) => {}
                     other => return Err(format!("it was told {other:?}")),

@@ -41,6 +41,11 @@ pub fn event(session: SessionId, message: &Kind) -> Result<Option<Event>, String
             peer: Incarnation(cut_off.incarnation),
             why: cut_off.why.clone(),
         },
+        Kind::TriedPeers(tried) => Event::Tried {
+            session,
+            round: tried.round,
+            missing: tried.unreached.iter().map(|u| (Incarnation(u.incarnation), u.why.clone())).collect(),
+        },
         Kind::Consumed(consumed) => Event::Consumed {
             session,
             virtual_rank: VirtualRank(consumed.virtual_rank),
@@ -100,6 +105,13 @@ pub fn message(message: Message, metrics_until: u64) -> v1::CoordinatorMessage {
                 control::Wish::Snapshot => v1::WishKind::Snapshot,
             };
             v1::Wish { generation: generation.0, kind: kind.into() }.into()
+        }
+        Message::Try { round, peers } => {
+            let peer = |(incarnation, address): (Incarnation, String)| v1::PeerAddress {
+                incarnation: incarnation.0,
+                address,
+            };
+            v1::TryPeers { round, peers: peers.into_iter().map(peer).collect() }.into()
         }
         Message::Task(task) => {
             let kind = match task {

@@ -191,6 +191,9 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
             };
             (true, cut_off(&at(incarnation), &at(peer), *way, why))
         }
+        Entry::ReachedAgain { incarnation } => {
+            (false, format!("{} and the others reach each other again: it takes part", known(incarnation)))
+        }
         Entry::NoProgress { attempts, from, wait_ms, why } => (
             true,
             format!(
@@ -262,7 +265,9 @@ fn cut_off(one: &str, peer: &str, way: Way, why: &str) -> String {
         Way::Both => "Look at the network between their hosts.",
     };
     let goes = if way == Way::ToIt { "The second one" } else { "The first one" };
-    format!("{what}. {goes} stands aside while there are enough others. {remedy}")
+    format!(
+        "{what}. {goes} stands aside while there are enough others, and is tried again from time to time. {remedy}"
+    )
 }
 
 #[cfg(test)]

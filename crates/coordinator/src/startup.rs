@@ -585,7 +585,8 @@ fn config(spec: &RunSpec, plan: &Plan, expected_workers: u32) -> Config {
         expected_workers: expected_workers.min(spec.cluster.max_workers).min(spec.batch.virtual_ranks),
         // Somebody who knows how many will come waits for them; starting without one costs a reform.
         gather_ms: if expected_workers > 0 { 30_000 } else { ms(spec.cluster.gather) },
-        failure_timeout_ms: ms(spec.cluster.failure_timeout),
+        failure_timeout_ms: ms(spec.cluster.failure_timeout.least()),
+        failure_timeout_ms_max: ms(spec.cluster.failure_timeout.most()),
         forming_timeout_ms: FORMING_TIMEOUT_MS,
         // Renewed when less than half is left, and half has to do for the horizon: positions are leased and consumed in
         // groups of data.mix, so a lease of little more than one would end in the middle of a step that nobody can do.

@@ -43,6 +43,8 @@ pub struct Coverage {
     pub cut_off: u64,
     /// Generations that stood while all members were heard.
     pub stood: u64,
+    /// Workers that were cut off and came back.
+    pub reached_again: u64,
     /// Differences between states found.
     pub differences: u64,
     /// Runs paused.
@@ -75,6 +77,7 @@ impl Coverage {
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
                 Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
                 Effect::Journal(Entry::Stands { .. }) => self.stood += 1,
+                Effect::Journal(Entry::ReachedAgain { .. }) => self.reached_again += 1,
                 Effect::Journal(Entry::Differs(_)) => self.differences += 1,
                 Effect::Journal(Entry::Paused { .. }) => self.pauses += 1,
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
@@ -84,7 +87,7 @@ impl Coverage {
 
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 22] {
+    pub fn counts(&self) -> [(&'static str, u64); 23] {
         [
             ("worlds", self.worlds),
             ("events", self.events),
@@ -105,6 +108,7 @@ impl Coverage {
             ("stragglers", self.stragglers),
             ("cut_off", self.cut_off),
             ("stood", self.stood),
+            ("reached_again", self.reached_again),
             ("differences", self.differences),
             ("pauses", self.pauses),
             ("asked_snapshots", self.asked_snapshots),
@@ -132,6 +136,7 @@ impl Coverage {
         self.stragglers += other.stragglers;
         self.cut_off += other.cut_off;
         self.stood += other.stood;
+        self.reached_again += other.reached_again;
         self.differences += other.differences;
         self.pauses += other.pauses;
         self.asked_snapshots += other.asked_snapshots;

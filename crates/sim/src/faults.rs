@@ -156,6 +156,8 @@ pub enum Fault {
     Sever,
     /// Nobody connects to a worker any more; connections that stand go on.
     Hide,
+    /// All workers reach each other again.
+    Heal,
     /// The shell finds the data set too bad.
     DataUnfit,
     /// What a worker says, or what it is told, is held up for so long.
@@ -251,7 +253,7 @@ impl Setup {
         if seed % 5 == 2 {
             setup.draw_later(&mut Rng::new(seed, Stream::Later));
         }
-        if seed % 5 == 3 {
+        if seed % 5 == 4 {
             setup.draw_hidden(&mut Rng::new(seed, Stream::Hidden));
         }
         if seed % 5 == 4 {
@@ -306,15 +308,29 @@ impl Setup {
         self.faults.sort_by_key(|(at, _)| *at);
     }
 
-    /// Addresses that cannot be reached, in seeds of their own for the same reason.
+    /// Addresses that cannot be reached, in seeds of their own for the same reason. Some of these worlds take minutes, in
+    /// slow steps, so that a worker that was cut off can come back.
     fn draw_hidden(&mut self, rng: &mut Rng) {
-        if rng.one_in(2) {
-            self.classes.insert(Class::Hidden);
-            for _ in 0..rng.between(1, 4) {
-                self.faults.push((rng.time(Millis(0), self.calm_from), Fault::Hide));
-            }
-            self.faults.sort_by_key(|(at, _)| *at);
+        if rng.one_in(5) {
+            return;
         }
+        self.classes.insert(Class::Hidden);
+        if rng.one_in(2) {
+            self.config.failure_timeout_ms_max = 10 * self.config.failure_timeout_ms;
+        }
+        if self.workers < LARGE && !rng.one_in(4) {
+            self.compute_ms_max = rng.between(2_000, 6_000);
+            self.calm_from = Millis(1_000 + self.config.gather_ms + self.config.steps * self.compute_ms_max);
+        }
+        for _ in 0..rng.between(1, 4) {
+            let cut = if rng.one_in(3) { Fault::Sever } else { Fault::Hide };
+            let at = rng.time(Millis(0), Millis(self.calm_from.0 / 3));
+            self.faults.push((at, cut));
+            if !rng.one_in(3) {
+                self.faults.push((at.plus(rng.between(1_000, 15_000)), Fault::Heal));
+            }
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
     }
 
     fn draw_operator(&mut self, rng: &mut Rng) {
@@ -406,6 +422,7 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         expected_workers: if rng.one_in(2) { workers } else { 0 },
         gather_ms: rng.between(0, 500),
         failure_timeout_ms,
+        failure_timeout_ms_max: failure_timeout_ms,
         forming_timeout_ms: rng.between(1_000, 5_000),
         lease_ordinals: rng.between(1, 12),
         any_numerics: false,

@@ -175,6 +175,7 @@ impl History {
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }
+            | Entry::ReachedAgain { .. }
             | Entry::Differs(_)
             | Entry::Stepping(_)
             | Entry::Halting { .. }
@@ -210,6 +211,7 @@ impl History {
             | Message::Abort(_)
             | Message::Lease { .. }
             | Message::Wish { .. }
+            | Message::Try { .. }
             | Message::Task(_)
             | Message::Retired { .. } => Ok(()),
         }

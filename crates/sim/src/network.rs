@@ -61,6 +61,8 @@ pub enum Inner {
     PeerLost(Generation),
     /// It sees that a peer's host answers nothing.
     Unreachable(Generation, Incarnation),
+    /// It has tried to connect to these, for a round of trying.
+    Tried(SessionId, u64, Vec<Incarnation>),
     /// Nothing of the generation is under way on its device any more.
     Drained(Generation),
     /// The snapshot that it writes in the background is published.

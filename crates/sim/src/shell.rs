@@ -260,8 +260,9 @@ impl World {
         match self.shell.idle_since {
             Some((g, since)) if idle && g == generation => {
                 // A frozen member holds up the step until it counts as dead, one that hangs until the others stand.
-                let timeout_ms = self.setup.config.failure_timeout_ms;
-                let bound_ms = 2_000 + timeout_ms + 4 * self.setup.half_ms_max() + self.setup.stall_ms_max();
+                let timeout_ms = self.setup.config.failure_timeout_ms_max;
+                // One whose connections are tried may have to be waited for.
+                let bound_ms = 15_000 + timeout_ms + 4 * self.setup.half_ms_max() + self.setup.stall_ms_max();
                 if self.now > since.plus(bound_ms) {
                     self.violated(format!(
                         "somebody waits for {bound_ms} ms for a free place or to be let go"
@@ -304,6 +305,7 @@ impl World {
             | Event::Ready { session, .. }
             | Event::Parked { session, .. }
             | Event::CutOff { session, .. }
+            | Event::Tried { session, .. }
             | Event::Consumed { session, .. }
             | Event::WantsLeave { session }
             | Event::TaskDone { session }

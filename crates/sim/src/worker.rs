@@ -167,6 +167,7 @@ impl World {
                 }
             }
             Inner::Unreachable(g, peer) => self.unreachable(p, g, peer),
+            Inner::Tried(session, round, peers) => self.tried(p, session, round, &peers),
             Inner::Drained(g) => self.drained(p, g),
             Inner::Published(state) => {
                 let Some(session) = self.processes[p].session else {
@@ -295,6 +296,11 @@ impl World {
                     }
                 }
             }
+            Message::Try { round, peers } => {
+                let peers = peers.into_iter().map(|(incarnation, _)| incarnation).collect();
+                let try_ms = self.rng.delay_ms(2 * self.setup.net_ms_max);
+                self.soon(p, try_ms, Inner::Tried(session, round, peers));
+            }
             Message::Task(task) => self.task(p, session, task),
             Message::Retired { .. } => self.retired(p),
             Message::Shutdown(_) => self.kill(p),
@@ -422,6 +428,23 @@ impl World {
         }
     }
 
+    fn tried(&mut self, p: ProcessIndex, session: SessionId, round: u64, peers: &[Incarnation]) {
+        if self.processes[p].session == Some(session) {
+            let missing = peers.iter().filter(|peer| !self.reaches(p, **peer));
+            let missing = missing.map(|peer| (*peer, "timed out".to_owned())).collect();
+            self.say(p, Event::Tried { session, round, missing });
+        }
+    }
+
+    /// Whether a connection to the one who has this incarnation can be made. One that is frozen has a kernel.
+    fn reaches(&self, p: ProcessIndex, peer: Incarnation) -> bool {
+        let is_peer = |other: &Process| other.incarnation == Some(peer) && other.life != Life::Ended;
+        self.processes.iter().position(is_peer).is_some_and(|to| {
+            let cut = self.severed.contains(&(p, to)) || self.severed.contains(&(to, p));
+            !cut && !self.processes[to].hidden
+        })
+    }
+
     fn drained(&mut self, p: ProcessIndex, generation: Generation) {
         let process = &mut self.processes[p];
         let Some(membership) = process.membership.take_if(|m| m.form.generation == generation) else {
@@ -520,6 +543,7 @@ pub(crate) fn brief(message: &Message) -> String {
         | Message::Abort(_)
         | Message::Lease { .. }
         | Message::Wish { .. }
+        | Message::Try { .. }
         | Message::Task(_)
         | Message::Retired { .. }
         | Message::Shutdown(_) => format!("{message:?}"),

@@ -221,6 +221,10 @@ impl World {
             }
             Fault::Snapshot => self.apply(Event::SnapshotRequested),
             Fault::KillAll { down_ms } => self.kill_all(down_ms),
+            Fault::Heal => {
+                self.severed.clear();
+                self.processes.iter_mut().for_each(|process| process.hidden = false);
+            }
             Fault::DataUnfit => {
                 self.data_unfit = true;
                 self.data_is_unfit();
@@ -315,6 +319,7 @@ impl World {
             | Fault::Pause { .. }
             | Fault::Snapshot
             | Fault::DataUnfit
+            | Fault::Heal
             | Fault::KillAll { .. } => unreachable!("it hits no single worker"),
         }
     }
@@ -427,7 +432,7 @@ impl World {
         let settle_ms = self.setup.stall_ms_max()
             + 40_000
             + 6 * config.forming_timeout_ms
-            + 6 * config.failure_timeout_ms;
+            + 6 * config.failure_timeout_ms_max;
         self.end_by = Some(self.now.plus(train_ms + settle_ms));
     }
 

@@ -129,7 +129,7 @@ pub const FIELDS: &[Field] = &[
     field("compute.cuda_graphs", Nothing, "auto or off", "off"),
     field("cluster.min_workers", Nothing, "a whole number, 1 to 4,096", "1"),
     field("cluster.max_workers", Nothing, "a whole number, 1 to 4,096", "64"),
-    field("cluster.failure_timeout", Nothing, "a duration with its unit, 200ms to 1h", "1.5s"),
+    field("cluster.failure_timeout", Nothing, "auto, or a duration with its unit, 200ms to 1h", "auto"),
     field("cluster.gather", Nothing, "a duration with its unit, 0s to 1h", "200ms"),
     field("cluster.lease_horizon_steps", Nothing, "a whole number, 1 to 1,000,000", "2000"),
     field("cluster.numerics", Nothing, "same or any", "same"),

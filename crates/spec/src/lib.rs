@@ -19,6 +19,7 @@ mod check;
 mod de;
 mod draft;
 pub mod errors;
+mod failure_timeout;
 pub mod fields;
 pub mod identity;
 pub mod ids;
@@ -37,6 +38,7 @@ mod tree;
 mod tests;
 
 pub use errors::{EXIT_BAD_INPUT, Problem, SpecError, SpecErrors};
+pub use failure_timeout::FailureTimeout;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
 pub use load::MAX_FILE_BYTES;

@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::FailureTimeout;
+
 fn ensure(holds: bool, accepted: impl FnOnce() -> String) -> garde::Result {
     if holds { Ok(()) } else { Err(garde::Error::new(accepted())) }
 }
@@ -32,6 +34,15 @@ pub fn within(most: f64) -> impl Fn(&f64, &()) -> garde::Result {
 /// From `least` to `most`.
 pub fn duration(least: Duration, most: Duration) -> impl Fn(&Duration, &()) -> garde::Result {
     move |value, ()| ensure((least..=most).contains(value), || format!("must be from {least:?} to {most:?}"))
+}
+
+/// As long as it takes, or a duration of which a sixth is no burden.
+pub fn failure_timeout(timeout: &FailureTimeout, (): &()) -> garde::Result {
+    let (least, most) = (Duration::from_millis(200), Duration::from_secs(3600));
+    match timeout {
+        FailureTimeout::Auto => Ok(()),
+        FailureTimeout::Fixed(timeout) => duration(least, most)(timeout, &()),
+    }
 }
 
 /// Grey or colour.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 
-use crate::ranges;
+use crate::{FailureTimeout, ranges};
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
 pub const MAX_SEED: u64 = (1 << 63) - 1;
@@ -633,10 +633,9 @@ pub struct ClusterSpec {
     /// Workers beyond this many stand by: `min_workers` to 4,096.
     #[garde(range(min = 1, max = 4096))]
     pub max_workers: u32,
-    /// Silence longer than this is a death: 200ms to 1h. Heartbeats come at a sixth of it.
-    #[serde(with = "humantime_serde")]
-    #[garde(custom(ranges::duration(Duration::from_millis(200), Duration::from_secs(3600))))]
-    pub failure_timeout: Duration,
+    /// Silence longer than this is a death: auto, or 200ms to 1h.
+    #[garde(custom(ranges::failure_timeout))]
+    pub failure_timeout: FailureTimeout,
     /// How long the first generation waits for workers to come, once `min_workers` are there: 0s to 1h.
     #[serde(with = "humantime_serde")]
     #[garde(custom(ranges::duration(Duration::ZERO, Duration::from_secs(3600))))]
@@ -661,7 +660,7 @@ impl Default for ClusterSpec {
         Self {
             min_workers: 1,
             max_workers: 64,
-            failure_timeout: Duration::from_millis(1500),
+            failure_timeout: FailureTimeout::Auto,
             gather: Duration::from_millis(200),
             lease_horizon_steps: 2000,
             numerics: NumericsPolicy::Same,

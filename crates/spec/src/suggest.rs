@@ -253,7 +253,7 @@ pub fn value(path: &str, node: &Node) -> Option<String> {
                 }
                 Some(Value::Real(_)) if number => quotes(name, text),
                 Some(Value::Bool(_)) if truth => quotes(name, text),
-                Some(Value::Whole(_) | Value::Real(_)) if accepts.starts_with("a duration") => {
+                Some(Value::Whole(_) | Value::Real(_)) if accepts.contains("a duration") => {
                     Some(write(name, &format!("{text}s")))
                 }
                 _ if whole => digits(text).map(|digits| write(name, &digits)),
@@ -265,7 +265,7 @@ pub fn value(path: &str, node: &Node) -> Option<String> {
         Value::Real(real) if whole && real.fract() == 0.0 && (0.0..1e15).contains(real) => {
             Some(write(name, &format!("{real:.0}")))
         }
-        Value::Whole(_) | Value::Real(_) if accepts.starts_with("a duration") => {
+        Value::Whole(_) | Value::Real(_) if accepts.contains("a duration") => {
             Some(format!("Write for example `{name}: {}s`.", node.shown()))
         }
         _ => None,

@@ -160,7 +160,9 @@ fn modes() -> BoxedStrategy<Modes> {
 }
 
 fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
-    let timeout = whole(200_000_000u64, 3_600_000_000_000);
+    let timeout = whole(200_000_000u64, 3_600_000_000_000)
+        .prop_map(|nanos| FailureTimeout::Fixed(Duration::from_nanos(nanos)));
+    let timeout = prop_oneof![Just(FailureTimeout::Auto), timeout];
     let gather = whole(0u64, 3_600_000_000_000);
     let numerics = prop_oneof![Just(NumericsPolicy::Same), Just(NumericsPolicy::Any)];
     let stragglers = prop_oneof![Just(StragglerPolicy::Report), Just(StragglerPolicy::Evict)];
@@ -170,7 +172,7 @@ fn cluster(virtual_ranks: u32) -> BoxedStrategy<ClusterSpec> {
             whole(min_workers, 4096).prop_map(move |max_workers| ClusterSpec {
                 min_workers,
                 max_workers,
-                failure_timeout: Duration::from_nanos(timeout),
+                failure_timeout: timeout,
                 gather: Duration::from_nanos(gather),
                 lease_horizon_steps,
                 numerics,

@@ -214,6 +214,7 @@ fn every_range_in_the_table_is_the_one_that_is_enforced() {
     }
     for (path, good, bad) in [
         ("cluster.failure_timeout", ["200ms", "1h"], ["199ms", "3601s"]),
+        ("cluster.failure_timeout", ["auto", "1.5s"], ["1.5", "always"]),
         ("cluster.gather", ["0s", "1h"], ["-1s", "3601s"]),
         ("samples.grid", ["1x64", "64x1"], ["0x8", "65x1"]),
         ("data.image.channels", ["1", "3"], ["2", "0"]),
@@ -367,7 +368,8 @@ fn overrides_are_applied_in_their_order_and_may_make_what_is_not_there() {
         "data.image.fit=\"crop\"".into(),
     ]);
     assert_eq!(spec.data.image.as_ref().map(|image| image.size), Some(64));
-    assert_eq!(spec.cluster.failure_timeout, std::time::Duration::from_secs(3));
+    let three = std::time::Duration::from_secs(3);
+    assert_eq!(spec.cluster.failure_timeout, crate::FailureTimeout::Fixed(three));
     assert_eq!(spec.objective, crate::Objective::NonSaturating {});
     assert_eq!(spec.data.image.map(|image| image.fit), Some(crate::Fit::Crop));
 }

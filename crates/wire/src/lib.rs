@@ -64,6 +64,6 @@ macro_rules! wrap {
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Ready, Parked, Consumed, Metrics, WantsLeave,
     SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
-    CorruptRecords, Warning, StoreProof);
+    CorruptRecords, Warning, StoreProof, TriedPeers);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
-    Shutdown, MetricsStored);
+    Shutdown, MetricsStored, TryPeers);

@@ -16,6 +16,7 @@
 //! - [`isa`]: keeps libtorch to the instructions that the run's file allows.
 //! - [`store`]: the run's store, and the proof that it is the coordinator's.
 //! - `trouble`: what keeps it from training, told to the coordinator.
+//! - `try_peers`: sees whether other workers are reached.
 //! - [`snapshots`]: writes snapshots on a thread of its own.
 
 pub mod address;
@@ -32,6 +33,7 @@ pub mod snapshots;
 pub mod store;
 pub mod trainer;
 mod trouble;
+mod try_peers;
 
 pub use args::Args;
 pub use session::{Ended, work};

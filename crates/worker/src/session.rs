@@ -32,6 +32,7 @@ use crate::snapshots::{Origin, Writer};
 use crate::store::RunStore;
 use crate::trainer::{Faults, Trainer};
 use crate::trouble;
+use crate::try_peers::try_peers;
 
 /// The first pause after a coordinator could not be reached; doubles each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -557,7 +558,7 @@ impl Session {
             Ok(response) => response.into_inner(),
             Err(status) => return End::Broken(status.message().to_owned()),
         };
-        let mut beat = tokio::time::interval(self.spec.cluster.failure_timeout / 6);
+        let mut beat = tokio::time::interval(self.spec.cluster.failure_timeout.least() / 6);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let outbox = self.outbox.clone();
         loop {
@@ -648,6 +649,7 @@ impl Session {
                 }
             }
             Kind::Wish(wish) => self.wish(wish),
+            Kind::TryPeers(order) => drop(tokio::spawn(try_peers(order, self.outbox.clone()))),
             Kind::Task(task) => return self.order(Order::Task(task.kind())),
             Kind::Retired(retired) => {
                 if self.leaving {

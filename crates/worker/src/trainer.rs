@@ -201,7 +201,7 @@ impl Trainer {
             rank: form.rank as usize,
             members,
         };
-        let failure_timeout = self.spec.cluster.failure_timeout;
+        let failure_timeout = self.spec.cluster.failure_timeout.least();
         let patience =
             (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
         let deadline = Instant::now() + patience;

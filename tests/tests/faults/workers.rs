@@ -165,6 +165,26 @@ fn a_worker_whose_connection_is_reset_comes_back_at_once() {
     assert_undisturbed_weights(&lab);
 }
 
+/// It is tried before anybody parks for it.
+#[test]
+fn a_worker_that_cannot_be_reached_costs_a_stepping_run_no_step() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
+    let worker = |name: &str, more: &[&str]| lab.worker_with(name, &coordinator.address, more, &[]);
+    let slowly = ["--fault-slowness", "12"];
+    let mut workers = vec![worker("worker-1", &slowly), worker("worker-2", &slowly)];
+    coordinator.client.wait_for_step(5);
+    workers.push(worker("worker-3", &["--advertise", "127.0.0.99"]));
+    let warned = coordinator.process.wait_for_words("though the coordinator hears both");
+    let named = ["(worker-3) at 127.0.0.99:", "(connection refused)", "--advertise IP"];
+    assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
+    let status = coordinator.client.status().expect("the run goes on");
+    assert_eq!(status.workers.iter().filter(|worker| worker.role == "cut off").count(), 1, "{status:?}");
+    finish(&mut coordinator.process, workers);
+    assert_eq!(lab.journal().generations().len(), 1);
+    assert_undisturbed_weights(&lab);
+}
+
 /// Three workers of which `slow` computes many times as slowly.
 fn one_is_slow(lab: &Lab, more: &[&str]) -> (Coordinator, Process, Vec<Process>) {
     let coordinator = lab.coordinator(&[&["--expect-workers", "3"], more].concat());

@@ -1,5 +1,7 @@
 //! A bench on which a test holds one machine: it plays the workers and reads what the machine wants done.
 
+use std::collections::VecDeque;
+
 use lsgan_control::{
     Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Recovered, Resume, Run, SessionId, Wish,
     invariants,
@@ -16,6 +18,7 @@ pub fn config() -> Config {
         expected_workers: 2,
         gather_ms: 200,
         failure_timeout_ms: 1_500,
+        failure_timeout_ms_max: 1_500,
         forming_timeout_ms: 3_000,
         lease_ordinals: 8,
         any_numerics: false,
@@ -45,6 +48,10 @@ pub struct Bench {
     pub effects: Vec<Effect>,
     /// All that was journaled.
     pub journal: Vec<Entry>,
+    /// Connections that fail when they are tried, from one session to another.
+    pub broken: Vec<(u64, u64)>,
+    /// Nobody answers when connections are to be tried.
+    pub silent: bool,
 }
 
 #[allow(dead_code, reason = "each test file uses its part")]
@@ -52,21 +59,40 @@ impl Bench {
     pub fn new(config: Config, recovered: Recovered) -> Self {
         let now = Millis(0);
         let run = Run::new(config, recovered, now);
-        Self { run, now, effects: Vec::new(), journal: Vec::new() }
+        Self { run, now, effects: Vec::new(), journal: Vec::new(), broken: Vec::new(), silent: false }
     }
 
-    /// Applies an event; every invariant must hold.
+    /// Applies an event; every invariant must hold. Workers that are told to try connections answer at once.
     pub fn apply(&mut self, event: Event) -> &[Effect] {
-        let before = self.run.clone();
         self.effects.clear();
-        self.run.apply(self.now, event, &mut self.effects);
-        invariants::check(&before, &self.run).expect("every invariant holds");
-        for effect in &self.effects {
-            if let Effect::Journal(entry) = effect {
-                self.journal.push(entry.clone());
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let before = self.run.clone();
+            let mut effects = Vec::new();
+            self.run.apply(self.now, event, &mut effects);
+            invariants::check(&before, &self.run).expect("every invariant holds");
+            for effect in &effects {
+                match effect {
+                    Effect::Journal(entry) => self.journal.push(entry.clone()),
+                    Effect::Send { session, message: Message::Try { round, peers } } if !self.silent => {
+                        events.push_back(self.try_peers(*session, *round, peers));
+                    }
+                    Effect::Send { .. } | Effect::Close { .. } => {}
+                }
             }
+            self.effects.append(&mut effects);
         }
         &self.effects
+    }
+
+    fn try_peers(&self, session: SessionId, round: u64, peers: &[(Incarnation, String)]) -> Event {
+        let fails = |peer: &Incarnation| {
+            let to = self.run.workers().get(peer).map(|worker| worker.session.0);
+            to.is_none_or(|to| self.broken.contains(&(session.0, to)))
+        };
+        let missing = peers.iter().filter(|(peer, _)| fails(peer));
+        let missing = missing.map(|(peer, _)| (*peer, "timed out".to_owned())).collect();
+        Event::Tried { session, round, missing }
     }
 
     /// Lets time pass and wakes the machine whenever it wants, until that leads to something: it may want to be woken

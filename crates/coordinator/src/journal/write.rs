@@ -228,7 +228,8 @@ fn record(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> rusqlite::Re
         | Entry::CutOff { .. }
         | Entry::NoProgress { .. }
         | Entry::CannotKeep { .. }
-        | Entry::NoKeeper { .. } => {}
+        | Entry::NoKeeper { .. }
+        | Entry::ReachedAgain { .. } => {}
         Entry::Ended(outcome) => {
             let (word, why) = match outcome {
                 Outcome::Complete => ("complete", String::new()),

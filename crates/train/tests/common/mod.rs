@@ -32,7 +32,10 @@ pub fn small_dcgan() -> RunSpec {
             deterministic: true,
             cuda_graphs: CudaGraphs::Off,
         },
-        cluster: ClusterSpec { failure_timeout: Duration::from_secs(1), ..ClusterSpec::default() },
+        cluster: ClusterSpec {
+            failure_timeout: FailureTimeout::Fixed(Duration::from_secs(1)),
+            ..ClusterSpec::default()
+        },
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
         report: ReportSpec { every: 1, state_hash_every: 0 },
