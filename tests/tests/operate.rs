@@ -139,7 +139,7 @@ fn stop_waits_over_a_restart_of_the_coordinator() {
 fn hashes(url: &str) -> Vec<String> {
     let manifest = std::fs::read_to_string(std::path::Path::new(url).join("manifest.json"));
     let manifest: Value = serde_json::from_str(&manifest.expect("a manifest")).expect("JSON");
-    let parts = manifest["parts"].as_array().expect("parts are a list");
+    let parts = manifest["snapshot"]["parts"].as_array().expect("parts are a list");
     parts.iter().map(|part| part["blake3"].as_str().expect("a hash").to_owned()).collect()
 }
 
