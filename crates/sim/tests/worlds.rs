@@ -18,7 +18,7 @@ fn live(seeds: impl IntoIterator<Item = u64>, fixed: Fixed) -> Coverage {
 fn every_sentence_holds_in_ten_thousand_worlds_and_every_fault_comes() {
     let total = live(0..10_000, Fixed::default());
     for (name, count) in total.counts() {
-        assert!(count >= 100, "only {count} {name} in {} worlds", total.worlds);
+        assert!(count >= 80, "only {count} {name} in {} worlds", total.worlds);
     }
 }
 
