@@ -199,6 +199,27 @@ impl Lab {
         self.start_command(name, command)
     }
 
+    /// Whether this machine lets a test mount something for one process alone.
+    #[must_use]
+    pub fn can_mount() -> bool {
+        let tried = Command::new("unshare").args(["--mount", "true"]).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    }
+
+    /// A worker on a host where another disk is mounted at the run's directory.
+    ///
+    /// # Panics
+    /// If its disk cannot be made.
+    pub fn blind_worker(&self, name: &str, coordinator: &str) -> Process {
+        let (other, run_dir) = (self.path(&format!("{name}-disk")), self.run_dir());
+        std::fs::create_dir_all(&other).expect("a folder can be made");
+        let mut command = Command::new("unshare");
+        let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", mount, "sh"]).args([other, run_dir]).arg(binary("worker"));
+        command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
+        self.start_command(name, command)
+    }
+
     /// Asks the live coordinator of `run_dir`, which `lsgan up` started: its lock file says where it listens.
     ///
     /// # Panics

@@ -2,13 +2,12 @@
 //!
 //! These tests need root for mount namespaces. Where it is missing they are counted as skipped, by name.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use lsgan_tests::binaries::binary;
+use lsgan_tests::Lab;
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
 use lsgan_tests::lab::SHORT;
-use lsgan_tests::{Lab, Process};
 
 type Test = (&'static str, fn());
 
@@ -33,8 +32,7 @@ const TESTS: [Test; 4] = [
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let possible = Command::new("unshare").args(["--mount", "true"]).output();
-    let possible = possible.is_ok_and(|tried| tried.status.success());
+    let possible = Lab::can_mount();
     if !possible {
         eprintln!("skipped: mount namespaces cannot be made");
     }
@@ -48,22 +46,11 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
 }
 
-/// A worker on a host where another disk is mounted at the run's directory.
-fn blind_worker(lab: &Lab, name: &str, coordinator: &str) -> Process {
-    let (other, run_dir) = (lab.path(&format!("{name}-disk")), lab.run_dir());
-    std::fs::create_dir_all(&other).expect("a folder can be made");
-    let mut command = Command::new("unshare");
-    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-    command.args(["--mount", "sh", "-c", mount, "sh"]).args([other, run_dir]).arg(binary("worker"));
-    command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
-    lab.start_command(name, command)
-}
-
 fn a_worker_that_sees_another_disk_never_writes() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
     // Older than the one that sees the store, so that it is the first rank.
-    let blind = blind_worker(&lab, "blind", &coordinator.address);
+    let blind = lab.blind_worker("blind", &coordinator.address);
     let status = coordinator.client.wait_until("the blind one is named", |status| {
         status.workers.iter().any(|worker| worker.cannot_keep.contains("another disk"))
     });
@@ -85,7 +72,7 @@ fn a_worker_that_sees_another_disk_never_writes() {
 fn a_run_does_not_start_where_no_worker_sees_its_store() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
-    let workers = ["one", "two"].map(|name| blind_worker(&lab, name, &coordinator.address));
+    let workers = ["one", "two"].map(|name| lab.blind_worker(name, &coordinator.address));
     let ended = coordinator.process.wait().expect_code(2).expect_one_error();
     ended.expect_err(&["no worker can keep this run's snapshots", "  one: ", "  two: ", "checkpoint.to"]);
     for mut worker in workers {
@@ -97,7 +84,7 @@ fn a_run_does_not_start_where_no_worker_sees_its_store() {
 fn a_state_that_no_living_worker_can_write_waits_for_one_that_can() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
-    let blind = blind_worker(&lab, "blind", &coordinator.address);
+    let blind = lab.blind_worker("blind", &coordinator.address);
     let seeing = lab.worker("seeing", &coordinator.address);
     coordinator.client.wait_for_step(7);
     seeing.kill();

@@ -34,6 +34,8 @@ struct Worker {
     name: String,
     process: Process,
     proxy: Proxy,
+    /// It sees the run's store, and its peers reach it: a run with such workers alone cannot end.
+    whole: bool,
     /// Frozen or cut until then.
     until: Option<Instant>,
 }
@@ -112,7 +114,29 @@ impl Round {
                 self.lab.start_command(&name, command)
             }
         };
-        self.workers.push(Worker { name, process, proxy, until: None });
+        self.workers.push(Worker { name, process, proxy, whole: true, until: None });
+    }
+
+    /// Starts a worker that sees another disk where the run's store is. Without root there are no such disks, and it is
+    /// one like all others.
+    fn join_blind(&mut self) {
+        if !Lab::can_mount() {
+            return self.join();
+        }
+        self.started += 1;
+        let name = format!("worker-{}", self.started);
+        let proxy = Proxy::before(&self.listen, self.lab.host());
+        let process = self.lab.blind_worker(&name, &proxy.url());
+        self.workers.push(Worker { name, process, proxy, whole: false, until: None });
+    }
+
+    /// Starts a worker that tells its peers an address at which nobody listens.
+    fn join_unreachable(&mut self) {
+        self.started += 1;
+        let name = format!("worker-{}", self.started);
+        let proxy = Proxy::before(&self.listen, self.lab.host());
+        let process = self.lab.worker_with(&name, &proxy.url(), &["--advertise", "127.0.0.9"], &[]);
+        self.workers.push(Worker { name, process, proxy, whole: false, until: None });
     }
 
     /// Starts workers until there are as many as at first.
@@ -140,7 +164,7 @@ impl Round {
                 false
             }
         });
-        if self.workers.is_empty() {
+        if !self.workers.iter().any(|worker| worker.whole) {
             self.join();
         }
     }
@@ -180,6 +204,8 @@ impl Round {
             Fault::HangUp(whom) => self.leave(whom % there, Signal::SIGHUP),
             Fault::Join => self.join(),
             Fault::JoinUnread => self.join_with_log("2> >(head -n 3 >/dev/null)"),
+            Fault::JoinBlind => self.join_blind(),
+            Fault::JoinUnreachable => self.join_unreachable(),
             Fault::JoinFull => self.join_with_log("2>/dev/full"),
             Fault::Cut(whom, cut, lasts) => {
                 let worker = &mut self.workers[whom % there];

@@ -33,6 +33,10 @@ pub enum Fault {
     JoinUnread,
     /// Another one, whose log is on a full disk.
     JoinFull,
+    /// Another one, which sees another disk where the run's store is.
+    JoinBlind,
+    /// Another one, at whose address its peers reach nobody.
+    JoinUnreachable,
     /// The ways between it and the coordinator are cut for so long.
     Cut(usize, Cut, Duration),
     /// Its connections to the coordinator are reset.
@@ -75,7 +79,7 @@ impl Schedule {
 fn fault(numbers: &mut Numbers) -> Fault {
     let whom = usize::try_from(numbers.below(WORKERS_MAX)).expect("it is small");
     let lasts = Duration::from_millis(1 + numbers.below(LASTS_MS_MAX));
-    match numbers.below(15) {
+    match numbers.below(17) {
         0 => Fault::Kill(whom),
         1 | 2 => Fault::Replace(whom),
         3 => Fault::Freeze(whom, lasts),
@@ -89,6 +93,8 @@ fn fault(numbers: &mut Numbers) -> Fault {
         11 => Fault::HangUp(whom),
         12 => Fault::JoinUnread,
         13 => Fault::JoinFull,
+        14 => Fault::JoinBlind,
+        15 => Fault::JoinUnreachable,
         _ => Fault::Stop,
     }
 }
@@ -104,6 +110,8 @@ impl fmt::Display for Fault {
             Self::Join => write!(f, "join"),
             Self::JoinUnread => write!(f, "join with a log that nobody reads"),
             Self::JoinFull => write!(f, "join with a log on a full disk"),
+            Self::JoinBlind => write!(f, "join with another disk"),
+            Self::JoinUnreachable => write!(f, "join where nobody is reached"),
             Self::Cut(whom, cut, lasts) => {
                 let ways = match cut {
                     Cut::Whole => "no way",
