@@ -48,6 +48,7 @@ use std::time::{Duration, Instant};
 use lsgan_checkpoint::RunLock;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, exit::chain, print, say, vital};
 use lsgan_control::Outcome;
+use lsgan_spec::Step;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -240,6 +241,15 @@ async fn show_progress(inputs: mpsc::Sender<Input>) {
     progress.end();
 }
 
+/// What is kept of a run that was stopped.
+fn stopped(step: Step) -> String {
+    match step {
+        Step(0) => "stopped, and nothing is kept: no snapshot was written. The same command begins at step 0"
+            .to_owned(),
+        step => format!("stopped after step {step} with a snapshot; the same command goes on from there"),
+    }
+}
+
 /// The last lines: what was written, and what to do next.
 fn report(ended: &Ended) -> Result<(), Failure> {
     match &ended.outcome {
@@ -252,9 +262,7 @@ fn report(ended: &Ended) -> Result<(), Failure> {
         Some(Outcome::Stopped { step }) => {
             print::announce_as(
                 &json!({ "outcome": "stopped", "step": step.0 }),
-                format_args!(
-                    "stopped after step {step} with a snapshot; the same command goes on from there"
-                ),
+                format_args!("{}", stopped(*step)),
             );
             Err(Failure::stopped(Interrupt::Person.exit_code()))
         }
