@@ -47,6 +47,8 @@ impl Shell {
         session: SessionId,
         until: u64,
     ) -> Result<(), JournalError> {
+        // The newest says it all; a word for each of thousands at once would not fit into the worker's stream.
+        self.held.retain(|(_, held)| !matches!(held, Held::Stored(of, _) if *of == session));
         self.held.push_back((number, Held::Stored(session, until)));
         self.release()
     }
@@ -80,7 +82,8 @@ impl Shell {
     fn written(&mut self, entry: &Entry) {
         match entry {
             Entry::Ended(outcome) => {
-                self.outcome = Some(outcome.clone());
+                // What this shell found first stands: a machine whose workers were sent away has only their snapshot.
+                self.outcome.get_or_insert_with(|| outcome.clone());
                 self.paused = None;
             }
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),

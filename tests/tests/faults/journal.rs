@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
+use lsgan_tests::disturb::{assert_undisturbed_weights, cluster};
 use lsgan_tests::{Lab, SmallDisk, until};
 use lsgan_wire::v1::RunStatus;
 use nix::sys::signal::Signal;
@@ -17,7 +17,8 @@ fn warned(status: &RunStatus, words: &str) -> bool {
 #[test]
 fn a_journal_that_another_program_locks_is_waited_for_and_status_says_so() {
     let lab = Lab::new();
-    let (mut coordinator, mut workers) = cluster(&lab, 2, &["--set", "steps=400"]);
+    let (mut coordinator, mut workers) =
+        cluster(&lab, 2, &["--set", "steps=1000000", "--set", "checkpoint.every=0"]);
     coordinator.client.wait_for_step(3);
     let other = Connection::open(lab.run_dir().join("journal.sqlite")).expect("it is there");
     until("the lock is ours", || other.execute_batch("begin exclusive"));
@@ -33,7 +34,11 @@ fn a_journal_that_another_program_locks_is_waited_for_and_status_says_so() {
     other.execute_batch("commit").expect("nothing was written");
     drop(other);
     coordinator.client.wait_until("the third one computes", |status| status.generation > 1);
-    finish(&mut coordinator.process, workers);
+    coordinator.process.signal(Signal::SIGINT);
+    coordinator.process.wait().expect_code(130).expect_out(&["stopped after step"]);
+    for mut worker in workers {
+        worker.wait();
+    }
 }
 
 #[test]
@@ -83,7 +88,8 @@ fn a_run_whose_disk_is_full_says_so_answers_and_ends_when_it_is_told_to() {
     up.signal(Signal::SIGINT);
     let ended = up.wait();
     assert!(ended.code.is_some_and(|code| code != 0), "{ended}");
-    let ended = ended.expect_err(&["the run ends without it", "No space left on device"]);
+    let ended = ended.expect_err(&["No space left on device"]);
+    assert!(!ended.out.contains("stopped after step"), "what is lost is not called saved: {ended}");
     assert!(begin.elapsed().as_secs() < 30, "it took {:?}: {ended}", begin.elapsed());
 }
 
