@@ -196,7 +196,7 @@ fn workers_finish_their_steps_while_the_coordinator_is_away() {
     let listen = coordinator.address.trim_start_matches("http://").to_owned();
     coordinator.process.kill();
     for worker in &mut workers {
-        worker.wait_for_words(&format!("applied=Some({})", 2 * STEPS));
+        worker.wait_for_words(&format!("parked: all do at this step generation=1 step={STEPS}"));
     }
     let mut coordinator = lab.coordinator_at(&listen, &[]);
     finish(&mut coordinator.process, workers);

@@ -2,16 +2,17 @@
 //!
 //! These tests need root for mount namespaces. Where it is missing they are counted as skipped, by name.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
 use lsgan_tests::Lab;
+use lsgan_tests::binaries::{binary, root};
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
 use lsgan_tests::lab::SHORT;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 5] = [
     (
         "a_worker_that_sees_another_disk_is_named_and_never_writes",
         a_worker_that_sees_another_disk_never_writes,
@@ -27,6 +28,10 @@ const TESTS: [Test; 4] = [
     (
         "snapshots_that_are_gone_are_not_trained_again_without_a_word",
         snapshots_that_are_gone_are_not_trained_again_without_a_word,
+    ),
+    (
+        "a_pack_on_a_full_disk_says_so_and_goes_on_with_room",
+        a_pack_on_a_full_disk_says_so_and_goes_on_with_room,
     ),
 ];
 
@@ -116,4 +121,24 @@ fn snapshots_that_are_gone_are_not_trained_again_without_a_word() {
     std::fs::remove_dir_all(&snapshots).expect("it can be deleted");
     lab.up(1, &[&SHORT[..], &["--accept-loss"]].concat()).wait().expect_code(0);
     assert_eq!(lab.weights(), Lab::finished().weights());
+}
+
+/// On a disk of its own, which gets room between two tries.
+fn a_pack_on_a_full_disk_says_so_and_goes_on_with_room() {
+    let lab = Lab::new();
+    let out = lab.path("packed");
+    std::fs::create_dir(&out).expect("a folder can be made");
+    let script = "mount -t tmpfs -o size=1m full \"$1\" || exit 9
+        \"$2\" dataset pack \"idx:$3\" --size 32 --out \"$1\" --shard-mib 1; echo \"first try: $?\"
+        mount -o remount,size=100m \"$1\" || exit 9
+        \"$2\" dataset pack \"idx:$3\" --size 32 --out \"$1\" --shard-mib 1; echo \"second try: $?\"";
+    let data = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&out).arg(binary("lsgan")).arg(data);
+    let ended = lab.start_command("pack", command).wait().expect_code(0);
+    let ended = ended.expect_out(&["first try: 1", "second try: 0", "10000 of 10000 records are in"]);
+    ended.expect_err(&[
+        "it cannot be written: No space left",
+        "Make room; what is finished is kept, and the same command goes on from there.",
+    ]);
 }

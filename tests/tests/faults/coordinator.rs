@@ -165,10 +165,12 @@ fn more_steps_hold_for_workers_that_step() {
 #[test]
 fn a_run_that_is_beyond_its_new_last_step_ends_and_says_where() {
     let lab = Lab::new();
-    let (coordinator, workers) = cluster(&lab, 2, &["--set", "steps=100000"]);
+    // With a snapshot beyond that step the coordinator would not even start.
+    let never = ["--set", "checkpoint.every=0"];
+    let (coordinator, workers) = cluster(&lab, 2, &[&never[..], &["--set", "steps=100000"]].concat());
     let reached = coordinator.client.wait_for_step(30).step;
     let listen = kill(coordinator);
-    let mut coordinator = lab.coordinator_at(&listen, &["--set", "steps=10"]);
+    let mut coordinator = lab.coordinator_at(&listen, &[&never[..], &["--set", "steps=10"]].concat());
     let ended = coordinator.process.wait().expect_code(2).expect_one_error();
     let saved = lab.journal().number("select max(step) from checkpoints");
     assert!(saved >= reached, "the last snapshot is of step {saved}, {reached} steps were done");
