@@ -77,19 +77,24 @@ async fn rest(target: &Target, mut live: Live) -> Result<v1::RunStatus, Failure>
         None => target.clone(),
     };
     let mut heard = Instant::now();
+    // The status has a pause once it is journaled, which may be a moment after it was asked for.
+    let (mut seen, asked) = (false, Instant::now());
     loop {
         match live.status().await {
             Ok(status) if status.phase == "paused" => return Ok(status),
             Ok(status) if status.outcome.is_some() => {
                 return Err(Failure::failed(format!("the run `{}` has ended meanwhile", status.run)));
             }
-            Ok(status) if status.paused.is_none() => {
+            Ok(status) if status.paused.is_none() && (seen || asked.elapsed() > AWAY_MAX) => {
                 return Err(Failure::failed(format!(
                     "somebody has resumed the run `{}` meanwhile",
                     status.run
                 )));
             }
-            Ok(_) => heard = Instant::now(),
+            Ok(status) => {
+                seen |= status.paused.is_some();
+                heard = Instant::now();
+            }
             Err(status) if heard.elapsed() > AWAY_MAX => return Err(Failure::failed(status.message())),
             Err(_) => {
                 if let Ok(found) = again.find_live().await {
