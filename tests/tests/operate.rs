@@ -68,7 +68,8 @@ fn a_run_that_is_not_live_says_how_it_ended_and_how_to_go_on() {
     let lab = Lab::new();
     let coordinator = lab.coordinator(&[&ENDLESS[..], &["--set", "checkpoint.every=10"]].concat());
     let worker = lab.worker("worker", &coordinator.address);
-    coordinator.client.wait_until("a snapshot", |status| status.snapshot_step.is_some());
+    // With the second one the first is surely in the journal.
+    coordinator.client.wait_until("two snapshots", |status| status.snapshot_step >= Some(20));
     coordinator.process.kill();
     worker.kill();
     let told = lsgan(&lab, "status", &[]).wait().expect_code(0);
