@@ -12,6 +12,13 @@ use crate::outbox::Outbox;
 /// How long after a proof that failed it is tried again: a directory may be mounted late, a bucket may be away.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// A run that starts waits for every worker's proof, and a store without keys may be silent for a minute.
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn failed(why_not: String) -> v1::StoreProof {
+    v1::StoreProof { why_not, ..v1::StoreProof::default() }
+}
+
 /// Where the run keeps its snapshots. A worker that does not get there computes all the same.
 #[derive(Debug)]
 pub struct RunStore {
@@ -43,7 +50,8 @@ impl RunStore {
     pub async fn prove(self: Arc<Self>, outbox: Arc<Outbox>) {
         let mut said = None;
         loop {
-            let proof = self.try_to_prove().await;
+            let tried = tokio::time::timeout(WITHIN, self.try_to_prove()).await;
+            let proof = tried.unwrap_or_else(|_| failed(format!("{} does not answer", self.place)));
             let proved = proof.why_not.is_empty();
             if said.as_ref() != Some(&proof.why_not) {
                 said = Some(proof.why_not.clone());
@@ -60,7 +68,6 @@ impl RunStore {
     }
 
     async fn try_to_prove(&self) -> v1::StoreProof {
-        let failed = |why_not| v1::StoreProof { why_not, ..v1::StoreProof::default() };
         let store = match self.open() {
             Ok(store) => store,
             Err(why) => return failed(why),

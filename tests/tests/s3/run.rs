@@ -12,7 +12,7 @@ use object_store::ObjectStoreExt as _;
 use crate::data::{PATTERN, fill_with_shards, fixtures};
 use crate::{Test, admin, fill, wait, world};
 
-pub const TESTS: [Test; 5] = [
+pub const TESTS: [Test; 6] = [
     (
         "a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk",
         a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk,
@@ -25,6 +25,7 @@ pub const TESTS: [Test; 5] = [
         "a_run_that_ends_while_the_store_is_away_waits_for_it",
         a_run_that_ends_while_the_store_is_away_waits_for_it,
     ),
+    ("workers_without_keys_compute_and_never_write", workers_without_keys_compute_and_never_write),
     ("a_fresh_run_moves_the_old_one_in_the_bucket_aside", a_fresh_run_moves_the_old_one_in_the_bucket_aside),
     (
         "mistakes_with_buckets_and_keys_end_at_once_with_one_error",
@@ -71,6 +72,41 @@ fn weights_in(bucket: &str, prefix: &str) -> Weights {
         blake3::hash(&bytes).to_hex().to_string()
     };
     Weights { generator: hash("generator"), discriminator: hash("discriminator") }
+}
+
+/// One has none at all, one may read alone; both come before the one that has all.
+fn workers_without_keys_compute_and_never_write() {
+    let lab = Lab::new();
+    fill("keys", &[]);
+    let endpoint = format!("http://{}", world().server.address());
+    let shards = fixtures().join(PATTERN).display().to_string();
+    let config = config(&lab, &shards, "s3://keys/runs/one");
+    let (run_dir, listen) = (lab.run_dir().display().to_string(), format!("{}:0", lab.host()));
+    let arguments = ["--quiet", "--config", &config, "--run-dir", &run_dir, "--listen", &listen];
+    let arguments = [&arguments[..], &["--expect-workers", "3"]].concat();
+    let mut coordinator =
+        lab.start_command("coordinator", command("coordinator", &endpoint, WRITER, &arguments));
+    let line = coordinator.wait_for_words("listening on http://");
+    let address = line.strip_prefix("listening on ").expect("the line begins so");
+    let worker = |name: &str, keys: Option<(&str, &str)>| {
+        let arguments = ["--coordinator", address, "--name", name, "--peer-listen", "127.0.0.1:0"];
+        let mut command = command("worker", &endpoint, keys.unwrap_or(WRITER), &arguments);
+        if keys.is_none() {
+            command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        }
+        lab.start_command(name, command)
+    };
+    let mut workers = vec![worker("keyless", None), worker("reader", Some(READER))];
+    let named = |name: &str| format!("({name}) computes, but cannot write snapshots");
+    for name in ["keyless", "reader"] {
+        coordinator.wait_for_words(&named(name));
+    }
+    workers.push(worker("writer", Some(WRITER)));
+    coordinator.wait().expect_code(0);
+    for mut worker in workers {
+        worker.wait().expect_code(0);
+    }
+    assert_eq!(weights_in("keys", "runs/one"), from_disk());
 }
 
 fn from_disk() -> Weights {
