@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
-use lsgan_control::{Aside, Config, Effect, Entry, Event, Message, ParkReason, Phase, Way, Wish};
+use lsgan_control::{Aside, Config, Direction, Effect, Entry, Event, Message, ParkReason, Phase, Wish};
 use lsgan_spec::{Incarnation, Reduction};
 
 fn broken() -> ParkReason {
@@ -40,9 +40,9 @@ fn members(bench: &Bench) -> Vec<u64> {
     bench.run.members().iter().map(|m| m.incarnation.0).collect()
 }
 
-fn named(bench: &Bench) -> Vec<(u64, u64, Way)> {
+fn named(bench: &Bench) -> Vec<(u64, u64, Direction)> {
     let entry = |entry: &Entry| match entry {
-        Entry::CutOff { incarnation, peer, way, .. } => Some((incarnation.0, peer.0, *way)),
+        Entry::CutOff { incarnation, peer, direction, .. } => Some((incarnation.0, peer.0, *direction)),
         _ => None,
     };
     bench.journal.iter().filter_map(entry).collect()
@@ -52,7 +52,7 @@ fn named(bench: &Bench) -> Vec<(u64, u64, Way)> {
 fn who_cannot_be_reached_stands_aside_though_it_is_older() {
     let bench = three(&[(3, 2)], [6, 6, 6]);
     assert_eq!(members(&bench), [1, 3]);
-    assert_eq!(named(&bench), [(2, 3, Way::ToIt)]);
+    assert_eq!(named(&bench), [(2, 3, Direction::Inbound)]);
     assert_eq!(bench.run.workers()[&Incarnation(2)].aside, Some(Aside::CutOff));
     assert!(!bench.run.workers()[&Incarnation(2)].straggles());
 }
@@ -61,7 +61,7 @@ fn who_cannot_be_reached_stands_aside_though_it_is_older() {
 fn of_two_that_do_not_reach_each_other_the_younger_stands_aside() {
     let bench = three(&[(3, 2), (2, 3)], [6, 6, 6]);
     assert_eq!(members(&bench), [1, 2]);
-    assert_eq!(named(&bench), [(3, 2, Way::Both)]);
+    assert_eq!(named(&bench), [(3, 2, Direction::Both)]);
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn of_two_that_do_not_reach_each_other_the_one_that_holds_more_stays() {
 fn who_is_named_by_most_stands_aside() {
     let bench = three(&[(1, 2), (3, 2), (2, 1)], [6, 6, 6]);
     assert_eq!(members(&bench), [1, 3]);
-    assert_eq!(named(&bench), [(2, 1, Way::Both)]);
+    assert_eq!(named(&bench), [(2, 1, Direction::Both)]);
 }
 
 #[test]
 fn who_reaches_nobody_is_the_odd_one_itself() {
     let bench = three(&[(1, 2), (1, 3)], [6, 6, 6]);
     assert_eq!(members(&bench), [2, 3]);
-    assert_eq!(named(&bench), [(1, 2, Way::FromIt)]);
+    assert_eq!(named(&bench), [(1, 2, Direction::Outbound)]);
 }
 
 /// The first worker of a run has the wrong address, and a second one joins: only the first one holds a state.
@@ -91,7 +91,7 @@ fn who_holds_more_than_all_others_stays_though_it_cannot_be_reached() {
     let mut bench = Bench::stepping(config(), 2);
     fall_apart(&mut bench, &[(2, 1)], &[(1, Some(9)), (2, None)]);
     assert_eq!(members(&bench), [1]);
-    assert_eq!(named(&bench), [(2, 1, Way::FromIt)]);
+    assert_eq!(named(&bench), [(2, 1, Direction::Outbound)]);
     assert_eq!(bench.form(1).from, Reduction(9));
 }
 
@@ -114,13 +114,13 @@ fn who_stood_aside_comes_back_when_it_is_needed_and_is_like_the_others_once_it_w
 fn who_stands_aside_and_is_the_last_to_hold_the_newest_state_goes_on_and_the_others_stand_aside() {
     let mut bench = Bench::stepping(config(), 3);
     fall_apart(&mut bench, &[(1, 3)], &[(1, None), (2, Some(6)), (3, Some(6))]);
-    assert_eq!((members(&bench), named(&bench)), (vec![1, 2], vec![(3, 1, Way::ToIt)]));
+    assert_eq!((members(&bench), named(&bench)), (vec![1, 2], vec![(3, 1, Direction::Inbound)]));
     bench.close(2);
     bench.parked(1, 2, None, ParkReason::Aborted);
     assert_eq!(members(&bench), [1, 3], "nobody else holds it");
     fall_apart(&mut bench, &[(1, 3)], &[(1, None), (3, Some(6))]);
     assert_eq!(members(&bench), [3]);
-    assert_eq!(named(&bench)[1..], [(1, 3, Way::FromIt)]);
+    assert_eq!(named(&bench)[1..], [(1, 3, Direction::Outbound)]);
 }
 
 /// A process that died refuses connections too.
@@ -197,12 +197,14 @@ fn live_until(bench: &mut Bench, until: u64) {
 
 #[test]
 fn who_cannot_be_reached_costs_a_healthy_run_no_step() {
-    for (broken, way) in [(&[(1, 3), (2, 3)], Way::ToIt), (&[(3, 1), (3, 2)], Way::FromIt)] {
+    for (broken, direction) in
+        [(&[(1, 3), (2, 3)], Direction::Inbound), (&[(3, 1), (3, 2)], Direction::Outbound)]
+    {
         let mut bench = beside_two(broken);
         assert_eq!(named(&bench), [], "one of the others may have died");
         live_until(&mut bench, 1_000);
         assert!(!wishes_reform(&bench));
-        assert_eq!(named(&bench), [(3, 1, way)]);
+        assert_eq!(named(&bench), [(3, 1, direction)]);
         assert_eq!(bench.run.workers()[&Incarnation(3)].aside, Some(Aside::CutOff));
     }
 }
@@ -266,5 +268,5 @@ fn who_is_let_out_nowhere_is_found_by_trying_its_other_connections() {
     bench.broken = vec![(1, 2), (1, 3)];
     fall_apart(&mut bench, &[(1, 2)], &[(1, Some(6)), (2, Some(6)), (3, Some(6))]);
     assert_eq!(members(&bench), [2, 3]);
-    assert_eq!(named(&bench), [(1, 2, Way::FromIt)]);
+    assert_eq!(named(&bench), [(1, 2, Direction::Outbound)]);
 }

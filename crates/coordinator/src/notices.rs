@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_control::{Entry, Outcome, Run, Start, Way};
+use lsgan_control::{Direction, Entry, Outcome, Run, Start};
 use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
@@ -184,12 +184,12 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
             );
             (true, text)
         }
-        Entry::CutOff { incarnation, peer, way, why } => {
+        Entry::CutOff { incarnation, peer, direction, why } => {
             let at = |incarnation| {
                 let address = run.workers().get(incarnation).map_or("its address", |worker| &worker.address);
                 format!("{} at {address}", known(incarnation))
             };
-            (true, cut_off(&at(incarnation), &at(peer), *way, why))
+            (true, cut_off(&at(incarnation), &at(peer), *direction, why))
         }
         Entry::ReachedAgain { incarnation } => {
             (false, format!("{} and the others reach each other again: it takes part", known(incarnation)))
@@ -245,26 +245,30 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
 }
 
 /// Why a worker stands aside, and what to do. Both come with their addresses.
-fn cut_off(one: &str, peer: &str, way: Way, why: &str) -> String {
-    let what = match way {
-        Way::ToIt => format!("{peer} cannot connect to {one} ({why}), though the coordinator hears both"),
-        Way::FromIt => format!("{one} cannot connect to {peer} ({why}), though the coordinator hears both"),
-        Way::Both => {
+fn cut_off(one: &str, peer: &str, direction: Direction, why: &str) -> String {
+    let what = match direction {
+        Direction::Inbound => {
+            format!("{peer} cannot connect to {one} ({why}), though the coordinator hears both")
+        }
+        Direction::Outbound => {
+            format!("{one} cannot connect to {peer} ({why}), though the coordinator hears both")
+        }
+        Direction::Both => {
             format!("{one} and {peer} cannot reach each other ({why}), though the coordinator hears both")
         }
     };
-    let remedy = match way {
-        Way::ToIt => {
+    let remedy = match direction {
+        Direction::Inbound => {
             "Start it with --advertise IP, an address of its host that the other hosts reach, and with --peer-listen \
              IP:PORT on a port that the firewall lets in."
         }
-        Way::FromIt => {
+        Direction::Outbound => {
             "Either the second one's address is wrong (--advertise IP, --peer-listen IP:PORT, its firewall), or the \
              first one's host lets no connections out."
         }
-        Way::Both => "Look at the network between their hosts.",
+        Direction::Both => "Look at the network between their hosts.",
     };
-    let goes = if way == Way::ToIt { "The second one" } else { "The first one" };
+    let goes = if direction == Direction::Inbound { "The second one" } else { "The first one" };
     format!(
         "{what}. {goes} stands aside while there are enough others, and is tried again from time to time. {remedy}"
     )

@@ -4,7 +4,7 @@
 use lsgan_spec::{Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::Entry;
+use super::effect::Entry;
 
 /// So many generations in a row may come to nothing before the next one waits: a second death while the first one's
 /// survivors form must not cost time.

@@ -4,11 +4,12 @@
 
 use lsgan_spec::{Incarnation, Millis, Step};
 
-use crate::attendance::{Keeps, Worker};
-use crate::effect::{Effect, Entry, Message, Outcome, Task};
-use crate::event::SessionId;
-use crate::machine::{Phase, Run, Then};
-use crate::membership::{Candidate, choose};
+use super::attendance::{Keeps, Worker};
+use super::effect::{Effect, Entry};
+use super::event::SessionId;
+use super::machine::{Phase, Run, Then};
+use super::membership::{Candidate, choose};
+use crate::protocol::{Message, Outcome, Task};
 
 /// With enough workers there of whom none can keep snapshots, so long is waited for one that can before the run refuses
 /// to start. Whoever knows how many workers come does not wait.

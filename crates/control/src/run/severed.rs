@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsgan_spec::{Generation, Incarnation, Millis};
 
-use crate::attendance::Aside;
-use crate::effect::{Effect, Entry, Way};
-use crate::event::SessionId;
-use crate::machine::Run;
+use super::attendance::Aside;
+use super::effect::{Direction, Effect, Entry};
+use super::event::SessionId;
+use super::machine::Run;
 
 /// Connections that could not be made, from the first to the second, and how that showed.
 pub(crate) type Links = BTreeMap<(Incarnation, Incarnation), String>;
@@ -90,16 +90,21 @@ impl Run {
     ) {
         let to_it = links.iter().find(|((_, to), _)| *to == one);
         let from_it = links.iter().find(|((from, _), _)| *from == one);
-        let (way, peer, why) = match (to_it, from_it) {
-            (Some(((peer, _), why)), None) => (Way::ToIt, *peer, why),
-            (Some(((peer, _), why)), Some(_)) => (Way::Both, *peer, why),
-            (None, Some(((_, peer), why))) => (Way::FromIt, *peer, why),
+        let (direction, peer, why) = match (to_it, from_it) {
+            (Some(((peer, _), why)), None) => (Direction::Inbound, *peer, why),
+            (Some(((peer, _), why)), Some(_)) => (Direction::Both, *peer, why),
+            (None, Some(((_, peer), why))) => (Direction::Outbound, *peer, why),
             (None, None) => return,
         };
         let worker = self.workers.get_mut(&one).expect("links are between workers");
         worker.reach.cut(now);
         if worker.aside.replace(Aside::CutOff) != Some(Aside::CutOff) {
-            effects.push(Effect::Journal(Entry::CutOff { incarnation: one, peer, way, why: why.clone() }));
+            effects.push(Effect::Journal(Entry::CutOff {
+                incarnation: one,
+                peer,
+                direction,
+                why: why.clone(),
+            }));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use lsgan_spec::Step;
 
-use crate::effect::Entry;
-use crate::machine::Recovered;
+use super::effect::Entry;
+use super::machine::Recovered;
 
 impl Recovered {
     /// Reads all entries of a run, the oldest first. `snapshot`: steps done in the newest valid snapshot.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
 
-use crate::attendance::Worker;
-use crate::effect::{Effect, Entry, Form, Member, Message, Outcome, Start, Task, Wish};
-use crate::hashes::{Difference, StateHashes};
-use crate::machine::{Phase, Run, Then};
-use crate::membership::{Candidate, choose, split};
+use super::attendance::Worker;
+use super::effect::{Effect, Entry};
+use super::hashes::{Difference, StateHashes};
+use super::machine::{Phase, Run, Then};
+use super::membership::{Candidate, choose, split};
+use crate::protocol::{Form, Member, Message, Outcome, Start, Task, Wish};
 
 impl Run {
     /// Follows the transitions until the state rests.

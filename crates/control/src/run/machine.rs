@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
-use crate::attempts::Attempts;
-use crate::attendance::Worker;
-use crate::effect::{Effect, Entry, Member, Message, Outcome, Task, Wish};
-use crate::event::{Event, SessionId};
-use crate::hashes::StateHashes;
-use crate::pause::Asked;
-use crate::reach::Round;
-use crate::severed::Links;
-use crate::silences::Silences;
-use crate::stalls::Progress;
+use super::attempts::Attempts;
+use super::attendance::Worker;
+use super::effect::{Effect, Entry};
+use super::event::{Event, SessionId};
+use super::hashes::StateHashes;
+use super::pause::Asked;
+use super::reach::Round;
+use super::severed::Links;
+use super::silences::Silences;
+use super::stalls::Progress;
+use crate::protocol::{Member, Message, Outcome, Task, Wish};
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
-use crate::effect::{Effect, Entry, Member, Message, Outcome};
-use crate::event::{ParkReason, SessionId};
-use crate::hashes::StateHash;
-use crate::machine::{Phase, Run, Then};
+use super::effect::{Effect, Entry};
+use super::event::SessionId;
+use super::hashes::StateHash;
+use super::machine::{Phase, Run, Then};
+use crate::protocol::{Member, Message, Outcome, ParkReason};
 
 impl Run {
     pub(crate) fn ready(

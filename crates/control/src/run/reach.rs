@@ -13,11 +13,12 @@ use std::collections::BTreeSet;
 use lsgan_spec::{Generation, Incarnation, Millis};
 use serde::{Deserialize, Serialize};
 
-use crate::attendance::{Aside, Worker};
-use crate::effect::{Effect, Entry, Message};
-use crate::event::SessionId;
-use crate::machine::{Phase, Run};
-use crate::severed::Links;
+use super::attendance::{Aside, Worker};
+use super::effect::{Effect, Entry};
+use super::event::SessionId;
+use super::machine::{Phase, Run};
+use super::severed::Links;
+use crate::protocol::Message;
 
 /// A worker gives a connection up after 2 s; who has not answered twice that long later has nothing to say.
 const ANSWER_WITHIN_MS: u64 = 4_000;

@@ -3,10 +3,11 @@
 use lsgan_spec::{Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effect, Entry, Message};
-use crate::event::{Hello, SessionId};
-use crate::machine::{Phase, Run};
-use crate::reach::Reach;
+use super::effect::{Effect, Entry};
+use super::event::SessionId;
+use super::machine::{Phase, Run};
+use super::reach::Reach;
+use crate::protocol::{Hello, Message};
 
 /// A worker that is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ impl Worker {
     /// It is so much slower than the others that it was named.
     #[must_use]
     pub fn straggles(&self) -> bool {
-        self.aside == Some(Aside::Slow) || self.slow_in_a_row >= crate::stragglers::IN_A_ROW
+        self.aside == Some(Aside::Slow) || self.slow_in_a_row >= super::stragglers::IN_A_ROW
     }
 }
 

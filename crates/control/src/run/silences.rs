@@ -6,7 +6,7 @@
 use lsgan_spec::Millis;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Config;
+use super::machine::Config;
 
 /// So many times the longest silence is waited for: three in a row are lost rarely.
 const FACTOR: u64 = 3;

@@ -2,9 +2,9 @@
 
 use lsgan_spec::{Incarnation, Millis};
 
-use crate::attendance::Aside;
-use crate::effect::{Effect, Entry};
-use crate::machine::{Phase, Run};
+use super::attendance::Aside;
+use super::effect::{Effect, Entry};
+use super::machine::{Phase, Run};
 
 /// So many comparisons in a row must find a member slow: a pause of a moment is no reason.
 pub(crate) const IN_A_ROW: u32 = 3;

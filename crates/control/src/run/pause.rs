@@ -13,9 +13,10 @@ use std::collections::BTreeSet;
 use lsgan_spec::{Generation, Half, Incarnation, Reduction, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effect, Entry, Message, Task, Wish};
-use crate::event::SessionId;
-use crate::machine::{Phase, Run, Then};
+use super::effect::{Effect, Entry};
+use super::event::SessionId;
+use super::machine::{Phase, Run, Then};
+use crate::protocol::{Message, Task, Wish};
 
 /// What operators ask for, beside the run's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

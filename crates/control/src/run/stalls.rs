@@ -8,8 +8,8 @@
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effect, Entry};
-use crate::machine::{Phase, Run};
+use super::effect::{Effect, Entry};
+use super::machine::{Phase, Run};
 
 /// A step may take so many times as long as those before it in its generation.
 const TIMES_THE_MEAN: u64 = 20;

@@ -3,6 +3,8 @@
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::{Hello, ParkReason};
+
 /// One attached stream. The shell numbers them; a number is never used twice in the life of a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
@@ -147,47 +149,4 @@ pub enum Event {
     },
     /// The time that [`crate::Run::next_deadline`] named has come.
     Tick,
-}
-
-/// How a worker introduces itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// A label for people, such as `host-3:1`.
-    pub name: String,
-    /// Where its peers reach it, `ip:port`.
-    pub address: String,
-    /// What decides the bits that it computes: libtorch, device, instruction set, and the hash of a probe step.
-    pub numerics: String,
-    /// Reductions applied in the state that it holds; none if it holds none. Any holder of r holds the same bits.
-    pub holds: Option<Reduction>,
-    /// Set when it knows the run already and lost its coordinator.
-    pub resume: Option<Resume>,
-}
-
-/// What a worker that lost its coordinator was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resume {
-    /// Its incarnation.
-    pub incarnation: Incarnation,
-    /// The generation that it is in or was in last.
-    pub generation: Generation,
-    /// Whether it still steps in that generation.
-    pub stepping: bool,
-    /// Whether it writes that generation's snapshots.
-    pub writes: bool,
-    /// Hash of the run's file under which that generation was formed.
-    pub spec: String,
-}
-
-/// Why a worker parked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ParkReason {
-    /// A control word in the reduced header said so, or the last step is done: all ranks stop after the same step.
-    Boundary,
-    /// Told by an Abort.
-    Aborted,
-    /// A peer was lost or the group could not be formed; with a sentence for people.
-    Broken(String),
-    /// The numbers are wrong (a gradient that is not finite or out of range); all ranks see it. With a sentence.
-    Failed(String),
 }

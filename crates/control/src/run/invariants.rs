@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use lsgan_spec::Half;
 
-use crate::machine::{Phase, Run};
+use super::machine::{Phase, Run};
 
 /// A sentence that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,194 @@
+//! The words that coordinator and workers exchange: what a worker says of itself, and what it is told.
+
+use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use serde::{Deserialize, Serialize};
+
+/// How a worker introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// A label for people, such as `host-3:1`.
+    pub name: String,
+    /// Where its peers reach it, `ip:port`.
+    pub address: String,
+    /// What decides the bits that it computes: libtorch, device, instruction set, and the hash of a probe step.
+    pub numerics: String,
+    /// Reductions applied in the state that it holds; none if it holds none. Any holder of r holds the same bits.
+    pub holds: Option<Reduction>,
+    /// Set when it knows the run already and lost its coordinator.
+    pub resume: Option<Resume>,
+}
+
+/// What a worker that lost its coordinator was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The generation that it is in or was in last.
+    pub generation: Generation,
+    /// Whether it still steps in that generation.
+    pub stepping: bool,
+    /// Whether it writes that generation's snapshots.
+    pub writes: bool,
+    /// Hash of the run's file under which that generation was formed.
+    pub spec: String,
+}
+
+/// Why a worker parked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParkReason {
+    /// A control word in the reduced header said so, or the last step is done: all ranks stop after the same step.
+    Boundary,
+    /// Told by an Abort.
+    Aborted,
+    /// A peer was lost or the group could not be formed; with a sentence for people.
+    Broken(String),
+    /// The numbers are wrong (a gradient that is not finite or out of range); all ranks see it. With a sentence.
+    Failed(String),
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// It is admitted under this incarnation; if it thought it had another one, that one is over.
+    Welcome {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// Whether it goes on stepping in its generation, with a coordinator that was started again.
+        adopted: bool,
+    },
+    /// It cannot take part.
+    Refused {
+        /// Why, and what to do, in a sentence.
+        why: String,
+    },
+    /// Join this generation.
+    Form(Form),
+    /// Stop at once what this generation does, and park.
+    Abort(Generation),
+    /// A virtual rank may read its positions of ordinals below `until`.
+    Lease {
+        /// Whose.
+        virtual_rank: VirtualRank,
+        /// One past the last ordinal.
+        until: u64,
+    },
+    /// Put this wish into the header of the coming reductions of this generation.
+    Wish {
+        /// Only in this generation.
+        generation: Generation,
+        /// Which control word.
+        wish: Wish,
+    },
+    /// Connect to these, hang up at once, and say whom it did not reach. Whatever it trains goes on.
+    Try {
+        /// For the answer.
+        round: u64,
+        /// Whom, and at which address.
+        peers: Vec<(Incarnation, String)>,
+    },
+    /// Do this with the state that is held.
+    Task(Task),
+    /// This incarnation is over; come back as a new one, or end if you asked to leave.
+    Retired {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The run has ended; end too.
+    Shutdown(Outcome),
+}
+
+/// An order to one worker to join a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// The generation.
+    pub generation: Generation,
+    /// The receiver's rank in it.
+    pub rank: u32,
+    /// All members by rank.
+    pub members: Vec<Member>,
+    /// Reductions applied in the state that it starts from.
+    pub from: Reduction,
+    /// Where that state comes from.
+    pub start: Start,
+    /// The rank that broadcasts the state; none if nobody needs it.
+    pub root: Option<u32>,
+    /// The rank that writes snapshots; none if no member sees the store.
+    pub writer: Option<u32>,
+    /// The members park when so many steps are done.
+    pub last_step: Step,
+    /// For each virtual rank of the receiver, how many of its positions (counted from the first) it may read.
+    pub leases: Vec<(VirtualRank, u64)>,
+}
+
+/// A member of a generation. Its rank is its index in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Which life of which worker.
+    pub incarnation: Incarnation,
+    /// Where its peers reach it.
+    pub address: String,
+    /// The virtual ranks that it computes, `[first, first + count)`.
+    pub first: VirtualRank,
+    /// How many.
+    pub count: u32,
+}
+
+impl Member {
+    /// The virtual ranks that it computes.
+    pub fn virtual_ranks(&self) -> impl Iterator<Item = VirtualRank> + use<> {
+        (self.first.0..self.first.0 + self.count).map(VirtualRank)
+    }
+}
+
+/// Where a generation's state comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Everybody makes the initial weights, a pure function of the seed.
+    Fresh,
+    /// The root reads the snapshot at this step and broadcasts it.
+    Snapshot(Step),
+    /// The root holds it. It broadcasts unless everybody holds the same.
+    Held,
+}
+
+/// A wish that all ranks must obey after the same step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wish {
+    /// Park, so that the group can be formed anew.
+    Reform,
+    /// Park, so that the run can be closed, or held.
+    Finish,
+    /// Whoever writes snapshots writes one.
+    Snapshot,
+}
+
+/// What closes a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// Write a snapshot of the held state.
+    Snapshot,
+    /// Write a snapshot and the final weights.
+    Final,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All steps are done and the final weights are written.
+    Complete,
+    /// Stopped at a step boundary with a snapshot; the same command goes on.
+    Stopped {
+        /// Steps done.
+        step: Step,
+    },
+    /// The run cannot go on by itself.
+    Failed {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The run does not start as it is; another try does not change that.
+    Refused {
+        /// Why and what to do, in a sentence.
+        why: String,
+    },
+}
