@@ -55,7 +55,7 @@ pub fn starting(spec: &RunSpec, run_dir: &Path) -> v1::RunStatus {
 fn phase(phase: &Phase) -> &'static str {
     match phase {
         Phase::Gathering => "gathering",
-        Phase::Adopting { .. } => "adopting",
+        Phase::Adopting => "adopting",
         Phase::Forming { .. } => "forming",
         Phase::Stepping => "stepping",
         Phase::Halting { .. } => "halting",

@@ -29,25 +29,17 @@ pub(crate) struct Attempts {
     why: Option<String>,
     /// Since when the next one could have been formed.
     since: Option<Millis>,
-    waits_until: Option<Millis>,
     /// How many there were when a warning was last given.
     warned_at: u32,
 }
 
 impl Attempts {
-    /// Whether a generation of `members` that starts from `from` may be formed at `now`; if not,
-    /// [`Self::waits_until`] says when.
-    pub fn may_form(&mut self, now: Millis, from: Reduction, members: &[Incarnation]) -> bool {
+    /// Until when a generation of `members` that starts from `from` has to wait; none if it may be formed at `now`.
+    pub fn waits_until(&mut self, now: Millis, from: Reduction, members: &[Incarnation]) -> Option<Millis> {
         let longest_ms = if self.members == members { LONGEST_MS } else { LONGEST_FOR_OTHERS_MS };
         let wait_ms = if self.from == Some(from) { wait_ms(self.count, longest_ms) } else { 0 };
         let until = self.since.get_or_insert(now).plus(wait_ms);
-        self.waits_until = (until > now).then_some(until);
-        self.waits_until.is_none()
-    }
-
-    /// Ends the wait when its time has come.
-    pub fn pass(&mut self, now: Millis) {
-        self.waits_until = self.waits_until.filter(|until| *until > now);
+        (until > now).then_some(until)
     }
 
     /// A generation that starts from `from` is formed.
@@ -58,7 +50,7 @@ impl Attempts {
             (self.count, self.warned_at) = (1, 0);
         }
         (self.from, self.members) = (Some(from), members);
-        (self.why, self.since, self.waits_until) = (None, None, None);
+        (self.why, self.since) = (None, None);
     }
 
     /// The generation ends. The first reason counts: the others follow from it.
@@ -66,19 +58,14 @@ impl Attempts {
         self.why.get_or_insert_with(|| why.to_owned());
     }
 
-    /// While the next generation waits: until when.
-    pub fn waits_until(&self) -> Option<Millis> {
-        self.waits_until
-    }
-
-    /// The warning that is due.
-    pub fn news(&mut self) -> Option<Entry> {
-        let (from, until, since) = (self.from?, self.waits_until?, self.since?);
+    /// The warning that is due while the next generation waits until then.
+    pub fn warning(&mut self, until: Millis) -> Option<Entry> {
+        let (from, since) = (self.from?, self.since?);
         if self.count < WARN_AT.max(2 * self.warned_at) {
             return None;
         }
         self.warned_at = self.count;
-        let why = self.why.clone().unwrap_or_else(|| "nobody said why".to_owned());
+        let why = self.why.clone().unwrap_or_else(|| "no member said why".to_owned());
         Some(Entry::NoProgress { attempts: self.count, from, wait_ms: until.0 - since.0, why })
     }
 }
@@ -103,9 +90,9 @@ mod tests {
         let mut waits_ms = vec![];
         for _ in 0..times {
             let begin = now;
-            if !attempts.may_form(now, Reduction(4), &TWO) {
-                now = attempts.waits_until().expect("it says when");
-                assert!(attempts.may_form(now, Reduction(4), &TWO));
+            if let Some(until) = attempts.waits_until(now, Reduction(4), &TWO) {
+                now = until;
+                assert_eq!(attempts.waits_until(now, Reduction(4), &TWO), None);
             }
             waits_ms.push(now.0 - begin.0);
             attempts.formed(Reduction(4), TWO.to_vec());
@@ -125,21 +112,21 @@ mod tests {
     fn one_that_applied_something_ends_the_waiting() {
         let mut attempts = Attempts::default();
         let (now, _) = fail(&mut attempts, 9);
-        assert!(!attempts.may_form(now, Reduction(4), &TWO));
-        assert!(attempts.may_form(now, Reduction(5), &TWO));
+        assert!(attempts.waits_until(now, Reduction(4), &TWO).is_some());
+        assert_eq!(attempts.waits_until(now, Reduction(5), &TWO), None);
         attempts.formed(Reduction(5), TWO.to_vec());
-        assert_eq!(attempts.waits_until(), None);
-        assert!(attempts.may_form(now, Reduction(5), &TWO));
+        assert_eq!(attempts.waits_until(now, Reduction(5), &TWO), None);
     }
 
     #[test]
     fn another_worker_ends_a_long_wait() {
         let mut attempts = Attempts::default();
         let (now, _) = fail(&mut attempts, 15);
-        assert!(!attempts.may_form(now, Reduction(4), &TWO));
+        assert!(attempts.waits_until(now, Reduction(4), &TWO).is_some());
         let three = [TWO[0], TWO[1], Incarnation(3)];
-        assert!(!attempts.may_form(now, Reduction(4), &three), "not at every worker that comes and goes");
-        assert!(attempts.may_form(now.plus(3_200), Reduction(4), &three));
+        let until = attempts.waits_until(now, Reduction(4), &three);
+        assert!(until.is_some(), "not at every worker that comes and goes");
+        assert_eq!(attempts.waits_until(now.plus(3_200), Reduction(4), &three), None);
     }
 
     #[test]
@@ -148,12 +135,12 @@ mod tests {
         let mut warned_at = vec![];
         for times in 1..=40 {
             let (now, _) = fail(&mut attempts, 1);
-            attempts.may_form(now, Reduction(4), &TWO);
-            if let Some(Entry::NoProgress { attempts: count, why, .. }) = attempts.news() {
+            let Some(until) = attempts.waits_until(now, Reduction(4), &TWO) else { continue };
+            if let Some(Entry::NoProgress { attempts: count, why, .. }) = attempts.warning(until) {
                 assert_eq!((count, why.as_str()), (times, "worker 2 does not answer"));
                 warned_at.push(count);
             }
-            assert_eq!(attempts.news(), None, "said once");
+            assert_eq!(attempts.warning(until), None, "said once");
         }
         assert_eq!(warned_at, [5, 10, 20, 40]);
     }

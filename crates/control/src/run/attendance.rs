@@ -7,6 +7,7 @@ use super::effect::{Effect, Entry};
 use super::event::SessionId;
 use super::machine::{Phase, Run};
 use super::reach::Reach;
+use super::timers::Timer;
 use crate::protocol::{Hello, Message};
 
 /// A worker that is attached.
@@ -105,7 +106,7 @@ impl Run {
         };
         if let Some(resume) = hello.resume {
             let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
-            if let (Phase::Adopting { .. }, Some(rank)) = (&self.phase, known)
+            if let (Phase::Adopting, Some(rank)) = (&self.phase, known)
                 && resume.generation == self.generation
                 && !self.workers.contains_key(&resume.incarnation)
             {
@@ -126,7 +127,7 @@ impl Run {
                 effects.push(Effect::Close { session: old.session });
             }
             self.lose(resume.incarnation, "it attached again", effects);
-            if known.is_some() && matches!(self.phase, Phase::Adopting { .. }) {
+            if known.is_some() && self.phase == Phase::Adopting {
                 self.halt("a member came back that was never told to form it", effects);
             }
         }
@@ -199,7 +200,7 @@ impl Run {
         let Some(worker) = self.detach(incarnation) else { return };
         let needed = match self.phase {
             // It will not come back as who it was, so the generation cannot be adopted.
-            Phase::Adopting { .. } => true,
+            Phase::Adopting => true,
             // A member that has parked and left takes nothing with it that the others wait for.
             Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. } => worker.computing,
             Phase::Gathering | Phase::Closing { .. } | Phase::Ended(_) => false,
@@ -219,7 +220,8 @@ impl Run {
     pub(crate) fn attach(&mut self, now: Millis, incarnation: Incarnation, worker: Worker) {
         self.silences.began(now);
         let due = now.plus(self.silences.timeout_ms(now, &self.config) + 1);
-        self.silence_due = if self.workers.is_empty() { due } else { self.silence_due.min(due) };
+        let due = self.timers.at(Timer::Silence).map_or(due, |set| set.min(due));
+        self.timers.set(Timer::Silence, due);
         self.sessions.insert(worker.session, incarnation);
         self.workers.insert(incarnation, worker);
     }

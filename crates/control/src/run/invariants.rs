@@ -146,8 +146,7 @@ pub fn a_paused_run_only_finishes_steps(before: &Run, after: &Run) -> Result<(),
     }
     let held = after.members.iter().filter_map(|m| after.workers.get(&m.incarnation)?.holds).max();
     // What closes a run may have to be handed to a worker that can write it.
-    let closes =
-        after.stop || after.unfit.is_some() || held.is_some_and(|h| h.step().0 >= after.config.steps);
+    let closes = after.ends_early() || held.is_some_and(|h| h.step().0 >= after.config.steps);
     if closes || held.is_some_and(|held| held.half() == Half::Generator) {
         return Ok(());
     }

@@ -2,13 +2,14 @@
 //! never writes. What is to be kept goes to one that can keep it: nothing ends while a worker holds the state and another
 //! one could write it.
 
-use lsgan_spec::{Incarnation, Millis, Step};
+use lsgan_spec::{Incarnation, Millis, Reduction, Step};
 
 use super::attendance::{Keeps, Worker};
 use super::effect::{Effect, Entry};
 use super::event::SessionId;
 use super::machine::{Phase, Run, Then};
 use super::membership::{Candidate, choose};
+use super::timers::Timer;
 use crate::protocol::{Message, Outcome, Task};
 
 /// With enough workers there of whom none can keep snapshots, so long is waited for one that can before the run refuses
@@ -99,7 +100,7 @@ impl Run {
             return; // one that can may come back, or say so in a moment
         }
         if !all_there && !self.awaited_keeper {
-            self.keeper_until.get_or_insert(now.plus(KEEPER_WAIT_MS));
+            self.timers.set_once(Timer::Keeper, now.plus(KEEPER_WAIT_MS));
             return;
         }
         let reasons: Vec<String> = self
@@ -129,17 +130,11 @@ impl Run {
     ) {
         let Some(step) = boundary else { return self.end(outcome, effects) };
         let truth = Some(step.first_reduction());
-        let holds = |w: &Worker| !w.computing && w.holds == truth;
         let tried = &self.could_not_close;
-        let able = self.workers.iter().filter(|(i, w)| w.can_keep() && !tried.contains_key(i));
-        if let Some((&writer, worker)) =
-            able.clone().filter(|(_, w)| holds(w)).min_by_key(|(i, w)| (w.failed_writes, **i))
-        {
-            let session = worker.session;
-            effects.push(Effect::Send { session, message: Message::Task(task) });
-            self.phase = Phase::Closing { writer, task, then: Then::End(outcome) };
-            return;
+        if let Some(writer) = self.able_writer(truth, |i| tried.contains_key(i)) {
+            return self.give_task(writer, task, Then::End(outcome), effects);
         }
+        let holds = |w: &Worker| !w.computing && w.holds == truth;
         let holder = self.workers.iter().find(|(_, w)| holds(w)).map(|(i, _)| *i);
         if holder.is_none() || matches!(outcome, Outcome::Failed { .. } | Outcome::Refused { .. }) {
             return self.end(outcome, effects);
@@ -158,6 +153,32 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// Which worker writes what is held: of those that hold it, can keep it and did not fail at it (`failed`), the one
+    /// with the fewest failures.
+    pub(crate) fn able_writer(
+        &self,
+        held: Option<Reduction>,
+        failed: impl Fn(&Incarnation) -> bool,
+    ) -> Option<Incarnation> {
+        let able =
+            |(i, w): &(&Incarnation, &Worker)| !w.computing && w.holds == held && w.can_keep() && !failed(i);
+        let able = self.workers.iter().filter(able);
+        able.min_by_key(|(i, w)| (w.failed_writes, **i)).map(|(i, _)| *i)
+    }
+
+    /// Has a worker do a task with the state that it holds.
+    pub(crate) fn give_task(
+        &mut self,
+        writer: Incarnation,
+        task: Task,
+        then: Then,
+        effects: &mut Vec<Effect>,
+    ) {
+        let session = self.workers[&writer].session;
+        effects.push(Effect::Send { session, message: Message::Task(task) });
+        self.phase = Phase::Closing { writer, task, then };
     }
 
     /// Forms a generation that ends where it starts, so that a worker that can keep the state gets it.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attempts::Attempts;
 use super::attendance::Worker;
 use super::effect::{Effect, Entry};
+use super::ending::Ending;
 use super::event::{Event, SessionId};
 use super::hashes::StateHashes;
 use super::pause::Asked;
@@ -15,6 +16,7 @@ use super::reach::Round;
 use super::severed::Links;
 use super::silences::Silences;
 use super::stalls::Progress;
+use super::timers::{Timer, Timers};
 use crate::protocol::{Member, Message, Outcome, Task, Wish};
 
 /// What the machine must know of the run's specification. Integers only.
@@ -90,16 +92,11 @@ pub enum Phase {
     /// No generation is alive; waiting for enough workers, or deciding at once what comes next.
     Gathering,
     /// The coordinator was started again; waiting for the members of the generation that may be alive.
-    Adopting {
-        /// Whoever has not come by then is dead.
-        until: Millis,
-    },
+    Adopting,
     /// The members connect to each other and take over the state.
     Forming {
-        /// Who is ready.
+        /// The members that are ready.
         ready: BTreeSet<Incarnation>,
-        /// Given up then.
-        until: Millis,
     },
     /// The members step.
     Stepping,
@@ -147,11 +144,9 @@ pub struct Run {
     /// By virtual rank.
     pub(crate) leased: Vec<u64>,
     pub(crate) snapshot: Option<Step>,
-    pub(crate) stop: bool,
+    /// Why the run is to end before its last step.
+    pub(crate) ending: Option<Ending>,
     pub(crate) asked: Asked,
-    /// Why the data set cannot be trained on any longer.
-    pub(crate) unfit: Option<String>,
-    pub(crate) failure: Option<String>,
     /// Why the run must not start from less than this, until it has started.
     pub(crate) missing: Option<Missing>,
     /// The member that writes snapshots.
@@ -160,28 +155,21 @@ pub struct Run {
     pub(crate) could_not_close: BTreeMap<Incarnation, String>,
     /// It was said that no worker can keep the state.
     pub(crate) told_no_keeper: bool,
-    /// While no worker that came can keep snapshots: until when one is waited for.
-    pub(crate) keeper_until: Option<Millis>,
-    /// That wait is over.
+    /// A worker that can keep snapshots was waited for long enough.
     pub(crate) awaited_keeper: bool,
     /// A member steps in a generation that was formed under another file.
     pub(crate) other_spec: bool,
     /// The wish that this generation was told of.
     pub(crate) wished: Option<Wish>,
-    /// While the first gathering waits for more workers than it needs: until when.
-    pub(crate) gather_until: Option<Millis>,
-    /// That wait is over.
+    /// More workers than the first generation needs were waited for long enough.
     pub(crate) gathered: bool,
     /// A generation has been formed in this life of the coordinator.
     pub(crate) formed_once: bool,
-    /// While somebody has to park: whoever has not by then is over.
-    pub(crate) park_until: Option<Millis>,
-    /// Whose each stream is.
+    /// The worker of each stream.
     pub(crate) sessions: BTreeMap<SessionId, Incarnation>,
-    /// Nobody has been silent for too long before then.
-    pub(crate) silence_due: Millis,
+    pub(crate) timers: Timers,
     pub(crate) silences: Silences,
-    /// The members' paces are compared next then.
+    /// The members' paces are not compared again before this. It wakes nothing: paces come with heartbeats.
     pub(crate) paces_due: Millis,
     pub(crate) attempts: Attempts,
     pub(crate) hashes: StateHashes,
@@ -207,11 +195,13 @@ impl Run {
             consumed[rank.0 as usize] = *ordinals;
         }
         let leased = consumed.iter().map(|done| done + config.lease_ordinals).collect();
+        let mut timers = Timers::default();
         let phase = if recovered.members.is_empty() {
             Phase::Gathering
         } else {
             // Workers notice the loss at once and come back with a back-off of at most a heartbeat.
-            Phase::Adopting { until: now.plus(2 * config.failure_timeout_ms) }
+            timers.set(Timer::Phase, now.plus(2 * config.failure_timeout_ms));
+            Phase::Adopting
         };
         Self {
             phase,
@@ -223,24 +213,19 @@ impl Run {
             consumed,
             leased,
             snapshot: recovered.snapshot,
-            stop: false,
             asked: Asked { paused: recovered.paused, ..Asked::default() },
-            unfit: None,
-            failure: None,
+            ending: None,
             missing: recovered.missing,
             writer: None,
             could_not_close: BTreeMap::new(),
             told_no_keeper: false,
-            keeper_until: None,
             awaited_keeper: false,
             other_spec: false,
             wished: None,
-            gather_until: None,
             gathered: false,
             formed_once: false,
-            park_until: None,
             sessions: BTreeMap::new(),
-            silence_due: now,
+            timers,
             silences: Silences::default(),
             paces_due: now,
             attempts: Attempts::default(),
@@ -300,23 +285,11 @@ impl Run {
                     self.lose(incarnation, "its stream broke", effects);
                 }
             }
-            Event::StopRequested => {
-                if !self.stop && !self.ended() {
-                    self.stop = true;
-                    self.wished = None;
-                    effects.push(Effect::Journal(Entry::StopRequested));
-                }
-            }
+            Event::StopRequested => self.end_for(Ending::Stop, effects),
             Event::PauseRequested { by } => self.pause(by, effects),
             Event::ResumeRequested { by } => self.resume(by, effects),
             Event::SnapshotRequested => self.want_snapshot(),
-            Event::DataUnfit { why } => {
-                if self.unfit.is_none() && !self.ended() {
-                    self.unfit = Some(why.clone());
-                    self.wished = None;
-                    effects.push(Effect::Journal(Entry::DataUnfit(why)));
-                }
-            }
+            Event::DataUnfit { why } => self.end_for(Ending::Unfit(why), effects),
             Event::Tick => self.tick(now, effects),
         }
         self.settle(now, effects);
@@ -326,59 +299,54 @@ impl Run {
     fn waits_for_more(&self) -> bool {
         let expected = self.config.expected_workers as usize;
         self.phase == Phase::Gathering
-            && self.gather_until.is_some()
+            && self.timers.at(Timer::Gather).is_some()
             && (expected == 0 || self.workers.len() < expected)
     }
 
     /// When the machine wants to be woken with [`Event::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let silence = (!self.workers.is_empty()).then_some(self.silence_due);
-        let phase = match &self.phase {
-            Phase::Gathering => [self.gather_until, self.keeper_until, self.attempts.waits_until()]
-                .into_iter()
-                .flatten()
-                .min(),
-            Phase::Adopting { until } | Phase::Forming { until, .. } => Some(*until),
-            Phase::Stepping | Phase::Halting { .. } | Phase::Closing { .. } => None,
-            Phase::Ended(_) => return None,
-        };
-        [silence, phase, self.park_until, self.reach_due()].into_iter().flatten().min()
+        if self.ended() { None } else { self.timers.next() }
     }
 
     fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let timeout_ms = self.silences.timeout_ms(now, &self.config);
-        if self.silence_due <= now {
-            let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
-            let dead: Vec<_> =
-                self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
-            for (incarnation, session) in dead {
-                let why = format!("silent for more than {timeout_ms} ms");
-                effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
-                effects.push(Effect::Close { session });
-                self.lose(incarnation, &why, effects);
+        for timer in self.timers.take_due(now) {
+            match timer {
+                Timer::Silence => self.retire_silent(now, effects),
+                Timer::Gather => self.gathered = true,
+                Timer::Keeper => self.awaited_keeper = true,
+                Timer::Park => self.end_parking(effects),
+                Timer::Phase => self.give_phase_up(effects),
+                // What is due then follows from the state.
+                Timer::Retry | Timer::Reach => {}
             }
-            let longest_silent = self.workers.values().map(|w| w.heard).min();
-            self.silence_due = longest_silent.unwrap_or(now).plus(timeout_ms + 1);
         }
-        if self.gather_until.is_some_and(|until| until <= now) {
-            self.gather_until = None;
-            self.gathered = true;
+    }
+
+    /// Retires the workers that were silent for too long.
+    fn retire_silent(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let timeout_ms = self.silences.timeout_ms(now, &self.config);
+        let silent = |w: &Worker| w.heard.plus(timeout_ms) < now;
+        let dead: Vec<_> =
+            self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
+        for (incarnation, session) in dead {
+            let why = format!("silent for more than {timeout_ms} ms");
+            effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
+            effects.push(Effect::Close { session });
+            self.lose(incarnation, &why, effects);
         }
-        if self.keeper_until.is_some_and(|until| until <= now) {
-            self.keeper_until = None;
-            self.awaited_keeper = true;
+        if let Some(longest_silent) = self.workers.values().map(|w| w.heard).min() {
+            self.timers.set(Timer::Silence, longest_silent.plus(timeout_ms + 1));
         }
-        self.attempts.pass(now);
-        if self.park_until.is_some_and(|until| until <= now) {
-            self.park_until = None;
-            self.end_parking(effects);
-        }
+    }
+
+    /// The generation did not form in time, or a member of the adopted one did not come back in time.
+    fn give_phase_up(&mut self, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Forming { until, .. } if until <= now => {
+            Phase::Forming { .. } => {
                 self.halt(&format!("not formed after {} ms", self.config.forming_timeout_ms), effects);
             }
-            Phase::Adopting { until } if until <= now => {
+            Phase::Adopting => {
                 self.halt("a member is missing after the coordinator's restart", effects);
                 for member in self.members.iter().filter(|m| !self.workers.contains_key(&m.incarnation)) {
                     let why = "it did not come back to the restarted coordinator".to_owned();
@@ -386,11 +354,16 @@ impl Run {
                     effects.push(Effect::Journal(Entry::Gone { incarnation, name, why }));
                 }
             }
-            _ => {}
+            Phase::Gathering
+            | Phase::Stepping
+            | Phase::Halting { .. }
+            | Phase::Closing { .. }
+            | Phase::Ended(_) => {}
         }
     }
 
-    /// Somebody has not parked in time. Whoever only waited for a boundary is told to abort; the others are over.
+    /// A worker has not parked in time. If the members only waited for a boundary, they are told to abort; otherwise those
+    /// that still compute are retired.
     fn end_parking(&mut self, effects: &mut Vec<Effect>) {
         if self.phase == (Phase::Halting { aborted: false }) {
             return self.halt("a member did not park with the others", effects);
@@ -412,12 +385,6 @@ impl Run {
 
     pub(crate) fn ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
-    }
-
-    /// An operator asked the run to stop.
-    #[must_use]
-    pub fn stops(&self) -> bool {
-        self.stop
     }
 
     /// The phase.

@@ -7,6 +7,8 @@
 //! - `machine`: [`Run`]: its state, and the handling of each event.
 //! - `phases`: the transitions that follow from a state.
 //! - `attendance`: workers come, are heard, and are lost.
+//! - `timers`: when it wants to be woken, and for what.
+//! - `ending`: why a run is to end before its last step.
 //! - `reports`: what members say about their generation.
 //! - `attempts`: a back-off for generations that fail before their first reduction.
 //! - `keeping`: which workers can write snapshots, and what is done where none can.
@@ -25,6 +27,7 @@
 mod attempts;
 mod attendance;
 mod effect;
+mod ending;
 mod event;
 pub mod hashes;
 pub mod invariants;
@@ -40,6 +43,7 @@ mod severed;
 mod silences;
 mod stalls;
 mod stragglers;
+mod timers;
 
 pub use attendance::{Aside, Keeps, Worker};
 pub use effect::{Direction, Effect, Entry};

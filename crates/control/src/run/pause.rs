@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::{Effect, Entry};
 use super::event::SessionId;
 use super::machine::{Phase, Run, Then};
+use super::phases::boundary_of;
 use crate::protocol::{Message, Task, Wish};
 
 /// What operators ask for, beside the run's end.
@@ -108,22 +109,17 @@ impl Run {
     /// because of that, or because the run is paused. In the middle of a step (a truth without a boundary) the step is
     /// finished first.
     pub(crate) fn hold(&mut self, truth: Option<Reduction>, effects: &mut Vec<Effect>) -> bool {
-        let boundary = truth.filter(|r| r.half() == Half::Discriminator).map(Reduction::step);
+        let boundary = boundary_of(truth);
         if truth.is_some() && boundary.is_none() {
             return false;
         }
         let asked = self.asked.paused || self.asked.snapshot.is_some();
         let due = boundary.is_some_and(|step| step.0 > 0 && self.snapshot < Some(step));
-        let able = self.workers.iter().filter(|(i, w)| {
-            !w.computing && w.holds == truth && w.can_keep() && !self.asked.failed.contains(i)
-        });
-        if let Some((&writer, worker)) = able.min_by_key(|(i, w)| (w.failed_writes, **i))
-            && asked
+        if asked
             && due
+            && let Some(writer) = self.able_writer(truth, |i| self.asked.failed.contains(i))
         {
-            let (session, task) = (worker.session, Task::Snapshot);
-            effects.push(Effect::Send { session, message: Message::Task(task) });
-            self.phase = Phase::Closing { writer, task, then: Then::Hold };
+            self.give_task(writer, Task::Snapshot, Then::Hold, effects);
             return true;
         }
         self.asked.paused

@@ -6,9 +6,11 @@ use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
 
 use super::attendance::Worker;
 use super::effect::{Effect, Entry};
+use super::ending::Ending;
 use super::hashes::{Difference, StateHashes};
 use super::machine::{Phase, Run, Then};
 use super::membership::{Candidate, choose, split};
+use super::timers::Timer;
 use crate::protocol::{Form, Member, Message, Outcome, Start, Task, Wish};
 
 impl Run {
@@ -20,7 +22,7 @@ impl Run {
             let generation = self.generation;
             match &self.phase {
                 Phase::Gathering => self.gather(now, effects),
-                Phase::Adopting { .. } => self.adopt(effects),
+                Phase::Adopting => self.adopt(effects),
                 Phase::Forming { ready, .. } => {
                     if self.members.iter().all(|m| ready.contains(&m.incarnation)) {
                         self.phase = Phase::Stepping;
@@ -50,37 +52,44 @@ impl Run {
                 Phase::Ended(_) => {}
             }
             if before == std::mem::discriminant(&self.phase) && generation == self.generation {
-                return self.watch_parking(now);
+                return self.set_timers(now);
             }
         }
     }
 
-    /// Sees to it that nobody who should park is waited for forever. Parking may take as long as forming.
-    fn watch_parking(&mut self, now: Millis) {
-        let awaited = match self.phase {
-            Phase::Gathering | Phase::Halting { .. } => self.somebody_computes(),
-            Phase::Adopting { .. }
-            | Phase::Forming { .. }
-            | Phase::Stepping
-            | Phase::Closing { .. }
-            | Phase::Ended(_) => false,
-        };
-        let until = now.plus(self.config.forming_timeout_ms);
-        self.park_until = awaited.then(|| self.park_until.unwrap_or(until));
+    /// Sets the timers that follow from the state, and cancels those of a phase that is over.
+    fn set_timers(&mut self, now: Millis) {
+        // A worker that should park is not waited for forever. Parking may take as long as forming.
+        let parking = matches!(self.phase, Phase::Gathering | Phase::Halting { .. }) && self.any_computes();
+        if parking {
+            self.timers.set_once(Timer::Park, now.plus(self.config.forming_timeout_ms));
+        } else {
+            self.timers.cancel(Timer::Park);
+        }
+        if !matches!(self.phase, Phase::Forming { .. } | Phase::Adopting) {
+            self.timers.cancel(Timer::Phase);
+        }
+        if self.phase != Phase::Gathering {
+            for timer in [Timer::Gather, Timer::Keeper, Timer::Retry] {
+                self.timers.cancel(timer);
+            }
+        }
+        if self.workers.is_empty() {
+            self.timers.cancel(Timer::Silence);
+        }
+        self.timers.put(Timer::Reach, self.reach_due());
     }
 
-    fn somebody_computes(&self) -> bool {
+    fn any_computes(&self) -> bool {
         self.workers.values().any(|w| w.computing)
     }
 
     /// No generation is alive: closes the run, lets leavers go, or forms the next generation.
     fn gather(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        // Somebody from before a restart still has to park, and may hold the most advanced state.
-        if self.somebody_computes() {
+        // A worker from before a restart still has to park, and may hold the newest state.
+        if self.any_computes() {
             return;
         }
-        let truth = self.truth();
-        let boundary = truth.filter(|r| r.half() == Half::Discriminator).map(Reduction::step);
         if let Some(difference) = self.hashes.known_difference() {
             return self.fail_for_difference(difference, effects);
         }
@@ -88,42 +97,60 @@ impl Run {
             return;
         }
         self.part_severed(now, effects);
-        if let Some(why) = self.failure.clone() {
-            // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
-            let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);
-            let boundary = held.filter(|r| r.half() == Half::Discriminator).max().map(Reduction::step);
-            return self.close(now, boundary, (Task::Snapshot, Outcome::Failed { why }), effects);
-        }
-        if let Some(step) = boundary.filter(|step| step.0 >= self.config.steps) {
-            let ending = if step.0 == self.config.steps {
-                (Task::Final, Outcome::Complete)
-            } else {
-                (Task::Snapshot, Outcome::Refused { why: self.gone_further(step) })
-            };
-            return self.close(now, boundary, ending, effects);
-        }
-        if self.ends_early() && (truth.is_none() || boundary.is_some()) {
-            let step = boundary.or(self.snapshot).unwrap_or_default();
-            let stopped = Outcome::Stopped { step };
-            let outcome = self.unfit.clone().map_or(stopped, |why| Outcome::Failed { why });
-            return self.close(now, boundary, (Task::Snapshot, outcome), effects);
+        let truth = self.truth();
+        if let Some((boundary, task, outcome)) = self.due_end(truth) {
+            return self.close(now, boundary, (task, outcome), effects);
         }
         let last_copy = self.last_copy(truth);
-        if let (Some(writer), Some(_)) = (last_copy, boundary)
+        if let Some(writer) = last_copy
+            && boundary_of(truth).is_some()
             && self.workers[&writer].can_keep()
             && !self.could_not_close.contains_key(&writer)
         {
-            return self.save_and_leave(writer, effects);
+            return self.give_task(writer, Task::Snapshot, Then::Leave, effects);
         }
-        // In the middle of a step the last copy's holder finishes it first, with the others or alone.
+        // In the middle of a step the holder of the last copy finishes it first, with the others or alone.
         self.retire_idle_leavers(last_copy, effects);
-        if self.hold(truth, effects) {
-            return;
+        if !self.hold(truth, effects) {
+            self.form_next(now, last_copy, effects);
         }
+    }
+
+    /// How the run is to be closed now, if it is: `(boundary that is held, task, outcome)`.
+    fn due_end(&self, truth: Option<Reduction>) -> Option<(Option<Step>, Task, Outcome)> {
+        let boundary = boundary_of(truth);
+        if let Some(Ending::Failed(why)) = &self.ending {
+            // Members go back to the beginning of a step that failed in its middle, if they were there at its beginning.
+            let held = self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds);
+            let boundary = held.filter_map(|r| boundary_of(Some(r))).max();
+            return Some((boundary, Task::Snapshot, Outcome::Failed { why: why.clone() }));
+        }
+        if let Some(step) = boundary.filter(|step| step.0 >= self.config.steps) {
+            return Some(if step.0 == self.config.steps {
+                (boundary, Task::Final, Outcome::Complete)
+            } else {
+                (boundary, Task::Snapshot, Outcome::Refused { why: self.gone_further(step) })
+            });
+        }
+        if truth.is_some() && boundary.is_none() {
+            return None;
+        }
+        let step = boundary.or(self.snapshot).unwrap_or_default();
+        let outcome = match self.ending.as_ref()? {
+            Ending::Stop => Outcome::Stopped { step },
+            Ending::Unfit(why) | Ending::Failed(why) => Outcome::Failed { why: why.clone() },
+        };
+        Some((boundary, Task::Snapshot, outcome))
+    }
+
+    /// Forms the next generation if there are enough workers, of which one can keep what it trains. `last_copy`: the worker
+    /// that leaves when it has handed its state on.
+    fn form_next(&mut self, now: Millis, last_copy: Option<Incarnation>, effects: &mut Vec<Effect>) {
+        let truth = self.truth();
         let candidates = self.candidates(last_copy);
         let unproved = self.workers.values().filter(|w| w.is_unproved() && !w.leaving).count();
         let count = (candidates.len() + unproved) as u64;
-        // A run that is to stop or rest in the middle of a step needs its other half, from whoever is there.
+        // A run that is to stop or rest in the middle of a step needs its other half, from the workers that are there.
         let needed = if self.parks() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
         let complete = count >= u64::from(self.config.expected_workers).max(needed);
         let expects = self.config.expected_workers > 0;
@@ -132,7 +159,7 @@ impl Run {
             return;
         }
         if first && !self.gathered && !(expects && complete) {
-            self.gather_until.get_or_insert(now.plus(self.config.gather_ms));
+            self.timers.set_once(Timer::Gather, now.plus(self.config.gather_ms));
             return;
         }
         if truth.is_none() && unproved > 0 || (candidates.len() as u64) < needed {
@@ -161,11 +188,11 @@ impl Run {
     ) {
         let (_, from, _) = self.start_of(chosen);
         let members: Vec<_> = chosen.iter().map(|candidate| candidate.incarnation).collect();
-        if self.attempts.may_form(now, from, &members) {
-            self.form(now, chosen, last_step, effects);
-        } else if let Some(entry) = self.attempts.news() {
-            effects.push(Effect::Journal(entry));
-        }
+        let Some(until) = self.attempts.waits_until(now, from, &members) else {
+            return self.form(now, chosen, last_step, effects);
+        };
+        self.timers.set(Timer::Retry, until);
+        effects.extend(self.attempts.warning(until).map(Effect::Journal));
     }
 
     /// All members of the adopted generation have come: it goes on, or is ended if one of them no longer steps.
@@ -185,11 +212,6 @@ impl Run {
             // At once and not at a step boundary: the run may have fewer steps now than are under way.
             self.halt("the run's file has changed since it was formed", effects);
         }
-    }
-
-    /// The run is to end at the next step boundary, whatever is left to do.
-    fn ends_early(&self) -> bool {
-        self.stop || self.unfit.is_some()
     }
 
     /// The members are to park at the next step boundary, and no other generation follows for now.
@@ -227,14 +249,13 @@ impl Run {
         self.wished = None;
         self.missing = None;
         self.other_spec = false;
-        self.keeper_until = None;
         self.writer = writer.map(|rank| chosen[rank as usize].incarnation);
         if from < last_step.first_reduction() {
             self.could_not_close.clear();
             self.told_no_keeper = false;
         }
-        let until = now.plus(self.config.forming_timeout_ms);
-        self.phase = Phase::Forming { ready: BTreeSet::new(), until };
+        self.timers.set(Timer::Phase, now.plus(self.config.forming_timeout_ms));
+        self.phase = Phase::Forming { ready: BTreeSet::new() };
         // Steps that are done again without the exact sum may give other bits than the first time.
         match start {
             Start::Fresh => self.hashes = StateHashes::from(Step(0)),
@@ -362,12 +383,6 @@ impl Run {
         idle.max_by_key(|(_, w)| (w.holds, !w.leaving)).map(|(i, _)| *i)
     }
 
-    fn save_and_leave(&mut self, writer: Incarnation, effects: &mut Vec<Effect>) {
-        let (session, task) = (self.workers[&writer].session, Task::Snapshot);
-        effects.push(Effect::Send { session, message: Message::Task(task) });
-        self.phase = Phase::Closing { writer, task, then: Then::Leave };
-    }
-
     /// Lets those go who asked to leave and do not compute, except the one who must `stay` for now.
     fn retire_idle_leavers(&mut self, stay: Option<Incarnation>, effects: &mut Vec<Effect>) {
         let idle = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i);
@@ -436,4 +451,9 @@ impl Run {
             })
             .collect()
     }
+}
+
+/// The step that a state is at the beginning of, if it is.
+pub(crate) fn boundary_of(held: Option<Reduction>) -> Option<Step> {
+    held.filter(|r| r.half() == Half::Discriminator).map(Reduction::step)
 }

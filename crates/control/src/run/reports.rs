@@ -3,6 +3,7 @@
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
 use super::effect::{Effect, Entry};
+use super::ending::Ending;
 use super::event::SessionId;
 use super::hashes::StateHash;
 use super::machine::{Phase, Run, Then};
@@ -55,7 +56,7 @@ impl Run {
         match reason {
             ParkReason::Boundary => self.await_boundary(effects),
             ParkReason::Failed(why) => {
-                self.failure.get_or_insert(why);
+                self.end_for(Ending::Failed(why), effects);
                 self.await_boundary(effects);
             }
             ParkReason::Aborted => self.halt("a member was told to abort", effects),
@@ -111,7 +112,7 @@ impl Run {
         }
         self.hashes.report(incarnation, step, hash);
         let differs = self.hashes.compare(self.members.iter().map(|m| m.incarnation)).is_some();
-        if differs && (self.alive() || matches!(self.phase, Phase::Adopting { .. })) {
+        if differs && (self.alive() || self.phase == Phase::Adopting) {
             self.halt("members hold different states", effects);
         }
     }
