@@ -21,7 +21,6 @@ pub struct Hello {
 /// What a worker that lost its coordinator was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
-    /// Its incarnation.
     pub incarnation: Incarnation,
     /// The generation that it is in or was in last.
     pub generation: Generation,
@@ -51,7 +50,6 @@ pub enum ParkReason {
 pub enum Message {
     /// It is admitted under this incarnation; if it thought it had another one, that one is over.
     Welcome {
-        /// Its incarnation.
         incarnation: Incarnation,
         /// Whether it goes on stepping in its generation, with a coordinator that was started again.
         adopted: bool,
@@ -66,33 +64,19 @@ pub enum Message {
     /// Stop at once what this generation does, and park.
     Abort(Generation),
     /// A virtual rank may read its positions of ordinals below `until`.
-    Lease {
-        /// Whose.
-        virtual_rank: VirtualRank,
-        /// One past the last ordinal.
-        until: u64,
-    },
+    Lease { virtual_rank: VirtualRank, until: u64 },
     /// Put this wish into the header of the coming reductions of this generation.
-    Wish {
-        /// Only in this generation.
-        generation: Generation,
-        /// Which control word.
-        wish: Wish,
-    },
-    /// Connect to these, hang up at once, and say whom it did not reach. Whatever it trains goes on.
+    Wish { generation: Generation, wish: Wish },
+    /// Connect to these peers, hang up at once, and say which were not reached. Training goes on meanwhile.
     Try {
-        /// For the answer.
         round: u64,
-        /// Whom, and at which address.
+        /// Each with its address.
         peers: Vec<(Incarnation, String)>,
     },
     /// Do this with the state that is held.
     Task(Task),
     /// This incarnation is over; come back as a new one, or end if you asked to leave.
-    Retired {
-        /// Why, in a sentence.
-        why: String,
-    },
+    Retired { why: String },
     /// The run has ended; end too.
     Shutdown(Outcome),
 }
@@ -100,7 +84,6 @@ pub enum Message {
 /// An order to one worker to join a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Form {
-    /// The generation.
     pub generation: Generation,
     /// The receiver's rank in it.
     pub rank: u32,
@@ -110,7 +93,7 @@ pub struct Form {
     pub from: Reduction,
     /// Where that state comes from.
     pub start: Start,
-    /// The rank that broadcasts the state; none if nobody needs it.
+    /// The rank that broadcasts the state; none if all members hold it.
     pub root: Option<u32>,
     /// The rank that writes snapshots; none if no member sees the store.
     pub writer: Option<u32>,
@@ -129,7 +112,6 @@ pub struct Member {
     pub address: String,
     /// The virtual ranks that it computes, `[first, first + count)`.
     pub first: VirtualRank,
-    /// How many.
     pub count: u32,
 }
 
@@ -143,11 +125,11 @@ impl Member {
 /// Where a generation's state comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
-    /// Everybody makes the initial weights, a pure function of the seed.
+    /// Every member makes the initial weights, a pure function of the seed.
     Fresh,
     /// The root reads the snapshot at this step and broadcasts it.
     Snapshot(Step),
-    /// The root holds it. It broadcasts unless everybody holds the same.
+    /// The root holds it. It broadcasts unless all members hold the same.
     Held,
 }
 
@@ -158,7 +140,7 @@ pub enum Wish {
     Reform,
     /// Park, so that the run can be closed, or held.
     Finish,
-    /// Whoever writes snapshots writes one.
+    /// The member that writes snapshots writes one.
     Snapshot,
 }
 
@@ -177,15 +159,9 @@ pub enum Outcome {
     /// All steps are done and the final weights are written.
     Complete,
     /// Stopped at a step boundary with a snapshot; the same command goes on.
-    Stopped {
-        /// Steps done.
-        step: Step,
-    },
+    Stopped { step: Step },
     /// The run cannot go on by itself.
-    Failed {
-        /// Why, in a sentence.
-        why: String,
-    },
+    Failed { why: String },
     /// The run does not start as it is; another try does not change that.
     Refused {
         /// Why and what to do, in a sentence.

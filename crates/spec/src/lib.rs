@@ -15,6 +15,8 @@
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests.
 
+#![warn(missing_docs)]
+
 mod check;
 mod de;
 mod draft;

@@ -15,6 +15,8 @@
 //! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on; [`gpu`]: what the driver shows;
 //!   [`memory`]: what a step needs.
 
+#![warn(missing_docs)]
+
 mod feed;
 mod graphs;
 mod lanes;

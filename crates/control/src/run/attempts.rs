@@ -1,22 +1,22 @@
-//! A back-off for generations that come to nothing: what ends one at once often ends the next one too, and each
-//! is journaled and told to everybody.
+//! A back-off for generations that fail before they have applied a reduction: the cause often ends the next one too, and
+//! each generation is journaled and told to all workers.
 
 use lsgan_spec::{Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
 
 use super::effect::Entry;
 
-/// So many generations in a row may come to nothing before the next one waits: a second death while the first one's
-/// survivors form must not cost time.
+/// So many generations in a row may fail before the next one waits: a second death while the survivors of the first form
+/// must not cost time.
 const AT_ONCE: u32 = 3;
 /// The first wait; each further one is twice as long.
 const FIRST_MS: u64 = 50;
-/// The longest wait before the same members try again what they failed at: nothing has changed but the time.
+/// The longest wait before the same members try again.
 const LONGEST_MS: u64 = 30_000;
-/// The longest wait once other workers are there, so that one worker that comes and goes all the time cannot make the
-/// run form generations all the time.
+/// The longest wait where the members are others, so that a worker that comes and goes all the time does not make the run
+/// form generations all the time.
 const LONGEST_FOR_OTHERS_MS: u64 = 3_200;
-/// So many in a row are a warning; it is said again when there are twice as many.
+/// So many failures in a row are a warning, which is repeated at twice as many.
 const WARN_AT: u32 = 5;
 
 /// Generations in a row that started from the same reduction, so that none of them applied one.
@@ -70,7 +70,7 @@ impl Attempts {
     }
 }
 
-/// How long the next generation waits after `count` that came to nothing.
+/// How long the next generation waits after `count` failures, in ms.
 fn wait_ms(count: u32, longest_ms: u64) -> u64 {
     match count.checked_sub(AT_ONCE) {
         None => 0,

@@ -1,4 +1,4 @@
-//! Who is attached: workers come, are heard, and are lost.
+//! The attached workers: they attach, are heard, and are lost.
 
 use lsgan_spec::{Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,6 @@ use crate::protocol::{Hello, Message};
 pub struct Worker {
     /// Its stream.
     pub session: SessionId,
-    /// Its label.
     pub name: String,
     /// Where its peers reach it.
     pub address: String,
@@ -27,13 +26,13 @@ pub struct Worker {
     pub heard: Millis,
     /// It asked to leave.
     pub leaving: bool,
-    /// It was told to form (or came while stepping) and has not parked since.
+    /// It was told to form (or attached while stepping) and has not parked since.
     pub computing: bool,
     /// What it lately needed by itself for one virtual rank in a step, in µs.
     pub pace_us: Option<u64>,
-    /// So many comparisons in a row found it slow.
+    /// Comparisons in a row that found it slow.
     pub slow_in_a_row: u32,
-    /// Why it is not asked while there are enough others.
+    /// Why it stands by while there are enough other workers.
     pub aside: Option<Aside>,
     /// Whether it can keep snapshots.
     pub keeps: Keeps,
@@ -58,7 +57,7 @@ pub enum Keeps {
 pub enum Aside {
     /// It is much slower than the others, and the run's file wants such workers out.
     Slow,
-    /// Nothing comes through between it and another one.
+    /// It and another worker cannot reach each other.
     CutOff,
 }
 
@@ -177,7 +176,7 @@ impl Run {
         ))
     }
 
-    /// Takes in a sign of life; returns whether more than that follows from it.
+    /// Takes in a heartbeat; returns whether anything can follow from it.
     pub(crate) fn heard(
         &mut self,
         now: Millis,
@@ -199,13 +198,13 @@ impl Run {
     pub(crate) fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
         let Some(worker) = self.detach(incarnation) else { return };
         let needed = match self.phase {
-            // It will not come back as who it was, so the generation cannot be adopted.
+            // It will come back under another incarnation, so the generation cannot be adopted.
             Phase::Adopting => true,
             // A member that has parked and left takes nothing with it that the others wait for.
             Phase::Forming { .. } | Phase::Stepping | Phase::Halting { .. } => worker.computing,
             Phase::Gathering | Phase::Closing { .. } | Phase::Ended(_) => false,
         };
-        // Halting is journaled first: whoever reads only half of this must not wait for somebody who is gone.
+        // Halting is journaled first: a coordinator that finds only half of this must not wait for a worker that is gone.
         if self.is_member(incarnation) && needed {
             self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
         }

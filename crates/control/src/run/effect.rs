@@ -13,17 +13,9 @@ pub enum Effect {
     /// Write this to the journal; it must outlive the process before the next effect.
     Journal(Entry),
     /// Send this to a worker. A stream that is gone is no error: its `Closed` event is on the way.
-    Send {
-        /// To whom.
-        session: SessionId,
-        /// What.
-        message: Message,
-    },
+    Send { session: SessionId, message: Message },
     /// End a stream after what was sent on it.
-    Close {
-        /// Which.
-        session: SessionId,
-    },
+    Close { session: SessionId },
 }
 
 /// What the journal keeps of the machine.
@@ -31,34 +23,24 @@ pub enum Effect {
 pub enum Entry {
     /// A worker was admitted.
     Admitted {
-        /// Its new incarnation.
         incarnation: Incarnation,
-        /// Its label.
         name: String,
         /// Where its peers reach it.
         address: String,
     },
     /// An incarnation is over.
     Gone {
-        /// Whose.
         incarnation: Incarnation,
         /// Its label; empty if it is not known.
         name: String,
-        /// Why, in a sentence.
         why: String,
     },
     /// The first admitted worker's numerics are the run's.
     Numerics(String),
     /// A worker with other numerics is admitted all the same: from here on the run does not promise bits.
-    OtherNumerics {
-        /// Whose.
-        incarnation: Incarnation,
-        /// Which.
-        numerics: String,
-    },
+    OtherNumerics { incarnation: Incarnation, numerics: String },
     /// A member is much slower than the others.
     Straggles {
-        /// Who.
         incarnation: Incarnation,
         /// What it needs for one virtual rank in a step, in µs.
         pace_us: u64,
@@ -68,12 +50,7 @@ pub enum Entry {
         evicted: bool,
     },
     /// A worker does not see the run's store: it computes, and never writes snapshots.
-    CannotKeep {
-        /// Who.
-        incarnation: Incarnation,
-        /// Why, in a sentence.
-        why: String,
-    },
+    CannotKeep { incarnation: Incarnation, why: String },
     /// No attached worker can write what the run holds, so that the run waits for one that can.
     NoKeeper {
         /// Steps done in the state that waits to be written.
@@ -81,7 +58,6 @@ pub enum Entry {
     },
     /// The generation has done no step for a while, though its members are heard.
     Stands {
-        /// Which.
         generation: Generation,
         /// For how long, in ms.
         stood_ms: u64,
@@ -94,7 +70,6 @@ pub enum Entry {
     CutOff {
         /// The one of them who stands aside from now on.
         incarnation: Incarnation,
-        /// The other one.
         peer: Incarnation,
         /// In which direction no connection can be made.
         direction: Direction,
@@ -102,10 +77,7 @@ pub enum Entry {
         why: String,
     },
     /// A worker that stood aside because it was cut off was reached again, and takes part.
-    ReachedAgain {
-        /// Who.
-        incarnation: Incarnation,
-    },
+    ReachedAgain { incarnation: Incarnation },
     /// Generation after generation ends before it has applied a reduction.
     NoProgress {
         /// So many in a row.
@@ -134,15 +106,9 @@ pub enum Entry {
     /// All members of the generation are ready: it steps.
     Stepping(Generation),
     /// The generation ends.
-    Halting {
-        /// Which.
-        generation: Generation,
-        /// Why, in a sentence.
-        why: String,
-    },
+    Halting { generation: Generation, why: String },
     /// A virtual rank's positions of ordinals `from..until` are wholly consumed.
     Consumed {
-        /// Whose.
         virtual_rank: VirtualRank,
         /// First ordinal.
         from: u64,
@@ -156,15 +122,9 @@ pub enum Entry {
     /// An operator asked the run to stop.
     StopRequested,
     /// An operator holds the run: it rests at the next step boundary.
-    Paused {
-        /// Who.
-        by: String,
-    },
+    Paused { by: String },
     /// An operator goes on with it.
-    Resumed {
-        /// Who.
-        by: String,
-    },
+    Resumed { by: String },
     /// The data set turned out too bad to train on; with a sentence.
     DataUnfit(String),
     /// The run has come to its end.

@@ -12,16 +12,14 @@ pub struct SessionId(pub u64);
 /// One thing that happened. A plain value, so that a trace of them is a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A worker attached and said who it is.
+    /// A worker attached and introduced itself.
     Joined {
-        /// The stream it came on.
         session: SessionId,
         /// What it said.
         hello: Hello,
     },
-    /// A sign of life.
+    /// A heartbeat.
     Heard {
-        /// The stream it came on.
         session: SessionId,
         /// Reductions the worker has applied; none while it holds no state.
         applied: Option<Reduction>,
@@ -29,28 +27,17 @@ pub enum Event {
         pace_us: Option<u64>,
     },
     /// What a member holds after a step.
-    StateHash {
-        /// The stream it came on.
-        session: SessionId,
-        /// Steps done.
-        step: Step,
-        /// The hash of the whole state.
-        hash: [u8; 32],
-    },
+    StateHash { session: SessionId, step: Step, hash: [u8; 32] },
     /// The worker is connected to all its peers and holds the state that the generation starts from.
     Ready {
-        /// The stream it came on.
         session: SessionId,
-        /// The generation that it formed.
         generation: Generation,
         /// Reductions applied in the state that it holds.
         applied: Reduction,
     },
     /// The worker computes no more in this generation; its state is whole.
     Parked {
-        /// The stream it came on.
         session: SessionId,
-        /// The generation that it left.
         generation: Generation,
         /// Reductions applied in the state that it holds; none if it holds no state.
         applied: Option<Reduction>,
@@ -59,42 +46,28 @@ pub enum Event {
     },
     /// The worker cannot reach another member, which may be alive; it parks for that.
     CutOff {
-        /// The stream it came on.
         session: SessionId,
         /// The generation that both are in.
         generation: Generation,
-        /// The other one.
         peer: Incarnation,
-        /// How that showed, in a few words such as `connection refused`.
+        /// The error in a few words, such as `connection refused`.
         why: String,
     },
     /// The worker has tried to connect to those that it was told to.
     Tried {
-        /// The stream it came on.
         session: SessionId,
         /// The number that it was told.
         round: u64,
-        /// Whom it did not reach, and how that showed.
+        /// The peers that it did not reach, each with the error in a few words.
         missing: Vec<(Incarnation, String)>,
     },
     /// A virtual rank has wholly consumed its positions of ordinals below `ordinals`.
-    Consumed {
-        /// The stream it came on.
-        session: SessionId,
-        /// Whose positions.
-        virtual_rank: VirtualRank,
-        /// How many of them, counted from the first.
-        ordinals: u64,
-    },
+    Consumed { session: SessionId, virtual_rank: VirtualRank, ordinals: u64 },
     /// The worker wants to leave at the next step boundary (it was told to end).
-    WantsLeave {
-        /// The stream it came on.
-        session: SessionId,
-    },
-    /// What came of the worker's proof that it sees the run's store: it read there what the coordinator wrote, and the
+    WantsLeave { session: SessionId },
+    /// Whether the worker has proved that it sees the run's store: it read there what the coordinator wrote, and the
     /// coordinator read what it wrote.
     StoreProved {
-        /// The stream it came on.
         session: SessionId,
         /// Why it cannot keep snapshots; none if it can.
         why_not: Option<String>,
@@ -107,39 +80,23 @@ pub enum Event {
         step: Step,
     },
     /// A worker could not write a snapshot, or the coordinator does not find what it wrote.
-    SnapshotFailed {
-        /// The stream it came on.
-        session: SessionId,
-    },
+    SnapshotFailed { session: SessionId },
     /// The task that closes the run is done.
-    TaskDone {
-        /// The stream it came on.
-        session: SessionId,
-    },
+    TaskDone { session: SessionId },
     /// The task that closes the run failed.
     TaskFailed {
-        /// The stream it came on.
         session: SessionId,
         /// What went wrong, in a sentence.
         why: String,
     },
     /// A stream broke or ended.
-    Closed {
-        /// Which.
-        session: SessionId,
-    },
+    Closed { session: SessionId },
     /// An operator asks the run to stop at the next step boundary, with a snapshot.
     StopRequested,
-    /// An operator holds the run at the next step boundary.
-    PauseRequested {
-        /// Who, for people.
-        by: String,
-    },
-    /// An operator goes on with a run that is held.
-    ResumeRequested {
-        /// Who, for people.
-        by: String,
-    },
+    /// An operator pauses the run at the next step boundary.
+    PauseRequested { by: String },
+    /// An operator resumes a paused run.
+    ResumeRequested { by: String },
     /// An operator wants a snapshot of the next step boundary.
     SnapshotRequested,
     /// The data set is too bad to train on: the run fails at the next step boundary, with a snapshot.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lsgan_spec::{Incarnation, Step};
 use serde::{Deserialize, Serialize};
 
-/// Steps that not everybody has reported yet. More are kept of nobody: a worker that lags so far behind is lost.
+/// At most so many steps that some member has not reported yet are kept: a worker that lags further behind is lost.
 const STEPS_KEPT: usize = 16;
 
 /// A BLAKE3 hash of a whole state.
@@ -21,16 +21,15 @@ pub struct StateHashes {
 /// Members hold different states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Whose hash is not the most frequent one; everybody where two are equally frequent.
+    /// The workers whose hash is not the most frequent one; all of them where two are equally frequent.
     pub odd: Vec<Incarnation>,
-    /// Steps done.
     pub step: Step,
     /// After so many steps all held the same.
     pub equal: Step,
 }
 
 impl StateHashes {
-    /// Nothing is reported yet; at `equal` everybody starts from the same.
+    /// Nothing is reported yet; at step `equal` all members start from the same state.
     #[must_use]
     pub fn from(equal: Step) -> Self {
         Self { by_step: BTreeMap::new(), equal }
@@ -70,7 +69,7 @@ impl StateHashes {
         None
     }
 
-    /// A difference between those who have reported; for when no more reports are to come.
+    /// A difference between the members that have reported, for when no more reports are to come.
     #[must_use]
     pub fn known_difference(&self) -> Option<Difference> {
         let mut steps = self.by_step.iter();
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_known_before_all_have_reported_and_of_two_nobody_is_the_odd_one() {
+    fn a_difference_is_known_before_all_have_reported_and_of_two_none_is_the_odd_one() {
         let all = reported(10, [Some(7), Some(8), None]);
         assert_eq!(all.known_difference().expect("they differ").odd, MEMBERS[..2]);
         assert_eq!(reported(10, [Some(7), None, Some(7)]).known_difference(), None);

@@ -1,4 +1,4 @@
-//! Sentences that hold after every event. Those of one state look at the state, those of a change at both.
+//! Sentences that hold after every event. Some look at one state, others at the states before and after an event.
 //! What needs the history of a whole run is checked by the simulator.
 
 use std::collections::BTreeSet;
@@ -95,7 +95,7 @@ pub fn sessions_are_distinct(run: &Run) -> Result<(), String> {
     }
 }
 
-/// Nobody has an incarnation beyond the last one given.
+/// No worker has an incarnation above the last one that was given.
 pub fn incarnations_are_counted(run: &Run) -> Result<(), String> {
     let last = run.workers.keys().next_back();
     match last {
@@ -131,7 +131,7 @@ pub fn consumption_never_goes_back(before: &Run, after: &Run) -> Result<(), Stri
     Ok(())
 }
 
-/// Who computes what changes only when a new generation is formed.
+/// The members and their virtual ranks change only when a new generation is formed.
 pub fn members_change_only_with_the_generation(before: &Run, after: &Run) -> Result<(), String> {
     if before.generation == after.generation && before.members != after.members {
         return Err(format!("generation {} got other members", after.generation));

@@ -1,6 +1,6 @@
-//! Who can write snapshots. A worker proves when it attaches that it sees the run's store; one that does not computes, and
-//! never writes. What is to be kept goes to one that can keep it: nothing ends while a worker holds the state and another
-//! one could write it.
+//! Which workers can write snapshots. A worker proves when it attaches that it sees the run's store; one that does not see
+//! it computes, and never writes. The run does not end while one worker holds a state that is not written and another
+//! worker could write it: that one gets the state first.
 
 use lsgan_spec::{Incarnation, Millis, Reduction, Step};
 
@@ -12,8 +12,8 @@ use super::membership::{Candidate, choose};
 use super::timers::Timer;
 use crate::protocol::{Message, Outcome, Task};
 
-/// With enough workers there of whom none can keep snapshots, so long is waited for one that can before the run refuses
-/// to start. Whoever knows how many workers come does not wait.
+/// Where enough workers are attached and none can keep snapshots, the run waits so long for one that can before it refuses
+/// to start. It does not wait where all expected workers are there.
 const KEEPER_WAIT_MS: u64 = 10_000;
 
 impl Worker {
@@ -68,7 +68,7 @@ impl Run {
         if let Some((_, worker)) = self.by_session(session) {
             worker.failed_writes = worker.failed_writes.saturating_add(1);
         }
-        // Whoever asked for it is told; the next one is tried when it is due.
+        // The operator who asked for it is told. The next snapshot is tried when it is due.
         self.asked.snapshot = None;
     }
 
@@ -97,7 +97,7 @@ impl Run {
     /// No worker holds a state, and none of those that came can read or write the store: the run does not start.
     pub(crate) fn refuse_to_start(&mut self, now: Millis, all_there: bool, effects: &mut Vec<Effect>) {
         if self.formed_once || self.workers.values().any(|w| w.keeps == Keeps::Unknown) {
-            return; // one that can may come back, or say so in a moment
+            return; // a worker that can may come back, or prove it in a moment
         }
         if !all_there && !self.awaited_keeper {
             self.timers.set_once(Timer::Keeper, now.plus(KEEPER_WAIT_MS));
@@ -119,8 +119,9 @@ impl Run {
         self.end(Outcome::Refused { why }, effects);
     }
 
-    /// Has a holder of the truth at `boundary` do `task`, then ends; ends at once if no worker holds it. Where no holder can
-    /// keep snapshots, another worker gets the state first; where no worker can, the run waits for one.
+    /// Has a holder of the newest state, which is at `boundary`, do `task`; then the run ends. It ends at once if no worker
+    /// holds that state. Where no holder can keep snapshots, another worker gets the state first; where no worker can, the
+    /// run waits for one.
     pub(crate) fn close(
         &mut self,
         now: Millis,

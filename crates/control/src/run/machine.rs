@@ -30,13 +30,13 @@ pub struct Config {
     pub min_workers: u32,
     /// Workers beyond this many stand by.
     pub max_workers: u32,
-    /// The first generation is formed at once when so many are there; 0 if nobody knows how many will come.
+    /// The first generation is formed at once when so many workers are attached; 0 if their number is not known.
     pub expected_workers: u32,
     /// With `min_workers` there, how long the first generation waits for more.
     pub gather_ms: u64,
-    /// Silence longer than this is a death, where living workers are heard in time.
+    /// A worker that is silent for longer is dead, where heartbeats come in time.
     pub failure_timeout_ms: u64,
-    /// It is so long at most where they are not; the same number: always.
+    /// The longest it can be where heartbeats come late; equal to `failure_timeout_ms`: always that.
     pub failure_timeout_ms_max: u64,
     /// A generation that is not ready after this long is given up, and another one formed.
     pub forming_timeout_ms: u64,
@@ -52,11 +52,11 @@ pub struct Config {
     pub evict_stragglers: bool,
     /// Hash of the run's file as it is now. A generation that was formed under another one is formed anew.
     pub spec: String,
-    /// A generation that does no step for so long is ended; longer where its steps are slow.
+    /// A generation that does no step for so long is ended; it may take longer where its steps are slow.
     pub stall_ms: u64,
 }
 
-/// What the journal and the snapshots told when the coordinator started.
+/// What the coordinator learned from journal and snapshots when it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovered {
     /// The last generation; 0 for a new run.
@@ -65,7 +65,7 @@ pub struct Recovered {
     pub members: Vec<Member>,
     /// The highest incarnation ever admitted; 0 for a new run.
     pub incarnation: Incarnation,
-    /// The run's numerics, if somebody was ever admitted.
+    /// The run's numerics, if a worker was ever admitted.
     pub numerics: Option<String>,
     /// For each virtual rank, how many positions it has consumed.
     pub consumed: BTreeMap<VirtualRank, u64>,
@@ -77,16 +77,16 @@ pub struct Recovered {
     pub paused: bool,
 }
 
-/// Steps that would be lost without a word, were the run to start from less.
+/// Steps that would be lost if the run started from an older state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// So many were done.
+    /// So many steps were done.
     pub steps: Step,
     /// What is missing and what to do, for people.
     pub why: String,
 }
 
-/// Where a run is in its life.
+/// The phase of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// No generation is alive; waiting for enough workers, or deciding at once what comes next.
@@ -105,11 +105,9 @@ pub enum Phase {
         /// Whether the members were told to abort; otherwise they park by a control word.
         aborted: bool,
     },
-    /// A parked holder of the truth writes what lasts.
+    /// A parked holder of the newest state writes it.
     Closing {
-        /// Who.
         writer: Incarnation,
-        /// What.
         task: Task,
         /// What follows.
         then: Then,
@@ -123,7 +121,7 @@ pub enum Phase {
 pub enum Then {
     /// The run ends.
     End(Outcome),
-    /// The writer, who was the last to hold the truth, leaves.
+    /// The writer leaves: it was the last holder of the newest state.
     Leave,
     /// Nothing: an operator wanted it written.
     Hold,
@@ -147,19 +145,19 @@ pub struct Run {
     /// Why the run is to end before its last step.
     pub(crate) ending: Option<Ending>,
     pub(crate) asked: Asked,
-    /// Why the run must not start from less than this, until it has started.
+    /// Why the run must not start from an older state, until it has started.
     pub(crate) missing: Option<Missing>,
     /// The member that writes snapshots.
     pub(crate) writer: Option<Incarnation>,
     /// Workers that could not write what closes the run, and why.
     pub(crate) could_not_close: BTreeMap<Incarnation, String>,
-    /// It was said that no worker can keep the state.
+    /// The journal has that no worker can keep the state.
     pub(crate) told_no_keeper: bool,
     /// A worker that can keep snapshots was waited for long enough.
     pub(crate) awaited_keeper: bool,
     /// A member steps in a generation that was formed under another file.
     pub(crate) other_spec: bool,
-    /// The wish that this generation was told of.
+    /// The wish that this generation was told.
     pub(crate) wished: Option<Wish>,
     /// More workers than the first generation needs were waited for long enough.
     pub(crate) gathered: bool,
@@ -181,7 +179,7 @@ pub struct Run {
     pub(crate) round: Option<Round>,
     /// How many such rounds there were.
     pub(crate) rounds: u64,
-    /// The last generation that fell apart and whose members' connections were tried.
+    /// The last generation that broke and whose members' connections were tried.
     pub(crate) tried_of: Option<Generation>,
 }
 
@@ -386,8 +384,6 @@ impl Run {
     pub(crate) fn ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
-
-    /// The phase.
     #[must_use]
     pub fn phase(&self) -> &Phase {
         &self.phase

@@ -1,4 +1,4 @@
-//! Pure decisions about a generation: who takes part, who holds the truth, who computes which virtual ranks.
+//! Pure decisions about a generation: which workers take part, and which virtual ranks each of them computes.
 
 use lsgan_spec::{Incarnation, Reduction, VirtualRank};
 
@@ -20,10 +20,9 @@ pub fn split(virtual_ranks: u32, members: u32) -> Vec<(VirtualRank, u32)> {
         .collect()
 }
 
-/// Somebody who could take part.
+/// A worker that could take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Who.
     pub incarnation: Incarnation,
     /// The state it holds.
     pub holds: Option<Reduction>,
@@ -33,8 +32,8 @@ pub struct Candidate {
     pub keeps: bool,
 }
 
-/// Chooses at most `limit` members. The holder of the most advanced state is always among them; then come members
-/// of the generation before, so that a spare does not push out one who is warm; then the oldest. One that can keep
+/// Chooses at most `limit` members. A holder of the newest state is always among them; then come members of the
+/// generation before, so that a standby does not replace a worker that is warm; then the oldest. A worker that can keep
 /// snapshots is among them if there is one and the limit leaves a place beside the state's holder.
 #[must_use]
 pub fn choose(mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {

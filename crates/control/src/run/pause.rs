@@ -1,12 +1,12 @@
-//! A run that an operator holds for a while, and snapshots that one asks for.
+//! A run that an operator pauses, and snapshots that an operator asks for.
 //!
-//! A pause is a snapshot and then nothing: all park at a step boundary, one of them writes what they hold, and no
-//! generation is formed until somebody says so. Workers keep their state and are watched as always, so that the run goes on
+//! A pause is a snapshot and a rest: all members park at a step boundary, one of them writes the state, and no generation is
+//! formed until an operator resumes the run. Workers keep their state and are watched as always, so that the run goes on
 //! where it was; if all of them are lost, there is the snapshot. The journal has the pause, so that it outlives the
 //! coordinator.
 //!
-//! A snapshot while the run steps needs no halt: one member puts a control word into the next step's header, and whoever
-//! writes snapshots writes one after that step.
+//! A snapshot while the run steps needs no halt: one member puts a control word into the next step's header, and the member
+//! that writes snapshots writes one after that step.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use super::machine::{Phase, Run, Then};
 use super::phases::boundary_of;
 use crate::protocol::{Message, Task, Wish};
 
-/// What operators ask for, beside the run's end.
+/// What operators ask for, except the run's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Asked {
     /// No generation is formed, but to finish a step.
@@ -28,19 +28,19 @@ pub(crate) struct Asked {
     pub snapshot: Option<Step>,
     /// The generation that was told of it.
     pub told: Option<Generation>,
-    /// They could not write what is held.
+    /// Workers that failed to write the state that rests.
     pub failed: BTreeSet<Incarnation>,
 }
 
 impl Run {
-    /// The run is held at a step boundary, or on its way there, until an operator goes on with it.
+    /// The run rests at a step boundary, or is on its way there, until an operator resumes it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.asked.paused
     }
 
-    /// Whether it has come to the step boundary at which a pause holds it: nobody computes, and what is held is written, or
-    /// nothing can be.
+    /// The paused run has come to its step boundary: no worker computes, and the state is written, or no worker can write
+    /// it.
     #[must_use]
     pub fn rests(&self) -> bool {
         self.asked.paused && self.phase == Phase::Gathering && !self.workers.values().any(|w| w.computing)
@@ -90,8 +90,8 @@ impl Run {
         }
     }
 
-    /// Tells a member of the stepping generation to wish for a snapshot. One only: a second word for the same wish could
-    /// come a step later, and make another snapshot.
+    /// Tells one member of the stepping generation to wish for a snapshot. Only one: the wish of a second member could be
+    /// summed a step later and make another snapshot.
     pub(crate) fn wish_for_snapshot(&mut self, effects: &mut Vec<Effect>) {
         let generation = self.generation;
         if self.asked.snapshot.is_none() || self.asked.told == Some(generation) {
@@ -105,9 +105,8 @@ impl Run {
         self.asked.told = Some(generation);
     }
 
-    /// Writes what is held at `boundary`, if somebody wants it written. Returns whether no generation is to be formed now:
-    /// because of that, or because the run is paused. In the middle of a step (a truth without a boundary) the step is
-    /// finished first.
+    /// Has the newest state (`truth`) written if a pause or an operator wants it. Returns whether no generation is to be
+    /// formed now, because of that or because the run is paused. In the middle of a step the step is finished first.
     pub(crate) fn hold(&mut self, truth: Option<Reduction>, effects: &mut Vec<Effect>) -> bool {
         let boundary = boundary_of(truth);
         if truth.is_some() && boundary.is_none() {
@@ -125,8 +124,7 @@ impl Run {
         self.asked.paused
     }
 
-    /// The snapshot of what is held is written, or could not be; the run goes on as it was. The writer says itself what went
-    /// wrong.
+    /// The snapshot is written, or failed; the run goes on as before. The writer reports the reason itself.
     pub(crate) fn held(&mut self, session: SessionId, writer: Incarnation, failed: bool) {
         if failed {
             self.snapshot_failed(session);

@@ -1,4 +1,4 @@
-//! What follows from a state: the transitions between phases, applied after every event until nothing changes.
+//! The transitions between phases, applied after every event until nothing changes.
 
 use std::collections::BTreeSet;
 
@@ -178,7 +178,7 @@ impl Run {
         self.form_when_due(now, &chosen, Step(self.config.steps), effects);
     }
 
-    /// Forms the next generation of `chosen`, unless those before it came to nothing and it waits.
+    /// Forms the next generation of `chosen`, unless it has to wait because those before it failed.
     pub(crate) fn form_when_due(
         &mut self,
         now: Millis,
@@ -296,7 +296,7 @@ impl Run {
         match (held, self.snapshot) {
             (Some(held), _) if saved.is_none_or(|saved| held >= saved) => {
                 let root =
-                    chosen.iter().position(|c| c.holds == Some(held)).expect("somebody holds the most");
+                    chosen.iter().position(|c| c.holds == Some(held)).expect("one of them holds the most");
                 let all_hold = chosen.iter().all(|c| c.holds == Some(held));
                 let root = u32::try_from(root).expect("at most max_workers");
                 (Start::Held, held, (!all_hold).then_some(root))
@@ -309,7 +309,7 @@ impl Run {
         }
     }
 
-    /// Ends the live generation at once: tells everybody who computes to abort.
+    /// Ends the live generation at once: tells the members that compute to abort.
     pub(crate) fn halt(&mut self, why: &str, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Halting { aborted: true }) {
             return;
@@ -324,7 +324,7 @@ impl Run {
         }
     }
 
-    /// A member parked after a step that all end at: the others will do so by themselves.
+    /// A member parked after a step at which all members park: the others follow by themselves.
     pub(crate) fn await_boundary(&mut self, effects: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Halting { .. }) {
             self.journal_halting("all park at the same step", effects);
@@ -338,9 +338,9 @@ impl Run {
         effects.push(Effect::Journal(Entry::Halting { generation, why: why.to_owned() }));
     }
 
-    /// Asks the members to park after a step, when somebody waits for that.
+    /// Asks the members to park after a step, where a worker or an operator waits for that.
     fn wish(&mut self, ahead: Option<Incarnation>, effects: &mut Vec<Effect>) {
-        // One that cannot be reached would only cost the others a step.
+        // A joiner that cannot be reached would only cost the members a step.
         let reached = |candidate: &Candidate| self.workers[&candidate.incarnation].reach.proven;
         let joiner = self.members.len() < self.places() && self.candidates(None).iter().any(reached);
         let aside = |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.aside.is_some());
@@ -355,14 +355,14 @@ impl Run {
             return;
         }
         self.wished = Some(wish);
-        // To all of them: one is enough, and any of them may die.
+        // To all of them: one would be enough, but any of them may die.
         for worker in self.members.iter().filter_map(|m| self.workers.get(&m.incarnation)) {
             let message = Message::Wish { generation: self.generation, wish };
             effects.push(Effect::Send { session: worker.session, message });
         }
     }
 
-    /// Who asked to leave, and would take the only copy of the most advanced state along.
+    /// The worker that asked to leave and holds the only copy of the newest state, which is not written.
     fn last_copy(&self, truth: Option<Reduction>) -> Option<Incarnation> {
         let saved = self.snapshot.unwrap_or_default().first_reduction();
         if truth.is_none_or(|truth| truth <= saved) {
@@ -373,17 +373,17 @@ impl Run {
         if holders.any(|(_, w)| !w.leaving) { None } else { first }
     }
 
-    /// Who stands by with a state that the stepping generation has not reached: it came back, with a restarted
-    /// coordinator, after the generation had been formed without it. The next one starts from its state.
+    /// The worker that stands by with a newer state than the stepping generation's: it came back to a restarted coordinator
+    /// after the generation had been formed without it. The next generation starts from its state.
     fn ahead(&self) -> Option<Incarnation> {
         let reached = self.members.iter().filter_map(|m| self.workers.get(&m.incarnation)?.holds).max();
         let saved = self.snapshot.map(Step::first_reduction);
         let idle = self.workers.iter().filter(|(_, w)| !w.computing && w.holds > reached.max(saved));
-        // Of equals one that stays: the others may go.
+        // Of equals one that does not leave.
         idle.max_by_key(|(_, w)| (w.holds, !w.leaving)).map(|(i, _)| *i)
     }
 
-    /// Lets those go who asked to leave and do not compute, except the one who must `stay` for now.
+    /// Retires the workers that asked to leave and do not compute, except the one that must `stay` for now.
     fn retire_idle_leavers(&mut self, stay: Option<Incarnation>, effects: &mut Vec<Effect>) {
         let idle = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i);
         let idle: Vec<_> = idle.filter(|i| Some(*i) != stay).collect();
@@ -401,7 +401,7 @@ impl Run {
         effects.push(Effect::Close { session });
     }
 
-    /// Ends the run without a snapshot: nobody can tell whose state is right.
+    /// Ends the run without a snapshot: it is not known which state is right.
     pub(crate) fn fail_for_difference(&mut self, difference: Difference, effects: &mut Vec<Effect>) {
         let Difference { odd, step, equal } = &difference;
         let label = |incarnation: &Incarnation| match self.workers.get(incarnation) {
@@ -420,7 +420,7 @@ impl Run {
         self.end(Outcome::Failed { why }, effects);
     }
 
-    /// Ends the run and tells everybody.
+    /// Ends the run and tells all workers.
     pub(crate) fn end(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
         effects.push(Effect::Journal(Entry::Ended(outcome.clone())));
         for worker in self.workers.values() {
@@ -430,16 +430,16 @@ impl Run {
         self.phase = Phase::Ended(outcome);
     }
 
-    /// The most advanced state that an idle worker holds.
+    /// The newest state that an idle worker holds.
     fn truth(&self) -> Option<Reduction> {
         self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds).max()
     }
 
-    /// Idle workers that want to take part and are not in a stepping generation; and the one who must `stay`.
+    /// Idle workers that want to take part, and the one that must `stay` until its state is handed on.
     pub(crate) fn candidates(&self, stay: Option<Incarnation>) -> Vec<Candidate> {
         let enough = self.enough_without_aside();
         let reached = self.workers.values().filter(|w| w.aside.is_none()).filter_map(|w| w.holds).max();
-        // One that stands aside is asked again when there are too few others, or when it holds more than they.
+        // A worker that stands aside is chosen again where there are too few others, or where it holds a newer state.
         let stands_by = |w: &Worker| w.aside.is_some() && enough && w.holds <= reached;
         let idle = self.workers.iter().filter(|(_, w)| !w.computing && !w.is_unproved());
         idle.filter(|(i, w)| !w.leaving && !stands_by(w) || Some(**i) == stay)

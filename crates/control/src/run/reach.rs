@@ -1,12 +1,12 @@
-//! Whether workers reach each other, tried before it matters: some of them connect to the others' addresses, the others
-//! to theirs, and all hang up at once. Their sessions do that beside the training.
+//! Whether workers reach each other, found out before it matters. In a round some workers connect to the addresses of
+//! others, the others to theirs, and all hang up at once. The workers' sessions do that while training goes on.
 //!
-//! - A worker that waits for a place beside a generation that steps is tried first: one that cannot be reached costs the
-//!   others no step.
-//! - One that stands aside because it was cut off is tried again and again, more and more rarely, and comes back when
-//!   it is reached.
-//! - When a generation fell apart because a member was not reached, all connections of those involved are tried, so
-//!   that the odd one is known ([`crate::Run::part_severed`]).
+//! - A worker that waits for a place beside a stepping generation is tried first, so that one that cannot be reached costs
+//!   the members no step.
+//! - A worker that stands aside because it was cut off is tried again with growing pauses, and takes part again when it
+//!   is reached.
+//! - When a generation broke because a member was not reached, all connections of the workers involved are tried, so that
+//!   the machine knows which of them must stand aside ([`crate::Run::part_severed`]).
 
 use std::collections::BTreeSet;
 
@@ -20,10 +20,10 @@ use super::machine::{Phase, Run};
 use super::severed::Links;
 use crate::protocol::Message;
 
-/// A worker gives a connection up after 2 s; who has not answered twice that long later has nothing to say.
+/// A worker gives a connection up after 2 s. An answer that has not come after twice as long is not waited for.
 const ANSWER_WITHIN_MS: u64 = 4_000;
-/// A worker that is not reached for the first time is tried once more after so long: a member that has just died, which
-/// the coordinator does not know yet, was not reached either.
+/// A worker that was not reached for the first time is tried once more after so long: the reason may be a member that has
+/// just died, which the coordinator does not know yet.
 const CONFIRM_AFTER_MS: u64 = 1_000;
 /// A worker that is cut off is tried again after so long, and after twice as long each further time.
 const RETRY_FIRST_MS: u64 = 10_000;
@@ -32,12 +32,12 @@ const RETRY_LONGEST_MS: u64 = 600_000;
 /// A worker that stood aside for the last time so long ago begins anew with the shortest.
 const RETRY_FORGOTTEN_MS: u64 = 300_000;
 
-/// What is known of how a worker is reached.
+/// Whether a worker is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
-    /// The last try, or the last generation that it was in, found it reached.
+    /// It was reached in the last try, or in the last generation that it was in.
     pub(crate) proven: bool,
-    /// The last try did not find it reached.
+    /// The last try did not reach it.
     doubtful: bool,
     /// Then: when it is tried again.
     retry_at: Millis,
@@ -50,18 +50,18 @@ pub(crate) struct Round {
     number: u64,
     until: Millis,
     why: Why,
-    /// Whose connections are tried, from and to them.
+    /// The workers whose connections are tried, in both directions.
     tried: BTreeSet<Incarnation>,
-    /// Who was asked and has not answered.
+    /// The workers that were asked and have not answered.
     open: BTreeSet<Incarnation>,
     missing: Links,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Why {
-    /// Workers beside a generation may join it.
+    /// Workers wait for a place in the stepping generation.
     Join,
-    /// This generation fell apart.
+    /// This generation broke.
     Severed(Generation),
 }
 
@@ -76,7 +76,7 @@ impl Reach {
 }
 
 impl Run {
-    /// Tries who waits for a place in the stepping generation, as many as there are places.
+    /// Tries the workers that wait for a place in the stepping generation, as many as there are places.
     pub(crate) fn try_waiting(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let due = self.waiting().filter(|(_, at)| *at <= now).map(|(i, _)| i);
         let tried: BTreeSet<_> = due.take(self.places().saturating_sub(self.members.len())).collect();
@@ -86,7 +86,7 @@ impl Run {
         }
     }
 
-    /// Who waits for a place in the stepping generation and is to be tried, and when.
+    /// The workers that wait for a place in the stepping generation and are to be tried, each with the time.
     fn waiting(&self) -> impl Iterator<Item = (Incarnation, Millis)> {
         let possible =
             self.phase == Phase::Stepping && self.round.is_none() && self.members.len() < self.places();
@@ -99,14 +99,14 @@ impl Run {
         idle.filter_map(move |(i, w)| Some((*i, when(w)?)))
     }
 
-    /// When something is due here.
+    /// When the next round begins or ends.
     pub(crate) fn reach_due(&self) -> Option<Millis> {
         let round = self.round.as_ref().map(|round| round.until);
         round.into_iter().chain(self.waiting().map(|(_, at)| at)).min()
     }
 
-    /// Tries all connections of those that a member of the generation that fell apart did not reach, or that reached
-    /// nobody. Returns whether all is known that can be.
+    /// Tries all connections of the workers at either end of a missing connection of the broken generation. Returns whether
+    /// the answers are there.
     pub(crate) fn severed_are_tried(&mut self, now: Millis, effects: &mut Vec<Effect>) -> bool {
         let why = Why::Severed(self.generation);
         if self.round.as_ref().is_some_and(|round| round.why == why) {
@@ -135,7 +135,7 @@ impl Run {
         let number = self.rounds;
         let mut open = BTreeSet::new();
         for one in tried.union(&others) {
-            // Those that are tried for a place are not tried with each other: few of them may come.
+            // Workers that wait for a place are not tried with each other: few of them may get one.
             let to = if tried.contains(one) { &others } else { &tried };
             let peers = to.iter().filter(|peer| *peer != one);
             let peers: Vec<_> = peers.map(|peer| (*peer, self.workers[peer].address.clone())).collect();
@@ -150,7 +150,7 @@ impl Run {
         self.end_round(now, effects);
     }
 
-    /// A worker has tried to connect to those that it was asked to, and did not reach these.
+    /// A worker has tried the connections that it was asked to, and did not reach these peers.
     pub(crate) fn tried(&mut self, session: SessionId, number: u64, missing: Vec<(Incarnation, String)>) {
         let Some((incarnation, _)) = self.by_session(session) else { return };
         let Some(round) = self.round.as_mut().filter(|round| round.number == number) else { return };
@@ -162,7 +162,7 @@ impl Run {
         }
     }
 
-    /// Draws the conclusions from a round once everybody has answered who still can.
+    /// Draws the conclusions from a round once all attached workers have answered, or its time is over.
     pub(crate) fn end_round(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let waits = |round: &Round| {
             now < round.until && round.open.iter().any(|incarnation| self.workers.contains_key(incarnation))

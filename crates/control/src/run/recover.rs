@@ -27,7 +27,7 @@ impl Recovered {
                 self.members.clone_from(members);
             }
             Entry::Halting { .. } => self.members.clear(),
-            // Whoever starts a run again that has ended wants it to go on.
+            // A run that has ended and is started again is to go on.
             Entry::Ended(_) => {
                 self.members.clear();
                 self.paused = false;
@@ -38,8 +38,7 @@ impl Recovered {
             }
             Entry::Paused { .. } => self.paused = true,
             Entry::Resumed { .. } => self.paused = false,
-            // A stop that was asked for in an earlier life is asked for again by whoever still wants it;
-            // the same with what the shell knows of the data.
+            // An operator who still wants a stop asks for it again. The shell reports the data as unfit again.
             Entry::StopRequested
             | Entry::DataUnfit(_)
             | Entry::Stepping(_)

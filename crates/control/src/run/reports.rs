@@ -1,4 +1,4 @@
-//! What members say about their generation: that they are ready, have parked, what they have read, what they hold.
+//! Reports of members about their generation: ready, parked, positions consumed, hashes of the state, tasks done.
 
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
@@ -22,7 +22,7 @@ impl Run {
         }
         let Some((incarnation, worker)) = self.by_session(session) else { return };
         worker.heard = now;
-        // Said again later, it is no news of what the worker holds.
+        // A Ready that is repeated later may be older than what the worker holds by now.
         if let Phase::Forming { ready, .. } = &mut self.phase
             && ready.insert(incarnation)
         {
@@ -41,7 +41,7 @@ impl Run {
         let Some((incarnation, worker)) = self.by_session(session) else { return };
         worker.heard = now;
         let computing = worker.computing;
-        // A member's word of an earlier generation is late: it has been told of the new one since.
+        // A member's report about an earlier generation is late: the member has been told of the new one since.
         let member = self.is_member(incarnation);
         if !computing || (member && generation != current) {
             return;
@@ -78,7 +78,7 @@ impl Run {
             return;
         }
         let done = &mut self.consumed[rank.0 as usize];
-        // Said before, or more than it may have read.
+        // Reported before, or more than it may have read.
         if ordinals <= *done || ordinals > self.leased[rank.0 as usize] {
             return;
         }
@@ -128,7 +128,7 @@ impl Run {
             return;
         }
         match (then, failed) {
-            // Somebody came back with more while this was written: it is written again, with that.
+            // A worker came back with a newer state while this was written: that one is written then.
             (Then::End(Outcome::Stopped { step }), None)
                 if self.committed() > Some(step.first_reduction()) =>
             {
@@ -149,7 +149,7 @@ impl Run {
         }
     }
 
-    /// Sends the leases of the member at `rank` again; what they say is a function of what is consumed.
+    /// Sends the leases of the member at `rank` again. They follow from what is consumed.
     pub(crate) fn send_leases(&self, rank: usize, session: SessionId, effects: &mut Vec<Effect>) {
         for virtual_rank in self.members[rank].virtual_ranks() {
             let until = self.leased[virtual_rank.0 as usize];

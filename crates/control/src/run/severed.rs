@@ -1,10 +1,9 @@
-//! Members that the coordinator hears, but that do not reach each other: the odd one of them stands aside.
+//! Members that the coordinator hears, but that do not reach each other: one of them stands aside.
 //!
-//! What is known is a set of connections that could not be made, each in its direction. A worker whose address is wrong,
-//! or behind a firewall, is named by those that connect to it; one that is not let out names several others; a cut
-//! cable is seen from both ends. Who has died meanwhile was itself the reason and counts for nothing: all this is
-//! decided when everybody has parked, which a dead worker does not, and all other connections of those who are named
-//! have been tried (`reach`).
+//! The input is a set of connections that could not be made, each with its direction. A worker with a wrong address or
+//! behind a firewall is named by the peers that connect to it. A worker whose outgoing connections are blocked names
+//! several peers. A cut cable is reported from both ends. The decision is made when all members have parked, which a dead
+//! worker does not, and when all other connections of the workers that are named have been tried (`reach`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +15,11 @@ use super::effect::{Direction, Effect, Entry};
 use super::event::SessionId;
 use super::machine::Run;
 
-/// Connections that could not be made, from the first to the second, and how that showed.
+/// Connections that could not be made, from the first worker to the second, each with its error in a few words.
 pub(crate) type Links = BTreeMap<(Incarnation, Incarnation), String>;
 
 impl Run {
-    /// A member says that it did not reach `peer`.
+    /// A member reports that it did not reach `peer`.
     pub(crate) fn cut_off(
         &mut self,
         session: SessionId,
@@ -35,7 +34,7 @@ impl Run {
         }
     }
 
-    /// Lets workers stand aside until all that are left reach each other, as far as is known.
+    /// Lets workers stand aside until no missing connection is known between the others.
     pub(crate) fn part_severed(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let mut links = std::mem::take(&mut self.severed);
         self.bring_back_the_newest(&links);
@@ -44,7 +43,7 @@ impl Run {
             links.retain(|(from, to), _| here(from) && here(to));
             let Some(odd) = self.odd_one(&links) else { return };
             let others = self.workers.iter().filter(|(i, w)| **i != odd && w.aside.is_none());
-            // The newest state stays: those that do not reach it go.
+            // The holder of the newest state stays, and the workers that do not reach it stand aside.
             let go = if self.workers[&odd].holds > others.filter_map(|(_, w)| w.holds).max() {
                 partners(odd, &links)
             } else {
@@ -56,8 +55,8 @@ impl Run {
         }
     }
 
-    /// Who stood aside and was asked again, because nobody else holds the newest state, does not stand aside any more:
-    /// now those go that do not reach it.
+    /// A worker that stood aside and alone holds the newest state takes part again. The workers that do not reach it stand
+    /// aside instead.
     fn bring_back_the_newest(&mut self, links: &Links) {
         let newest = self.workers.values().filter(|w| w.aside.is_none()).filter_map(|w| w.holds).max();
         for one in links.keys().flat_map(|(from, to)| [*from, *to]) {
@@ -70,8 +69,8 @@ impl Run {
         }
     }
 
-    /// Of all that miss a connection: the one that misses most peers; of two, the one that cannot be reached; if it is
-    /// so both ways, the one that holds less; of equals the younger.
+    /// Which worker stands aside: the one that misses the most peers; of equals the one that fewer peers reach; then the one
+    /// with the older state; then the younger worker.
     fn odd_one(&self, links: &Links) -> Option<Incarnation> {
         let named: BTreeSet<_> = links.keys().flat_map(|(from, to)| [*from, *to]).collect();
         named.into_iter().max_by_key(|one| {
@@ -80,7 +79,7 @@ impl Run {
         })
     }
 
-    /// From now on the worker stands aside, or goes on doing so, since these connections of it are missing.
+    /// The worker stands aside from now on because these connections of it are missing.
     pub(crate) fn stand_aside(
         &mut self,
         now: Millis,
@@ -108,7 +107,7 @@ impl Run {
         }
     }
 
-    /// All members are ready, so that nothing is cut between them any more.
+    /// All members are ready: each of them has reached all others.
     pub(crate) fn members_reach_each_other(&mut self) {
         for member in &self.members {
             let Some(worker) = self.workers.get_mut(&member.incarnation) else { continue };
@@ -118,7 +117,7 @@ impl Run {
     }
 }
 
-/// Those with whom a connection of `one` is missing, in either direction.
+/// The workers to or from which a connection of `one` is missing.
 fn partners(one: Incarnation, links: &Links) -> BTreeSet<Incarnation> {
     let other = |(from, to): &(Incarnation, Incarnation)| match (*from == one, *to == one) {
         (true, _) => Some(*to),

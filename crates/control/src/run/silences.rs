@@ -1,18 +1,18 @@
-//! How long living workers are silent, and so for how long a silent one is waited for before it counts as dead.
+//! How long a silent worker is waited for before it counts as dead.
 //!
-//! Heartbeats come at a sixth of the shortest timeout. On a busy machine they come late, all workers' alike: so the
-//! longest silence that a worker has broken tells how long the next one may last.
+//! Heartbeats come at a sixth of the shortest timeout. On a busy machine the heartbeats of all workers come late. So the
+//! longest silence after which a worker was heard again tells how long the next one may last.
 
 use lsgan_spec::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Config;
 
-/// So many times the longest silence is waited for: three in a row are lost rarely.
+/// The timeout is so many times the longest silence: three heartbeats in a row are lost rarely.
 const FACTOR: u64 = 3;
 /// Silences are remembered for at least so long, and for at most twice as long.
 const WINDOW_MS: u64 = 120_000;
-/// Until workers were attached for so long little is known, and a machine on which they all start is busy.
+/// For so long after the first worker attached little is known, and a machine on which workers start is busy.
 const UNKNOWN_FOR_MS: u64 = 5_000;
 
 /// See the module.
@@ -34,7 +34,7 @@ impl Silences {
     /// A worker is heard that was silent for so long.
     pub fn ended(&mut self, now: Millis, silent_ms: u64) {
         if now >= self.window_until {
-            // One that nobody spoke in is as long ago as two.
+            // A window without a heartbeat counts as two.
             let stale = now >= self.window_until.plus(WINDOW_MS);
             self.longest_ms = [0, if stale { 0 } else { self.longest_ms[0] }];
             self.window_until = now.plus(WINDOW_MS);

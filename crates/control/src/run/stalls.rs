@@ -1,9 +1,9 @@
-//! A group that stands although all of its members are heard: said after a while, and then ended, so that the run goes on
-//! without whoever does not park.
+//! A generation that does no step although all of its members are heard. It is reported after a while and then ended, so
+//! that the run goes on without a worker whose training thread hangs.
 //!
-//! Members wait for each other at every sum, so that all of them hold the same and nobody can tell from that for whom they
-//! wait. Told to abort, those who wait park at once; a training thread that hangs or is gone does not, and its worker is
-//! over after the time for parking.
+//! Members wait for each other at every all-reduce, so all of them hold the same reduction, and that does not tell which
+//! of them hangs. After an abort those that waited park at once. A training thread that hangs does not, and its worker is
+//! retired when the time for parking is over.
 
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction};
 use serde::{Deserialize, Serialize};
@@ -19,20 +19,20 @@ const TIMES_AT_FIRST: u64 = 10;
 /// Reductions in a step.
 const HALVES: u64 = 2;
 
-/// How a generation gets on, while it steps.
+/// How far the stepping generation has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     generation: Generation,
     since: Millis,
     from: Option<Reduction>,
     newest: Option<Reduction>,
-    /// When the newest was first heard of.
+    /// When `newest` was first reported.
     moved: Millis,
     told: bool,
 }
 
 impl Progress {
-    /// How long it may stand.
+    /// How long it may do no step, in ms.
     fn limit_ms(&self, stall_ms: u64) -> u64 {
         let count = |reduction: Option<Reduction>| reduction.map_or(0, |r| r.0);
         let done = count(self.newest).saturating_sub(count(self.from));
@@ -45,7 +45,7 @@ impl Progress {
 }
 
 impl Run {
-    /// Looks whether the generation gets on. At half of its time a person is told, with those who are behind.
+    /// Ends a generation that does no step for too long. At half of that time the journal names the members that are behind.
     pub(crate) fn watch_progress(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Stepping {
             self.progress = None;
@@ -81,8 +81,7 @@ impl Run {
         }
     }
 
-    /// The members are waited for by nobody but the coordinator itself, which can't send what they need: they are not
-    /// to blame.
+    /// Restarts the clock of the stepping generation: the coordinator itself holds back what the members wait for.
     pub fn hold_still(&mut self, now: Millis) {
         if let Some(progress) = &mut self.progress {
             progress.moved = now;

@@ -1,4 +1,4 @@
-//! Members that are much slower than the others: found, named, and where the run's file says so, sent to stand by.
+//! Members that are much slower than the others. They are named, and stand by where the run's file says so.
 
 use lsgan_spec::{Incarnation, Millis};
 
@@ -6,11 +6,11 @@ use super::attendance::Aside;
 use super::effect::{Effect, Entry};
 use super::machine::{Phase, Run};
 
-/// So many comparisons in a row must find a member slow: a pause of a moment is no reason.
+/// So many comparisons in a row must find a member slow: one short pause is no reason.
 pub(crate) const IN_A_ROW: u32 = 3;
 
 impl Run {
-    /// Compares the members' paces, if it is time to.
+    /// Compares the members' paces, at most every `pace_every_ms`.
     pub(crate) fn watch_paces(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Stepping || now < self.paces_due {
             return;
@@ -20,7 +20,7 @@ impl Run {
         let members: Vec<_> = self.members.iter().map(|m| m.incarnation).collect();
         let mut paces: Vec<_> = members.iter().filter_map(|i| pace(i).map(|pace_us| (pace_us, *i))).collect();
         if paces.len() < members.len() || paces.len() < 2 {
-            return; // somebody has not said its pace in this generation yet
+            return; // a member has not reported its pace in this generation yet
         }
         paces.sort_unstable();
         for index in 0..paces.len() {
@@ -58,7 +58,7 @@ impl Run {
         }
     }
 
-    /// Whether those who do not stand aside are enough to train.
+    /// Whether the workers that do not stand aside are enough to train.
     pub(crate) fn enough_without_aside(&self) -> bool {
         let stay = self.workers.values().filter(|w| w.aside.is_none() && !w.leaving).count();
         stay >= self.config.min_workers as usize
