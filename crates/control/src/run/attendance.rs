@@ -8,7 +8,7 @@ use super::event::SessionId;
 use super::machine::{Phase, Run};
 use super::reach::Reach;
 use super::timers::Timer;
-use crate::protocol::{Hello, Message};
+use crate::protocol::{Hello, Message, Resume};
 
 /// A worker that is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ impl Run {
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
         }
-        let mut worker = Worker {
+        let worker = Worker {
             session,
             name: hello.name,
             address: hello.address,
@@ -103,47 +103,63 @@ impl Run {
             failed_writes: 0,
             reach: Reach::default(),
         };
-        if let Some(resume) = hello.resume {
-            let known = self.members.iter().position(|m| m.incarnation == resume.incarnation);
-            if let (Phase::Adopting, Some(rank)) = (&self.phase, known)
-                && resume.generation == self.generation
-                && !self.workers.contains_key(&resume.incarnation)
-            {
-                // Its peers know it by the address that it had when the generation was formed.
-                worker.address.clone_from(&self.members[rank].address);
-                if resume.writes {
-                    self.writer = Some(resume.incarnation);
+        match hello.resume {
+            Some(resume) if self.is_adopted(&resume) => self.adopt_member(now, resume, worker, effects),
+            resume => {
+                if let Some(resume) = resume {
+                    self.end_former_incarnation(resume.incarnation, effects);
                 }
-                self.other_spec |= resume.spec != self.config.spec;
-                self.attach(now, resume.incarnation, worker);
-                let message = Message::Welcome { incarnation: resume.incarnation, adopted: true };
-                effects.push(Effect::Send { session, message });
-                self.send_leases(rank, session, effects);
-                return;
-            }
-            // The same process came back before its old stream was seen to break.
-            if let Some(old) = self.workers.get(&resume.incarnation) {
-                effects.push(Effect::Close { session: old.session });
-            }
-            self.lose(resume.incarnation, "it attached again", effects);
-            if known.is_some() && self.phase == Phase::Adopting {
-                self.halt("a member came back that was never told to form it", effects);
+                self.admit(now, worker, hello.numerics, effects);
             }
         }
+    }
+
+    /// A member of the generation that may be alive comes back to a coordinator that was started again.
+    fn is_adopted(&self, resume: &Resume) -> bool {
+        self.phase == Phase::Adopting
+            && self.is_member(resume.incarnation)
+            && resume.generation == self.generation
+            && !self.workers.contains_key(&resume.incarnation)
+    }
+
+    fn adopt_member(&mut self, now: Millis, resume: Resume, mut worker: Worker, effects: &mut Vec<Effect>) {
+        let incarnation = resume.incarnation;
+        let rank = self.members.iter().position(|m| m.incarnation == incarnation).expect("it is a member");
+        // Its peers know it by the address that it had when the generation was formed.
+        worker.address.clone_from(&self.members[rank].address);
+        if resume.writes {
+            self.writer = Some(incarnation);
+        }
+        self.other_spec |= resume.spec != self.config.spec;
+        let session = worker.session;
+        self.attach(now, incarnation, worker);
+        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: true } });
+        self.send_leases(rank, session, effects);
+    }
+
+    /// The process attaches again before its old stream was seen to break, or after its incarnation was over.
+    fn end_former_incarnation(&mut self, incarnation: Incarnation, effects: &mut Vec<Effect>) {
+        if let Some(old) = self.workers.get(&incarnation) {
+            effects.push(Effect::Close { session: old.session });
+        }
+        self.lose(incarnation, "it attached again", effects);
+        if self.is_member(incarnation) && self.phase == Phase::Adopting {
+            self.halt("a member came back that was never told to form it", effects);
+        }
+    }
+
+    /// Gives the worker a new incarnation.
+    fn admit(&mut self, now: Millis, worker: Worker, numerics: String, effects: &mut Vec<Effect>) {
         self.incarnation = self.incarnation.next();
-        let incarnation = self.incarnation;
-        let odd = self.numerics.as_ref().is_some_and(|run| *run != hello.numerics);
+        let (incarnation, session) = (self.incarnation, worker.session);
+        let odd = self.numerics.as_ref().is_some_and(|run| *run != numerics);
         if self.numerics.is_none() {
-            self.numerics = Some(hello.numerics.clone());
-            effects.push(Effect::Journal(Entry::Numerics(hello.numerics.clone())));
+            self.numerics = Some(numerics.clone());
+            effects.push(Effect::Journal(Entry::Numerics(numerics.clone())));
         }
-        effects.push(Effect::Journal(Entry::Admitted {
-            incarnation,
-            name: worker.name.clone(),
-            address: worker.address.clone(),
-        }));
+        let (name, address) = (worker.name.clone(), worker.address.clone());
+        effects.push(Effect::Journal(Entry::Admitted { incarnation, name, address }));
         if odd {
-            let numerics = hello.numerics;
             effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
         }
         effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });

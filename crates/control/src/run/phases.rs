@@ -268,6 +268,17 @@ impl Run {
             from,
             start,
         }));
+        self.send_forms((from, start, root), writer, last_step, effects);
+    }
+
+    /// Tells each member to form the newest generation.
+    fn send_forms(
+        &mut self,
+        (from, start, root): (Reduction, Start, Option<u32>),
+        writer: Option<u32>,
+        last_step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
         for (rank, member) in self.members.iter().enumerate() {
             let worker = self.workers.get_mut(&member.incarnation).expect("a candidate is attached");
             worker.computing = true;
