@@ -6,6 +6,7 @@
 //! - `effect`: what the shell must do about it, in order, the journal first.
 //! - `machine`: [`Run`]: its state, and the handling of each event.
 //! - `phases`: the transitions that follow from a state.
+//! - `forming`: the next generation: its members, its state, and what they are told.
 //! - `attendance`: workers come, are heard, and are lost.
 //! - `timers`: when it wants to be woken, and for what.
 //! - `ending`: why a run is to end before its last step.
@@ -29,6 +30,7 @@ mod attendance;
 mod effect;
 mod ending;
 mod event;
+mod forming;
 pub mod hashes;
 pub mod invariants;
 mod keeping;
