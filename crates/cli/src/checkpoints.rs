@@ -1,8 +1,8 @@
 //! `lsgan checkpoints`: what snapshots there are, and whether they are whole.
 
 use comfy_table::{Table, presets};
-use lsgan_checkpoint::Manifest;
 use lsgan_console::{Failure, exit::chain, product};
+use lsgan_snapshots::Manifest;
 use lsgan_spec::Step;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
         What::List(place) => (place, false),
         What::Verify(place) => (place, true),
     };
-    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let failed = |error: lsgan_snapshots::Error| Failure::failed(chain(&error));
     let store = store_of(&place.run)?;
     let mut rows = Vec::new();
     for entry in store.list().await.map_err(failed)? {

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lsgan_checkpoint::Holder;
 use lsgan_console::{Failure, exit::chain};
 use lsgan_coordinator::journal::LastWords;
+use lsgan_snapshots::Holder;
 use lsgan_wire::v1;
 use serde_json::{Value, json};
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use lsgan_checkpoint::Store;
 use lsgan_console::{Failure, exit::chain};
 use lsgan_coordinator::journal::Journal;
+use lsgan_snapshots::Store;
 use lsgan_spec::RunSpec;
 
 /// Opens the store of a run for reading. `run` is what its `checkpoint.to` says, or its directory: that of a run with its

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use lsgan_checkpoint::{Manifest, Part, Store};
 use lsgan_console::{Failure, exit::chain, product, say};
+use lsgan_snapshots::{Manifest, Part, Store};
 use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
 use lsgan_train::Sampler;
 use serde_json::json;
@@ -47,7 +47,7 @@ enum WhichWeights {
 /// # Errors
 /// No snapshot there, or a picture that cannot be written.
 pub async fn sample(args: Args) -> Result<(), Failure> {
-    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let failed = |error: lsgan_snapshots::Error| Failure::failed(chain(&error));
     let out = PictureFile::open("--out", &args.out)?;
     let store = store_of(&args.run)?;
     let manifest = match args.step {

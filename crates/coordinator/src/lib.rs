@@ -45,9 +45,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lsgan_checkpoint::RunLock;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, exit::chain, print, say, vital};
 use lsgan_control::Outcome;
+use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
 use serde_json::json;
@@ -121,7 +121,7 @@ async fn prepare(args: Args) -> Result<Start, Failure> {
 fn cannot_listen(args: &Args, run_dir: &Path, error: &std::io::Error) -> Failure {
     let is_there = args.run.fork.is_none() && run_dir.is_dir();
     match is_there.then(|| RunLock::acquire(run_dir)) {
-        Some(Err(held @ lsgan_checkpoint::Error::InUse { .. })) => Failure::failed(chain(&held)),
+        Some(Err(held @ lsgan_snapshots::Error::InUse { .. })) => Failure::failed(chain(&held)),
         _ => Failure::failed(format!(
             "cannot listen on {}: {error}. Give another address with --listen; port 0 takes a free one.",
             args.listen

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lsgan_checkpoint::Store;
 use lsgan_console::{exit::chain, vital};
 use lsgan_control::{Event, SessionId};
+use lsgan_snapshots::Store;
 use lsgan_spec::Step;
 use lsgan_wire::v1;
 use tokio::sync::mpsc;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsgan_checkpoint::Store;
 use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
 use lsgan_plan::Plan;
+use lsgan_snapshots::Store;
 use lsgan_spec::{RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
 use tokio::sync::{mpsc, oneshot};

@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgan_checkpoint::{RunLock, Store};
 use lsgan_console::{Failure, exit::chain, open_data};
 use lsgan_control::{Config, Missing, Recovered, Run};
 use lsgan_plan::Plan;
+use lsgan_snapshots::{RunLock, Store};
 use lsgan_spec::{Incarnation, NumericsPolicy, RunSpec, SpecErrors, Step, StragglerPolicy};
 use lsgan_wire::{file_hash, v1};
 use tokio::sync::mpsc;
@@ -221,9 +221,9 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
 }
 
 /// A run directory that cannot be held: another coordinator may end, what else is there stays.
-fn in_the_way(error: &lsgan_checkpoint::Error) -> Failure {
+fn in_the_way(error: &lsgan_snapshots::Error) -> Failure {
     match error {
-        lsgan_checkpoint::Error::InUse { .. } => Failure::failed(chain(error)),
+        lsgan_snapshots::Error::InUse { .. } => Failure::failed(chain(error)),
         _ => Failure::bad_input(chain(error)),
     }
 }
@@ -269,7 +269,7 @@ async fn fork(
     (name, at): (&str, Option<Step>),
     (args, data): (&RunArgs, &str),
 ) -> Result<Places, Failure> {
-    let failed = |error: lsgan_checkpoint::Error| Failure::failed(chain(&error));
+    let failed = |error: lsgan_snapshots::Error| Failure::failed(chain(&error));
     spec.run = name.to_owned();
     let beside = |place: &str| match place.trim_end_matches('/').rsplit_once('/') {
         // A whole bucket has nothing beside it; runs' own folders in it have other names.
@@ -292,7 +292,7 @@ async fn fork(
         return Ok(new); // branched off before: goes on
     }
     let from = match Store::open_existing(&old.store) {
-        Err(error @ lsgan_checkpoint::Error::NoStore { .. }) => {
+        Err(error @ lsgan_snapshots::Error::NoStore { .. }) => {
             return Err(Failure::bad_input(chain(&error)));
         }
         opened => opened.map_err(failed)?,
@@ -308,7 +308,7 @@ async fn fork(
         return Err(nothing_to_branch(spec, step));
     }
     let mut snapshot = match from.load(step).await {
-        Err(error @ lsgan_checkpoint::Error::NoSnapshot { .. }) => {
+        Err(error @ lsgan_snapshots::Error::NoSnapshot { .. }) => {
             return Err(Failure::bad_input(chain(&error)));
         }
         loaded => loaded.map_err(failed)?,
@@ -411,7 +411,7 @@ async fn newest_snapshot(
         .collect();
     let Some(manifest) = found.manifest else {
         let unfinished =
-            |s: &lsgan_checkpoint::Skipped| !matches!(s.reason, lsgan_checkpoint::Error::Unfinished { .. });
+            |s: &lsgan_snapshots::Skipped| !matches!(s.reason, lsgan_snapshots::Error::Unfinished { .. });
         if found.skipped.iter().any(unfinished) {
             return Err(Failure::bad_input(format!(
                 "no snapshot of this run can be used:\n  {}\nBring one back from a copy, or start anew with --fresh.",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-pub use lsgan_scale::Channels;
+pub use lsgan_pictures::Channels;
 
 /// A picture, `[height, width, channels]`, row after row; 0 is black. Both sides are at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lsgan_scale::{Sides, scale};
+use lsgan_pictures::{Sides, scale};
 use lsgan_spec::{Fit, Flip, ImageSpec};
 
 use crate::picture::{Channels, Picture};

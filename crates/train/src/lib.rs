@@ -1,7 +1,7 @@
 //! The mathematics on libtorch: models, objectives, the exact sum, the step.
 //!
 //! Not here: where samples come from (`data`), how sums travel (`collective`), who computes which virtual rank
-//! (`control`), files (`checkpoint`).
+//! (`control`), files (`snapshots`).
 //! Start at [`Replica`]: one device's copy of the state and the two halves of a step on it.
 //!
 //! - [`replica`]: the halves of a step as a worker calls them: compute, (all-reduce), apply.

@@ -2,7 +2,7 @@
 //!
 //! Pictures become a grid; 2-D points become a density plot over the real modes.
 
-use lsgan_plot::{density, grid as tile};
+use lsgan_pictures::{density, grid as tile};
 use lsgan_spec::{Grid, RunSpec, Source};
 use tch::{Device, Kind, Tensor};
 

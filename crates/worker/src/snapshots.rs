@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lsgan_checkpoint::{self as checkpoint, Manifest, NamedTensor, Snapshot, Store, TensorData};
 use lsgan_console::{exit::chain, vital};
+use lsgan_snapshots::{self as snapshots, Manifest, NamedTensor, Snapshot, Store, TensorData};
 use lsgan_spec::Step;
 use lsgan_train::parts::{self, StateCopy};
 use lsgan_wire::v1;
@@ -60,7 +60,7 @@ enum WriteError {
     #[error("{0}")]
     NoStore(String),
     #[error(transparent)]
-    Store(#[from] checkpoint::Error),
+    Store(#[from] snapshots::Error),
 }
 
 impl WriteError {
@@ -68,7 +68,7 @@ impl WriteError {
     fn may_pass(&self) -> bool {
         match self {
             Self::NoStore(_) => false,
-            Self::Store(error) => error.is_away() || matches!(error, checkpoint::Error::Full { .. }),
+            Self::Store(error) => error.is_away() || matches!(error, snapshots::Error::Full { .. }),
         }
     }
 }
@@ -154,7 +154,7 @@ async fn snapshot(
         data_fingerprint: origin.data_fingerprint.clone(),
         numerics: origin.numerics.clone(),
         spec_yaml: state.spec_yaml.clone(),
-        parts: state.copy.parts().into_iter().map(|part| Arc::new(to_checkpoint(part))).collect(),
+        parts: state.copy.parts().into_iter().map(|part| Arc::new(to_snapshot(part))).collect(),
     };
     let write = async {
         let store = store.open().map_err(WriteError::NoStore)?;
@@ -189,7 +189,7 @@ async fn close(store: &RunStore, origin: &Origin, state: &State, last: bool, out
     match files {
         Ok(files) => {
             let file =
-                |f: checkpoint::FinalPart| v1::FinalFile { name: f.name, url: f.path, blake3: f.blake3 };
+                |f: snapshots::FinalPart| v1::FinalFile { name: f.name, url: f.path, blake3: f.blake3 };
             outbox.say(v1::TaskDone { files: files.into_iter().map(file).collect() });
         }
         Err(why) => outbox.say(v1::TaskFailed { why }),
@@ -203,7 +203,7 @@ async fn write_all(
     state: &State,
     last: bool,
     outbox: &Outbox,
-) -> Result<Vec<checkpoint::FinalPart>, WriteError> {
+) -> Result<Vec<snapshots::FinalPart>, WriteError> {
     let snapshot = snapshot(store, origin, state, 0.0, outbox).await?;
     if !last {
         return Ok(Vec::new());
@@ -223,7 +223,7 @@ fn written(store: &Store, step: Step, manifest: &Manifest, blocked_ms: f64) -> v
     }
 }
 
-fn to_checkpoint(part: parts::Part) -> checkpoint::Part {
+fn to_snapshot(part: parts::Part) -> snapshots::Part {
     let tensor = |tensor: parts::NamedTensor| NamedTensor {
         name: tensor.name,
         shape: tensor.shape,
@@ -232,19 +232,19 @@ fn to_checkpoint(part: parts::Part) -> checkpoint::Part {
             parts::TensorData::I64(data) => TensorData::I64(data),
         },
     };
-    checkpoint::Part { name: part.name.to_owned(), tensors: part.tensors.into_iter().map(tensor).collect() }
+    snapshots::Part { name: part.name.to_owned(), tensors: part.tensors.into_iter().map(tensor).collect() }
 }
 
 /// A snapshot's parts as the replica takes them.
 #[must_use]
-pub fn from_checkpoint(snapshot: Snapshot) -> Vec<parts::Part> {
+pub fn from_snapshot(snapshot: Snapshot) -> Vec<parts::Part> {
     let parts = snapshot.parts.into_iter().map(Arc::unwrap_or_clone);
     parts.filter_map(to_train).collect()
 }
 
 /// A saved part as the replica takes it; none if it has no use for it.
 #[must_use]
-pub fn to_train(part: checkpoint::Part) -> Option<parts::Part> {
+pub fn to_train(part: snapshots::Part) -> Option<parts::Part> {
     let name = parts::NAMES.into_iter().find(|name| *name == part.name)?;
     let tensor = |tensor: NamedTensor| parts::NamedTensor {
         name: tensor.name,

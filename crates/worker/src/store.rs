@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use lsgan_checkpoint::Store;
 use lsgan_console::exit::chain;
+use lsgan_snapshots::Store;
 use lsgan_wire::v1;
 
 use crate::outbox::Outbox;

@@ -21,7 +21,7 @@ use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::reduce::{Formed, Queued, ReduceError, Update, Way};
-use crate::snapshots::{Writer, from_checkpoint};
+use crate::snapshots::{Writer, from_snapshot};
 use crate::store::RunStore;
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
@@ -90,7 +90,7 @@ enum Halt {
     #[error(transparent)]
     NotApplied(#[from] NotApplied),
     #[error(transparent)]
-    Snapshot(#[from] lsgan_checkpoint::Error),
+    Snapshot(#[from] lsgan_snapshots::Error),
     #[error("{0}")]
     Coordinator(String),
 }
@@ -228,7 +228,7 @@ impl Trainer {
                 let step = Step(form.snapshot_step);
                 let store = self.store.open().map_err(Halt::Coordinator)?;
                 let snapshot = self.runtime.block_on(store.load(step))?;
-                self.replica.import(&from_checkpoint(snapshot), step.first_reduction())?;
+                self.replica.import(&from_snapshot(snapshot), step.first_reduction())?;
             }
             v1::Start::Snapshot | v1::Start::Held => {}
             v1::Start::Unspecified => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use lsgan_checkpoint::{Error, Manifest, NamedTensor, Part, Snapshot, Store};
 use lsgan_objects::Meaning;
+use lsgan_snapshots::{Error, Manifest, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
 use lsgan_tests::Trouble;
 use object_store::path::Path;

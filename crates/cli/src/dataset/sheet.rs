@@ -26,11 +26,11 @@ pub fn sheet(source: &dyn Source, spec: &DataSpec, grid: Grid) -> Result<Vec<u8>
         }
     }
     let png = match (shape, &spec.source) {
-        (SampleShape::Image { size, channels }, _) => lsgan_plot::grid(&samples, grid, size, channels),
+        (SampleShape::Image { size, channels }, _) => lsgan_pictures::grid(&samples, grid, size, channels),
         (SampleShape::Point2, Spec::Gaussian(gaussian)) => {
-            lsgan_plot::density(&samples, &gaussian.modes.centres(), gaussian.sigma)
+            lsgan_pictures::density(&samples, &gaussian.modes.centres(), gaussian.sigma)
         }
-        (SampleShape::Point2, _) => lsgan_plot::density(&samples, &[], 1.0),
+        (SampleShape::Point2, _) => lsgan_pictures::density(&samples, &[], 1.0),
     };
     png.map_err(|error| Failure::failed(chain(&error)))
 }

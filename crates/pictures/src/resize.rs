@@ -1,12 +1,8 @@
-//! Pictures of another size.
+//! Resizes pictures.
 //!
-//! Not here: what a picture is made to fit, and what its bytes mean (`data`).
-//! [`scale`] is all there is. It has a crate of its own because `fast_image_resize` is compiled into whoever calls it, which
-//! takes a minute: here it does so once, and not with every change of `data`.
-//!
-//! The filter is bilinear, widened when scaling down, as PIL's `BILINEAR` is (others call it bilinear with anti-aliasing):
-//! it makes no overshoots, so that black borders stay black. It computes in whole numbers, so its vector code gives the
-//! bits of its plain code (tested), and every machine the same.
+//! The filter is bilinear, widened when scaling down, as PIL's `BILINEAR` is (others call it bilinear with anti-aliasing).
+//! It does not overshoot, so black borders stay black. It computes in integers, so vector code and plain code give the
+//! same bits (tested), on every machine.
 
 use std::cell::RefCell;
 
@@ -14,7 +10,7 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-/// What a pixel is.
+/// The channels of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
     /// One byte.
@@ -50,12 +46,15 @@ impl Sides {
 }
 
 thread_local! {
-    /// Its buffers are used again.
+    /// Kept for its buffers.
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
-/// Writes the picture `pixels`, `[height, width, channels]` of the sides `from`, into `out`, of the sides `to`. Panics
-/// where a slice is not as long as its sides say.
+/// Resizes `pixels`, `[height, width, channels]` with the sides `from`, into `out` with the sides `to`.
+///
+/// # Panics
+///
+/// Where the length of a slice does not fit its sides.
 pub fn scale(channels: Channels, from: Sides, pixels: &[u8], to: Sides, out: &mut [u8]) {
     RESIZER.with_borrow_mut(|resizer| scale_by(resizer, channels, (from, pixels), (to, out)));
 }
@@ -63,7 +62,7 @@ pub fn scale(channels: Channels, from: Sides, pixels: &[u8], to: Sides, out: &mu
 fn scale_by(resizer: &mut Resizer, channels: Channels, from: (Sides, &[u8]), to: (Sides, &mut [u8])) {
     assert_eq!(from.1.len(), from.0.bytes(channels), "bytes of the picture");
     assert_eq!(to.1.len(), to.0.bytes(channels), "bytes for the scaled one");
-    // By type and not by a tag: the crate would be compiled here for 13 kinds of pixels.
+    // By type and not by a tag, which would compile the crate for 13 kinds of pixels.
     match channels {
         Channels::Grey => scale_as::<U8>(resizer, from, to),
         Channels::Colour => scale_as::<U8x3>(resizer, from, to),
@@ -72,10 +71,10 @@ fn scale_by(resizer: &mut Resizer, channels: Channels, from: (Sides, &[u8]), to:
 
 fn scale_as<P: PixelTrait>(resizer: &mut Resizer, from: (Sides, &[u8]), to: (Sides, &mut [u8])) {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let source = TypedImageRef::<P>::from_buffer(from.0.width, from.0.height, from.1)
-        .expect("its length was looked at");
+    let source =
+        TypedImageRef::<P>::from_buffer(from.0.width, from.0.height, from.1).expect("its length was checked");
     let mut target =
-        TypedImage::<P>::from_buffer(to.0.width, to.0.height, to.1).expect("its length was looked at");
+        TypedImage::<P>::from_buffer(to.0.width, to.0.height, to.1).expect("its length was checked");
     resizer.resize_typed(&source, &mut target, &options).expect("nothing is cropped, which could fail");
 }
 

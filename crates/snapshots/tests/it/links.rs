@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lsgan_checkpoint::{Error, RunLock};
+use lsgan_snapshots::{Error, RunLock};
 use lsgan_spec::Step;
 use tempfile::TempDir;
 
@@ -180,7 +180,7 @@ async fn a_linked_directory_is_what_its_user_means() {
     let above = TempDir::new().expect("a temporary directory can be made");
     let link = above.path().join("run");
     symlink(fixture.path(), &link).expect("it can be linked");
-    let store = lsgan_checkpoint::Store::open(link.to_str().expect("it is UTF-8")).expect("it can be opened");
+    let store = lsgan_snapshots::Store::open(link.to_str().expect("it is UTF-8")).expect("it can be opened");
     assert_eq!(store.retain(1, &[]).await.expect("the store answers"), [Step(100)]);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lsgan_checkpoint::{Error, Store};
+use lsgan_snapshots::{Error, Store};
 use lsgan_spec::Step;
 use tempfile::TempDir;
 

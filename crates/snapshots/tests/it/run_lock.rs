@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-use lsgan_checkpoint::{Error, Holder, RunLock, move_aside};
+use lsgan_snapshots::{Error, Holder, RunLock, move_aside};
 use tempfile::TempDir;
 
 fn temp() -> TempDir {

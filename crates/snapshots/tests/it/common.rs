@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _};
-use lsgan_checkpoint::{NamedTensor, Part, Snapshot, Store};
+use lsgan_snapshots::{NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -52,8 +52,7 @@ pub fn snapshot(step: u64, variant: u64) -> Snapshot {
 pub fn in_file_order(mut snapshot: Snapshot) -> Snapshot {
     for part in &mut snapshot.parts {
         let part = Arc::make_mut(part);
-        part.tensors
-            .sort_by_key(|t| (matches!(t.data, lsgan_checkpoint::TensorData::F32(_)), t.name.clone()));
+        part.tensors.sort_by_key(|t| (matches!(t.data, lsgan_snapshots::TensorData::F32(_)), t.name.clone()));
     }
     snapshot
 }

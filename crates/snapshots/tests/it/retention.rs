@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lsgan_checkpoint::{Error, LEFTOVER_AGE};
+use lsgan_snapshots::{Error, LEFTOVER_AGE};
 use lsgan_spec::Step;
 
 use crate::common::{Fault, Fixture, snapshot};

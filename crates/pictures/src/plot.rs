@@ -1,7 +1,4 @@
 //! Grids of samples and density plots, as PNG.
-//!
-//! Not here: where samples come from (`train` makes them, `data` reads them). Two functions: [`grid`] for pictures,
-//! [`density`] for points of the plane.
 
 use std::io::Cursor;
 
@@ -50,7 +47,7 @@ fn to_byte(x: f32) -> u8 {
 ///
 /// # Errors
 ///
-/// None that is known: the plot has one size.
+/// An encoder error; the plot always has the same size, so none is expected.
 pub fn density(points: &[f32], modes: &[[f64; 2]], sigma: f64) -> Result<Vec<u8>, ImageError> {
     let reach = modes.iter().flatten().map(|x| x.abs()).fold(0.0, f64::max) + 8.0 * sigma;
     let half = reach.max(f64::MIN_POSITIVE) * 1.4;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use lsgan_checkpoint::Error;
+use lsgan_snapshots::Error;
 use lsgan_spec::Step;
 
 use crate::common::{Fault, Fixture, snapshot};

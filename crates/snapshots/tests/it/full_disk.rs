@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use lsgan_checkpoint::{Error, NamedTensor, Part, Snapshot, Store};
+use lsgan_snapshots::{Error, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsgan_checkpoint::{Error, NamedTensor, Part, Snapshot, Store, TensorData};
+use lsgan_snapshots::{Error, NamedTensor, Part, Snapshot, Store, TensorData};
 use lsgan_spec::Step;
 use object_store::memory::InMemory;
 use object_store::path::Path;

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
-use lsgan_checkpoint::{Error, Manifest, Snapshot};
+use lsgan_snapshots::{Error, Manifest, Snapshot};
 use lsgan_spec::Step;
 use tokio::sync::Barrier;
 

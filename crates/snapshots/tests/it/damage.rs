@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lsgan_checkpoint::Error;
+use lsgan_snapshots::Error;
 use lsgan_spec::Step;
 
 use crate::common::{Fixture, snapshot};
@@ -127,7 +127,7 @@ fn replace(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
 fn reseal(bytes: &[u8], change: fn(&mut serde_json::Value)) -> Vec<u8> {
     let mut file: serde_json::Value = serde_json::from_slice(bytes).expect("a manifest is JSON");
     change(&mut file["snapshot"]);
-    let manifest: lsgan_checkpoint::Manifest =
+    let manifest: lsgan_snapshots::Manifest =
         serde_json::from_value(file["snapshot"].clone()).expect("the change keeps the types");
     let compact = serde_json::to_vec(&manifest).expect("it can be written");
     file["blake3"] = blake3::hash(&compact).to_hex().to_string().into();
