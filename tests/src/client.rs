@@ -3,10 +3,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use lsgan_wire::v1::coordinator_client::CoordinatorClient;
+use lsgan_wire::dial;
 use lsgan_wire::v1::{self, RunStatus};
 use tokio::runtime::Runtime;
-use tonic::transport::Endpoint;
 
 use crate::wait::until;
 
@@ -36,10 +35,9 @@ impl Client {
     /// # Errors
     /// Nobody answers.
     pub fn status(&self) -> Result<RunStatus, String> {
-        let endpoint = Endpoint::from_shared(self.address.clone()).map_err(|error| error.to_string())?;
+        let address = self.address.parse()?;
         let ask = async {
-            let channel = endpoint.connect().await.map_err(|error| format!("{error:?}"))?;
-            let reply = CoordinatorClient::new(channel).status(v1::StatusRequest {}).await;
+            let reply = dial(&address).await?.status(v1::StatusRequest {}).await;
             reply.map(tonic::Response::into_inner).map_err(|status| status.to_string())
         };
         let answer = runtime().block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, ask).await });

@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use lsgan_console::{Failure, exit::chain};
 use lsgan_coordinator::journal::LastWords;
 use lsgan_snapshots::Holder;
-use lsgan_wire::v1;
+use lsgan_wire::{Client, dial, v1};
 use serde_json::{Value, json};
-
-use crate::status::{self, Client};
 
 /// Where runs are looked for when none is named.
 const RUNS: &str = "runs";
@@ -109,8 +107,18 @@ impl Live {
     }
 }
 
+/// Connects to a coordinator.
+///
+/// # Errors
+/// An address that makes no sense, or nobody there.
+pub async fn connect(address: &str) -> Result<Client, Failure> {
+    let parsed = address.parse().map_err(Failure::bad_input)?;
+    let refused = |why| Failure::failed(format!("no coordinator answers at {address}: {why}."));
+    dial(&parsed).await.map_err(refused)
+}
+
 async fn at(address: &str) -> Result<Live, Failure> {
-    let mut live = Live { client: status::connect(address).await?, dir: None };
+    let mut live = Live { client: connect(address).await?, dir: None };
     // Where it is this machine's, the directory tells more surely than the connection when the run has ended.
     let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
     let dir = PathBuf::from(status.run_dir);
@@ -131,7 +139,7 @@ async fn in_dir(dir: &Path) -> Result<Found, Failure> {
             dir.display()
         )));
     };
-    let client = status::connect(&format!("http://{address}")).await.map_err(|failure| {
+    let client = connect(&format!("http://{address}")).await.map_err(|failure| {
         Failure::failed(format!(
             "the coordinator of {} ({holder}) does not answer: {} If it runs on another machine, name the address at \
              which it is reached from here with --coordinator.",

@@ -123,7 +123,7 @@ enum End {
 /// Exit code 2 when no worker can take part and another try would not change that, 1 when the run failed, the coordinator
 /// was not reached, or workers had to be killed; that of the signal when it was told to end.
 pub async fn node(args: Args) -> Result<(), Failure> {
-    lsgan_wire::endpoint(&args.coordinator).map_err(Failure::bad_input)?;
+    args.coordinator.parse::<lsgan_wire::Address>().map_err(Failure::bad_input)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");

@@ -5,19 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
 use lsgan_coordinator::journal::wall_ms;
-use lsgan_wire::v1::coordinator_client::CoordinatorClient;
-use lsgan_wire::v1::{self};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING_PHASE, endpoint, explain};
+use lsgan_wire::{STARTING_PHASE, v1};
 use serde_json::{Value, json};
-use tonic::transport::Channel;
 
 use crate::live::{Found, Target};
 
 /// Days have no other length in Unix time.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// A client of a coordinator.
-pub type Client = CoordinatorClient<Channel>;
 
 /// What can be said on the command line of `lsgan status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,19 +37,6 @@ pub async fn status(args: Args) -> Result<(), Failure> {
     };
     let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
     if args.json { product!("{:#}", to_json(&status)) } else { print(&status) }
-}
-
-/// Connects to a coordinator.
-///
-/// # Errors
-/// An address that makes no sense, or nobody there.
-pub async fn connect(address: &str) -> Result<Client, Failure> {
-    let endpoint = endpoint(address).map_err(Failure::bad_input)?;
-    let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect().await;
-    let channel = channel.map_err(|error| {
-        Failure::failed(format!("no coordinator answers at {address}: {}.", explain(&error)))
-    })?;
-    Ok(CoordinatorClient::new(channel).max_decoding_message_size(MESSAGE_LEN_BYTES_MAX))
 }
 
 fn print(status: &v1::RunStatus) -> Result<(), Failure> {

@@ -9,13 +9,13 @@ use lsgan_console::exit::chain;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
-use lsgan_wire::{Listen, v1};
+use lsgan_wire::{Client, Listen, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::children::{Log, Recipe, Running, sibling};
-use crate::status::{self, Client};
+use crate::live;
 
 /// After so long a start is said to be one: the coordinator reads the data set and verifies a snapshot first.
 const START_TAKES: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         coordinator: coordinator_child,
         lines,
         workers: Vec::new(),
-        client: status::connect(&reached).await?,
+        client: live::connect(&reached).await?,
         progress: Progress::new(Notices::Shown),
         to_lines,
         stopping: None,

@@ -23,12 +23,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use lsgan_plan::Plan;
 use lsgan_spec::{RunSpec, VirtualRank};
-use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
+use lsgan_wire::{Address, dial};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
 
 /// How long a step would take, if somebody computed it.
 const STEP: Duration = Duration::from_millis(50);
@@ -62,7 +61,7 @@ struct Args {
 /// What the sessions share.
 struct Load {
     args: Args,
-    endpoint: Endpoint,
+    address: Address,
     spec: RunSpec,
     plan: Plan,
     data_fingerprint: String,
@@ -110,20 +109,15 @@ async fn run(args: Args) -> Result<(), String> {
 
 impl Load {
     async fn new(args: Args, news: mpsc::UnboundedSender<News>) -> Result<Self, String> {
-        let endpoint = lsgan_wire::endpoint(&args.coordinator)?
-            .connect_timeout(Duration::from_secs(60))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10));
-        let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
-        let described = CoordinatorClient::new(channel).describe_run(v1::DescribeRunRequest {}).await;
+        let address: Address = args.coordinator.parse()?;
+        let described = dial(&address).await?.describe_run(v1::DescribeRunRequest {}).await;
         let run = described.map_err(|status| status.message().to_owned())?.into_inner();
         let spec = RunSpec::parse(&run.spec_yaml, "the coordinator's run", &[]);
         let spec = spec.map_err(|errors| errors.render_plain())?;
         let plan = Plan::of_run(&spec, run.records).map_err(|error| error.to_string())?;
         Ok(Self {
             args,
-            endpoint,
+            address,
             spec,
             plan,
             data_fingerprint: run.data_fingerprint,
@@ -200,10 +194,10 @@ struct Member {
 /// One session, from its connection to its loss.
 async fn session(load: &Load, index: u64) -> Result<std::convert::Infallible, String> {
     let permit = load.opening.acquire().await.map_err(|error| error.to_string())?;
-    let channel = load.endpoint.connect().await.map_err(|error| format!("{error:?}"))?;
+    let mut client = dial(&load.address).await?;
     let (outbound, messages) = mpsc::channel::<v1::WorkerMessage>(64);
     outbound.try_send(hello(load, index).into()).expect("an empty queue takes one message");
-    let opened = CoordinatorClient::new(channel).session(ReceiverStream::new(messages)).await;
+    let opened = client.session(ReceiverStream::new(messages)).await;
     let mut inbound = opened.map_err(|status| status.message().to_owned())?.into_inner();
 
     let mut permit = Some(permit);

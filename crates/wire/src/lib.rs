@@ -1,40 +1,19 @@
 //! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, where a
-//! server listens ([`Listen`]), and what to say of a coordinator that cannot be reached ([`explain`]).
+//! server listens ([`Listen`]), and how a coordinator is reached ([`dial`]).
 //!
 //! Not here: what a message means. The coordinator turns them into events of `control`, the worker into orders
 //! for its training thread.
 
+mod dial;
 mod listen;
-mod unreachable;
 
-use tonic::transport::Endpoint;
-
+pub use dial::{Address, Client, dial};
 pub use listen::{Listen, from_here, listen};
-pub use unreachable::explain;
 
 /// Protocol messages, client and server of `lsgan.v1`.
 #[allow(missing_docs, clippy::all)]
 pub mod v1 {
     tonic::include_proto!("lsgan.v1");
-}
-
-/// How the coordinator at this address is reached.
-///
-/// # Errors
-/// A sentence, for what is no `http://HOST:PORT`: trying again would not help.
-pub fn endpoint(address: &str) -> Result<Endpoint, String> {
-    let endpoint = Endpoint::from_shared(address.to_owned()).ok();
-    let whole = |endpoint: &Endpoint| {
-        let uri = endpoint.uri();
-        uri.scheme_str() == Some("http")
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && uri.port().is_some()
-    };
-    endpoint.filter(whole).ok_or_else(|| {
-        format!(
-            "`{address}` is no address of a coordinator; write http://HOST:PORT, as the coordinator prints it"
-        )
-    })
 }
 
 /// Hash of a run's file, by which coordinator and workers see whether a generation was formed under the present one.

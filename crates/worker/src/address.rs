@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lsgan_console::Failure;
+use lsgan_wire::Address;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
@@ -36,14 +37,14 @@ pub async fn for_peers(args: &Args, listens: SocketAddr) -> Result<SocketAddr, F
 /// This host's address towards the coordinator. All addresses that the coordinator's name has are tried: first whether
 /// something listens there, since a name may have one address of each protocol and the coordinator listen on one.
 async fn towards(coordinator: &str, listens: IpAddr) -> Result<IpAddr, Failure> {
-    let endpoint = lsgan_wire::endpoint(coordinator).map_err(Failure::bad_input)?;
-    let authority = endpoint.uri().authority().map(ToString::to_string).unwrap_or_default();
+    let coordinator: Address = coordinator.parse().map_err(Failure::bad_input)?;
+    let authority = coordinator.authority();
     let unknown = |why: String| {
         Failure::failed(format!(
             "the address for peers cannot be found out: {why}. Name one with --advertise IP."
         ))
     };
-    let addresses = lookup_host(&authority).await.map_err(|error| unknown(error.to_string()))?;
+    let addresses = lookup_host(authority).await.map_err(|error| unknown(error.to_string()))?;
     let addresses: Vec<SocketAddr> = addresses.collect();
     let usable: Vec<SocketAddr> =
         addresses.iter().copied().filter(|address| is_heard(address.ip(), listens)).collect();

@@ -14,14 +14,12 @@ use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
 use lsgan_train::device::{self, Chosen};
 use lsgan_train::sums::ControlWord;
 use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
-use lsgan_wire::v1::coordinator_client::CoordinatorClient;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
-use lsgan_wire::{MESSAGE_LEN_BYTES_MAX, STARTING, endpoint, explain, file_hash};
+use lsgan_wire::{Address, Client, STARTING, dial, file_hash};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::Args;
 use crate::address::for_peers;
@@ -122,7 +120,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
 /// What [`work`] does once it knows the run; `started` is set when nothing on this host keeps it from training any more.
 async fn take_part(
     args: Args,
-    (channel, description): (CoordinatorClient<Channel>, v1::RunDescription),
+    (channel, description): (Client, v1::RunDescription),
     terminate: &mut mpsc::Receiver<()>,
     started: &mut bool,
 ) -> Result<Ended, Failure> {
@@ -329,17 +327,12 @@ fn describe(numerics: &Numerics) -> String {
 async fn reach(
     args: &Args,
     known: Option<&v1::RunDescription>,
-) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), Failure> {
-    let endpoint = endpoint(&args.coordinator).map_err(Failure::bad_input)?;
-    let endpoint = endpoint
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10));
+) -> Result<(Client, v1::RunDescription), Failure> {
+    let address: Address = args.coordinator.parse().map_err(Failure::bad_input)?;
     let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
     let mut waits = false;
     loop {
-        let error = match try_reach(&endpoint).await {
+        let error = match try_reach(&address).await {
             Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
             Err(error) => error,
         };
@@ -391,11 +384,8 @@ fn run_end(outcome: v1::OutcomeKind) -> RunEnd {
     }
 }
 
-async fn try_reach(endpoint: &Endpoint) -> Result<(CoordinatorClient<Channel>, v1::RunDescription), String> {
-    let channel = endpoint.connect().await.map_err(|error| explain(&error))?;
-    let mut client = CoordinatorClient::new(channel)
-        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
+async fn try_reach(address: &Address) -> Result<(Client, v1::RunDescription), String> {
+    let mut client = dial(address).await?;
     let reply = client.describe_run(v1::DescribeRunRequest {}).await;
     let description = reply.map_err(|status| status.message().to_owned())?.into_inner();
     Ok((client, description))
@@ -442,7 +432,7 @@ impl Session {
 
     async fn attach_until_over(
         &mut self,
-        client: CoordinatorClient<Channel>,
+        client: Client,
         terminate: &mut mpsc::Receiver<()>,
     ) -> Result<Ended, Failure> {
         let mut client = Some(client);
@@ -543,11 +533,7 @@ impl Session {
     }
 
     /// One stream, from Hello to its end.
-    async fn converse(
-        &mut self,
-        mut client: CoordinatorClient<Channel>,
-        terminate: &mut mpsc::Receiver<()>,
-    ) -> End {
+    async fn converse(&mut self, mut client: Client, terminate: &mut mpsc::Receiver<()>) -> End {
         let (outbound, messages) = mpsc::channel::<v1::WorkerMessage>(OUTBOUND_MESSAGES_MAX);
         let hello = self.hello();
         outbound.try_send(hello.into()).expect("an empty queue takes one message");
