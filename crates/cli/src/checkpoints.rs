@@ -42,10 +42,9 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
         What::List(place) => (place, false),
         What::Verify(place) => (place, true),
     };
-    let failed = |error: lsgan_snapshots::Error| Failure::failed(chain(&error));
     let store = store_of(&place.run)?;
     let mut rows = Vec::new();
-    for entry in store.list().await.map_err(failed)? {
+    for entry in store.list().await? {
         let state = if verify { store.verify(entry.step).await } else { entry.state };
         rows.push((entry.step, state.map_err(|error| chain(&error))));
     }

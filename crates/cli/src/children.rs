@@ -23,7 +23,7 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// It is not there.
 pub fn sibling(name: &str) -> Result<PathBuf, Failure> {
-    let path = std::env::current_exe().map_err(Failure::failed)?.with_file_name(name);
+    let path = std::env::current_exe()?.with_file_name(name);
     if path.is_file() {
         return Ok(path);
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::Failure;
 use lsgan_coordinator::journal::LastWords;
 use lsgan_snapshots::Holder;
 use lsgan_wire::{Client, dial, v1};
@@ -127,9 +127,8 @@ async fn at(address: &str) -> Result<Live, Failure> {
 }
 
 async fn in_dir(dir: &Path) -> Result<Found, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
-    let last = LastWords::of(dir).map_err(|error| failed(&error))?;
-    let Some(holder) = Holder::of(dir).map_err(|error| failed(&error))? else {
+    let last = LastWords::of(dir)?;
+    let Some(holder) = Holder::of(dir)? else {
         let Some(last) = last else { return Err(Failure::bad_input(no_run_in(dir))) };
         return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
     };

@@ -55,13 +55,13 @@ fn lsgan(args: Args) -> Result<(), Failure> {
             other => tool(other).await,
         }
     };
-    runtime.map_err(Failure::failed)?.block_on(vital::guard("command", command))
+    runtime?.block_on(vital::guard("command", command))
 }
 
 /// A command that looks or makes something, and that a signal ends at once, whatever it waits for: as the first process of
 /// a container it would get none that it does not ask for.
 async fn tool(command: Command) -> Result<(), Failure> {
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    let mut interrupts = interrupts()?;
     vital::task("signal task", async move {
         if let Some(asked) = interrupts.recv().await {
             print::end_now(asked.exit_code().into());

@@ -127,7 +127,7 @@ pub async fn node(args: Args) -> Result<(), Failure> {
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    let mut interrupts = interrupts()?;
     tracing::info!(
         "{} for {}; logs are in {}",
         workers(count as usize),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::Failure;
 use lsgan_coordinator::journal::Journal;
 use lsgan_snapshots::Store;
 use lsgan_spec::RunSpec;
@@ -15,7 +15,7 @@ use lsgan_spec::RunSpec;
 pub fn store_of(run: &str) -> Result<Store, Failure> {
     let elsewhere = if run.contains("://") { None } else { elsewhere(Path::new(run))? };
     let place = elsewhere.as_deref().unwrap_or(run);
-    Store::open_existing(place).map_err(|error| Failure::failed(chain(&error)))
+    Ok(Store::open_existing(place)?)
 }
 
 /// The URL of the store that the run in this directory writes to, if it is not the directory itself.
@@ -25,8 +25,7 @@ fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
     if dir.join("snapshots").is_dir() || !journal.is_file() {
         return Ok(None);
     }
-    let spec = Journal::open(&journal).and_then(|journal| journal.fact("spec_yaml"));
-    let spec = spec.map_err(|error| Failure::failed(chain(&error)))?;
+    let spec = Journal::open(&journal)?.fact("spec_yaml")?;
     let spec = spec.and_then(|yaml| RunSpec::parse(&yaml, "the journal's specification", &[]).ok());
     let to = spec.map(|spec| spec.checkpoint.to);
     Ok(to.filter(|to| Store::is_remote(to)))

@@ -47,11 +47,10 @@ enum WhichWeights {
 /// # Errors
 /// No snapshot there, or a picture that cannot be written.
 pub async fn sample(args: Args) -> Result<(), Failure> {
-    let failed = |error: lsgan_snapshots::Error| Failure::failed(chain(&error));
     let out = PictureFile::open("--out", &args.out)?;
     let store = store_of(&args.run)?;
     let manifest = match args.step {
-        Some(step) => store.verify(Step(step)).await.map_err(failed)?,
+        Some(step) => store.verify(Step(step)).await?,
         None => newest(&store, &args.run).await?,
     };
     let spec = RunSpec::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
@@ -64,7 +63,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
         SampleWeights::Ema => "generator_ema",
         SampleWeights::Raw => "generator",
     };
-    let part = store.load_part(&manifest, name).await.map_err(failed)?;
+    let part = store.load_part(&manifest, name).await?;
     let grid = grid(args.count);
     let png = picture(&spec, part, grid)?;
     out.write(&png)?;
@@ -78,7 +77,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
 }
 
 async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
-    let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
+    let found = store.newest_valid().await?;
     for skipped in &found.skipped {
         say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
     }
@@ -90,11 +89,10 @@ async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
 }
 
 fn picture(spec: &RunSpec, part: Part, grid: Grid) -> Result<Vec<u8>, Failure> {
-    let failed = |error: lsgan_train::TrainError| Failure::failed(chain(&error));
-    let sampler = Sampler::new(spec).map_err(failed)?;
+    let sampler = Sampler::new(spec)?;
     let part = lsgan_worker::snapshots::to_train(part)
         .ok_or_else(|| Failure::failed("the snapshot's part is of another version"))?;
-    sampler.picture_of_part(&part, grid).map_err(failed)
+    Ok(sampler.picture_of_part(&part, grid)?)
 }
 
 /// The squarest grid of at least `count` pictures.

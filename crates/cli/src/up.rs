@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use lsgan_console::exit::chain;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::{LISTENING, startup};
@@ -47,8 +46,8 @@ pub struct Args {
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are told before anything is started.
     let spec = startup::load_spec(&args.run)?;
-    lsgan_train::device::check(spec.compute.device).map_err(|error| Failure::bad_input(chain(&error)))?;
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    lsgan_train::device::check(spec.compute.device).map_err(Failure::bad_input_of)?;
+    let mut interrupts = interrupts()?;
 
     let (to_lines, mut lines) = mpsc::channel(64);
     let recipe = coordinator(&args, args.listen.to_string())?;
@@ -191,7 +190,7 @@ fn again(arguments: &[String], address: &str) -> Vec<String> {
 /// Where workers on this host reach the coordinator that says that it listens at `address`, and where they listen for
 /// each other: on the same address, so that workers of other hosts reach them as they reach the coordinator.
 fn for_workers(address: &str) -> Result<(String, String), Failure> {
-    let listens = address.trim_start_matches("http://").parse().map_err(Failure::failed)?;
+    let listens = address.trim_start_matches("http://").parse()?;
     let reached = lsgan_wire::from_here(listens);
     Ok((format!("http://{reached}"), SocketAddr::new(reached.ip(), 0).to_string()))
 }

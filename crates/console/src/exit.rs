@@ -1,9 +1,10 @@
 //! Exit codes, and how an error is printed: one sentence of what is wrong, one of what to do.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-pub use lsgan_objects::chain;
+pub use lsgan_spec::chain;
 
 use crate::print;
 
@@ -35,9 +36,21 @@ impl Failure {
         Self { code: Self::BAD_INPUT, text: text.to_string() }
     }
 
+    /// The input is wrong, as this error and its causes say.
+    pub fn bad_input_of(error: impl Error) -> Self {
+        Self::bad_input(chain(&error))
+    }
+
     /// Something failed.
     pub fn failed(text: impl fmt::Display) -> Self {
         Self { code: Self::FAILED, text: text.to_string() }
+    }
+}
+
+/// Something failed: exit code 1, and the error with its causes.
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::failed(chain(&error))
     }
 }
 

@@ -4,7 +4,7 @@ use lsgan_data::{Indexing, OpenOptions, Source};
 use lsgan_spec::DataSpec;
 
 use crate::counter::Counter;
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 
 /// Opens a data set; one of millions of records that is seen for the first time takes a while, and says so. `seed`, the
 /// run's, decides the points of a made-up one.
@@ -16,5 +16,5 @@ pub fn open_data(spec: &DataSpec, seed: u64) -> Result<Box<dyn Source>, Failure>
     let progress = |i: Indexing| counter.show(i.unit, i.done, i.total);
     let opened = lsgan_data::open_with(spec, &OpenOptions { progress: &progress, ..OpenOptions::new(seed) });
     counter.end();
-    opened.map_err(|error| Failure::bad_input(chain(&error)))
+    opened.map_err(Failure::bad_input_of)
 }

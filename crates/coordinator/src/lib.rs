@@ -45,7 +45,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lsgan_console::{Failure, Interrupt, Notices, Progress, exit::chain, print, say, vital};
+use lsgan_console::{Failure, Interrupt, Notices, Progress, print, say, vital};
 use lsgan_control::Outcome;
 use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
@@ -84,7 +84,7 @@ pub async fn coordinate(
     let spec = startup::load_spec(&args.run)?;
     let run_dir = startup::run_dir(&spec, args.run.run_dir.as_deref());
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
-    let address = listener.local_addr().map_err(Failure::failed)?;
+    let address = listener.local_addr()?;
     tracing::info!(%address, run = spec.run, "starting: reading the data set, looking at the snapshots");
     let service = Service::starting(status::starting(&spec, &run_dir));
     let server = Serving::start(listener, service.clone());
@@ -121,7 +121,7 @@ async fn prepare(args: Args) -> Result<Start, Failure> {
 fn cannot_listen(args: &Args, run_dir: &Path, error: &std::io::Error) -> Failure {
     let is_there = args.run.fork.is_none() && run_dir.is_dir();
     match is_there.then(|| RunLock::acquire(run_dir)) {
-        Some(Err(held @ lsgan_snapshots::Error::InUse { .. })) => Failure::failed(chain(&held)),
+        Some(Err(held @ lsgan_snapshots::Error::InUse { .. })) => held.into(),
         _ => Failure::failed(format!(
             "cannot listen on {}: {error}. Give another address with --listen; port 0 takes a free one.",
             args.listen
@@ -187,7 +187,7 @@ async fn run(
     (address, args): (SocketAddr, &Args),
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
-    prepared.lock.describe(&from_here(address).to_string()).map_err(Failure::failed)?;
+    prepared.lock.describe(&from_here(address).to_string())?;
     let Prepared { lock, description, shell, inputs, queue } = prepared;
     let run = description.run.clone();
     service.begin(inputs.clone(), description, shell.counts.clone());
@@ -210,7 +210,7 @@ async fn run(
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
-    let ended = shell.run(queue).await.map_err(|error| Failure::failed(chain(&error)));
+    let ended = shell.run(queue).await.map_err(Failure::from);
 
     interrupt.abort();
     if let Some(progress) = progress {

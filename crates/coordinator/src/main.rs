@@ -19,7 +19,7 @@ fn coordinator(args: Args) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let shell = async { coordinate(args, interrupted()?).await };
-    let runtime = runtime.map_err(Failure::failed)?;
+    let runtime = runtime?;
     let result = runtime.block_on(vital::guard("shell", shell));
     // Nobody waits for what a start that was ended is still reading.
     runtime.shutdown_background();
@@ -28,7 +28,7 @@ fn coordinator(args: Args) -> Result<(), Failure> {
 
 /// Completes with the first signal that asks for the end; the second ends the process at once.
 fn interrupted() -> Result<impl Future<Output = Interrupt> + Send + 'static, Failure> {
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    let mut interrupts = interrupts()?;
     Ok(async move {
         let first = next(&mut interrupts).await;
         vital::task("signal task", async move {

@@ -75,14 +75,14 @@ struct Places {
 pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
     let mut spec = load_spec(args)?;
     let source = open_data(&spec.data, spec.seed)?;
-    let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
-    plan.check_steps(spec.steps).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let plan = Plan::of_run(&spec, source.len()).map_err(Failure::bad_input_of)?;
+    plan.check_steps(spec.steps).map_err(Failure::bad_input_of)?;
     let data = (source.len(), source.fingerprint().to_string());
 
     let mut places = places(&spec, args.run_dir.as_deref());
     // Before anything is written: a URL that is wrong, or has a password in it, gets no further.
     if Store::is_remote(&places.store) {
-        Store::open(&places.store).map_err(|error| Failure::bad_input(chain(&error)))?;
+        Store::open(&places.store).map_err(Failure::bad_input_of)?;
     }
     if let Some(name) = &args.fork {
         places = fork(&mut spec, &places, (name, args.fork_at.map(Step)), (args, &data.1)).await?;
@@ -90,7 +90,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let mut lock = RunLock::acquire(&places.run_dir).map_err(|error| in_the_way(&error))?;
     let mut aside = Vec::new();
     if args.fresh {
-        let (old, again) = lock.archive().map_err(|error| Failure::failed(chain(&error)))?;
+        let (old, again) = lock.archive()?;
         lock = again;
         aside.extend(old.map(|old| old.display().to_string()));
     }
@@ -98,17 +98,16 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     if Path::new(&places.store) == places.run_dir {
         places.store = run_dir.display().to_string();
     }
-    let mut journal = Journal::open_for_run(&run_dir.join("journal.sqlite"))
-        .map_err(|error| Failure::failed(chain(&error)))?;
-    let began = journal.fact("spec_yaml").map_err(|error| Failure::failed(chain(&error)))?;
+    let mut journal = Journal::open_for_run(&run_dir.join("journal.sqlite"))?;
+    let began = journal.fact("spec_yaml")?;
     let kept = began.and_then(|began| keep_mix(&mut spec, args, &began));
-    let plan = Plan::of_run(&spec, source.len()).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let plan = Plan::of_run(&spec, source.len()).map_err(Failure::bad_input_of)?;
     check_identity(&spec, &journal, &run_dir)?;
 
-    let store = Store::open(&places.store).map_err(|error| Failure::failed(chain(&error)))?;
-    store.check().await.map_err(|error| Failure::failed(chain(&error)))?;
+    let store = Store::open(&places.store)?;
+    store.check().await?;
     if args.fresh {
-        aside.extend(store.archive().await.map_err(|error| Failure::failed(chain(&error)))?);
+        aside.extend(store.archive().await?);
     }
     let suspects = set_suspects_aside(&mut journal, &store).await?;
     let (snapshot, skipped, mut warnings) = newest_snapshot(&store, &spec, &data.1).await?;
@@ -130,7 +129,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     if let (Some(missing), true) = (&missing, args.accept_loss) {
         warnings.push(format!("{}; the run goes on without, as --accept-loss says", missing.what));
         let there = snapshot.unwrap_or_default();
-        journal.forget_checkpoints_after(there.0).map_err(|error| Failure::failed(chain(&error)))?;
+        journal.forget_checkpoints_after(there.0)?;
     }
     let missing = missing.filter(|_| !args.accept_loss);
     if let Some(Lost { known, .. }) = missing.as_ref().filter(|m| m.nobody_has_it) {
@@ -141,10 +140,10 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     let recovered = Recovered {
         snapshot,
         missing: missing.map(|lost| lost.known),
-        ..journal.recover(spec.batch.virtual_ranks).map_err(|error| Failure::failed(chain(&error)))?
+        ..journal.recover(spec.batch.virtual_ranks)?
     };
-    let paused = journal.paused().map_err(|error| Failure::failed(chain(&error)))?;
-    let corrupt = journal.corrupt().map_err(|error| Failure::failed(chain(&error)))?;
+    let paused = journal.paused()?;
+    let corrupt = journal.corrupt()?;
     let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, corrupt);
     if let (Err(too_many), true) = (corrupt.check(), recovered.members.is_empty()) {
         return Err(Failure::bad_input(too_many)); // where somebody steps, the shell ends it
@@ -152,20 +151,20 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     forget_outcome(&mut journal)?;
 
     let secret = secret(&journal)?;
-    store.post_witness(&secret).await.map_err(|error| Failure::failed(chain(&error)))?;
+    store.post_witness(&secret).await?;
     let mut config = config(&spec, &plan, expected_workers);
     if let Some(patience) = args.fault_patience {
         let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         (config.stall_ms, config.forming_timeout_ms) = (patience_ms, patience_ms);
     }
     let identity = description.identity.clone();
-    let metrics = journal.newest_metrics().map_err(|error| Failure::failed(chain(&error)))?;
-    let metrics_until = journal.metrics_until().map_err(|error| Failure::failed(chain(&error)))?;
+    let metrics = journal.newest_metrics()?;
+    let metrics_until = journal.metrics_until()?;
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
     let is_paused = recovered.paused;
     let run = Run::new(config, recovered, clock.now());
-    let mut notices = Notices::after(journal.events_until().map_err(|error| Failure::failed(chain(&error)))?);
+    let mut notices = Notices::after(journal.events_until()?);
     let warnings = warnings.into_iter().map(|text| (true, text)).chain(kept.map(|text| (false, text)));
     for (warning, text) in warnings.chain(about_data::sentences(&*source, &spec)) {
         match warning {
@@ -193,7 +192,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
         run_dir,
         run,
         plan,
-        journal: Queue::start(journal).map_err(Failure::failed)?,
+        journal: Queue::start(journal)?,
         held: Default::default(),
         depends_on: 0,
         abandon_at: None,
@@ -403,7 +402,7 @@ async fn newest_snapshot(
     spec: &RunSpec,
     data: &str,
 ) -> Result<(Option<Step>, Option<Step>, Vec<String>), Failure> {
-    let found = store.newest_valid().await.map_err(|error| Failure::failed(chain(&error)))?;
+    let found = store.newest_valid().await?;
     let skipped: Vec<String> = found
         .skipped
         .iter()
@@ -479,7 +478,7 @@ fn missing_steps(
 
 /// What is posted in the store. Workers are not told it in another way.
 fn secret(journal: &Journal) -> Result<String, Failure> {
-    let token = journal.require("token").map_err(|error| Failure::failed(chain(&error)))?;
+    let token = journal.require("token")?;
     Ok(blake3::Hasher::new_derive_key("lsgan: what a worker must find in the run's store")
         .update(token.as_bytes())
         .finalize()

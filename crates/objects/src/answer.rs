@@ -6,7 +6,8 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::error::chain;
+use lsgan_spec::chain;
+
 use crate::secrets::scrubbed;
 
 /// What a failure means.

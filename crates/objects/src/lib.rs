@@ -1,6 +1,6 @@
 //! Object stores by URL: where one is, how it is reached, and what its answers mean.
 //!
-//! Not here: what is kept in a store (`checkpoint` for snapshots, `data` for data sets), and stores that are
+//! Not here: what is kept in a store (`snapshots` for snapshots, `data` for data sets), and stores that are
 //! directories, which those two open themselves.
 //! Start at [`Place::parse`] and [`open`]; then [`answer`] for what is told when a store does not do what it is asked.
 //!
@@ -11,7 +11,7 @@
 //! - [`s3`]: the client, with its patience.
 //! - [`answer`]: what a store's failure means, and what to do about it.
 //! - [`pieces`]: objects too large for one request.
-//! - [`error`]: why a store cannot be opened; an error with its causes in one line.
+//! - [`error`]: why a store cannot be opened.
 //!
 //! gs:// and az:// are left out: each brings its own way to credentials, which nothing here could try. Google's store
 //! speaks S3 with HMAC keys and `AWS_ENDPOINT_URL=https://storage.googleapis.com`.
@@ -26,7 +26,7 @@ mod secrets;
 pub mod settings;
 
 pub use answer::{Answer, Meaning};
-pub use error::{Error, chain};
+pub use error::Error;
 pub use place::{Place, is_url};
 pub use s3::{Patience, open};
 pub use secrets::without_user;

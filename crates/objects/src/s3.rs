@@ -21,7 +21,6 @@ use object_store::{
 };
 
 use crate::answer::{Answer, Meaning};
-use crate::error::chain;
 use crate::profile::Files;
 use crate::secrets::scrubbed;
 use crate::settings::{Environment, Keys, Settings, environment};

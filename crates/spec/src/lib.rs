@@ -8,6 +8,7 @@
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`fields`]: the table of all fields: what each accepts, and whether it decides the mathematics.
 //! - `load`, `draft`: from a file and its `--set`s to a spec or to all errors.
+//! - [`chain`]: an error with its causes.
 //! - [`errors`]: what can be wrong, and how it is shown.
 //! - `tree`, `overrides`, `de`: YAML with places, `--set` written into it, and the way from there to the types.
 //! - `suggest`: what other trainers call our fields, and what was meant by a value in another form.
@@ -17,6 +18,7 @@
 
 #![warn(missing_docs)]
 
+mod chain;
 mod check;
 mod de;
 mod draft;
@@ -39,6 +41,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use chain::chain;
 pub use errors::{EXIT_BAD_INPUT, Problem, SpecError, SpecErrors};
 pub use failure_timeout::FailureTimeout;
 pub use identity::{FieldDiff, Identity};

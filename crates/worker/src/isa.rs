@@ -24,7 +24,7 @@ pub fn enforce(isa: CpuIsa) -> Result<(), Failure> {
     if wanted.iter().all(has) {
         return Ok(());
     }
-    let program = std::env::current_exe().map_err(Failure::failed)?;
+    let program = std::env::current_exe()?;
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1)).envs(wanted.iter().copied());
     // Only a failure comes back from this.

@@ -33,7 +33,7 @@ fn worker() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let asked = Arc::new(OnceLock::new());
     let session = async { work(args.clone(), terminations(args.grace, asked.clone())?).await };
-    let runtime = runtime.map_err(Failure::failed)?;
+    let runtime = runtime?;
     let ended = runtime.block_on(vital::guard("session", session))?;
     match ended {
         Ended::Finished => Ok(()),
@@ -45,7 +45,7 @@ fn worker() -> Result<(), Failure> {
 
 /// The first signal that asks for the end is handed on; the second, or a `grace` that has passed, ends the process at once.
 fn terminations(grace: Duration, asked: Arc<OnceLock<Interrupt>>) -> Result<mpsc::Receiver<()>, Failure> {
-    let mut interrupts = interrupts().map_err(Failure::failed)?;
+    let mut interrupts = interrupts()?;
     let (tell, told) = mpsc::channel(1);
     vital::task("signal task", async move {
         let Some(first) = interrupts.recv().await else { return std::future::pending().await };

@@ -46,13 +46,12 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
         Some(spec) => (spec.compute.device, spec.compute),
         None => (Wish::Auto, ComputeSpec::default()),
     };
-    let chosen = device::choose(wish, args.local_rank).map_err(|error| Failure::failed(chain(&error)))?;
+    let chosen = device::choose(wish, args.local_rank)?;
     if let Some(why) = &chosen.no_gpu {
         line("warning", &format!("trains on the CPU: {why}"))?;
     }
     if let Some(spec) = &spec {
-        device::configure(chosen.device, spec.precision, &compute)
-            .map_err(|error| Failure::bad_input(chain(&error)))?;
+        device::configure(chosen.device, spec.precision, &compute).map_err(Failure::bad_input_of)?;
     }
     let Numerics { libtorch, device_model, capability, probe_hash } = numerics(chosen.device);
     line("libtorch", &libtorch)?;
@@ -63,7 +62,7 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     line("graphs", graphs)?;
     let Some(spec) = spec else { return Ok(()) };
     let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
-    let estimate = memory::Estimate::new(&spec, ranks).map_err(|error| Failure::bad_input(chain(&error)))?;
+    let estimate = memory::Estimate::new(&spec, ranks).map_err(Failure::bad_input_of)?;
     line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank))?;
     warn_if_too_much(&estimate, chosen.device, driver.ok())
 }

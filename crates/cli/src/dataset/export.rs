@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, exit::chain, product};
+use lsgan_console::{Counter, Failure, product};
 use lsgan_data::Indexing;
 use lsgan_data::tools::{self, Exported};
 use serde_json::json;
@@ -40,8 +40,7 @@ pub fn export(args: Args) -> Result<(), Failure> {
     let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
     let exported = tools::export(&*source, &args.out, threads(args.origin.threads), &progress);
     counter.end();
-    let Exported { records, records_kept, len_bytes, corrupt } =
-        exported.map_err(|error| Failure::failed(chain(&error)))?;
+    let Exported { records, records_kept, len_bytes, corrupt } = exported?;
     let out = args.out.display().to_string();
     if args.json {
         product!(

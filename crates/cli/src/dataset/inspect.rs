@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Counter, Failure, exit::chain, product};
+use lsgan_console::{Counter, Failure, product};
 use lsgan_data::tools::{self, Classes, Looked, Mixed, Mixing, Spread, Which};
 use lsgan_data::{Indexing, SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
@@ -59,7 +59,7 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     let which = if args.verify { Which::All } else { Which::AtMost(RECORDS) };
     let looked = tools::look(source, which, threads(args.origin.threads), &progress);
     counter.end();
-    let looked = looked.map_err(|error| Failure::failed(chain(&error)))?;
+    let looked = looked?;
     let classes = tools::classes(source);
     let mixing = tools::mixing(source, &spec, &batch, 0);
     if let Some(file) = sheet_file {

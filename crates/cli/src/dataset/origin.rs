@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lsgan_console::{Failure, exit::chain, open_data};
+use lsgan_console::{Failure, open_data};
 use lsgan_coordinator::{args::RunArgs, startup};
 use lsgan_data::found::Found;
 use lsgan_data::sources::folder::Folder;
@@ -91,7 +91,7 @@ impl Origin {
             // A run wants a folder; to look at a single picture, one may name it.
             Spec::Folder(folder) if self.config.is_none() && folder.path.is_file() => {
                 let one = Folder::of_picture(&folder.path, spec.image.as_ref());
-                Box::new(one.map_err(|error| Failure::bad_input(chain(&error)))?)
+                Box::new(one.map_err(Failure::bad_input_of)?)
             }
             _ => open_data(&spec, seed)?,
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, exit::chain, product};
+use lsgan_console::{Counter, Failure, product};
 use lsgan_data::tools::{self, Cut, PackFormat, PackOptions, Packed};
 use lsgan_data::{Indexing, Source};
 use lsgan_spec::{DataSpec, Flip, ImageSpec};
@@ -77,7 +77,7 @@ pub fn pack(args: Args) -> Result<(), Failure> {
     let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
     let packed = tools::pack(&*source, &image, &options, &progress);
     counter.end();
-    let packed = packed.map_err(|error| Failure::failed(chain(&error)))?;
+    let packed = packed?;
     if args.json {
         let Packed { records, shards, shards_kept, len_bytes, corrupt, pattern } = &packed;
         product!(

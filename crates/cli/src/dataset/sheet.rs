@@ -1,6 +1,6 @@
 //! A sheet of samples that are spread over a data set.
 
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::Failure;
 use lsgan_data::tools::spread_over;
 use lsgan_data::{RecordError, SampleShape, Source};
 use lsgan_spec::{DataSpec, Grid, Source as Spec};
@@ -22,7 +22,7 @@ pub fn sheet(source: &dyn Source, spec: &DataSpec, grid: Grid) -> Result<Vec<u8>
         match source.read(*record, sample) {
             Ok(()) => {}
             Err(RecordError::Undecodable { .. }) => sample.fill(-1.0),
-            Err(error) => return Err(Failure::failed(chain(&error))),
+            Err(error) => return Err(error.into()),
         }
     }
     let png = match (shape, &spec.source) {
@@ -32,5 +32,5 @@ pub fn sheet(source: &dyn Source, spec: &DataSpec, grid: Grid) -> Result<Vec<u8>
         }
         (SampleShape::Point2, _) => lsgan_pictures::density(&samples, &[], 1.0),
     };
-    png.map_err(|error| Failure::failed(chain(&error)))
+    Ok(png?)
 }
