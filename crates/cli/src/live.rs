@@ -29,6 +29,17 @@ pub struct Target {
     pub coordinator: Option<String>,
 }
 
+/// Which run, and in which form to answer.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Which run.
+    #[command(flatten)]
+    pub target: Target,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A run.
 pub enum Found {
     /// Its coordinator answers.

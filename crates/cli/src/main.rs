@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lsgan_cli::{checkpoints, dataset, node, pause, sample, scale, snapshot, status, stop, up};
+use lsgan_cli::{checkpoints, dataset, live, node, pause, sample, scale, snapshot, status, stop, up};
 use lsgan_console::{Failure, interrupts, print, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
@@ -23,13 +23,13 @@ enum Command {
     /// Make pictures from a run's newest snapshot.
     Sample(sample::Args),
     /// Show how a run is, or how it ended.
-    Status(status::Args),
+    Status(live::Args),
     /// Write a snapshot at the next step boundary.
-    Snapshot(snapshot::Args),
+    Snapshot(live::Args),
     /// Hold a run at the next step boundary, with a snapshot; its workers keep their state.
-    Pause(pause::Args),
+    Pause(live::Args),
     /// Go on with a run that is paused.
-    Resume(pause::Args),
+    Resume(live::Args),
     /// End a run at the next step boundary, with a snapshot.
     Stop(stop::Args),
     /// Give a run of `lsgan up` another number of workers.

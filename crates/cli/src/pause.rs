@@ -7,22 +7,12 @@ use lsgan_wire::v1;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::live::{self, Live, Target};
+use crate::live::{self, Args, Live, Target};
 
 /// Between two looks at whether the run rests.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a coordinator may be away meanwhile: it has journaled the pause, and whoever starts it again keeps to it.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-
-/// What can be said on the command line of `lsgan pause` and `lsgan resume`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Holds the run, and waits until it rests.
 ///

@@ -4,7 +4,7 @@ use lsgan_console::{Failure, product};
 use lsgan_wire::v1;
 use serde_json::json;
 
-use crate::live::Target;
+use crate::live;
 
 /// What can be said on the command line of `lsgan scale`.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,10 +13,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: u32,
     #[command(flatten)]
-    target: Target,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    live: live::Args,
 }
 
 /// Asks for so many workers. They join and leave at step boundaries; no bit of the weights changes.
@@ -24,10 +21,10 @@ pub struct Args {
 /// # Errors
 /// A coordinator that cannot be reached, or one whose workers `lsgan up` did not start.
 pub async fn scale(args: Args) -> Result<(), Failure> {
-    let mut client = args.target.find_live().await?.client;
+    let mut client = args.live.target.find_live().await?.client;
     let reply = client.scale(v1::ScaleRequest { workers: args.workers }).await;
     reply.map_err(|status| Failure::failed(status.message()))?;
-    if args.json {
+    if args.live.json {
         product!("{:#}", json!({ "workers_wanted": args.workers }))
     } else {
         product!("the run will have {} workers; `lsgan status` shows them come and go", args.workers)

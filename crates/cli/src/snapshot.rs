@@ -4,17 +4,7 @@ use lsgan_console::{Failure, product};
 use lsgan_wire::v1;
 use serde_json::json;
 
-use crate::live::{self, Target};
-
-/// What can be said on the command line of `lsgan snapshot`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
+use crate::live::{self, Args};
 
 /// Has a snapshot of the next step boundary written, and prints where it is.
 ///

@@ -8,20 +8,10 @@ use lsgan_coordinator::journal::wall_ms;
 use lsgan_wire::{STARTING_PHASE, v1};
 use serde_json::{Value, json};
 
-use crate::live::{Found, Target};
+use crate::live::{Args, Found};
 
 /// Days have no other length in Unix time.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// What can be said on the command line of `lsgan status`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Prints the status once; of a run that is not live, what its journal says.
 ///

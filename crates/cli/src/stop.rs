@@ -22,13 +22,10 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
+    live: live::Args,
     /// Return once the run was told, without waiting for its end.
     #[arg(long)]
     no_wait: bool,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 /// How the run ended.
@@ -47,17 +44,18 @@ struct Ended {
 /// # Errors
 /// A run that is not live, or that failed instead.
 pub async fn stop(args: Args) -> Result<(), Failure> {
-    let mut live = args.target.find_live().await?;
+    let live::Args { target, json } = args.live;
+    let mut live = target.find_live().await?;
     if args.no_wait {
         let request = v1::StopRequest { by: live::operator(), wait: false };
         live.client.stop(request).await.map_err(|status| Failure::failed(status.message()))?;
-        return match args.json {
+        return match json {
             true => product!("{:#}", json!({ "asked": true })),
             false => product!("the run was told to stop; `lsgan status` shows how it goes on"),
         };
     }
-    let ended = until_ended(&args.target, live).await?;
-    if args.json {
+    let ended = until_ended(&target, live).await?;
+    if json {
         let Ended { run, step, steps, snapshot_step, outcome, why } = &ended;
         let outcome = json!({ "outcome": outcome, "why": why });
         product!(
@@ -78,7 +76,7 @@ pub async fn stop(args: Args) -> Result<(), Failure> {
         }
         _ => return Err(Failure::failed(format!("the run `{run}` failed instead of stopping: {why}"))),
     };
-    if args.json { Ok(()) } else { product!("{text}") }
+    if json { Ok(()) } else { product!("{text}") }
 }
 
 /// Asks for the end until the run has ended, also over restarts of its coordinator, and waits for the coordinator's own.

@@ -6,8 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
-use lsgan_coordinator::args::RunArgs;
-use lsgan_coordinator::{LISTENING, startup};
+use lsgan_launch::{LISTENING, Places, RunArgs};
 use lsgan_wire::{Client, Listen, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
@@ -45,7 +44,7 @@ pub struct Args {
 /// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are told before anything is started.
-    let spec = startup::load_spec(&args.run)?;
+    let spec = args.run.load_spec()?;
     lsgan_train::device::check(spec.compute.device).map_err(Failure::bad_input_of)?;
     let mut interrupts = interrupts()?;
 
@@ -70,7 +69,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     };
     let run_dir = match &args.run.fork {
         Some(_) => None,
-        None => Some(startup::run_dir(&spec, args.run.run_dir.as_deref())),
+        None => Some(Places::of(&spec, args.run.run_dir.as_deref()).run_dir),
     };
     let (reached, peers) = for_workers(&address)?;
     let mut cluster = Cluster {
@@ -149,25 +148,7 @@ async fn early_end(
 }
 
 fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
-    let mut arguments = vec!["--config".to_owned(), args.run.config.display().to_string()];
-    for set in &args.run.sets {
-        arguments.extend(["--set".to_owned(), set.to_string()]);
-    }
-    if let Some(dir) = &args.run.run_dir {
-        arguments.extend(["--run-dir".to_owned(), dir.display().to_string()]);
-    }
-    if let Some(name) = &args.run.fork {
-        arguments.extend(["--fork".to_owned(), name.clone()]);
-    }
-    if let Some(step) = args.run.fork_at {
-        arguments.extend(["--fork-at".to_owned(), step.to_string()]);
-    }
-    if args.run.fresh {
-        arguments.push("--fresh".to_owned());
-    }
-    if args.run.accept_loss {
-        arguments.push("--accept-loss".to_owned());
-    }
+    let mut arguments = args.run.to_arguments();
     let workers = args.workers.to_string();
     let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
     arguments.extend(ours.map(str::to_owned));

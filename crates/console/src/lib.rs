@@ -6,7 +6,6 @@
 //! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
 //! - [`counter`]: the same for work that is counted.
 //! - [`news`]: what a worker tells the process that supervises it.
-//! - [`open`]: opening a data set, with its progress shown.
 //! - [`interrupts`]: signals that ask for the end, counted.
 //! - [`exit`]: exit codes, and how an error is printed.
 
@@ -15,7 +14,6 @@ pub mod exit;
 pub mod interrupts;
 pub mod logging;
 pub mod news;
-pub mod open;
 pub mod print;
 pub mod progress;
 pub mod vital;
@@ -25,5 +23,4 @@ pub use exit::{Failure, finish};
 pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
 pub use news::{News, RunEnd};
-pub use open::open_data;
 pub use progress::{Notices, Progress};

@@ -1,9 +1,7 @@
 //! What can be said on the coordinator's command line.
 
-use std::path::PathBuf;
-
 use lsgan_console::Log;
-use lsgan_spec::Override;
+use lsgan_launch::RunArgs;
 use lsgan_wire::Listen;
 
 /// Coordinates a distributed LSGAN training run: membership, shards, metrics, checkpoints.
@@ -31,34 +29,4 @@ pub struct Args {
     /// Show no progress.
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// Which run, and what of it is to be different; the same for `coordinator` and `lsgan up`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct RunArgs {
-    /// The run's YAML file; configs/reference.yaml shows every field.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Override a field of the file, as `--set data.image.size=64`; may be given again.
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    pub sets: Vec<Override>,
-    /// Keep journal, samples and snapshots here instead of where `checkpoint.to` says.
-    #[arg(long, value_name = "DIR")]
-    pub run_dir: Option<PathBuf>,
-    /// Start anew: move the old run aside (to DIR.old-1, …), never delete it.
-    #[arg(long, conflicts_with = "fork")]
-    pub fresh: bool,
-    /// Go on from what there is, although the journal knows of steps that the store has not: from an older snapshot, or
-    /// from step 0. Those steps are done again.
-    #[arg(long, visible_alias = "from-scratch", conflicts_with_all = ["fresh", "fork"])]
-    pub accept_loss: bool,
-    /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
-    #[arg(long, value_name = "NAME", value_parser = lsgan_spec::checked_name)]
-    pub fork: Option<String>,
-    /// For tests: how long a generation may stand, or take to form or to park.
-    #[arg(long, value_name = "DURATION", hide = true, value_parser = humantime::parse_duration)]
-    pub fault_patience: Option<std::time::Duration>,
-    /// Branch off from the snapshot of this step instead of the newest.
-    #[arg(long, value_name = "STEP", requires = "fork")]
-    pub fork_at: Option<u64>,
 }

@@ -47,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_console::{Failure, Interrupt, Notices, Progress, print, say, vital};
 use lsgan_control::Outcome;
+use lsgan_launch::{LISTENING, Places};
 use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
@@ -66,10 +67,6 @@ const PORT_TAKES: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What stands before the address in the first line on standard output. With `--log json` that line is
-/// `{"listening":"http://…"}`, and the last one an object with the field `outcome`.
-pub const LISTENING: &str = "listening on ";
-
 /// Runs a coordinator until its run has ended. `interrupted` is awaited once: by a person the run is stopped at a step
 /// boundary; awaited again by the caller it may mean to end at once.
 ///
@@ -81,8 +78,8 @@ pub async fn coordinate(
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<(), Failure> {
     // What the user can get wrong without a look at the disk comes before the port, and what takes long after it.
-    let spec = startup::load_spec(&args.run)?;
-    let run_dir = startup::run_dir(&spec, args.run.run_dir.as_deref());
+    let spec = args.run.load_spec()?;
+    let run_dir = Places::of(&spec, args.run.run_dir.as_deref()).run_dir;
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
     tracing::info!(%address, run = spec.run, "starting: reading the data set, looking at the snapshots");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lsgan_control::SessionId;
-use lsgan_coordinator::args::RunArgs;
 use lsgan_coordinator::service::Input;
 use lsgan_coordinator::startup::{self, Prepared, Start};
+use lsgan_launch::RunArgs;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use lsgan_spec::chain;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::path::Path;
 use object_store::{

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use lsgan_collective::tcp::{Listener, RunToken};
-use lsgan_console::{Failure, News, RunEnd, exit::chain, open_data, print, vital};
+use lsgan_console::{Failure, News, RunEnd, exit::chain, print, vital};
 use lsgan_data::Source;
+use lsgan_launch::open_data;
 use lsgan_plan::Plan;
 use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
 use lsgan_train::device::{self, Chosen};

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lsgan_console::{Failure, open_data};
-use lsgan_coordinator::{args::RunArgs, startup};
+use lsgan_console::Failure;
 use lsgan_data::found::Found;
 use lsgan_data::sources::folder::Folder;
 use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources::KINDS};
+use lsgan_launch::{load_spec, open_data};
 use lsgan_spec::{
     BatchSpec, DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec,
     WebdatasetSource,
@@ -106,18 +106,8 @@ impl Origin {
 
     fn spec(&self) -> Result<(DataSpec, u64, BatchSpec), Failure> {
         if let Some(config) = &self.config {
-            let (config, sets) = (config.clone(), self.sets.clone());
-            let run = RunArgs {
-                config,
-                sets,
-                run_dir: None,
-                fresh: false,
-                accept_loss: false,
-                fork: None,
-                fork_at: None,
-                fault_patience: None,
-            };
-            return startup::load_spec(&run).map(|spec| (spec.data, spec.seed, spec.batch));
+            let spec = load_spec(config, &self.sets)?;
+            return Ok((spec.data, spec.seed, spec.batch));
         }
         let said = self.source.as_deref().unwrap_or_default();
         let source = match said.split_once(':').filter(|(kind, _)| KINDS.contains(kind)) {

@@ -1,10 +1,8 @@
 //! Opening a data set, with its progress shown.
 
+use lsgan_console::{Counter, Failure};
 use lsgan_data::{Indexing, OpenOptions, Source};
 use lsgan_spec::DataSpec;
-
-use crate::counter::Counter;
-use crate::exit::Failure;
 
 /// Opens a data set; one of millions of records that is seen for the first time takes a while, and says so. `seed`, the
 /// run's, decides the points of a made-up one.

@@ -1,0 +1,49 @@
+//! The run's file, and how it compares with what the run began with.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use lsgan_console::Failure;
+use lsgan_spec::{Override, RunSpec};
+
+use crate::RunArgs;
+
+/// Reads a run's file with its overrides.
+///
+/// # Errors
+/// All that is wrong with it, with exit code 2: with its lines on a terminal, a line each elsewhere.
+pub fn load_spec(config: &Path, sets: &[Override]) -> Result<RunSpec, Failure> {
+    RunSpec::load(config, sets).map_err(|errors| {
+        let fancy = std::io::stderr().is_terminal();
+        Failure::bad_input(if fancy { errors.render_fancy() } else { errors.render_plain() })
+    })
+}
+
+/// Keeps the `data.mix` that a run began with, whose specification is `began`, where the run's file does not set it: its
+/// default differs between versions, and a run's mathematics does not change by itself. Returns a sentence for people.
+pub fn keep_mix(spec: &mut RunSpec, args: &RunArgs, began: &str) -> Option<String> {
+    let began = RunSpec::parse(began, "its specification", &[]).ok()?.data;
+    let is_other =
+        began.source.mix_by_default() == spec.data.source.mix_by_default() && began.mix != spec.data.mix;
+    if !is_other || RunSpec::says(&args.config, &args.sets, "data.mix") {
+        return None;
+    }
+    let (now, then) = (spec.data.mix, began.mix);
+    spec.data.mix = then;
+    Some(format!(
+        "data.mix is {then}, as when this run began; the file says nothing of it, and the default is {now} now"
+    ))
+}
+
+/// The refusal of a run or snapshot, `what`, whose specification `theirs` has another identity.
+#[must_use]
+pub fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {
+    let diff = match RunSpec::parse(theirs, "its specification", &[]) {
+        Ok(theirs) => spec.identity_diff(&theirs).iter().map(|d| format!("\n  {d}")).collect(),
+        Err(_) => String::from("\n  (its specification is of another version)"),
+    };
+    Failure::bad_input(format!(
+        "{what} has other mathematics than this file:{diff}\nUndo the change, start anew with --fresh (the old run \
+         is moved aside, not deleted), or branch off from its newest snapshot with --fork NAME."
+    ))
+}

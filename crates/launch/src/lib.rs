@@ -1,0 +1,28 @@
+//! What the binaries share before a run is up: which run is meant, where it keeps its files, its data and snapshots
+//! opened, a branch of it.
+//!
+//! Not here: the journal and the running run (`coordinator`), training (`train`).
+//!
+//! - [`RunArgs`]: the arguments that say which run, the same for `coordinator` and `lsgan up`.
+//! - [`load_spec`]: the run's file with its overrides.
+//! - [`Places`]: run directory and store.
+//! - [`open_data`]: the data set, with progress shown.
+//! - [`newest_snapshot`]: the snapshot that a run goes on from. [`branch_off`]: `--fork`.
+
+mod args;
+mod branch;
+mod data;
+mod file;
+mod places;
+mod snapshot;
+
+pub use args::RunArgs;
+pub use branch::branch_off;
+pub use data::open_data;
+pub use file::{keep_mix, load_spec, other_identity};
+pub use places::Places;
+pub use snapshot::{Newest, newest_snapshot, something_to_train};
+
+/// The words before the address in the coordinator's first line on standard output. With `--log json` that line is
+/// `{"listening":"http://…"}`, and the last one an object with the field `outcome`.
+pub const LISTENING: &str = "listening on ";
