@@ -9,6 +9,7 @@
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
@@ -23,6 +24,7 @@ pub mod picture;
 pub mod place;
 pub mod sample;
 pub mod scale;
+pub mod schema;
 pub mod snapshot;
 pub mod status;
 pub mod stop;

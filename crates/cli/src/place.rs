@@ -5,7 +5,6 @@ use std::path::Path;
 use lsgan_console::Failure;
 use lsgan_coordinator::journal::Journal;
 use lsgan_snapshots::Store;
-use lsgan_spec::RunSpec;
 
 /// Opens the store of a run for reading. `run` is what its `checkpoint.to` says, or its directory: that of a run with its
 /// snapshots elsewhere has a journal, which says where.
@@ -26,7 +25,7 @@ fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let spec = Journal::open(&journal)?.fact("spec_yaml")?;
-    let spec = spec.and_then(|yaml| RunSpec::parse(&yaml, "the journal's specification", &[]).ok());
+    let spec = spec.and_then(|yaml| lsgan_runfile::parse(&yaml, "the journal's specification", &[]).ok());
     let to = spec.map(|spec| spec.checkpoint.to);
     Ok(to.filter(|to| Store::is_remote(to)))
 }

@@ -53,7 +53,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
         Some(step) => store.verify(Step(step)).await?,
         None => newest(&store, &args.run).await?,
     };
-    let spec = RunSpec::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
+    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
         .map_err(|errors| Failure::failed(errors.render_plain()))?;
     let weights = args.weights.map_or(spec.samples.weights, |which| match which {
         WhichWeights::Ema => SampleWeights::Ema,

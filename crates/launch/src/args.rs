@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lsgan_console::Failure;
-use lsgan_spec::{Override, RunSpec};
+use lsgan_runfile::Override;
+use lsgan_spec::RunSpec;
 
 /// Which run, and what of it is to be different; the same for `coordinator` and `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]

@@ -50,7 +50,7 @@ pub async fn branch_off(
     keep_mix(spec, args, &snapshot.spec_yaml);
     snapshot.identity = spec.identity().to_string();
     snapshot.data_fingerprint = data_fingerprint.to_owned();
-    snapshot.spec_yaml = spec.to_yaml();
+    snapshot.spec_yaml = lsgan_runfile::to_yaml(spec);
     Store::open(&new.store)?.write(&snapshot).await?;
     Ok(new)
 }

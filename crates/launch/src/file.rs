@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use lsgan_console::Failure;
-use lsgan_spec::{Override, RunSpec};
+use lsgan_runfile::Override;
+use lsgan_spec::RunSpec;
 
 use crate::RunArgs;
 
@@ -13,7 +14,7 @@ use crate::RunArgs;
 /// # Errors
 /// All that is wrong with it, with exit code 2: with its lines on a terminal, a line each elsewhere.
 pub fn load_spec(config: &Path, sets: &[Override]) -> Result<RunSpec, Failure> {
-    RunSpec::load(config, sets).map_err(|errors| {
+    lsgan_runfile::load(config, sets).map_err(|errors| {
         let fancy = std::io::stderr().is_terminal();
         Failure::bad_input(if fancy { errors.render_fancy() } else { errors.render_plain() })
     })
@@ -22,10 +23,10 @@ pub fn load_spec(config: &Path, sets: &[Override]) -> Result<RunSpec, Failure> {
 /// Keeps the `data.mix` that a run began with, whose specification is `began`, where the run's file does not set it: its
 /// default differs between versions, and a run's mathematics does not change by itself. Returns a sentence for people.
 pub fn keep_mix(spec: &mut RunSpec, args: &RunArgs, began: &str) -> Option<String> {
-    let began = RunSpec::parse(began, "its specification", &[]).ok()?.data;
+    let began = lsgan_runfile::parse(began, "its specification", &[]).ok()?.data;
     let is_other =
         began.source.mix_by_default() == spec.data.source.mix_by_default() && began.mix != spec.data.mix;
-    if !is_other || RunSpec::says(&args.config, &args.sets, "data.mix") {
+    if !is_other || lsgan_runfile::says(&args.config, &args.sets, "data.mix") {
         return None;
     }
     let (now, then) = (spec.data.mix, began.mix);
@@ -38,7 +39,7 @@ pub fn keep_mix(spec: &mut RunSpec, args: &RunArgs, began: &str) -> Option<Strin
 /// The refusal of a run or snapshot, `what`, whose specification `theirs` has another identity.
 #[must_use]
 pub fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {
-    let diff = match RunSpec::parse(theirs, "its specification", &[]) {
+    let diff = match lsgan_runfile::parse(theirs, "its specification", &[]) {
         Ok(theirs) => spec.identity_diff(&theirs).iter().map(|d| format!("\n  {d}")).collect(),
         Err(_) => String::from("\n  (its specification is of another version)"),
     };

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::RunSpec;
-use crate::fields::{self, Part};
-use crate::leaves::{self, Leaf, LeafValue};
+use crate::leaves::{self, Leaf};
+use crate::table::{self, Part, Scalar};
 
 /// Changes when the canonical form does: then every run is another.
 const CONTEXT: &str = "lsgan run identity, canonical form 1";
@@ -118,7 +118,7 @@ impl RunSpec {
     #[must_use]
     pub fn identity_diff(&self, other: &Self) -> Vec<FieldDiff> {
         let (ours, theirs) = (deciding(self), deciding(other));
-        let mut paths: BTreeMap<&str, [Option<&LeafValue>; 2]> = BTreeMap::new();
+        let mut paths: BTreeMap<&str, [Option<&Scalar>; 2]> = BTreeMap::new();
         for (side, leaves) in [(0, &ours), (1, &theirs)] {
             for leaf in leaves {
                 paths.entry(&leaf.path).or_default()[side] = Some(&leaf.value);
@@ -138,7 +138,7 @@ impl RunSpec {
 
 /// What a field has that is left out of the identity where it has it; none for other fields, which then are not there.
 fn unsaid(path: &str) -> Option<String> {
-    match fields::get(path)?.part {
+    match table::find(path)?.part() {
         Part::ValueUnless(first) => Some(first.to_owned()),
         Part::Value | Part::Presence | Part::Nothing => None,
     }
@@ -146,29 +146,29 @@ fn unsaid(path: &str) -> Option<String> {
 
 /// The fields that decide, of those that only name a choice without their values.
 fn deciding(spec: &RunSpec) -> Vec<Leaf> {
-    let part = |path: &str| fields::get(path).expect("the table has a row for every field").part;
+    let part = |path: &str| table::find(path).expect("the table has a row for every field").part();
     leaves::of(spec)
         .into_iter()
         .filter_map(|leaf| match part(&leaf.path) {
             Part::Value => Some(leaf),
             Part::ValueUnless(first) => (leaf.value.to_string() != first).then_some(leaf),
-            Part::Presence => Some(Leaf { value: LeafValue::Nothing, ..leaf }),
+            Part::Presence => Some(Leaf { value: Scalar::Nothing, ..leaf }),
             Part::Nothing => None,
         })
         .collect()
 }
 
 /// A value as bytes that no library's way to print numbers can change.
-fn encoded(value: &LeafValue) -> Vec<u8> {
+fn encoded(value: &Scalar) -> Vec<u8> {
     let (kind, bytes) = match value {
-        LeafValue::Whole(value) => (b'w', value.to_le_bytes().to_vec()),
+        Scalar::Whole(value) => (b'w', value.to_le_bytes().to_vec()),
         // -0 and 0 are the same number.
-        LeafValue::Real(value) => {
+        Scalar::Real(value) => {
             (b'r', (if *value == 0.0 { 0.0 } else { *value }).to_bits().to_le_bytes().to_vec())
         }
-        LeafValue::Text(value) => (b't', value.as_bytes().to_vec()),
-        LeafValue::Bool(value) => (b'b', vec![u8::from(*value)]),
-        LeafValue::Nothing => (b'n', Vec::new()),
+        Scalar::Text(value) => (b't', value.as_bytes().to_vec()),
+        Scalar::Bool(value) => (b'b', vec![u8::from(*value)]),
+        Scalar::Nothing => (b'n', Vec::new()),
     };
     [vec![kind], bytes].concat()
 }

@@ -1,52 +1,46 @@
-//! Ids and the run's specification: parsed strictly, checked, every error at once.
+//! Ids and the run's specification. Pure: no YAML, no disk.
 //!
-//! Not here: anything that acts on it. This crate depends on none of the others.
-//! Start at [`RunSpec::load`]; [`RunSpec`] itself is the list of everything that a run can say.
+//! Not here: how a run's file becomes a spec (`lsgan_runfile`), and anything that acts on it. This crate depends on none
+//! of the others. Start at [`RunSpec`]: it is the list of everything that a run can say.
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
-//! - [`run`]: the types of a run's YAML file, with the range of every field.
-//! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
-//! - [`fields`]: the table of all fields: what each accepts, and whether it decides the mathematics.
-//! - `load`, `draft`: from a file and its `--set`s to a spec or to all errors.
+//! - [`table`], `kind`, `macros`: one row for each field: type, range, default, identity and English in one place.
+//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`: the rows, with the types that they make.
+//! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
-//! - [`errors`]: what can be wrong, and how it is shown.
-//! - `tree`, `overrides`, `de`: YAML with places, `--set` written into it, and the way from there to the types.
-//! - `suggest`: what other trainers call our fields, and what was meant by a value in another form.
-//! - `ranges`, `check`: single values, values together, and files that must exist.
+//! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
+//! - [`leaves`]: a spec as a flat list of its fields.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
-//! - `testing` (feature): strategies for property tests.
+//! - `testing` (feature): strategies for property tests, made from the table.
 
 #![warn(missing_docs)]
 
 mod chain;
-mod check;
-mod de;
-mod draft;
-pub mod errors;
-mod failure_timeout;
-pub mod fields;
+mod cluster;
+mod compute;
+mod data;
 pub mod identity;
 pub mod ids;
-mod leaves;
-mod load;
+mod kind;
+pub mod leaves;
+mod macros;
+pub mod model;
 mod modes;
-mod overrides;
-mod ranges;
-pub mod run;
-mod suggest;
-#[cfg(any(test, feature = "testing"))]
+mod objective;
+mod optimizer;
+pub mod rules;
+mod run;
+pub mod table;
+#[cfg(feature = "testing")]
 pub mod testing;
-mod tree;
-
-#[cfg(test)]
-mod tests;
 
 pub use chain::chain;
-pub use errors::{EXIT_BAD_INPUT, Problem, SpecError, SpecErrors};
-pub use failure_timeout::FailureTimeout;
+pub use cluster::*;
+pub use compute::*;
+pub use data::*;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
-pub use load::MAX_FILE_BYTES;
-pub use overrides::Override;
-pub use ranges::checked_name;
+pub use model::*;
+pub use objective::*;
+pub use optimizer::*;
 pub use run::*;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use lsgan_collective::nccl;
 use lsgan_console::{Failure, exit::chain, product};
-use lsgan_spec::{ComputeSpec, Device as Wish, Override, RunSpec};
+use lsgan_runfile::Override;
+use lsgan_spec::{ComputeSpec, Device as Wish};
 use lsgan_train::gpu::{Driver, Gpu, NoGpu};
 use lsgan_train::{Device, Numerics, device, gpu, has_cuda_graphs, memory, numerics};
 
@@ -34,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// A run's file that cannot be used, or a device that it asks for and that is not here; after all else is printed.
 pub fn probe(args: &Args) -> Result<(), Failure> {
-    let spec = args.config.as_ref().map(|file| RunSpec::load(file, &args.set)).transpose();
+    let spec = args.config.as_ref().map(|file| lsgan_runfile::load(file, &args.set)).transpose();
     let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?;
     let driver = gpu::driver();
     print_driver(driver.as_ref().copied())?;

@@ -225,7 +225,7 @@ fn listen(address: SocketAddr) -> Result<Listener, Failure> {
 }
 
 fn parse_spec(yaml: &str) -> Result<RunSpec, Failure> {
-    RunSpec::parse(yaml, "the coordinator's run", &[]).map_err(|errors| {
+    lsgan_runfile::parse(yaml, "the coordinator's run", &[]).map_err(|errors| {
         Failure::bad_input(format!("the coordinator is of another version: {}", errors.render_plain()))
     })
 }

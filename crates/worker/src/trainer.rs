@@ -325,7 +325,7 @@ impl Trainer {
             self.sample();
         }
         let state = self.copy_state();
-        self.writer.close(state, self.spec.to_yaml(), last);
+        self.writer.close(state, lsgan_runfile::to_yaml(&self.spec), last);
     }
 
     fn fail(&self, why: &str) {
@@ -346,7 +346,11 @@ impl Trainer {
     fn snapshot(&mut self) {
         let begin = Instant::now();
         let state = self.copy_state();
-        self.writer.snapshot(state, self.spec.to_yaml(), begin.elapsed().as_secs_f64() * 1000.0);
+        self.writer.snapshot(
+            state,
+            lsgan_runfile::to_yaml(&self.spec),
+            begin.elapsed().as_secs_f64() * 1000.0,
+        );
     }
 
     /// Makes a picture of what G makes of the fixed z.

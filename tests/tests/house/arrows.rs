@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control", &["spec"]),
     ("sim", &["control", "spec"]),
     // Each knows one thing of the outside.
+    ("runfile", &["spec"]),
     ("wire", &[]),
     ("pictures", &["spec"]),
     ("objects", &["spec"]),
@@ -22,10 +23,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshots", &["objects", "spec"]),
     ("train", &["pictures", "spec"]),
     ("console", &["spec", "wire"]),
-    ("launch", &["console", "data", "snapshots", "spec"]),
+    ("launch", &["console", "data", "runfile", "snapshots", "spec"]),
     // The binaries.
-    ("coordinator", &["console", "control", "data", "launch", "plan", "snapshots", "spec", "wire"]),
-    ("worker", &["collective", "console", "data", "launch", "plan", "snapshots", "spec", "train", "wire"]),
+    (
+        "coordinator",
+        &["console", "control", "data", "launch", "plan", "runfile", "snapshots", "spec", "wire"],
+    ),
+    (
+        "worker",
+        &["collective", "console", "data", "launch", "plan", "runfile", "snapshots", "spec", "train", "wire"],
+    ),
     (
         "cli",
         &[
@@ -34,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "data",
             "launch",
             "pictures",
+            "runfile",
             "snapshots",
             "spec",
             "train",

@@ -14,7 +14,6 @@ const LONGER: &[Exception<'_>] = &[
     ("sim/src/faults.rs", "a table of faults"),
     ("sim/src/worker.rs", "a worker beside the shipped machine"),
     ("sim/src/world.rs", "to be split"),
-    ("spec/src/run.rs", "the types of a run"),
     ("train/src/on_device.rs", "to be split"),
     ("train/src/replica.rs", "to be split"),
     ("train/src/sums.rs", "to be split"),

@@ -9,8 +9,9 @@ use lsgan_data::sources::folder::Folder;
 use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources::KINDS};
 use lsgan_launch::{load_spec, open_data};
+use lsgan_runfile::Override;
 use lsgan_spec::{
-    BatchSpec, DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Override, Source as Spec,
+    BatchSpec, DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec,
     WebdatasetSource,
 };
 

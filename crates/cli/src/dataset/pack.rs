@@ -141,7 +141,8 @@ fn yaml(pattern: &str, spec: &DataSpec, image: &ImageSpec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lsgan_spec::{FolderSource, Override, RunSpec, Source};
+    use lsgan_runfile::{Override, parse};
+    use lsgan_spec::{FolderSource, Source};
 
     use super::*;
 
@@ -155,8 +156,7 @@ mod tests {
         let (head, tail) = (quickstart.find("data:").unwrap(), quickstart.find("model:").unwrap());
         let whole = format!("{}{text}\n{}", &quickstart[..head], &quickstart[tail..]);
         let sets: [Override; 0] = [];
-        let run =
-            RunSpec::parse(&whole, "run.yaml", &sets).unwrap_or_else(|errors| panic!("{errors}\n{whole}"));
+        let run = parse(&whole, "run.yaml", &sets).unwrap_or_else(|errors| panic!("{errors}\n{whole}"));
         assert_eq!((run.data.image, run.data.mix, run.data.shard_records), (Some(image), 4, 256));
         let Source::Webdataset(found) = run.data.source else { panic!("{whole}") };
         assert_eq!(found.shards, "it's/shard-{000000..000002}.tar");

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use lsgan_spec::RunSpec;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::JournalError;
@@ -51,7 +50,7 @@ fn read(path: &Path) -> rusqlite::Result<LastWords> {
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
     let snapshot_step = number("select max(step) from checkpoints where deleted_ms is null")?;
     let measured = number("select max(step) + 1 from metrics")?;
-    let spec = fact("spec_yaml")?.and_then(|yaml| RunSpec::parse(&yaml, "the journal", &[]).ok());
+    let spec = fact("spec_yaml")?.and_then(|yaml| lsgan_runfile::parse(&yaml, "the journal", &[]).ok());
     Ok(LastWords {
         run: fact("run")?.unwrap_or_default(),
         identity: fact("identity")?.unwrap_or_default(),

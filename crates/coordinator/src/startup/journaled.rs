@@ -128,7 +128,7 @@ pub(super) fn describe(journal: &mut Journal, facts: &Facts<'_>) -> Result<v1::R
     if journal.fact("data_fingerprint")?.is_some_and(|known| known != facts.data.1) {
         journal.forget_corrupt()?;
     }
-    let spec_yaml = facts.spec.to_yaml();
+    let spec_yaml = lsgan_runfile::to_yaml(facts.spec);
     let identity = facts.spec.identity().to_string();
     journal.set_facts(&[
         ("run", &facts.spec.run),

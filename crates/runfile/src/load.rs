@@ -1,0 +1,118 @@
+//! From a file and its `--set`s to a [`RunSpec`] that can be run, or to every error at once.
+//!
+//! The text becomes a tree with places ([`crate::tree`]), the overrides are written into it, and it is held against the
+//! table of fields ([`crate::draft`]).
+
+use std::path::Path;
+
+use lsgan_spec::RunSpec;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error as YamlError, UserMessageFormatter};
+
+use crate::draft::Draft;
+use crate::errors::{Problem, Sources, SpecErrors};
+use crate::overrides::Override;
+use crate::tree::Place;
+
+/// The most bytes that a run's file may have: a hundred times what a full one has.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Reads a run's file, applies the overrides in their order, and checks everything, also that the files which the run
+/// needs are there.
+///
+/// # Errors
+/// All errors at once, each with its place.
+pub fn load(path: &Path, sets: &[Override]) -> Result<RunSpec, SpecErrors> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|refusal| {
+        let (line, problem) = *refusal;
+        let place = Place { line, column: usize::from(line > 0), ..Place::default() };
+        Sources::one(Sources::new(&name, "").error(place, problem))
+    })?;
+    Draft::new(&name, &text, sets)?.check(true)
+}
+
+/// The same for a text that came from elsewhere, whose files are not looked for here. `name` is what errors call it.
+///
+/// # Errors
+/// All errors at once, each with its place.
+pub fn parse(text: &str, name: &str, sets: &[Override]) -> Result<RunSpec, SpecErrors> {
+    Draft::new(name, text, sets)?.check(false)
+}
+
+/// Whether a run's file, or one of the overrides, has this field, so that it is not at its default. What is wrong with
+/// the file is no matter here.
+#[must_use]
+pub fn says(path: &Path, sets: &[Override], field: &str) -> bool {
+    let text = read(path).unwrap_or_default();
+    Draft::new("", &text, sets).is_ok_and(|draft| draft.says(field))
+}
+
+/// The whole spec as YAML, defaults included; [`parse`] gives the same spec again, bit for bit.
+#[must_use]
+pub fn to_yaml(spec: &RunSpec) -> String {
+    serde_saphyr::to_string(spec).expect("a spec that was checked has only UTF-8 and finite numbers")
+}
+
+/// The file's text, or in which line (0 for none) it is what it should not be.
+fn read(path: &Path) -> Result<String, Box<(usize, Problem)>> {
+    let refuse = |line, reason: String, fix: &str| {
+        let accepted = "a YAML file of UTF-8 text, at most 1 MiB".to_owned();
+        Err(Box::new((line, Problem::Unreadable { reason, accepted, fix: fix.to_owned() })))
+    };
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return refuse(
+                0,
+                "there is no such file".to_owned(),
+                "Correct the path, or copy configs/quickstart.yaml.",
+            );
+        }
+        Err(error) => {
+            return refuse(0, format!("the file cannot be read: {error}"), "Correct the path or its rights.");
+        }
+    };
+    if !meta.is_file() {
+        let what = if meta.is_dir() { "this is a directory" } else { "this is not a plain file" };
+        return refuse(0, what.to_owned(), "Name the run's file itself.");
+    }
+    if meta.len() > MAX_FILE_BYTES {
+        return refuse(0, format!("the file has {} bytes", meta.len()), "Is it the right file?");
+    }
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return refuse(0, format!("the file cannot be read: {error}"), "Correct its rights."),
+    };
+    String::from_utf8(bytes).or_else(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        refuse(line, "this line is not UTF-8 text".to_owned(), "Save the file as UTF-8.")
+    })
+}
+
+/// What the parser's error says in our words.
+pub(crate) fn yaml_problem(error: &YamlError) -> Problem {
+    let own = |reason: &str, fix: &str| Problem::NotYaml { reason: reason.to_owned(), fix: fix.to_owned() };
+    match error {
+        YamlError::AliasError { error, .. } => yaml_problem(error),
+        YamlError::MultipleDocuments { .. }
+        | YamlError::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            own("there is more than one document (`---`)", "Keep one.")
+        }
+        YamlError::Budget { .. }
+        | YamlError::AliasReplayLimitExceeded { .. }
+        | YamlError::AliasReplayStackDepthExceeded { .. } => {
+            own("it holds more, or is nested deeper, than a run's file ever does", "Is it the right file?")
+        }
+        YamlError::UnknownAnchor { .. } => {
+            own("there is no anchor (`&name`) before this alias (`*name`)", "Write the value itself.")
+        }
+        _ => {
+            let text = error.render_with_formatter(&UserMessageFormatter);
+            // The place stands in front of the message already.
+            let reason = text.split(" at line ").next().unwrap_or(&text);
+            own(reason, "Nesting is by spaces (not tabs), and `key: value` has a space after the colon.")
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A YAML text as a tree of values that know where they stand.
+//!
+//! The tree is what makes every error point at a line and a column, and what `--set` writes into, before any
+//! type is involved.
+
+use std::fmt;
+
+use lsgan_spec::table::{Scalar, join};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+
+/// Where a value was written: by whom, and there at which line, column and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Whose text it is.
+    pub origin: Origin,
+    /// Counts from 1; 0 where there is none.
+    pub line: usize,
+    /// In characters, counts from 1; 0 where there is none.
+    pub column: usize,
+    /// First byte in the origin's text.
+    pub start_bytes: usize,
+    /// Length in the origin's text.
+    pub len_bytes: usize,
+}
+
+impl Place {
+    /// Behind everything that was written.
+    pub const NOWHERE: Self =
+        Self { origin: Origin::Nowhere, line: 0, column: 0, start_bytes: 0, len_bytes: 0 };
+}
+
+/// Whose text a value comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The run's file.
+    #[default]
+    File,
+    /// The n-th `--set`.
+    Set(usize),
+    /// No text.
+    Nowhere,
+}
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is.
+    pub value: Value,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// What YAML knows.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A number, a text, `true` or `false`.
+    Scalar(Scalar),
+    /// `[...]`.
+    List,
+    /// `{...}`, in the order of the text; a key that is given twice is there twice.
+    Map(Vec<Entry>),
+}
+
+/// A key of a map and what it holds.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub key_place: Place,
+    /// What it holds.
+    pub node: Node,
+}
+
+/// Parses one YAML document within limits that no run's file comes near.
+pub fn parse(text: &str, origin: Origin) -> Result<Node, serde_saphyr::Error> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 20_000,
+            max_nodes: 10_000,
+            max_depth: 32,
+            max_aliases: 256,
+            max_anchors: 256,
+            max_documents: 1,
+            // Who copies the reference and takes something out leaves many lines of comments in a row.
+            max_buffered_comment_events: 10_000,
+        },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options)?;
+    Ok(raw.into_node(origin))
+}
+
+impl Node {
+    /// What a map holds; nothing for another value.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::Scalar(_) | Value::List => &[],
+        }
+    }
+
+    /// The entry at `path`; none for the root.
+    pub fn at(&self, path: &str) -> Option<&Entry> {
+        let mut found = None;
+        let mut node = self;
+        for key in path.split('.') {
+            let entry = node.entries().iter().find(|entry| entry.key == key)?;
+            node = &entry.node;
+            found = Some(entry);
+        }
+        found
+    }
+
+    /// Puts `node` at `path` and makes the maps on the way. A word on the way that names a choice becomes that
+    /// choice: `minimax` is `{ minimax: {} }`. Gives the path of the value that stands in the way, if one does.
+    pub fn put(&mut self, path: &str, node: Node, key_place: Place) -> Result<(), String> {
+        let mut here = self;
+        let mut walked = String::new();
+        for key in path.split('.') {
+            here.make_map(key).map_err(|()| walked.clone())?;
+            let Value::Map(entries) = &mut here.value else { return Err(walked) };
+            let index = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
+                let empty = Node { value: Value::Map(Vec::new()), place: key_place };
+                entries.push(Entry { key: key.to_owned(), key_place, node: empty });
+                entries.len() - 1
+            });
+            here = &mut entries[index].node;
+            if !walked.is_empty() {
+                walked.push('.');
+            }
+            walked.push_str(key);
+        }
+        *here = node;
+        Ok(())
+    }
+
+    fn make_map(&mut self, key: &str) -> Result<(), ()> {
+        match &self.value {
+            Value::Map(_) => Ok(()),
+            Value::Null => {
+                self.value = Value::Map(Vec::new());
+                Ok(())
+            }
+            Value::Scalar(Scalar::Text(word)) if word == key => {
+                let empty = Node { value: Value::Map(Vec::new()), place: self.place };
+                let entry = Entry { key: word.clone(), key_place: self.place, node: empty };
+                self.value = Value::Map(vec![entry]);
+                Ok(())
+            }
+            Value::Scalar(_) | Value::List => Err(()),
+        }
+    }
+
+    /// Takes the second and later entries of a name out and gives each: (path, first place, this place).
+    pub fn take_duplicates(&mut self, path: &str, found: &mut Vec<(String, Place, Place)>) {
+        let Value::Map(entries) = &mut self.value else { return };
+        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+        for mut entry in entries.drain(..) {
+            let here = join(path, &entry.key);
+            if let Some(first) = kept.iter().find(|first| first.key == entry.key) {
+                found.push((here, first.key_place, entry.key_place));
+            } else {
+                entry.node.take_duplicates(&here, found);
+                kept.push(entry);
+            }
+        }
+        *entries = kept;
+    }
+
+    /// The value as an error shows it: short, on one line, without control characters.
+    pub fn shown(&self) -> String {
+        match &self.value {
+            Value::Null => "empty".to_owned(),
+            Value::Scalar(Scalar::Real(value)) if value.is_nan() => ".nan".to_owned(),
+            Value::Scalar(Scalar::Real(value)) if value.is_infinite() => {
+                if *value > 0.0 { ".inf" } else { "-.inf" }.to_owned()
+            }
+            Value::Scalar(Scalar::Text(text)) => quoted(text),
+            Value::Scalar(value) => value.to_string(),
+            Value::List => "a list".to_owned(),
+            Value::Map(entries) if entries.is_empty() => "an empty map".to_owned(),
+            Value::Map(entries) => {
+                let keys: Vec<_> =
+                    entries.iter().take(4).map(|entry| entry.key.escape_debug().to_string()).collect();
+                format!("a map with {}{}", keys.join(", "), if entries.len() > 4 { ", …" } else { "" })
+            }
+        }
+    }
+}
+
+/// A text as an error shows it: in backquotes, at most 60 characters, without control characters.
+pub fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("`{}`", short.escape_debug())
+}
+
+/// The parser's location as a place.
+pub fn place(location: &serde_saphyr::Location, origin: Origin) -> Place {
+    let number = |n: u64| usize::try_from(n).unwrap_or(0);
+    let span = location.span();
+    Place {
+        origin,
+        line: number(location.line()),
+        column: number(location.column()),
+        start_bytes: number(span.byte_offset().unwrap_or(0)),
+        len_bytes: number(span.byte_len().unwrap_or(0)),
+    }
+}
+
+/// A value as the parser hands it over, before it knows whose text it is.
+enum Raw {
+    Null,
+    Scalar(Scalar),
+    List,
+    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+}
+
+trait IntoNode {
+    fn into_node(self, origin: Origin) -> Node;
+}
+
+impl IntoNode for Spanned<Raw> {
+    fn into_node(self, origin: Origin) -> Node {
+        let place = place(&self.referenced, origin);
+        let value = match self.value {
+            Raw::Null => Value::Null,
+            Raw::Scalar(value) => Value::Scalar(value),
+            Raw::List => Value::List,
+            Raw::Map(entries) => Value::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let key = key.into_node(origin);
+                        let text = match key.value {
+                            Value::Scalar(Scalar::Text(text)) => text,
+                            _ => key.shown(),
+                        };
+                        Entry { key: text, key_place: key.place, node: value.into_node(origin) }
+                    })
+                    .collect(),
+            ),
+        };
+        Node { value, place }
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Whole(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Whole(value.into())))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Whole(value)))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+        let scalar = i128::try_from(value).map_or_else(|_| Scalar::Text(value.to_string()), Scalar::Whole);
+        Ok(Raw::Scalar(scalar))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Real(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Text(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Scalar::Text(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+        // No field of a run is a list: its elements are read (a syntax error in them counts) and dropped.
+        while list.next_element::<Raw>()?.is_some() {}
+        Ok(Raw::List)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Raw::Map(entries))
+    }
+}

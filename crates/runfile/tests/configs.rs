@@ -1,0 +1,153 @@
+//! The shipped configurations: they are accepted as they stand, by the program and by the schema, and their runs are the
+//! runs that they were.
+
+use std::path::{Path, PathBuf};
+
+use lsgan_runfile::{load, parse, reference, schema, to_yaml};
+use lsgan_spec::Identity;
+
+/// The identities are kept in journals and manifests: when one of these changes, every run of before is refused. A new
+/// field with a default says `identity_unless`.
+const IDENTITIES: &[(&str, &str)] = &[
+    ("bench/configs/dcgan32-f32.yaml", "e48635e65b150ce130abb1dab1fc5e71a0452e652d7cbbf1d47e2a01bcdc97c8"),
+    ("bench/configs/dcgan64-bf16.yaml", "8a465e5b48e9879cc99ce4b1a4d78e61924ed372b58697b457d1fc4c1f7a7331"),
+    ("bench/configs/dcgan64-f32.yaml", "c54a84bfa2873e37711046fde53dd5a7236ddaca26396cad5736991563956f82"),
+    ("bench/configs/lsgan112-f32.yaml", "ae115575c54f797b2b986efb7274689b0734dbee08ae0dd7ec3a72c630ac1bdd"),
+    ("bench/configs/recovery.yaml", "acf9d8e66e0a22d7132365460b9b70a92e862df53536fb38a2f7cb54277400c9"),
+    ("bench/configs/sessions.yaml", "ba67a0a81c7436dfd084fd2d9d406df01c1cd28779da5cb1056d2fda2b995d8b"),
+    ("bench/configs/snapshot.yaml", "de789833e83f9072944a37563392d313b795c1276cd3e6a2a9dc247f30f28f37"),
+    ("configs/gaussian-grid-lsgan.yaml", "66cc9e55da1ac6fe39bd04a5d40a84fce438db1cd34e438464d0c003f8615581"),
+    ("configs/gaussian-ring-gan.yaml", "48f495df2d06e38df6ece3f593f08c7e2a9a9fdf205ebe228a5e1b6219eb193e"),
+    ("configs/gaussian-ring-lsgan.yaml", "352ff8a8c8c577178e05fbedf5a221dafcffc3ad860d6a504a98e1e8682e147b"),
+    ("configs/quickstart.yaml", "acf9d8e66e0a22d7132365460b9b70a92e862df53536fb38a2f7cb54277400c9"),
+    ("configs/reference.yaml", "e1da4b6c78620db28a63905ec7cc085873bcae481ede11197c2cc64779942f9e"),
+    ("deploy/kubernetes/run.yaml", "e1da4b6c78620db28a63905ec7cc085873bcae481ede11197c2cc64779942f9e"),
+    ("tests/small.yaml", "99eef3d836235ddbe68a78261d5ea4fd60e82b70536b70421c62ca3800dc8473"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Configurations for users, in the order of their names.
+fn shipped() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root().join("configs")).expect("configs is there");
+    let mut files: Vec<_> = folder.map(|entry| entry.expect("a folder can be listed").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml"));
+    files.sort();
+    files
+}
+
+/// What the table makes is what the file in the repository says; LSGAN_UPDATE_EXPECTED=1 writes it.
+#[track_caller]
+fn assert_made(path: &str, made: &str) {
+    if std::env::var_os("LSGAN_UPDATE_EXPECTED").is_some() {
+        std::fs::write(root().join(path), made).expect("it can be written");
+    }
+    let is = read(path);
+    let differs = is.lines().zip(made.lines()).find(|(is, made)| is != made);
+    assert!(is == made, "{path} is not what the table makes; the first lines that differ: {differs:?}");
+}
+
+#[test]
+fn the_reference_and_the_schema_are_made_from_the_table() {
+    assert_made("configs/reference.yaml", &reference());
+    assert_made("configs/run.schema.json", &schema());
+}
+
+#[test]
+fn every_configuration_is_accepted_as_it_stands() {
+    std::env::set_current_dir(root()).expect("the checkout's root is there");
+    let files = shipped();
+    assert!(files.len() >= 5, "{files:?}");
+    for path in files {
+        let spec = load(&path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        assert_eq!(spec.run, name, "a run is called as its file");
+        assert_eq!(spec.checkpoint.to, format!("runs/{name}"));
+    }
+}
+
+/// A YAML text as JSON, as an editor reads it: `off` is a text since YAML 1.2.
+fn json(text: &str) -> serde_json::Value {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_schema_accepts_every_configuration_and_refuses_what_the_program_refuses() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("the schema is JSON");
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("run.schema.json", schema).expect("it is a schema");
+    let index = compiler.compile("run.schema.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+    for path in shipped() {
+        let text = read(&path);
+        assert!(text.starts_with("# yaml-language-server: $schema=run.schema.json\n"), "{}", path.display());
+        schemas.validate(&json(&text), index).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    let good = read("configs/quickstart.yaml");
+    for (from, to) in [
+        ("seed: 1", "seed: -1"),
+        ("seed: 1", "sed: 1"),
+        ("seed: 1\n", ""),
+        ("size: 32", "size: 60"),
+        ("fit: pad", "fit: stretch"),
+        ("objective: {", "objective: { minimax: {},"),
+        ("grid: 8x8", "grid: 8*8"),
+        ("run: quickstart", "run: ../quickstart"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        assert!(schemas.validate(&json(&good.replacen(from, to, 1)), index).is_err(), "`{to}` is accepted");
+    }
+    for (from, to) in
+        [("objective: {", "objective: minimax # {"), ("run: q", "cluster: { gather: 1m 30s }\nrun: q")]
+    {
+        let text = good.replacen(from, to, 1);
+        schemas.validate(&json(&text), index).unwrap_or_else(|error| panic!("{to}: {error}"));
+    }
+}
+
+#[test]
+fn the_identities_of_the_shipped_configurations_are_what_they_were() {
+    for (path, was) in IDENTITIES {
+        let spec = parse(&read(path), path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(spec.identity().to_string(), *was, "{path}");
+        let identity: Identity = was.parse().expect("it is an identity");
+        assert_eq!(serde_json::to_string(&identity).expect("it is a text"), format!("\"{was}\""));
+    }
+    assert!("12".parse::<Identity>().is_err());
+}
+
+/// What earlier versions wrote into journals and manifests: `stored.txt` has identities, each with its text.
+#[test]
+fn the_texts_of_earlier_versions_are_read_as_they_were_meant() {
+    let stored = include_str!("stored.txt");
+    for one in stored.split("=== ").skip(1) {
+        let (identity, text) = one.split_once('\n').expect("a text follows its identity");
+        let spec = parse(text, "stored", &[]).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert_eq!(spec.identity().to_string(), identity);
+        assert_eq!(to_yaml(&spec), text);
+    }
+    // One from before `data.mix`, `data.image.flip` and half of `cluster` were there.
+    let spec =
+        parse(include_str!("first.yaml"), "first.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        spec.identity().to_string(),
+        "d28f73942100852607b32f7118a87895f737b686d8159b12afa44e06eb7da0d2"
+    );
+}
+
+#[test]
+fn the_two_rings_differ_in_their_objective_only() {
+    let read = |path| parse(&read(path), path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let (lsgan, gan) = (read("configs/gaussian-ring-lsgan.yaml"), read("configs/gaussian-ring-gan.yaml"));
+    let diff = lsgan.identity_diff(&gan);
+    assert!(diff.iter().all(|field| field.path.starts_with("objective.")) && !diff.is_empty(), "{diff:?}");
+    assert_eq!((lsgan.steps, gan.steps), (35_000, 35_000));
+    assert_eq!(lsgan.batch.virtual_ranks * lsgan.batch.per_rank, 512);
+}

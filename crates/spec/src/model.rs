@@ -1,0 +1,99 @@
+//! The two networks.
+
+use crate::macros::{choice, section};
+use crate::table::{above_zero, of, whole};
+
+section! {
+    /// The two networks.
+    ModelSpec {
+        /// G, from noise to a sample.
+        generator: Generator => of::<Generator>(),
+        /// D, from a sample to one number; of the same kind as G.
+        discriminator: Discriminator => of::<Discriminator>(),
+    }
+}
+
+/// The sides of the pictures, in pixels, that each kind of model makes and judges; none for 2-D points.
+pub const SIDES: &[(&str, &[u32])] = &[("dcgan", &[32, 64, 128]), ("lsgan112", &[112]), ("mlp", &[])];
+
+/// The sides that a kind of model accepts.
+#[must_use]
+pub fn sides(model: &str) -> &'static [u32] {
+    SIDES.iter().find(|(name, _)| *name == model).map_or(&[], |(_, sides)| sides)
+}
+
+choice! {
+    /// A generator; each is one file in `train/src/models/`.
+    Generator {
+        /// Radford et al. 2016: 4x4 transposed convolutions with batch norm, for 32, 64 or 128 pixels.
+        Dcgan = "dcgan" {
+            /// The noise z.
+            latent: Latent => of::<Latent>(),
+            /// Channels before the last layer (ngf).
+            width: u32 => whole(1, 512).required("32").identity(),
+        },
+        /// The LSGAN paper's LSUN generator, for 112 pixels: linear to 7·7·4w, then 3x3 transposed convolutions.
+        Lsgan112 = "lsgan112" {
+            /// The noise z; the paper's is `uniform: 1024`.
+            latent: Latent => of::<Latent>(),
+            /// Channels of the last hidden layer; the paper's are 64.
+            width: u32 => whole(1, 256).default("64").identity(),
+        },
+        /// Fully connected with tanh, for the 2-D points of the gaussian source.
+        Mlp = "mlp" {
+            /// The noise z.
+            latent: Latent => of::<Latent>(),
+            /// Units of each hidden layer.
+            width: u32 => whole(1, 4096).required("128").identity(),
+            /// Hidden layers.
+            depth: u32 => whole(1, 8).required("2").identity(),
+            /// Gain of the orthogonal initialisation.
+            gain: f64 => above_zero(10.0).default("1.0").identity(),
+        },
+    }
+}
+
+choice! {
+    /// A discriminator; each is one file in `train/src/models/`, beside its generator.
+    Discriminator {
+        /// Radford et al. 2016: 4x4 convolutions of stride 2, leaky ReLU 0.2, batch norm.
+        Dcgan = "dcgan" {
+            /// Channels after the first layer (ndf).
+            width: u32 => whole(1, 512).required("32").identity(),
+        },
+        /// The LSGAN paper's LSUN discriminator, for 112 pixels: 5x5 convolutions of stride 2, then linear.
+        Lsgan112 = "lsgan112" {
+            /// Channels after the first layer; the paper's are 64.
+            width: u32 => whole(1, 256).default("64").identity(),
+        },
+        /// Fully connected with tanh, for 2-D points.
+        Mlp = "mlp" {
+            /// Units of each hidden layer.
+            width: u32 => whole(1, 4096).required("128").identity(),
+            /// Hidden layers.
+            depth: u32 => whole(1, 8).required("2").identity(),
+            /// Gain of the orthogonal initialisation.
+            gain: f64 => above_zero(10.0).default("1.0").identity(),
+        },
+    }
+}
+
+choice! {
+    /// The distribution of the noise z, with its dimension.
+    Latent: Copy, Eq {
+        /// Independent N(0, 1): how many numbers one z has.
+        Normal = "normal" (u32 => whole(1, 16_384).required("100").identity()),
+        /// Independent and uniform on -1..1: how many numbers one z has.
+        Uniform = "uniform" (u32 => whole(1, 16_384).required("100").identity()),
+    }
+}
+
+impl Latent {
+    /// How many numbers one z has.
+    #[must_use]
+    pub fn dimension(self) -> u32 {
+        match self {
+            Self::Normal(n) | Self::Uniform(n) => n,
+        }
+    }
+}
