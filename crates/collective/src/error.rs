@@ -13,30 +13,18 @@ use crate::{Call, LossCause, Missing, Peer, Refusal};
 /// Why a group could not be formed, or a call on it failed. The group is over in every case.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// Somebody called [`crate::Aborter::abort`]. Wins over every other error but [`GroupError::NotDrained`].
+    /// [`crate::Aborter::abort`] was called. Wins over every other error but [`GroupError::NotDrained`].
     #[error(
         "generation {generation} was aborted. Drop what this call worked on and wait for the next generation."
     )]
-    Aborted {
-        /// The one that ended.
-        generation: Generation,
-    },
+    Aborted { generation: Generation },
 
     /// The connection to a neighbour broke in the middle of a call.
     #[error(
         "generation {generation} lost {peer} in {call}: {cause}. It died, or left because it was aborted or lost a \
          neighbour itself. Drop what this call worked on and wait for the next generation."
     )]
-    PeerLost {
-        /// The neighbour.
-        peer: Peer,
-        /// The generation that ended with it.
-        generation: Generation,
-        /// The call that cannot be finished.
-        call: Call,
-        /// How the connection ended.
-        cause: LossCause,
-    },
+    PeerLost { peer: Peer, generation: Generation, call: Call, cause: LossCause },
 
     /// Nothing moved for longer than the stall timeout that the caller set.
     #[error(
@@ -44,48 +32,21 @@ pub enum GroupError {
          off, or never made this call. Drop what this call worked on and wait for the next generation.",
         after.as_secs_f64()
     )]
-    Stalled {
-        /// The neighbour that is waited for.
-        peer: Peer,
-        /// The generation that stands still.
-        generation: Generation,
-        /// The call that is not finished.
-        call: Call,
-        /// The timeout.
-        after: Duration,
-    },
+    Stalled { peer: Peer, generation: Generation, call: Call, after: Duration },
 
     /// Two ranks made different calls, or the same with different lengths.
     #[error(
         "generation {generation} is at odds: rank {rank} makes {ours}; {peer} makes {theirs}. All ranks must make \
          the same calls in the same order. This is a bug in the program; report it with both lines."
     )]
-    CallMismatch {
-        /// This rank.
-        rank: usize,
-        /// Both are in it.
-        generation: Generation,
-        /// What this rank calls.
-        ours: Call,
-        /// The left neighbour.
-        peer: Peer,
-        /// What it calls.
-        theirs: Call,
-    },
+    CallMismatch { rank: usize, generation: Generation, ours: Call, peer: Peer, theirs: Call },
 
     /// A neighbour sent what no version of this program sends there.
     #[error(
         "generation {generation} got bytes from {peer} in {call} that are not its protocol's. Something else writes \
          to that connection, or the versions differ. Run the same build on all workers."
     )]
-    Garbled {
-        /// The neighbour.
-        peer: Peer,
-        /// The generation that ended with it.
-        generation: Generation,
-        /// The call that cannot be finished.
-        call: Call,
-    },
+    Garbled { peer: Peer, generation: Generation, call: Call },
 
     /// The deadline passed before all members were connected.
     #[error(
@@ -95,13 +56,10 @@ pub enum GroupError {
         missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     NotFormed {
-        /// The generation that was to be.
         generation: Generation,
-        /// This rank.
         rank: usize,
         /// Who did not come. Never empty.
         missing: Vec<Missing>,
-        /// How long this rank has tried.
         waited: Duration,
     },
 
@@ -110,66 +68,33 @@ pub enum GroupError {
         "{peer} refused rank {rank} of generation {generation}: {refusal}. Drop this generation and wait for the \
          coordinator's next one."
     )]
-    Refused {
-        /// This rank.
-        rank: usize,
-        /// The generation that was to be.
-        generation: Generation,
-        /// Who refused.
-        peer: Peer,
-        /// Why.
-        refusal: Refusal,
-    },
+    Refused { rank: usize, generation: Generation, peer: Peer, refusal: Refusal },
 
     /// A membership that no group can have.
     #[error(
         "generation {generation} has no rank {rank} among its {size} members; ranks are 0..size, and at most 65536. \
          Give every member one rank."
     )]
-    NoSuchRank {
-        /// The generation that was to be.
-        generation: Generation,
-        /// The rank that was given.
-        rank: usize,
-        /// How many members were given.
-        size: usize,
-    },
+    NoSuchRank { generation: Generation, rank: usize, size: usize },
 
     /// A broadcast from a rank that does not exist.
     #[error(
         "generation {generation} has {size} ranks and none is rank {root}; a broadcast's root is in 0..{size}. This \
          is a bug in the program."
     )]
-    NoSuchRoot {
-        /// The group's generation.
-        generation: Generation,
-        /// The root that was given.
-        root: usize,
-        /// How many ranks there are.
-        size: usize,
-    },
+    NoSuchRoot { generation: Generation, root: usize, size: usize },
 
     /// The address for other workers cannot be listened on.
     #[error(
         "cannot listen on {address} for other workers: {kind}. Choose a free port (0 picks one) of this host."
     )]
-    Bind {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// What the system said.
-        kind: io::ErrorKind,
-    },
+    Bind { address: SocketAddr, kind: io::ErrorKind },
 
     /// The operating system refused something that has nothing to do with a peer.
     #[error(
         "the system refused to {doing} for the collective: {kind}. Check the limit of open files (ulimit -n)."
     )]
-    System {
-        /// What was tried.
-        doing: &'static str,
-        /// What the system said.
-        kind: io::ErrorKind,
-    },
+    System { doing: &'static str, kind: io::ErrorKind },
 
     /// No NCCL library could be opened, or one that is none.
     #[error(
@@ -187,32 +112,14 @@ pub enum GroupError {
         "{library} is NCCL {version}; accepted is {oldest} or later. Install a newer libtorch, or name a newer NCCL in \
          LSGAN_NCCL_LIB."
     )]
-    NcclTooOld {
-        /// The file.
-        library: String,
-        /// What it is.
-        version: NcclVersion,
-        /// What it would have to be.
-        oldest: NcclVersion,
-    },
+    NcclTooOld { library: String, version: NcclVersion, oldest: NcclVersion },
 
     /// Two ranks have different versions of NCCL.
     #[error(
         "generation {generation} cannot be formed: rank {rank} has NCCL {ours}, {peer} has NCCL {theirs}, and \
          different versions do not talk to each other. Install the same libtorch on all workers."
     )]
-    NcclVersions {
-        /// The generation that was to be.
-        generation: Generation,
-        /// This rank.
-        rank: usize,
-        /// Its version.
-        ours: NcclVersion,
-        /// The first rank that has another.
-        peer: Peer,
-        /// That one.
-        theirs: NcclVersion,
-    },
+    NcclVersions { generation: Generation, rank: usize, ours: NcclVersion, peer: Peer, theirs: NcclVersion },
 
     /// All members are there, but NCCL did not connect them before the deadline.
     #[error(
@@ -221,14 +128,7 @@ pub enum GroupError {
          run the workers with NCCL_DEBUG=INFO.",
         waited.as_secs_f64()
     )]
-    NcclNotReady {
-        /// The generation that was to be.
-        generation: Generation,
-        /// This rank.
-        rank: usize,
-        /// How long this rank has tried.
-        waited: Duration,
-    },
+    NcclNotReady { generation: Generation, rank: usize, waited: Duration },
 
     /// NCCL failed.
     #[error(
@@ -236,26 +136,17 @@ pub enum GroupError {
          worked on and wait for the next generation; NCCL_DEBUG=INFO says more."
     )]
     Nccl {
-        /// The generation that ended with it.
         generation: Generation,
-        /// This rank.
         rank: usize,
-        /// What was tried.
         doing: &'static str,
         /// NCCL's `ncclResult_t`.
         code: i32,
-        /// NCCL's words.
         said: String,
     },
 
     /// The device failed.
     #[error("the device could not {doing}: {said}. Its state is unknown: restart this worker.")]
-    Device {
-        /// What was tried.
-        doing: &'static str,
-        /// What its driver said.
-        said: String,
-    },
+    Device { doing: &'static str, said: String },
 
     /// A group ended, and the device is still at work on its calls. Wins over [`GroupError::Aborted`].
     #[error(
@@ -263,12 +154,7 @@ pub enum GroupError {
          their buffers. Restart this worker.",
         after.as_secs_f64()
     )]
-    NotDrained {
-        /// The generation that ended.
-        generation: Generation,
-        /// How long this rank has waited.
-        after: Duration,
-    },
+    NotDrained { generation: Generation, after: Duration },
 }
 
 impl GroupError {

@@ -9,7 +9,6 @@ use lsgan_spec::Generation;
 /// Another member of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its rank.
     pub rank: usize,
     /// Where it listens.
     pub address: SocketAddr,
@@ -26,7 +25,6 @@ impl fmt::Display for Peer {
 pub enum LossCause {
     /// In order, but too early.
     Closed,
-    /// With an error.
     Failed(io::ErrorKind),
 }
 
@@ -69,10 +67,7 @@ impl fmt::Display for Missing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is in, or forms, a newer generation.
-    Superseded {
-        /// That one.
-        by: Generation,
-    },
+    Superseded { by: Generation },
     /// It belongs to another run.
     OtherRun,
     /// It knows this generation with other ranks or another size.

@@ -1,5 +1,7 @@
 //! The trait, and what one call is.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 
 use lsgan_spec::Generation;

@@ -14,8 +14,6 @@
 //!
 //! Another implementation is one file like `tcp`, and one line in the table of `tests/contract.rs`.
 
-#![warn(missing_docs)]
-
 #[cfg(target_endian = "big")]
 compile_error!(
     "the wire carries little-endian values as they lie in memory; a big-endian host would have to convert them"

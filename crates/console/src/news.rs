@@ -25,12 +25,9 @@ pub enum News {
     },
     /// Its connection to the coordinator broke; it goes on, and tries to come back.
     CutOff {
-        /// Why.
         why: String,
     },
-    /// The run has ended.
     RunEnded {
-        /// How.
         how: RunEnd,
     },
 }

@@ -22,7 +22,6 @@ pub(crate) const GZIP_BEGIN_BYTES: usize = 4096;
 pub enum Found {
     /// No bytes.
     Empty,
-    /// A directory.
     Directory,
     /// A pipe, a socket or a device.
     Special,
@@ -243,7 +242,11 @@ impl Found {
 /// What lies where a source of `kind` is said to be.
 pub(crate) fn look(kind: &'static str, path: &Path) -> Result<Found, DataError> {
     if lsgan_objects::is_url(&path.to_string_lossy()) {
-        return Err(DataError::Url { kind, path: path.into() });
+        let what = format!(
+            "this is a URL, and the source {kind} reads this machine's disks. From a bucket only tar shards are read \
+             (data.source.webdataset.shards): `lsgan dataset pack` makes them of any data set."
+        );
+        return Err(DataError::unusable(path.display(), what));
     }
     Found::at(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {

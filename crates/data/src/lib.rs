@@ -19,8 +19,6 @@
 //! A sample is a slice of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions
 //! want it), a point `[2]` in the plane's units.
 
-#![warn(missing_docs)]
-
 pub mod contract;
 pub mod corrupt;
 pub mod decode;

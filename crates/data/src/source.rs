@@ -1,5 +1,7 @@
 //! What a source of samples is.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 
 use lsgan_spec::Flip;
@@ -113,7 +115,7 @@ impl SampleShape {
 pub enum Stored {
     /// The bytes of a JPEG, PNG or WebP; whether they decode is another question.
     Encoded(Vec<u8>),
-    /// Pixels.
+    /// Decoded.
     Pixels(Picture<'static>),
     /// Nowhere: samples are made when they are read.
     Made,

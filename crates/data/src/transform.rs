@@ -26,15 +26,35 @@ impl Transform {
     ///
     /// # Errors
     ///
-    /// [`DataError::ImageShape`] for a size outside of 1 to 4,096, or channels other than 1 and 3.
+    /// A size outside of 1 to 4,096, or channels other than 1 and 3.
     pub fn new(spec: &ImageSpec) -> Result<Self, DataError> {
         let &ImageSpec { size, channels, fit, flip } = spec;
         let channels = match channels {
             1 if (1..=SIZE_MAX).contains(&size) => Channels::Grey,
             3 if (1..=SIZE_MAX).contains(&size) => Channels::Colour,
-            _ => return Err(DataError::ImageShape { size, channels }),
+            _ => {
+                return Err(DataError::spec(format!(
+                    "data.image has size {size} and channels {channels}; a size is 1 to 4,096 and channels are 1 (grey) \
+                     or 3 (colour). Set them to what the model accepts."
+                )));
+            }
         };
         Ok(Self { size, channels, fit, flip })
+    }
+
+    /// What `image` says of the pictures of the source `kind`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`]; and where nothing is said.
+    pub fn for_pictures(kind: &str, image: Option<&ImageSpec>) -> Result<Self, DataError> {
+        match image {
+            Some(image) => Self::new(image),
+            None => Err(DataError::spec(format!(
+                "data.image is missing; the source {kind} has pictures. Add `image: {{ size: 32, channels: 1, fit: pad }}` \
+                 under data."
+            ))),
+        }
     }
 
     /// What comes out.
@@ -259,7 +279,7 @@ mod tests {
     fn a_shape_that_no_sample_has_is_refused() {
         for (size, channels) in [(0, 1), (5000, 1), (32, 2)] {
             let error = Transform::new(&ImageSpec::of(size, channels)).unwrap_err();
-            assert!(matches!(error, DataError::ImageShape { .. }), "{error}");
+            assert!(error.to_string().starts_with("data.image has size"), "{error}");
         }
     }
 

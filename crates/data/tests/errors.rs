@@ -69,10 +69,7 @@ fn a_gzip_stream_that_is_cut_off_is_said_to_be_cut_off() {
     let bytes = std::fs::read(path).unwrap();
     for len in [2, 5, 11, 100, bytes.len() / 2, bytes.len() - 8, bytes.len() - 1] {
         let (error, text) = error_of_bytes(&bytes[..len]);
-        assert!(
-            matches!(error, DataError::GzipCut { len_bytes, .. } if len_bytes == len as u64),
-            "{len}: {text}"
-        );
+        assert!(matches!(error, DataError::Unusable { .. }), "{len}: {text}");
         assert_eq!(
             text,
             format!(
@@ -88,25 +85,24 @@ fn a_gzip_stream_with_a_changed_byte_is_said_to_be_damaged() {
     let mut bytes = gzipped(&file(12));
     let check_sum = bytes.len() - 5;
     bytes[check_sum] ^= 1;
-    let (error, text) = error_of_bytes(&bytes);
-    assert!(matches!(error, DataError::GzipDamaged { .. }), "{text}");
+    let (_, text) = error_of_bytes(&bytes);
+    assert!(text.starts_with("images: the gzip stream is damaged: "), "{text}");
 }
 
 #[test]
 fn another_format_is_shown_by_its_first_bytes() {
-    let (error, text) = error_of_bytes(b"\x01\x02\x80\x04\x05");
-    assert!(matches!(error, DataError::NotIdx { magic: 0x0102_8004, .. }));
+    let (_, text) = error_of_bytes(b"\x01\x02\x80\x04\x05");
     assert_eq!(
         text,
         "images: this is not an IDX file of pictures: it begins with 0x01028004; an IDX file of u8 pictures begins \
          with 0x00000803 (gzipped or not). Point data.source.idx.images at a file such as \
          train-images-idx3-ubyte.gz."
     );
-    assert!(matches!(
-        error_of_bytes(&gzipped(&[1, 2, 3, 4])).0,
-        DataError::NotIdx { magic: 0x0102_0304, .. }
-    ));
-    assert!(matches!(error_of_bytes(&[0]).0, DataError::NotIdx { magic: 0, .. }));
+    for (bytes, magic) in [(gzipped(&[1, 2, 3, 4]), "0x01020304"), (vec![0], "0x00000000")] {
+        let text = error_of_bytes(&bytes).1;
+        let says = format!("images: this is not an IDX file of pictures: it begins with {magic};");
+        assert!(text.starts_with(&says), "{text}");
+    }
 }
 
 #[test]
@@ -125,23 +121,22 @@ fn a_file_of_labels_is_told_from_one_of_pictures() {
 
 #[test]
 fn numbers_other_than_bytes_are_refused() {
-    let (error, _) = error_of_bytes(&[0, 0, 0x0d, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]);
-    assert!(matches!(error, DataError::NotBytes { found: 0x0d, .. }), "{error}");
+    let (_, text) = error_of_bytes(&[0, 0, 0x0d, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    assert!(text.starts_with("images: the IDX file holds numbers of type 0x0d;"), "{text}");
 }
 
 #[test]
 fn a_header_that_is_cut_off_is_said_to_be() {
     for bytes in [HEADER[..10].to_vec(), gzipped(&HEADER[..10])] {
-        let (error, text) = error_of_bytes(&bytes);
-        assert!(matches!(error, DataError::HeaderCut { len_bytes: 10, .. }), "{text}");
+        let (_, text) = error_of_bytes(&bytes);
+        assert!(text.starts_with("images: the file ends after 10 bytes of its header;"), "{text}");
     }
 }
 
 #[test]
 fn a_file_shorter_or_longer_than_its_header_says_is_refused_with_both_numbers() {
     for bytes in [file(11), gzipped(&file(11))] {
-        let (error, text) = error_of_bytes(&bytes);
-        assert!(matches!(error, DataError::TooShort { expected_bytes: 12, found_bytes: 11, .. }));
+        let (_, text) = error_of_bytes(&bytes);
         assert_eq!(
             text,
             "images: the file is cut off: its header says 2 pictures of 2 x 3 = 12 bytes, but only 11 follow. Fetch \
@@ -149,8 +144,9 @@ fn a_file_shorter_or_longer_than_its_header_says_is_refused_with_both_numbers() 
         );
     }
     for bytes in [file(13), gzipped(&file(13))] {
-        let (error, text) = error_of_bytes(&bytes);
-        assert!(matches!(error, DataError::TooLong { expected_bytes: 12, .. }), "{text}");
+        let (_, text) = error_of_bytes(&bytes);
+        assert!(text.starts_with("images: the file is longer than its header says: "), "{text}");
+        assert!(text.contains(" = 12 bytes, "), "{text}");
     }
 }
 
@@ -159,8 +155,8 @@ fn a_header_without_pictures_or_with_far_too_many_is_refused() {
     for sides in [[0, 2, 3], [2, 0, 3], [2, 2, 0], [u32::MAX; 3], [1 << 20, 1 << 10, 1 << 10]] {
         let mut bytes = HEADER[..4].to_vec();
         sides.iter().for_each(|side: &u32| bytes.extend(side.to_be_bytes()));
-        let (error, text) = error_of_bytes(&bytes);
-        assert!(matches!(error, DataError::Extent { .. }), "{sides:?}: {text}");
+        let (_, text) = error_of_bytes(&bytes);
+        assert!(text.contains("at most 16 GiB in all"), "{sides:?}: {text}");
     }
 }
 
@@ -170,11 +166,11 @@ fn pictures_need_a_word_on_samples_and_points_refuse_one() {
     let idx = Spec::Idx(IdxSource::of("no/such/file"));
     let modes = Modes::Ring { count: 8, radius: 1.0 };
     let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
-    let error = |source, image| open(&DataSpec::of(source, image), 1).map(|_| ()).unwrap_err();
-    assert!(matches!(error(idx.clone(), None), DataError::ImageMissing { .. }));
-    assert!(matches!(error(ring, Some(image.clone())), DataError::ImageRefused { .. }));
+    let error = |source, image| open(&DataSpec::of(source, image), 1).map(|_| ()).unwrap_err().to_string();
+    assert!(error(idx.clone(), None).starts_with("data.image is missing; the source idx"));
+    assert!(error(ring, Some(image.clone())).starts_with("data.image is set; the source gaussian"));
     let odd = ImageSpec { channels: 2, ..image };
-    assert!(matches!(error(idx, Some(odd)), DataError::ImageShape { channels: 2, .. }));
+    assert!(error(idx, Some(odd)).starts_with("data.image has size 32 and channels 2;"));
 }
 
 #[test]
@@ -183,7 +179,7 @@ fn a_mixture_without_modes_records_or_width_is_refused() {
         let source =
             Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records });
         let error = open(&DataSpec::of(source, None), 1).map(|_| ()).unwrap_err();
-        assert!(matches!(error, DataError::Mixture { .. }), "{error}");
+        assert!(error.to_string().starts_with("data.source.gaussian has "), "{error}");
     }
 }
 

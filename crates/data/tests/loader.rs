@@ -84,7 +84,8 @@ fn no_position_is_read_before_it_is_leased() {
         let (leases, unleased) = (Arc::clone(&leases), Arc::clone(&unleased));
         move |record| {
             let position = position_of[&record];
-            if plan.ordinal_of(position) >= leases.until(plan.rank_of(position)) {
+            if position.0 / u64::from(plan.geometry().virtual_ranks()) >= leases.until(plan.rank_of(position))
+            {
                 unleased.lock().unwrap().push(position);
             }
         }

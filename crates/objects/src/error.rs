@@ -9,85 +9,43 @@ pub enum Error {
     #[error(
         "`{url}` has the scheme `{scheme}`; accepted are s3:// and file:// URLs, and paths. Write s3://BUCKET/PREFIX."
     )]
-    Scheme {
-        /// As the user wrote it.
-        url: String,
-        /// What stands before `://`.
-        scheme: String,
-    },
+    Scheme { url: String, scheme: String },
     /// There is a user or a password in the URL. It is not shown.
     #[error(
         "the URL {shown} has a user or a password before its `@`; no secrets in a run's file, which is kept in snapshots \
          and journals. Write s3://BUCKET/PREFIX, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
     )]
-    Secret {
-        /// The URL without it.
-        shown: String,
-    },
+    Secret { shown: String },
     /// The URL names no bucket, or no object that can be.
     #[error("`{url}` is not a usable URL: {problem}. Write s3://BUCKET/PREFIX.")]
-    Url {
-        /// As the user wrote it.
-        url: String,
-        /// Why.
-        problem: String,
-    },
+    Url { url: String, problem: String },
     /// A variable of the environment has a value that cannot be.
     #[error(
         "the environment's {name} is `{value}`: {problem}. Accepted: {accepted}. Set it so, or unset it."
     )]
     Variable {
-        /// Its name.
         name: String,
         /// Its value; never a secret.
         value: String,
-        /// Why.
         problem: String,
-        /// What would be right.
         accepted: &'static str,
     },
     /// Half of a pair of keys.
     #[error("{place} has {has} but no {lacks}; both are needed. Set both, or neither.")]
-    HalfAKey {
-        /// The environment or a file.
-        place: String,
-        /// What there is.
-        has: &'static str,
-        /// What there is not.
-        lacks: &'static str,
-    },
+    HalfAKey { place: String, has: &'static str, lacks: &'static str },
     /// A file of credentials or settings cannot be read.
     #[error("{}: {problem}. Accepted is the form that `aws configure` writes. Mend the file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        problem: String,
-    },
+    File { path: PathBuf, problem: String },
     /// The profile is in neither file.
     #[error("AWS_PROFILE is `{profile}`, which is neither in {} nor in {}; there are: {known}. Set it to one of them.", credentials.display(), config.display())]
-    NoProfile {
-        /// Its name.
-        profile: String,
-        /// The file of credentials.
-        credentials: PathBuf,
-        /// The file of settings.
-        config: PathBuf,
-        /// Those that there are, with commas.
-        known: String,
-    },
+    NoProfile { profile: String, credentials: PathBuf, config: PathBuf, known: String },
     /// The profile gets its keys in a way that is not ours.
     #[error(
         "the profile `{profile}` gets its credentials by `{way}`; accepted are aws_access_key_id and \
          aws_secret_access_key. Put them into the environment with \
          eval \"$(aws configure export-credentials --profile {profile} --format env)\""
     )]
-    ProfileWay {
-        /// Its name.
-        profile: String,
-        /// The setting.
-        way: &'static str,
-    },
+    ProfileWay { profile: String, way: &'static str },
     /// There are no credentials anywhere.
     #[error(
         "there are no credentials for `{bucket}`: AWS_ACCESS_KEY_ID is not set, {} has no profile `{profile}`, and \
@@ -95,22 +53,10 @@ pub enum Error {
          AWS_SKIP_SIGNATURE=true for a public bucket.",
         credentials.display()
     )]
-    NoCredentials {
-        /// The bucket.
-        bucket: String,
-        /// The file of credentials.
-        credentials: PathBuf,
-        /// The profile looked for in it.
-        profile: String,
-    },
+    NoCredentials { bucket: String, credentials: PathBuf, profile: String },
     /// The client cannot be built from these settings.
     #[error(
         "the client for `{bucket}` cannot be made: {problem}. Check the AWS_… variables of the environment, and that the system has its certificates (ca-certificates)."
     )]
-    Client {
-        /// The bucket.
-        bucket: String,
-        /// Why.
-        problem: String,
-    },
+    Client { bucket: String, problem: String },
 }

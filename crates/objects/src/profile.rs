@@ -54,7 +54,6 @@ impl Files {
         }
     }
 
-    /// The profile's settings.
     pub(crate) fn settings(&self) -> Result<Profile, Error> {
         let config = read(&self.config)?;
         let value = |key: &str| config.get(&self.section(), key).filter(|value| !value.is_empty());

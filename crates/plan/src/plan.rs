@@ -97,12 +97,6 @@ impl Plan {
         VirtualRank(u32::try_from(rank).expect("a remainder by V, a u32, fits in u32"))
     }
 
-    /// Which of its virtual rank's positions this one is: p div V.
-    #[must_use]
-    pub fn ordinal_of(&self, position: Position) -> u64 {
-        position.0 / self.virtual_ranks()
-    }
-
     /// The epoch of a position: p div N.
     #[must_use]
     pub fn epoch_of(&self, position: Position) -> u64 {

@@ -10,7 +10,7 @@ use object_store::path::Path;
 
 use crate::error::Error;
 use crate::layout;
-use crate::store::{Put, Root, Store, blocking};
+use crate::store::{Put, Root, Store, blocking, unusable};
 
 /// How long a leftover must have lain untouched before [`Store::clean`] may take it for one: many times what
 /// the largest part takes to write, so that a write in progress is not taken for a leftover.
@@ -41,7 +41,7 @@ impl Store {
                 // A write in progress, or a leftover; its age decides.
                 Err(Error::Unfinished { .. }) => {}
                 // Newer software wrote it: not ours to judge.
-                Err(Error::ManifestFormat { .. }) => {}
+                Err(Error::Format { .. }) => {}
                 _ => {
                     self.delete_snapshot(entry.step).await?;
                     deleted.push(entry.step);
@@ -90,7 +90,7 @@ impl Store {
     /// folder that is a link, the link moves.
     ///
     /// # Errors
-    /// A store that does not answer; [`Error::BehindLink`] where `snapshots` itself is a link.
+    /// A store that does not answer; [`Error::Unsafe`] where `snapshots` itself is a link.
     pub async fn set_aside_after(&self, step: Step) -> Result<Vec<Step>, Error> {
         let mut moved = Vec::new();
         for newer in self.steps().await?.into_iter().filter(|newer| *newer > step) {
@@ -163,7 +163,7 @@ impl Store {
     /// Directories are known to.
     ///
     /// # Errors
-    /// A store that does not answer, credentials that may not write, or [`Error::NotCreateOnly`].
+    /// A store that does not answer, credentials that may not write, or [`Error::Unsafe`].
     pub async fn check(&self) -> Result<(), Error> {
         if !matches!(self.root, Root::Bucket(_)) {
             return Ok(());
@@ -177,7 +177,12 @@ impl Store {
         self.delete(&path).await?;
         match twice? {
             Put::Exists => Ok(()),
-            Put::Created => Err(Error::NotCreateOnly { path: self.show(&path) }),
+            Put::Created => Err(Error::Unsafe {
+                path: self.show(&path),
+                text: "was created twice: this store does not know `If-None-Match: *`, by which a snapshot is published \
+                       only once. Use a newer version of it, another store, or a directory."
+                    .to_owned(),
+            }),
         }
     }
 
@@ -209,7 +214,7 @@ impl Store {
             for file in staged {
                 match fs::remove_file(&file) {
                     Ok(()) => removed.push(file.display().to_string()),
-                    Err(source) => return Err(Error::Directory { path: file, source }),
+                    Err(source) => return Err(unusable(&file)(source)),
                 }
             }
             // Refused by the system while anything is in it, which is then somebody's.

@@ -45,7 +45,14 @@ impl Store {
     /// Refuses what lies behind a link.
     pub(crate) fn expect_no_link(&self, path: &Path) -> Result<(), Error> {
         match self.link_above(path) {
-            Some(link) => Err(Error::BehindLink { path: self.show(path), link }),
+            Some(link) => Err(Error::Unsafe {
+                path: self.show(path),
+                text: format!(
+                    "lies behind the link `{}`, and nothing behind a link is deleted or moved. Move it away yourself, or \
+                     put a directory in the link's place.",
+                    link.display()
+                ),
+            }),
             None => Ok(()),
         }
     }

@@ -49,11 +49,10 @@ impl RunLock {
     /// # Errors
     /// [`Error::InUse`] with its holder, if another process, or another lock of this one, has it.
     pub fn acquire(dir: &Path) -> Result<Self, Error> {
-        let wrong = |source| Error::Lock { path: dir.join(FILE), source };
+        let wrong = cannot_lock(dir);
         make_durably(dir).map_err(wrong)?;
         let dir = dir.canonicalize().map_err(wrong)?;
-        let path = dir.join(FILE);
-        let wrong = |source| Error::Lock { path: path.clone(), source };
+        let (path, wrong) = (dir.join(FILE), cannot_lock(&dir));
         // Not truncated: until the lock is taken, the text is another process's. No link: the text of the file behind it
         // would be lost.
         let file = OpenOptions::new()
@@ -100,9 +99,9 @@ impl RunLock {
     /// where the old run is now; none if there was nothing but the lock.
     ///
     /// # Errors
-    /// [`Error::MoveAside`]; [`Error::InUse`] if another process took the new directory first.
+    /// A directory that cannot be moved; [`Error::InUse`] if another process took the new directory first.
     pub fn archive(self) -> Result<(Option<PathBuf>, Self), Error> {
-        let wrong = |source| Error::Lock { path: self.dir.join(FILE), source };
+        let wrong = cannot_lock(&self.dir);
         let mut names = fs::read_dir(&self.dir).map_err(wrong)?.map(|entry| entry.map(|e| e.file_name()));
         if names.all(|name| name.is_ok_and(|name| name == FILE)) {
             return Ok((None, self));
@@ -121,7 +120,7 @@ impl RunLock {
             file.rewind()?;
             file.write_all(holder.to_text().as_bytes())
         };
-        write(&mut self.file).map_err(|source| Error::Lock { path: self.dir.join(FILE), source })
+        write(&mut self.file).map_err(cannot_lock(&self.dir))
     }
 }
 
@@ -131,9 +130,8 @@ impl Holder {
     /// # Errors
     /// A lock file that cannot be read.
     pub fn of(dir: &Path) -> Result<Option<Self>, Error> {
-        let path = dir.join(FILE);
-        let wrong = |source| Error::Lock { path: path.clone(), source };
-        let file = match File::open(&path) {
+        let wrong = cannot_lock(dir);
+        let file = match File::open(dir.join(FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(wrong(source)),
@@ -184,6 +182,15 @@ impl Holder {
     }
 }
 
+/// A run directory that the system refuses.
+fn cannot_lock(dir: &Path) -> impl Fn(io::Error) -> Error + Copy {
+    move |source| Error::Disk {
+        action: format!("lock `{}`", dir.join(FILE).display()),
+        source,
+        advice: "Check the directory and its permissions.",
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
@@ -204,9 +211,13 @@ impl fmt::Display for Holder {
 /// Nothing is deleted and nothing overwritten. Of a link, what it leads to is renamed where it lies. Returns the new path; none if the directory is missing or empty.
 ///
 /// # Errors
-/// [`Error::MoveAside`]: a mount point, or a directory above that cannot be written.
+/// [`Error::Disk`]: a mount point, or a directory above that cannot be written.
 pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
-    let wrong = |to: &Path, source| Error::MoveAside { dir: dir.to_owned(), to: to.to_owned(), source };
+    let wrong = |to: &Path, source| Error::Disk {
+        action: format!("move `{}` aside to `{}`", dir.display(), to.display()),
+        source,
+        advice: "The directory above must be writable and on the same file system; or choose another --run-dir.",
+    };
     let dir = match dir.canonicalize() {
         Ok(dir) => dir,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

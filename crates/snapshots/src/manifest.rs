@@ -74,17 +74,6 @@ impl Manifest {
         self.parts.iter().find(|part| part.name == name)
     }
 
-    /// Refuses a snapshot of another run.
-    ///
-    /// # Errors
-    /// [`Error::OtherRun`] with both identities.
-    pub fn expect_identity(&self, expected: &str) -> Result<(), Error> {
-        if self.identity == expected {
-            return Ok(());
-        }
-        Err(Error::OtherRun { step: self.step, found: self.identity.clone(), expected: expected.to_owned() })
-    }
-
     /// The manifest's file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let file = File { format: FORMAT, snapshot: self, blake3: self.blake3() };
@@ -95,18 +84,23 @@ impl Manifest {
 
     /// Reads the file of `step`'s manifest; `path` is for the error's text.
     pub(crate) fn from_bytes(bytes: &[u8], step: Step, path: &str) -> Result<Self, Error> {
-        let syntax = |source| Error::ManifestSyntax { path: path.to_owned(), source };
+        let damaged = |text: String| Error::Damaged { text: format!("manifest `{path}` {text}") };
+        let syntax =
+            |error| damaged(format!("cannot be read: {error}. It is damaged: use another snapshot."));
         let Version { format: found } = serde_json::from_slice(bytes).map_err(syntax)?;
         if found != FORMAT {
-            return Err(Error::ManifestFormat { path: path.to_owned(), found });
+            return Err(Error::Format { path: path.to_owned(), found });
         }
         let file: File<Self> = serde_json::from_slice(bytes).map_err(syntax)?;
         let found = file.snapshot.blake3();
         if found != file.blake3 {
-            return Err(Error::ManifestHash { path: path.to_owned(), stated: file.blake3, found });
+            return Err(damaged(format!(
+                "states BLAKE3 {} of its content, which is {found}. It was changed: use another snapshot.",
+                file.blake3
+            )));
         }
         match file.snapshot.misplaced(step) {
-            Some(problem) => Err(Error::ManifestPlace { path: path.to_owned(), problem }),
+            Some(problem) => Err(damaged(format!("does not belong here: {problem}. Use another snapshot."))),
             None => Ok(file.snapshot),
         }
     }

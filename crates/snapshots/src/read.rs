@@ -16,7 +16,6 @@ use crate::store::{Store, blocking};
 /// What lies in the store for one step.
 #[derive(Debug)]
 pub struct Entry {
-    /// The step.
     pub step: Step,
     /// The manifest, or what is wrong with the snapshot.
     pub state: Result<Manifest, Error>,
@@ -35,9 +34,7 @@ pub struct Found {
 /// A snapshot that was passed over.
 #[derive(Debug)]
 pub struct Skipped {
-    /// Its step.
     pub step: Step,
-    /// What is wrong with it.
     pub reason: Error,
 }
 
@@ -132,7 +129,12 @@ impl Store {
         };
         let len_bytes = object.meta.size;
         if len_bytes > manifest::MAX_BYTES {
-            return Err(Error::ManifestSize { path: shown, len_bytes });
+            return Err(Error::Damaged {
+                text: format!(
+                    "manifest `{shown}` has {len_bytes} bytes; at most {} are accepted. Use another snapshot.",
+                    manifest::MAX_BYTES
+                ),
+            });
         }
         Manifest::from_bytes(&self.read(&path, object).await?, step, &shown)
     }
@@ -167,7 +169,7 @@ impl Store {
             let path = self.part_path(manifest.step, &entry.file);
             match sizes.get(&path) {
                 Some(&found) => self.expect_size(&path, entry, found)?,
-                None => return Err(Error::PartMissing { path: self.show(&path) }),
+                None => return Err(missing(&self.show(&path))),
             }
         }
         Ok(())
@@ -177,7 +179,7 @@ impl Store {
     pub(crate) async fn verify_part(&self, manifest: &Manifest, entry: &PartEntry) -> Result<(), Error> {
         let path = self.part_path(manifest.step, &entry.file);
         let Some(object) = self.get(&path).await? else {
-            return Err(Error::PartMissing { path: self.show(&path) });
+            return Err(missing(&self.show(&path)));
         };
         self.expect_size(&path, entry, object.meta.size)?;
         let found = self.hash(&path, object).await?;
@@ -188,7 +190,7 @@ impl Store {
         let path = self.part_path(manifest.step, &entry.file);
         let shown = self.show(&path);
         let Some(object) = self.get(&path).await? else {
-            return Err(Error::PartMissing { path: shown });
+            return Err(missing(&shown));
         };
         // Before anything is allocated: from here on the size is the store's, not only the manifest's.
         self.expect_size(&path, entry, object.meta.size)?;
@@ -205,7 +207,13 @@ impl Store {
         if found_bytes == entry.len_bytes {
             return Ok(());
         }
-        Err(Error::PartSize { path: self.show(path), expected_bytes: entry.len_bytes, found_bytes })
+        Err(Error::Damaged {
+            text: format!(
+                "`{}` has {found_bytes} bytes; its manifest says {}. It is damaged: use another snapshot.",
+                self.show(path),
+                entry.len_bytes
+            ),
+        })
     }
 
     /// The steps that have a folder, oldest first.
@@ -248,6 +256,16 @@ fn expect_hash(path: &str, entry: &PartEntry, found: blake3::Hash) -> Result<(),
     if found.as_str() == entry.blake3 {
         return Ok(());
     }
-    let (expected, found) = (entry.blake3.clone(), found.to_string());
-    Err(Error::PartHash { path: path.to_owned(), expected, found })
+    Err(Error::Damaged {
+        text: format!(
+            "`{path}` has the BLAKE3 hash {found}; its manifest says {}. It is damaged: use another snapshot.",
+            entry.blake3
+        ),
+    })
+}
+
+fn missing(path: &str) -> Error {
+    Error::Damaged {
+        text: format!("`{path}` is missing, though its manifest names it. Use another snapshot."),
+    }
 }

@@ -84,7 +84,12 @@ impl Part {
         let views = self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
         match safetensors::serialize(views, None) {
             Ok(bytes) => Ok(Bytes::from(bytes)),
-            Err(source) => Err(Error::Encode { part: self.name.clone(), source }),
+            Err(error) => Err(Error::Unwritable {
+                text: format!(
+                    "part `{}` cannot be written as safetensors: {error}. Make its tensors fewer or their names shorter.",
+                    self.name
+                ),
+            }),
         }
     }
 
@@ -93,7 +98,8 @@ impl Part {
     /// # Errors
     /// Bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
     pub fn from_bytes(name: &str, bytes: &[u8], path: &str) -> Result<Self, Error> {
-        let syntax = |source| Error::PartSyntax { path: path.to_owned(), source };
+        let damaged = |text: String| Error::Damaged { text: format!("{text}. Use another snapshot.") };
+        let syntax = |error| damaged(format!("`{path}` is not a safetensors file: {error}"));
         let file = SafeTensors::deserialize(bytes).map_err(syntax)?;
         let mut tensors = Vec::with_capacity(file.len());
         for (name, view) in file.iter() {
@@ -102,8 +108,8 @@ impl Part {
                 Dtype::I64 => TensorData::I64(elements(view.data(), i64::from_le_bytes)),
                 // The format's crate may learn new formats at any time; a snapshot holds these two.
                 other => {
-                    let (path, tensor, dtype) = (path.to_owned(), name.to_owned(), other.to_string());
-                    return Err(Error::PartDtype { path, tensor, dtype });
+                    let text = format!("tensor `{name}` of `{path}` is {other}; F32 and I64 are accepted");
+                    return Err(damaged(text));
                 }
             };
             tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
@@ -115,7 +121,7 @@ impl Part {
 
     fn check(&self) -> Result<(), Error> {
         if !layout::is_part_name(&self.name) {
-            return Err(Error::PartName { part: self.name.clone(), problem: "its name has another form" });
+            return Err(Error::part(&self.name, "its name has another form"));
         }
         let mut names = BTreeSet::new();
         for tensor in &self.tensors {
@@ -125,8 +131,12 @@ impl Part {
                 _ => None,
             };
             if let Some(problem) = problem {
-                let (part, tensor) = (self.name.clone(), tensor.name.clone());
-                return Err(Error::TensorName { part, tensor, problem });
+                return Err(Error::Unwritable {
+                    text: format!(
+                        "tensor `{}` of part `{}` cannot be written: {problem}. Give each tensor a name of its own.",
+                        tensor.name, self.name
+                    ),
+                });
             }
             tensor.check(&self.name)?;
         }
@@ -152,11 +162,14 @@ impl NamedTensor {
         if elements == Some(self.data.len()) {
             return Ok(());
         }
-        Err(Error::TensorShape {
-            part: part.to_owned(),
-            tensor: self.name.clone(),
-            shape: self.shape.clone(),
-            len_elements: self.data.len(),
+        Err(Error::Unwritable {
+            text: format!(
+                "tensor `{}` of part `{part}` has the shape {:?} but {} elements. \
+                 The product of the shape must be the number of elements.",
+                self.name,
+                self.shape,
+                self.data.len()
+            ),
         })
     }
 }

@@ -62,7 +62,7 @@ impl Store {
             At::Bucket(place) => Self::bucket(&place),
             At::Directory(dir) => match make_durably(&dir) {
                 Ok(()) => Self::local(&dir),
-                Err(source) => Err(Error::Directory { path: dir, source }),
+                Err(error) => Err(unusable(&dir)(error)),
             },
         }
     }
@@ -93,7 +93,7 @@ impl Store {
 
     /// fsync is off in a local store unless it is asked for, and a store made from a URL never has it.
     fn local(dir: &FsPath) -> Result<Self, Error> {
-        let wrong = |source| Error::Directory { path: dir.to_owned(), source };
+        let wrong = unusable(dir);
         let root = dir.canonicalize().map_err(wrong)?;
         if root.to_str().is_none() {
             return Err(wrong(io::Error::new(ErrorKind::InvalidFilename, "its full path is not UTF-8")));
@@ -269,10 +269,24 @@ impl Root {
         if !is_url(to) {
             return Ok(At::Directory(PathBuf::from(to)));
         }
-        let unusable = |problem: String| Error::Url { to: without_user(to), problem };
+        let unusable = |problem: String| Error::Url {
+            text: format!(
+                "checkpoint store `{}` is not a usable URL ({problem}). Write file:///directory or a plain directory.",
+                without_user(to)
+            ),
+        };
         let url = Url::parse(to).map_err(|error| unusable(error.to_string()))?;
         let path = url.to_file_path();
         path.map(At::Directory).map_err(|()| unusable("it names another host or no absolute path".to_owned()))
+    }
+}
+
+/// A directory of the store, or a file in it, that the system refuses.
+pub(crate) fn unusable(path: &FsPath) -> impl Fn(io::Error) -> Error + Copy {
+    move |source| Error::Disk {
+        action: format!("use `{}` as a checkpoint directory", path.display()),
+        source,
+        advice: "Check the path and its permissions, or write another directory.",
     }
 }
 

@@ -51,17 +51,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Store`]; [`Error::OtherSnapshot`] where the step has a valid snapshot of
-    /// another state; [`Error::ManifestFormat`] where it has one of another version; a part that cannot be
+    /// another state; [`Error::Format`] where it has one of another version; a part that cannot be
     /// written.
     pub async fn write(&self, snapshot: &Snapshot) -> Result<Manifest, Error> {
         let mut names = BTreeSet::new();
         if let Some(part) = snapshot.parts.iter().find(|part| !names.insert(&part.name)) {
-            return Err(Error::PartName { part: part.name.clone(), problem: "its name is there twice" });
+            return Err(Error::part(&part.name, "its name is there twice"));
         }
         let mut written = self.write_once(snapshot).await;
         for _ in 1..ATTEMPTS {
             match written {
-                Err(error) if error.is_damage() && !matches!(error, Error::ManifestFormat { .. }) => {
+                Err(error) if error.is_damage() && !matches!(error, Error::Format { .. }) => {
                     written = self.write_once(snapshot).await;
                 }
                 _ => break,
@@ -128,7 +128,7 @@ impl Store {
         let theirs = match self.manifest(snapshot.step).await {
             Ok(theirs) => theirs,
             Err(Error::NoSnapshot { .. } | Error::Unfinished { .. }) => return Ok(None),
-            Err(error @ Error::ManifestFormat { .. }) => return Err(error),
+            Err(error @ Error::Format { .. }) => return Err(error),
             Err(error) if error.is_damage() => return self.unpublish(snapshot).await,
             Err(error) => return Err(error),
         };
@@ -181,7 +181,13 @@ impl Store {
         let bytes = Bytes::from(ours.to_bytes());
         let len_bytes = bytes.len() as u64;
         if len_bytes > manifest::MAX_BYTES {
-            return Err(Error::ManifestTooLong { step: ours.step, len_bytes });
+            return Err(Error::Unwritable {
+                text: format!(
+                    "the manifest of step {} would have {len_bytes} bytes; at most {} are accepted. Shorten the run's file.",
+                    ours.step,
+                    manifest::MAX_BYTES
+                ),
+            });
         }
         let put = self.create(&self.manifest_path(snapshot.step), bytes).await;
         let theirs = match put {

@@ -31,7 +31,6 @@ pub(super) enum Trouble {
     Gone,
     /// NCCL's answer.
     Nccl {
-        /// What was tried.
         doing: &'static str,
         /// `ncclResult_t`.
         code: i32,

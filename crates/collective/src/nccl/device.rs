@@ -47,7 +47,6 @@ pub unsafe trait Device: Send + Sync {
 /// Where memory lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On the device.
     Device,
     /// On the host, at an address that never changes, so that the device reads it when a copy's turn comes. Memory
     /// that is not pinned is read by the driver already when the copy is queued.

@@ -25,14 +25,10 @@ use crate::picture::{Channels, Picture};
 pub enum Format {
     /// JPEG with Huffman codes and 8 bits a sample: baseline, extended or progressive.
     Jpeg,
-    /// PNG.
     Png,
     /// WebP, lossy or lossless; of an animation the first picture.
     Webp,
 }
-
-/// Bytes that are enough to know the format.
-pub const MAGIC_BYTES: usize = 12;
 
 /// The longest side: that of JPEG, whose sides have 16 bits.
 const SIDE_MAX: u32 = 65_535;

@@ -44,7 +44,6 @@ pub struct LoaderOptions {
 /// The real samples of one step.
 #[derive(Clone, Debug)]
 pub struct StepBatch {
-    /// The step that they are for.
     pub step: Step,
     /// One for each virtual rank, in the order of [`LoaderOptions::ranks`].
     pub batches: Vec<RankBatch>,
@@ -57,7 +56,6 @@ pub struct StepBatch {
 /// The real samples of one virtual rank in one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankBatch {
-    /// Whose they are.
     pub virtual_rank: VirtualRank,
     /// `per_rank` samples after one another, `[per_rank, h, w, c]` or `[per_rank, 2]`.
     pub samples: Vec<f32>,
@@ -88,7 +86,6 @@ pub enum LoaderError {
     NothingToDo {
         /// Virtual ranks.
         ranks: usize,
-        /// Threads.
         threads: usize,
         /// Steps ahead.
         depth_steps: usize,
@@ -96,7 +93,6 @@ pub enum LoaderError {
     /// A virtual rank that the plan does not have, or one that came twice.
     #[error("virtual rank {rank} was given to the loader; each of 0 to {} may be given once.", virtual_ranks - 1)]
     Rank {
-        /// The virtual rank.
         rank: VirtualRank,
         /// V.
         virtual_ranks: u32,
@@ -135,7 +131,6 @@ pub enum LoaderError {
         searched(*others, *whole)
     )]
     NothingDecodes {
-        /// The shard.
         shard: Shard,
         /// Other shards that were searched.
         others: u64,

@@ -36,12 +36,18 @@ impl Gaussian {
     /// A mixture without modes, records or width; a word on pictures.
     pub fn open(spec: &GaussianSource, image: Option<&ImageSpec>, seed: u64) -> Result<Self, DataError> {
         if image.is_some() {
-            return Err(DataError::ImageRefused { kind: KIND });
+            return Err(DataError::spec(format!(
+                "data.image is set; the source {KIND} has 2-D points and no pictures. Remove data.image."
+            )));
         }
         let centres = spec.modes.centres();
         let (sigma, records) = (spec.sigma, spec.records);
         if centres.is_empty() || records == 0 || !sigma.is_finite() || sigma <= 0.0 {
-            return Err(DataError::Mixture { modes: centres.len() as u32, sigma, records });
+            return Err(DataError::spec(format!(
+                "data.source.gaussian has {} mode(s), sigma {sigma} and {records} record(s); it needs at least 1 mode \
+                 and 1 record, and a sigma above 0. Set them so.",
+                centres.len()
+            )));
         }
         let key = blake3::derive_key(CONTEXT, &seed.to_le_bytes());
         Ok(Self { key, centres, sigma, records })

@@ -11,11 +11,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use lsgan_spec::{Flip, IdxSource, ImageSpec};
 
+use crate::error::FETCH;
 use crate::found::{Found, look, other_kind};
 use crate::picture::{Channels, Picture};
 use crate::source::{Stored, check_request};
@@ -58,7 +59,7 @@ impl Idx {
     /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures or labels; another number of labels
     /// than of pictures; no word on the samples.
     pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
-        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let transform = Transform::for_pictures(KIND, image)?;
         check_kind(&spec.images, "IDX file of pictures", |dimensions| dimensions != 1)?;
         let (header, pixels) = read_file(&spec.images, parse)?;
         let labels = spec.labels.as_deref().map(|path| read_labels(path, header.count, &spec.images));
@@ -140,16 +141,19 @@ fn read_file<T>(
     path: &Path,
     parse: impl FnOnce(&Path, &mut dyn Read, &dyn Fn(io::Error) -> DataError) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
-    let unreadable = |source: io::Error| DataError::Unreadable { path: path.into(), source };
+    let unreadable = DataError::unreadable(path);
+    let unusable = |what: String| DataError::unusable(path.display(), what);
     let file = File::open(path).map_err(unreadable)?;
     let len_bytes = file.metadata().map_err(unreadable)?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
     let begin = file.fill_buf().map_err(unreadable)?;
     if begin.starts_with(&GZIP_MAGIC) {
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => DataError::GzipCut { path: path.into(), len_bytes },
+            io::ErrorKind::UnexpectedEof => unusable(format!(
+                "the gzip stream is cut off, its end is missing ({len_bytes} bytes on disk). {FETCH}"
+            )),
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                DataError::GzipDamaged { path: path.into(), reason: error.to_string() }
+                unusable(format!("the gzip stream is damaged: {error}. {FETCH}"))
             }
             _ => unreadable(error),
         };
@@ -163,27 +167,34 @@ fn read_file<T>(
 fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, DataError> {
     check_kind(path, "IDX file of labels", |dimensions| dimensions == 1)?;
     read_file(path, |path, bytes, failed| {
-        let path = || path.to_path_buf();
+        let unusable = |what: String| Err(DataError::unusable(path.display(), what));
         let mut header = Vec::with_capacity(LABELS_HEADER_BYTES);
         bytes.take(LABELS_HEADER_BYTES as u64).read_to_end(&mut header).map_err(failed)?;
         if !header.starts_with(&LABELS_MAGIC) {
-            return Err(DataError::NotLabels { path: path(), magic: word(&header, 0) });
+            return unusable(format!(
+                "this is not an IDX file of labels: it begins with {:#010x}; an IDX file of u8 labels begins with \
+                 0x00000801 (gzipped or not). Point data.source.idx.labels at a file such as train-labels-idx1-ubyte.gz.",
+                word(&header, 0)
+            ));
         }
         if header.len() < LABELS_HEADER_BYTES {
-            let (len_bytes, header_bytes) = (header.len(), LABELS_HEADER_BYTES);
-            return Err(DataError::HeaderCut { path: path(), len_bytes, header_bytes });
+            return Err(header_cut(path, header.len(), LABELS_HEADER_BYTES));
         }
         let count = word(&header, 1);
         if count != expected {
-            let images: PathBuf = images.into();
-            return Err(DataError::LabelCount { path: path(), images, labels: count, pictures: expected });
+            return unusable(format!(
+                "it has {count} labels, and {} has {expected} pictures; one label for each picture is needed. Take the \
+                 file of labels that belongs to these pictures, or remove data.source.idx.labels.",
+                images.display()
+            ));
         }
         let mut labels = Vec::new();
         bytes.take(u64::from(count) + 1).read_to_end(&mut labels).map_err(failed)?;
         match labels.len() as u64 {
             found if found == u64::from(count) => Ok(labels),
             found => {
-                Err(DataError::LabelsLength { path: path(), count, is_longer: found > u64::from(count) })
+                let what = if found > u64::from(count) { "more" } else { "fewer" };
+                unusable(format!("its header says {count} labels, and {what} follow. {FETCH}"))
             }
         }
     })
@@ -199,22 +210,29 @@ fn parse(
     bytes.take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
     let header = parse_header(path, &start)?;
     let Header { count, height, width } = header;
+    let unusable = |what: String| DataError::unusable(path.display(), what);
+    let pictures = format!("{count} pictures of {height} x {width}");
     let expected_bytes = u64::from(count)
         .checked_mul(u64::from(height) * u64::from(width))
         .filter(|bytes| (1..=PIXELS_BYTES_MAX).contains(bytes))
-        .ok_or_else(|| DataError::Extent { path: path.into(), count, height, width })?;
+        .ok_or_else(|| {
+            unusable(format!(
+                "the header says {pictures} pixels; at least 1 of at least 1 x 1 is needed, and at most 16 GiB in all, \
+                 for they are held in memory. Take another file."
+            ))
+        })?;
     // Not reserved at once: what a damaged header says is not worth gigabytes, what really follows is. The one byte
     // more shows a file that is too long, and lets the gzip decoder check the end of a stream that is not.
     let mut pixels = Vec::new();
     bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(failed)?;
-    let path = path.to_path_buf();
     match pixels.len() as u64 {
-        found_bytes if found_bytes < expected_bytes => {
-            Err(DataError::TooShort { path, count, height, width, expected_bytes, found_bytes })
-        }
-        found_bytes if found_bytes > expected_bytes => {
-            Err(DataError::TooLong { path, count, height, width, expected_bytes })
-        }
+        found_bytes if found_bytes < expected_bytes => Err(unusable(format!(
+            "the file is cut off: its header says {pictures} = {expected_bytes} bytes, but only {found_bytes} follow. \
+             {FETCH}"
+        ))),
+        found_bytes if found_bytes > expected_bytes => Err(unusable(format!(
+            "the file is longer than its header says: {pictures} = {expected_bytes} bytes, and more follows. {FETCH}"
+        ))),
         _ => Ok((header, pixels)),
     }
 }
@@ -227,26 +245,40 @@ fn word(bytes: &[u8], index: usize) -> u32 {
     u32::from_be_bytes(padded)
 }
 
+fn header_cut(path: &Path, len_bytes: usize, header_bytes: usize) -> DataError {
+    let what = format!(
+        "the file ends after {len_bytes} bytes of its header; the header has {header_bytes}. {FETCH}"
+    );
+    DataError::unusable(path.display(), what)
+}
+
 fn parse_header(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
     let word = |index| word(bytes, index);
-    let path = || path.to_path_buf();
+    let unusable = |what: String| Err(DataError::unusable(path.display(), what));
     match word(0).to_be_bytes() {
         [0, 0, TYPE_U8, DIMENSIONS] => {}
         [0, 0, TYPE_U8, found @ 1..=u8::MAX] => {
-            return Err(DataError::WrongDimensionCount { path: path(), found });
+            return unusable(format!(
+                "the IDX file has {found} dimension(s); pictures have 3: count, height, width. A file of labels has 1: \
+                 take the file of images beside it."
+            ));
         }
         // The other types that the format knows: i8, i16, i32, f32, f64.
         [0, 0, found @ (0x09 | 0x0b..=0x0e), 1..=u8::MAX] => {
-            return Err(DataError::NotBytes { path: path(), found });
+            return unusable(format!(
+                "the IDX file holds numbers of type {found:#04x}; pictures are of type 0x08 (u8). Convert it to u8."
+            ));
         }
-        _ => return Err(DataError::NotIdx { path: path(), magic: word(0) }),
+        _ => {
+            return unusable(format!(
+                "this is not an IDX file of pictures: it begins with {:#010x}; an IDX file of u8 pictures begins with \
+                 0x00000803 (gzipped or not). Point data.source.idx.images at a file such as train-images-idx3-ubyte.gz.",
+                word(0)
+            ));
+        }
     }
     if bytes.len() < HEADER_BYTES {
-        return Err(DataError::HeaderCut {
-            path: path(),
-            len_bytes: bytes.len(),
-            header_bytes: HEADER_BYTES,
-        });
+        return Err(header_cut(path, bytes.len(), HEADER_BYTES));
     }
     Ok(Header { count: word(1), height: word(2), width: word(3) })
 }

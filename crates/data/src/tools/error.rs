@@ -12,85 +12,45 @@ pub enum ToolError {
     #[error(
         "the source {kind} makes its points when they are read; only pictures are written. Take another source."
     )]
-    NoPictures {
-        /// The source's kind.
-        kind: &'static str,
-    },
+    NoPictures { kind: &'static str },
     /// Somebody else's directory.
     #[error(
         "{}: the directory holds other files, `{found}` for one; accepted is an empty one, one that is not there yet, or \
          one that the same command left unfinished. Choose another.",
         dir.display()
     )]
-    Taken {
-        /// The directory.
-        dir: PathBuf,
-        /// One of its entries.
-        found: String,
-    },
+    Taken { dir: PathBuf, found: String },
     /// The directory holds what was made from other data, or in another way.
     #[error(
         "{}: the directory holds what was made otherwise: {difference}. Choose another, or remove it.",
         dir.display()
     )]
-    Other {
-        /// The directory.
-        dir: PathBuf,
-        /// Both sides of what differs.
-        difference: String,
-    },
+    Other { dir: PathBuf, difference: String },
     /// Another process writes there.
     #[error("{}: another process writes there at this time. Wait for its end, or choose another directory.", dir.display())]
-    Busy {
-        /// The directory.
-        dir: PathBuf,
-    },
+    Busy { dir: PathBuf },
     /// The operating system refused or failed.
     #[error("{}: it cannot be written: {source}. {}", path.display(), advice(source))]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A path that a webdataset pattern would take for several.
     #[error("{}: a path with braces cannot be named in data.source.webdataset.shards. Choose another.", dir.display())]
-    Braces {
-        /// The directory.
-        dir: PathBuf,
-    },
+    Braces { dir: PathBuf },
     /// More shards than there are names.
     #[error("there would be more than {most} shards. Make them larger: --shard-mib or --shard-records.")]
-    TooManyShards {
-        /// So many can be named.
-        most: u64,
-    },
+    TooManyShards { most: u64 },
     /// A shard came out differently the second time.
     #[error(
         "{}: made again from the same records it is another than before. The data set changed under its names: remove \
          the directory, and start anew.",
         path.display()
     )]
-    Changed {
-        /// The shard.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// Nothing is left.
     #[error("none of the {records} records decodes; the first says: {reason}. Check data.source.")]
-    NothingDecodes {
-        /// Records in the data set.
-        records: u64,
-        /// What the decoder said.
-        reason: String,
-    },
+    NothingDecodes { records: u64, reason: String },
     /// A picture that cannot be encoded.
     #[error("record {record} cannot be encoded: {reason}. This is a bug, please report it.")]
-    Encode {
-        /// Its number.
-        record: u64,
-        /// What the encoder said.
-        reason: String,
-    },
+    Encode { record: u64, reason: String },
     /// The data set changed or went away.
     #[error("{0} What is finished is kept: the same command goes on from there.")]
     Lost(RecordError),

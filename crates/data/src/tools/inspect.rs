@@ -20,7 +20,6 @@ const MADE_MAX: u64 = 1 << 20;
 /// Which records are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All.
     All,
     /// At most so many, spread evenly.
     AtMost(u64),

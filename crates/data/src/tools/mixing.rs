@@ -40,7 +40,6 @@ pub struct Mixing {
 /// The classes of some samples that are seen together; means over some steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixed {
-    /// Samples.
     pub samples: u64,
     /// Classes among them.
     pub classes: f64,

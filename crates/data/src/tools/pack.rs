@@ -59,7 +59,6 @@ pub enum Cut {
 pub struct Packed {
     /// Pictures in the shards.
     pub records: u64,
-    /// Shards.
     pub shards: u64,
     /// Of them, those that were there from before.
     pub shards_kept: u64,

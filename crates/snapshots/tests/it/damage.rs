@@ -12,7 +12,24 @@ struct Damage {
     name: &'static str,
     file: &'static str,
     spoil: fn(Vec<u8>) -> Option<Vec<u8>>,
-    expected: fn(&Error) -> bool,
+    expected: Expected,
+}
+
+/// What a damage is called.
+enum Expected {
+    Unfinished,
+    /// By a text that has these words.
+    Damaged(&'static [&'static str]),
+}
+
+impl Expected {
+    fn is(&self, error: &Error) -> bool {
+        match (self, error) {
+            (Self::Unfinished, Error::Unfinished { .. }) => true,
+            (Self::Damaged(words), Error::Damaged { text }) => words.iter().all(|word| text.contains(word)),
+            _ => false,
+        }
+    }
 }
 
 const PART: &str = "generator.safetensors";
@@ -23,91 +40,86 @@ const DAMAGES: &[Damage] = &[
         name: "a truncated part",
         file: PART,
         spoil: |bytes| Some(bytes[..bytes.len() - 1].to_vec()),
-        expected: |e| matches!(e, Error::PartSize { .. }),
+        expected: Expected::Damaged(&["bytes; its manifest says"]),
     },
     Damage {
         name: "an emptied part",
         file: PART,
         spoil: |_| Some(Vec::new()),
-        expected: |e| matches!(e, Error::PartSize { found_bytes: 0, .. }),
+        expected: Expected::Damaged(&["has 0 bytes; its manifest says"]),
     },
     Damage {
         name: "a part that has grown",
         file: PART,
         spoil: |bytes| Some([bytes, vec![0]].concat()),
-        expected: |e| matches!(e, Error::PartSize { .. }),
+        expected: Expected::Damaged(&["bytes; its manifest says"]),
     },
     Damage {
         name: "a flipped bit in a part's numbers",
         file: PART,
         spoil: |bytes| Some(flip(bytes, |len| len - 1)),
-        expected: |e| matches!(e, Error::PartHash { .. }),
+        expected: Expected::Damaged(&["has the BLAKE3 hash"]),
     },
     Damage {
         name: "a flipped bit in a part's header length",
         file: PART,
         spoil: |bytes| Some(flip(bytes, |_| 7)),
-        expected: |e| matches!(e, Error::PartHash { .. }),
+        expected: Expected::Damaged(&["has the BLAKE3 hash"]),
     },
     Damage {
         name: "a missing part",
         file: PART,
         spoil: |_| None,
-        expected: |e| matches!(e, Error::PartMissing { .. }),
+        expected: Expected::Damaged(&["is missing, though its manifest names it"]),
     },
-    Damage {
-        name: "a missing manifest",
-        file: MANIFEST,
-        spoil: |_| None,
-        expected: |e| matches!(e, Error::Unfinished { .. }),
-    },
+    Damage { name: "a missing manifest", file: MANIFEST, spoil: |_| None, expected: Expected::Unfinished },
     Damage {
         name: "an emptied manifest",
         file: MANIFEST,
         spoil: |_| Some(Vec::new()),
-        expected: |e| matches!(e, Error::ManifestSyntax { .. }),
+        expected: Expected::Damaged(&["manifest", "cannot be read"]),
     },
     Damage {
         name: "a manifest cut short",
         file: MANIFEST,
         spoil: |bytes| Some(bytes[..bytes.len() / 2].to_vec()),
-        expected: |e| matches!(e, Error::ManifestSyntax { .. }),
+        expected: Expected::Damaged(&["manifest", "cannot be read"]),
     },
     Damage {
         name: "a manifest with an unknown key",
         file: MANIFEST,
         spoil: |bytes| Some(replace(bytes, "\"format\": 1,", "\"format\": 1, \"more\": 2,")),
-        expected: |e| matches!(e, Error::ManifestSyntax { .. }),
+        expected: Expected::Damaged(&["manifest", "cannot be read"]),
     },
     Damage {
         name: "a changed text in the manifest",
         file: MANIFEST,
         spoil: |bytes| Some(replace(bytes, "seed: 1", "seed: 2")),
-        expected: |e| matches!(e, Error::ManifestHash { .. }),
+        expected: Expected::Damaged(&["manifest", "states BLAKE3"]),
     },
     Damage {
         name: "a hostile size in the manifest",
         file: MANIFEST,
         spoil: |bytes| Some(reseal(&bytes, |s| s["parts"][0]["len_bytes"] = u64::MAX.into())),
-        expected: |e| matches!(e, Error::PartSize { expected_bytes: u64::MAX, .. }),
+        expected: Expected::Damaged(&["bytes; its manifest says 18446744073709551615"]),
     },
     Damage {
         name: "a manifest that points out of its folder",
         file: MANIFEST,
         spoil: |bytes| Some(reseal(&bytes, |s| s["parts"][0]["file"] = "../x.safetensors".into())),
-        expected: |e| matches!(e, Error::ManifestPlace { .. }),
+        expected: Expected::Damaged(&["manifest", "does not belong here"]),
     },
     Damage {
         name: "a manifest of another step",
         file: MANIFEST,
         spoil: |bytes| Some(reseal(&bytes, |s| s["step"] = 100.into())),
-        expected: |e| matches!(e, Error::ManifestPlace { .. }),
+        expected: Expected::Damaged(&["manifest", "does not belong here"]),
     },
     Damage {
         name: "a manifest of enormous size",
         file: MANIFEST,
         spoil: |bytes| Some([bytes, vec![b' '; 5 << 20]].concat()),
-        expected: |e| matches!(e, Error::ManifestSize { .. }),
+        expected: Expected::Damaged(&["manifest", "bytes; at most 4194304 are accepted"]),
     },
 ];
 
@@ -157,7 +169,7 @@ async fn every_kind_of_damage_has_its_own_error_with_the_path() {
         let verified = fixture.store.verify(Step(200)).await.expect_err(damage.name);
         let loaded = fixture.store.load(Step(200)).await.expect_err(damage.name);
         for error in [verified, loaded] {
-            assert!((damage.expected)(&error), "{}: {error}", damage.name);
+            assert!(damage.expected.is(&error), "{}: {error}", damage.name);
             assert!(error.is_damage(), "{}", damage.name);
             let folder = fixture.step_dir(200).canonicalize().expect("it is there").display().to_string();
             assert!(error.to_string().contains(&folder), "{}: {error}", damage.name);
@@ -173,7 +185,7 @@ async fn a_damaged_newest_snapshot_is_passed_over_and_named() {
         assert_eq!(found.manifest.map(|manifest| manifest.step), Some(Step(100)), "{}", damage.name);
         let [skipped] = &found.skipped[..] else { panic!("{}: {:?}", damage.name, found.skipped) };
         assert_eq!(skipped.step, Step(200));
-        assert!((damage.expected)(&skipped.reason), "{}: {}", damage.name, skipped.reason);
+        assert!(damage.expected.is(&skipped.reason), "{}: {}", damage.name, skipped.reason);
     }
 }
 
@@ -215,26 +227,10 @@ async fn a_snapshot_of_another_format_is_refused_and_left_alone() {
         fixture.store.load(Step(200)).await.expect_err("it is newer"),
         fixture.store.write(&snapshot(200, 0)).await.expect_err("it is newer"),
     ] {
-        assert!(matches!(error, Error::ManifestFormat { found: 2, .. }), "{error}");
+        assert!(matches!(error, Error::Format { found: 2, .. }), "{error}");
     }
     assert_eq!(fixture.files(), before);
     assert_eq!(fixture.store.retain(1, &[]).await.expect("the store answers"), [Step(100)]);
-}
-
-#[tokio::test]
-async fn a_snapshot_of_another_run_is_refused_with_both_identities() {
-    let fixture = Fixture::with(&[100]).await;
-    let manifest = fixture.store.manifest(Step(100)).await.expect("it is there");
-    manifest.expect_identity(&snapshot(100, 0).identity).expect("it is this run's");
-    let error = manifest.expect_identity("cafe").expect_err("it is not");
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "snapshot of step 100 belongs to a run of identity {}, not cafe. \
-             Write another checkpoint.to, or start anew with --fresh.",
-            "1f".repeat(32)
-        )
-    );
 }
 
 #[tokio::test]

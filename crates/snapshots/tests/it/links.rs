@@ -75,7 +75,7 @@ async fn nothing_is_deleted_behind_a_linked_folder_of_snapshots_and_the_store_na
     let link = format!("{}/snapshots", shown(fixture.path()));
     assert_eq!(fixture.store.linked_folders(), [(link, to.display().to_string())]);
     let error = fixture.store.set_aside_after(Step(200)).await.expect_err("it would empty what is behind");
-    assert!(matches!(error, Error::BehindLink { .. }), "{error}");
+    assert!(matches!(error, Error::Unsafe { .. }), "{error}");
     assert!(error.to_string().contains("nothing behind a link is deleted or moved"), "{error}");
     archive.is_as_it_was();
     fixture.store.write(&snapshot(400, 0)).await.expect("writing through the link is what it is for");
@@ -154,7 +154,7 @@ async fn a_write_over_a_damaged_linked_snapshot_deletes_nothing_behind_the_link(
     fs::write(fixture.step_dir(100).join("manifest.json"), "{").expect("it can be written");
     archive.take(&fixture.step_dir(100));
     let error = fixture.store.write(&snapshot(100, 0)).await.expect_err("it is in the way");
-    assert!(matches!(error, Error::BehindLink { .. }), "{error}");
+    assert!(matches!(error, Error::Unsafe { .. }), "{error}");
     archive.is_as_it_was();
 }
 
@@ -193,6 +193,6 @@ fn a_lock_file_that_is_a_link_is_refused_and_the_file_behind_it_keeps_its_text()
     fs::create_dir(&run).expect("it can be made");
     symlink(&precious, run.join("coordinator.lock")).expect("it can be linked");
     let error = RunLock::acquire(&run).expect_err("it is a link");
-    assert!(matches!(error, Error::Lock { .. }), "{error}");
+    assert!(matches!(error, Error::Disk { .. }), "{error}");
     assert_eq!(fs::read_to_string(&precious).expect("it is there"), "text");
 }

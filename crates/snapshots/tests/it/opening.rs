@@ -25,7 +25,7 @@ async fn a_directory_and_its_file_url_are_the_same_store() {
 fn other_schemes_and_passwords_are_refused_with_what_is_accepted() {
     for to in ["gs://bucket", "htp://host/run", "s3://ab/run"] {
         let error = Store::open(to).expect_err("it is not in this build");
-        assert!(matches!(error, Error::Objects(_)), "{error}");
+        assert!(matches!(error, Error::Url { .. }), "{error}");
     }
     assert_eq!(
         Store::open("gs://bucket/run").expect_err("it is not in this build").to_string(),
@@ -45,7 +45,7 @@ fn a_file_in_the_way_is_named() {
     fs::write(&path, b"").expect("it can be written");
     for path in [path.clone(), path.join("below")] {
         let error = Store::open(path.to_str().expect("it is UTF-8")).expect_err("it is a file");
-        assert!(matches!(error, Error::Directory { .. }), "{error}");
+        assert!(matches!(error, Error::Disk { .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().expect("it is UTF-8")), "{error}");
     }
 }

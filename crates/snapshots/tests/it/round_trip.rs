@@ -92,7 +92,7 @@ fn a_tensor_of_another_number_format_is_refused_by_name() {
         "tensor `w` of `g.safetensors` is BF16; F32 and I64 are accepted. Use another snapshot."
     );
     let error = Part::from_bytes("generator", &bytes[..9], "g.safetensors").expect_err("it is cut short");
-    assert!(matches!(error, Error::PartSyntax { .. }), "{error}");
+    assert!(error.to_string().starts_with("`g.safetensors` is not a safetensors file"), "{error}");
 }
 
 #[tokio::test]
@@ -212,25 +212,26 @@ async fn names_and_shapes_that_cannot_be_written_are_refused_before_anything_is(
     let tensor = |name: &str| NamedTensor::f32(name, [2], vec![0.0; 2]);
     let write = |snapshot| {
         let store = fixture.store.clone();
-        async move { store.write(&snapshot).await.expect_err("it cannot be written") }
+        async move { store.write(&snapshot).await.expect_err("it cannot be written").to_string() }
     };
-    assert!(matches!(write(with("../generator", vec![])).await, Error::PartName { .. }));
-    assert!(matches!(write(with("", vec![])).await, Error::PartName { .. }));
-    assert!(matches!(write(with("g", vec![tensor("a"), tensor("a")])).await, Error::TensorName { .. }));
-    assert!(matches!(write(with("g", vec![tensor("__metadata__")])).await, Error::TensorName { .. }));
+    let part = |text: String| text.starts_with("part `") && text.contains("Part names are 1 to 100 of");
+    let tensor_name = |text: String| text.starts_with("tensor `") && text.contains("a name of its own");
+    assert!(part(write(with("../generator", vec![])).await));
+    assert!(part(write(with("", vec![])).await));
+    assert!(tensor_name(write(with("g", vec![tensor("a"), tensor("a")])).await));
+    assert!(tensor_name(write(with("g", vec![tensor("__metadata__")])).await));
     let wrong = NamedTensor::f32("a", [3], vec![0.0; 2]);
-    let error = write(with("g", vec![wrong])).await;
     assert_eq!(
-        error.to_string(),
+        write(with("g", vec![wrong])).await,
         "tensor `a` of part `g` has the shape [3] but 2 elements. \
          The product of the shape must be the number of elements."
     );
     let endless = NamedTensor::f32("a", [usize::MAX, 2], vec![0.0; 2]);
-    assert!(matches!(write(with("g", vec![endless])).await, Error::TensorShape { .. }));
+    assert!(write(with("g", vec![endless])).await.contains("but 2 elements"));
     let mut twice = snapshot(100, 0);
     twice.parts.push(twice.parts[0].clone());
-    assert!(matches!(write(twice).await, Error::PartName { .. }));
+    assert!(part(write(twice).await));
     let long = Snapshot { spec_yaml: "#".repeat(5 << 20), ..snapshot(100, 0) };
-    assert!(matches!(write(long).await, Error::ManifestTooLong { .. }));
+    assert!(write(long).await.contains("Shorten the run's file"));
     assert!(fixture.files().is_empty(), "{:?}", fixture.files().keys());
 }

@@ -102,7 +102,7 @@ fn a_missing_or_empty_directory_is_not_moved() {
     assert_eq!(move_aside(&dir.path().join("missing")).expect("there is nothing to do"), None);
     assert_eq!(move_aside(dir.path()).expect("there is nothing to do"), None);
     let error = move_aside("/".as_ref()).expect_err("it has no parent");
-    assert!(matches!(error, Error::MoveAside { .. }), "{error}");
+    assert!(matches!(error, Error::Disk { .. }), "{error}");
 }
 
 #[test]

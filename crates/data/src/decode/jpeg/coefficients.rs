@@ -30,8 +30,10 @@ pub(super) enum Wanted {
     /// None: whether they are whole is all that is asked.
     Nothing,
     /// Those with the picture's last column, its last row, or both.
-    Edges { right: bool, bottom: bool },
-    /// All.
+    Edges {
+        right: bool,
+        bottom: bool,
+    },
     All,
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -80,10 +81,9 @@ impl List {
                 list.folders.push((below.to_vec(), time(&meta)));
                 continue;
             }
-            match reason_to_leave_out(&entry, &meta, user).map_err(|error| DataError::Listing {
-                path: entry.path().to_owned(),
-                reason: error.to_string(),
-            })? {
+            match reason_to_leave_out(&entry, &meta, user)
+                .map_err(|error| not_listed(entry.path(), &error))?
+            {
                 Some(reason) => list.left_out.add(reason, || shown(root, entry.path())),
                 None => {
                     hasher.update(&(below.len() as u64).to_le_bytes()).update(below);
@@ -260,7 +260,12 @@ fn shown(root: &Path, path: &Path) -> String {
 
 fn listing(root: &Path, error: &walkdir::Error) -> DataError {
     let reason = error.io_error().map_or_else(|| error.to_string(), io::Error::to_string);
-    DataError::Listing { path: error.path().unwrap_or(root).to_owned(), reason }
+    not_listed(error.path().unwrap_or(root), &reason)
+}
+
+fn not_listed(path: &Path, reason: &dyn Display) -> DataError {
+    let what = format!("it cannot be listed: {reason}. Check the disk, and that this user may read it.");
+    DataError::unusable(path.display(), what)
 }
 
 #[cfg(test)]

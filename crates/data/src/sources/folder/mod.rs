@@ -54,7 +54,7 @@ impl Folder {
         image: Option<&ImageSpec>,
         options: &OpenOptions<'_>,
     ) -> Result<Self, DataError> {
-        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let transform = Transform::for_pictures(KIND, image)?;
         let root = spec.path.clone();
         match look(KIND, &root)? {
             Found::Directory => {}
@@ -71,7 +71,7 @@ impl Folder {
         )?;
         if list.files() == 0 {
             let advice = instead(&root, list.left_out());
-            return Err(DataError::NoPictures { kind: KIND, place: root.display().to_string(), advice });
+            return Err(DataError::no_pictures(root.display(), &advice));
         }
         Ok(Self { root, list, transform })
     }
@@ -82,13 +82,12 @@ impl Folder {
     ///
     /// A file that is missing or no picture; no word on the samples.
     pub fn of_picture(path: &Path, image: Option<&ImageSpec>) -> Result<Self, DataError> {
-        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let transform = Transform::for_pictures(KIND, image)?;
         let found = look(KIND, path)?;
         let (Found::Picture(_), Some(name)) = (&found, path.file_name()) else {
             return Err(other_kind(path.display().to_string(), found, "picture"));
         };
-        let unreadable = |source| DataError::Unreadable { path: path.into(), source };
-        let len_bytes = path.metadata().map_err(unreadable)?.len();
+        let len_bytes = path.metadata().map_err(DataError::unreadable(path))?.len();
         let root = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(Self { root, list: List::of_one(name, len_bytes), transform })
     }

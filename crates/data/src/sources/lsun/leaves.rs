@@ -1,7 +1,8 @@
 //! The leaves of an LMDB file's tree, in order: where each record is.
 
-use super::pages::{Node, Page, Pages, Value};
+use super::pages::{Node, Page, Pages, Value, other_lmdb};
 use crate::DataError;
+use crate::error::FETCH;
 use crate::index::{Meter, Numbers, OnProgress};
 
 /// Deeper than any tree that fits a disk: what goes deeper goes in circles.
@@ -33,8 +34,7 @@ impl Leaves {
         let mut next = pages.meta().root;
         let mut pages_left = pages.count();
         while let Some(number) = next {
-            let damaged =
-                |reason| DataError::LmdbDamaged { path: pages.path().to_owned(), page: number, reason };
+            let damaged = |reason| damaged(pages, number, reason);
             pages_left = pages_left.checked_sub(1).ok_or_else(|| damaged("it was met before".to_owned()))?;
             let mut bytes = vec![0; pages.page_bytes()];
             pages.read_page(number, &mut bytes).map_err(damaged)?;
@@ -52,17 +52,13 @@ impl Leaves {
                 }
                 way.push((bytes, number, 0));
             }
-            next = next_child(&mut way).map_err(|(page, reason)| DataError::LmdbDamaged {
-                path: pages.path().to_owned(),
-                page,
-                reason,
-            })?;
+            next = next_child(&mut way).map_err(|(page, reason)| self::damaged(pages, page, reason))?;
         }
         if found.records != entries {
             let reason = format!("the tree has {} records and says that it has {entries}", found.records);
-            return Err(DataError::LmdbDamaged { path: pages.path().to_owned(), page: 0, reason });
+            return Err(damaged(pages, 0, reason));
         }
-        let changing = |reason| DataError::Changing { place: pages.path().display().to_string(), reason };
+        let changing = |reason: String| DataError::changing(pages.path().display(), &reason);
         pages.check_unchanged().map_err(changing)?;
         found.fingerprint = *hasher.finalize().as_bytes();
         Ok(found)
@@ -147,12 +143,16 @@ fn check_values(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
     if names.is_empty() {
         return Ok(());
     }
-    Err(DataError::OtherLmdb {
-        path: pages.path().to_owned(),
-        what: format!("keeps records in named databases ({})", names.join(", ")),
-        advice: "Copy the one with the pictures into the main database of a new LMDB file, or write its pictures into a \
-                 folder.",
-    })
+    Err(other_lmdb(
+        pages.path(),
+        &format!("keeps records in named databases ({})", names.join(", ")),
+        "Copy the one with the pictures into the main database of a new LMDB file, or write its pictures into a folder.",
+    ))
+}
+
+fn damaged(pages: &Pages, page: u64, reason: String) -> DataError {
+    let what = format!("the LMDB file is damaged: page {page}: {reason}. {FETCH}");
+    DataError::unusable(pages.path().display(), what)
 }
 
 /// The next page to go down to; none when the whole tree was walked.

@@ -50,7 +50,7 @@ impl Lsun {
         image: Option<&ImageSpec>,
         options: &OpenOptions<'_>,
     ) -> Result<Self, DataError> {
-        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let transform = Transform::for_pictures(KIND, image)?;
         let pages = Pages::open(data_file(&spec.path)?)?;
         let name = spec.path.to_string_lossy();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp: pages.stamp(), options };
@@ -60,9 +60,8 @@ impl Lsun {
             |leaves| (leaves.records(), leaves.bytes()),
         )?;
         if leaves.records() == 0 {
-            let advice =
-                "It has no records at all: check that it was copied whole, and what wrote it.".to_owned();
-            return Err(DataError::NoPictures { kind: KIND, place: spec.path.display().to_string(), advice });
+            let advice = "It has no records at all: check that it was copied whole, and what wrote it.";
+            return Err(DataError::no_pictures(spec.path.display(), advice));
         }
         Ok(Self { pages, leaves, transform })
     }
@@ -107,7 +106,10 @@ fn data_file(path: &Path) -> Result<PathBuf, DataError> {
         // What is wrong with it is said by who reads it.
         Ok(Found::Lmdb(_) | Found::Unknown(_)) => Ok(file),
         Ok(found) => Err(other_kind(file.display().to_string(), found, "LMDB file")),
-        Err(DataError::Missing { .. }) => Err(DataError::NoLmdb { path: path.into(), advice: instead(path) }),
+        Err(DataError::Missing { .. }) => {
+            let what = format!("there is no data.mdb in this folder. {}", instead(path));
+            Err(DataError::unusable(path.display(), what))
+        }
         Err(error) => Err(error),
     }
 }

@@ -77,8 +77,14 @@ impl Pages {
             io::ErrorKind::NotFound => DataError::Missing { path: path.clone() },
             _ => DataError::Unreadable { path: path.clone(), source },
         })?;
-        let seen = Seen::of(&file).map_err(|source| DataError::Unreadable { path: path.clone(), source })?;
-        let not = |reason: String| DataError::NotLmdb { path: path.clone(), reason };
+        let seen = Seen::of(&file).map_err(DataError::unreadable(&path))?;
+        let not = |reason: String| {
+            let what = format!(
+                "this is not an LMDB file: {reason}. Point data.source.lsun.path at the folder with data.mdb in it, as \
+                 LSUN is downloaded and unpacked."
+            );
+            DataError::unusable(path.display(), what)
+        };
         let mut first = [0; HEADER_BYTES + META_BYTES];
         let ends = || format!("it has {} bytes, less than its first two pages", seen.len_bytes);
         file.read_exact_at(&mut first, 0).map_err(|_| not(ends()))?;
@@ -173,10 +179,18 @@ impl Seen {
     }
 }
 
+/// The error for an LMDB file that keeps its records in another way.
+pub(super) fn other_lmdb(path: &Path, what: &str, advice: &str) -> DataError {
+    let what = format!(
+        "this LMDB file {what}; what is read is format 1 (LMDB 0.9), with the records in the main database. {advice}"
+    );
+    DataError::unusable(path.display(), what)
+}
+
 /// Refuses a file whose first page says that its records are kept in another way.
 fn check_form(path: &Path, page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<(), DataError> {
     let word = |offset: usize| u32_at(page, HEADER_BYTES + offset).unwrap_or(0);
-    let other = |what: String, advice| Err(DataError::OtherLmdb { path: path.into(), what, advice });
+    let other = |what: String, advice| Err(other_lmdb(path, &what, advice));
     if word(0) != MAGIC {
         return Ok(()); // no LMDB file at all
     }

@@ -59,7 +59,7 @@ pub(super) fn on_disk(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError>
             // What is in a file is looked at where its members are.
             _ => {}
         }
-        let meta = path.metadata().map_err(|source| DataError::Unreadable { path: path.clone(), source })?;
+        let meta = path.metadata().map_err(DataError::unreadable(&path))?;
         Ok(Box::new(OnDisk { path, len_bytes: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }))
     };
     names.iter().map(blob).collect()

@@ -6,6 +6,7 @@ use super::blobs::Blob;
 use super::cursor::Cursor;
 use super::kinds::{EXTENSIONS, Kind, is_called, parts, reason_of_no_file, reason_without_a_name};
 use crate::DataError;
+use crate::error::FETCH;
 use crate::found::{Found, GZIP_BEGIN_BYTES, other_kind};
 use crate::index::Numbers;
 use crate::left_out::{LeftOut, Reason};
@@ -61,9 +62,12 @@ impl Shard {
     pub(super) fn look_through(blob: &dyn Blob) -> Result<Self, DataError> {
         let mut found = Self { members: Vec::new(), hash: [0; 32], left_out: LeftOut::default() };
         let mut hasher = blake3::Hasher::new();
-        let opened = blob.opened().map_err(|reason| DataError::Changing { place: blob.name(), reason })?;
+        let opened = blob.opened().map_err(|reason| DataError::changing(blob.name(), &reason))?;
         let mut cursor = Cursor::new(blob, opened);
-        let wrong = |at: u64, reason: String| DataError::Tar { place: blob.name(), offset_bytes: at, reason };
+        let wrong = |at: u64, reason: String| {
+            let what = format!("this is not a whole tar file: {reason}, at byte {at}. {FETCH}");
+            DataError::unusable(blob.name(), what)
+        };
         check_begin(blob, &mut cursor).map_err(|error| wrong(0, error.to_string()))??;
         let mut archive = tar::Archive::new(cursor);
         let mut sample = Sample::default();

@@ -64,10 +64,13 @@ impl Webdataset {
         image: Option<&ImageSpec>,
         options: &OpenOptions<'_>,
     ) -> Result<Self, DataError> {
-        let transform = Transform::new(image.ok_or(DataError::ImageMissing { kind: KIND })?)?;
+        let transform = Transform::for_pictures(KIND, image)?;
         let pattern = &spec.shards;
         let names = braces::expand(pattern)
-            .map_err(|reason| DataError::Pattern { pattern: pattern.clone(), reason })?;
+            .map_err(|reason| DataError::spec(format!(
+                "data.source.webdataset.shards is `{pattern}`: {reason}; accepted are names with ranges and lists in \
+                 braces. Write it as train-{{000000..000099}}.tar, or train-{{a,b}}.tar."
+            )))?;
         let is_url = lsgan_objects::is_url(pattern);
         let blobs = if is_url { blobs::in_store(&names)? } else { blobs::on_disk(&names)? };
         let mut hasher = blake3::Hasher::new();
@@ -86,7 +89,7 @@ impl Webdataset {
                 }
                 lines => format!("They have {}.", lines.join("; ")),
             };
-            return Err(DataError::NoPictures { kind: KIND, place: pattern.clone(), advice });
+            return Err(DataError::no_pictures(pattern, &advice));
         }
         Ok(Self { blobs, members, transform })
     }
