@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::place::store_of;
 
-/// What can be said on the command line of `lsgan checkpoints`.
+/// The arguments of `lsgan checkpoints`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

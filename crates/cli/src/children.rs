@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-/// A child that dies so often in so short a time will not do better the next time.
+/// A child that dies so often in so short a time is not started again.
 const DEATHS_MAX: usize = 5;
 const DEATHS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -86,7 +86,7 @@ impl Log {
         self.0.lock().expect("nothing panics while the log is locked").error.clone()
     }
 
-    /// What is printed from now on is another life's.
+    /// What is printed from now on comes from a new process.
     fn forget_error(&self) {
         let mut state = self.0.lock().expect("nothing panics while the log is locked");
         (state.error, state.inside_error) = (None, false);
@@ -139,7 +139,7 @@ impl Running {
 
     /// The last error that it printed, after all of its output was read.
     pub async fn last_error(&mut self) -> Option<String> {
-        // Asked again, it must not wait again for what has ended.
+        // A second call must not wait for output that has ended.
         if !self.reading.is_finished() {
             // The pipe closes with the process; a grandchild that held it open would only delay the message.
             let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.reading).await;
@@ -217,7 +217,7 @@ fn spawn(
     Ok((child, reading))
 }
 
-/// Reads to the end, whatever it is: a pipe that nobody reads would fail or hold up the child.
+/// Reads to the end: a pipe that is not read would fail or block the child.
 async fn each_line(stream: impl AsyncRead + Unpin, take: impl Fn(String)) {
     let (mut stream, mut line) = (BufReader::new(stream), Vec::new());
     while stream.read_until(b'\n', &mut line).await.is_ok_and(|len| len > 0) {

@@ -4,8 +4,8 @@
 //! - [`node`]: one worker for each device of this host, supervised.
 //! - [`sample`]: pictures from a snapshot.
 //! - [`scale`]: another number of workers for a run of `up`.
-//! - [`status`]: how a run is. [`stop`]: its end, with a snapshot.
-//! - [`snapshot`]: a snapshot on demand. [`pause`]: a run held, and gone on with.
+//! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
+//! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.

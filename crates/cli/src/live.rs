@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const RUNS: &str = "runs";
 /// Where a coordinator listens that was told nothing else.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
-/// The address of the environment, for those who always mean the same run.
+/// The environment variable with the coordinator's address.
 const VARIABLE: &str = "LSGAN_COORDINATOR";
 
 /// Which run is meant.
@@ -61,7 +61,7 @@ pub struct Live {
 pub struct Away {
     /// Its directory.
     pub dir: PathBuf,
-    /// What its journal says.
+    /// The summary that its journal gives.
     pub last: LastWords,
 }
 
@@ -121,7 +121,7 @@ impl Live {
 /// Connects to a coordinator.
 ///
 /// # Errors
-/// An address that makes no sense, or nobody there.
+/// A malformed address, or no coordinator there.
 pub async fn connect(address: &str) -> Result<Client, Failure> {
     let parsed = address.parse().map_err(Failure::bad_input)?;
     let refused = |why| Failure::failed(format!("no coordinator answers at {address}: {why}."));
@@ -130,7 +130,7 @@ pub async fn connect(address: &str) -> Result<Client, Failure> {
 
 async fn at(address: &str) -> Result<Live, Failure> {
     let mut live = Live { client: connect(address).await?, dir: None };
-    // Where it is this machine's, the directory tells more surely than the connection when the run has ended.
+    // On the coordinator's machine the lock in the directory tells when the run has ended; a connection may only be broken.
     let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
     let dir = PathBuf::from(status.run_dir);
     live.dir = Some(dir).filter(|dir| matches!(Holder::of(dir), Ok(Some(_))));
@@ -202,7 +202,7 @@ pub fn host() -> Option<String> {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
 }
 
-/// Who gives this command, for people: `anna@box`.
+/// The user and host that give this command, for people: `anna@box`.
 #[must_use]
 pub fn operator() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();

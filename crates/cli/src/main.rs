@@ -60,8 +60,8 @@ fn lsgan(args: Args) -> Result<(), Failure> {
     runtime?.block_on(vital::guard("command", command))
 }
 
-/// A command that looks or makes something, and that a signal ends at once, whatever it waits for: as the first process of
-/// a container it would get none that it does not ask for.
+/// Runs a command that a signal ends at once. As the first process of a container it would get no signal that it does not
+/// ask for.
 async fn tool(command: Command) -> Result<(), Failure> {
     let mut interrupts = interrupts()?;
     vital::task("signal task", async move {

@@ -1,5 +1,5 @@
-//! `lsgan node`: one worker for each device of this host, supervised. It says on its terminal what happens to them; what
-//! they log themselves is in files.
+//! `lsgan node`: one worker for each device of this host, supervised. The terminal shows what happens to the workers; their
+//! own logs are in files.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,16 +22,16 @@ use crate::live::host;
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// One that has lived for so long is started again at once.
+/// A worker that has lived for so long is started again at once.
 const LIVED_WELL: Duration = Duration::from_secs(30);
 /// How much longer than their own grace workers get before they are killed.
 const GRACE_MORE: Duration = Duration::from_secs(5);
 /// The same sentence from several workers within this time is said once.
 const SAID_FOR: Duration = Duration::from_secs(4);
-/// Lines of a worker that wait to be read: it says a handful in its life.
+/// Lines of a worker that wait to be read: it prints a handful in its life.
 const LINES_MAX: usize = 64;
 
-/// What can be said on the command line of `lsgan node`.
+/// The arguments of `lsgan node`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The coordinator's address.
@@ -111,7 +111,7 @@ enum End {
     Left,
     /// It had to be killed to leave.
     Killed,
-    /// Another try would change nothing: bad input, or a refusal.
+    /// It would fail again: bad input, or a refusal.
     CannotTakePart(String),
     /// It could not reach the coordinator.
     GaveUp(String),
@@ -167,7 +167,7 @@ fn workers(count: usize) -> String {
     if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
 }
 
-/// What the node's end is, from those of its workers: what one of them did well counts more than what kept another out.
+/// The node's end, from those of its workers: a worker that ended well counts more than one that could not take part.
 fn result(ends: Vec<End>) -> Result<(), Failure> {
     let mut worst: Option<Failure> = None;
     let mut took_part = false;
@@ -251,7 +251,7 @@ impl Node {
             if began.elapsed() >= LIVED_WELL {
                 pause = Duration::ZERO;
             }
-            // One that took part is waited for by the others; one that did not will hardly do so at once.
+            // The members wait for a worker that took part; one that did not is in no hurry.
             let wait = if heard.attached { pause } else { pause.max(PAUSE_FIRST) };
             pause = (wait * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
             let when = match wait {
@@ -270,7 +270,7 @@ impl Node {
         }
     }
 
-    /// Says what a worker tells.
+    /// Prints a worker's news.
     fn hear(&self, label: &str, line: &str, heard: &mut Heard) {
         match News::of(line) {
             Some(News::Unreachable { why }) => self.warn_once(why),
@@ -308,7 +308,7 @@ impl Node {
             return Some(End::WithRun(how, code, text));
         }
         match code? {
-            // It was told so itself, not by its node.
+            // It was told to leave itself, not by its node.
             0 | 130 | 143 => Some(End::Left),
             Failure::BAD_INPUT => {
                 self.warn_once(format!(
@@ -348,7 +348,7 @@ impl Node {
         }
     }
 
-    /// Whether nobody has said that just now.
+    /// Whether no worker has just said that.
     fn is_news(&self, text: &str) -> bool {
         let mut said = self.said.borrow_mut();
         said.retain(|_, at| at.elapsed() < SAID_FOR);
@@ -356,7 +356,7 @@ impl Node {
     }
 }
 
-/// What a worker has told in one life.
+/// The news of one process of a worker.
 #[derive(Default)]
 struct Heard {
     attached: bool,

@@ -1,4 +1,4 @@
-//! `lsgan pause` and `lsgan resume`: a run held at a step boundary, and gone on with.
+//! `lsgan pause` and `lsgan resume`.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::live::{self, Args, Live, Target};
 
 /// Between two looks at whether the run rests.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a coordinator may be away meanwhile: it has journaled the pause, and whoever starts it again keeps to it.
+/// How long a coordinator may be away meanwhile. The pause is journaled, so a coordinator that is started again keeps it.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 
-/// Holds the run, and waits until it rests.
+/// Pauses the run, and waits until it rests.
 ///
 /// # Errors
 /// A run that is not live, or that ends meanwhile.
@@ -39,7 +39,7 @@ pub async fn pause(args: Args) -> Result<(), Failure> {
     product!("the run `{}` is paused after step {}, {saved}; `lsgan resume` goes on", status.run, status.step)
 }
 
-/// Goes on with a run that is paused.
+/// Resumes a paused run.
 ///
 /// # Errors
 /// A run that is not live, or not paused.

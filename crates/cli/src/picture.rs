@@ -1,17 +1,17 @@
-//! The picture that a command is asked to write: whether it can be is found out before the work, not after it.
+//! The picture that a command writes. Whether it can be written is checked before the work begins.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
 
-/// A file that could be written when it was looked at.
+/// A file that could be written when it was checked.
 #[derive(Debug)]
 pub struct PictureFile(PathBuf);
 
 impl PictureFile {
-    /// Looks at what the option `--out` (or its like) says. What is there stays as it is until [`write`](Self::write), and
-    /// nothing is left there if there will be no picture.
+    /// Checks the path of the option `--out` (or a similar one). A file there stays as it is until [`write`](Self::write),
+    /// and nothing is left there if no picture is made.
     ///
     /// # Errors
     /// A name of another format, or a place that cannot be written: bad input.
@@ -53,11 +53,12 @@ impl PictureFile {
     }
 }
 
-/// Finds out, as nothing else does, and leaves no trace: a signal may end the process before there is a picture.
+/// Opens a file there and removes it again: no other check is certain, and a signal may end the process before there is a
+/// picture.
 fn try_to_write(path: &Path) -> std::io::Result<()> {
     match path.metadata() {
         Ok(meta) if meta.is_file() => File::options().write(true).open(path).map(drop),
-        // A pipe or a device: to open it may already mean something.
+        // To open a pipe or a device may already have an effect.
         Ok(_) => Ok(()),
         Err(_) if path.is_symlink() => Ok(()), // it leads to a file that is not there yet
         Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),

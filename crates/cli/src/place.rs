@@ -1,4 +1,4 @@
-//! Where a run's snapshots are, from what a person says of the run.
+//! Where a run's snapshots are, from the run's directory or URL.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub fn store_of(run: &str) -> Result<Store, Failure> {
 /// The URL of the store that the run in this directory writes to, if it is not the directory itself.
 fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
     let journal = dir.join("journal.sqlite");
-    // A directory with snapshots is its own answer, and may be read-only.
+    // A directory with snapshots needs no journal, and may be read-only.
     if dir.join("snapshots").is_dir() || !journal.is_file() {
         return Ok(None);
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::picture::PictureFile;
 use crate::place::store_of;
 
-/// What can be said on the command line of `lsgan sample`.
+/// The arguments of `lsgan sample`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The run's directory, or what its `checkpoint.to` says.

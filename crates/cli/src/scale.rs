@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::live;
 
-/// What can be said on the command line of `lsgan scale`.
+/// The arguments of `lsgan scale`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How many workers the run is to have; more than `batch.virtual_ranks` stand by.

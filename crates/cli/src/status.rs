@@ -1,4 +1,4 @@
-//! `lsgan status`: how a run is.
+//! `lsgan status`: the state of a run.
 
 use std::time::{Duration, UNIX_EPOCH};
 

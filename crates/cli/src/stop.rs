@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What can be said on the command line of `lsgan stop`.
+/// The arguments of `lsgan stop`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -111,7 +111,7 @@ async fn until_ended(target: &Target, mut live: Live) -> Result<Ended, Failure> 
                 away_since = None;
                 live = found;
             }
-            // It had ended before it could answer; a run that was only left by its coordinator has no outcome.
+            // It had ended before it could answer. A run whose coordinator was killed has no outcome.
             Ok(Found::Away(away)) => {
                 let last = away.last;
                 if let Some(outcome) = last.outcome {
@@ -124,7 +124,7 @@ async fn until_ended(target: &Target, mut live: Live) -> Result<Ended, Failure> 
     }
 }
 
-/// Asks once, and says how the run comes along until the answer is there.
+/// Asks once, and prints the run's progress until the answer is there.
 async fn ask(live: &mut Live) -> Result<Ended, String> {
     let mut asker = live.client.clone();
     let request = v1::StopRequest { by: live::operator(), wait: true };

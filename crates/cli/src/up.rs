@@ -15,15 +15,15 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::children::{Log, Recipe, Running, sibling};
 use crate::live;
 
-/// After so long a start is said to be one: the coordinator reads the data set and verifies a snapshot first.
+/// After so long the start is announced: the coordinator reads the data set and verifies a snapshot first.
 const START_TAKES: Duration = Duration::from_secs(5);
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What stands before the number of workers among the coordinator's arguments.
+/// The coordinator's argument that the number of workers follows.
 const EXPECT_WORKERS: &str = "--expect-workers";
 
-/// What can be said on the command line of `lsgan up`.
+/// The arguments of `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct Args {
 /// Bad input with exit code 2, a run that failed with 1; a run that was stopped before its end with 130 for SIGINT and
 /// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(args: Args) -> Result<(), Failure> {
-    // Errors in the run's file are told before anything is started.
+    // Errors in the run's file are reported before anything is started.
     let spec = args.run.load_spec()?;
     lsgan_train::device::check(spec.compute.device).map_err(Failure::bad_input_of)?;
     let mut interrupts = interrupts()?;
@@ -120,7 +120,7 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     cluster.end(result).await
 }
 
-/// What the coordinator says first, however long it takes.
+/// The coordinator's first line on standard output, however long it takes.
 async fn first_line(lines: &mut mpsc::Receiver<String>) -> Option<String> {
     if let Ok(first) = timeout(START_TAKES, lines.recv()).await {
         return first;
@@ -129,7 +129,7 @@ async fn first_line(lines: &mut mpsc::Receiver<String>) -> Option<String> {
     lines.recv().await
 }
 
-/// Prints what a coordinator said that ended before it listened, and ends with its exit code.
+/// Reports a coordinator that ended before it listened: its last error and its exit code.
 async fn early_end(
     child: &mut Running,
     status: Option<ExitStatus>,
@@ -168,8 +168,8 @@ fn again(arguments: &[String], address: &str) -> Vec<String> {
     arguments
 }
 
-/// Where workers on this host reach the coordinator that says that it listens at `address`, and where they listen for
-/// each other: on the same address, so that workers of other hosts reach them as they reach the coordinator.
+/// Where workers on this host reach the coordinator that listens at `address`, and where they listen for each other: on the
+/// same address, so that workers on other hosts reach them as they reach the coordinator.
 fn for_workers(address: &str) -> Result<(String, String), Failure> {
     let listens = address.trim_start_matches("http://").parse()?;
     let reached = lsgan_wire::from_here(listens);
@@ -184,7 +184,7 @@ struct Cluster {
     client: Client,
     progress: Progress,
     to_lines: mpsc::Sender<String>,
-    /// Who wanted the run to stop.
+    /// Which signal, or `lsgan stop`, asked the run to stop.
     stopping: Option<Interrupt>,
     /// What a worker is started with.
     program: PathBuf,
@@ -196,14 +196,14 @@ struct Cluster {
     started: u32,
 }
 
-/// Whether to watch on.
+/// Whether the supervision goes on.
 enum Go {
     On,
     /// The run is finished.
     Ended,
     /// The run was stopped before its end; with the exit code.
     Stopped(u8),
-    /// The user does not wait for that; with the exit code.
+    /// The user did not wait for the snapshot; with the exit code.
     AtOnce(u8),
 }
 
@@ -227,7 +227,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts workers, or has the youngest leave at a step boundary, until there are as many as somebody asked for.
+    /// Starts workers, or has the youngest leave at a step boundary, until there are as many as are asked for.
     fn scale(&mut self, wanted: u32) -> Result<(), Failure> {
         if wanted == self.wanted || self.stopping.is_some() {
             return Ok(());
@@ -250,7 +250,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits for the next thing to do, and does it.
+    /// Waits for the next event and handles it.
     async fn watch(&mut self) -> Result<Go, Failure> {
         let mut beat = interval(Duration::from_millis(200));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -297,7 +297,7 @@ impl Cluster {
         let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
         let stopped = [Interrupt::Person, Interrupt::System].map(Interrupt::exit_code);
         if self.workers[index].leaving || code.is_some_and(|code| code == 0 || stopped.contains(&code)) {
-            // It left or was told that the run has ended; the status will say so.
+            // It left, or its run has ended; the coordinator's status tells which.
             self.workers.remove(index);
             return Ok(());
         }
@@ -323,7 +323,7 @@ impl Cluster {
         reply.ok()?.ok().map(tonic::Response::into_inner)
     }
 
-    /// The user wants an end: first one with a snapshot, then one at once.
+    /// The user interrupts: the first time the run stops with a snapshot, the second time at once.
     fn interrupted(&mut self, asked: Interrupt) -> Result<Go, Failure> {
         if self.stopping.is_some() {
             return Ok(Go::AtOnce(asked.exit_code()));
@@ -334,7 +334,7 @@ impl Cluster {
         Ok(Go::On)
     }
 
-    /// Waits for the workers to end, and hands on what the coordinator said last.
+    /// Waits for the workers to end, and prints the coordinator's last line.
     async fn end(mut self, result: Result<(), Failure>) -> Result<(), Failure> {
         let all = async {
             for child in &mut self.workers {
@@ -360,7 +360,7 @@ impl Cluster {
     }
 }
 
-/// The first of some children to end: its index and how.
+/// The first of the children to end: its index and exit status.
 pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
     if children.is_empty() {
         return std::future::pending().await;

@@ -32,7 +32,7 @@ impl Counter {
         Self { title, bar, line_at: Mutex::new(Instant::now()) }
     }
 
-    /// So many `unit` of so many are done; none where nobody knows how many there are.
+    /// So many `unit` of so many are done; none where the total is not known.
     pub fn show(&self, unit: &'static str, done: u64, total: Option<u64>) {
         if let Some(bar) = &self.bar {
             bar.set_length(total.unwrap_or(done));

@@ -13,7 +13,7 @@ use crate::print;
 pub struct Failure {
     /// The process's exit code.
     pub code: u8,
-    /// What is wrong and what to do. May have several lines; empty where nobody is to be told.
+    /// What is wrong and what to do. May have several lines; empty where nothing is to be printed.
     pub text: String,
 }
 
@@ -22,7 +22,7 @@ impl Failure {
     pub const BAD_INPUT: u8 = 2;
     /// The run or the machine failed: exit code 1.
     pub const FAILED: u8 = 1;
-    /// Nobody reads the output any more: as if SIGPIPE had ended the process.
+    /// The reader of the output is gone: the same code as a death by SIGPIPE.
     pub const READER_GONE: u8 = 141;
 
     /// The work was stopped before its end, which was told already.

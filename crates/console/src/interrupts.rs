@@ -12,7 +12,7 @@ use crate::vital;
 /// a scheduler or a closed terminal sends several.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
-/// Who asks the process to end.
+/// Why the process is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupt {
     /// A person at a terminal: SIGINT.
@@ -72,7 +72,7 @@ async fn next(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether whoever started this process wants it to outlive its terminal.
+/// Whether this process was started so that it outlives its terminal (`nohup`).
 fn ignores_hang_up() -> bool {
     // SAFETY: a zeroed sigaction is a valid place for the answer.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -2,7 +2,7 @@
 //!
 //! What a process says beside its work ([`say!`](crate::say), [`announce!`](crate::announce), logs, progress) goes into a
 //! queue, and a thread of its own writes it. A reader that is gone, a full disk, a closed descriptor lose text and nothing
-//! else; a reader that stands still (a stopped terminal, a log driver that hangs) holds nobody up.
+//! else; a reader that stands still (a stopped terminal, a log driver that hangs) blocks no thread.
 //!
 //! What a command was asked for ([`product!`](crate::product)) is written in place, and says whether that worked.
 //!
@@ -39,7 +39,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::print::say(::std::format_args!($($text)*)) };
 }
 
-/// Prints a line on standard output for whoever follows a process that goes on without a reader too. Cannot fail.
+/// Prints a line on standard output. Cannot fail: the process goes on without a reader too.
 #[macro_export]
 macro_rules! announce {
     ($($text:tt)*) => { $crate::print::announce(::std::format_args!($($text)*)) };
@@ -241,7 +241,7 @@ fn write_each(items: &Receiver<Item>) {
         match item {
             Item::Text(Stream::Output, bytes) => write(out.as_mut(), &bytes),
             Item::Text(Stream::Error, bytes) => write(err.as_mut(), &bytes),
-            // Whoever waited for it may have lost patience.
+            // The caller may have stopped waiting.
             Item::Flush(tell) => drop(tell.try_send(())),
         }
         let lost = printer().map_or(0, |printer| printer.lost.swap(0, Ordering::Relaxed));
@@ -260,7 +260,7 @@ fn write(file: Option<&mut File>, mut bytes: &[u8]) {
             Ok(0) => return,
             Ok(len) => bytes = &bytes[len..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Somebody who shares the descriptor has made it non-blocking.
+            // Another process that shares the descriptor has made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(BUSY_PAUSE),
             Err(_) => return,
         }

@@ -1,4 +1,4 @@
-//! Threads and tasks that nobody may outlive: one that ends by a panic ends the process, loudly.
+//! Threads and tasks without which the process must not go on: a panic in one of them ends the process with a message.
 //!
 //! A thread that is gone while the others go on is worse than a process that is gone: heartbeats still say that all is
 //! well, and the run stands still. A process that is gone is noticed and replaced within a second.
@@ -60,7 +60,7 @@ pub async fn guard<T>(name: &'static str, work: impl Future<Output = T>) -> T {
     work.await
 }
 
-/// Dropped by a panic that nobody has caught, it ends the process. Held where what is dropped after it could take long.
+/// A guard that ends the process when a panic drops it. Held where dropping what comes after it could take long.
 #[derive(Debug)]
 pub struct Vital(pub &'static str);
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::origin::{Opened, Origin};
 use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
 
-/// What can be said on the command line of `lsgan dataset export`.
+/// The arguments of `lsgan dataset export`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Encoded pictures are written as they are, pixels as PNG; what is read of them in a run is the same. Classes become

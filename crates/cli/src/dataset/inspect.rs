@@ -18,7 +18,7 @@ const RECORDS: u64 = 1000;
 /// Classes that are listed: the others are few.
 const CLASSES_LISTED_MAX: usize = 30;
 
-/// What can be said on the command line of `lsgan dataset inspect`.
+/// The arguments of `lsgan dataset inspect`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,7 +46,7 @@ fn grid(text: &str) -> Result<Grid, String> {
     Grid::try_from(text.to_owned())
 }
 
-/// Looks, and prints what was seen.
+/// Inspects the data set and prints the result.
 ///
 /// # Errors
 /// A data set that cannot be opened or read; with `--verify` one that has corrupt records.

@@ -1,6 +1,6 @@
 //! `lsgan dataset`: a data set inspected, packed or exported.
 //!
-//! - [`origin`]: which data set: a run's, or one that is named directly.
+//! - [`origin`]: which data set: that of a run's file, or one that is named directly.
 //! - [`inspect`], [`sheet`]: what is in it.
 //! - [`pack`]: tar shards of pictures in a run's size.
 //! - [`export`]: a folder of files.
@@ -17,7 +17,7 @@ use lsgan_data::left_out::{Group, Reason};
 use lsgan_data::tools::Bad;
 use serde_json::{Value, json};
 
-/// What can be said on the command line of `lsgan dataset`.
+/// The arguments of `lsgan dataset`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -48,7 +48,7 @@ pub fn dataset(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// How many threads, where nobody said: one for each core.
+/// The default number of threads: one for each core.
 fn threads(said: Option<u16>) -> usize {
     said.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
@@ -67,7 +67,7 @@ fn print_corrupt(corrupt: &[Bad], listed_max: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what lies with the records and is none.
+/// Lists files that lie with the records and are none.
 fn print_left_out(left_out: &LeftOut) -> Result<(), Failure> {
     match left_out.count() {
         0 => product!("left out     nothing")?,

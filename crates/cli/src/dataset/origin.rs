@@ -15,10 +15,10 @@ use lsgan_spec::{
     WebdatasetSource,
 };
 
-/// Of samples, where neither a run's file nor an option says it.
+/// The default side of a sample in pixels.
 const SIZE: u32 = 64;
 
-/// Of a step, where no run's file says it: as in configs/quickstart.yaml.
+/// The default batch of a step, as in configs/quickstart.yaml.
 const BATCH: BatchSpec = BatchSpec { virtual_ranks: 4, per_rank: 32 };
 
 /// Which data set.
@@ -65,9 +65,8 @@ enum HowToFit {
 pub struct Opened {
     /// What was opened.
     pub spec: DataSpec,
-    /// It.
     pub source: Box<dyn Source>,
-    /// The run's, or what is usual.
+    /// The run's batch, or the default.
     pub batch: BatchSpec,
 }
 
@@ -89,7 +88,7 @@ impl Origin {
             });
         }
         let source = match &spec.source {
-            // A run wants a folder; to look at a single picture, one may name it.
+            // A run needs a folder; `dataset inspect` also takes a single picture.
             Spec::Folder(folder) if self.config.is_none() && folder.path.is_file() => {
                 let one = Folder::of_picture(&folder.path, spec.image.as_ref());
                 Box::new(one.map_err(Failure::bad_input_of)?)
@@ -128,7 +127,7 @@ impl Origin {
     }
 }
 
-/// The source of a kind that was said.
+/// The source of a kind that was named.
 fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
     let path = PathBuf::from(place);
     Ok(match kind {
@@ -145,7 +144,7 @@ fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
     })
 }
 
-/// The source at a place, where what lies there tells its kind.
+/// The source at a path, whose kind the files there tell.
 fn found(place: &str) -> Result<Spec, Failure> {
     // A URL, or several files.
     if place.contains("://") || place.contains('{') {

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::origin::{Opened, Origin};
 use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
 
-/// Of a shard, where nobody said: few enough requests for an object store, and little to do again after a death.
+/// The default size of a shard: few requests to an object store, and little to write again after a crash.
 const SHARD_MIB: u64 = 256;
 
-/// What can be said on the command line of `lsgan dataset pack`.
+/// The arguments of `lsgan dataset pack`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 The pictures are scaled as data.image says and encoded without loss: training on the shards gives the same weights, bit for
