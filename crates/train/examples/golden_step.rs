@@ -5,7 +5,7 @@
 //! ```
 //!
 //! FOLDER is `tests/reference`. Ends with 1 where something is off by more than is accepted. `tests/golden.rs` does the
-//! same on the CPU; both use `tests/common/reference.rs`.
+//! same on the CPU; both use `tests/reference/mod.rs`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,9 +13,7 @@ use std::process::ExitCode;
 use lsgan_spec::{ComputeSpec, Precision};
 use lsgan_train::device;
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-#[path = "../tests/common/reference.rs"]
+#[path = "../tests/reference/mod.rs"]
 mod reference;
 
 /// A GPU may be off by so many times what a CPU may: cuDNN chooses among algorithms (Winograd's, FFT) that round more

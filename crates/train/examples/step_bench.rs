@@ -32,7 +32,7 @@ fn main() {
     if option("reduction", "exact") == "fast" {
         spec.reduction = ReductionMode::Fast;
     }
-    let mut replica = Replica::new(&spec, lsgan_train::Device::Cpu).expect("the spec is valid");
+    let mut replica = Replica::builder(&spec).build().expect("the spec is valid");
     let samples: Vec<f32> =
         (0..replica.batch_len()).map(|i| (i as f32 * 0.618_034).fract() * 2.0 - 1.0).collect();
     let owned: Vec<_> = (0..ranks).map(VirtualRank).collect();

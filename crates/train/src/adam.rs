@@ -5,8 +5,8 @@
 use lsgan_spec::Optimizer;
 use tch::{Kind, Tensor};
 
-use crate::fixed_sum::to_f32;
 use crate::widest::widest;
+use crate::word::Word;
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,19 +77,10 @@ fn power(base: f64, exponent: u64) -> f64 {
 }
 
 widest! {
-    /// Updates the weights `w` and the moments `m`, `v` from a sum in fixed point.
-    pub fn adam_exact(step: AdamStep, sum: &[i64], m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
+    /// Updates the weights `w` and the moments `m`, `v` by the mean gradients in a sum.
+    pub(crate) fn adam<W: Word>(step: AdamStep, sum: &[W], m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
         for (((sum, m), v), w) in sum.iter().zip(m).zip(v).zip(w) {
-            step.update(to_f32(*sum), m, v, w);
-        }
-    }
-}
-
-widest! {
-    /// Updates the weights `w` and the moments `m`, `v` from a mean in f32.
-    pub fn adam_fast(step: AdamStep, mean: &[f32], m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
-        for (((g, m), v), w) in mean.iter().zip(m).zip(v).zip(w) {
-            step.update(*g, m, v, w);
+            step.update(sum.mean(), m, v, w);
         }
     }
 }
@@ -97,7 +88,7 @@ widest! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixed_sum::{Place, accumulate, factor};
+    use crate::word::{Place, put};
 
     const ADAM: Optimizer = Optimizer::Adam { learning_rate: 0.1, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
 
@@ -105,7 +96,7 @@ mod tests {
     #[test]
     fn the_first_step_is_the_learning_rate_against_the_gradients_sign() {
         let (mut m, mut v, mut w) = (vec![0.0; 3], vec![0.0; 3], vec![1.0; 3]);
-        adam_fast(AdamStep::new(&ADAM, 1), &[0.25, -3.0, 0.0], &mut m, &mut v, &mut w);
+        adam(AdamStep::new(&ADAM, 1), &[0.25, -3.0, 0.0], &mut m, &mut v, &mut w);
         for (w, wanted) in w.iter().zip([0.9, 1.1, 1.0]) {
             assert!((w - wanted).abs() < 1e-6, "{w} instead of {wanted}");
         }
@@ -117,7 +108,7 @@ mod tests {
         let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![4.0]);
         for t in 1..=500 {
             let gradient = [2.0 * (w[0] - 3.0)];
-            adam_fast(AdamStep::new(&ADAM, t), &gradient, &mut m, &mut v, &mut w);
+            adam(AdamStep::new(&ADAM, t), &gradient, &mut m, &mut v, &mut w);
         }
         assert!((w[0] - 3.0_f32).abs() < 1e-2, "{}", w[0]);
     }
@@ -126,15 +117,15 @@ mod tests {
     fn a_fixed_point_sum_and_its_value_give_the_same_bits() {
         let g: Vec<f32> = (0..1000).map(|i| (i as f32 - 500.0) / 4096.0).collect();
         let mut sum = vec![0; g.len()];
-        accumulate(&g, factor(1), Place::Set, &mut sum).expect("in range");
+        put(&g, i64::factor(1), Place::Set, &mut sum).expect("in range");
         let run = |exact: bool| {
             let (mut m, mut v, mut w) = (vec![0.1; 1000], vec![0.2; 1000], vec![0.3; 1000]);
             for t in 1..4 {
                 let step = AdamStep::new(&ADAM, t);
                 if exact {
-                    adam_exact(step, &sum, &mut m, &mut v, &mut w);
+                    adam(step, &sum, &mut m, &mut v, &mut w);
                 } else {
-                    adam_fast(step, &g, &mut m, &mut v, &mut w);
+                    adam(step, &g, &mut m, &mut v, &mut w);
                 }
             }
             (m, v, w)

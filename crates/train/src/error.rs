@@ -151,13 +151,13 @@ pub enum NotApplied {
     },
 }
 
-/// What is wrong with a virtual rank's gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wrong with a virtual rank's gradients; the worse one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blame {
+    /// A number beyond ±2^14, the range of the exact sum.
+    OutOfRange,
     /// A NaN or an infinity.
     NotFinite,
-    /// A number beyond ±[`crate::fixed_sum::LIMIT`].
-    OutOfRange,
 }
 
 fn network(half: &Half) -> &'static str {

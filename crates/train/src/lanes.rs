@@ -1,103 +1,96 @@
 //! `compute.threads`: how many virtual ranks are computed at once.
 //!
-//! With one, the calling thread computes. With more, that many persistent threads do; contributions come back
+//! With one, the calling thread computes. With more, that many persistent threads do. Contributions come back
 //! in the order of the tasks, so that the number of threads never changes a bit, whatever the kind of sum.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use lsgan_spec::{Step, VirtualRank};
-use tch::Tensor;
+use lsgan_spec::Half;
 
 use crate::device;
-use crate::step::{Contribution, Keep, Lane};
+use crate::lane::{ComputeWeights, Contribution, Lane, Task};
 
-/// One virtual rank's part of a half step.
-pub(crate) enum Task {
-    Discriminator { step: Step, rank: VirtualRank, real: Tensor, keep: Keep },
-    Generator { step: Step, rank: VirtualRank },
+/// The lanes of a replica, with the weights that they read.
+pub(crate) struct Lanes {
+    threads: Threads,
+    weights: [ComputeWeights; 2],
 }
 
-impl Task {
-    fn run(&self, lane: &mut Lane) -> Contribution {
-        match self {
-            Self::Discriminator { step, rank, real, keep } => {
-                lane.discriminator_half(*step, *rank, real, *keep)
-            }
-            Self::Generator { step, rank } => lane.generator_half(*step, *rank),
-        }
-    }
+enum Threads {
+    Calling(Box<Lane>),
+    Own(Vec<LaneThread>),
 }
 
-enum Order {
-    Run(Task),
-    Forget,
-}
-
-pub(crate) struct LaneThread {
+struct LaneThread {
     orders: Option<Sender<Order>>,
     results: Receiver<Contribution>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The lanes of a replica.
-pub(crate) enum Lanes {
-    Inline(Box<Lane>),
-    Threads(Vec<LaneThread>),
+enum Order {
+    Compute(Task),
+    Forget,
 }
 
 impl Lanes {
-    /// `lanes` has one lane for each thread.
-    pub fn new(mut lanes: Vec<Lane>) -> Self {
-        if lanes.len() == 1 {
-            return Self::Inline(Box::new(lanes.remove(0)));
-        }
-        Self::Threads(
-            lanes.into_iter().enumerate().map(|(index, lane)| LaneThread::start(index, lane)).collect(),
-        )
+    /// `lanes` has one lane for each thread, and reads `weights`: D's and G's.
+    pub fn new(mut lanes: Vec<Lane>, weights: [ComputeWeights; 2]) -> Self {
+        let threads = match lanes.len() {
+            1 => Threads::Calling(Box::new(lanes.remove(0))),
+            _ => Threads::Own(lanes.into_iter().enumerate().map(LaneThread::start).collect()),
+        };
+        Self { threads, weights }
     }
 
-    /// Runs all tasks, task i on lane i mod n, and hands each contribution to `take` in the tasks' order.
-    pub fn run(&mut self, tasks: Vec<Task>, mut take: impl FnMut(Contribution)) {
-        match self {
-            Self::Inline(lane) => tasks.iter().for_each(|task| take(task.run(lane))),
-            Self::Threads(threads) => {
-                let (count, lanes) = (tasks.len(), threads.len());
-                for (index, task) in tasks.into_iter().enumerate() {
-                    threads[index % lanes].order(Order::Run(task));
+    /// Computes all tasks, task i on lane i mod n, and hands each contribution to `take` in the tasks' order.
+    pub fn run(&mut self, tasks: &[Task], mut take: impl FnMut(Contribution)) {
+        match &mut self.threads {
+            Threads::Calling(lane) => tasks.iter().for_each(|task| take(lane.compute(task))),
+            Threads::Own(threads) => {
+                for (task, index) in tasks.iter().zip((0..threads.len()).cycle()) {
+                    threads[index].order(Order::Compute(task.share()));
                 }
-                (0..count).for_each(|index| take(threads[index % lanes].result()));
+                for (_, index) in tasks.iter().zip((0..threads.len()).cycle()) {
+                    take(threads[index].result());
+                }
             }
         }
     }
 
-    /// The same on this thread, which must be the only one.
-    pub fn run_here(&mut self, tasks: &[Task], mut take: impl FnMut(Contribution)) {
-        match self {
-            Self::Inline(lane) => tasks.iter().for_each(|task| take(task.run(lane))),
-            Self::Threads(_) => unreachable!("where halves are recorded there is one lane"),
+    /// The weights of a half's network were updated.
+    pub fn updated(&mut self, half: Half) {
+        if half == Half::Generator {
+            self.forget();
         }
+        self.weights[half as usize].refresh();
+    }
+
+    /// The whole state is another one.
+    pub fn state_changed(&mut self) {
+        self.forget();
+        self.weights.iter_mut().for_each(ComputeWeights::refresh);
     }
 
     /// Drops every kept fake.
     pub fn forget(&mut self) {
-        match self {
-            Self::Inline(lane) => lane.forget(),
-            Self::Threads(threads) => threads.iter().for_each(|thread| thread.order(Order::Forget)),
+        match &mut self.threads {
+            Threads::Calling(lane) => lane.forget(),
+            Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::Forget)),
         }
     }
 }
 
 impl LaneThread {
-    fn start(index: usize, mut lane: Lane) -> Self {
+    fn start((index, mut lane): (usize, Lane)) -> Self {
         let (orders, inbox) = channel();
         let (outbox, results) = channel();
         let work = move || {
             device::one_thread();
             for order in inbox {
                 match order {
-                    Order::Run(task) => {
-                        if outbox.send(task.run(&mut lane)).is_err() {
+                    Order::Compute(task) => {
+                        if outbox.send(lane.compute(&task)).is_err() {
                             return;
                         }
                     }

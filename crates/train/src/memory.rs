@@ -7,11 +7,13 @@ use std::panic;
 use lsgan_spec::{Half, Precision, ReductionMode, RunSpec};
 
 use crate::TrainError;
+use crate::header::passes;
 use crate::layers::Network;
 use crate::models::SampleShape;
-use crate::replica::kept_max;
 use crate::state::{Networks, Regions};
-use crate::sums::passes;
+
+/// Kept fakes with their graphs may take this many bytes on a device; beyond it fakes are computed again.
+const KEPT_BYTES_MAX: u64 = 2 << 30;
 
 /// About what a worker needs, in bytes. libtorch's own workspace, and what its allocator holds beyond the tensors, come
 /// on top: on a GPU half a GiB, and a tenth.
@@ -85,6 +87,12 @@ impl fmt::Display for Estimate {
             mib(self.kept)
         )
     }
+}
+
+/// How many fakes with their graphs fit into [`KEPT_BYTES_MAX`]; one always does.
+pub(crate) fn kept_max(generator: &Network, per_rank: u32) -> usize {
+    let bytes_per_rank = generator.graph_numbers() * u64::from(per_rank) * size_of::<f32>() as u64;
+    (KEPT_BYTES_MAX / bytes_per_rank.max(1)).max(1) as usize
 }
 
 /// libtorch's words for too little memory, if that is what a panic is about: the bindings have no other way to say it.

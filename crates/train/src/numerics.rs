@@ -8,7 +8,7 @@ use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer, Network, Norm};
 use crate::native;
 use crate::noise::Stream;
-use crate::step::view;
+use crate::tensors::view;
 
 /// What decides a device's bits. Two that are equal compute the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::layers::{Network, Norm};
 use crate::models::{self, SampleShape};
 use crate::noise::Stream;
 use crate::parts::{self, Part};
-use crate::step::view;
+use crate::tensors::view;
 
 /// How many points a density plot shows for each place of the grid.
 const POINTS_PER_PLACE: u32 = 1024;

@@ -34,6 +34,15 @@ impl Networks {
             discriminator: models::discriminator(&spec.model.discriminator, sample)?,
         })
     }
+
+    /// The network that a half updates.
+    #[must_use]
+    pub fn network(&self, half: Half) -> &Network {
+        match half {
+            Half::Discriminator => &self.discriminator,
+            Half::Generator => &self.generator,
+        }
+    }
 }
 
 /// Where the numbers of one network lie in the state.
@@ -102,6 +111,15 @@ impl Regions {
             Half::Discriminator => &self.discriminator,
             Half::Generator => &self.generator,
         }
+    }
+
+    /// Each moving average, and what it is the average of.
+    #[must_use]
+    pub fn averages(&self) -> [(&Range<usize>, &Range<usize>); 2] {
+        [
+            (&self.average_weights, &self.generator.weights),
+            (&self.average_statistics, &self.generator.statistics),
+        ]
     }
 }
 

@@ -1,22 +1,23 @@
 //! Runs a plain loop with the widest vectors of this CPU. The compiler vectorises it once for each instruction
 //! set; the results are the same bits, since Rust never fuses or reorders floating point operations.
 
-/// `widest!(fn name(arg: Type, …) -> Type { body })`.
+/// `widest!(fn name<W: Bound>(arg: Type, …) -> Type { body })`.
 macro_rules! widest {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident $(<$word:ident: $bound:path>)? ($($arg:ident: $type:ty),* $(,)?)
+     $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
-        $vis fn $name($($arg: $type),*) $(-> $out)? {
+        $vis fn $name $(<$word: $bound>)? ($($arg: $type),*) $(-> $out)? {
             #[inline(always)]
-            fn plain($($arg: $type),*) $(-> $out)? $body
+            fn plain $(<$word: $bound>)? ($($arg: $type),*) $(-> $out)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2")]
-                fn avx512($($arg: $type),*) $(-> $out)? {
+                fn avx512 $(<$word: $bound>)? ($($arg: $type),*) $(-> $out)? {
                     plain($($arg),*)
                 }
                 #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $type),*) $(-> $out)? {
+                fn avx2 $(<$word: $bound>)? ($($arg: $type),*) $(-> $out)? {
                     plain($($arg),*)
                 }
                 if is_x86_feature_detected!("avx512f")

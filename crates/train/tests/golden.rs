@@ -1,10 +1,8 @@
-//! Three steps against the numbers of real PyTorch; `common/reference.rs` says how near they must come.
+//! Three steps against the numbers of real PyTorch; `reference/mod.rs` says how near they must come.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-mod common;
-#[path = "common/reference.rs"]
 mod reference;
 
 use lsgan_spec::Reduction;
@@ -37,7 +35,7 @@ fn three_steps_of_lsgan112_are_pytorchs() {
 fn exported_names_shapes_and_counters_are_those_of_pytorchs_state_dicts() {
     for name in reference::NAMES {
         let fixture = Fixture::read(folder(), name);
-        let mut replica = Replica::new(&spec(name), Device::Cpu).expect("the spec is valid");
+        let mut replica = Replica::builder(&spec(name)).build().expect("the spec is valid");
         replica.import(&fixture.initial(), Reduction(6)).expect("PyTorch's state dicts fit");
         let signature = |tensors: &[NamedTensor]| -> BTreeSet<_> {
             let counter = |data: &TensorData| match data {
@@ -62,10 +60,10 @@ fn exported_names_shapes_and_counters_are_those_of_pytorchs_state_dicts() {
 #[test]
 fn what_was_exported_is_imported_to_the_same_state() {
     let fixture = Fixture::read(folder(), "lsgan112");
-    let mut replica = Replica::new(&spec("lsgan112"), Device::Cpu).expect("the spec is valid");
+    let mut replica = Replica::builder(&spec("lsgan112")).build().expect("the spec is valid");
     replica.import(&fixture.initial(), Reduction(4)).expect("PyTorch's state dicts fit");
     let (hash, parts) = (replica.state_hash(), replica.export());
-    let mut other = Replica::new(&spec("lsgan112"), Device::Cpu).expect("the spec is valid");
+    let mut other = Replica::builder(&spec("lsgan112")).build().expect("the spec is valid");
     assert_ne!(other.state_hash(), hash);
     other.import(&parts, Reduction(4)).expect("our own parts fit");
     assert_eq!((other.state_hash(), other.export() == parts), (hash, true));
@@ -73,7 +71,7 @@ fn what_was_exported_is_imported_to_the_same_state() {
 
 #[test]
 fn a_state_that_does_not_fit_is_refused_with_the_tensor_and_changes_nothing() {
-    let mut replica = Replica::new(&spec("dcgan32"), Device::Cpu).expect("the spec is valid");
+    let mut replica = Replica::builder(&spec("dcgan32")).build().expect("the spec is valid");
     let before = replica.state_hash();
     let good = replica.export();
     let mut refuse = |change: &dyn Fn(&mut Vec<Part>), what: &str| {

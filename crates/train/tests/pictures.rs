@@ -1,13 +1,11 @@
 //! Sample pictures: a function of the state and of the run's fixed z.
 
-mod common;
-
-use common::{run_halves, small_dcgan, small_mlp};
 use lsgan_spec::*;
-use lsgan_train::{Device, Replica, Sampler};
+use lsgan_train::rehearsal::runs::{run_halves, small_dcgan, small_mlp};
+use lsgan_train::{Replica, Sampler};
 
 fn replica(spec: &RunSpec) -> Vec<Replica> {
-    vec![Replica::new(spec, Device::Cpu).expect("the spec is valid")]
+    vec![Replica::builder(spec).build().expect("the spec is valid")]
 }
 
 fn sides(png: &[u8]) -> (u32, u32) {

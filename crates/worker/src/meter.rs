@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lsgan_train::replica::HalfMetrics;
+use lsgan_train::HalfMetrics;
 use lsgan_wire::v1;
 
 /// Gathers the rows.

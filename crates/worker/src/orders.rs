@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use lsgan_collective::Aborter;
 use lsgan_data::{Leases, Stopper};
 use lsgan_spec::{Generation, RunSpec, VirtualRank};
-use lsgan_train::sums::{ControlWord, ControlWords};
+use lsgan_train::{ControlWord, ControlWords};
 use lsgan_wire::v1;
 
 /// An order to the training thread.

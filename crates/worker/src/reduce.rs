@@ -11,20 +11,11 @@ use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::{Failure, exit::chain};
 use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
 
-/// When updates are made where sums are in the host's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Updates {
-    /// At once.
-    AtOnce,
-    /// They are looked at later, as on a GPU. For tests.
-    Queued,
-}
-
 /// How this worker's groups are formed, for its whole life.
 #[derive(Clone)]
 pub enum Way {
     /// Over TCP.
-    Tcp(Updates),
+    Tcp,
     /// Over NCCL.
     Nccl(nccl::Nccl),
 }
@@ -35,7 +26,7 @@ impl Way {
     /// # Errors
     /// A GPU without NCCL.
     pub fn of(device: Device) -> Result<Self, Failure> {
-        let Device::Cuda(index) = device else { return Ok(Self::Tcp(Updates::AtOnce)) };
+        let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
         let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
         let library = nccl::Library::find(None).map_err(|error| failed(&error))?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
@@ -62,9 +53,9 @@ impl Way {
         aborter: &Aborter,
     ) -> Result<Formed, GroupError> {
         match self {
-            Self::Tcp(updates) => {
+            Self::Tcp => {
                 let group = tcp::connect(listener, membership, deadline, aborter)?;
-                Ok(Formed::Tcp(Box::new(group), *updates))
+                Ok(Formed::Tcp(Box::new(group)))
             }
             Self::Nccl(nccl) => {
                 let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
@@ -77,7 +68,7 @@ impl Way {
 /// One generation's group.
 pub enum Formed {
     /// Over TCP.
-    Tcp(Box<TcpGroup>, Updates),
+    Tcp(Box<TcpGroup>),
     /// Over NCCL.
     Nccl(Box<NcclGroup>),
 }
@@ -115,7 +106,7 @@ impl Formed {
     /// For what is the same over all: broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
-            Self::Tcp(group, _) => &mut **group,
+            Self::Tcp(group) => &mut **group,
             Self::Nccl(group) => &mut **group,
         }
     }
@@ -126,7 +117,7 @@ impl Formed {
     /// The operating system refuses.
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         match self {
-            Self::Tcp(group, _) => group.set_unreachable_after(timeout),
+            Self::Tcp(group) => group.set_unreachable_after(timeout),
             Self::Nccl(group) => group.set_unreachable_after(timeout),
         }
     }
@@ -147,27 +138,27 @@ impl Formed {
                 // the group.
                 unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
             }
-            (WordsMut::Device(_), Self::Tcp(..)) => unreachable!("a GPU's way is NCCL"),
+            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's way is NCCL"),
         }
     }
 
-    /// Applies the sum; on a GPU the update is only queued behind it, and [`Self::finish`] says what has come of it. It does
+    /// Applies the sum. On a GPU the update is only queued behind it, and [`Self::finish`] says whether it was made; it does
     /// nothing if the group is ended before its turn.
     ///
     /// # Errors
     /// The group is over, or the sum is bad.
     pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Update, ReduceError> {
+        let Some(mut queue) = replica.queue() else { return Ok(Update::Done(replica.apply(metrics)?)) };
         match self {
-            Self::Tcp(_, Updates::AtOnce) => Ok(Update::Done(replica.apply(metrics)?)),
-            Self::Tcp(_, Updates::Queued) => {
+            Self::Tcp(_) => {
                 // SAFETY: there is no flag.
-                unsafe { replica.queue_update(metrics, None) };
+                unsafe { queue.push(metrics, None) };
                 Ok(Update::Queued(Queued(None)))
             }
             Self::Nccl(group) => {
                 let flag = group.abort_flag();
                 // SAFETY: `flag` is held until the update is finished, or for ever.
-                unsafe { replica.queue_update(metrics, Some(flag.address())) };
+                unsafe { queue.push(metrics, Some(flag.address())) };
                 let mark = group.mark_queued();
                 Ok(Update::Queued(Queued(Some(OnGpu { mark, flag: ManuallyDrop::new(flag) }))))
             }
@@ -188,7 +179,7 @@ impl Formed {
     /// for [`GroupError::NotDrained`]: to ask the device would be to wait for it.
     pub fn finish(&mut self, replica: &mut Replica, queued: Queued) -> Result<Applied, ReduceError> {
         let (Self::Nccl(group), Some(OnGpu { mark, flag })) = (self, queued.0) else {
-            return Ok(replica.finish_update()?);
+            return Ok(finish_update(replica)?);
         };
         let waited = match mark {
             Ok(mark) => group.wait_for(mark),
@@ -198,8 +189,12 @@ impl Formed {
             return Err(error.into());
         }
         drop(ManuallyDrop::into_inner(flag));
-        let applied = replica.finish_update();
+        let applied = finish_update(replica);
         waited?;
         Ok(applied?)
     }
+}
+
+fn finish_update(replica: &mut Replica) -> Result<Applied, NotApplied> {
+    replica.queue().expect("an update was queued").finish()
 }

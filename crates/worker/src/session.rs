@@ -13,8 +13,8 @@ use lsgan_launch::open_data;
 use lsgan_plan::Plan;
 use lsgan_spec::{Half, Reduction, RunSpec, VirtualRank};
 use lsgan_train::device::{self, Chosen};
-use lsgan_train::sums::ControlWord;
-use lsgan_train::{Numerics, Placement, Rehearsal, Replica, numerics};
+use lsgan_train::rehearsal::Rehearsal;
+use lsgan_train::{ControlWord, Numerics, Replica, numerics};
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{Address, Client, STARTING, dial, file_hash};
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ use crate::Args;
 use crate::address::for_peers;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
-use crate::reduce::{Updates, Way};
+use crate::reduce::Way;
 use crate::snapshots::{Origin, Writer};
 use crate::store::RunStore;
 use crate::trainer::{Faults, Trainer};
@@ -275,13 +275,12 @@ impl Seed {
         }
         device::configure(device, spec.precision, &spec.compute)
             .map_err(|e| Failure::bad_input(chain(&e)))?;
-        let (way, placement) = match rehearses {
-            false => (Way::of(device)?, Placement::Usual),
-            true => (Way::Tcp(Updates::Queued), Placement::Rehearsed(Rehearsal::Works)),
-        };
+        let way = Way::of(device)?;
+        let rehearsal = rehearses.then_some(Rehearsal::Recorded);
         let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len()).map_err(|e| failed(&e))?;
-        let replica = Replica::placed(&spec, device, placement).map_err(|e| failed(&e))?;
+        let replica = Replica::builder(&spec).device(device).rehearsal(rehearsal).build();
+        let replica = replica.map_err(|e| failed(&e))?;
         let origin = Origin {
             identity: description.identity.clone(),
             data_fingerprint: source.fingerprint().to_string(),

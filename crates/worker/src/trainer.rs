@@ -12,8 +12,10 @@ use lsgan_console::vital::Vital;
 use lsgan_data::{Loader, LoaderError, LoaderOptions, RecordError, Replaced, Source, WaitWatch};
 use lsgan_plan::Plan;
 use lsgan_spec::{Generation, Half, Reduction, RunSpec, Step, VirtualRank};
-use lsgan_train::sums::{ControlWord, ControlWords};
-use lsgan_train::{Applied, Metrics, NotApplied, Notice, RankBatch, Replica, TrainError};
+use lsgan_train::{
+    Applied, ControlWord, ControlWords, Metrics, NotApplied, Notice, RankBatch, Replica, TrainError,
+    rehearsal,
+};
 use lsgan_wire::v1;
 
 use crate::meter::Meter;
@@ -540,7 +542,7 @@ impl Stepping<'_> {
         let ends = [ControlWord::Reform, ControlWord::Finish, ControlWord::Leave];
         if self.trainer.faults.flip_bit_at == Some(done) {
             tracing::warn!(step = done, "a bit of the weights is flipped, as --fault-flip-bit says");
-            self.trainer.replica.flip_a_bit();
+            rehearsal::flip_a_bit(&mut self.trainer.replica);
         }
         self.trainer.faults.cripple(done);
         self.report_state(done);

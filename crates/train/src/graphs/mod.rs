@@ -1,26 +1,30 @@
 //! `compute.cuda_graphs`: what a half queues for a virtual rank is recorded once, and queued again by one call.
 //!
-//! Recorded is all between the sums: from z and the real samples, which lie where the recording has them, to what is
-//! added to the sum. A virtual rank has a recording for each half, because its mark and whether it is the first of its sum
-//! are part of it; they share their memory, so that a fake is kept from D's half to G's, and are replayed in the order in
-//! which they were recorded. Sums and updates are no part of them.
+//! A recording reaches from z and the real samples, which lie where the recording has them, to what is added to the
+//! sum. A virtual rank has a recording for each half, because its mark and whether it is the first of its sum are part
+//! of it. All share their memory, so that a fake is kept from D's half to G's, and are replayed in the order in which
+//! they were recorded. All-reduces and updates are not recorded.
 //!
 //! **Proved before it is used.** The first steps are queued call by call, which also lets libtorch choose its kernels. Then
 //! one step is queued call by call *and* recorded and replayed on the same inputs, and the two sums must have the same
 //! bits. Where they differ, or nothing can be recorded, it stays call by call, and a [`Notice`] says why.
 //!
-//! - this file: when what is done. `library`: libtorch's own recorder. [`rehearsal`]: stand-ins for tests.
+//! - this file: when what is done. `library`: libtorch's own recorder. [`crate::rehearsal`]: stand-ins for tests.
 
 mod library;
-pub(crate) mod rehearsal;
 
-use lsgan_spec::{Half, Step, VirtualRank};
+use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 use tch::Tensor;
 
-use crate::lanes::{Lanes, Task};
-use crate::on_device::OnDevice;
-use crate::step::Lane;
-use crate::sums::ControlWords;
+use crate::engine::device::DeviceEngine;
+use crate::engine::{Arithmetic, DeviceWord, Engine, Update, UpdateQueue};
+use crate::error::NotApplied;
+use crate::lane::{Lane, Task};
+use crate::lanes::Lanes;
+use crate::replica::Applied;
+use crate::state::State;
+use crate::step::{self, Work};
+use crate::word::WordsMut;
 
 pub use library::has_cuda_graphs;
 pub(crate) use library::open;
@@ -33,10 +37,10 @@ pub(crate) trait Recorder: Send {
     /// Records what `work` queues, instead of doing it. All of a recorder are replayed in the order of recording.
     fn record(&mut self, work: &mut dyn FnMut()) -> Result<Box<dyn Recording>, String>;
 
-    /// The next recordings have nothing to do with those before, which are dropped.
+    /// The recordings so far are dropped, and those that follow have nothing to do with them.
     fn begin_anew(&mut self);
 
-    /// Gives memory back that only what is no longer done needs.
+    /// Frees memory that only kernels outside of the recordings needed.
     fn tidy(&mut self) {}
 }
 
@@ -46,7 +50,7 @@ pub(crate) trait Recording: Send {
     fn replay(&self, work: &mut dyn FnMut()) -> Result<(), String>;
 }
 
-/// What a person is told of it.
+/// What to tell the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// It is not as the run's file asks.
@@ -64,23 +68,25 @@ pub(crate) enum Proof {
     Close,
 }
 
-/// The recordings of a replica.
-pub(crate) struct Graphs {
+/// A device's engine that replays its halves where they are proved.
+pub(crate) struct Graphs<W> {
+    device: DeviceEngine<W>,
     recorder: Box<dyn Recorder>,
     proof: Proof,
-    /// Its leaves are used by recordings alone: to libtorch a leaf belongs to the stream on which it was used first.
-    lane: Lane,
     stage: Stage,
-    /// One for each virtual rank, in the order of the half's tasks.
-    ranks: Vec<OfRank>,
-    real: Option<Tensor>,
+    /// Of D's half and of G's, in the order of the tasks.
+    recordings: [Vec<Box<dyn Recording>>; 2],
+    inputs: Inputs,
     notice: Option<Notice>,
 }
 
-struct OfRank {
-    rank: VirtualRank,
-    z: Tensor,
-    halves: [Option<Box<dyn Recording>>; 2],
+/// Where recordings have their inputs.
+struct Inputs {
+    /// Its leaves are used by recordings alone: to libtorch a leaf belongs to the stream on which it was used first.
+    lane: Lane,
+    /// The virtual ranks with their z, in the order of the tasks.
+    ranks: Vec<(VirtualRank, Tensor)>,
+    real: Option<Tensor>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,121 +101,44 @@ enum Stage {
     GivenUp,
 }
 
-/// What a half is computed with.
-pub(crate) struct Place<'a> {
-    pub lanes: &'a mut Lanes,
-    pub on_device: &'a mut OnDevice,
-    pub half: Half,
-    pub controls: ControlWords,
-}
-
-impl Place<'_> {
-    /// Computes the whole half: `add` does that for its tasks.
-    fn sum(&mut self, add: impl FnOnce(&mut Lanes, &mut OnDevice)) {
-        self.on_device.begin(self.half, self.controls);
-        add(self.lanes, self.on_device);
-        self.on_device.end(self.half);
-    }
-
-    /// Call by call, on this thread.
-    pub fn usual(&mut self, tasks: &[Task], after_first: &mut dyn FnMut()) {
-        let half = self.half;
-        let mut first = Some(after_first);
-        self.sum(|lanes, on_device| {
-            lanes.run_here(tasks, |contribution| {
-                on_device.add(half, &contribution);
-                if let Some(call) = first.take() {
-                    call();
-                }
-            });
-        });
-    }
-}
-
-impl Graphs {
+impl<W: DeviceWord> Graphs<W> {
     /// `lane` is not used for anything else.
-    pub fn new(recorder: Box<dyn Recorder>, lane: Lane, proof: Proof) -> Self {
-        let stage = Stage::WarmingUp(0);
-        Self { recorder, proof, lane, stage, ranks: vec![], real: None, notice: None }
-    }
-
-    /// What is to be said, once.
-    pub fn take_notice(&mut self) -> Option<Notice> {
-        self.notice.take()
-    }
-
-    /// The state is another one, or an update was not made: no fake is kept.
-    pub fn forget(&mut self) {
-        self.lane.forget();
-        match self.stage {
-            Stage::HalfProved(_) => self.begin_anew(),
-            Stage::Proved(_) => self.stage = Stage::Proved(None),
-            Stage::WarmingUp(_) | Stage::GivenUp => {}
-        }
-    }
-
-    /// Computes a half, one way or the other.
-    pub fn compute(&mut self, place: &mut Place, tasks: &[Task], after_first: &mut dyn FnMut()) {
-        let Some(step) = tasks.first().map(Task::step) else { return place.usual(tasks, after_first) };
-        let is_same = self.ranks.iter().map(|of| of.rank).eq(tasks.iter().map(Task::rank));
-        match (self.stage, place.half) {
-            (Stage::Proved(_), Half::Discriminator) if is_same => {
-                self.stage = Stage::Proved(Some(step));
-                self.replay_half(place, tasks, after_first);
-            }
-            (Stage::Proved(Some(of)), Half::Generator) if is_same && of == step => {
-                self.replay_half(place, tasks, after_first);
-            }
-            (Stage::WarmingUp(steps), Half::Discriminator) if steps >= WARM_UP_STEPS => {
-                self.begin_anew();
-                self.prove(place, tasks, after_first, Stage::HalfProved(step));
-            }
-            (Stage::HalfProved(of), Half::Generator) if is_same && of == step => {
-                self.prove(place, tasks, after_first, Stage::Proved(None));
-            }
-            (Stage::GivenUp, _) | (_, Half::Generator) => place.usual(tasks, after_first),
-            // Other virtual ranks than before, or a step that was not ended.
-            (Stage::Proved(_) | Stage::HalfProved(_) | Stage::WarmingUp(_), Half::Discriminator) => {
-                let steps = match self.stage {
-                    Stage::WarmingUp(steps) => steps + 1,
-                    _ => 1,
-                };
-                self.begin_anew();
-                self.stage = Stage::WarmingUp(steps);
-                place.usual(tasks, after_first);
-            }
-        }
+    pub fn new(device: DeviceEngine<W>, recorder: Box<dyn Recorder>, lane: Lane, proof: Proof) -> Self {
+        let (stage, recordings) = (Stage::WarmingUp(0), [vec![], vec![]]);
+        let inputs = Inputs { lane, ranks: vec![], real: None };
+        Self { device, recorder, proof, stage, recordings, inputs, notice: None }
     }
 
     fn begin_anew(&mut self) {
         self.stage = Stage::WarmingUp(0);
-        self.ranks.clear();
-        self.real = None;
-        self.lane.forget();
+        self.recordings.iter_mut().for_each(Vec::clear);
+        self.inputs.ranks.clear();
+        self.inputs.real = None;
+        self.inputs.lane.forget();
         self.recorder.begin_anew();
     }
 
     /// The half call by call, and once more recorded and replayed.
-    fn prove(&mut self, place: &mut Place, tasks: &[Task], after_first: &mut dyn FnMut(), then: Stage) {
-        place.usual(tasks, after_first);
-        let wanted = place.on_device.copy_of_sum(place.half);
-        let recorded = self.record_half(place, tasks);
-        let found = place.on_device.copy_of_sum(place.half);
+    fn prove(&mut self, lanes: &mut Lanes, work: &mut Work, then: Stage) {
+        step::sum(&mut self.device, lanes, work);
+        let wanted = self.device.copy_of_sum(work.half);
+        let recorded = self.record_half(work);
+        let found = self.device.copy_of_sum(work.half);
         match recorded.and_then(|()| self.compare(&wanted, &found)) {
             Ok(()) => {
                 self.stage = then;
-                if place.half == Half::Generator {
+                if work.half == Half::Generator {
                     self.recorder.tidy();
                     let text = format!(
                         "the halves of {} virtual ranks are replayed as CUDA graphs from here on: one step gave the same \
                          sums both ways",
-                        tasks.len()
+                        work.tasks.len()
                     );
                     self.notice = Some(Notice { is_warning: false, text });
                 }
             }
             Err(why) => {
-                place.on_device.put_sum(place.half, &wanted);
+                self.device.put_sum(work.half, &wanted);
                 self.begin_anew();
                 self.stage = Stage::GivenUp;
                 let text = format!(
@@ -220,58 +149,35 @@ impl Graphs {
         }
     }
 
-    fn record_half(&mut self, place: &mut Place, tasks: &[Task]) -> Result<(), String> {
-        let mut outcome = Ok(());
-        place.sum(|_, on_device| {
-            outcome = tasks.iter().enumerate().try_for_each(|(at, task)| self.record(on_device, at, task));
+    fn record_half(&mut self, work: &Work) -> Result<(), String> {
+        let Self { device, recorder, recordings, inputs, .. } = self;
+        device.begin(work.half, work.controls);
+        let outcome = work.tasks.iter().enumerate().try_for_each(|(at, task)| {
+            inputs.bring(at, task);
+            let recording = recorder.record(&mut || inputs.add_to(device, at, task))?;
+            recording.replay(&mut || inputs.add_to(device, at, task))?;
+            device.has_added(work.half);
+            recordings[work.half as usize].push(recording);
+            Ok(())
         });
+        device.end(work.half);
         outcome
     }
 
-    fn record(&mut self, on_device: &mut OnDevice, at: usize, task: &Task) -> Result<(), String> {
-        self.bring_inputs(at, task);
-        let (recorder, of, real) = (&mut self.recorder, &mut self.ranks[at], self.real.as_ref());
-        let lane = &mut self.lane;
-        let mut work = || add(lane, on_device, task, &of.z, real);
-        let recording = recorder.record(&mut work)?;
-        recording.replay(&mut work)?;
-        on_device.has_added(task.half());
-        of.halves[task.half() as usize] = Some(recording);
-        Ok(())
-    }
-
-    fn replay_half(&mut self, place: &mut Place, tasks: &[Task], after_first: &mut dyn FnMut()) {
-        let mut first = Some(after_first);
-        place.sum(|_, on_device| {
-            for (at, task) in tasks.iter().enumerate() {
-                self.bring_inputs(at, task);
-                let (of, real, lane) = (&self.ranks[at], self.real.as_ref(), &mut self.lane);
-                let recording = of.halves[task.half() as usize].as_ref().expect("a proved half is recorded");
-                // As where libtorch fails else: a device that worked a step ago is broken.
-                let replayed = recording.replay(&mut || add(lane, on_device, task, &of.z, real));
-                replayed.unwrap_or_else(|why| panic!("a recorded half cannot be queued: {why}"));
-                on_device.has_added(task.half());
-                if let Some(call) = first.take() {
-                    call();
-                }
+    fn replay_half(&mut self, work: &mut Work) {
+        let Self { device, recordings, inputs, .. } = self;
+        device.begin(work.half, work.controls);
+        for (at, (task, recording)) in work.tasks.iter().zip(&recordings[work.half as usize]).enumerate() {
+            inputs.bring(at, task);
+            let replayed = recording.replay(&mut || inputs.add_to(device, at, task));
+            // A panic, as where an operation of libtorch fails: a device that worked a step ago is broken.
+            replayed.unwrap_or_else(|why| panic!("a recorded half cannot be queued: {why}"));
+            device.has_added(work.half);
+            if at == 0 {
+                (work.after_first)();
             }
-        });
-    }
-
-    /// Puts z and the real samples where the recordings have them. G's half finds its z where D's had it.
-    fn bring_inputs(&mut self, at: usize, task: &Task) {
-        let Task::Discriminator { step, rank, real, .. } = task else { return };
-        let z = self.lane.latent(*step, *rank);
-        match self.ranks.get_mut(at) {
-            Some(of) => of.z.copy_(&z),
-            None => self.ranks.push(OfRank { rank: *rank, z: z.copy(), halves: [None, None] }),
         }
-        let real = self.lane.carried(real);
-        match &mut self.real {
-            Some(place) => place.copy_(&real),
-            // With the strides of the original.
-            none => *none = Some(real.copy()),
-        }
+        device.end(work.half);
     }
 
     fn compare(&self, wanted: &Tensor, found: &Tensor) -> Result<(), String> {
@@ -295,35 +201,113 @@ impl Graphs {
     }
 }
 
-/// What is recorded: a virtual rank's half, from its inputs to the sum.
-fn add(lane: &mut Lane, on_device: &mut OnDevice, task: &Task, z: &Tensor, real: Option<&Tensor>) {
-    let contribution = match task {
-        Task::Discriminator { step, rank, keep, .. } => {
-            let real = real.expect("D's inputs were brought");
-            lane.discriminator_on(*step, *rank, [z, real], *keep)
+impl Inputs {
+    /// What is recorded: a virtual rank's half, from its inputs to the sum.
+    fn add_to(&mut self, device: &mut impl Arithmetic, at: usize, task: &Task) {
+        let (_, z) = &self.ranks[at];
+        let contribution = self.lane.compute_on(task, Some(z), self.real.as_ref());
+        device.add(task.half(), &contribution);
+    }
+
+    /// Puts z and the real samples where the recordings have them. G's half finds its z where D's had it.
+    fn bring(&mut self, at: usize, task: &Task) {
+        let Some(real) = &task.real else { return };
+        let z = self.lane.latent(task);
+        match self.ranks.get_mut(at) {
+            Some((_, place)) => place.copy_(&z),
+            None => self.ranks.push((task.rank, z.copy())),
         }
-        Task::Generator { step, rank } => lane.generator_on(*step, *rank, Some(z)),
-    };
-    on_device.add(task.half(), &contribution);
+        let real = self.lane.carried(&real.samples);
+        match &mut self.real {
+            Some(place) => place.copy_(&real),
+            // With the strides of the original.
+            none => *none = Some(real.copy()),
+        }
+    }
 }
 
-impl Task {
-    fn half(&self) -> Half {
-        match self {
-            Self::Discriminator { .. } => Half::Discriminator,
-            Self::Generator { .. } => Half::Generator,
+impl<W: DeviceWord> Engine for Graphs<W> {
+    /// Computes a half, one way or the other.
+    fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
+        let Some(step) = work.tasks.first().map(|task| task.step) else {
+            return step::sum(&mut self.device, lanes, work);
+        };
+        let is_same =
+            self.inputs.ranks.iter().map(|(rank, _)| *rank).eq(work.tasks.iter().map(|task| task.rank));
+        match (self.stage, work.half) {
+            (Stage::Proved(_), Half::Discriminator) if is_same => {
+                self.stage = Stage::Proved(Some(step));
+                self.replay_half(work);
+            }
+            (Stage::Proved(Some(of)), Half::Generator) if is_same && of == step => self.replay_half(work),
+            (Stage::WarmingUp(steps), Half::Discriminator) if steps >= WARM_UP_STEPS => {
+                self.begin_anew();
+                self.prove(lanes, work, Stage::HalfProved(step));
+            }
+            (Stage::HalfProved(of), Half::Generator) if is_same && of == step => {
+                self.prove(lanes, work, Stage::Proved(None));
+            }
+            (Stage::GivenUp, _) | (_, Half::Generator) => step::sum(&mut self.device, lanes, work),
+            // Other virtual ranks than before, or a step that was not ended.
+            (Stage::Proved(_) | Stage::HalfProved(_) | Stage::WarmingUp(_), Half::Discriminator) => {
+                let steps = match self.stage {
+                    Stage::WarmingUp(steps) => steps + 1,
+                    _ => 1,
+                };
+                self.begin_anew();
+                self.stage = Stage::WarmingUp(steps);
+                step::sum(&mut self.device, lanes, work);
+            }
         }
     }
 
-    fn step(&self) -> Step {
-        match self {
-            Self::Discriminator { step, .. } | Self::Generator { step, .. } => *step,
+    /// The state is another one, or an update was not made: no fake is kept.
+    fn forget_fakes(&mut self) {
+        self.inputs.lane.forget();
+        match self.stage {
+            Stage::HalfProved(_) => self.begin_anew(),
+            Stage::Proved(_) => self.stage = Stage::Proved(None),
+            Stage::WarmingUp(_) | Stage::GivenUp => {}
         }
     }
 
-    fn rank(&self) -> VirtualRank {
-        match self {
-            Self::Discriminator { rank, .. } | Self::Generator { rank, .. } => *rank,
-        }
+    fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take()
+    }
+
+    fn words(&mut self, half: Half) -> WordsMut<'_> {
+        self.device.words(half)
+    }
+
+    fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
+        self.device.apply(update)
+    }
+
+    fn queue(&mut self) -> Option<&mut dyn UpdateQueue> {
+        self.device.queue()
+    }
+
+    fn step_back(&mut self) {
+        self.device.step_back();
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.device.reduction()
+    }
+
+    fn next_reduction(&self) -> Reduction {
+        self.device.next_reduction()
+    }
+
+    fn state(&self) -> &State {
+        self.device.state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.device.state_mut()
+    }
+
+    fn state_changed(&mut self) {
+        self.device.state_changed();
     }
 }

@@ -9,7 +9,7 @@ use super::{SampleShape, discriminator, generator};
 use crate::flat::ALIGNMENT;
 use crate::init::initialise;
 use crate::layers::{Network, Norm};
-use crate::step::view;
+use crate::tensors::view;
 
 /// One model at one size, with the parameter counts that its authors state (or PyTorch counts).
 struct Row {

@@ -6,19 +6,18 @@
 //! not elements: Adam divides by √v, so an element whose gradient is as small as its rounding error may move by
 //! anything up to a learning rate, in PyTorch as here.
 //!
-//! `tests/golden.rs` and `examples/golden_step.rs` both include this file, and `common` beside it.
+//! `tests/golden.rs` and `examples/golden_step.rs` both include this file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use lsgan_spec::*;
+use lsgan_train::rehearsal::runs::small_dcgan;
 use lsgan_train::{
-    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, Placement, RankBatch, Replica, TensorData,
+    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, RankBatch, Replica, TensorData,
 };
 use safetensors::{Dtype, SafeTensors};
-
-use crate::common;
 
 /// Of a flat vector.
 const FLAT_TOLERANCE: f64 = 1e-5;
@@ -163,7 +162,7 @@ fn vector_of(part: &str, tensor: &str) -> String {
 
 /// The run that a fixture is of.
 pub fn spec(fixture: &str) -> RunSpec {
-    let mut spec = common::small_dcgan();
+    let mut spec = small_dcgan();
     spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
     if fixture == "lsgan112" {
         spec.batch.per_rank = 3;
@@ -182,7 +181,7 @@ pub fn three_steps(folder: &Path, name: &str, device: Device) -> Vec<Share> {
     let fixture = Fixture::read(folder, name);
     let noise = Arc::new(Recorded(Fixture::read(folder, name)));
     let mut replica =
-        Replica::with_latent(&spec(name), device, Placement::Usual, noise).expect("the spec is valid");
+        Replica::builder(&spec(name)).device(device).latent(noise).build().expect("the spec is valid");
     replica.import(&fixture.initial(), Reduction(0)).expect("PyTorch's state dicts fit");
 
     let mut metrics = BTreeMap::<&str, Vec<f32>>::new();

@@ -1,12 +1,19 @@
-//! Small runs for tests.
-#![allow(dead_code)] // Every test binary has its own copy and uses a part of it.
+//! Small runs, and groups of replicas in one process.
 
 use std::time::Duration;
 
 use lsgan_spec::*;
-use lsgan_train::{ControlWords, Metrics, RankBatch, Replica, WordsMut};
+use tch::Tensor;
+
+use crate::header::ControlWords;
+use crate::replica::{Metrics, RankBatch, Replica};
+use crate::tensors::over_words;
+
+/// The virtual ranks of the small runs.
+pub const ALL: &[u32] = &[0, 1, 2, 3];
 
 /// A DCGAN of 32 pixels that steps in some milliseconds.
+#[must_use]
 pub fn small_dcgan() -> RunSpec {
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
     RunSpec {
@@ -43,6 +50,7 @@ pub fn small_dcgan() -> RunSpec {
 }
 
 /// The toy on points of the plane.
+#[must_use]
 pub fn small_mlp() -> RunSpec {
     let mut spec = small_dcgan();
     let ring = Modes::Ring { count: 8, radius: 1.0 };
@@ -54,6 +62,7 @@ pub fn small_mlp() -> RunSpec {
 }
 
 /// Real samples as a pure function of (step, rank).
+#[must_use]
 pub fn real(step: Step, rank: VirtualRank, len: usize) -> Vec<f32> {
     let mut state = (step.0 << 32) ^ u64::from(rank.0) ^ 0x9e37_79b9_7f4a_7c15;
     let mut next = || {
@@ -63,56 +72,42 @@ pub fn real(step: Step, rank: VirtualRank, len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
+/// The words of a replica's sum as a tensor over the same memory.
+pub(crate) fn words(replica: &mut Replica) -> Tensor {
+    let device = replica.device;
+    // SAFETY: the callers use it before the replica computes again.
+    unsafe { over_words(replica.words(), device) }
+}
+
 /// What a group does to the sums of its members: every one holds the sum over all.
 pub fn all_reduce(members: &mut [Replica]) {
-    let exact: Vec<Vec<i64>> = members
-        .iter_mut()
-        .filter_map(|replica| match replica.words() {
-            WordsMut::Exact(words) => Some(words.to_vec()),
-            WordsMut::Fast(_) | WordsMut::Device(_) => None,
-        })
-        .collect();
-    let fast: Vec<Vec<f32>> = members
-        .iter_mut()
-        .filter_map(|replica| match replica.words() {
-            WordsMut::Fast(words) => Some(words.to_vec()),
-            WordsMut::Exact(_) | WordsMut::Device(_) => None,
-        })
-        .collect();
-    for replica in members {
-        match replica.words() {
-            WordsMut::Exact(words) => {
-                words.iter_mut().enumerate().for_each(|(i, word)| *word = exact.iter().map(|w| w[i]).sum());
-            }
-            WordsMut::Fast(words) => {
-                words.iter_mut().enumerate().for_each(|(i, word)| *word = fast.iter().map(|w| w[i]).sum());
-            }
-            WordsMut::Device(_) => unreachable!("a CPU's words are the host's"),
-        }
-    }
+    let words: Vec<_> = members.iter_mut().map(words).collect();
+    let sum = words[1..].iter().fold(words[0].copy(), |sum, words| sum + words);
+    words.into_iter().for_each(|mut words| words.copy_(&sum));
 }
 
 /// Computes the half that comes next, member i for the ranks `owned[i]`.
 pub fn compute_half(members: &mut [Replica], owned: &[&[u32]]) {
     for (replica, owned) in members.iter_mut().zip(owned) {
-        let reduction = replica.next_reduction();
-        let step = reduction.step();
-        let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
-        let computed = match reduction.half() {
-            Half::Discriminator => {
-                let len = replica.batch_len();
-                let batches: Vec<_> = ranks.iter().map(|&rank| real(step, rank, len)).collect();
-                let work: Vec<_> = ranks
-                    .iter()
-                    .zip(&batches)
-                    .map(|(&virtual_rank, samples)| RankBatch { virtual_rank, samples })
-                    .collect();
-                replica.compute_discriminator(step, &work, ControlWords::default())
-            }
-            Half::Generator => replica.compute_generator(step, &ranks, ControlWords::default()),
-        };
-        computed.expect("the half that comes next can be computed");
+        compute_wishing(replica, owned, ControlWords::default());
     }
+}
+
+/// Computes the half that comes next for these ranks, with this member's wishes.
+pub fn compute_wishing(replica: &mut Replica, owned: &[u32], wishes: ControlWords) {
+    let reduction = replica.next_reduction();
+    let (step, len) = (reduction.step(), replica.batch_len());
+    let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
+    let computed = match reduction.half() {
+        Half::Discriminator => {
+            let batches: Vec<_> = ranks.iter().map(|&rank| real(step, rank, len)).collect();
+            let batch = |(&virtual_rank, samples)| RankBatch { virtual_rank, samples };
+            let work: Vec<_> = ranks.iter().zip(batches.iter().map(Vec::as_slice)).map(batch).collect();
+            replica.compute_discriminator(step, &work, wishes)
+        }
+        Half::Generator => replica.compute_generator(step, &ranks, wishes),
+    };
+    computed.expect("the half that comes next can be computed");
 }
 
 /// Runs `count` halves.

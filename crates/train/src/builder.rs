@@ -1,0 +1,138 @@
+//! Builds a replica: which engine, how many lanes, whether halves are recorded.
+
+use std::sync::Arc;
+
+use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec};
+use tch::Device;
+
+use crate::device;
+use crate::engine::device::DeviceEngine;
+use crate::engine::host::HostEngine;
+use crate::engine::{DeviceWord, Engine};
+use crate::error::TrainError;
+use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
+use crate::lane::{ComputeWeights, Lane, Shared};
+use crate::lanes::Lanes;
+use crate::memory::kept_max;
+use crate::models::{self, SampleShape};
+use crate::noise::{LatentSource, SeededLatent};
+use crate::objectives;
+use crate::rehearsal::Rehearsal;
+use crate::replica::Replica;
+use crate::state::{Networks, Regions, State};
+
+/// Builds a [`Replica`].
+#[must_use]
+pub struct Builder<'a> {
+    spec: &'a RunSpec,
+    device: Device,
+    latent: Option<Arc<dyn LatentSource>>,
+    rehearsal: Option<Rehearsal>,
+}
+
+impl<'a> Builder<'a> {
+    pub(crate) fn new(spec: &'a RunSpec) -> Self {
+        Self { spec, device: Device::Cpu, latent: None, rehearsal: None }
+    }
+
+    /// Computes on this device.
+    pub fn device(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Takes z from there, not from the run's seed.
+    pub fn latent(self, latent: Arc<dyn LatentSource>) -> Self {
+        Self { latent: Some(latent), ..self }
+    }
+
+    /// For tests: computes on a CPU as on a GPU.
+    pub fn rehearsal(self, rehearsal: Option<Rehearsal>) -> Self {
+        Self { rehearsal, ..self }
+    }
+
+    /// The replica, at reduction 0.
+    ///
+    /// # Errors
+    /// Models that do not fit the run's data.
+    pub fn build(self) -> Result<Replica, TrainError> {
+        device::one_thread();
+        let Self { spec, device, .. } = self;
+        let networks = Arc::new(Networks::of(spec)?);
+        let state = State::fresh(spec.seed, &networks, Arc::new(Regions::new(&networks)));
+        let seeded = SeededLatent { seed: spec.seed, latent: models::latent(&spec.model.generator) };
+        let shared = Arc::new(Shared {
+            networks: networks.clone(),
+            losses: objectives::losses(&spec.objective),
+            latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),
+            per_rank: spec.batch.per_rank as usize,
+            device,
+            precision: spec.precision,
+        });
+        let (recorder, notice) = self.recorder();
+        let (engine, lanes) = match spec.reduction {
+            ReductionMode::Exact => self.engine::<i64>(&shared, state, recorder),
+            ReductionMode::Fast => self.engine::<f32>(&shared, state, recorder),
+        };
+        Ok(Replica {
+            lanes,
+            engine,
+            sample: SampleShape::of(spec)?,
+            kept_max: kept_max(&networks.generator, spec.batch.per_rank),
+            networks,
+            device,
+            spec: spec.clone(),
+            before: None,
+            notice,
+        })
+    }
+
+    /// What halves are recorded with, where they are to be; or why they are not.
+    fn recorder(&self) -> (Option<Box<dyn Recorder>>, Option<Notice>) {
+        match (self.rehearsal, self.device, self.spec.compute.cuda_graphs) {
+            (Some(rehearsal), _, _) => (rehearsal.recorder(), None),
+            (None, Device::Cuda(index), CudaGraphs::Auto) => match graphs::open(index) {
+                Ok(recorder) => (Some(recorder), None),
+                Err(why) => {
+                    let text = format!("no CUDA graphs are used, though compute.cuda_graphs is auto: {why}");
+                    (None, Some(Notice { is_warning: true, text }))
+                }
+            },
+            (None, _, _) => (None, None),
+        }
+    }
+
+    /// The engine, and lanes that read its weights.
+    fn engine<W: DeviceWord>(
+        &self,
+        shared: &Arc<Shared>,
+        state: State,
+        recorder: Option<Box<dyn Recorder>>,
+    ) -> (Box<dyn Engine>, Lanes) {
+        let (spec, networks) = (self.spec, &shared.networks);
+        let regions = state.regions().clone();
+        let weights = |numbers: &tch::Tensor| {
+            [Half::Discriminator, Half::Generator].map(|half| {
+                let at = &regions.of(half).weights;
+                let weights = numbers.narrow(0, at.start as i64, at.len() as i64);
+                ComputeWeights::new(weights, spec.precision)
+            })
+        };
+        // A GPU computes one virtual rank after another: each fills it.
+        let alone = self.device != Device::Cpu || recorder.is_some();
+        let count = if alone { 1 } else { spec.compute.threads.max(1) };
+        let lanes = |weights: [ComputeWeights; 2]| {
+            Lanes::new((0..count).map(|_| Lane::new(shared.clone(), &weights)).collect(), weights)
+        };
+        if self.device == Device::Cpu && self.rehearsal.is_none() {
+            let weights = weights(state.tensor());
+            let engine = HostEngine::<W>::new(networks, state, spec.batch.virtual_ranks);
+            return (Box::new(engine), lanes(weights));
+        }
+        let device = DeviceEngine::<W>::new(networks, state, self.device, spec.batch.virtual_ranks);
+        let weights = weights(device.numbers());
+        let Some(recorder) = recorder else { return (Box::new(device), lanes(weights)) };
+        let proof = if spec.compute.deterministic { Proof::SameBits } else { Proof::Close };
+        let lane = Lane::new(shared.clone(), &weights);
+        (Box::new(Graphs::new(device, recorder, lane, proof)), lanes(weights))
+    }
+}

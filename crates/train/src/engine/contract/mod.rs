@@ -1,0 +1,104 @@
+//! What every engine must do, as tests that any of them can run.
+//!
+//! One entry, [`contract`], runs all of [`CASES`]; a table of [`Row`]s feeds it (`tests/engines.rs`). What an engine cannot
+//! do is said in its row.
+
+mod bits;
+mod queue;
+mod refusals;
+
+use lsgan_spec::{Precision, ReductionMode, RunSpec};
+
+use crate::rehearsal::runs::{run_halves, small_dcgan, small_mlp};
+use crate::replica::Replica;
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// As it is known to users.
+    pub name: &'static str,
+    /// Builds a replica with this engine.
+    pub make: fn(&RunSpec) -> Replica,
+    /// Builds one whose bits it must have.
+    pub reference: fn(&RunSpec) -> Replica,
+    /// It has a queue of updates.
+    pub has_queue: bool,
+    /// Its halves are recorded and replayed.
+    pub records: bool,
+}
+
+/// A case's name, and what it does; it panics where the engine is wrong.
+pub type Case = (&'static str, fn(&Row));
+
+macro_rules! cases {
+    ($($module:ident::$case:ident),* $(,)?) => { &[$((stringify!($case), $module::$case)),*] };
+}
+
+/// Every case.
+pub const CASES: &[Case] = cases![
+    bits::every_half_has_the_bits_of_the_reference,
+    bits::members_with_different_engines_make_one_sum,
+    bits::any_grouping_of_the_virtual_ranks_gives_the_same_state,
+    bits::the_number_of_threads_never_changes_a_bit,
+    bits::a_fake_that_is_computed_again_is_the_same,
+    bits::a_step_back_is_the_beginning_of_the_step_and_the_same_bits_follow,
+    bits::a_replica_that_came_in_at_the_middle_of_a_step_cannot_step_back,
+    bits::a_worker_can_enter_at_either_half,
+    bits::a_half_that_was_never_applied_leaves_no_trace,
+    bits::half_a_state_is_never_kept,
+    bits::all_read_the_same_metrics_whatever_the_grouping,
+    bits::all_read_how_many_workers_wish_what,
+    bits::halves_are_recorded_anew_for_other_virtual_ranks,
+    refusals::a_rank_that_is_not_finite_is_named_by_all_and_changes_nothing,
+    refusals::a_rank_beyond_the_range_of_the_exact_sum_is_named,
+    refusals::a_sum_that_lacks_a_rank_or_holds_one_twice_is_not_applied,
+    refusals::a_sum_is_applied_once,
+    refusals::thousands_of_virtual_ranks_have_their_marks,
+    refusals::work_that_does_not_fit_is_refused,
+    queue::a_queue_is_where_the_row_says,
+    queue::an_aborted_sum_never_reaches_the_weights,
+    queue::halves_that_run_ahead_of_the_updates_have_the_same_bits,
+    queue::what_ran_ahead_of_an_update_that_was_not_made_is_void,
+];
+
+/// Runs every case. Panics with the engine's name where it breaks one.
+pub fn contract(row: &Row) {
+    CASES.iter().for_each(|(_, case)| case(row));
+}
+
+/// Warm-up, the step that is proved, and steps that are replayed, where halves are recorded.
+const HALVES: u64 = 12;
+
+impl Row {
+    fn members(&self, spec: &RunSpec, count: usize) -> Vec<Replica> {
+        (0..count).map(|_| (self.make)(spec)).collect()
+    }
+
+    /// The hash of the reference's state after some halves.
+    fn wanted(&self, spec: &RunSpec, halves: u64) -> blake3::Hash {
+        let mut alone = [(self.reference)(spec)];
+        run_halves(&mut alone, &[crate::rehearsal::runs::ALL], halves);
+        alone[0].state_hash()
+    }
+
+    fn assert_state(&self, members: &[Replica], wanted: blake3::Hash, what: &str) {
+        for (index, member) in members.iter().enumerate() {
+            assert_eq!(member.state_hash(), wanted, "{}: {what}, member {index}", self.name);
+        }
+    }
+}
+
+fn in_words(spec: &RunSpec) -> String {
+    format!("{:?} {:?}", spec.reduction, spec.precision)
+}
+
+/// Runs whose sums are the same whatever the grouping.
+fn exact_runs() -> [RunSpec; 3] {
+    [small_dcgan(), RunSpec { precision: Precision::Bf16, ..small_dcgan() }, small_mlp()]
+}
+
+/// The same, exact and fast.
+fn runs() -> Vec<RunSpec> {
+    let of = |reduction| exact_runs().map(|spec| RunSpec { reduction, ..spec });
+    [ReductionMode::Exact, ReductionMode::Fast].map(of).concat()
+}

@@ -1,0 +1,107 @@
+//! Updates that are queued before it is known how their sum ends.
+
+use lsgan_spec::Reduction;
+use tch::{Device, Kind, Tensor};
+
+use super::{HALVES, Row, in_words, runs};
+use crate::error::NotApplied;
+use crate::native::shared_with;
+use crate::rehearsal::runs::{ALL, compute_half, run_halves, small_dcgan, words};
+use crate::replica::{Applied, Metrics, Replica};
+
+pub(super) fn a_queue_is_where_the_row_says(row: &Row) {
+    assert_eq!((row.make)(&small_dcgan()).queue().is_some(), row.has_queue, "{}", row.name);
+}
+
+/// An abort flag where the replica's device can read it.
+fn flag(replica: &Replica, is_set: bool) -> Tensor {
+    let mut flag = shared_with(replica.device, 1, Kind::Int);
+    let _ = flag.fill_(i64::from(is_set));
+    flag
+}
+
+/// Queues the update behind a sum, lets `meanwhile` compute, and reads whether the update was made.
+fn queued(
+    members: &mut [Replica; 1],
+    is_aborted: bool,
+    meanwhile: impl FnOnce(&mut [Replica; 1]),
+) -> Result<Applied, NotApplied> {
+    let flag = flag(&members[0], is_aborted);
+    let mut queue = members[0].queue().expect("the row says that there is one");
+    // SAFETY: the flag outlives the update, which is finished below.
+    unsafe { queue.push(Metrics::Read, Some(flag.data_ptr().cast::<u32>().cast_const())) };
+    meanwhile(members);
+    if let Device::Cuda(index) = members[0].device {
+        tch::Cuda::synchronize(index as i64);
+    }
+    members[0].queue().expect("it had one").finish()
+}
+
+pub(super) fn an_aborted_sum_never_reaches_the_weights(row: &Row) {
+    let halves = if row.has_queue { 0..HALVES } else { 0..0 };
+    for half in halves {
+        let spec = small_dcgan();
+        let mut members = [(row.make)(&spec)];
+        run_halves(&mut members, &[ALL], half);
+        let before = members[0].state_hash();
+        compute_half(&mut members, &[ALL]);
+        // All marks are good, as they may be when the header came through and the rest did not.
+        let words = words(&mut members[0]);
+        let _ = words.narrow(0, words.numel() as i64 - 200, 200).fill_(0x5555_5555_5555);
+        let applied = queued(&mut members, true, |_| ());
+        assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{}: {applied:?}", row.name);
+        row.assert_state(&members, before, &format!("aborted at {half}"));
+        assert_eq!(members[0].reduction(), Reduction(half));
+
+        compute_half(&mut members, &[ALL]);
+        let applied = queued(&mut members, false, |_| ());
+        assert_eq!(applied.expect("nothing is aborted").reduction, Reduction(half + 1));
+        row.assert_state(&members, row.wanted(&spec, half + 1), &format!("aborted at {half}"));
+    }
+}
+
+/// Each half is computed before it is known whether the update before was made.
+pub(super) fn halves_that_run_ahead_of_the_updates_have_the_same_bits(row: &Row) {
+    let runs = if row.has_queue { runs() } else { vec![] };
+    for spec in runs {
+        let (mut ahead, mut reference) = ([(row.make)(&spec)], [(row.reference)(&spec)]);
+        compute_half(&mut ahead, &[ALL]);
+        for half in 0..HALVES {
+            let applied = queued(&mut ahead, false, |ahead| {
+                assert_eq!(ahead[0].reduction(), Reduction(half), "the update is not finished");
+                assert_eq!(ahead[0].next_reduction(), Reduction(half + 1));
+                compute_half(ahead, &[ALL]);
+            });
+            let applied = applied.expect("good sums are applied");
+            compute_half(&mut reference, &[ALL]);
+            let wanted = reference[0].apply(Metrics::Read).expect("good sums are applied");
+            let what = format!("{}: {}, half {half}", row.name, in_words(&spec));
+            assert_eq!((applied.reduction, applied.controls), (wanted.reduction, wanted.controls), "{what}");
+            let [means, wanted] = [applied, wanted].map(|a| a.metrics.expect("they were asked for").means);
+            assert_eq!(means, wanted, "{what}");
+            row.assert_state(&ahead, reference[0].state_hash(), &what);
+        }
+    }
+}
+
+/// One update is not made: before, while and after a step is proved, where halves are recorded.
+pub(super) fn what_ran_ahead_of_an_update_that_was_not_made_is_void(row: &Row) {
+    let aborted = if row.has_queue { 0..HALVES - 1 } else { 0..0 };
+    let spec = small_dcgan();
+    for aborted in aborted {
+        let mut ahead = [(row.make)(&spec)];
+        compute_half(&mut ahead, &[ALL]);
+        for half in 0..HALVES {
+            let before = ahead[0].state_hash();
+            let applied = queued(&mut ahead, half == aborted, |ahead| compute_half(ahead, &[ALL]));
+            if half == aborted {
+                assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{}: {applied:?}", row.name);
+                row.assert_state(&ahead, before, &format!("aborted at {aborted}"));
+                compute_half(&mut ahead, &[ALL]);
+            } else {
+                applied.expect("good sums are applied");
+            }
+        }
+        row.assert_state(&ahead, row.wanted(&spec, HALVES - 1), &format!("aborted at {aborted}"));
+    }
+}

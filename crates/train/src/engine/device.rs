@@ -1,0 +1,290 @@
+//! The engine of a GPU: state and sums in its memory, updated by a few operations over flat tensors. On a CPU it gives
+//! the very bits of the host's engine, which is how it is tested.
+//!
+//! Only copies of a whole state wait for the device. The result of an update is copied to the host behind the update,
+//! and is read once the device is known to be past that copy, while it computes the next half already.
+//!
+//! **An aborted sum never reaches the weights.** An update is queued behind its all-reduce before it is known how that
+//! one ends. So it is predicated on the device: it changes nothing, and is not counted, where a mark of the sum is not
+//! good or the abort flag is set, nor is any update after it; see `collective::nccl::flag`.
+
+use lsgan_spec::{Half, Reduction};
+use tch::{Device, Kind, Tensor};
+
+use super::device_sum::{DeviceSum, DeviceWord};
+use super::{Arithmetic, Engine, Update, UpdateQueue};
+use crate::adam::AdamStep;
+use crate::error::NotApplied;
+use crate::header::{ControlWords, SumLayout};
+use crate::lane::Contribution;
+use crate::lanes::Lanes;
+use crate::layers::BATCH_NORM_MOMENTUM;
+use crate::native::{copy_in_turn, shared_with};
+use crate::replica::{Applied, Metrics};
+use crate::state::{Networks, State};
+use crate::step::{self, Work};
+use crate::tensors::{words, words_mut};
+use crate::word::{DeviceWords, Place, WordsMut};
+
+pub(crate) struct DeviceEngine<W> {
+    /// On the host: the reduction, and the rest as it was copied last.
+    state: State,
+    /// All numbers, laid out as on the host; the header in front is the host's business. The networks' weights are
+    /// views of it.
+    numbers: Tensor,
+    /// The same memory, through which it is changed. To libtorch it is another tensor, so that an update of D does not
+    /// spoil the graph of a fake that is kept for G.
+    writable: Tensor,
+    /// D's and G's.
+    sums: [DeviceSum<W>; 2],
+    /// Reductions applied since a state was taken over; i64 `[1]`.
+    applied: Tensor,
+    /// How many of them the host knows of.
+    known: i64,
+    /// Whether every update was made since the host was last told that one was not; bool without dimensions.
+    sound: Tensor,
+    /// The abort flag as the device saw it last.
+    flag: Tensor,
+    /// D's numbers before this step's update of them.
+    before: Tensor,
+    report: Report,
+    queued: Option<Update>,
+}
+
+/// Memory of the host that the device writes behind an update.
+struct Report {
+    /// The headers of both halves.
+    headers: [Tensor; 2],
+    applied: Tensor,
+    gradient_norm: Tensor,
+}
+
+impl<W: DeviceWord> DeviceEngine<W> {
+    pub fn new(networks: &Networks, state: State, device: Device, virtual_ranks: u32) -> Self {
+        let regions = state.regions();
+        let numbers = Tensor::zeros([regions.len as i64], (Kind::Float, device));
+        // SAFETY: the memory has so many f32, and lives as long as `numbers`, which is dropped with this.
+        let writable = unsafe {
+            Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
+        };
+        let sums = [Half::Discriminator, Half::Generator]
+            .map(|half| DeviceSum::new(SumLayout::new(half, networks.network(half), virtual_ranks), device));
+        let report = Report {
+            headers: sums.each_ref().map(|sum| shared_with(device, sum.layout.header.len() as i64, W::KIND)),
+            applied: shared_with(device, 1, Kind::Int64),
+            gradient_norm: shared_with(device, 1, Kind::Double),
+        };
+        let mut engine = Self {
+            numbers,
+            writable,
+            sums,
+            report,
+            known: 0,
+            applied: Tensor::zeros([1], (Kind::Int64, device)),
+            sound: Tensor::ones([0_i64; 0], (Kind::Bool, device)),
+            flag: Tensor::zeros([1], (Kind::Int, device)),
+            before: Tensor::zeros([regions.discriminator.all().len() as i64], (Kind::Float, device)),
+            queued: None,
+            state,
+        };
+        engine.state_changed();
+        engine
+    }
+
+    /// All numbers, for views of the weights.
+    pub fn numbers(&self) -> &Tensor {
+        &self.numbers
+    }
+
+    /// Something was added to a sum without [`Arithmetic::add`].
+    pub fn has_added(&mut self, half: Half) {
+        self.sums[half as usize].place = Place::Add;
+    }
+
+    /// The words of a half as they are now.
+    pub fn copy_of_sum(&self, half: Half) -> Tensor {
+        self.sums[half as usize].words.copy()
+    }
+
+    /// Makes them what they were.
+    pub fn put_sum(&mut self, half: Half, words: &Tensor) {
+        self.sums[half as usize].words.copy_(words);
+    }
+
+    /// Queues copies of what the host is to know of an update.
+    fn report(&mut self, half: Half, metrics: Metrics) {
+        let sum = &mut self.sums[half as usize];
+        if metrics == Metrics::Read {
+            let squares = sum.gradients().to_kind(Kind::Double).square();
+            copy_in_turn(&self.report.gradient_norm, &squares.sum(Kind::Double).sqrt().reshape([1]));
+        }
+        copy_in_turn(&self.report.headers[half as usize], &sum.header());
+        copy_in_turn(&self.report.applied, &self.applied);
+        sum.clear_header();
+    }
+
+    fn trust_again(&mut self) {
+        let _ = self.sound.fill_(1);
+        let _ = self.flag.zero_();
+    }
+
+    fn region(&self, range: &std::ops::Range<usize>) -> Tensor {
+        self.writable.narrow(0, range.start as i64, range.len() as i64)
+    }
+
+    /// `old` becomes `new` where the update is made.
+    fn put(&self, mut old: Tensor, new: &Tensor) {
+        let chosen = new.where_self(&self.sound, &old);
+        old.copy_(&chosen);
+    }
+
+    fn clear_headers(&mut self) {
+        self.sums.iter_mut().for_each(DeviceSum::clear_header);
+    }
+}
+
+impl<W: DeviceWord> Engine for DeviceEngine<W> {
+    fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
+        step::sum(self, lanes, work);
+    }
+
+    fn words(&mut self, half: Half) -> WordsMut<'_> {
+        let words = &mut self.sums[half as usize].words;
+        match words.device() {
+            Device::Cpu => W::words_mut(words_mut(words)),
+            Device::Cuda(_) | Device::Mps | Device::Vulkan => WordsMut::Device(DeviceWords {
+                start: words.data_ptr(),
+                count: words.numel(),
+                exact: W::KIND == Kind::Int64,
+            }),
+        }
+    }
+
+    fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
+        // SAFETY: there is no flag.
+        unsafe { self.push(update, None) };
+        // A copy to memory that is not pinned returns when the device has done all that was queued before.
+        let _ = self.applied.int64_value(&[0]);
+        self.finish()
+    }
+
+    fn queue(&mut self) -> Option<&mut dyn UpdateQueue> {
+        Some(self)
+    }
+
+    fn step_back(&mut self) {
+        self.region(&self.state.regions().discriminator.all()).copy_(&self.before);
+        self.clear_headers();
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.state.reduction()
+    }
+
+    fn next_reduction(&self) -> Reduction {
+        self.queued.map_or(self.reduction(), |update| update.reduction.next())
+    }
+
+    fn state(&self) -> &State {
+        assert!(self.queued.is_none(), "an update is finished before the state is read");
+        let from = self.state.regions().discriminator.weights.start as i64;
+        let len = self.state.regions().len as i64 - from;
+        self.state.tensor().narrow(0, from, len).copy_(&self.numbers.narrow(0, from, len));
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn state_changed(&mut self) {
+        self.writable.copy_(self.state.tensor());
+        let _ = self.applied.zero_();
+        self.known = 0;
+        self.queued = None;
+        self.trust_again();
+        self.clear_headers();
+    }
+}
+
+impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
+    unsafe fn push(&mut self, update: &Update, abort_flag: Option<*const u32>) {
+        if let Some(address) = abort_flag {
+            // SAFETY: the caller vouches for it; one i32 without a stride is read.
+            let host = unsafe { Tensor::from_blob(address.cast(), &[1], &[1], Kind::Int, Device::Cpu) };
+            copy_in_turn(&self.flag, &host);
+        }
+        let complete = self.sums[update.half() as usize].is_complete();
+        let sound = self.sound.logical_and(&complete).logical_and(&self.flag.eq(0).all());
+        self.sound.copy_(&sound);
+        step::update(self, update);
+        let _ = self.applied.g_add_(&self.sound.to_kind(Kind::Int64));
+        self.report(update.half(), update.metrics);
+        self.queued = Some(*update);
+    }
+
+    fn finish(&mut self) -> Result<Applied, NotApplied> {
+        let update = self.queued.take().expect("an update was queued");
+        let reading = self.sums[update.half() as usize]
+            .layout
+            .header
+            .read::<W>(words(&self.report.headers[update.half() as usize]));
+        let applied = self.report.applied.int64_value(&[0]);
+        let is_applied = applied == self.known + 1;
+        self.known = applied;
+        if !is_applied {
+            self.trust_again();
+            reading.check(update.reduction)?;
+            let (step, half) = (update.reduction.step(), update.half());
+            return Err(NotApplied::Aborted { step, half });
+        }
+        self.state.set_reduction(update.reduction.next());
+        Ok(update.applied(&reading, || self.report.gradient_norm.double_value(&[0])))
+    }
+}
+
+impl<W: DeviceWord> Arithmetic for DeviceEngine<W> {
+    fn begin(&mut self, half: Half, controls: ControlWords) {
+        self.sums[half as usize].begin(controls);
+    }
+
+    fn add(&mut self, half: Half, contribution: &Contribution) {
+        self.sums[half as usize].add(contribution);
+    }
+
+    fn end(&mut self, half: Half) {
+        self.sums[half as usize].end();
+    }
+
+    fn keep_discriminator(&mut self) {
+        let now = self.region(&self.state.regions().discriminator.all());
+        self.put(self.before.shallow_clone(), &now);
+    }
+
+    fn adam(&mut self, half: Half, adam: AdamStep) {
+        let at = self.state.regions().of(half);
+        let [w, m, v] = [&at.weights, &at.first_moments, &at.second_moments].map(|range| self.region(range));
+        let old = [w.shallow_clone(), m.shallow_clone(), v.shallow_clone()];
+        let new = adam.over_tensors(&self.sums[half as usize].gradients(), [w, m, v]);
+        old.into_iter().zip(&new).for_each(|(old, new)| self.put(old, new));
+    }
+
+    fn running_statistics(&mut self, half: Half) {
+        let running = self.region(&self.state.regions().of(half).statistics);
+        let mut updated = running.shallow_clone();
+        for batch in self.sums[half as usize].statistics() {
+            let share = f64::from(BATCH_NORM_MOMENTUM);
+            updated = updated * f64::from(1.0 - BATCH_NORM_MOMENTUM) + batch * share;
+        }
+        self.put(running, &updated);
+    }
+
+    fn average(&mut self, decay: f32) {
+        let share = f64::from(1.0 - decay);
+        for (average, current) in self.state.regions().averages() {
+            let (average, current) = (self.region(average), self.region(current));
+            let updated = &average * f64::from(decay) + current * share;
+            self.put(average, &updated);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The sum of one half's reduction, in a device's memory: what [`crate::sums`] does on the host.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::header::{ControlWords, GOOD, NOT_FINITE, SumLayout, TOO_LARGE};
+use crate::lane::Contribution;
+use crate::tensors::view;
+use crate::word::{METRIC_LIMIT, METRIC_SCALE, Place, SCALE, Word};
+
+pub(super) struct DeviceSum<W> {
+    pub layout: SumLayout,
+    /// `[header | gradients | statistics of each pass]`.
+    pub words: Tensor,
+    /// One virtual rank's numbers, f32 `[gradients | statistics]`; the gaps between tensors stay 0.
+    numbers: Tensor,
+    /// Views of them, one for each tensor of a contribution.
+    parts: Vec<Tensor>,
+    /// The marks of a sum that has every virtual rank once.
+    complete: Tensor,
+    pub place: Place,
+    word: PhantomData<W>,
+}
+
+impl<W: DeviceWord> DeviceSum<W> {
+    pub fn new(layout: SumLayout, device: Device) -> Self {
+        let numbers = Tensor::zeros([layout.body().len() as i64], (Kind::Float, device));
+        Self {
+            words: Tensor::zeros([layout.len() as i64], (W::KIND, device)),
+            parts: layout.parts.iter().map(|part| view(&numbers, part)).collect(),
+            complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
+            numbers,
+            place: Place::Set,
+            word: PhantomData,
+            layout,
+        }
+    }
+
+    /// Begins a sum, with this worker's wishes.
+    pub fn begin(&mut self, controls: ControlWords) {
+        self.clear_header();
+        for (index, count) in self.layout.header.wishes(controls).filter(|(_, count)| *count > 0) {
+            let _ = self.words.narrow(0, index as i64, 1).fill_(count);
+        }
+        self.place = Place::Set;
+    }
+
+    /// Adds the numbers of one virtual rank, whose tensors are on the device.
+    pub fn add(&mut self, contribution: &Contribution) {
+        for (part, tensor) in self.parts.iter_mut().zip(&contribution.tensors) {
+            part.copy_(tensor);
+        }
+        let means = Tensor::stack(&contribution.means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
+        let worst = self.numbers.abs().max();
+        let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
+        let (values, mark) = W::shares(&self.numbers, self.layout.virtual_ranks, &worst, &finite);
+        match self.place {
+            Place::Set => self.body().copy_(&values),
+            Place::Add => drop(self.body().g_add_(&values)),
+        }
+        self.place = Place::Add;
+        let (word, shift) = self.layout.header.mark(contribution.rank);
+        self.add_words(word, &(mark * (1_i64 << shift)).reshape([1]));
+        let shares = W::metrics(means / f64::from(self.layout.virtual_ranks));
+        self.add_words(self.layout.header.metrics().start, &shares);
+    }
+
+    /// Ends this worker's part: where it computed no rank, its sum is zero.
+    pub fn end(&self) {
+        if self.place == Place::Set {
+            let _ = self.body().zero_();
+        }
+    }
+
+    fn add_words(&self, first: usize, values: &Tensor) {
+        let mut words = self.words.narrow(0, first as i64, values.numel() as i64);
+        let _ = words.g_add_(&values.to_kind(W::KIND));
+    }
+
+    fn range(&self, range: Range<usize>) -> Tensor {
+        self.words.narrow(0, range.start as i64, range.len() as i64)
+    }
+
+    pub fn header(&self) -> Tensor {
+        self.range(0..self.layout.header.len())
+    }
+
+    fn body(&self) -> Tensor {
+        self.range(self.layout.body())
+    }
+
+    /// Whether every virtual rank is in it once and good; bool without dimensions.
+    pub fn is_complete(&self) -> Tensor {
+        self.range(self.layout.header.marks()).to_kind(Kind::Int64).eq_tensor(&self.complete).all()
+    }
+
+    pub fn gradients(&self) -> Tensor {
+        W::means(self.range(self.layout.gradients()))
+    }
+
+    pub fn statistics(&self) -> impl Iterator<Item = Tensor> {
+        self.layout.statistics().map(|range| W::means(self.range(range)))
+    }
+
+    pub fn clear_header(&mut self) {
+        let _ = self.header().zero_();
+    }
+}
+
+/// [`Word`]'s conversions over tensors.
+pub(crate) trait DeviceWord: Word {
+    /// A virtual rank's numbers as words, and its mark. `worst`: the largest magnitude; `finite`: all numbers are.
+    fn shares(numbers: &Tensor, virtual_ranks: u32, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor);
+    /// A virtual rank's shares in the metrics' means as words.
+    fn metrics(shares: Tensor) -> Tensor;
+    /// The means over the virtual ranks, f32.
+    fn means(words: Tensor) -> Tensor;
+}
+
+impl DeviceWord for i64 {
+    /// Bad numbers are not added.
+    fn shares(numbers: &Tensor, virtual_ranks: u32, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
+        let fits = worst.le(f64::from(Self::LIMIT));
+        let mark = scalar(TOO_LARGE, worst).where_self(&fits.logical_not(), &scalar(GOOD, worst));
+        let mark = mark.where_self(finite, &scalar(NOT_FINITE, worst));
+        let scaled = numbers.to_kind(Kind::Double) * Self::factor(virtual_ranks);
+        let good = scaled.where_self(&finite.logical_and(&fits), &scaled.zeros_like());
+        (good.round().to_kind(Kind::Int64), mark)
+    }
+
+    fn metrics(shares: Tensor) -> Tensor {
+        let clamped = shares.nan_to_num(0.0, METRIC_LIMIT, -METRIC_LIMIT).clamp(-METRIC_LIMIT, METRIC_LIMIT);
+        (clamped * METRIC_SCALE).round()
+    }
+
+    fn means(words: Tensor) -> Tensor {
+        (words.to_kind(Kind::Double) * (1.0 / SCALE)).to_kind(Kind::Float)
+    }
+}
+
+impl DeviceWord for f32 {
+    fn shares(numbers: &Tensor, virtual_ranks: u32, _worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
+        let mark = scalar(GOOD, finite).where_self(finite, &scalar(NOT_FINITE, finite));
+        (numbers * f64::from(Self::factor(virtual_ranks)), mark)
+    }
+
+    fn metrics(shares: Tensor) -> Tensor {
+        shares
+    }
+
+    fn means(words: Tensor) -> Tensor {
+        words
+    }
+}
+
+/// An i64 without dimensions where `like` is.
+fn scalar(value: i64, like: &Tensor) -> Tensor {
+    Tensor::full([0_i64; 0], value, (Kind::Int64, like.device()))
+}

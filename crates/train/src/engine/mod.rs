@@ -1,0 +1,139 @@
+//! Where the state and the sums of a replica lie, and how they are updated.
+//!
+//! - `host`: in the host's memory; an update is made at once. `device`: in a device's; an update is queued behind
+//!   its all-reduce. [`crate::graphs`]: a device's, whose halves are recorded and replayed.
+//! - [`contract`](mod@contract) holds all of them to the same bits.
+//!
+//! [`Engine`] is what a replica sees, [`Arithmetic`] what a step ([`crate::step`]) is made of.
+
+pub mod contract;
+pub(crate) mod device;
+mod device_sum;
+pub(crate) mod host;
+
+pub use contract::contract;
+pub(crate) use device_sum::DeviceWord;
+use lsgan_spec::{Half, Reduction, RunSpec};
+
+use crate::adam::AdamStep;
+use crate::error::NotApplied;
+use crate::graphs::Notice;
+use crate::header::{ControlWords, Reading};
+use crate::lane::Contribution;
+use crate::lanes::Lanes;
+use crate::replica::{Applied, HalfMetrics, Metrics};
+use crate::state::State;
+use crate::step::Work;
+use crate::word::WordsMut;
+
+/// A replica's state and sums.
+pub(crate) trait Engine: Send {
+    /// Computes this worker's part of a half; its sum is then in [`Self::words`].
+    fn compute(&mut self, lanes: &mut Lanes, work: &mut Work);
+
+    /// The words of a half's sum, to be all-reduced in place.
+    fn words(&mut self, half: Half) -> WordsMut<'_>;
+
+    /// Updates the state with the all-reduced sum, or changes nothing. Returns when that is done.
+    fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied>;
+
+    /// The queue of updates, where there is one.
+    fn queue(&mut self) -> Option<&mut dyn UpdateQueue> {
+        None
+    }
+
+    /// D's numbers are again those before this step's update of them.
+    fn step_back(&mut self);
+
+    /// How many reductions are applied.
+    fn reduction(&self) -> Reduction;
+
+    /// The same, as if the update that is queued were applied.
+    fn next_reduction(&self) -> Reduction {
+        self.reduction()
+    }
+
+    /// The state on the host, up to date.
+    fn state(&self) -> &State;
+
+    /// The state on the host, to be changed. [`Self::state_changed`] must follow, unless only the reduction changes.
+    fn state_mut(&mut self) -> &mut State;
+
+    /// The state on the host is another one.
+    fn state_changed(&mut self);
+
+    /// Drops fakes that were kept outside of the lanes.
+    fn forget_fakes(&mut self) {}
+
+    /// What to tell the user of how it computes; each notice once.
+    fn take_notice(&mut self) -> Option<Notice> {
+        None
+    }
+}
+
+/// Updates that are queued on a device behind their all-reduce, before it is known how that one ends.
+pub(crate) trait UpdateQueue {
+    /// Queues an update, which does nothing if `abort_flag` is set when its turn comes. Waits for nothing.
+    ///
+    /// # Safety
+    /// `abort_flag` points to a u32 that lives until the device has come past the update; on a GPU, in pinned memory.
+    unsafe fn push(&mut self, update: &Update, abort_flag: Option<*const u32>);
+
+    /// Reads whether the update was made. The device must have come past it.
+    fn finish(&mut self) -> Result<Applied, NotApplied>;
+}
+
+/// The arithmetic of a step in one kind of memory; `step` says in which order.
+pub(crate) trait Arithmetic {
+    /// Begins a sum, with this worker's wishes.
+    fn begin(&mut self, half: Half, controls: ControlWords);
+    /// Adds the numbers of one virtual rank.
+    fn add(&mut self, half: Half, contribution: &Contribution);
+    /// Ends this worker's part of the sum.
+    fn end(&mut self, half: Half);
+
+    /// Copies D's numbers, for [`Engine::step_back`].
+    fn keep_discriminator(&mut self);
+    /// Updates weights and moments by the mean gradient.
+    fn adam(&mut self, half: Half, adam: AdamStep);
+    /// Updates the running statistics by the mean batch-norm statistics of each pass.
+    fn running_statistics(&mut self, half: Half);
+    /// Updates the moving average of G.
+    fn average(&mut self, decay: f32);
+}
+
+/// The update that a reduction's sum feeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Update {
+    /// Reductions applied before it.
+    pub reduction: Reduction,
+    pub adam: AdamStep,
+    /// Of the moving average, which G's half updates.
+    pub decay: f32,
+    pub metrics: Metrics,
+}
+
+impl Update {
+    pub fn new(spec: &RunSpec, reduction: Reduction, metrics: Metrics) -> Self {
+        let optimizer = match reduction.half() {
+            Half::Discriminator => &spec.optimizer.discriminator,
+            Half::Generator => &spec.optimizer.generator,
+        };
+        let adam = AdamStep::new(optimizer, reduction.step().0 + 1);
+        Self { reduction, adam, decay: spec.ema.decay as f32, metrics }
+    }
+
+    pub fn half(&self) -> Half {
+        self.reduction.half()
+    }
+
+    /// What the caller is told once it is applied. `gradient_norm` is called where metrics are wanted.
+    fn applied(&self, reading: &Reading, gradient_norm: impl FnOnce() -> f64) -> Applied {
+        let metrics = || HalfMetrics { means: reading.means, gradient_norm: gradient_norm() };
+        Applied {
+            reduction: self.reduction.next(),
+            controls: reading.controls,
+            metrics: (self.metrics == Metrics::Read).then(metrics),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The layout of a sum, `[header | gradients | batch-norm statistics]`, and what its header says.
+//!
+//! Every worker fills the words with the sum over its own virtual ranks. After the all-reduce they hold the mean over
+//! all V of them, and every worker reads the same words. The header is
+//!
+//! | words | what | sum over |
+//! | --- | --- | --- |
+//! | ⌈V / 7⌉ | a mark for each virtual rank, three bits each | virtual ranks |
+//! | 4 | the control words | workers |
+//! | 3 | loss, D(x), D(G(z)) | virtual ranks, divided by V |
+//!
+//! padded with zeros to a multiple of 16 words. A mark is 1 where the rank's numbers are good, 6 where one is
+//! too large, 7 where one is not finite; 0 says that no worker computed the rank, anything else that several did.
+//! Seven marks fill 21 bits, so that a word is exact in f32 too.
+
+use std::ops::Range;
+
+use lsgan_spec::{Half, Reduction, VirtualRank};
+
+use crate::error::{Blame, NotApplied};
+use crate::flat::{ALIGNMENT, Entry};
+use crate::layers::Network;
+use crate::word::Word;
+
+const MARK_BITS: u32 = 3;
+const MARKS_PER_WORD: u32 = 7;
+pub(crate) const GOOD: i64 = 1;
+pub(crate) const TOO_LARGE: i64 = 6;
+pub(crate) const NOT_FINITE: i64 = 7;
+
+/// A request that all workers obey after the same step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ControlWord {
+    /// Write a snapshot.
+    Snapshot,
+    /// End this generation, so that the group can form anew.
+    Reform,
+    /// The run ends here.
+    Finish,
+    /// A worker wants to leave.
+    Leave,
+}
+
+impl ControlWord {
+    /// All of them, in the order of the header.
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Reform, Self::Finish, Self::Leave];
+}
+
+/// The number of workers that wish each [`ControlWord`]: one worker's before the all-reduce, all workers' after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlWords([u32; 4]);
+
+impl ControlWords {
+    /// These and one wish more.
+    #[must_use]
+    pub fn with(mut self, word: ControlWord) -> Self {
+        self.0[word as usize] += 1;
+        self
+    }
+
+    /// The number of workers that wish it.
+    #[must_use]
+    pub fn count(self, word: ControlWord) -> u32 {
+        self.0[word as usize]
+    }
+
+    /// Whether a worker wishes it, so that all act.
+    #[must_use]
+    pub fn is_set(self, word: ControlWord) -> bool {
+        self.count(word) > 0
+    }
+}
+
+/// The means of one virtual rank, or after the all-reduce of all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Means {
+    /// The loss of this half's network.
+    pub loss: f64,
+    /// D(x). 0 in G's half, which sees no real samples.
+    pub real: f64,
+    /// D(G(z)).
+    pub fake: f64,
+}
+
+/// Where everything lies in a header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    virtual_ranks: u32,
+}
+
+impl Header {
+    pub fn len(self) -> usize {
+        self.metrics().end.next_multiple_of(ALIGNMENT)
+    }
+
+    pub fn marks(self) -> Range<usize> {
+        0..self.virtual_ranks.div_ceil(MARKS_PER_WORD) as usize
+    }
+
+    pub fn metrics(self) -> Range<usize> {
+        let start = self.marks().end + ControlWord::ALL.len();
+        start..start + 3
+    }
+
+    /// The words of this worker's wishes, with their values.
+    pub fn wishes(self, controls: ControlWords) -> impl Iterator<Item = (usize, i64)> {
+        (self.marks().end..).zip(controls.0).map(|(index, count)| (index, i64::from(count)))
+    }
+
+    /// The word of a rank's mark, and the lowest bit in it.
+    pub fn mark(self, rank: VirtualRank) -> (usize, u32) {
+        ((rank.0 / MARKS_PER_WORD) as usize, rank.0 % MARKS_PER_WORD * MARK_BITS)
+    }
+
+    /// The marks of a sum that has every virtual rank once, all good.
+    pub fn complete_marks(self) -> Vec<i64> {
+        let mut marks = vec![0; self.marks().len()];
+        for rank in 0..self.virtual_ranks {
+            let (word, shift) = self.mark(VirtualRank(rank));
+            marks[word] += GOOD << shift;
+        }
+        marks
+    }
+
+    /// What the first words of an all-reduced sum say.
+    pub fn read<W: Word>(self, words: &[W]) -> Reading {
+        let mut reading = Reading::default();
+        for rank in 0..self.virtual_ranks {
+            let (word, shift) = self.mark(VirtualRank(rank));
+            match (words[word].count() >> shift) & ((1 << MARK_BITS) - 1) {
+                GOOD => {}
+                TOO_LARGE => reading.blamed.push((VirtualRank(rank), Blame::OutOfRange)),
+                NOT_FINITE => reading.blamed.push((VirtualRank(rank), Blame::NotFinite)),
+                0 => reading.missing.push(rank),
+                _ => reading.twice.push(rank),
+            }
+        }
+        let first = self.marks().end;
+        reading.controls = ControlWords(std::array::from_fn(|index| words[first + index].count() as u32));
+        let first = self.metrics().start;
+        let [loss, real, fake] = std::array::from_fn(|index| words[first + index].metric());
+        reading.means = Means { loss, real, fake };
+        reading
+    }
+}
+
+/// What the header of an all-reduced sum says.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Ranks whose numbers must not be applied.
+    blamed: Vec<(VirtualRank, Blame)>,
+    /// Ranks that no worker computed.
+    missing: Vec<u32>,
+    /// Ranks that several computed.
+    twice: Vec<u32>,
+    pub controls: ControlWords,
+    pub means: Means,
+}
+
+impl Reading {
+    /// Refuses a sum that may not be applied.
+    pub fn check(&self, reduction: Reduction) -> Result<(), NotApplied> {
+        let (step, half) = (reduction.step(), reduction.half());
+        if !self.blamed.is_empty() {
+            return Err(NotApplied::NotFinite { step, half, reduction, blamed: self.blamed.clone() });
+        }
+        if !self.missing.is_empty() || !self.twice.is_empty() {
+            let (missing, twice) = (self.missing.clone(), self.twice.clone());
+            return Err(NotApplied::Incomplete { step, half, missing, twice });
+        }
+        Ok(())
+    }
+}
+
+/// How many sets of batch-norm statistics a half has: D sees real samples and fakes.
+pub(crate) fn passes(half: Half) -> usize {
+    match half {
+        Half::Discriminator => 2,
+        Half::Generator => 1,
+    }
+}
+
+/// Where everything lies in the words of one half's sum.
+#[derive(Clone, Debug)]
+pub(crate) struct SumLayout {
+    pub header: Header,
+    pub virtual_ranks: u32,
+    /// The tensors of a contribution: the parameters, then the statistics of each pass. Offsets count from the body.
+    pub parts: Vec<Entry>,
+    gradients: usize,
+    statistics: usize,
+    passes: usize,
+}
+
+impl SumLayout {
+    pub fn new(half: Half, network: &Network, virtual_ranks: u32) -> Self {
+        let (gradients, statistics) = (network.parameters.len(), network.statistics.len());
+        let passes = passes(half);
+        let mut parts = network.parameters.entries().to_vec();
+        for pass in 0..passes {
+            let shifted = |entry: &Entry| Entry {
+                offset: gradients + pass * statistics + entry.offset,
+                ..entry.clone()
+            };
+            parts.extend(network.statistics.entries().iter().map(shifted));
+        }
+        Self { header: Header { virtual_ranks }, virtual_ranks, parts, gradients, statistics, passes }
+    }
+
+    pub fn len(&self) -> usize {
+        self.header.len() + self.gradients + self.passes * self.statistics
+    }
+
+    /// All behind the header.
+    pub fn body(&self) -> Range<usize> {
+        self.header.len()..self.len()
+    }
+
+    pub fn gradients(&self) -> Range<usize> {
+        self.header.len()..self.header.len() + self.gradients
+    }
+
+    /// The batch-norm statistics of each pass, laid out like the network's running ones.
+    pub fn statistics(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (start, len) = (self.gradients().end, self.statistics);
+        (0..self.passes).map(move |pass| start + pass * len..start + (pass + 1) * len)
+    }
+}

@@ -1,0 +1,246 @@
+//! What one thread needs to compute virtual ranks. Lanes share the memory of the weights and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lsgan_spec::{Half, Precision, Step, VirtualRank};
+use tch::{Device, Kind, Tensor};
+
+use crate::feed::Feed;
+use crate::flat::Entry;
+use crate::layers::{Network, Norm, Role};
+use crate::noise::LatentSource;
+use crate::objectives::Losses;
+use crate::state::Networks;
+use crate::step::{self, Keep};
+use crate::tensors::{floats, in_storage_order, view};
+
+/// What all lanes of a replica share.
+pub(crate) struct Shared {
+    pub networks: Arc<Networks>,
+    pub losses: Box<dyn Losses>,
+    pub latent: Arc<dyn LatentSource>,
+    pub per_rank: usize,
+    pub device: Device,
+    pub precision: Precision,
+}
+
+/// The weights of one network as the forward pass reads them.
+///
+/// In f32 they are the state's own memory. bf16 has a copy, made again after every update.
+pub(crate) struct ComputeWeights {
+    /// A view of the weights in the state: f32 on the device.
+    single: Tensor,
+    /// What matrix products read; f32 or bf16 on the device.
+    product: Tensor,
+}
+
+impl ComputeWeights {
+    /// `single`: a view of the weights in the state.
+    pub fn new(single: Tensor, precision: Precision) -> Self {
+        let product = match precision {
+            Precision::F32 | Precision::Tf32 => single.shallow_clone(),
+            Precision::Bf16 => single.to_kind(Kind::BFloat16),
+        };
+        Self { single, product }
+    }
+
+    /// Takes over what has changed in the state. No graph that needs the old weights may be alive.
+    pub fn refresh(&mut self) {
+        if self.product.kind() != Kind::Float {
+            self.product.copy_(&self.single);
+        }
+    }
+
+    /// A leaf for each parameter, a view of this memory. Gradients are computed where `trained`.
+    fn leaves(&self, network: &Network, trained: bool) -> Vec<Tensor> {
+        let leaf = |(entry, role): (&Entry, &Role)| {
+            let base = match role {
+                Role::Product => &self.product,
+                Role::Norm => &self.single,
+            };
+            view(base, entry).detach().set_requires_grad(trained)
+        };
+        network.parameters.entries().iter().zip(&network.roles).map(leaf).collect()
+    }
+}
+
+/// What one virtual rank adds to a sum.
+pub(crate) struct Contribution {
+    pub rank: VirtualRank,
+    /// The gradient of each parameter, then the batch-norm statistics of each pass. Gradients are f32 in our storage
+    /// order on a CPU, and as they come elsewhere; statistics are f32.
+    pub tensors: Vec<Tensor>,
+    /// Loss, D(x) (0 in G's half) and D(G(z)); f32 without dimensions.
+    pub means: [Tensor; 3],
+}
+
+/// A fake with its graph, and the statistics of the batch norms that made it.
+pub(crate) struct Fake {
+    pub samples: Tensor,
+    pub statistics: Vec<Tensor>,
+}
+
+/// The networks with their weights.
+pub(crate) struct Models {
+    shared: Arc<Shared>,
+    pub generator: Vec<Tensor>,
+    pub discriminator: Vec<Tensor>,
+    /// The discriminator's weights again, as constants.
+    pub frozen: Vec<Tensor>,
+}
+
+impl Models {
+    pub fn losses(&self) -> &dyn Losses {
+        &*self.shared.losses
+    }
+
+    /// G(z) with its graph.
+    pub fn generate(&self, z: &Tensor) -> Fake {
+        let mut statistics = vec![];
+        let network = &self.shared.networks.generator;
+        let samples = network.forward(z, &self.generator, &mut Norm::Batch(&mut statistics));
+        Fake { samples, statistics }
+    }
+
+    /// D's outputs, f32 `[per_rank]`, and the statistics of its batch norms.
+    pub fn judge(&self, samples: &Tensor, weights: &[Tensor]) -> (Tensor, Vec<Tensor>) {
+        let mut statistics = vec![];
+        let network = &self.shared.networks.discriminator;
+        let outputs = network.forward(samples, weights, &mut Norm::Batch(&mut statistics));
+        (outputs.reshape([-1]).to_kind(Kind::Float), statistics)
+    }
+
+    pub fn contribution(
+        &self,
+        half: Half,
+        rank: VirtualRank,
+        gradients: Vec<Tensor>,
+        statistics: impl IntoIterator<Item = Tensor>,
+        means: [Tensor; 3],
+    ) -> Contribution {
+        let entries = self.shared.networks.network(half).parameters.entries();
+        let stored = |(gradient, entry): (Tensor, &Entry)| match gradient.device() {
+            Device::Cpu => in_storage_order(gradient, entry),
+            // The sum puts it in order when it copies it.
+            Device::Cuda(_) | Device::Mps | Device::Vulkan => gradient,
+        };
+        let tensors = gradients.into_iter().zip(entries).map(stored).chain(statistics).collect();
+        Contribution { rank, tensors, means }
+    }
+}
+
+/// One virtual rank's part of a half step.
+pub(crate) struct Task {
+    pub step: Step,
+    pub rank: VirtualRank,
+    pub real: Option<Real>,
+}
+
+/// What only D's half has.
+pub(crate) struct Real {
+    /// f32 samples on the host in our storage order.
+    pub samples: Tensor,
+    pub keep: Keep,
+}
+
+impl Task {
+    pub fn half(&self) -> Half {
+        match self.real {
+            Some(_) => Half::Discriminator,
+            None => Half::Generator,
+        }
+    }
+
+    /// The same task with the same memory, for another thread.
+    pub fn share(&self) -> Self {
+        let share = |real: &Real| Real { samples: real.samples.shallow_clone(), keep: real.keep };
+        Self { step: self.step, rank: self.rank, real: self.real.as_ref().map(share) }
+    }
+}
+
+/// What one thread needs to compute virtual ranks.
+pub(crate) struct Lane {
+    shared: Arc<Shared>,
+    models: Models,
+    kept: BTreeMap<VirtualRank, (Step, Fake)>,
+    noise: Feed,
+    real: Feed,
+}
+
+impl Lane {
+    /// `weights`: D's and G's.
+    pub fn new(shared: Arc<Shared>, [discriminator, generator]: &[ComputeWeights; 2]) -> Self {
+        let networks = &shared.networks;
+        let models = Models {
+            generator: generator.leaves(&networks.generator, true),
+            discriminator: discriminator.leaves(&networks.discriminator, true),
+            frozen: discriminator.leaves(&networks.discriminator, false),
+            shared: shared.clone(),
+        };
+        let (noise, real) = (Feed::to(shared.device), Feed::to(shared.device));
+        Self { models, kept: BTreeMap::new(), noise, real, shared }
+    }
+
+    pub fn compute(&mut self, task: &Task) -> Contribution {
+        let needs_z = task.real.is_some() || !self.keeps(task);
+        let z = needs_z.then(|| self.latent(task));
+        let real = task.real.as_ref().map(|real| self.carried(&real.samples));
+        self.compute_on(task, z.as_ref(), real.as_ref())
+    }
+
+    /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples.
+    pub fn compute_on(&mut self, task: &Task, z: Option<&Tensor>, real: Option<&Tensor>) -> Contribution {
+        let Task { step, rank, .. } = *task;
+        let given = "the caller gives what this half needs";
+        match task.real {
+            Some(Real { keep, .. }) => {
+                let inputs = [z.expect(given), real.expect(given)];
+                let (contribution, fake) = step::discriminator(&self.models, rank, inputs, keep);
+                if keep == Keep::Kept {
+                    self.kept.insert(rank, (step, fake));
+                }
+                contribution
+            }
+            None => {
+                let kept = self.kept.remove(&rank).filter(|(of, _)| *of == step).map(|(_, fake)| fake);
+                let fake = kept.unwrap_or_else(|| self.models.generate(z.expect(given)));
+                step::generator(&self.models, rank, fake)
+            }
+        }
+    }
+
+    fn keeps(&self, task: &Task) -> bool {
+        self.kept.get(&task.rank).is_some_and(|(step, _)| *step == task.step)
+    }
+
+    /// Drops every kept fake with its graph.
+    pub fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Samples on the host as the networks read them, on the device.
+    pub fn carried(&mut self, real: &Tensor) -> Tensor {
+        let kind = self.product_kind();
+        if self.shared.device == Device::Cpu {
+            return real.to_kind(kind);
+        }
+        let flat = self.real.send(real.numel(), |to| to.copy_from_slice(floats(real)));
+        flat.as_strided(real.size(), real.stride(), None).to_kind(kind)
+    }
+
+    /// z of a virtual rank at a step, on the device.
+    pub fn latent(&mut self, task: &Task) -> Tensor {
+        let size = self.shared.networks.generator.input_size(self.shared.per_rank);
+        let len = size.iter().product::<i64>() as usize;
+        let z = self.noise.send(len, |z| self.shared.latent.fill(task.step, task.rank, z));
+        z.view(size.as_slice()).to_kind(self.product_kind())
+    }
+
+    fn product_kind(&self) -> Kind {
+        match self.shared.precision {
+            Precision::F32 | Precision::Tf32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        }
+    }
+}

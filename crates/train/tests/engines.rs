@@ -1,0 +1,91 @@
+//! The table of engines, each held to the whole contract.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use lsgan_spec::{CudaGraphs, RunSpec};
+use lsgan_train::engine::contract::{CASES, Row};
+use lsgan_train::rehearsal::Rehearsal;
+use lsgan_train::{Device, Replica, device};
+
+const ON_A_CPU: &[Row] = &[
+    Row { name: "host", make: host, reference: host, has_queue: false, records: false },
+    Row { name: "device, on the CPU", make: call_by_call, reference: host, has_queue: true, records: false },
+    Row { name: "graphs, on the CPU", make: recorded, reference: host, has_queue: true, records: true },
+];
+
+/// A GPU has other bits than a CPU, and the same bits with and without graphs.
+const ON_A_GPU: &[Row] = &[
+    Row { name: "device, on a GPU", make: cuda, reference: cuda, has_queue: true, records: false },
+    Row { name: "graphs, on a GPU", make: cuda_graphs, reference: cuda, has_queue: true, records: true },
+];
+
+fn rehearsed(spec: &RunSpec, rehearsal: Option<Rehearsal>) -> Replica {
+    Replica::builder(spec).rehearsal(rehearsal).build().expect("the spec is valid")
+}
+
+fn host(spec: &RunSpec) -> Replica {
+    rehearsed(spec, None)
+}
+
+fn call_by_call(spec: &RunSpec) -> Replica {
+    rehearsed(spec, Some(Rehearsal::CallByCall))
+}
+
+fn recorded(spec: &RunSpec) -> Replica {
+    rehearsed(spec, Some(Rehearsal::Recorded))
+}
+
+fn on_cuda(spec: &RunSpec, graphs: CudaGraphs) -> Replica {
+    let (mut spec, gpu) = (spec.clone(), Device::Cuda(0));
+    spec.compute.cuda_graphs = graphs;
+    device::configure(gpu, spec.precision, &spec.compute).expect("a GPU has every precision");
+    Replica::builder(&spec).device(gpu).build().expect("the spec is valid")
+}
+
+fn cuda(spec: &RunSpec) -> Replica {
+    on_cuda(spec, CudaGraphs::Off)
+}
+
+fn cuda_graphs(spec: &RunSpec) -> Replica {
+    on_cuda(spec, CudaGraphs::Auto)
+}
+
+/// What cannot be recorded, or gives other bits, is not used, and the notice says so.
+fn a_recorder_that_fails_is_not_used() -> Result<(), Failed> {
+    use lsgan_train::rehearsal::runs::{ALL, run_halves, small_dcgan};
+    for (rehearsal, words) in [
+        (Rehearsal::RecordsNothing, "this stand-in records nothing"),
+        (Rehearsal::ReplaysOtherBits, "other bits than the same step queued call by call"),
+    ] {
+        let spec = small_dcgan();
+        let (mut members, mut reference) = ([rehearsed(&spec, Some(rehearsal))], [host(&spec)]);
+        run_halves(&mut members, &[ALL], 12);
+        run_halves(&mut reference, &[ALL], 12);
+        assert_eq!(members[0].state_hash(), reference[0].state_hash());
+        let notice = members[0].take_notice().expect("it says so");
+        assert!(notice.is_warning && notice.text.contains(words), "{}", notice.text);
+        assert_eq!(members[0].take_notice(), None, "once");
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let no_gpu = device::usable().err();
+    if let Some(why) = &no_gpu {
+        eprintln!("skipped, on a GPU: {why}");
+    }
+    let trials = |rows: &'static [Row], is_skipped: bool| {
+        let trial = move |row: &'static Row, (name, case): (&str, fn(&Row))| {
+            let run = move || {
+                case(row);
+                Ok(())
+            };
+            Trial::test(format!("{}: {name}", row.name), run).with_ignored_flag(is_skipped)
+        };
+        rows.iter().flat_map(move |row| CASES.iter().map(move |&case| trial(row, case)))
+    };
+    let mut all: Vec<_> = trials(ON_A_CPU, false).chain(trials(ON_A_GPU, no_gpu.is_some())).collect();
+    all.push(Trial::test("a_recorder_that_fails_is_not_used", a_recorder_that_fails_is_not_used));
+    libtest_mimic::run(&Arguments::from_args(), all).exit_code()
+}
