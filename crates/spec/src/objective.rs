@@ -21,6 +21,8 @@ choice! {
         Minimax = "minimax" {},
         /// The same with the loss of G that does not saturate early: -E[log σ(D(G(z)))].
         NonSaturating = "non_saturating" {},
+        /// D minimises E[max(0, 1-D(x))] + E[max(0, 1+D(G(z)))], G minimises -E[D(G(z))] (Lim and Ye 2017).
+        Hinge = "hinge" {},
     }
 }
 

@@ -46,6 +46,15 @@ fn sigmoid_losses_have_their_closed_forms() {
     assert_close(non_saturating.generator(&fake).double_value(&[]), g, "non-saturating, G");
 }
 
+/// Margins: (0.5 + 3)/2 + (2 + 0)/2 = 2.75, of which a fake below −1 has no part; G's loss is −(1 − 3)/2.
+#[test]
+fn hinge_has_its_closed_form() {
+    let losses = objectives::losses(&Objective::Hinge {});
+    let (real, fake) = (outputs(&[0.5, -2.0]), outputs(&[1.0, -3.0]));
+    assert_close(losses.discriminator(&real, &fake).double_value(&[]), 2.75, "D");
+    assert_close(losses.generator(&fake).double_value(&[]), 1.0, "G");
+}
+
 /// What the paper is about: a fake far on the side that D calls real teaches the sigmoid's G nothing, one that
 /// D rejects with confidence teaches the minimax G nothing; least squares pulls at both.
 #[test]

@@ -6,11 +6,12 @@ use tch::{Kind, Tensor};
 use super::losses;
 
 /// Every objective, with numbers of its own.
-pub const ROWS: [(&str, Objective); 4] = [
+pub const ROWS: [(&str, Objective); 5] = [
     ("least_squares, Pearson", Objective::LeastSquares { a: -1.0, b: 1.0, c: 0.0 }),
     ("least_squares, 0-1", Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 }),
     ("minimax", Objective::Minimax {}),
     ("non_saturating", Objective::NonSaturating {}),
+    ("hinge", Objective::Hinge {}),
 ];
 
 /// Runs every check over every objective. Panics with the objective's name and what it broke.

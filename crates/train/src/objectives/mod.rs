@@ -2,10 +2,12 @@
 //!
 //! - [`least_squares`]: the paper's.
 //! - [`minimax`] and [`non_saturating`]: sigmoid cross entropy from logits, what the paper compares with.
+//! - [`hinge`]: margins, which later work uses most.
 //!
 //! [`contract`] checks every row of its table: gradients against finite differences, shapes, large outputs.
 
 mod contract;
+pub mod hinge;
 pub mod least_squares;
 pub mod minimax;
 pub mod non_saturating;
@@ -33,6 +35,7 @@ pub fn losses(objective: &Objective) -> Box<dyn Losses> {
         Objective::LeastSquares { a, b, c } => Box::new(least_squares::LeastSquares { a, b, c }),
         Objective::Minimax {} => Box::new(minimax::Minimax),
         Objective::NonSaturating {} => Box::new(non_saturating::NonSaturating),
+        Objective::Hinge {} => Box::new(hinge::Hinge),
     }
 }
 
