@@ -109,6 +109,7 @@ fn every_table_of_the_journal_can_be_read_while_the_run_goes_on() {
         "checkpoints",
         "completions",
         "corrupt_records",
+        "entries",
         "events",
         "generations",
         "members",

@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
-use lsgan_coordinator::journal::LastWords;
+use lsgan_journal::LastWords;
 use lsgan_snapshots::Holder;
 use lsgan_wire::{Client, dial, v1};
 use serde_json::{Value, json};
+
+use crate::place::waiting;
 
 /// Where runs are looked for when none is named.
 const RUNS: &str = "runs";
@@ -138,9 +140,10 @@ async fn at(address: &str) -> Result<Live, Failure> {
 }
 
 async fn in_dir(dir: &Path) -> Result<Found, Failure> {
-    let last = LastWords::of(dir)?;
     let Some(holder) = Holder::of(dir)? else {
-        let Some(last) = last else { return Err(Failure::bad_input(no_run_in(dir))) };
+        let Some(last) = waiting(|| LastWords::of(dir))? else {
+            return Err(Failure::bad_input(no_run_in(dir)));
+        };
         return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
     };
     let Some(address) = holder.reached_at(host().as_deref()) else {
@@ -164,7 +167,7 @@ async fn in_dir(dir: &Path) -> Result<Found, Failure> {
 fn runs_below(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut runs: Vec<_> =
-        entries.map(|entry| entry.path()).filter(|path| path.join("journal.sqlite").is_file()).collect();
+        entries.map(|entry| entry.path()).filter(|path| path.join(lsgan_journal::FILE).is_file()).collect();
     runs.sort();
     runs
 }
@@ -210,13 +213,20 @@ pub fn operator() -> String {
 }
 
 impl Away {
+    /// Steps asked for; none if the run's file is of another version.
+    #[must_use]
+    pub fn steps(&self) -> Option<u64> {
+        let yaml = self.last.spec_yaml.as_deref()?;
+        lsgan_runfile::parse(yaml, "the journal", &[]).ok().map(|spec| spec.steps)
+    }
+
     /// As JSON, with the names of a live run's status.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let LastWords { run, identity, step, steps, snapshot_step, paused_by, outcome, why } = &self.last;
+        let LastWords { run, identity, step, snapshot_step, paused_by, outcome, why, .. } = &self.last;
         let outcome = outcome.as_ref().map(|outcome| json!({ "outcome": outcome, "why": why }));
         json!({
-            "live": false, "run": run, "identity": identity, "run_dir": self.dir, "step": step, "steps": steps,
+            "live": false, "run": run, "identity": identity, "run_dir": self.dir, "step": step, "steps": self.steps(),
             "snapshot_step": snapshot_step, "paused_by": paused_by, "outcome": outcome,
         })
     }
@@ -224,8 +234,8 @@ impl Away {
 
 impl fmt::Display for Away {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LastWords { run, step, steps, snapshot_step, paused_by, outcome, why, .. } = &self.last;
-        let of = steps.map(|steps| format!(" of {steps}")).unwrap_or_default();
+        let LastWords { run, step, snapshot_step, paused_by, outcome, why, .. } = &self.last;
+        let of = self.steps().map(|steps| format!(" of {steps}")).unwrap_or_default();
         writeln!(f, "the run `{run}` in {} is not live: it has no coordinator", self.dir.display())?;
         match outcome.as_deref() {
             Some("complete") => writeln!(f, "it is finished: {step}{of} steps are done")?,

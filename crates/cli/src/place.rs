@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lsgan_console::Failure;
-use lsgan_coordinator::journal::Journal;
+use lsgan_console::{Failure, say};
+use lsgan_journal::{JournalError, Reader, Wait, patiently};
 use lsgan_snapshots::Store;
 
 /// Opens the store of a run for reading. `run` is what its `checkpoint.to` says, or its directory: that of a run with its
@@ -19,13 +19,26 @@ pub fn store_of(run: &str) -> Result<Store, Failure> {
 
 /// The URL of the store that the run in this directory writes to, if it is not the directory itself.
 fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
-    let journal = dir.join("journal.sqlite");
+    let journal = dir.join(lsgan_journal::FILE);
     // A directory with snapshots needs no journal, and may be read-only.
     if dir.join("snapshots").is_dir() || !journal.is_file() {
         return Ok(None);
     }
-    let spec = Journal::open(&journal)?.fact("spec_yaml")?;
-    let spec = spec.and_then(|yaml| lsgan_runfile::parse(&yaml, "the journal's specification", &[]).ok());
+    let known = waiting(|| Reader::open(&journal)?.known())?;
+    let spec = known.fact("spec_yaml");
+    let spec = spec.and_then(|yaml| lsgan_runfile::parse(yaml, "the journal's specification", &[]).ok());
     let to = spec.map(|spec| spec.checkpoint.to);
     Ok(to.filter(|to| Store::is_remote(to)))
+}
+
+/// Reads a journal; while another program holds it locked, waits and says so.
+///
+/// # Errors
+/// It cannot be read, or it is no journal.
+pub fn waiting<T>(read: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
+    let tell = |wait| match wait {
+        Wait::Begins(error) => say!("waiting for the journal: {error}"),
+        Wait::Ends => {}
+    };
+    patiently(read, tell)
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
-use lsgan_coordinator::journal::wall_ms;
+use lsgan_journal::wall_ms;
+use lsgan_spec::scalars::{self, Scalar};
 use lsgan_wire::{STARTING_PHASE, v1};
 use serde_json::{Value, json};
 
@@ -39,19 +40,10 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
         product!("paused since {since} by {}; `lsgan resume` goes on", paused.by)?;
     }
     product!("generation {}, {:.1} images/s", status.generation, status.images_per_s)?;
-    if let Some(m) = &status.metrics {
-        product!(
-            "at step {}: loss D {:.4}, G {:.4}; D(x) {:+.3}, D(G(z)) {:+.3}; {:.1} ms a step ({:.1} reducing, {:.1} \
-             waiting for data)",
-            m.step,
-            m.loss_d,
-            m.loss_g,
-            m.d_real,
-            m.d_fake,
-            m.step_ms,
-            m.reduce_ms,
-            m.data_wait_ms
-        )?;
+    if let Some(metrics) = &status.metrics {
+        let measured = scalars::ALL.iter().filter(|scalar| metrics.scalars.contains_key(scalar.name));
+        let shown: Vec<_> = measured.map(|scalar| shown(scalar, metrics.scalar(scalar.name))).collect();
+        product!("at step {}: {}", metrics.step, shown.join(", "))?;
     }
     match status.snapshot_step {
         Some(step) => product!("newest snapshot at step {step}, in {}", status.run_dir)?,
@@ -106,6 +98,12 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A scalar with its unit: `loss_d 0.4912`, `step_ms 12.3 ms`.
+fn shown(scalar: &Scalar, value: f64) -> String {
+    let Scalar { name, unit, .. } = scalar;
+    if unit.is_empty() { format!("{name} {value:.4}") } else { format!("{name} {value:.1} {unit}") }
+}
+
 /// When something happened, and how often: `20:31:05 UTC`, or `20:31:05 UTC, 14 times, last 20:45:10 UTC`.
 fn when(notice: &v1::Notice, now_ms: u64) -> String {
     let first = clock(notice.wall_ms, now_ms);
@@ -152,11 +150,9 @@ pub fn outcome_word(shutdown: &v1::Shutdown) -> &'static str {
 #[must_use]
 pub fn to_json(status: &v1::RunStatus) -> Value {
     let metrics = status.metrics.as_ref().map(|m| {
-        json!({
-            "step": m.step, "wall_ms": m.wall_ms, "step_ms": m.step_ms, "data_wait_ms": m.data_wait_ms,
-            "reduce_ms": m.reduce_ms, "loss_d": m.loss_d, "loss_g": m.loss_g, "d_real": m.d_real,
-            "d_fake": m.d_fake, "grad_norm_d": m.grad_norm_d, "grad_norm_g": m.grad_norm_g,
-        })
+        let mut metrics = json!({ "step": m.step, "wall_ms": m.wall_ms });
+        m.scalars.iter().for_each(|(name, value)| metrics[name] = json!(value));
+        metrics
     });
     let worker = |w: &v1::WorkerStatus| {
         json!({

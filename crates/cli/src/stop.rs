@@ -113,9 +113,9 @@ async fn until_ended(target: &Target, mut live: Live) -> Result<Ended, Failure> 
             }
             // It had ended before it could answer. A run whose coordinator was killed has no outcome.
             Ok(Found::Away(away)) => {
-                let last = away.last;
+                let (steps, last) = (away.steps(), away.last);
                 if let Some(outcome) = last.outcome {
-                    let (run, step, steps, why) = (last.run, last.step, last.steps, last.why);
+                    let (run, step, why) = (last.run, last.step, last.why);
                     return Ok(Ended { run, step, steps, snapshot_step: last.snapshot_step, outcome, why });
                 }
             }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lsgan_spec::scalars;
 use lsgan_wire::v1;
 
 use crate::{logging, print, say};
@@ -87,7 +88,11 @@ impl Progress {
         let left = self.left(status).map(|left| format!(" · {left} left")).unwrap_or_default();
         format!(
             "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
-            status.images_per_s, m.loss_d, m.loss_g, m.d_real, m.d_fake
+            status.images_per_s,
+            m.scalar(scalars::LOSS_D.name),
+            m.scalar(scalars::LOSS_G.name),
+            m.scalar(scalars::D_REAL.name),
+            m.scalar(scalars::D_FAKE.name)
         )
     }
 

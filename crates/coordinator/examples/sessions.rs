@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use lsgan_plan::Plan;
-use lsgan_spec::{RunSpec, VirtualRank};
+use lsgan_spec::{RunSpec, VirtualRank, scalars};
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{Address, dial};
 use tokio::sync::{Semaphore, mpsc};
@@ -323,14 +323,6 @@ fn row(step: u64) -> v1::StepMetrics {
     v1::StepMetrics {
         step,
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-        step_ms: STEP.as_secs_f64() * 1e3,
-        data_wait_ms: 0.1,
-        reduce_ms: 10.0,
-        loss_d: 0.5,
-        loss_g: 0.5,
-        d_real: 0.5,
-        d_fake: -0.5,
-        grad_norm_d: 1.0,
-        grad_norm_g: 1.0,
+        scalars: scalars::ALL.iter().map(|scalar| (scalar.name.to_owned(), 0.5)).collect(),
     }
 }

@@ -6,13 +6,14 @@
 use std::time::{Duration, Instant};
 
 use lsgan_control::{Entry, Event, Message, Outcome, SessionId};
+use lsgan_journal::wall_ms;
 use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
 use crate::causes::{Cause, Lasts};
 use crate::convert;
-use crate::journal::{JournalError, News, wall_ms};
 use crate::notices::Telling;
+use crate::queue::News;
 use crate::shell::Shell;
 
 /// An end that was asked for waits so long for a journal that cannot be written.
@@ -35,18 +36,13 @@ pub(crate) enum Held {
 
 impl Shell {
     /// Does it now, or when what stands before it is written.
-    pub(crate) fn hold(&mut self, held: Held) -> Result<(), JournalError> {
+    pub(crate) fn hold(&mut self, held: Held) {
         self.held.push_back((self.depends_on, held));
         self.release()
     }
 
     /// Tells the reporter that its metrics are stored, once write `number` is done.
-    pub(crate) fn hold_stored(
-        &mut self,
-        number: u64,
-        session: SessionId,
-        until: u64,
-    ) -> Result<(), JournalError> {
+    pub(crate) fn hold_stored(&mut self, number: u64, session: SessionId, until: u64) {
         // The newest says it all; a word for each of thousands at once would not fit into the worker's stream.
         self.held.retain(|(_, held)| !matches!(held, Held::Stored(of, _) if *of == session));
         self.held.push_back((number, Held::Stored(session, until)));
@@ -54,7 +50,7 @@ impl Shell {
     }
 
     /// Does what need not wait any longer.
-    fn release(&mut self) -> Result<(), JournalError> {
+    fn release(&mut self) {
         while self
             .held
             .front()
@@ -76,7 +72,6 @@ impl Shell {
                 Held::Close(session) => drop(self.sessions.remove(&session)),
             }
         }
-        Ok(())
     }
 
     fn written(&mut self, entry: &Entry) {
@@ -105,7 +100,7 @@ impl Shell {
     }
 
     /// Something has come of writing.
-    pub(crate) fn journal_news(&mut self, news: News) -> Result<(), JournalError> {
+    pub(crate) fn journal_news(&mut self, news: News) {
         match news {
             News::Written => self.release(),
             News::Waits(error) => {
@@ -124,7 +119,7 @@ impl Shell {
                 let text = format!("the journal cannot be written any more: {error}");
                 tracing::error!("{text}");
                 self.journal_warning(text);
-                self.abandon()?;
+                self.abandon();
                 // With what can be kept: the workers' state.
                 self.apply(Event::StopRequested)
             }
@@ -132,20 +127,19 @@ impl Shell {
     }
 
     /// Where an end is asked for and the journal cannot be written, the end comes first, in a while.
-    pub(crate) fn stop_without_journal(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn stop_without_journal(&mut self) {
         if self.run.stops() && self.journal.waits() && self.abandoned.is_none() {
             self.abandon_at.get_or_insert_with(|| Instant::now() + STOP_WAITS);
         }
-        Ok(())
     }
 
     /// Goes on without the journal when it is time to, and ends the run where even that comes to nothing.
-    pub(crate) fn end_stuck(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn end_stuck(&mut self) {
         if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
-            self.abandon()?;
+            self.abandon();
         }
         if self.outcome.is_some() || self.abandoned.is_none_or(|until| until > Instant::now()) {
-            return Ok(());
+            return;
         }
         let why = "the journal cannot be written, and no worker could keep what was trained since the newest snapshot: \
                    it is lost. Free the disk, and run the same command again."
@@ -156,11 +150,10 @@ impl Shell {
             self.send(session, convert::message(message, self.metrics_until));
         }
         self.outcome = Some(outcome);
-        Ok(())
     }
 
     /// From now on nothing waits for the journal: the run ends with what can be kept.
-    fn abandon(&mut self) -> Result<(), JournalError> {
+    fn abandon(&mut self) {
         self.abandon_at = None;
         if self.abandoned.is_none() {
             let text = "the journal still cannot be written: the run ends without it";

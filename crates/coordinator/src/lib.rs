@@ -16,7 +16,7 @@
 //! - [`corrupt`]: records that do not decode.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
-//! - [`journal`]: what lasts, in SQLite.
+//! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`limits`]: what the operating system allows.
 
 pub mod about_data;
@@ -27,11 +27,12 @@ pub mod convert;
 pub mod corrupt;
 pub mod counts;
 mod held;
-pub mod journal;
 pub mod limits;
 pub mod notices;
 pub mod operate;
+pub mod queue;
 mod reported;
+mod rows;
 mod seen;
 pub mod service;
 pub mod shell;
@@ -207,7 +208,7 @@ async fn run(
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
-    let ended = shell.run(queue).await.map_err(Failure::from);
+    let ended = shell.run(queue).await;
 
     interrupt.abort();
     if let Some(progress) = progress {
@@ -216,7 +217,7 @@ async fn run(
     }
     server.end().await;
     drop(lock);
-    ended
+    Ok(ended)
 }
 
 /// Shows the status several times a second until the shell ends.

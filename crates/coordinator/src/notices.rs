@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use lsgan_control::{Direction, Entry, Outcome, Run, Start};
+use lsgan_journal::wall_ms;
 use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
 use crate::causes::{A_WHILE_MS, Cause, Lasts};
-use crate::journal::wall_ms;
 
 /// How many are kept for tools that ask; the journal has them all.
 const KEPT: usize = 200;
@@ -240,7 +240,7 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::Ended(Outcome::Refused { why }) => (true, format!("the run does not start: {why}")),
         Entry::Ended(Outcome::Failed { why }) => (true, format!("the run failed: {why}")),
         // What follows from a difference is the run's failure, which says it.
-        Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs(_) => return None,
+        Entry::Stepping(_) | Entry::Consumed { .. } | Entry::Differs(_) | Entry::Base(_) => return None,
     })
 }
 

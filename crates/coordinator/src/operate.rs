@@ -4,7 +4,6 @@ use lsgan_control::Event;
 use lsgan_wire::v1;
 use tokio::sync::oneshot;
 
-use crate::journal::JournalError;
 use crate::shell::Shell;
 use crate::status;
 
@@ -62,11 +61,11 @@ fn name(by: &str) -> String {
 
 impl Shell {
     /// Does what an operator asks for.
-    pub(crate) fn obey(&mut self, order: Order) -> Result<(), JournalError> {
+    pub(crate) fn obey(&mut self, order: Order) {
         match order {
             Order::Stop { by } => {
                 if self.outcome.is_none() {
-                    self.notice(false, format!("{by} asks the run to stop"))?;
+                    self.notice(false, format!("{by} asks the run to stop"));
                 }
                 self.apply(Event::StopRequested)
             }
@@ -76,9 +75,9 @@ impl Shell {
     }
 
     /// Somebody wants a snapshot of the next step boundary.
-    pub(crate) fn snapshot_asked(&mut self, by: &str, answer: SnapshotWaiter) -> Result<(), JournalError> {
+    pub(crate) fn snapshot_asked(&mut self, by: &str, answer: SnapshotWaiter) {
         if self.outcome.is_none() {
-            self.notice(false, format!("{} asks for a snapshot", name(by)))?;
+            self.notice(false, format!("{} asks for a snapshot", name(by)));
         }
         self.await_snapshot.push(answer);
         self.apply(Event::SnapshotRequested)

@@ -5,33 +5,37 @@ use std::time::Duration;
 
 use lsgan_console::vital;
 use lsgan_control::{Event, Outcome, SessionId};
-use lsgan_spec::Step;
+use lsgan_spec::{Step, scalars};
 use lsgan_wire::v1;
 use tokio::task::block_in_place;
 
 use crate::causes::{Cause, Lasts};
-use crate::journal::JournalError;
 use crate::notices::Telling;
+use crate::rows;
 use crate::service::Input;
 use crate::shell::Shell;
 
 impl Shell {
-    pub(crate) fn metrics(
-        &mut self,
-        session: SessionId,
-        rows: &[v1::StepMetrics],
-    ) -> Result<(), JournalError> {
-        let Some(newest) = rows.iter().max_by_key(|row| row.step) else { return Ok(()) };
-        let (global_batch, stored) = (self.global_batch(), rows.to_vec());
-        let number = self.journal.write(move |journal| journal.add_metrics(&stored, global_batch));
-        if self.metrics.is_none_or(|known| known.step <= newest.step) {
-            self.metrics = Some(*newest);
+    pub(crate) fn metrics(&mut self, session: SessionId, reported: &[v1::StepMetrics]) {
+        let Some(newest) = reported.iter().max_by_key(|row| row.step) else { return };
+        let global_batch = f64::from(self.global_batch());
+        let measured = |row: &v1::StepMetrics| {
+            let mut row = row.clone();
+            let step_ms = row.scalar(scalars::STEP_MS.name);
+            let rate = if step_ms > 0.0 { global_batch * 1000.0 / step_ms } else { 0.0 };
+            row.scalars.insert(scalars::IMAGES_PER_S.name.to_owned(), rate);
+            row
+        };
+        let stored: Vec<_> = reported.iter().map(|row| rows::step_row(&measured(row))).collect();
+        let number = self.journal.write(move |journal| journal.add_steps(&stored));
+        if self.metrics.as_ref().is_none_or(|known| known.step <= newest.step) {
+            self.metrics = Some(measured(newest));
         }
         // Until then the worker keeps them.
         self.hold_stored(number, session, newest.step + 1)
     }
 
-    pub(crate) fn sample(&mut self, sample: &v1::Sample) -> Result<(), JournalError> {
+    pub(crate) fn sample(&mut self, sample: &v1::Sample) {
         let folder = self.run_dir.join("samples");
         let file = folder.join(format!("step-{:010}.png", sample.step));
         let write = || {
@@ -44,7 +48,6 @@ impl Shell {
             Ok(()) => {
                 self.notices.end(&Cause::Picture);
                 self.journal.add_sample(sample.step, file.display().to_string());
-                Ok(())
             }
             Err(error) => {
                 let text = format!("{}: the picture cannot be written: {error}", file.display());
@@ -54,29 +57,29 @@ impl Shell {
     }
 
     /// Counts the records that nobody has reported before; with too many of them the run ends.
-    pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) -> Result<(), JournalError> {
+    pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) {
         let unknown = self.corrupt.unknown(reported);
         if unknown.is_empty() {
-            return Ok(());
+            return;
         }
-        let found = unknown.clone();
+        let found: Vec<_> = unknown.iter().map(rows::corrupt_row).collect();
         self.journal.write(move |journal| journal.add_corrupt(&found));
         if let Some(text) = self.corrupt.add(unknown) {
-            self.notice(true, text)?;
+            self.notice(true, text);
         }
         self.check_data()
     }
 
     /// Ends the run if too many records do not decode.
-    pub(crate) fn check_data(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn check_data(&mut self) {
         match self.corrupt.check() {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(too_many) => self.apply(Event::DataUnfit { why: too_many.to_string() }),
         }
     }
 
     /// What a worker wants a person to know.
-    pub(crate) fn warning(&mut self, session: SessionId, text: &str) -> Result<(), JournalError> {
+    pub(crate) fn warning(&mut self, session: SessionId, text: &str) {
         let worker = self.name_of(session);
         let text = format!("{worker}: {text}");
         self.tell(Telling { warning: true, worker, lasts: Lasts::AWhile, text })
@@ -88,20 +91,20 @@ impl Shell {
         worker.map_or_else(|| "a worker that is gone".to_owned(), |w| w.name.clone())
     }
 
-    pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) -> Result<(), JournalError> {
-        self.journal.add_checkpoint(written);
+    pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) {
+        self.journal.add_snapshot(rows::snapshot(written));
         if self.notices.end(&Cause::Snapshot) {
-            self.notice(false, format!("snapshots are written again: that of step {} is", written.step))?;
+            self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
         if self.retaining {
-            return Ok(()); // the next snapshot looks again
+            return; // the next snapshot looks again
         }
         self.retaining = true;
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
         // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
         let surely_right =
-            equal.map(|step| self.journal.ask(move |journal| journal.newest_checkpoint_until(step)));
+            equal.map(|step| self.journal.ask(move |journal| journal.newest_snapshot_until(step)));
         vital::task("snapshots task", async move {
             let surely_right = match surely_right {
                 Some(answered) => answered.await.ok().flatten(),
@@ -114,7 +117,6 @@ impl Shell {
             // Only when the coordinator is ending does nobody listen.
             let _ = inputs.send(Input::Retained(result)).await;
         });
-        Ok(())
     }
 
     /// Moves the snapshots away that are newer than the state that all held the same.
@@ -129,20 +131,23 @@ impl Shell {
         });
     }
 
-    pub(crate) fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) -> Result<(), JournalError> {
+    pub(crate) fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) {
         match result {
-            Ok(steps) => steps.into_iter().try_for_each(|step| {
-                self.journal.delete_checkpoint(step.0);
-                let text = format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
-                self.notice(true, text)
-            }),
+            Ok(steps) => {
+                for step in &steps {
+                    let text =
+                        format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
+                    self.notice(true, text);
+                }
+                self.journal.delete_snapshots(steps.into_iter().map(|step| step.0).collect());
+            }
             Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
         }
     }
 
     /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
     /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
-    pub(crate) async fn clean(&mut self) -> Result<(), JournalError> {
+    pub(crate) async fn clean(&mut self) {
         if let (Some(_), Err(error)) = (&self.outcome, self.store.remove_witness().await) {
             tracing::warn!(%error, "what workers were shown in the store could not be deleted");
         }
@@ -151,13 +156,12 @@ impl Shell {
                 if let Err(error) = self.store.clean(Duration::ZERO).await {
                     tracing::warn!(%error, "leftovers of snapshots could not be deleted");
                 }
-                Ok(())
             }
             (_, Some(equal)) => {
                 let result = self.store.set_aside_after(equal).await;
-                self.was_set_aside(result.map_err(|error| error.to_string()))
+                self.was_set_aside(result.map_err(|error| error.to_string()));
             }
-            (_, None) => Ok(()),
+            (_, None) => {}
         }
     }
 }

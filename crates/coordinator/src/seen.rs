@@ -12,7 +12,6 @@ use lsgan_wire::v1;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::journal::JournalError;
 use crate::service::Input;
 use crate::shell::Shell;
 
@@ -151,18 +150,18 @@ impl Shell {
     }
 
     /// Looks for what the worker wrote; goes on with it later.
-    pub(crate) fn look_for(&mut self, session: SessionId, claim: Claim) -> Result<(), JournalError> {
+    pub(crate) fn look_for(&mut self, session: SessionId, claim: Claim) {
         match self.claims.try_send((session, claim)) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(_) => self.notice(true, "a worker says that it wrote more than can be looked at".to_owned()),
         }
     }
 
-    pub(crate) fn found(&mut self, found: Found) -> Result<(), JournalError> {
+    pub(crate) fn found(&mut self, found: Found) {
         let Found { session, claim, missing } = found;
         match (claim, missing) {
             (Claim::Snapshot(written), None) => {
-                self.snapshot_written(&written)?;
+                self.snapshot_written(&written);
                 self.apply(Event::SnapshotWritten { session, step: Step(written.step) })
             }
             (Claim::Snapshot(written), Some(why)) => {
@@ -171,7 +170,7 @@ impl Shell {
                     self.name_of(session),
                     written.step
                 );
-                self.notice(true, text)?;
+                self.notice(true, text);
                 self.apply(Event::SnapshotFailed { session })
             }
             (Claim::Task(done), None) => {

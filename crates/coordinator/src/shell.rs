@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
+use lsgan_journal::wall_ms;
 use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
 use lsgan_spec::{RunSpec, Step};
@@ -20,9 +21,9 @@ use crate::convert;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::held::Held;
-use crate::journal::{JournalError, Queue, wall_ms};
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
+use crate::queue::Queue;
 use crate::seen::Claim;
 use crate::service::{Input, Outbound};
 use crate::status;
@@ -83,10 +84,10 @@ pub struct Shell {
 
 impl Shell {
     /// Runs until the run has ended and every worker was told, or `inputs` closes.
-    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<Ended, JournalError> {
-        self.apply(Event::Tick)?;
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Ended {
+        self.apply(Event::Tick);
         // A coordinator that was killed may have known it and told nobody.
-        self.check_data()?;
+        self.check_data();
         let mut goodbye = None;
         while !self.goes || self.outcome.is_some() {
             self.tell_snapshot();
@@ -97,7 +98,7 @@ impl Shell {
                     break;
                 }
             }
-            self.end_stuck()?;
+            self.end_stuck();
             if self.journal.waits() {
                 // Leases that they wait for may be among what is held.
                 self.run.hold_still(self.clock.now());
@@ -108,35 +109,34 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 news = self.journal.news() => {
-                    self.journal_news(news)?;
+                    self.journal_news(news);
                     continue;
                 }
                 input = tokio::time::timeout(wait, inputs.recv()) => input,
             };
             match input {
-                Ok(Some(input)) => self.handle(input)?,
+                Ok(Some(input)) => self.handle(input),
                 Ok(None) => break,
                 Err(_) => {
                     if let Some(then) = deadline
                         && !self.clock.forgive(then)
                     {
-                        self.apply(Event::Tick)?;
+                        self.apply(Event::Tick);
                     }
                 }
             }
         }
-        self.clean().await?;
+        self.clean().await;
         if !self.journal.drain().await {
             tracing::error!("the end of the journal could not be written, and is lost");
         }
-        Ok(Ended { outcome: self.outcome, final_files: self.final_files })
+        Ended { outcome: self.outcome, final_files: self.final_files }
     }
 
-    fn handle(&mut self, input: Input) -> Result<(), JournalError> {
+    fn handle(&mut self, input: Input) {
         match input {
             Input::Opened(session, outbound) => {
                 self.sessions.insert(session, outbound);
-                Ok(())
             }
             Input::Message(session, kind) => self.message(session, kind),
             Input::Closed(session) => {
@@ -148,24 +148,20 @@ impl Shell {
             Input::Snapshot { by, answer } => self.snapshot_asked(&by, answer),
             Input::WhenEnded(answer) => {
                 self.await_end.push(answer);
-                Ok(())
             }
             Input::Go => {
                 self.goes = true;
-                Ok(())
             }
             Input::Status(answer) => {
                 self.notices.refresh(&self.run);
                 // Whoever asked may have gone.
                 let _ = answer.send(status::of(self));
-                Ok(())
             }
             Input::Trouble { name, why } => self.trouble(&name, &why),
             Input::Scale(workers, answer) => {
                 let result = self.scale(workers);
                 // Whoever asked may have gone.
                 let _ = answer.send(result);
-                Ok(())
             }
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
@@ -178,8 +174,7 @@ impl Shell {
                 match result {
                     Ok(steps) => {
                         self.notices.end(&Cause::Retention);
-                        steps.into_iter().for_each(|step| self.journal.delete_checkpoint(step));
-                        Ok(())
+                        self.journal.delete_snapshots(steps);
                     }
                     Err(why) => {
                         let text = format!("old snapshots could not be deleted: {why}");
@@ -190,7 +185,7 @@ impl Shell {
         }
     }
 
-    fn message(&mut self, session: SessionId, kind: Kind) -> Result<(), JournalError> {
+    fn message(&mut self, session: SessionId, kind: Kind) {
         match &kind {
             Kind::Hello(hello) if hello.data_fingerprint != self.data_fingerprint => {
                 let why = format!(
@@ -200,10 +195,10 @@ impl Shell {
                 );
                 let (worker, text) = (hello.name.clone(), format!("{} was refused: {why}", hello.name));
                 let lasts = Lasts::Until(Cause::CannotStart { name: worker.clone() });
-                self.tell(Telling { warning: true, worker, lasts, text })?;
+                self.tell(Telling { warning: true, worker, lasts, text });
                 self.send(session, v1::Refused { why }.into());
                 self.sessions.remove(&session);
-                return Ok(());
+                return;
             }
             Kind::Metrics(metrics) => return self.metrics(session, &metrics.rows),
             Kind::Sample(sample) => return self.sample(sample),
@@ -214,7 +209,7 @@ impl Shell {
                 let (worker, step) = (self.name_of(session), failed.step);
                 let text =
                     format!("{worker}: the snapshot of step {step} could not be written: {}", failed.why);
-                self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text })?;
+                self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text });
             }
             Kind::SnapshotWritten(written) => {
                 return self.look_for(session, Claim::Snapshot(written.clone()));
@@ -222,19 +217,19 @@ impl Shell {
             Kind::TaskDone(done) => return self.look_for(session, Claim::Task(done.clone())),
             Kind::StoreProof(proof) => {
                 self.look_for_answer(session, proof.clone());
-                return Ok(());
+                return;
             }
             _ => {}
         }
         match convert::event(session, &kind) {
             Ok(Some(event)) => self.apply(event),
-            Ok(None) => Ok(()),
+            Ok(None) => {}
             Err(why) => self.notice(true, why),
         }
     }
 
     /// Lets the machine handle an event, and does what it asks for, in order.
-    pub(crate) fn apply(&mut self, event: Event) -> Result<(), JournalError> {
+    pub(crate) fn apply(&mut self, event: Event) {
         let mut effects = Vec::new();
         // Everybody goes at the end, which is no news.
         let ended = matches!(self.run.phase(), Phase::Ended(_));
@@ -243,28 +238,30 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Journal(entry) => {
-                    self.journal(entry, ended)?;
+                    self.journal(entry, ended);
                 }
                 Effect::Send { session, message } => {
                     if let Message::Refused { why } = &message {
-                        self.notice(true, format!("a worker was refused: {why}"))?;
+                        self.notice(true, format!("a worker was refused: {why}"));
                     }
-                    self.hold(Held::Send(session, message))?;
+                    self.hold(Held::Send(session, message));
                 }
-                Effect::Close { session } => self.hold(Held::Close(session))?,
+                Effect::Close { session } => self.hold(Held::Close(session)),
             }
         }
-        if stops { self.stop_without_journal() } else { Ok(()) }
+        if stops {
+            self.stop_without_journal();
+        }
     }
 
     /// Hands an entry over to be written; what is known by it, and what follows it, waits for that.
-    fn journal(&mut self, entry: Entry, ended: bool) -> Result<(), JournalError> {
+    fn journal(&mut self, entry: Entry, ended: bool) {
         let (written, plan, now_ms) = (entry.clone(), self.plan, wall_ms());
         self.depends_on = self.journal.write(move |journal| journal.record(&written, &plan, now_ms));
         let quietly = ended && matches!(entry, Entry::Gone { .. });
         if let Some((warning, text)) = sentence(&entry, &self.run).filter(|_| !quietly) {
             let (lasts, worker) = causes::of(&entry, &self.run);
-            self.tell(Telling { warning, worker, lasts, text })?;
+            self.tell(Telling { warning, worker, lasts, text });
         }
         self.hold(Held::Written(entry))
     }
@@ -293,24 +290,24 @@ impl Shell {
     }
 
     /// Tells people of a moment: the log, the journal, and whoever asks for the status.
-    pub(crate) fn notice(&mut self, warning: bool, text: String) -> Result<(), JournalError> {
+    pub(crate) fn notice(&mut self, warning: bool, text: String) {
         self.tell(Telling { warning, worker: String::new(), lasts: Lasts::AWhile, text })
     }
 
     /// Tells people what stands until its cause has ended.
-    pub(crate) fn warn_until(&mut self, cause: Cause, text: String) -> Result<(), JournalError> {
+    pub(crate) fn warn_until(&mut self, cause: Cause, text: String) {
         self.tell(Telling { warning: true, worker: String::new(), lasts: Lasts::Until(cause), text })
     }
 
     /// Tells people: the log, the journal, and whoever asks for the status.
-    pub(crate) fn tell(&mut self, telling: Telling) -> Result<(), JournalError> {
+    pub(crate) fn tell(&mut self, telling: Telling) {
         let (warning, text) = (telling.warning, telling.text.clone());
         // Reports from outside of the run: their number is anybody's choice.
         let counted = matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. }));
         let newest = self.run.workers().keys().next_back().copied().unwrap_or_default();
         let heard = self.notices.add(telling, newest);
         if counted && heard == Heard::Again {
-            return Ok(());
+            return;
         }
         if warning {
             tracing::warn!(generation = self.run.generation().0, "{text}");
@@ -318,7 +315,6 @@ impl Shell {
             tracing::info!(generation = self.run.generation().0, "{text}");
         }
         self.journal.add_event(wall_ms(), warning, text);
-        Ok(())
     }
 
     pub(crate) fn global_batch(&self) -> u32 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lsgan_console::Failure;
 use lsgan_control::{Missing, Recovered, Run};
 use lsgan_data::Source;
+use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
     Newest, Places, RunArgs, branch_off, keep_mix, newest_snapshot, open_data, something_to_train,
 };
@@ -22,15 +23,17 @@ pub use self::journaled::final_lines;
 
 use self::config::config;
 use self::journaled::{
-    Facts, Lost, check_identity, describe, finished, missing_steps, secret, set_suspects_aside,
+    Lost, check_identity, describe, facts, finished, missing_steps, new_token, paused, secret,
+    set_suspects_aside, waiting,
 };
 use crate::about_data;
 use crate::causes::Lasts;
 use crate::clock::Clock;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
-use crate::journal::{Journal, Queue};
 use crate::notices::{Notices, Telling};
+use crate::queue::Queue;
+use crate::rows;
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
@@ -69,10 +72,10 @@ pub struct Prepared {
 pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
     let mut asked = Asked::read(args).await?;
     let mut held = Held::take(&mut asked, args).await?;
-    let suspects = set_suspects_aside(&mut held.journal, &held.store).await?;
+    let (suspect_after, suspects) = set_suspects_aside(&held.known, &held.store).await?;
     let newest = newest_snapshot(&held.store, &asked.spec, &asked.data.1).await?;
     something_to_train(&asked.spec, newest.valid)?;
-    if let Some(text) = finished(&asked.spec, &held.journal, newest.valid, &asked.places.store)? {
+    if let Some(text) = finished(&asked.spec, &held.known, newest.valid, &asked.places.store) {
         return Ok(Start::Finished(text));
     }
     held.warnings.extend(newest.warnings.iter().cloned().chain(suspects));
@@ -82,6 +85,7 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
              checkpoint.keep_last says"
         )
     }));
+    held.no_snapshot_after = suspect_after;
     let missing = held.missing(&asked, &newest, args.accept_loss)?;
     let workers = Workers { expected: expected_workers, supervised };
     Ok(Start::Ready(Box::new(ready(asked, held, (newest.valid, missing), (args, workers)).await?)))
@@ -124,8 +128,12 @@ impl Asked {
 struct Held {
     lock: RunLock,
     run_dir: PathBuf,
-    journal: Journal,
+    journal: Writer,
+    /// What it says of the run's earlier lives.
+    known: Known,
     store: Store,
+    /// Snapshots of later steps are no more, whatever the journal says.
+    no_snapshot_after: Option<Step>,
     /// Sentences for people.
     warnings: Vec<String>,
     /// The same about `data.mix`, which is no warning.
@@ -148,17 +156,18 @@ impl Held {
         if Path::new(&places.store) == places.run_dir {
             places.store = run_dir.display().to_string();
         }
-        let journal = Journal::open_for_run(&run_dir.join("journal.sqlite"))?;
-        let began = journal.fact("spec_yaml")?;
-        let kept_mix = began.and_then(|began| keep_mix(&mut asked.spec, args, &began));
-        check_identity(&asked.spec, &journal, &run_dir)?;
+        let mut journal = waiting(|| Writer::open(&run_dir.join(lsgan_journal::FILE)))?;
+        let known = waiting(|| journal.known())?;
+        let kept_mix = known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, args, began));
+        check_identity(&asked.spec, &known, &run_dir)?;
         let store = Store::open(&places.store)?;
         store.check().await?;
         if args.fresh {
             aside.extend(store.archive().await?);
         }
         let old = (!aside.is_empty()).then(|| format!("the old run is kept in {}", aside.join(" and ")));
-        Ok(Self { lock, run_dir, journal, store, warnings: old.into_iter().collect(), kept_mix })
+        let warnings = old.into_iter().collect();
+        Ok(Self { lock, run_dir, journal, known, store, no_snapshot_after: None, warnings, kept_mix })
     }
 
     /// The steps that only workers can still bring; an error where none can and their loss is not accepted.
@@ -168,11 +177,14 @@ impl Held {
         newest: &Newest,
         accept_loss: bool,
     ) -> Result<Option<Missing>, Failure> {
-        let lost = missing_steps(&self.journal, &asked.spec, newest, &asked.places.store)?;
+        let published = self.known.snapshots.iter().map(|step| Step(*step));
+        let published =
+            published.filter(|step| self.no_snapshot_after.is_none_or(|last| *step <= last)).max();
+        let lost = missing_steps(&self.known, published, &asked.spec, newest, &asked.places.store);
         let Some(Lost { known, what, nobody_has_it }) = lost else { return Ok(None) };
         if accept_loss {
             self.warnings.push(format!("{what}; the run goes on without, as --accept-loss says"));
-            self.journal.forget_checkpoints_after(newest.valid.unwrap_or_default().0)?;
+            self.no_snapshot_after = Some(newest.valid.unwrap_or_default());
             return Ok(None);
         }
         if nobody_has_it { Err(Failure::bad_input(known.why)) } else { Ok(Some(known)) }
@@ -195,27 +207,32 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places } = asked;
-    let Held { lock, run_dir, mut journal, store, warnings, kept_mix } = held;
-    let facts = Facts { spec: &spec, data: &data, store: &places.store };
-    let description = describe(&mut journal, &facts)?;
-    let recovered = Recovered { snapshot, missing, ..journal.recover(spec.batch.virtual_ranks)? };
-    let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, journal.corrupt()?);
+    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, kept_mix } = held;
+    let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
+    let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);
+    let corrupt = if other_data { Vec::new() } else { known.corrupt.iter().map(rows::corrupt).collect() };
+    let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, corrupt);
     if let (Err(too_many), true) = (corrupt.check(), recovered.members.is_empty()) {
         return Err(Failure::bad_input(too_many)); // where workers step, the shell ends the run
     }
-    let paused = journal.paused()?.filter(|_| recovered.paused);
-    journal.forget_outcome()?;
-    let secret = secret(&journal)?;
+    let paused = paused(&known).filter(|_| recovered.paused);
+    let token = known.fact("token").map_or_else(new_token, str::to_owned);
+    let description = describe(&spec, &data, (&token, &places.store));
+    let secret = secret(&token);
+    let no_snapshot_after = no_snapshot_after.map(|step| step.0);
+    let beginning = Beginning { facts: facts(&description, &spec, token), other_data, no_snapshot_after };
+    waiting(|| journal.begin(&beginning))?;
     store.post_witness(&secret).await?;
 
-    let (metrics, metrics_until) = (journal.newest_metrics()?, journal.metrics_until()?);
+    let (metrics, metrics_until) =
+        (known.newest_step.as_ref().map(rows::step_metrics), known.metrics_until());
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
     let config = config(&spec, &plan, workers.expected, args.fault_patience);
     let run = Run::new(config, recovered, clock.now());
     let warnings = warnings.into_iter().map(|text| (true, text)).chain(kept_mix.map(|text| (false, text)));
     let sentences = warnings.chain(about_data::sentences(&*source, &spec));
-    let notices = first_notices(journal.events_until()?, sentences, paused.as_ref());
+    let notices = first_notices(known.events_until, sentences, paused.as_ref());
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let claims = seen::start(store.clone(), inputs.clone());
     let shell = Shell {

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
-use lsgan_spec::{Incarnation, RunSpec, Step};
+use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
 
 use crate::convert;
-use crate::journal::images_per_s;
 use crate::shell::Shell;
 
 /// The status of the run that `shell` holds.
@@ -24,8 +23,8 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         step: held.unwrap_or(Step(0)).0,
         steps: shell.spec.steps,
         global_batch: shell.global_batch(),
-        metrics: shell.metrics,
-        images_per_s: shell.metrics.as_ref().map_or(0.0, |row| images_per_s(row, shell.global_batch())),
+        metrics: shell.metrics.clone(),
+        images_per_s: shell.metrics.as_ref().map_or(0.0, |row| row.scalar(scalars::IMAGES_PER_S.name)),
         workers: run.workers().iter().map(|(i, w)| worker(run, *i, w, now.0)).collect(),
         snapshot_step: run.snapshot().map(|step| step.0),
         outcome: shell.outcome.as_ref().map(convert::shutdown),

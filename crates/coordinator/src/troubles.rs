@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use crate::causes::{Cause, Lasts};
-use crate::journal::JournalError;
 use crate::notices::Telling;
 use crate::shell::Shell;
 
@@ -48,17 +47,17 @@ impl Rate {
 
 impl Shell {
     /// A worker says why it cannot start.
-    pub(crate) fn trouble(&mut self, name: &str, why: &str) -> Result<(), JournalError> {
+    pub(crate) fn trouble(&mut self, name: &str, why: &str) {
         let (name, why) = (shown(name, NAME_CHARS_MAX), shown(why, WHY_CHARS_MAX));
         // Whoever is attached has started.
         let attached = self.run.workers().values().any(|worker| worker.name == name);
         let cause = Cause::CannotStart { name: name.clone() };
         if name.is_empty() || why.is_empty() || attached || self.outcome.is_some() {
-            return Ok(());
+            return;
         }
         if !self.notices.stands(&cause) && !self.trouble_rate.takes(Instant::now()) {
             tracing::debug!(name, why, "a worker cannot start; too many do for each to be shown");
-            return Ok(());
+            return;
         }
         let text = format!("{name} cannot start: {why}");
         self.tell(Telling { warning: true, worker: name, lasts: Lasts::Until(cause), text })

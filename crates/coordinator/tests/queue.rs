@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use lsgan_coordinator::journal::{Journal, News, Queue};
+use lsgan_control::Entry;
+use lsgan_coordinator::queue::{News, Queue};
+use lsgan_journal::Writer;
+use lsgan_plan::{Geometry, Plan};
+use lsgan_spec::Incarnation;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -14,12 +18,12 @@ async fn next(queue: &mut Queue) -> News {
 async fn what_another_program_locks_is_waited_for_and_written_in_order() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let path = dir.path().join("journal.sqlite");
-    let mut queue = Queue::start(Journal::open(&path).expect("it is made")).expect("a thread starts");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
     let other = rusqlite::Connection::open(&path).expect("it is there");
     other.execute_batch("begin exclusive").expect("nobody else writes");
     let first = queue.write(|journal| journal.set_fact("word", "first"));
     let second = queue.write(|journal| journal.set_fact("word", "second"));
-    let word = queue.ask(|journal| journal.fact("word"));
+    let word = queue.ask(|journal| Ok(journal.known()?.fact("word").map(str::to_owned)));
     let waits = next(&mut queue).await;
     assert!(matches!(&waits, News::Waits(error) if error.to_string().contains("locked")), "{waits:?}");
     assert!(queue.waits() && !queue.is_done(first));
@@ -35,9 +39,17 @@ async fn what_another_program_locks_is_waited_for_and_written_in_order() {
 async fn what_can_never_be_written_is_said_and_does_not_stop_the_others() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let path = dir.path().join("journal.sqlite");
-    let mut queue = Queue::start(Journal::open(&path).expect("it is made")).expect("a thread starts");
-    queue.write(|journal| journal.require("a fact that nobody has").map(drop));
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
+    let plan = Plan::new(1, Geometry::new(100, 8, 1, 4).expect("it is one"));
+    let (name, address) = ("anna".to_owned(), "10.0.0.1:4000".to_owned());
+    let admitted = Entry::Admitted { incarnation: Incarnation(1), name, address };
+    // No life begins twice.
+    for _ in 0..2 {
+        let (entry, plan) = (admitted.clone(), plan);
+        queue.write(move |journal| journal.record(&entry, &plan, 0));
+    }
     queue.write(|journal| journal.set_fact("word", "yes"));
+    assert!(matches!(next(&mut queue).await, News::Written));
     assert!(matches!(next(&mut queue).await, News::Broken(_)));
     assert!(matches!(next(&mut queue).await, News::Written));
     assert!(matches!(next(&mut queue).await, News::Written));

@@ -182,7 +182,8 @@ impl History {
             | Entry::StopRequested
             | Entry::Paused { .. }
             | Entry::Resumed { .. }
-            | Entry::DataUnfit(_) => {}
+            | Entry::DataUnfit(_)
+            | Entry::Base(_) => {}
         }
         Ok(())
     }

@@ -48,8 +48,11 @@ impl World {
             return;
         }
         let snapshot = self.store.last_key_value().map(|(step, _)| *step);
-        let recovered = Recovered::replay(&self.shell.journal, snapshot);
+        let base = self.shell.journal.iter().rposition(|entry| matches!(entry, Entry::Base(_)));
+        let recovered = Recovered::replay(&self.shell.journal[base.unwrap_or(0)..], snapshot);
         self.note(|_| format!("the coordinator starts with {recovered:?}"));
+        // As the shipped journal does, so that the next replay starts here.
+        self.shell.journal.push(recovered.base());
         self.shell.run = Some(Run::new(self.setup.config.clone(), recovered, self.now));
         self.shell.alarm = None;
         if self.operator_stops.is_some() {

@@ -10,6 +10,7 @@
 //! - [`chain`]: an error with its causes.
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`leaves`]: a spec as a flat list of its fields.
+//! - [`scalars`]: the registry of everything that is measured of a step.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests, made from the table.
 
@@ -30,6 +31,7 @@ mod objective;
 mod optimizer;
 pub mod rules;
 mod run;
+pub mod scalars;
 pub mod table;
 #[cfg(feature = "testing")]
 pub mod testing;

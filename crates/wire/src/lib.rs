@@ -16,6 +16,14 @@ pub mod v1 {
     tonic::include_proto!("lsgan.v1");
 }
 
+impl v1::StepMetrics {
+    /// The scalar of this name; not a number where it was not measured.
+    #[must_use]
+    pub fn scalar(&self, name: &str) -> f64 {
+        self.scalars.get(name).copied().unwrap_or(f64::NAN)
+    }
+}
+
 /// Hash of a run's file, by which coordinator and workers see whether a generation was formed under the present one.
 #[must_use]
 pub fn file_hash(spec_yaml: &str) -> String {

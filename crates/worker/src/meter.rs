@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lsgan_spec::scalars;
 use lsgan_train::HalfMetrics;
 use lsgan_wire::v1;
 
@@ -80,18 +81,21 @@ impl Meter {
         let (d, g) = (self.discriminator?, self.generator?);
         let per_step = |time: Duration| time.as_secs_f64() * 1000.0 / self.steps as f64;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let scalars = [
+            (scalars::STEP_MS, per_step(self.since.elapsed())),
+            (scalars::DATA_WAIT_MS, per_step(self.data_wait)),
+            (scalars::REDUCE_MS, per_step(self.reduce)),
+            (scalars::LOSS_D, d.means.loss),
+            (scalars::LOSS_G, g.means.loss),
+            (scalars::D_REAL, d.means.real),
+            (scalars::D_FAKE, d.means.fake),
+            (scalars::GRAD_NORM_D, d.gradient_norm),
+            (scalars::GRAD_NORM_G, g.gradient_norm),
+        ];
         Some(v1::StepMetrics {
             step,
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            step_ms: per_step(self.since.elapsed()),
-            data_wait_ms: per_step(self.data_wait),
-            reduce_ms: per_step(self.reduce),
-            loss_d: d.means.loss,
-            loss_g: g.means.loss,
-            d_real: d.means.real,
-            d_fake: d.means.fake,
-            grad_norm_d: d.gradient_norm,
-            grad_norm_g: g.gradient_norm,
+            scalars: scalars.into_iter().map(|(scalar, value)| (scalar.name.to_owned(), value)).collect(),
         })
     }
 }

@@ -194,7 +194,7 @@ impl Outbox {
         }
         if inner.reports_metrics {
             let unsent = inner.metrics.iter().filter(|row| row.step >= inner.metrics_sent_until);
-            let rows: Vec<_> = unsent.take(METRICS_ROWS_SENT).copied().collect();
+            let rows: Vec<_> = unsent.take(METRICS_ROWS_SENT).cloned().collect();
             if let Some(last) = rows.last() {
                 inner.metrics_sent_until = last.step + 1;
                 messages.push(v1::Metrics { rows }.into());

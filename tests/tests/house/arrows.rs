@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Each knows one thing of the outside.
     ("runfile", &["spec"]),
     ("wire", &[]),
+    ("journal", &["control", "plan", "spec"]),
     ("pictures", &["spec"]),
     ("objects", &["spec"]),
     ("collective", &["nccl-double", "spec"]),
@@ -27,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The binaries.
     (
         "coordinator",
-        &["console", "control", "data", "launch", "plan", "runfile", "snapshots", "spec", "wire"],
+        &["console", "control", "data", "journal", "launch", "plan", "runfile", "snapshots", "spec", "wire"],
     ),
     (
         "worker",
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "console",
             "coordinator",
             "data",
+            "journal",
             "launch",
             "pictures",
             "runfile",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::SessionId;
 use super::hashes::Difference;
+use super::machine::Recovered;
 use crate::protocol::{Member, Message, Outcome, Start};
 
 /// One thing to do. The shell does them in order, and a send only after the journal entries before it last.
@@ -20,7 +21,10 @@ pub enum Effect {
 
 /// What the journal keeps of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Entry {
+    /// All that the entries before this one say, so that a replay may start here. The journal's writer adds it.
+    Base(Box<Recovered>),
     /// A worker was admitted.
     Admitted {
         incarnation: Incarnation,

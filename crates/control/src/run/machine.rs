@@ -58,6 +58,7 @@ pub struct Config {
 
 /// What the coordinator learned from journal and snapshots when it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Recovered {
     /// The last generation; 0 for a new run.
     pub generation: Generation,

@@ -6,9 +6,16 @@ use super::effect::Entry;
 use super::machine::Recovered;
 
 impl Recovered {
-    /// Reads all entries of a run, the oldest first. `snapshot`: steps done in the newest valid snapshot.
+    /// The entry that stands for all that were read. What the store knows is no part of the journal.
+    #[must_use]
+    pub fn base(&self) -> Entry {
+        Entry::Base(Box::new(Self { snapshot: None, missing: None, ..self.clone() }))
+    }
+
+    /// Reads the entries of a run, the oldest first: all of them, or those from any [`Entry::Base`] on. `snapshot`: steps
+    /// done in the newest valid snapshot.
     ///
-    /// The simulator restarts its coordinators with this very function.
+    /// The shipped coordinator and the simulator both start with this function.
     #[must_use]
     pub fn replay<'a>(entries: impl IntoIterator<Item = &'a Entry>, snapshot: Option<Step>) -> Self {
         let mut recovered = Self { snapshot, ..Self::default() };
@@ -18,8 +25,13 @@ impl Recovered {
         recovered
     }
 
-    fn read(&mut self, entry: &Entry) {
+    /// Takes up the next entry.
+    pub fn read(&mut self, entry: &Entry) {
         match entry {
+            Entry::Base(base) => {
+                let (snapshot, missing) = (self.snapshot, self.missing.take());
+                *self = Self { snapshot, missing, ..base.as_ref().clone() };
+            }
             Entry::Admitted { incarnation, .. } => self.incarnation = self.incarnation.max(*incarnation),
             Entry::Numerics(numerics) => self.numerics = Some(numerics.clone()),
             Entry::Generation { generation, members, .. } => {

@@ -5,23 +5,17 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lsgan_console::vital;
-use lsgan_wire::v1;
+use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Journal, JournalError};
-
-/// Between two tries of what could not be written.
-const RETRY: Duration = Duration::from_millis(500);
-/// How long another program may hold the file before anybody is told.
-const LOCKED_UNTOLD: Duration = Duration::from_secs(1);
 /// How long the end of a run waits for what is left to be written; and where that cannot be written as it is.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
 
-type Write = Box<dyn FnMut(&mut Journal) -> Result<(), JournalError> + Send>;
+type Write = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
 
 /// What comes of writing.
 #[derive(Debug)]
@@ -54,10 +48,7 @@ impl Queue {
     ///
     /// # Errors
     /// The system has no room for it.
-    pub fn start(mut journal: Journal) -> std::io::Result<Self> {
-        if let Err(error) = journal.fail_when_locked() {
-            tracing::warn!(%error, "a lock on the journal will be noticed late");
-        }
+    pub fn start(mut journal: Writer) -> std::io::Result<Self> {
         let (writes, queue) = channel();
         let (tell, news) = mpsc::unbounded_channel();
         let thread = vital::thread("journal", move || write_each(&mut journal, &queue, &tell))?;
@@ -67,7 +58,7 @@ impl Queue {
     /// Hands something over to be written. Returns its number, counted from 1; see [`Self::is_done`].
     pub fn write(
         &mut self,
-        write: impl FnMut(&mut Journal) -> Result<(), JournalError> + Send + 'static,
+        write: impl FnMut(&mut Writer) -> Result<(), JournalError> + Send + 'static,
     ) -> u64 {
         self.handed += 1;
         let writes = self.writes.as_ref().expect("the queue is open until it is drained");
@@ -78,7 +69,7 @@ impl Queue {
     /// Reads something after all that was handed over before. The sender is dropped if that fails.
     pub fn ask<T: Send + 'static>(
         &mut self,
-        read: impl Fn(&Journal) -> Result<T, JournalError> + Send + 'static,
+        mut read: impl FnMut(&mut Writer) -> Result<T, JournalError> + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (answer, answered) = oneshot::channel();
         let mut answer = Some(answer);
@@ -131,54 +122,45 @@ impl Queue {
     }
 }
 
-/// By their names in [`Journal`], for those who need not know when it is written.
+/// By their names in [`Writer`], for those who need not know when it is written.
 impl Queue {
-    /// See [`Journal::add_checkpoint`].
-    pub fn add_checkpoint(&mut self, snapshot: &v1::SnapshotWritten) {
-        let snapshot = snapshot.clone();
-        self.write(move |journal| journal.add_checkpoint(&snapshot));
+    /// See [`Writer::add_snapshot`].
+    pub fn add_snapshot(&mut self, snapshot: Snapshot) {
+        self.write(move |journal| journal.add_snapshot(&snapshot));
     }
 
-    /// See [`Journal::delete_checkpoint`].
-    pub fn delete_checkpoint(&mut self, step: u64) {
-        self.write(move |journal| journal.delete_checkpoint(step));
+    /// See [`Writer::delete_snapshots`].
+    pub fn delete_snapshots(&mut self, steps: Vec<u64>) {
+        self.write(move |journal| journal.delete_snapshots(&steps));
     }
 
-    /// See [`Journal::add_sample`].
+    /// See [`Writer::add_sample`].
     pub fn add_sample(&mut self, step: u64, file: String) {
         self.write(move |journal| journal.add_sample(step, &file));
     }
 
-    /// See [`Journal::add_event`].
+    /// See [`Writer::add_event`].
     pub fn add_event(&mut self, at_ms: u64, warning: bool, text: String) {
         self.write(move |journal| journal.add_event(at_ms, warning, &text));
     }
 
-    /// See [`Journal::set_fact`].
+    /// See [`Writer::set_fact`].
     pub fn set_fact(&mut self, key: &'static str, value: String) {
         self.write(move |journal| journal.set_fact(key, &value));
     }
 }
 
 /// What the thread does until the queue closes.
-fn write_each(journal: &mut Journal, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
+fn write_each(journal: &mut Writer, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
     // Only an ended shell does not listen.
     let tell = |what| drop(news.send(what));
     for mut write in queue {
-        let (begin, mut told) = (Instant::now(), false);
-        while let Err(error) = write(journal) {
-            if !error.passes() {
-                tell(News::Broken(error));
-                break;
-            }
-            if !told && (!error.is_lock() || begin.elapsed() >= LOCKED_UNTOLD) {
-                tell(News::Waits(error));
-                told = true;
-            }
-            std::thread::sleep(RETRY);
-        }
-        if told {
-            tell(News::GoesOn);
+        let wait = |wait| match wait {
+            Wait::Begins(error) => tell(News::Waits(error)),
+            Wait::Ends => tell(News::GoesOn),
+        };
+        if let Err(error) = patiently(|| write(journal), wait) {
+            tell(News::Broken(error));
         }
         tell(News::Written);
     }

@@ -1,0 +1,42 @@
+//! Between the wire's messages and the rows of the journal.
+
+use lsgan_journal::{CorruptRecord, FinalFile, Snapshot, StepRow};
+use lsgan_wire::v1;
+
+/// The journal's form of a row of metrics.
+pub fn step_row(row: &v1::StepMetrics) -> StepRow {
+    StepRow { step: row.step, wall_ms: row.wall_ms, scalars: row.scalars.clone() }
+}
+
+/// The wire's form of a row of metrics.
+pub fn step_metrics(row: &StepRow) -> v1::StepMetrics {
+    v1::StepMetrics { step: row.step, wall_ms: row.wall_ms, scalars: row.scalars.clone() }
+}
+
+/// The journal's form of a snapshot.
+pub fn snapshot(written: &v1::SnapshotWritten) -> Snapshot {
+    Snapshot {
+        step: written.step,
+        url: written.url.clone(),
+        len_bytes: written.len_bytes,
+        blake3: written.blake3.clone(),
+        blocked_ms: written.blocked_ms,
+    }
+}
+
+/// The wire's form of a corrupt record.
+pub fn corrupt(record: &CorruptRecord) -> v1::CorruptRecord {
+    let CorruptRecord { record, key, reason, step } = record.clone();
+    v1::CorruptRecord { record, key, reason, step }
+}
+
+/// The journal's form of a corrupt record.
+pub fn corrupt_row(record: &v1::CorruptRecord) -> CorruptRecord {
+    let v1::CorruptRecord { record, key, reason, step } = record.clone();
+    CorruptRecord { record, key, reason, step }
+}
+
+/// The wire's form of a final file.
+pub fn final_file(FinalFile { name, url, blake3 }: FinalFile) -> v1::FinalFile {
+    v1::FinalFile { name, url, blake3 }
+}

@@ -1,0 +1,226 @@
+//! The one connection that writes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lsgan_control::{Entry, Recovered};
+use lsgan_plan::Plan;
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::migrations::{self, Format};
+use crate::{
+    Beginning, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader, reads,
+    scalars, wall_ms,
+};
+
+/// A base is written after so many entries, so that a replay reads no more than these: milliseconds.
+pub const BASE_EVERY: u64 = 10_000;
+
+/// How long one try waits for another program that holds the file.
+pub(crate) const LOCKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The journal of one run, for its coordinator. What a call has written lasts when it returns (`synchronous = full`),
+/// because the control machine's sends depend on it.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    db: Connection,
+    /// What the entries say so far.
+    recovered: Recovered,
+    /// Entries since the newest base.
+    since_base: u64,
+    base_every: u64,
+}
+
+impl Writer {
+    /// Opens the journal at `path`: makes it where there is none, migrates one of an older version.
+    ///
+    /// # Errors
+    /// It cannot be opened now, or it is none of this program's.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = JournalError::open(path);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut db = Connection::open_with_flags(path, flags).map_err(&failed)?;
+        db.busy_timeout(LOCKED_WITHIN).map_err(&failed)?;
+        let format = migrations::format_of(&db).map_err(&failed)?;
+        match format {
+            Format::Empty => {}
+            Format::Journal(version) => migrations::check_version(version, path)?,
+            Format::Other => {
+                return Err(JournalError::NotOurs { path: path.to_owned(), what: reader::OTHER });
+            }
+        }
+        let prepare = |db: &mut Connection| {
+            db.pragma_update(None, "journal_mode", "wal")?;
+            db.pragma_update(None, "synchronous", "full")?;
+            migrations::migrate(db, format)
+        };
+        prepare(&mut db).map_err(&failed)?;
+        let read = entries::since_base(&db, path)?;
+        let since_base = read.len() as u64;
+        let recovered = Recovered::replay(&read, None);
+        Ok(Self { path: path.to_owned(), db, recovered, since_base, base_every: BASE_EVERY })
+    }
+
+    /// The same with a base after so many entries: for tests, which have no millions.
+    #[must_use]
+    pub fn with_base_every(self, base_every: u64) -> Self {
+        Self { base_every, ..self }
+    }
+
+    /// What the entries tell a coordinator that starts. What the store has is not in it.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// What else the journal says of its run.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn known(&mut self) -> Result<Known, JournalError> {
+        let mut read = || reads::known(&*self.db.transaction()?);
+        read().map_err(JournalError::open(&self.path))
+    }
+
+    /// The run goes on, and has no outcome yet. Writes its facts, and a base.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(&mut self, beginning: &Beginning) -> Result<(), JournalError> {
+        let base = self.recovered.base();
+        self.transaction(|db| {
+            let over = "('outcome', 'outcome_why', 'final_files', 'suspect_after')";
+            db.execute(&format!("delete from meta where key in {over}"), [])?;
+            for (key, value) in &beginning.facts {
+                projections::set_fact(db, key, value)?;
+            }
+            if beginning.other_data {
+                db.execute("delete from corrupt_records", [])?;
+            }
+            if let Some(step) = beginning.no_snapshot_after {
+                let sql = "update checkpoints set deleted_ms = ?2 where step > ?1 and deleted_ms is null";
+                db.execute(sql, params![step, wall_ms()])?;
+            }
+            entries::append(db, &base, wall_ms())
+        })?;
+        self.since_base = 0;
+        Ok(())
+    }
+
+    /// Writes one entry of the control machine, of `now_ms`, with its projections; now and then a base after it.
+    ///
+    /// # Errors
+    /// It cannot be written; nothing of it is.
+    pub fn record(&mut self, entry: &Entry, plan: &Plan, now_ms: u64) -> Result<(), JournalError> {
+        let base = (self.since_base + 1 >= self.base_every).then(|| {
+            let mut after = self.recovered.clone();
+            after.read(entry);
+            after.base()
+        });
+        self.transaction(|db| {
+            entries::append(db, entry, now_ms)?;
+            projections::project(db, entry, plan, now_ms)?;
+            base.iter().try_for_each(|base| entries::append(db, base, now_ms))
+        })?;
+        self.recovered.read(entry);
+        self.since_base = if base.is_some() { 0 } else { self.since_base + 1 };
+        Ok(())
+    }
+
+    /// Adds rows of metrics. A row that is there stays as it is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_steps(&mut self, rows: &[StepRow]) -> Result<(), JournalError> {
+        self.transaction(|db| scalars::add(db, rows))
+    }
+
+    /// Adds a published snapshot, or puts a new one in the place of a deleted one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let Snapshot { step, url, len_bytes, blake3, blocked_ms } = snapshot;
+            let sql = "insert or replace into checkpoints values (?1, ?2, ?3, ?4, ?5, ?6, null)";
+            db.execute(sql, params![step, url, len_bytes, blake3, blocked_ms, wall_ms()]).map(drop)
+        })
+    }
+
+    /// Notes that snapshots are no more.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn delete_snapshots(&mut self, steps: &[u64]) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let mut update = db.prepare_cached("update checkpoints set deleted_ms = ?2 where step = ?1")?;
+            steps.iter().try_for_each(|step| update.execute(params![step, wall_ms()]).map(drop))
+        })
+    }
+
+    /// Adds records that do not decode; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_corrupt(&mut self, records: &[CorruptRecord]) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "insert or ignore into corrupt_records values (?1, ?2, ?3, ?4, ?5)";
+            let mut insert = db.prepare_cached(sql)?;
+            records.iter().try_for_each(|r| {
+                insert.execute(params![r.record, r.key, r.reason, r.step, wall_ms()]).map(drop)
+            })
+        })
+    }
+
+    /// Adds a picture.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_sample(&mut self, step: u64, file: &str) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "insert or replace into samples values (?1, ?2, ?3)";
+            db.execute(sql, params![step, file, wall_ms()]).map(drop)
+        })
+    }
+
+    /// Adds a sentence for people.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_event(&mut self, at_ms: u64, warning: bool, text: &str) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "insert into events (at_ms, warning, text) values (?1, ?2, ?3)";
+            db.execute(sql, params![at_ms, warning, text]).map(drop)
+        })
+    }
+
+    /// Sets a fact of the run.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_fact(&mut self, key: &str, value: &str) -> Result<(), JournalError> {
+        self.transaction(|db| projections::set_fact(db, key, value))
+    }
+
+    /// The step of the newest snapshot up to `until` that is kept.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn newest_snapshot_until(&self, until: u64) -> Result<Option<u64>, JournalError> {
+        let sql = "select max(step) from checkpoints where step <= ?1 and deleted_ms is null";
+        self.db.query_row(sql, [until], |row| row.get(0)).map_err(JournalError::write(&self.path))
+    }
+
+    fn transaction(
+        &mut self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), JournalError> {
+        let result = (|| {
+            let transaction = self.db.transaction()?;
+            write(&transaction)?;
+            transaction.commit()
+        })();
+        result.map_err(JournalError::write(&self.path))
+    }
+}

@@ -1,0 +1,73 @@
+//! The registry of scalars: everything that is measured of a step, one row each.
+//!
+//! A new scalar is a row here and the place that computes it. The wire carries scalars by name; the journal's table
+//! `metrics` has a column for each row, and `lsgan status --json` a field.
+
+use crate::ids::Half;
+
+/// One measured number of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scalar {
+    /// Its name: on the wire, in the journal, in JSON. Lower case, digits and `_`.
+    pub name: &'static str,
+    /// Its unit; empty for a number without one.
+    pub unit: &'static str,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+}
+
+/// Where a scalar comes from, and so whether all workers measure the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The mean over all virtual ranks; it is summed with the gradients of this half, so that all workers have the same.
+    Mean(Half),
+    /// Computed from the summed gradients of this half, which all workers hold.
+    Sum(Half),
+    /// A time on the reporting worker, a mean over the steps since the row before.
+    Clock,
+}
+
+macro_rules! scalars {
+    ($($id:ident: $name:literal, $unit:literal, $origin:expr, $help:literal;)*) => {
+        $(#[doc = $help]
+        pub const $id: Scalar = Scalar { name: $name, unit: $unit, origin: $origin, help: $help };)*
+
+        /// All of them, in the order in which they are shown.
+        pub const ALL: &[Scalar] = &[$($id),*];
+    };
+}
+
+scalars! {
+    IMAGES_PER_S: "images_per_s", "images/s", Origin::Clock, "Samples of the global batch per second.";
+    STEP_MS: "step_ms", "ms", Origin::Clock, "Time of a step.";
+    DATA_WAIT_MS: "data_wait_ms", "ms", Origin::Clock, "Of step_ms, waiting for data.";
+    REDUCE_MS: "reduce_ms", "ms", Origin::Clock, "Of step_ms, in the all-reduce, waiting for peers included.";
+    LOSS_D: "loss_d", "", Origin::Mean(Half::Discriminator), "The discriminator's loss.";
+    LOSS_G: "loss_g", "", Origin::Mean(Half::Generator), "The generator's loss.";
+    D_REAL: "d_real", "", Origin::Mean(Half::Discriminator), "Mean of D(x).";
+    D_FAKE: "d_fake", "", Origin::Mean(Half::Discriminator), "Mean of D(G(z)).";
+    GRAD_NORM_D: "grad_norm_d", "", Origin::Sum(Half::Discriminator), "Euclidean norm of D's mean gradient.";
+    GRAD_NORM_G: "grad_norm_g", "", Origin::Sum(Half::Generator), "Euclidean norm of G's mean gradient.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_can_be_columns() {
+        let mut names: Vec<_> = ALL.iter().map(|scalar| scalar.name).collect();
+        let is_column = |name: &&str| {
+            name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        assert!(names.iter().all(is_column), "{names:?}");
+        names.extend(["step", "wall_ms"]); // columns of their own
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "a name is given once");
+    }
+}
