@@ -1,10 +1,10 @@
-//! All-reduce between two processes against what two raw sockets between them exchange.
+//! All-reduce between two processes, compared with raw sockets between them.
 //!
-//! `cargo run --release -p lsgan-collective --example all_reduce_bench [rounds]` prints one JSON line. A round
-//! measures an all-reduce of 32 MiB of i64 and each kind of raw exchange, one after another, so that whatever else
-//! the machine does meets all of them; figures are medians over the rounds. Between two ranks an all-reduce sends as
-//! many bytes as the values have in each direction, and that is what the raw sockets exchange, both directions at
-//! once. `ratio` compares with the fastest raw kind.
+//! `cargo run --release -p lsgan-collective --example all_reduce_bench [rounds]` prints one JSON line. A round measures
+//! an all-reduce of 32 MiB of i64 and each kind of raw exchange, one after another, so that other load on the machine
+//! affects all of them; figures are medians over the rounds. Between two ranks an all-reduce sends as many bytes in each
+//! direction as the values have, and the raw sockets exchange the same, both directions at once. `ratio` compares with
+//! the fastest raw kind.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,14 +20,14 @@ const EXCHANGED_BYTES: usize = 32 << 20;
 const SHORT_CALLS: usize = 1000;
 const ROUNDS: usize = 15;
 
-/// What a raw exchange does with its bytes.
+/// A kind of raw exchange.
 #[derive(Clone, Copy)]
 enum Raw {
     /// Blocking sockets, a sending and a receiving thread, from and to 32 MiB of memory.
     Threads,
-    /// The same from and to 128 KiB, which stay in the cache.
+    /// The same from and to 128 KiB of memory, which stay in the cache.
     ThreadsInCache,
-    /// One thread, non-blocking, sends and receives in turn, 32 MiB of memory.
+    /// Non-blocking sockets, one thread that sends and receives in turn, 32 MiB of memory.
     OneThread,
 }
 
@@ -37,7 +37,7 @@ const RAWS: [(&str, Raw); 3] = [
     ("one_thread", Raw::OneThread),
 ];
 
-/// One process's side.
+/// One process.
 struct Side {
     group: Box<dyn Group>,
     to_peer: TcpStream,
@@ -94,7 +94,7 @@ fn measure(side: &mut Side, rounds: usize) -> Figures {
     for round in 0..rounds + 1 {
         let ours = timed(side, Side::all_reduce);
         let raw = RAWS.map(|(_, raw)| timed(side, |side| side.raw(raw)));
-        // The first round pays for fresh memory and growing windows.
+        // The first round allocates memory and grows TCP windows.
         if round > 0 {
             all_reduce.push(ours);
             raws.iter_mut().zip(raw).for_each(|(all, one)| all.push(one));
@@ -187,14 +187,18 @@ fn moved(outcome: Option<std::io::Result<usize>>) -> usize {
     }
 }
 
-fn loopback() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
+fn loopback() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("loopback has free ports")
+}
+
+fn listener() -> Listener {
+    Listener::on(loopback()).expect("a socket that listens")
 }
 
 /// Starts the second process, and meets it.
 fn first(rounds: usize) -> (Side, Child) {
-    let meeting = TcpListener::bind(loopback()).expect("loopback has free ports");
-    let listener = Listener::bind(loopback()).expect("loopback has free ports");
+    let meeting = loopback();
+    let listener = listener();
     let address = meeting.local_addr().expect("a bound socket has an address").to_string();
     let child = Command::new(std::env::current_exe().expect("this program has a path"))
         .args(["child", &address, &rounds.to_string()])
@@ -211,7 +215,7 @@ fn first(rounds: usize) -> (Side, Child) {
 fn second(meeting: SocketAddr) -> Side {
     let dial = || TcpStream::connect(meeting).expect("the first process listens");
     let (from_peer, mut to_peer) = (dial(), dial());
-    let listener = Listener::bind(loopback()).expect("loopback has free ports");
+    let listener = listener();
     writeln!(to_peer, "{}", listener.local_addr()).expect("the first process reads");
     let members = vec![read_address(&from_peer), listener.local_addr()];
     side(listener, 1, members, to_peer, from_peer)

@@ -1,19 +1,19 @@
-//! One rank of the collective's contract, a process of its own.
+//! One rank of the collective's contract, in its own process.
 //!
 //! ```text
 //! contract_rank RANK SIZE [tcp|nccl] [GPU]
 //! ```
 //!
-//! `scripts/gpu-check` starts SIZE of these. Each first prints its address, reads a line with those of all ranks, and
-//! then prints a line of JSON for every case that has ended well. Behind the last case all ranks sum until one of them
-//! is killed, and the others print how they found out. Ranks that share a GPU need different `NCCL_HOSTID`s.
+//! `scripts/gpu-check` starts SIZE of these. Each prints its address, reads a line with the addresses of all ranks, and
+//! prints a line of JSON for every case that passes. After the last case all ranks sum until one of them is killed, and
+//! the others print their error. Ranks that share a GPU need different `NCCL_HOSTID`s.
 
 use std::io::{BufRead, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lsgan_collective::contract::apart;
+use lsgan_collective::contract::processes;
 use lsgan_collective::nccl::{self, DRAIN_WITHIN, Library, Nccl, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
 use lsgan_collective::{Aborter, Group, GroupError};
@@ -21,7 +21,7 @@ use lsgan_spec::Generation;
 
 const USAGE: &str = "usage: contract_rank RANK SIZE [tcp|nccl] [GPU]";
 
-/// NCCL's first communicator loads its kernels; all later ones are made in a second.
+/// NCCL's first communicator loads the kernels; each later one takes a second.
 const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
 fn main() {
@@ -34,8 +34,8 @@ fn main() {
         _ => panic!("{USAGE}"),
     };
 
-    let mut listener =
-        Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback has free ports");
+    let mut listener = Listener::on(TcpListener::bind("127.0.0.1:0").expect("loopback has free ports"))
+        .expect("a socket that listens");
     say(format_args!(r#"{{"address":"{}"}}"#, listener.local_addr()));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).expect("the members come on a line");
@@ -54,11 +54,11 @@ fn main() {
         };
         form(nccl.as_ref(), &mut listener, &membership).unwrap_or_else(|error| panic!("{error}"))
     };
-    apart::contract(size, &mut form, |case, took| {
+    processes::contract(size, &mut form, |case, took| {
         say(format_args!(r#"{{"case":"{}","ms":{}}}"#, case.name, took.as_millis()));
     });
     if size > 1 {
-        let error = apart::sum_until_a_death(form(), || say(format_args!(r#"{{"ready":true}}"#)));
+        let error = processes::sum_until_a_death(form(), || say(format_args!(r#"{{"ready":true}}"#)));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
         say(format_args!(r#"{{"noticed_unix_ms":{},"error":{:?}}}"#, now.as_millis(), error.to_string()));
     }
@@ -83,8 +83,8 @@ fn form(
     }
 }
 
-/// A line on standard output, at once.
+/// Prints a line and flushes it.
 fn say(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody reads");
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("standard output is open");
 }

@@ -1,7 +1,6 @@
-//! How a call fails.
+//! Why a call fails.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use lsgan_spec::Generation;
@@ -10,10 +9,10 @@ use thiserror::Error;
 use crate::nccl::NcclVersion;
 use crate::{Call, LossCause, Missing, Peer, Refusal};
 
-/// Why a group could not be formed, or a call on it failed. The group is over in every case.
+/// Why a group could not be formed, or a call on it failed. Either way the group is over.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// [`crate::Aborter::abort`] was called. Wins over every other error but [`GroupError::NotDrained`].
+    /// [`crate::Aborter::abort`] was called. Takes precedence over every other error but [`GroupError::NotDrained`].
     #[error(
         "generation {generation} was aborted. Drop what this call worked on and wait for the next generation."
     )]
@@ -26,7 +25,7 @@ pub enum GroupError {
     )]
     PeerLost { peer: Peer, generation: Generation, call: Call, cause: LossCause },
 
-    /// Nothing moved for longer than the stall timeout that the caller set.
+    /// No byte moved for longer than the caller's stall timeout.
     #[error(
         "generation {generation} has waited {} s for {peer} in {call}, and nothing came or went. It is frozen, cut \
          off, or never made this call. Drop what this call worked on and wait for the next generation.",
@@ -34,36 +33,30 @@ pub enum GroupError {
     )]
     Stalled { peer: Peer, generation: Generation, call: Call, after: Duration },
 
-    /// Two ranks made different calls, or the same with different lengths.
+    /// Two ranks made different calls, or the same call with different lengths. `peer` is the left neighbour.
     #[error(
         "generation {generation} is at odds: rank {rank} makes {ours}; {peer} makes {theirs}. All ranks must make \
          the same calls in the same order. This is a bug in the program; report it with both lines."
     )]
     CallMismatch { rank: usize, generation: Generation, ours: Call, peer: Peer, theirs: Call },
 
-    /// A neighbour sent what no version of this program sends there.
+    /// A neighbour sent bytes that are not of this protocol.
     #[error(
         "generation {generation} got bytes from {peer} in {call} that are not its protocol's. Something else writes \
          to that connection, or the versions differ. Run the same build on all workers."
     )]
     Garbled { peer: Peer, generation: Generation, call: Call },
 
-    /// The deadline passed before all members were connected.
+    /// The deadline passed before all members were connected. `missing` is never empty.
     #[error(
         "generation {generation} was not complete for rank {rank} after {} s: {}. Check that these workers run and \
          that their addresses can be reached from here.",
         waited.as_secs_f64(),
         missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
-    NotFormed {
-        generation: Generation,
-        rank: usize,
-        /// Who did not come. Never empty.
-        missing: Vec<Missing>,
-        waited: Duration,
-    },
+    NotFormed { generation: Generation, rank: usize, missing: Vec<Missing>, waited: Duration },
 
-    /// A member answered, but does not want us in its group.
+    /// A member answered and refused.
     #[error(
         "{peer} refused rank {rank} of generation {generation}: {refusal}. Drop this generation and wait for the \
          coordinator's next one."
@@ -84,44 +77,35 @@ pub enum GroupError {
     )]
     NoSuchRoot { generation: Generation, root: usize, size: usize },
 
-    /// The address for other workers cannot be listened on.
-    #[error(
-        "cannot listen on {address} for other workers: {kind}. Choose a free port (0 picks one) of this host."
-    )]
-    Bind { address: SocketAddr, kind: io::ErrorKind },
-
-    /// The operating system refused something that has nothing to do with a peer.
+    /// The operating system refused an operation that involves no peer.
     #[error(
         "the system refused to {doing} for the collective: {kind}. Check the limit of open files (ulimit -n)."
     )]
     System { doing: &'static str, kind: io::ErrorKind },
 
-    /// No NCCL library could be opened, or one that is none.
+    /// No NCCL library could be opened. `tried` has each file and the reason.
     #[error(
         "NCCL cannot be used: {}. Install a libtorch with CUDA, which brings NCCL along, or name the file in \
          LSGAN_NCCL_LIB.",
         tried.join("; ")
     )]
-    NcclMissing {
-        /// Each file that was tried, and what the system said.
-        tried: Vec<String>,
-    },
+    NcclMissing { tried: Vec<String> },
 
-    /// An NCCL that lacks what is needed.
+    /// This NCCL lacks functions that are needed.
     #[error(
         "{library} is NCCL {version}; accepted is {oldest} or later. Install a newer libtorch, or name a newer NCCL in \
          LSGAN_NCCL_LIB."
     )]
     NcclTooOld { library: String, version: NcclVersion, oldest: NcclVersion },
 
-    /// Two ranks have different versions of NCCL.
+    /// Two ranks have different versions of NCCL; `peer` is the first with another than this rank.
     #[error(
         "generation {generation} cannot be formed: rank {rank} has NCCL {ours}, {peer} has NCCL {theirs}, and \
          different versions do not talk to each other. Install the same libtorch on all workers."
     )]
     NcclVersions { generation: Generation, rank: usize, ours: NcclVersion, peer: Peer, theirs: NcclVersion },
 
-    /// All members are there, but NCCL did not connect them before the deadline.
+    /// All members joined, but NCCL did not connect them before the deadline.
     #[error(
         "generation {generation}: NCCL was not ready on rank {rank} after {} s, though the members reach each other. \
          It makes connections of its own: check NCCL_SOCKET_IFNAME and that all ports between the hosts are open, and \
@@ -130,25 +114,18 @@ pub enum GroupError {
     )]
     NcclNotReady { generation: Generation, rank: usize, waited: Duration },
 
-    /// NCCL failed.
+    /// NCCL failed; `code` is its `ncclResult_t`.
     #[error(
         "NCCL could not {doing} for rank {rank} of generation {generation}: {said} (code {code}). Drop what this call \
          worked on and wait for the next generation; NCCL_DEBUG=INFO says more."
     )]
-    Nccl {
-        generation: Generation,
-        rank: usize,
-        doing: &'static str,
-        /// NCCL's `ncclResult_t`.
-        code: i32,
-        said: String,
-    },
+    Nccl { generation: Generation, rank: usize, doing: &'static str, code: i32, said: String },
 
     /// The device failed.
     #[error("the device could not {doing}: {said}. Its state is unknown: restart this worker.")]
     Device { doing: &'static str, said: String },
 
-    /// A group ended, and the device is still at work on its calls. Wins over [`GroupError::Aborted`].
+    /// A group ended, and the device still works on its calls. Takes precedence over [`GroupError::Aborted`].
     #[error(
         "generation {generation} has ended, but after {} s the device is still in its calls and may still write to \
          their buffers. Restart this worker.",
@@ -158,22 +135,21 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    /// The member that was not reached from here, if that is what the group failed by, and how that showed. It may be
-    /// alive; a dead one refuses connections too, which only others can tell apart.
+    /// The member that this rank could not reach and why, if the group failed by that. The member may be alive: from here
+    /// a dead member and an unreachable one look the same.
     #[must_use]
     pub fn unreachable(&self) -> Option<(Peer, String)> {
         match self {
-            // A connection that stood and was closed or reset was so by the peer, which is gone or gave up.
+            // An established connection that was closed or reset was so by the peer, which died or gave up.
             Self::PeerLost { peer, cause: cause @ LossCause::Failed(kind), .. } => {
                 use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
                 let cut = matches!(kind, TimedOut | HostUnreachable | NetworkUnreachable);
                 cut.then(|| (*peer, cause.to_string()))
             }
-            // All through the time that there was, whatever the last try ended with.
+            // It was unreachable for the whole time, whatever the last attempt ended with.
             Self::NotFormed { missing, .. } => missing.iter().find_map(|missing| match missing {
                 Missing::Unreachable(peer, cause) => Some((*peer, cause.to_string())),
-                // Something takes the connection and says nothing. A member that is told of a generation answers at
-                // once.
+                // A listener that accepts and does not answer. A member that is told of a generation answers at once.
                 Missing::NotJoined(peer) => {
                     Some((*peer, "something listens there and does not answer as a worker does".to_owned()))
                 }
@@ -194,7 +170,6 @@ impl GroupError {
             | Self::Garbled { .. }
             | Self::NoSuchRank { .. }
             | Self::NoSuchRoot { .. }
-            | Self::Bind { .. }
             | Self::System { .. }
             | Self::NcclMissing { .. }
             | Self::NcclTooOld { .. }

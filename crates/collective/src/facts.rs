@@ -1,4 +1,4 @@
-//! What errors name: members, how connections end, what is missing, why somebody is refused.
+//! Parts of errors: members, ends of connections, missing members, refusals.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ impl fmt::Display for Peer {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossCause {
-    /// In order, but too early.
+    /// The peer closed it during a call.
     Closed,
     Failed(io::ErrorKind),
 }
@@ -37,16 +37,16 @@ impl fmt::Display for LossCause {
     }
 }
 
-/// What a group still lacked at its deadline.
+/// A member or connection that a group lacked at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// This member could not be dialed; the last try ended so.
+    /// This member could not be dialed; the last attempt ended with this cause.
     Unreachable(Peer, LossCause),
-    /// This member's address takes connections, but it has not joined the generation.
+    /// This member's address accepts connections, but it has not joined the generation.
     NotJoined(Peer),
     /// This member has not dialed us.
     NotCalled(Peer),
-    /// This rank's left and right neighbours are connected; somewhere beyond them the ring is open.
+    /// This rank's left and right neighbours are connected, but the ring is open beyond them.
     Beyond(Peer, Peer),
 }
 
@@ -63,16 +63,16 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Why a member does not want us.
+/// Why a member refused a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is in, or forms, a newer generation.
-    Superseded { by: Generation },
-    /// It belongs to another run.
+    /// The member forms, or is in, a newer generation.
+    Superseded {
+        by: Generation,
+    },
     OtherRun,
-    /// It knows this generation with other ranks or another size.
+    /// The member has other ranks or another size for this generation.
     OtherMembership,
-    /// It speaks another version of the protocol.
     OtherVersion,
 }
 

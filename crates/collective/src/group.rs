@@ -1,5 +1,5 @@
-//! The trait, and what one call is.
-
+//! The trait, and the description of a call.
+#![warn(missing_docs)]
 #![warn(missing_docs)]
 
 use std::fmt;
@@ -10,11 +10,11 @@ use crate::{Aborter, GroupError};
 
 /// One rank's end of one generation's collective group.
 ///
-/// All ranks make the same calls in the same order with the same lengths. A call returns when this rank's values
-/// are final; other ranks may still be in it. After an error the values of that call are undefined, nothing writes
-/// to them any more, and the group is over: every later call returns an error too.
+/// All ranks make the same calls in the same order with the same lengths. A call returns when this rank's values are
+/// final; other ranks may still be in it. After an error the values of that call are undefined but no longer written to,
+/// and the group is over: every later call returns an error too.
 ///
-/// Where ranks make different calls, each rank's call fails, or, if it has no part in the difference, its next one.
+/// Where ranks make different calls, the call of each rank that is affected fails, and the next call of the others.
 pub trait Group: Send {
     /// This end's rank, in `0..size`.
     fn rank(&self) -> usize;
@@ -25,12 +25,12 @@ pub trait Group: Send {
     /// The generation that this group serves.
     fn generation(&self) -> Generation;
 
-    /// Replaces each value by its sum over all ranks. Sums that leave the range of `i64` wrap; the caller's scale
-    /// is chosen so that none does. Every rank ends with the same values, whatever the size and the order.
+    /// Replaces each value by its sum over all ranks. Sums beyond the range of `i64` wrap; the caller chooses its scale so
+    /// that none does. Every rank ends with the same values, whatever the size and the order.
     fn all_reduce_i64(&mut self, values: &mut [i64]) -> Result<(), GroupError>;
 
-    /// Replaces each value by its sum over all ranks. Every rank ends with the same bits; which bits depends on
-    /// the size, because floating-point addition depends on its order.
+    /// Replaces each value by its sum over all ranks. Every rank ends with the same bits, which depend on the size, because
+    /// floating-point addition depends on its order.
     fn all_reduce_f32(&mut self, values: &mut [f32]) -> Result<(), GroupError>;
 
     /// Replaces `bytes` on every rank by those of rank `root`.
@@ -45,28 +45,23 @@ pub trait Group: Send {
     fn aborter(&self) -> Aborter;
 }
 
-/// What is called; all ranks must agree on it.
+/// The operation of a call; all ranks must agree on it.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
-    /// [`Group::all_reduce_i64`].
     AllReduceI64,
-    /// [`Group::all_reduce_f32`].
     AllReduceF32,
-    /// [`Group::broadcast`].
-    Broadcast {
-        /// The rank whose bytes everybody gets.
-        root: u32,
-    },
+    Broadcast { root: u32 },
 }
 
 /// One call on a group, as the ranks compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What is called.
+    /// The operation.
     pub kind: CallKind,
-    /// How many calls came before it on this group.
+    /// The number of calls before it on this group.
     pub sequence: u64,
-    /// How many values (of an all-reduce) or bytes (of a broadcast).
+    /// The number of values (of an all-reduce) or bytes (of a broadcast).
     pub length: u64,
 }
 

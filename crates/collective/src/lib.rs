@@ -1,18 +1,18 @@
 //! All-reduce and broadcast between workers, abortable at once.
 //!
-//! Not here: who is in a group and when it ends (`control`, told by the coordinator), tensors (`train`), and
-//! security: a run's token keeps runs apart, it does not keep an attacker out.
-//! Start at [`Group`]; then [`tcp::connect`] for how one comes to be.
+//! Not here: the members of a group and its end (the coordinator decides both, in `control`), tensors (`train`), and
+//! security: a run's token separates runs, it does not stop an attacker.
+//! Start at [`Group`]; then [`tcp::connect`], which forms one.
 //!
-//! - [`group`]: the trait, and what one call is.
-//! - [`abort`]: how a call is ended from another thread.
-//! - [`error`]: how a call fails. A group that failed once is over; the run goes on in its next generation.
-//! - [`facts`]: what errors name. `people`: the same without the words of the inside.
-//! - [`tcp`]: a ring of TCP connections between the workers themselves.
-//! - [`nccl`]: NVIDIA's library between GPUs, opened at run time. Every `unsafe` of this crate is in there.
-//! - [`contract`]: what every implementation must do, as tests that any of them can run.
+//! - [`group`]: the trait, and the description of a call.
+//! - [`abort`]: ends a call from another thread.
+//! - [`error`]: why a call fails. A group that failed once is over; the run continues in its next generation.
+//! - [`facts`]: parts of errors. `people`: messages for users, without ranks and calls.
+//! - [`tcp`]: a ring of TCP connections between the workers.
+//! - [`nccl`]: NVIDIA's library between GPUs, opened at run time. It holds every `unsafe` of this crate.
+//! - [`contract`]: tests that every implementation must pass.
 //!
-//! Another implementation is one file like `tcp`, and one line in the table of `tests/contract.rs`.
+//! A new implementation is a module like `tcp` and a row in the table of `tests/implementations.rs`.
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -1,10 +1,10 @@
-//! How a group ended, for people: which worker, what happened, what to check. Calls, ranks and what the program does next
-//! are in [`GroupError`]'s own text, for whoever looks for a bug.
+//! Why a group ended, for users: which worker, what happened, what to check. The `Display` text of [`GroupError`] also has
+//! calls and ranks, for debugging.
 
 use crate::{GroupError, Missing, Peer};
 
 impl GroupError {
-    /// A sentence without the words of the inside.
+    /// A sentence without ranks, calls and generations.
     #[must_use]
     pub fn for_people(&self) -> String {
         match self {
@@ -59,7 +59,6 @@ impl GroupError {
             ),
             Self::NoSuchRank { .. }
             | Self::NoSuchRoot { .. }
-            | Self::Bind { .. }
             | Self::System { .. }
             | Self::NcclMissing { .. }
             | Self::NcclTooOld { .. }

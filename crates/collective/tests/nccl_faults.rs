@@ -1,4 +1,4 @@
-//! What can go wrong with NCCL, by its test double: each ends in bounded time, with the right error.
+//! Faults of NCCL, played by its test double: each ends in bounded time, with the right error.
 
 mod local;
 
@@ -13,14 +13,14 @@ use lsgan_collective::nccl::{Library, NcclGroup, NcclVersion};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
 
-/// Everything is there already when a test wants to see a deadline pass.
+/// For tests in which a deadline must pass.
 const SOON: Duration = Duration::from_millis(300);
 
 fn aborters<const N: usize>() -> [Aborter; N] {
     [(); N].map(|()| aborter())
 }
 
-/// Rank 0 of two, the other of which never calls; its device; the other.
+/// Rank 0 of two with its device, and the other rank, which never makes a call.
 fn with_an_absent_peer(double: &Double) -> (NcclGroup, Arc<HostDevice>, NcclGroup) {
     let devices = [(); 2].map(|()| Arc::new(double.device()));
     let nccls = devices.clone().map(|device| double.nccl_on(device));
@@ -31,8 +31,8 @@ fn with_an_absent_peer(double: &Double) -> (NcclGroup, Arc<HostDevice>, NcclGrou
     (first, device, absent)
 }
 
-/// Aborts in the middle of a group's first call: the copy to the device and the call itself are queued. Gives how long
-/// the abort itself took.
+/// Aborts in the middle of a group's first call, when the copy to the device and the call itself are queued. The thread
+/// returns how long the abort itself took.
 fn abort_in_the_first_call(group: &NcclGroup, device: &Arc<HostDevice>) -> JoinHandle<Duration> {
     let (aborter, device) = (group.aborter(), Arc::clone(device));
     thread::spawn(move || {
@@ -44,14 +44,14 @@ fn abort_in_the_first_call(group: &NcclGroup, device: &Arc<HostDevice>) -> JoinH
 }
 
 #[test]
-fn a_rank_that_never_arrives_is_told_at_the_deadline() {
+fn a_rank_that_never_arrives_is_an_error_at_the_deadline() {
     let (here, lost) = (Double::with(&[]), Double::with(&[("NEVER_ARRIVES", 1)]));
     let started = Instant::now();
     let outcomes = try_form(&[here.nccl(), lost.nccl()], SOON, &aborters::<2>());
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     let errors: Vec<_> =
         outcomes.into_iter().map(|outcome| outcome.expect_err("rank 1 never arrives")).collect();
-    // Whoever's deadline passes first hangs up; the other may hear that before its own.
+    // The first rank whose deadline passes closes its connections, and the other may notice that before its own deadline.
     assert!(errors.iter().any(|error| matches!(error, GroupError::NcclNotReady { .. })), "{errors:?}");
     for error in errors {
         assert!(matches!(error, GroupError::NcclNotReady { .. } | GroupError::PeerLost { .. }), "{error}");
@@ -100,9 +100,9 @@ fn different_versions_are_refused_with_both_named() {
     }
 }
 
-/// Each has a config of another length, which the double checks.
+/// The config's length depends on the version, and the double checks it.
 #[test]
-fn every_supported_version_gets_the_config_that_it_knows() {
+fn every_supported_version_gets_its_config() {
     for version in [21_801, 22_105, 22_602, 22_703, 22_803, 22_902, 23_000, 23_100] {
         let double = Double::with(&[("VERSION", version)]);
         let mut groups = form(&[&double]);
@@ -125,7 +125,7 @@ fn a_version_that_is_too_old_is_refused() {
 }
 
 #[test]
-fn a_library_that_is_missing_or_none_is_told_with_its_path() {
+fn a_library_that_is_missing_or_not_nccl_is_an_error_with_its_path() {
     let error = Library::open(Path::new("/nowhere/libnccl.so.2")).expect_err("there is none");
     let told = error.to_string();
     assert!(told.starts_with("NCCL cannot be used: /nowhere/libnccl.so.2: "), "{told}");
@@ -142,7 +142,7 @@ fn a_library_is_described_with_version_and_file() {
     assert!(description.starts_with("NCCL 2.27.3 from /"), "{description}");
 }
 
-/// Rank 1's NCCL notices an error of the network; rank 0's never does, and hears of it over the side channel.
+/// Rank 1's NCCL notices a network error. Rank 0's never does; rank 0 learns of it over the side channel.
 #[test]
 fn an_asynchronous_error_ends_the_call_on_every_rank() {
     let (well, ill) = (Double::with(&[]), Double::with(&[]));
@@ -164,9 +164,9 @@ fn an_asynchronous_error_ends_the_call_on_every_rank() {
     assert_eq!((well.misuses(), ill.misuses()), (0, 0));
 }
 
-/// `ncclCommAbort` takes its time. Whoever aborts does not wait for it; the call does, and says Aborted.
+/// `ncclCommAbort` takes long. The thread that aborts does not wait for it; the call does, and returns Aborted.
 #[test]
-fn a_slow_abort_holds_up_the_call_but_not_the_one_who_aborts() {
+fn a_slow_abort_holds_up_the_call_but_not_the_aborting_thread() {
     const SLOW: Duration = Duration::from_millis(300);
     let double = Double::with(&[("SLOW_ABORT_MS", 300), ("GARBAGE", 1)]);
     let (mut group, device, _absent) = with_an_absent_peer(&double);
@@ -175,11 +175,14 @@ fn a_slow_abort_holds_up_the_call_but_not_the_one_who_aborts() {
     let error = group.all_reduce_i64(&mut [1; 100]).expect_err("it is aborted");
     assert_eq!(error, GroupError::Aborted { generation: Generation(1) });
     assert!((SLOW..PATIENCE / 2).contains(&started.elapsed()), "{:?}", started.elapsed());
-    assert!(aborting.join().expect("an abort does not panic") < SLOW / 2, "whoever aborts does not wait");
+    assert!(
+        aborting.join().expect("an abort does not panic") < SLOW / 2,
+        "the aborting thread does not wait"
+    );
     assert_eq!(group.barrier(), Err(error));
 }
 
-/// The caller's slice is not what NCCL writes to.
+/// NCCL does not write to the caller's slice.
 #[test]
 fn garbage_never_reaches_a_slice() {
     let double = Double::with(&[("GARBAGE", 1)]);
@@ -191,7 +194,7 @@ fn garbage_never_reaches_a_slice() {
     aborting.join().expect("an abort does not panic");
 }
 
-/// Ranks on threads of their own.
+/// Runs `body` on a thread for each.
 fn each<G: Send + 'static, R: Send + 'static>(
     groups: Vec<G>,
     body: impl Fn(G) -> R + Send + Copy + 'static,

@@ -1,7 +1,7 @@
-//! NCCL's ranks in processes of their own, one of which is killed.
+//! NCCL's ranks in separate processes, one of which is killed or frozen.
 //!
-//! This program is its own rank: the parent starts itself again with `--rank`, and is a rank too. A child writes its
-//! address, reads those of all, and then says in a line each what happens to it. With `--find` it says which NCCL it finds.
+//! The parent is a rank, and starts this program again with `--rank` for the others. A child prints its address, reads
+//! the addresses of all, and prints `formed` and its error. With `--find` the program prints which NCCL it finds.
 
 mod local;
 
@@ -30,14 +30,14 @@ const SIZE: usize = 3;
 /// Ranks 0 and 2 are children.
 const PARENT: usize = 1;
 
-/// What a SIGKILL must lead to an error within, on every other rank. A second is promised; this is also less than a rank
-/// waits for one that is frozen, since a dead one must not be taken for it.
+/// All other ranks must return an error this soon after a SIGKILL. A second is promised; this is also less than the wait
+/// for a frozen rank, because a dead rank must not be treated as frozen.
 const NOTICED_WITHIN: Duration = Duration::from_millis(450);
 
-/// A frozen rank is waited for, but not for ever.
+/// How long an abort waits for a frozen rank.
 const FROZEN_FOR: RangeInclusive<Duration> = Duration::from_millis(450)..=Duration::from_secs(1);
 
-/// A call that has been under way for so long hangs.
+/// A call that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_millis(50);
 
 fn main() {
@@ -87,7 +87,7 @@ fn child(rank: usize) {
     println!("{error:?}");
 }
 
-/// A child that ends with its owner.
+/// A child process, killed when it is dropped.
 struct Rank {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -114,13 +114,13 @@ impl Rank {
 
 impl Drop for Rank {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         _ = self.process.kill();
         _ = self.process.wait();
     }
 }
 
-/// Three ranks that sum: the first and the last are children, the one between is ours.
+/// Three ranks that sum: the first and the last are children, this process is the one between.
 fn three(nccl: &Nccl) -> Result<([Rank; 2], NcclGroup), Failed> {
     let mut ours = listener();
     let ((first, first_address), (last, last_address)) = (Rank::start(0), Rank::start(2));
@@ -156,7 +156,7 @@ fn kill(victim: usize) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A frozen rank never says that its flag is set. The others wait for that for a while, not for ever.
+/// A frozen rank never says that its flag is set. The others wait for that only a bounded time.
 fn a_frozen_rank_does_not_hold_up_an_abort() -> Result<(), Failed> {
     let double = Double::with(&[]);
     let device = Arc::new(double.device());
@@ -181,17 +181,17 @@ fn a_frozen_rank_does_not_hold_up_an_abort() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sums on a thread of its own; gives the error that ends it.
+/// Sums on a thread, and returns the error that ends it.
 fn run_on(mut group: NcclGroup) -> Receiver<GroupError> {
     let (sender, ended) = channel();
     thread::spawn(move || {
-        // Nobody listens any more after the test has failed.
+        // The receiver is gone after the test has failed.
         _ = sender.send(sum_until_error(&mut group));
     });
     ended
 }
 
-/// What a worker with this environment finds, where it has found nothing beside its libtorch.
+/// Prints which NCCL a worker finds with this environment, where there is none beside its libtorch.
 fn find() {
     match Library::find(Some(Path::new("/nowhere/beside/libnccl.so.2"))) {
         Ok(library) => println!("{}", library.description()),
@@ -214,7 +214,7 @@ fn the_environment_names_the_library() -> Result<(), Failed> {
         found(&file)?,
         format!("NCCL 2.27.3 from {}, NCCL_DEBUG=WARN NCCL_SOCKET_IFNAME=eth1", file.display())
     );
-    // What a user names and cannot be had is not replaced by something else.
+    // No other library replaces the one that a user names.
     let told = found(Path::new("/nowhere/libnccl.so.2"))?;
     assert!(told.starts_with("NCCL cannot be used: /nowhere/libnccl.so.2: "), "{told}");
     assert!(!told.contains("beside"), "{told}");

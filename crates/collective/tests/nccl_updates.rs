@@ -1,7 +1,7 @@
-//! Sums that lie on the device, with an update queued behind each, as a training step does it (`nccl::flag`).
+//! Sums on the device with an update queued behind each, as in a training step (`nccl::flag`).
 //!
-//! The model of an update: it reads the copy of the abort flag that was queued before it; where that is 0 it adds the
-//! sums to the weights and counts one more reduction; else it does nothing.
+//! The model of an update: it reads the copy of the abort flag that was queued before it. Where that is 0, it adds the
+//! sums to the weights and counts a reduction; otherwise it does nothing.
 
 mod local;
 
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use local::double::{Double, HostDevice, try_form, wait_until};
 use local::{PATIENCE, aborter};
-use lsgan_collective::nccl::device::{Device, Mark, Place};
-use lsgan_collective::nccl::{AbortFlag, NcclGroup, Values};
+use lsgan_collective::nccl::device::{Device, Mark, MemoryKind};
+use lsgan_collective::nccl::{AbortFlag, ElementType, Nccl, NcclGroup};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
 
 const COUNT: usize = 1000;
 
-/// One rank: its device, its group, and what its updates work on. All of it lies where it is until the stream rests.
+/// One rank: its device, its group, and the state of its updates, which does not move until the stream is drained.
 struct Rank {
     device: Arc<HostDevice>,
     group: NcclGroup,
@@ -35,35 +35,45 @@ struct State {
 }
 
 impl Rank {
+    fn new(device: Arc<HostDevice>, group: NcclGroup) -> Self {
+        let state = State { sums: [0; COUNT], weights: [0; COUNT], applied: 0, flag_on_device: 0 };
+        Self { device, flag: group.abort_flag(), group, state: Box::new(state) }
+    }
+
     /// Two ranks, with these aborters.
     fn pair(double: &Double, aborters: &[Aborter; 2]) -> [Self; 2] {
         let devices = [(); 2].map(|()| Arc::new(double.device()));
         let nccls = devices.clone().map(|device| double.nccl_on(device));
-        let groups =
-            try_form(&nccls, PATIENCE, aborters).into_iter().map(|group| group.expect("both are there"));
-        let ranks: Vec<_> = std::iter::zip(devices, groups)
-            .map(|(device, group)| {
-                let state = State { sums: [0; COUNT], weights: [0; COUNT], applied: 0, flag_on_device: 0 };
-                Self { device, flag: group.abort_flag(), group, state: Box::new(state) }
-            })
-            .collect();
+        let groups = try_form(&nccls, PATIENCE, aborters).into_iter();
+        let groups = groups.map(|group| group.expect("both are there"));
+        let ranks: Vec<_> =
+            std::iter::zip(devices, groups).map(|(device, group)| Self::new(device, group)).collect();
         ranks.try_into().ok().expect("there are two")
+    }
+
+    /// A group of one with these changes to its [`Nccl`].
+    fn alone(double: &Double, aborter: &Aborter, change: impl FnOnce(&mut Nccl)) -> Self {
+        let device = Arc::new(double.device());
+        let mut nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
+        change(&mut nccl);
+        let mut formed = try_form(&[nccl], PATIENCE, std::slice::from_ref(aborter));
+        Self::new(device, formed.remove(0).expect("one rank is there"))
     }
 
     /// Queues one half step: gradients, their sum, the flag, the update.
     fn queue_step(&mut self, gradient: i64) -> Result<(), GroupError> {
         let state = std::ptr::from_mut(&mut *self.state) as usize;
-        // SAFETY: the stream alone works on the state until it rests, which the tests wait for before they look.
+        // SAFETY: only the stream uses the state until it is drained, which the tests wait for before they read it.
         let state_on_device = move || unsafe { &mut *(state as *mut State) };
         self.device.queue(move || state_on_device().sums = [gradient; COUNT]);
         // SAFETY: as above.
         unsafe {
             let sums = (&raw mut (*(state as *mut State)).sums).cast::<c_void>();
-            self.group.enqueue_all_reduce(sums, COUNT, Values::I64)?;
+            self.group.enqueue_all_reduce(sums, COUNT, ElementType::I64)?;
         }
         let flag = self.flag.address() as usize;
         self.device.queue(move || {
-            // SAFETY: the flag outlives the stream's rest; the host writes it atomically, as the device reads it.
+            // SAFETY: the flag lives until the stream is drained; both sides access it atomically.
             let flag = unsafe { AtomicU32::from_ptr(flag as *mut u32) };
             state_on_device().flag_on_device = flag.load(Ordering::SeqCst);
         });
@@ -97,8 +107,8 @@ fn what_is_queued_behind_a_sum_sees_it_whole() {
     }
 }
 
-/// The other rank never makes the second call. The first one's all-reduce is aborted and leaves garbage; the update
-/// behind it must not happen, and the count says so.
+/// The other rank never makes the second call. This one's all-reduce is aborted and leaves garbage; the update behind it
+/// must do nothing, and the count must say so.
 #[test]
 fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
     for lazy_ms in [0, 2] {
@@ -107,7 +117,7 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
         let [mut first, mut second] = Rank::pair(&double, &aborters);
         first.queue_step(1).expect("all are well");
         second.queue_step(2).expect("all are well");
-        first.queue_step(100).expect("nobody waits for the sum");
+        first.queue_step(100).expect("it does not wait for the sum");
         aborters.iter().for_each(Aborter::abort);
         let aborted = Err(GroupError::Aborted { generation: Generation(1) });
         assert_eq!(first.group.drain(), aborted);
@@ -116,7 +126,7 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
             first.state.sums.iter().any(|sum| ![1, 2, 3, 100].contains(sum)),
             "the double left no garbage"
         );
-        // The first step may have been applied before the abort or not, but whole, and as counted.
+        // The first step may be applied or not, but whole, and as counted.
         assert!(first.state.applied <= 1, "{}", first.state.applied);
         assert_eq!(first.state.weights, [3 * first.state.applied as i64; COUNT]);
         assert_eq!(first.queue_step(5), aborted);
@@ -125,7 +135,7 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
     }
 }
 
-/// The abort comes at another moment in each round, while both ranks run ahead of their devices.
+/// The abort comes later in each round, while both ranks run ahead of their devices.
 #[test]
 fn an_abort_at_any_moment_leaves_whole_updates() {
     let mut seen = Vec::new();
@@ -145,8 +155,8 @@ fn an_abort_at_any_moment_leaves_whole_updates() {
                 })
             })
             .collect();
-        // Four jobs are a step, so that the abort comes at another place of it in each round.
-        wait_until("so many jobs are queued", || device.queued() >= round);
+        // A step is four jobs, so the abort comes after another job of it in each round.
+        wait_until("that many jobs are queued", || device.queued() >= round);
         aborters.iter().for_each(Aborter::abort);
         let applied: Vec<_> =
             running.into_iter().map(|rank| rank.join().expect("updates are whole")).collect();
@@ -157,15 +167,15 @@ fn an_abort_at_any_moment_leaves_whole_updates() {
     assert!(seen.iter().max() > Some(&3), "the rounds reached no steps: {seen:?}");
 }
 
-/// Only the other rank is aborted, which then lets this one's call end, with garbage and without an abort of its own.
-/// Its flag must be set by then.
+/// Only the other rank is aborted. Its abort makes this rank's call finish with garbage; this rank's flag must be set by
+/// then.
 #[test]
 fn weights_do_not_change_when_another_rank_aborts() {
     let double = Double::with(&[("POISON", 1), ("GARBAGE", 1)]);
     for _round in 0..100 {
         let aborters = [aborter(), aborter()];
         let [mut first, second] = Rank::pair(&double, &aborters);
-        first.queue_step(1).expect("nobody waits for the sum");
+        first.queue_step(1).expect("it does not wait for the sum");
         aborters[1].abort();
         let error = first.group.drain().expect_err("the other rank is gone");
         assert!(matches!(error, GroupError::PeerLost { .. }), "{error}");
@@ -175,8 +185,8 @@ fn weights_do_not_change_when_another_rank_aborts() {
     assert_eq!(double.misuses(), 0);
 }
 
-/// NCCL still works on the call when the abort comes, and brings it to the stream before the abort has any effect. The
-/// error must not be returned before: the buffer would be given back and then written to.
+/// NCCL still works on the call when the abort comes, and puts it on the stream before the abort takes effect. The error
+/// must not be returned before: the caller would free the buffer, and the call would write to it.
 #[test]
 fn a_call_that_reaches_the_stream_late_is_waited_for() {
     let double = Double::with(&[("LAZY_MS", 50), ("SLOW_ABORT_MS", 200), ("GARBAGE", 1)]);
@@ -193,13 +203,13 @@ fn a_call_that_reaches_the_stream_late_is_waited_for() {
     assert!(first.device.has_reached(Mark(2)).expect("it never fails"));
 }
 
-/// The host may run one call ahead of its device, no further: with a full stream NCCL could not be aborted.
+/// The host may run one call ahead of its device, no further: with a full stream NCCL cannot be aborted.
 #[test]
-fn a_second_call_waits_for_the_first_until_somebody_aborts() {
+fn a_second_call_waits_for_the_first_until_an_abort() {
     let double = Double::with(&[]);
     let aborters = [aborter(), aborter()];
     let [mut first, _second] = Rank::pair(&double, &aborters);
-    first.queue_step(1).expect("nobody waits for the sum");
+    first.queue_step(1).expect("it does not wait for the sum");
     std::thread::scope(|scope| {
         let device = Arc::clone(&first.device);
         let waiting = scope.spawn(|| first.queue_step(2));
@@ -211,7 +221,7 @@ fn a_second_call_waits_for_the_first_until_somebody_aborts() {
     assert_eq!(first.state.applied, 0);
 }
 
-/// The host queues the next half before it looks at an update, and waits for that update alone.
+/// The host queues the next half before it checks an update, and waits only for that update.
 #[test]
 fn an_update_is_waited_for_while_more_is_queued_behind_it() {
     let double = Double::with(&[("LAZY_MS", 2)]);
@@ -233,13 +243,13 @@ fn an_update_is_waited_for_while_more_is_queued_behind_it() {
     assert_eq!(double.misuses(), 0);
 }
 
-/// The same where the sum is aborted: the error comes when the device is past what was queued ahead, too.
+/// The same with an aborted sum: the error comes when the device has finished the work queued ahead, too.
 #[test]
 fn an_update_that_is_waited_for_is_not_made_after_an_abort() {
     let double = Double::with(&[("GARBAGE", 1)]);
     let aborters = [aborter(), aborter()];
     let [mut first, _second] = Rank::pair(&double, &aborters);
-    first.queue_step(1).expect("nobody waits for the sum");
+    first.queue_step(1).expect("it does not wait for the sum");
     let mark = first.group.mark_queued().expect("all are well");
     let ahead = Arc::new(AtomicU32::new(0));
     let done = Arc::clone(&ahead);
@@ -248,31 +258,29 @@ fn an_update_that_is_waited_for_is_not_made_after_an_abort() {
     let aborted = Err(GroupError::Aborted { generation: Generation(1) });
     assert_eq!(first.group.wait_for(mark), aborted);
     assert_eq!((first.state.applied, first.state.weights), (0, [0; COUNT]));
-    assert_eq!(ahead.load(Ordering::SeqCst), 1, "the device is not past what was queued");
+    assert_eq!(ahead.load(Ordering::SeqCst), 1, "the device has not finished what was queued");
     assert_eq!(first.group.mark_queued().map(|_| ()), aborted);
 }
 
-/// A device that never comes past its work: the group says that its buffers are not free, and gives none of them back.
+/// A device that never finishes its work: the group's error says that its buffers are not free, and it frees none of them.
 #[test]
-fn a_device_that_does_not_come_to_rest_is_told() {
-    const PATIENCE_OF_GROUP: Duration = Duration::from_millis(100);
+fn a_device_that_does_not_finish_is_an_error() {
+    const DRAIN_WITHIN: Duration = Duration::from_millis(100);
     let double = Double::with(&[]);
     let aborter = aborter();
-    let device = Arc::new(double.device());
-    let mut nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
-    nccl.drain_within = PATIENCE_OF_GROUP;
-    let mut group =
-        try_form(&[nccl], PATIENCE, std::slice::from_ref(&aborter)).remove(0).expect("one rank is there");
+    let rank = Rank::alone(&double, &aborter, |nccl| nccl.drain_within = DRAIN_WITHIN);
+    let Rank { device, flag, mut group, .. } = rank;
+    drop(flag);
     group.all_reduce_i64(&mut [1]).expect("one rank sums");
     let held = device.allocated();
     let (release, released) = std::sync::mpsc::channel::<()>();
     device.queue(move || _ = released.recv());
     aborter.abort();
-    let told = GroupError::NotDrained { generation: Generation(1), after: PATIENCE_OF_GROUP };
+    let told = GroupError::NotDrained { generation: Generation(1), after: DRAIN_WITHIN };
     assert_eq!(group.drain(), Err(told.clone()));
     assert_eq!(group.barrier(), Err(told));
     drop(group);
-    // The flag is given back by its last owner; the room for slices is not.
+    // The flag is freed, the buffers for slices are not.
     assert_eq!(device.allocated(), held - 1);
     release.send(()).expect("the stream waits");
     let end = device.mark().expect("it never fails");
@@ -281,32 +289,24 @@ fn a_device_that_does_not_come_to_rest_is_told() {
 
 #[test]
 fn a_group_gives_all_its_memory_back() {
-    let double = Double::with(&[]);
-    let device = Arc::new(double.device());
-    let nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
-    let mut group = try_form(&[nccl], PATIENCE, &[aborter()]).remove(0).expect("one rank is there");
+    let Rank { device, flag, mut group, .. } = Rank::alone(&Double::with(&[]), &aborter(), |_| ());
+    drop(flag);
     group.all_reduce_f32(&mut [1.0; 10]).expect("one rank sums");
     group.broadcast(0, &mut [1; 1000]).expect("one rank broadcasts");
     assert!(device.allocated() > 0);
     drop(group);
     assert_eq!(device.allocated(), 0);
-    let one = device.alloc(Place::Device, 8).expect("there is memory");
+    let one = device.alloc(MemoryKind::Device, 8).expect("there is memory");
     // SAFETY: just allocated so.
-    unsafe { device.free(Place::Device, one, 8) };
+    unsafe { device.free(MemoryKind::Device, one, 8) };
 }
 
-/// It has no communicator: its values are their own sums, its updates are queued behind them all the same.
+/// Without a communicator its values are their own sums, and its updates are queued behind them as usual.
 #[test]
 fn a_rank_alone_needs_no_nccl() {
     let double = Double::with(&[("NEVER_ARRIVES", 1)]);
     let aborter = aborter();
-    let device = Arc::new(double.device());
-    let mut nccl = double.nccl_on(Arc::clone(&device) as Arc<dyn Device>);
-    nccl.also_alone = false;
-    let group =
-        try_form(&[nccl], PATIENCE, std::slice::from_ref(&aborter)).remove(0).expect("one rank is there");
-    let state = State { sums: [0; COUNT], weights: [0; COUNT], applied: 0, flag_on_device: 0 };
-    let mut rank = Rank { device, flag: group.abort_flag(), group, state: Box::new(state) };
+    let mut rank = Rank::alone(&double, &aborter, |nccl| nccl.also_alone = false);
     rank.group.broadcast(0, &mut [1]).expect("one rank broadcasts");
     (1..=4).for_each(|step| rank.queue_step(step).expect("it is well"));
     rank.group.drain().expect("it is well");

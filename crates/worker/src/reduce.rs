@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_collective::nccl::device::Mark;
-use lsgan_collective::nccl::{self, AbortFlag, NcclGroup, Values, cuda::CudaDevice};
+use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership, TcpGroup};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::{Failure, exit::chain};
@@ -133,7 +133,7 @@ impl Formed {
             (WordsMut::Exact(words), group) => group.group().all_reduce_i64(words),
             (WordsMut::Fast(words), group) => group.group().all_reduce_f32(words),
             (WordsMut::Device(words), Self::Nccl(group)) => {
-                let values = if words.exact { Values::I64 } else { Values::F32 };
+                let values = if words.exact { ElementType::I64 } else { ElementType::F32 };
                 // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It outlives
                 // the group.
                 unsafe { group.enqueue_all_reduce(words.start, words.count, values) }

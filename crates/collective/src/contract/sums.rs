@@ -1,4 +1,4 @@
-//! What calls give that end well.
+//! Calls that succeed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use super::Implementation;
 use super::support::{floats, run, sums, up_to, value, values};
 use crate::Group;
 
-/// Empty, fewer than the ranks, not divisible by them, more than one read.
+/// Empty, fewer than the ranks, not divisible by the ranks, more than one read.
 const LENGTHS: [usize; 11] = [0, 1, 2, 3, 7, 8, 9, 64, 1000, 4097, 70_001];
 
-/// More than the kernel keeps on its way: 16 MB.
+/// 16 MB, more than the kernel buffers.
 const LARGE_LENGTH: usize = 2_000_003;
 
 pub(super) fn ranks_size_and_generation_are_told(implementation: &Implementation) {
@@ -53,20 +53,19 @@ pub(super) fn float_sums_have_the_same_bits_on_every_rank(implementation: &Imple
     }
 }
 
-/// These are the sums of all ranks' floats, but for rounding.
+/// Asserts that these are the sums of all ranks' floats, except for rounding.
 pub(super) fn assert_rounded(found: &[f32], size: usize, call: usize) {
-    let looked_at = found.len().min(1000);
-    let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, looked_at)).collect();
-    for (index, sum) in found.iter().take(looked_at).enumerate() {
+    let checked = found.len().min(1000);
+    let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, checked)).collect();
+    for (index, sum) in found.iter().take(checked).enumerate() {
         let exact: f64 = inputs.iter().map(|values| f64::from(values[index])).sum();
-        // Each of size − 1 additions rounds by at most half a unit in the last place of a partial sum, which is
-        // below size.
+        // Each of size − 1 additions rounds by at most half a unit in the last place of a partial sum below size.
         let bound = (size * size) as f64 * f64::from(f32::EPSILON);
         assert!((f64::from(*sum) - exact).abs() <= bound, "{sum} for {exact}, {size} ranks");
     }
 }
 
-/// A rank's part of [`float_sums_have_the_same_bits_on_every_rank`], which shows all ranks the bits of rank 0.
+/// A rank's part of [`float_sums_have_the_same_bits_on_every_rank`]; rank 0 broadcasts its bits for comparison.
 pub(super) fn compare_float_sums(group: &mut dyn Group) {
     for (call, length) in LENGTHS.into_iter().enumerate() {
         let mut values = floats(group.rank(), call, length);
@@ -113,13 +112,13 @@ pub(super) fn call_with_changing_lengths(group: &mut dyn Group) {
     }
 }
 
-pub(super) fn everybody_gets_the_bytes_of_any_root(implementation: &Implementation) {
+pub(super) fn every_rank_gets_the_bytes_of_any_root(implementation: &Implementation) {
     for size in [1, 2, 3, 5] {
         run(up_to(implementation, size), |mut group| broadcast_from_each(&mut *group));
     }
 }
 
-/// A rank's part of [`everybody_gets_the_bytes_of_any_root`].
+/// A rank's part of [`every_rank_gets_the_bytes_of_any_root`].
 pub(super) fn broadcast_from_each(group: &mut dyn Group) {
     for root in 0..group.size() {
         for length in [0, 1, 1000, 3_000_001] {
@@ -132,7 +131,7 @@ pub(super) fn broadcast_from_each(group: &mut dyn Group) {
     }
 }
 
-/// A rank that is done drops its group while others are still in the same call.
+/// A rank that has finished drops its group while others are still in the same call.
 pub(super) fn a_rank_may_leave_after_its_last_call(implementation: &Implementation) {
     for round in 0..20 {
         let length = 1 << round.min(17);
@@ -154,7 +153,7 @@ pub(super) fn a_group_of_one_keeps_its_values(implementation: &Implementation) {
     });
 }
 
-/// Everybody counts up before the barrier; whoever comes out of it must see all.
+/// Every rank counts up before the barrier and must see the full count after it.
 pub(super) fn a_barrier_waits_for_the_last_rank(implementation: &Implementation) {
     for _round in 0..20 {
         let arrived = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Ranks on threads, each wait with a deadline.
+//! Ranks on threads, and the values that they sum. Every wait has a deadline.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use super::Implementation;
 use crate::{Group, GroupError};
 
-/// Long enough for any case on a machine that does much else; a case that is right takes milliseconds.
+/// Long enough for any case on a loaded machine; a case that passes takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the ranks run on threads will give.
+/// Ranks that run on threads.
 pub(super) struct Running<R> {
     results: Receiver<(usize, R)>,
     count: usize,
 }
 
-/// Starts `body` on each of these groups, each on a thread of its own, with its group.
+/// Runs `body` on a thread for each of these groups.
 pub(super) fn start<R: Send + 'static>(
     groups: Vec<Box<dyn Group>>,
     body: impl Fn(Box<dyn Group>) -> R + Send + Sync + 'static,
@@ -29,7 +29,7 @@ pub(super) fn start<R: Send + 'static>(
         let (body, sender) = (Arc::clone(&body), sender.clone());
         thread::spawn(move || {
             let rank = group.rank();
-            // Nobody listens any more after the case has failed.
+            // The receiver is gone after the case has failed.
             _ = sender.send((rank, body(group)));
         });
     }
@@ -37,7 +37,7 @@ pub(super) fn start<R: Send + 'static>(
 }
 
 impl<R> Running<R> {
-    /// All results, by rank. Panics if a rank panics or does not end.
+    /// Returns all results, by rank. Panics if a rank panics or hangs.
     pub(super) fn finish(self) -> Vec<R> {
         let deadline = Instant::now() + PATIENCE;
         let mut by_rank = Vec::new();
@@ -60,7 +60,7 @@ impl<R> Running<R> {
     }
 }
 
-/// Runs `body` on each rank; all results, by rank.
+/// Runs `body` on each rank; returns all results, by rank.
 pub(super) fn run<R: Send + 'static>(
     groups: Vec<Box<dyn Group>>,
     body: impl Fn(Box<dyn Group>) -> R + Send + Sync + 'static,
@@ -68,7 +68,7 @@ pub(super) fn run<R: Send + 'static>(
     start(groups, body).finish()
 }
 
-/// Waits for `count` events; panics if they do not come.
+/// Waits for `count` events.
 pub(super) fn await_events(events: &Receiver<()>, count: usize, what: &str) {
     for seen in 0..count {
         if events.recv_timeout(PATIENCE).is_err() {
@@ -77,16 +77,16 @@ pub(super) fn await_events(events: &Receiver<()>, count: usize, what: &str) {
     }
 }
 
-/// A group of `size`, or of as many as the implementation can form.
+/// A group of `size`, or of `size_max` if that is less.
 pub(super) fn up_to(implementation: &Implementation, size: usize) -> Vec<Box<dyn Group>> {
     (implementation.make)(size.min(implementation.size_max))
 }
 
-/// A value that differs for each rank, call and index; the sum over 8 ranks stays within i64, and leaves f64's
-/// 53 exact bits far behind.
+/// A value that differs for each rank, call and index. The sum over 8 ranks fits into i64 and far exceeds the 53 exact
+/// bits of f64.
 pub(super) fn value(rank: usize, call: usize, index: usize) -> i64 {
     let mut bits = (rank as u64) << 56 ^ (call as u64) << 32 ^ index as u64;
-    // The finalizer of MurmurHash3: every bit of the input moves half of those of the output.
+    // The finalizer of MurmurHash3: every bit of the input changes half of the output's.
     for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
         bits = (bits ^ (bits >> 33)).wrapping_mul(factor);
     }
@@ -97,7 +97,7 @@ pub(super) fn values(rank: usize, call: usize, length: usize) -> Vec<i64> {
     (0..length).map(|index| value(rank, call, index)).collect()
 }
 
-/// The plain sum of what all ranks give.
+/// The sums over all ranks, by plain addition.
 pub(super) fn sums(size: usize, call: usize, length: usize) -> Vec<i64> {
     (0..length).map(|index| (0..size).map(|rank| value(rank, call, index)).sum()).collect()
 }
@@ -107,7 +107,7 @@ pub(super) fn floats(rank: usize, call: usize, length: usize) -> Vec<f32> {
     (0..length).map(|index| value(rank, call, index) as f32 / (1_u64 << 58) as f32).collect()
 }
 
-/// Calls until the group fails; all that succeeded must be exact. The error, and how many did.
+/// Sums until the group fails, and returns the error. Every sum before must be exact; calls `done` with their number.
 pub(super) fn sum_until_error(
     group: &mut dyn Group,
     length: usize,

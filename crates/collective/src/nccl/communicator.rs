@@ -1,11 +1,11 @@
-//! One rank's NCCL communicator. Every call of NCCL on it is here.
+//! One rank's NCCL communicator, with all NCCL calls on it.
 //!
-//! It is non-blocking: a call may return while NCCL still works on it in a thread of its own, and until
-//! [`Communicator::poll`] says that it is ready, no other call may be made and nothing has reached the stream.
+//! It is non-blocking: a call may return while a thread of NCCL still works on it. Until [`Communicator::poll`] returns
+//! [`Progress::Ready`], no other call may be made, and the call may not be on the stream yet.
 //!
-//! NCCL calls on one communicator must not overlap, so a lock is held for each; none waits for a peer or the device
-//! as long as the stream before it runs dry by itself, which is what `NcclGroup` sees to. The one call that may take
-//! long, the abort, takes the communicator out first: nobody else can find it any more.
+//! NCCL calls on one communicator must not overlap, so each holds a lock. None of them waits for a peer or the device
+//! while the work queued before it can finish, which `NcclGroup` ensures. The abort may take long: it takes the
+//! communicator out of the lock first, so that no other thread finds it.
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
@@ -21,30 +21,22 @@ use super::library::{IN_PROGRESS, Library, SUCCESS};
 /// `NCCL_UNIQUE_ID_BYTES`.
 pub(super) const ID_BYTES: usize = 128;
 
-/// What NCCL connects the ranks of one communicator by.
+/// The id by which NCCL connects the ranks of one communicator.
 pub(super) type Id = [u8; ID_BYTES];
 
-/// Why a call of NCCL failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// The communicator was aborted, or has left.
+pub(super) enum CommunicatorError {
+    /// The communicator was aborted or destroyed.
     Gone,
-    /// NCCL's answer.
-    Nccl {
-        doing: &'static str,
-        /// `ncclResult_t`.
-        code: i32,
-        /// NCCL's words.
-        said: String,
-    },
+    /// An NCCL call failed; `code` is its `ncclResult_t`.
+    Nccl { doing: &'static str, code: i32, said: String },
 }
 
-/// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// NCCL still works on it.
+    /// NCCL still works on the last call.
     Working,
-    /// It is done: made, or queued on the stream.
+    /// The last call is made or queued on the stream.
     Ready,
 }
 
@@ -53,46 +45,51 @@ pub(super) struct Communicator {
     device: Arc<dyn Device>,
     /// None once it is aborted or destroyed.
     handle: Mutex<Option<Handle>>,
-    /// NCCL's own thread writes the handle here once more when it has made the communicator, so that this must stay
-    /// where it is. Read once, right after the call that was given it.
+    /// NCCL's thread writes the handle here again when it has made the communicator, so this must not move. We read it
+    /// once, right after the call that got its address.
     _written_by_nccl: Box<UnsafeCell<ncclComm_t>>,
 }
 
 #[derive(Clone, Copy)]
 struct Handle(ncclComm_t);
 
-// SAFETY: NCCL lets any thread use a communicator, one at a time; the lock sees to that.
+// SAFETY: NCCL lets any thread use a communicator, one at a time; the lock ensures that.
 unsafe impl Send for Handle {}
-// SAFETY: nobody reads the cell after `begin`; all else is Send and Sync.
+// SAFETY: the cell is not read after `begin`; all else is Send and Sync.
 unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
 
-/// A new id. It is bound to this process, which answers the ranks that connect by it.
-pub(super) fn new_id(library: &Library) -> Result<Id, Trouble> {
+/// Makes an id. It is bound to this process, which answers the ranks that connect by it.
+pub(super) fn new_id(library: &Library) -> Result<Id, CommunicatorError> {
     let mut id = ncclUniqueId { internal: [0; ID_BYTES] };
     // SAFETY: `nccl.h`'s signature; NCCL fills the 128 bytes.
     let code = unsafe { (library.functions().get_unique_id)(&raw mut id) };
     match code {
         SUCCESS => Ok(id.internal.map(|byte| byte as u8)),
-        code => Err(trouble(library, "make an id for its communicator", code, null_mut())),
+        code => Err(failed(library, "make an id for its communicator", code, null_mut())),
     }
 }
 
-fn trouble(library: &Library, doing: &'static str, code: c_int, communicator: ncclComm_t) -> Trouble {
-    Trouble::Nccl { doing, code, said: library.words(code, communicator) }
+fn failed(
+    library: &Library,
+    doing: &'static str,
+    code: c_int,
+    communicator: ncclComm_t,
+) -> CommunicatorError {
+    CommunicatorError::Nccl { doing, code, said: library.words(code, communicator) }
 }
 
 impl Communicator {
     /// Begins to make this rank's communicator; [`Communicator::poll`] says when it is made. `device` must be the
-    /// calling thread's, and its memory and stream are what the calls are about.
+    /// calling thread's current one; the calls use its memory and stream.
     pub(super) fn begin(
         library: &Library,
         device: &Arc<dyn Device>,
         id: &Id,
         rank: usize,
         size: usize,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, CommunicatorError> {
         const DOING: &str = "begin to make its communicator";
         let narrow = |value: usize| c_int::try_from(value).expect("ranks are below 65536");
         let written_by_nccl = Box::new(UnsafeCell::new(null_mut()));
@@ -112,12 +109,12 @@ impl Communicator {
                 handle: Mutex::new(Some(Handle(handle))),
                 _written_by_nccl: written_by_nccl,
             }),
-            code => Err(trouble(library, DOING, code, null_mut())),
+            code => Err(failed(library, DOING, code, null_mut())),
         }
     }
 
-    /// How far the last call has come, or what has gone wrong since, here or on the way to a peer.
-    pub(super) fn poll(&self) -> Result<Progress, Trouble> {
+    /// The progress of the last call, or an error that has occurred since, here or on the way to a peer.
+    pub(super) fn poll(&self) -> Result<Progress, CommunicatorError> {
         let mut state = SUCCESS;
         let code = self.with(|handle| {
             // SAFETY: `nccl.h`'s signature; the communicator is alive while the lock is held.
@@ -135,41 +132,33 @@ impl Communicator {
     ///
     /// # Safety
     ///
-    /// They lie in the device's memory and stay valid until its stream has come past this.
+    /// They lie in the device's memory and stay valid until its stream has passed this call.
     pub(super) unsafe fn all_reduce(
         &self,
         values: *mut c_void,
         count: usize,
         of: ncclDataType_t,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommunicatorError> {
         self.queue("queue an all-reduce", |handle| {
             // SAFETY: `nccl.h`'s signature, in place as it allows; the caller vouches for the memory.
             unsafe {
-                let all_reduce = self.library.functions().all_reduce;
-                all_reduce(
-                    values,
-                    values,
-                    count,
-                    of,
-                    ncclRedOp_t::ncclSum,
-                    handle,
-                    self.device.stream().cast(),
-                )
+                let (all_reduce, stream) = (self.library.functions().all_reduce, self.device.stream().cast());
+                all_reduce(values, values, count, of, ncclRedOp_t::ncclSum, handle, stream)
             }
         })
     }
 
-    /// Queues that all ranks get the bytes of `root`, in place.
+    /// Queues a broadcast of the bytes of `root`, in place.
     ///
     /// # Safety
     ///
-    /// They lie in the device's memory and stay valid until its stream has come past this.
+    /// As [`Communicator::all_reduce`].
     pub(super) unsafe fn broadcast(
         &self,
         bytes: *mut c_void,
         count: usize,
         root: usize,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommunicatorError> {
         let root = c_int::try_from(root).expect("ranks are below 65536");
         self.queue("queue a broadcast", |handle| {
             // SAFETY: `nccl.h`'s signature, in place as it allows; the caller vouches for the memory.
@@ -181,45 +170,49 @@ impl Communicator {
         })
     }
 
-    /// Begins to send what is still on its way to peers; [`Communicator::poll`] says when that is done.
-    pub(super) fn finalize(&self) -> Result<(), Trouble> {
+    /// Begins to send the last values to the peers; [`Communicator::poll`] says when that is done.
+    pub(super) fn finalize(&self) -> Result<(), CommunicatorError> {
         self.queue("finish its communicator", |handle| {
             // SAFETY: `nccl.h`'s signature; the communicator is alive while the lock is held.
             unsafe { (self.library.functions().comm_finalize)(handle) }
         })
     }
 
-    /// Gives a finalized communicator back.
+    /// Destroys a finalized communicator.
     pub(super) fn destroy(&self) {
         if let Some(Handle(handle)) = self.take() {
-            // SAFETY: `nccl.h`'s signature; taken out, so that nobody uses it any more. Its answer changes nothing:
-            // the communicator is gone either way.
+            // SAFETY: `nccl.h`'s signature; the handle is taken out, so no other thread uses it. The result changes
+            // nothing: the communicator is gone either way.
             unsafe { (self.library.functions().comm_destroy)(handle) };
         }
     }
 
-    /// Ends what is queued, here and thereby for the others, and gives the communicator back. NCCL may take its time.
+    /// Ends the queued calls, here and on the other ranks, and destroys the communicator. May take long.
     pub(super) fn abort(&self) {
         if let Some(Handle(handle)) = self.take() {
-            // SAFETY: as in `destroy`; NCCL allows it at any time, also while it still makes the communicator.
+            // SAFETY: as in `destroy`; NCCL allows it at any time, also while it makes the communicator.
             unsafe { (self.library.functions().comm_abort)(handle) };
         }
     }
 
-    fn queue(&self, doing: &'static str, call: impl FnOnce(ncclComm_t) -> c_int) -> Result<(), Trouble> {
+    fn queue(
+        &self,
+        doing: &'static str,
+        call: impl FnOnce(ncclComm_t) -> c_int,
+    ) -> Result<(), CommunicatorError> {
         match self.with(call)? {
             SUCCESS | IN_PROGRESS => Ok(()),
             code => Err(self.said(doing, code)),
         }
     }
 
-    fn said(&self, doing: &'static str, code: c_int) -> Trouble {
-        self.with(|handle| trouble(&self.library, doing, code, handle)).unwrap_or_else(|gone| gone)
+    fn said(&self, doing: &'static str, code: c_int) -> CommunicatorError {
+        self.with(|handle| failed(&self.library, doing, code, handle)).unwrap_or_else(|gone| gone)
     }
 
-    fn with<T>(&self, call: impl FnOnce(ncclComm_t) -> T) -> Result<T, Trouble> {
+    fn with<T>(&self, call: impl FnOnce(ncclComm_t) -> T) -> Result<T, CommunicatorError> {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        handle.map(|Handle(handle)| call(handle)).ok_or(Trouble::Gone)
+        handle.map(|Handle(handle)| call(handle)).ok_or(CommunicatorError::Gone)
     }
 
     fn take(&self) -> Option<Handle> {

@@ -1,8 +1,8 @@
-//! What `ncclCommInitRankConfig` is told.
+//! The argument of `ncclCommInitRankConfig`.
 //!
-//! `nccl.h` initialises this struct with a macro, which no binding can call. The struct has grown with the versions,
-//! always at its end, and carries its size and the version of the header that its writer knew; NCCL reads no more
-//! than that, and takes its own defaults for fields that this version did not have.
+//! `nccl.h` initialises this struct with a macro, which no binding can call. New versions of NCCL append fields. The
+//! struct holds its size and the version of the header that its writer used; NCCL reads no further, and uses defaults for
+//! the fields that this version lacks.
 
 use std::mem::offset_of;
 use std::ptr::null;
@@ -17,10 +17,10 @@ const MAGIC: u32 = 0xcafe_beef;
 /// `NCCL_CONFIG_UNDEF_INT`: NCCL decides, or its environment.
 const UNDEFINED: i32 = i32::MIN;
 
-/// The newest header whose struct is known here. A newer NCCL is told this version, so that it expects no more.
+/// The newest header whose struct is known here. A newer NCCL gets this version, so that it expects no more.
 const NEWEST_KNOWN: NcclVersion = NcclVersion(2_30_00);
 
-/// From which version on the struct ends with which field, newest first. 2.26's addition took the place of padding.
+/// The struct's last field from each version on, newest first. The field added in 2.26 replaced padding.
 const LAST_FIELDS: [(NcclVersion, usize); 5] = [
     (NEWEST_KNOWN, offset_of!(ncclConfig_t, maxP2pPeers)),
     (NcclVersion(2_29_00), offset_of!(ncclConfig_t, numRmaCtx)),
@@ -36,7 +36,7 @@ fn size_bytes(version: NcclVersion) -> usize {
     (last_field + size_of::<i32>()).next_multiple_of(align_of::<ncclConfig_t>())
 }
 
-/// A communicator whose calls return at once, and nothing else decided, as a program built against `version` says it.
+/// A non-blocking communicator, with everything else undefined, as a program built against `version` asks for it.
 pub(super) fn non_blocking(version: NcclVersion) -> ncclConfig_t {
     let known = version.min(NEWEST_KNOWN);
     ncclConfig_t {
@@ -67,49 +67,27 @@ pub(super) fn non_blocking(version: NcclVersion) -> ncclConfig_t {
 mod tests {
     use super::*;
 
-    /// Written down from the headers of NCCL 2.18.1, 2.22.3, 2.24.3, 2.26.2, 2.27.3, 2.28.3, 2.29.2 and 2.30.
+    /// From the headers of NCCL 2.18.1, 2.22.3, 2.24.3, 2.26.2, 2.27.3, 2.28.3, 2.29.2 and 2.30.
     #[test]
     fn the_struct_lies_in_memory_as_the_headers_say() {
-        let offsets = [
-            (offset_of!(ncclConfig_t, size), 0),
-            (offset_of!(ncclConfig_t, magic), 8),
-            (offset_of!(ncclConfig_t, version), 12),
-            (offset_of!(ncclConfig_t, blocking), 16),
-            (offset_of!(ncclConfig_t, cgaClusterSize), 20),
-            (offset_of!(ncclConfig_t, minCTAs), 24),
-            (offset_of!(ncclConfig_t, maxCTAs), 28),
-            (offset_of!(ncclConfig_t, netName), 32),
-            (offset_of!(ncclConfig_t, splitShare), 40),
-            (offset_of!(ncclConfig_t, trafficClass), 44),
-            (offset_of!(ncclConfig_t, commName), 48),
-            (offset_of!(ncclConfig_t, collnetEnable), 56),
-            (offset_of!(ncclConfig_t, CTAPolicy), 60),
-            (offset_of!(ncclConfig_t, shrinkShare), 64),
-            (offset_of!(ncclConfig_t, nvlsCTAs), 68),
-            (offset_of!(ncclConfig_t, nChannelsPerNetPeer), 72),
-            (offset_of!(ncclConfig_t, nvlinkCentricSched), 76),
-            (offset_of!(ncclConfig_t, graphUsageMode), 80),
-            (offset_of!(ncclConfig_t, numRmaCtx), 84),
-            (offset_of!(ncclConfig_t, maxP2pPeers), 88),
+        macro_rules! offsets {
+            ($($field:ident $offset:literal),*) => { [$((offset_of!(ncclConfig_t, $field), $offset)),*] };
+        }
+        let offsets = offsets![
+            size 0, magic 8, version 12, blocking 16, cgaClusterSize 20, minCTAs 24, maxCTAs 28, netName 32,
+            splitShare 40, trafficClass 44, commName 48, collnetEnable 56, CTAPolicy 60, shrinkShare 64, nvlsCTAs 68,
+            nChannelsPerNetPeer 72, nvlinkCentricSched 76, graphUsageMode 80, numRmaCtx 84, maxP2pPeers 88
         ];
         offsets.into_iter().for_each(|(ours, header)| assert_eq!(ours, header));
-        let sizes = [
-            (2_18_01, 48),
-            (2_22_03, 48),
-            (2_24_03, 48),
-            (2_26_02, 48),
-            (2_27_03, 72),
-            (2_28_03, 80),
-            (2_29_02, 88),
-            (2_30_00, 96),
-        ];
-        for (version, size) in sizes {
+        let of_2_18 = [2_18_01, 2_22_03, 2_24_03, 2_26_02].map(|version| (version, 48));
+        let newer = [(2_27_03, 72), (2_28_03, 80), (2_29_02, 88), (2_30_00, 96)];
+        for (version, size) in of_2_18.into_iter().chain(newer) {
             assert_eq!(size_bytes(NcclVersion(version)), size, "{}", NcclVersion(version));
         }
         assert_eq!(size_of::<ncclConfig_t>(), 96);
     }
 
-    /// 2.30.5 reads a field more, where ours has padding.
+    /// 2.30.5 reads one more field, where this struct has padding.
     #[test]
     fn a_newer_version_is_told_the_newest_that_is_known() {
         for version in [2_30_05, 2_31_00, 3_00_00] {

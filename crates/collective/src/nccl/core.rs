@@ -1,18 +1,19 @@
-//! What a group and its watcher share: the communicator, the side channel, and whether it is over.
+//! What a group and its watcher share: the communicator, the side channel, and why the group is over.
 
+use std::collections::BTreeSet;
 use std::io::{PipeWriter, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lsgan_spec::Generation;
 
-use super::communicator::{Communicator, Trouble};
-use super::farewell::{Farewell, Ranks, Way};
+use super::communicator::{Communicator, CommunicatorError};
 use super::flag::AbortFlag;
+use super::message::{Message, MessageKind};
 use crate::tcp::{Link, Membership};
 use crate::{Aborter, Call, GroupError, LossCause, Peer};
 
-/// One of the neighbours on the side channel.
+/// A neighbour on the side channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
@@ -25,18 +26,17 @@ impl Side {
 
 /// Why a group is over.
 #[derive(Clone, Debug)]
-pub(super) enum Ending {
-    /// Somebody aborted it.
+pub(super) enum EndReason {
     Aborted,
-    /// A neighbour's connection ended without a farewell.
+    /// A neighbour's connection closed, or the neighbour left or failed before this rank's call.
     Lost(Peer, LossCause),
-    /// A neighbour said what it never says.
+    /// A neighbour sent bytes that are no message.
     Garbled(Peer),
-    /// NCCL, the device or the system failed, or the caller gave it up.
+    /// NCCL, the device or the system failed.
     Failed(GroupError),
 }
 
-impl Ending {
+impl EndReason {
     pub(super) fn error(self, generation: Generation, call: Call) -> GroupError {
         match self {
             Self::Aborted => GroupError::Aborted { generation },
@@ -52,7 +52,7 @@ pub(super) struct Core {
     pub(super) generation: Generation,
     pub(super) aborter: Aborter,
     pub(super) flag: Arc<AbortFlag>,
-    /// Left and right neighbour. None in a group of one.
+    /// The connections to the left and the right neighbour. None in a group of one.
     pub(super) links: Option<[Link; 2]>,
     pub(super) size: usize,
     /// Wakes the watcher when the group is over.
@@ -64,12 +64,12 @@ pub(super) struct Core {
 
 #[derive(Default)]
 struct State {
-    ended: Option<Ending>,
-    /// It has left in order: there is nothing to abort.
+    ended: Option<EndReason>,
+    /// The group has left in order: there is nothing to abort.
     closed: bool,
-    /// Its communicator was aborted, and NCCL has returned from that.
+    /// NCCL has returned from aborting the communicator.
     aborted: bool,
-    /// How many calls were begun, and how many of them are known to be finished.
+    /// Calls begun, and calls known to be finished.
     calls: u64,
     finished: u64,
     /// How many calls each neighbour had finished when it left or failed, by [`Side`].
@@ -77,7 +77,7 @@ struct State {
 }
 
 impl Core {
-    /// For this rank of this generation; what is written to `wake` wakes its watcher.
+    /// A byte in `wake` wakes the watcher.
     pub(super) fn new(
         membership: &Membership,
         aborter: &Aborter,
@@ -95,21 +95,20 @@ impl Core {
         self.communicator.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the communicator that this group's calls go over. Where the group is over already, it is aborted.
+    /// Takes the group's communicator; aborts it if the group is over already.
     pub(super) fn adopt(&self, communicator: Arc<Communicator>) {
         *self.communicator.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&communicator));
-        // Not `ended`: an abort that the watcher has still to carry out finds the communicator.
+        // Not `ended`: the watcher finds the communicator when it handles an abort of the aborter.
         if self.is_over() {
             communicator.abort();
         }
     }
 
-    /// Whether it was ended here.
+    /// Whether [`Core::end`] or [`Core::close`] was called.
     pub(super) fn is_over(&self) -> bool {
         self.state().ended.is_some()
     }
 
-    /// Whether it has left in order.
     pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
@@ -122,47 +121,47 @@ impl Core {
         self.state().aborted = true;
     }
 
-    /// Whether that is done: nothing more of NCCL's will reach the stream.
+    /// Whether NCCL will put nothing more on the stream.
     pub(super) fn is_aborted(&self) -> bool {
         self.state().aborted
     }
 
-    /// Whether no call is under way, as far as is known.
+    /// Whether all calls are known to be finished.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state();
         state.finished == state.calls
     }
 
-    /// Why the group is over, if it is.
-    pub(super) fn ended(&self) -> Option<Ending> {
+    pub(super) fn ended(&self) -> Option<EndReason> {
         match self.aborter.is_aborted() {
-            true => Some(Ending::Aborted),
+            true => Some(EndReason::Aborted),
             false => self.state().ended.clone(),
         }
     }
 
-    /// Counts a call, unless the group is over or a neighbour left before it.
-    pub(super) fn begin_call(&self) -> Result<(), Ending> {
+    /// Counts a call. Fails if the group is over, or if a neighbour left before this call.
+    pub(super) fn begin_call(&self) -> Result<(), EndReason> {
         if self.aborter.is_aborted() {
-            return Err(Ending::Aborted);
+            return Err(EndReason::Aborted);
         }
         let mut state = self.state();
-        if let Some(ending) = &state.ended {
-            return Err(ending.clone());
+        if let Some(reason) = &state.ended {
+            return Err(reason.clone());
         }
         let gone = Side::BOTH.into_iter().find(|side| state.left_after[*side as usize] == Some(state.calls));
         state.calls += 1;
         gone.and_then(|side| self.link(side))
-            .map_or(Ok(()), |link| Err(Ending::Lost(link.peer, LossCause::Closed)))
+            .map_or(Ok(()), |link| Err(EndReason::Lost(link.peer, LossCause::Closed)))
     }
 
-    /// The first `calls` calls are finished.
+    /// Marks the first `calls` calls as finished.
     pub(super) fn finished(&self, calls: u64) {
         let mut state = self.state();
         state.finished = state.finished.max(calls);
     }
 
-    /// A neighbour is gone, with this many calls finished. Where we are in a later one, it will never come to an end.
+    /// Notes that a neighbour left or failed after this many calls. A later call of this rank can never finish and
+    /// ends the group.
     pub(super) fn neighbour_left(&self, side: Side, after_calls: u64) {
         let mut state = self.state();
         state.left_after[side as usize] = Some(after_calls);
@@ -176,52 +175,51 @@ impl Core {
     /// Ends the group because this neighbour is gone.
     pub(super) fn lose(&self, side: Side) {
         if let Some(link) = self.link(side) {
-            self.end(Ending::Lost(link.peer, LossCause::Closed));
+            self.end(EndReason::Lost(link.peer, LossCause::Closed));
         }
     }
 
-    /// Ends the group, unless it is over already: sets the flag, and tells the neighbours that this rank is still. The
+    /// Ends the group, unless it is over already: sets the flag and tells the neighbours that this rank is stopped. The
     /// watcher then aborts the communicator.
-    pub(super) fn end(&self, ending: Ending) {
+    pub(super) fn end(&self, reason: EndReason) {
         {
             let mut state = self.state();
             if state.ended.is_some() {
                 return;
             }
-            state.ended = Some(ending);
+            state.ended = Some(reason);
         }
         self.flag.set();
-        let mut still = Ranks::none(self.size);
-        still.insert(self.rank);
-        self.say(Way::Failing, &still);
+        self.send(MessageKind::Failing, &[self.rank].into());
         self.wake();
     }
 
-    /// Ends a group whose calls are done and whose communicator has left. What is queued behind the calls is not held up.
+    /// Ends a group whose calls are done and whose communicator is destroyed, without setting the flag: updates queued
+    /// behind the calls still run.
     pub(super) fn close(&self) {
         {
             let mut state = self.state();
             if state.ended.is_some() {
                 return;
             }
-            (state.ended, state.closed) = (Some(Ending::Aborted), true);
+            (state.ended, state.closed) = (Some(EndReason::Aborted), true);
         }
-        self.say(Way::Leaving, &Ranks::none(self.size));
-        self.hang_up();
+        self.send(MessageKind::Leaving, &BTreeSet::new());
+        self.close_links();
         self.wake();
     }
 
-    /// Tells both neighbours how far this rank has come, and which ranks it knows to be still.
-    pub(super) fn say(&self, way: Way, still: &Ranks) {
+    /// Sends both neighbours a message with the ranks that are known to be stopped.
+    pub(super) fn send(&self, kind: MessageKind, stopped: &BTreeSet<usize>) {
         let finished_calls = self.state().finished;
-        let bytes = Farewell { way, finished_calls, still: still.clone() }.encode();
+        let bytes = Message { kind, finished_calls, stopped: stopped.clone() }.encode(self.size);
         for link in self.links.iter().flatten() {
-            // Little into an idle connection always fits. A neighbour that is gone needs none.
+            // A short message always fits into an idle connection. A neighbour that is gone needs none.
             _ = (&link.socket).write(&bytes);
         }
     }
 
-    pub(super) fn hang_up(&self) {
+    pub(super) fn close_links(&self) {
         for link in self.links.iter().flatten() {
             // It may be closed already.
             _ = link.socket.shutdown(Shutdown::Both);
@@ -233,16 +231,17 @@ impl Core {
         _ = (&self.wake).write(&[1]);
     }
 
-    /// What `trouble` means for the group, which it ends.
-    pub(super) fn end_by(&self, trouble: Trouble) {
-        match trouble {
-            // Somebody else has ended it and knows why.
-            Trouble::Gone => {}
-            Trouble::Nccl { doing, code, said } => {
+    /// Ends the group because of `error`; returns why the group is over.
+    pub(super) fn end_by(&self, error: CommunicatorError) -> EndReason {
+        match error {
+            // The group's end took the communicator away.
+            CommunicatorError::Gone => {}
+            CommunicatorError::Nccl { doing, code, said } => {
                 let (rank, generation) = (self.rank, self.generation);
-                self.end(Ending::Failed(GroupError::Nccl { generation, rank, doing, code, said }));
+                self.end(EndReason::Failed(GroupError::Nccl { generation, rank, doing, code, said }));
             }
         }
+        self.ended().expect("a communicator is gone only after its group's end")
     }
 
     pub(super) fn link(&self, side: Side) -> Option<&Link> {

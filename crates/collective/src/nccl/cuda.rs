@@ -1,7 +1,7 @@
 //! A CUDA device, through the driver's API.
 //!
-//! The driver is opened at run time. This uses the device's primary context, the one that libtorch and NCCL use, so
-//! that memory, streams and events of theirs and ours are the same.
+//! The driver is opened at run time. This uses the device's primary context, as libtorch and NCCL do, so that all three
+//! share memory, streams and events.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-use super::device::{Device, DeviceError, Mark, Place};
+use super::device::{Device, DeviceError, Mark, MemoryKind};
 
 /// One GPU and one stream of it.
 pub struct CudaDevice {
@@ -25,9 +25,9 @@ pub struct CudaDevice {
 #[derive(Default)]
 struct Marks {
     next: u64,
-    /// Recorded and, as far as was looked, not reached; oldest first.
+    /// Recorded and not yet seen to be reached; oldest first.
     open: VecDeque<(u64, Event)>,
-    /// To be recorded again.
+    /// Events to record again.
     spare: Vec<Event>,
 }
 
@@ -36,7 +36,7 @@ struct Event(sys::CUevent);
 
 // SAFETY: the driver's handles may be used from any thread whose current context is theirs.
 unsafe impl Send for Event {}
-// SAFETY: as above; the handles never change, and the events lie behind a lock.
+// SAFETY: as above; the handles never change, and a lock guards the events.
 unsafe impl Send for CudaDevice {}
 // SAFETY: as above.
 unsafe impl Sync for CudaDevice {}
@@ -46,8 +46,8 @@ fn failed(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
 }
 
 fn open_driver() -> Result<(), DeviceError> {
-    // SAFETY: opening the driver's library runs its initialisers, which ask nothing of their caller. cudarc would
-    // panic where there is none.
+    // SAFETY: opening the driver's library runs its initialisers, which have no preconditions. cudarc panics where there
+    // is no library.
     if !unsafe { sys::is_culib_present() } {
         let said = "there is no libcuda.so.1: install NVIDIA's driver, or train on the CPU".to_owned();
         return Err(DeviceError { doing: "open the CUDA driver", said });
@@ -56,7 +56,7 @@ fn open_driver() -> Result<(), DeviceError> {
 }
 
 impl CudaDevice {
-    /// The GPU of this index, of those that CUDA_VISIBLE_DEVICES leaves, with a stream of its own.
+    /// The GPU of this index among those that CUDA_VISIBLE_DEVICES leaves, with a new stream.
     pub fn new(index: usize) -> Result<Self, DeviceError> {
         let mut device = Self::open(index)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
@@ -65,7 +65,7 @@ impl CudaDevice {
         Ok(device)
     }
 
-    /// The GPU of this index, with a stream of somebody else's, such as libtorch's current one.
+    /// The GPU of this index with an existing stream, such as libtorch's current one.
     ///
     /// # Safety
     ///
@@ -87,7 +87,7 @@ impl CudaDevice {
         open_driver()?;
         let ordinal = i32::try_from(index).unwrap_or(i32::MAX);
         let device = result::device::get(ordinal).map_err(failed("find the GPU of this index"))?;
-        // SAFETY: the device was just given by the driver.
+        // SAFETY: the driver just returned this device.
         let context = unsafe { result::primary_ctx::retain(device) };
         let context = context.map_err(failed("make the GPU's primary context"))?;
         let stream = std::ptr::null_mut();
@@ -101,8 +101,8 @@ impl CudaDevice {
     }
 }
 
-// SAFETY: the driver's allocations are aligned to 256 bytes and valid until freed; pinned ones are mapped for the
-// device under the same address (unified addressing, on all GPUs that libtorch supports). A stream keeps its order.
+// SAFETY: the driver's allocations are aligned to 256 bytes and valid until freed; pinned memory has the same address on
+// the device (unified addressing, on all GPUs that libtorch supports). A stream keeps its order.
 unsafe impl Device for CudaDevice {
     fn make_current(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained as long as `self`.
@@ -113,17 +113,17 @@ unsafe impl Device for CudaDevice {
         self.stream.cast()
     }
 
-    fn alloc(&self, place: Place, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
-        let doing = match place {
-            Place::Device => "allocate memory",
-            Place::PinnedHost => "pin memory of the host",
+    fn alloc(&self, kind: MemoryKind, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+        let doing = match kind {
+            MemoryKind::Device => "allocate memory",
+            MemoryKind::PinnedHost => "pin memory of the host",
         };
         self.make_current()?;
-        // SAFETY: these only allocate; the caller keeps the length above 0.
+        // SAFETY: these only allocate, and the length is above 0.
         let start = unsafe {
-            match place {
-                Place::Device => result::malloc_sync(len_bytes).map(|start| start as *mut u8),
-                Place::PinnedHost => {
+            match kind {
+                MemoryKind::Device => result::malloc_sync(len_bytes).map(|start| start as *mut u8),
+                MemoryKind::PinnedHost => {
                     result::malloc_host(len_bytes, sys::CU_MEMHOSTALLOC_PORTABLE).map(|start| start.cast())
                 }
             }
@@ -133,14 +133,14 @@ unsafe impl Device for CudaDevice {
             .ok_or_else(|| DeviceError { doing, said: "the driver gave no address".to_owned() })
     }
 
-    unsafe fn free(&self, place: Place, memory: NonNull<u8>, _len_bytes: usize) {
-        // A context that is broken has lost its memory as well; there is nobody to tell.
+    unsafe fn free(&self, kind: MemoryKind, memory: NonNull<u8>, _len_bytes: usize) {
+        // A broken context has lost its memory as well, and `free` returns no error.
         if self.make_current().is_ok() {
-            // SAFETY: the caller gives back what `alloc` gave.
+            // SAFETY: the memory comes from `alloc`.
             _ = unsafe {
-                match place {
-                    Place::Device => result::free_sync(memory.as_ptr() as sys::CUdeviceptr),
-                    Place::PinnedHost => result::free_host(memory.as_ptr().cast()),
+                match kind {
+                    MemoryKind::Device => result::free_sync(memory.as_ptr() as sys::CUdeviceptr),
+                    MemoryKind::PinnedHost => result::free_host(memory.as_ptr().cast()),
                 }
             };
         }
@@ -148,7 +148,7 @@ unsafe impl Device for CudaDevice {
 
     unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError> {
         self.make_current()?;
-        // SAFETY: the caller vouches for both; with unified addressing the addresses say where they lie.
+        // SAFETY: the caller vouches for both; with unified addressing the driver finds their kind from the addresses.
         let queued = unsafe {
             sys::cuMemcpyAsync(to as sys::CUdeviceptr, from as sys::CUdeviceptr, len_bytes, self.stream)
                 .result()
@@ -201,15 +201,15 @@ impl Drop for CudaDevice {
         if self.make_current().is_ok() {
             let marks = std::mem::take(&mut *self.marks());
             for event in marks.open.into_iter().map(|(_, event)| event).chain(marks.spare) {
-                // SAFETY: ours, and nobody else knows it. The driver waits for open ones by itself.
+                // SAFETY: the event is this device's own. The driver itself waits for open ones.
                 _ = unsafe { result::event::destroy(event.0) };
             }
             if self.owns_stream {
-                // SAFETY: ours; what is still queued is finished first.
+                // SAFETY: the stream is this device's own; the driver finishes its work first.
                 _ = unsafe { result::stream::destroy(self.stream) };
             }
         }
-        // SAFETY: retained in `open`, released once.
+        // SAFETY: `open` retained it; this is the only release.
         _ = unsafe { result::primary_ctx::release(self.device) };
     }
 }

@@ -1,4 +1,5 @@
-//! What a collective needs of a device: memory, one stream, and to see how far that stream has come.
+//! What a collective needs of a device: memory, one stream, and the progress of that stream.
+#![warn(missing_docs)]
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -10,60 +11,60 @@ use thiserror::Error;
 ///
 /// # Safety
 ///
-/// What [`Device::alloc`] gives is valid for `len_bytes`, on the device or, where pinned, also for the host, aligned
-/// to at least 8 bytes, and stays so until it is freed. What is queued on the stream is done in its order.
+/// Memory from [`Device::alloc`] is valid for `len_bytes` on the device and, if pinned, on the host. It is aligned to at
+/// least 8 bytes and stays valid until it is freed. The stream does its work in the order in which it was queued.
 pub unsafe trait Device: Send + Sync {
-    /// Makes this the device of the calling thread, for what that thread calls next.
+    /// Makes this the current device of the calling thread.
     fn make_current(&self) -> Result<(), DeviceError>;
 
-    /// The stream on which everything is queued: a `cudaStream_t`.
+    /// The stream, a `cudaStream_t`.
     fn stream(&self) -> *mut c_void;
 
-    /// Memory of `len_bytes`, at least 1; its values are undefined.
-    fn alloc(&self, place: Place, len_bytes: usize) -> Result<NonNull<u8>, DeviceError>;
+    /// Allocates `len_bytes`, at least 1, with undefined values.
+    fn alloc(&self, kind: MemoryKind, len_bytes: usize) -> Result<NonNull<u8>, DeviceError>;
 
-    /// Gives memory back.
+    /// Frees memory.
     ///
     /// # Safety
     ///
-    /// It is [`Device::alloc`]'s, with this place and length, and nothing that is queued works on it.
-    unsafe fn free(&self, place: Place, memory: NonNull<u8>, len_bytes: usize);
+    /// It comes from [`Device::alloc`] with this kind and length, and no queued work uses it.
+    unsafe fn free(&self, kind: MemoryKind, memory: NonNull<u8>, len_bytes: usize);
 
     /// Queues a copy. Never waits for the stream.
     ///
     /// # Safety
     ///
-    /// Both lie in memory of this device or in pinned memory, are valid for `len_bytes`, and stay so until the
-    /// stream has come past the copy.
+    /// Both are memory of this device or pinned memory, valid for `len_bytes` until the stream has passed the copy.
     unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError>;
 
-    /// Queues a mark behind all that was queued before.
+    /// Queues a mark behind all work queued so far.
     fn mark(&self) -> Result<Mark, DeviceError>;
 
-    /// Whether the stream has come past this mark. Never waits.
+    /// Whether the stream has passed this mark. Never waits.
     fn has_reached(&self, mark: Mark) -> Result<bool, DeviceError>;
 }
 
-/// Where memory lies.
+/// Where memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum MemoryKind {
+    /// On the device.
     Device,
-    /// On the host, at an address that never changes, so that the device reads it when a copy's turn comes. Memory
-    /// that is not pinned is read by the driver already when the copy is queued.
+    /// Host memory at a fixed address, which the device reads when the stream reaches a copy. Memory that is not pinned
+    /// is read by the driver when the copy is queued.
     PinnedHost,
 }
 
-/// A point in a stream. Later ones are greater.
+/// A point in a stream. Later points are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(pub u64);
 
-/// A device did not do what it was asked.
+/// A device failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the device could not {doing}: {said}")]
 pub struct DeviceError {
-    /// What was asked.
+    /// The operation that failed.
     pub doing: &'static str,
-    /// What its driver said.
+    /// The driver's text.
     pub said: String,
 }
 
@@ -73,23 +74,27 @@ impl From<DeviceError> for crate::GroupError {
     }
 }
 
-/// Memory that is given back when it is dropped.
+/// Memory that is freed when it is dropped.
 pub(super) struct Memory {
     device: Arc<dyn Device>,
-    place: Place,
+    kind: MemoryKind,
     start: NonNull<u8>,
     len_bytes: usize,
 }
 
-// SAFETY: it is plain memory of which this is the only owner; the device can be used from any thread.
+// SAFETY: this is the only owner of plain memory, and the device can be used from any thread.
 unsafe impl Send for Memory {}
-// SAFETY: a shared one gives out its address and nothing else.
+// SAFETY: a shared reference gives only the address and the length.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    pub(super) fn new(device: &Arc<dyn Device>, place: Place, len_bytes: usize) -> Result<Self, DeviceError> {
-        let start = device.alloc(place, len_bytes)?;
-        Ok(Self { device: Arc::clone(device), place, start, len_bytes })
+    pub(super) fn new(
+        device: &Arc<dyn Device>,
+        kind: MemoryKind,
+        len_bytes: usize,
+    ) -> Result<Self, DeviceError> {
+        let start = device.alloc(kind, len_bytes)?;
+        Ok(Self { device: Arc::clone(device), kind, start, len_bytes })
     }
 
     pub(super) fn start(&self) -> *mut u8 {
@@ -103,7 +108,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: it was allocated so in `new`. Owners forget it instead where the stream may still work on it.
-        unsafe { self.device.free(self.place, self.start, self.len_bytes) }
+        // SAFETY: `new` allocated it with this kind and length. Owners leak it where the stream may still use it.
+        unsafe { self.device.free(self.kind, self.start, self.len_bytes) }
     }
 }

@@ -1,37 +1,34 @@
-//! Forms one generation's group: the members meet over TCP, agree on NCCL, and let it connect them.
+//! Forms one generation's group: the members connect over TCP, agree on NCCL's version and id, and NCCL connects them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::communicator::{Communicator, ID_BYTES, Id, Progress, Trouble, new_id};
-use super::core::{Core, Ending};
+use super::communicator::{Communicator, CommunicatorError, ID_BYTES, Id, Progress, new_id};
+use super::core::{Core, EndReason};
 use super::device::Device;
 use super::flag::AbortFlag;
 use super::library::{Library, NcclVersion};
 use super::staging::Staging;
 use super::watch::Watcher;
-use super::{NcclGroup, Pause};
+use super::{Backoff, NcclGroup};
 use crate::tcp::{self, Listener, Membership, TcpGroup};
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
-/// With what groups are formed; the same for a worker's whole life.
+/// What groups are formed with, the same for a worker's whole life.
 #[derive(Clone)]
 pub struct Nccl {
-    /// This machine's NCCL.
     pub library: Library,
-    /// This worker's device.
     pub device: Arc<dyn Device>,
-    /// Whether a group of one has a communicator too. It needs none, and making one costs time after a failure; but
-    /// where there is only one GPU, it is how NCCL can be tried at all.
+    /// Whether a group of one has a communicator too. It needs none, and making one costs time after a failure; but on a
+    /// machine with one GPU it is the only way to try NCCL.
     pub also_alone: bool,
-    /// How long the device may take to come to the end of calls that were aborted; [`super::DRAIN_WITHIN`] says why it is
-    /// given time at all.
+    /// How long the device may take to finish aborted calls; see [`super::DRAIN_WITHIN`].
     pub drain_within: Duration,
 }
 
-/// Forms this generation's group over NCCL; returns when all members have come, each by its own call of this.
+/// Forms this generation's group over NCCL; returns when all members have called it.
 ///
-/// As [`tcp::connect`]: in any order, at any time before `deadline`; `aborter` ends the wait and, later, the group.
+/// Order, `deadline` and `aborter` are as in [`tcp::connect`].
 pub fn connect(
     nccl: &Nccl,
     listener: &mut Listener,
@@ -56,10 +53,10 @@ pub fn connect(
         None
     };
     let links = meeting.into_ring().map(|ring| [ring.left, ring.right]);
-    let (asleep, wake) = std::io::pipe().map_err(|error| GroupError::system("make a pipe", &error))?;
+    let (reader, wake) = std::io::pipe().map_err(|error| GroupError::system("make a pipe", &error))?;
     let core = Arc::new(Core::new(membership, aborter, flag, links, wake));
     let mut group = NcclGroup {
-        watcher: Some(Watcher::start(&core, &nccl.device, asleep, nccl.drain_within)?),
+        watcher: Some(Watcher::start(&core, &nccl.device, reader, nccl.drain_within)?),
         core,
         communicator: None,
         device: Arc::clone(&nccl.device),
@@ -73,18 +70,18 @@ pub fn connect(
         description: nccl.library.description(),
     };
     if let Some(id) = id {
-        let made = make(nccl, &id, &group.core, started, deadline);
-        group.communicator = Some(made.map_err(|ending| group.over(ending))?);
+        let made = make_communicator(nccl, &id, &group.core, started, deadline);
+        group.communicator = Some(made.map_err(|reason| group.over(reason))?);
     }
     Ok(group)
 }
 
-/// What a neighbour that is lost while NCCL connects is lost in: the last that was done together.
+/// The call that errors name when a neighbour is lost while NCCL connects: the last one made together.
 fn forming_call() -> Call {
     Call { kind: CallKind::Broadcast { root: 0 }, sequence: 2, length: ID_BYTES as u64 }
 }
 
-/// All have the same version of NCCL, and now rank 0's id.
+/// Checks that all ranks have the same version of NCCL, and returns rank 0's id.
 fn agree(library: &Library, membership: &Membership, meeting: &mut TcpGroup) -> Result<Id, GroupError> {
     let (rank, generation, ours) = (membership.rank, membership.generation, library.version());
     let mut versions = vec![0; membership.members.len()];
@@ -100,48 +97,41 @@ fn agree(library: &Library, membership: &Membership, meeting: &mut TcpGroup) -> 
         });
     }
     let mut id = match rank {
-        0 => new_id(library).map_err(|trouble| nccl_error(trouble, membership))?,
+        0 => new_id(library).map_err(|error| match error {
+            CommunicatorError::Nccl { doing, code, said } => {
+                GroupError::Nccl { generation, rank, doing, code, said }
+            }
+            CommunicatorError::Gone => GroupError::Aborted { generation },
+        })?,
         _ => [0; ID_BYTES],
     };
     meeting.broadcast(0, &mut id)?;
     Ok(id)
 }
 
-fn nccl_error(trouble: Trouble, membership: &Membership) -> GroupError {
-    let Membership { rank, generation, .. } = *membership;
-    match trouble {
-        Trouble::Nccl { doing, code, said } => GroupError::Nccl { generation, rank, doing, code, said },
-        Trouble::Gone => GroupError::Aborted { generation },
-    }
-}
-
 /// Makes the communicator and waits until NCCL has connected it.
-fn make(
+fn make_communicator(
     nccl: &Nccl,
     id: &Id,
     core: &Arc<Core>,
     started: Instant,
     deadline: Instant,
-) -> Result<Arc<Communicator>, Ending> {
-    let over_by = |trouble| {
-        core.end_by(trouble);
-        core.ended().expect("a communicator is gone only after its group's end")
-    };
-    let communicator =
-        Communicator::begin(&nccl.library, &nccl.device, id, core.rank, core.size).map_err(over_by)?;
+) -> Result<Arc<Communicator>, EndReason> {
+    let communicator = Communicator::begin(&nccl.library, &nccl.device, id, core.rank, core.size)
+        .map_err(|error| core.end_by(error))?;
     let communicator = Arc::new(communicator);
     core.adopt(Arc::clone(&communicator));
-    let mut pause = Pause::default();
+    let mut backoff = Backoff::default();
     loop {
         core.ended().map_or(Ok(()), Err)?;
-        if communicator.poll().map_err(over_by)? == Progress::Ready {
+        if communicator.poll().map_err(|error| core.end_by(error))? == Progress::Ready {
             return Ok(communicator);
         }
         if deadline <= Instant::now() {
             let (rank, generation) = (core.rank, core.generation);
-            let waited: Duration = started.elapsed();
-            return Err(Ending::Failed(GroupError::NcclNotReady { generation, rank, waited }));
+            let waited = started.elapsed();
+            return Err(EndReason::Failed(GroupError::NcclNotReady { generation, rank, waited }));
         }
-        pause.take();
+        backoff.wait();
     }
 }

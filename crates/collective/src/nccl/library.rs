@@ -1,8 +1,8 @@
 //! The NCCL library of this machine, opened at run time.
 //!
-//! The types are cudarc's, its loader is not used: it takes no path, does not know NCCL's own soname `libnccl.so.2`,
-//! panics where the library or a function is missing, keeps one library for the whole process (tests need several),
-//! and receives result codes as a Rust enum, which a code of a newer NCCL would make undefined behaviour.
+//! Types come from cudarc, its loader is not used: it takes no path, does not know NCCL's soname `libnccl.so.2`, panics
+//! where the library or a function is missing, keeps one library for the whole process (tests need several), and reads
+//! result codes as a Rust enum, which is undefined behaviour with the code of a newer NCCL.
 
 use std::error::Error;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -15,22 +15,22 @@ use cudarc::nccl::sys::{cudaStream_t, ncclComm_t, ncclConfig_t, ncclDataType_t, 
 
 use crate::GroupError;
 
-/// Names the library's file; wins over whatever a worker finds by itself.
+/// Names the library's file; wins over every other place.
 pub const LIBRARY_VARIABLE: &str = "LSGAN_NCCL_LIB";
 
-/// Where libtorch has loaded NCCL already, its soname gives that same one.
+/// If libtorch has loaded NCCL already, the soname gives the same library.
 const SONAMES: [&str; 2] = ["libnccl.so.2", "libnccl.so"];
 
-/// Result codes, `ncclResult_t`.
+/// `ncclResult_t`.
 pub(super) const SUCCESS: c_int = 0;
 pub(super) const IN_PROGRESS: c_int = 7;
 
-/// A version of NCCL, as it counts them since 2.9: 10000·major + 100·minor + patch.
+/// A version of NCCL as it counts since 2.9: 10000·major + 100·minor + patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NcclVersion(pub u32);
 
 impl NcclVersion {
-    /// The first whose non-blocking communicators and config are as they are used here.
+    /// The first version with the non-blocking communicators and the config that this module uses.
     pub const OLDEST: Self = Self(2_18_00);
 }
 
@@ -40,39 +40,41 @@ impl fmt::Display for NcclVersion {
     }
 }
 
-/// The functions that are used, with the signatures of `nccl.h`.
-pub(super) struct Functions {
-    pub(super) get_unique_id: unsafe extern "C" fn(*mut ncclUniqueId) -> c_int,
-    pub(super) comm_init_rank_config:
-        unsafe extern "C" fn(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t) -> c_int,
-    pub(super) comm_get_async_error: unsafe extern "C" fn(ncclComm_t, *mut c_int) -> c_int,
-    pub(super) comm_finalize: unsafe extern "C" fn(ncclComm_t) -> c_int,
-    pub(super) comm_destroy: unsafe extern "C" fn(ncclComm_t) -> c_int,
-    pub(super) comm_abort: unsafe extern "C" fn(ncclComm_t) -> c_int,
-    pub(super) all_reduce: unsafe extern "C" fn(
-        *const c_void,
-        *mut c_void,
-        usize,
-        ncclDataType_t,
-        ncclRedOp_t,
-        ncclComm_t,
-        cudaStream_t,
-    ) -> c_int,
-    pub(super) broadcast: unsafe extern "C" fn(
-        *const c_void,
-        *mut c_void,
-        usize,
-        ncclDataType_t,
-        c_int,
-        ncclComm_t,
-        cudaStream_t,
-    ) -> c_int,
-    get_version: unsafe extern "C" fn(*mut c_int) -> c_int,
-    get_error_string: unsafe extern "C" fn(c_int) -> *const c_char,
-    get_last_error: unsafe extern "C" fn(ncclComm_t) -> *const c_char,
+macro_rules! functions {
+    ($($field:ident = $symbol:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
+        /// The functions used here, with the signatures of `nccl.h`.
+        pub(super) struct Functions {
+            $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
+        }
+
+        impl Functions {
+            fn of(library: &libloading::Library) -> Result<Self, libloading::Error> {
+                // SAFETY: each field's type is the signature in `nccl.h` for this name, the same in all versions from
+                // 2.18 on. The pointers outlive the borrow of `library` because the library is never closed.
+                unsafe { Ok(Self { $($field: *library.get($symbol)?,)* }) }
+            }
+        }
+    };
 }
 
-/// An NCCL library. A clone is the same one.
+functions! {
+    get_unique_id = c"ncclGetUniqueId": fn(*mut ncclUniqueId) -> c_int;
+    comm_init_rank_config = c"ncclCommInitRankConfig":
+        fn(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t) -> c_int;
+    comm_get_async_error = c"ncclCommGetAsyncError": fn(ncclComm_t, *mut c_int) -> c_int;
+    comm_finalize = c"ncclCommFinalize": fn(ncclComm_t) -> c_int;
+    comm_destroy = c"ncclCommDestroy": fn(ncclComm_t) -> c_int;
+    comm_abort = c"ncclCommAbort": fn(ncclComm_t) -> c_int;
+    all_reduce = c"ncclAllReduce":
+        fn(*const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t) -> c_int;
+    broadcast = c"ncclBroadcast":
+        fn(*const c_void, *mut c_void, usize, ncclDataType_t, c_int, ncclComm_t, cudaStream_t) -> c_int;
+    get_version = c"ncclGetVersion": fn(*mut c_int) -> c_int;
+    get_error_string = c"ncclGetErrorString": fn(c_int) -> *const c_char;
+    get_last_error = c"ncclGetLastError": fn(ncclComm_t) -> *const c_char;
+}
+
+/// An NCCL library. A clone is the same library.
 #[derive(Clone)]
 pub struct Library {
     inner: Arc<Inner>,
@@ -82,13 +84,13 @@ struct Inner {
     name: String,
     version: NcclVersion,
     functions: Functions,
-    /// Never closed: an aborted communicator is taken down by a thread of NCCL's own, which may still run its code.
+    /// Never closed: after an abort a thread of NCCL destroys the communicator, and may still run the library's code.
     _library: ManuallyDrop<libloading::Library>,
 }
 
 impl Library {
-    /// This machine's NCCL: what [`LIBRARY_VARIABLE`] names, and nothing else if it is set; else `beside`, which a
-    /// worker may have found next to its libtorch; else the one that the system knows.
+    /// Opens this machine's NCCL: the file in [`LIBRARY_VARIABLE`], and no other if it is set; otherwise `beside`, the
+    /// file next to the worker's libtorch; otherwise the one that the system's loader finds.
     pub fn find(beside: Option<&Path>) -> Result<Self, GroupError> {
         if let Some(named) = std::env::var_os(LIBRARY_VARIABLE) {
             return Self::open(Path::new(&named));
@@ -103,15 +105,15 @@ impl Library {
         Err(GroupError::NcclMissing { tried })
     }
 
-    /// The library in this file, or of this name where the system looks for libraries.
+    /// Opens the library in this file, or with this name where the system's loader looks.
     pub fn open(file: &Path) -> Result<Self, GroupError> {
         let name = file.display().to_string();
-        // SAFETY: this runs the library's initialisers, for which NCCL asks nothing of its caller. That the file is
-        // an NCCL at all is the user's word, as with every library that the system's loader finds.
+        // SAFETY: this runs the library's initialisers; NCCL's have no preconditions. The user vouches that the file is an
+        // NCCL, as for every library that the system's loader finds.
         let library = unsafe { libloading::Library::new(file) };
         let functions = library.and_then(|library| Ok((Functions::of(&library)?, library)));
         let (functions, library) = functions.map_err(|error| {
-            // The system's own words, which name the file or function, are the error's source.
+            // The loader's text, which names the file or function, is the error's source.
             let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             let tried = if said.contains(&name) { said } else { format!("{name}: {said}") };
             GroupError::NcclMissing { tried: vec![tried] }
@@ -127,13 +129,12 @@ impl Library {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Its version.
     #[must_use]
     pub fn version(&self) -> NcclVersion {
         self.inner.version
     }
 
-    /// One line for a log: version, file, and the settings that NCCL takes from the environment.
+    /// One line for a log: version, file, and NCCL's settings in the environment.
     #[must_use]
     pub fn description(&self) -> String {
         let mut settings: Vec<_> = std::env::vars_os()
@@ -151,14 +152,14 @@ impl Library {
         &self.inner.functions
     }
 
-    /// NCCL's words for `code`, with what it logged last for this communicator (or, with a null one, at all).
+    /// NCCL's text for `code`, with the last error that it logged for this communicator (for any, if it is null).
     pub(super) fn words(&self, code: c_int, communicator: ncclComm_t) -> String {
         let text = |words: *const c_char| {
             // SAFETY: NCCL returns null or a C string that it keeps; it is copied at once.
             (!words.is_null()).then(|| unsafe { CStr::from_ptr(words) }.to_string_lossy().trim().to_owned())
         };
-        // SAFETY: both functions have `nccl.h`'s signatures; the caller's communicator is alive, or null, which
-        // ncclGetLastError ignores.
+        // SAFETY: both functions have `nccl.h`'s signatures; the communicator is alive, or null, which ncclGetLastError
+        // ignores.
         let (error, last) = unsafe {
             ((self.functions().get_error_string)(code), (self.functions().get_last_error)(communicator))
         };
@@ -171,27 +172,5 @@ impl Library {
 impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Library(NCCL {} from {})", self.inner.version, self.inner.name)
-    }
-}
-
-impl Functions {
-    fn of(library: &libloading::Library) -> Result<Self, libloading::Error> {
-        // SAFETY: each field's type is the signature that `nccl.h` declares for this name, the same in all versions
-        // from 2.18 on. The pointers outlive `library`'s borrow because the library is never closed.
-        unsafe {
-            Ok(Self {
-                get_unique_id: *library.get(c"ncclGetUniqueId")?,
-                comm_init_rank_config: *library.get(c"ncclCommInitRankConfig")?,
-                comm_get_async_error: *library.get(c"ncclCommGetAsyncError")?,
-                comm_finalize: *library.get(c"ncclCommFinalize")?,
-                comm_destroy: *library.get(c"ncclCommDestroy")?,
-                comm_abort: *library.get(c"ncclCommAbort")?,
-                all_reduce: *library.get(c"ncclAllReduce")?,
-                broadcast: *library.get(c"ncclBroadcast")?,
-                get_version: *library.get(c"ncclGetVersion")?,
-                get_error_string: *library.get(c"ncclGetErrorString")?,
-                get_last_error: *library.get(c"ncclGetLastError")?,
-            })
-        }
     }
 }

@@ -1,7 +1,6 @@
-//! Moves a flow's bytes between the two neighbours, in the calling thread.
+//! Moves a flow's bytes from the left neighbour and to the right one, in the calling thread.
 //!
-//! A call begins with a header to the right, so that ranks that make different calls find out before they mix
-//! their values.
+//! A call begins with a header, so that ranks that make different calls find out before they mix their values.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::flow::Flow;
 use crate::{Aborter, Call, CallKind, GroupError, LossCause, Peer};
 
-/// One neighbour.
+/// The connection to a neighbour.
 pub(crate) struct Link {
     pub(crate) socket: TcpStream,
     pub(crate) peer: Peer,
@@ -24,20 +23,20 @@ pub(crate) struct Link {
 pub(crate) struct Ring {
     pub(crate) rank: usize,
     pub(crate) generation: Generation,
-    /// Values come from here; nothing is ever sent there.
+    /// Only receives.
     pub(crate) left: Link,
-    /// Values go there; nothing ever comes from there, so that anything to read is its end.
+    /// Only sends: if it becomes readable, the peer has closed it or sent garbage.
     pub(crate) right: Link,
     pub(crate) aborter: Aborter,
     pub(crate) stall_timeout: Option<Duration>,
-    /// Room for received values, kept between the calls.
+    /// The buffer for received values, kept between calls.
     pub(crate) scratch: Vec<u8>,
 }
 
 /// kind (u32), root (u32), sequence (u64), length (u64); little-endian.
 const HEADER_BYTES: usize = 24;
 
-/// First in each header; numbers that neither zeros nor text begin with.
+/// The first number of a header. Neither zeros nor text begin with one.
 const ALL_REDUCE_I64: u32 = 0xa11e_d164;
 const ALL_REDUCE_F32: u32 = 0xa11e_df32;
 const BROADCAST: u32 = 0xb40a_dca5;
@@ -69,7 +68,7 @@ fn decode(header: &[u8; HEADER_BYTES]) -> Option<Call> {
     Some(Call { kind, sequence: u64_at(8), length: u64_at(16) })
 }
 
-/// Makes one call: sends and receives what `flow` says until both are done, or the group is over.
+/// Makes one call: sends and receives the bytes of `flow` until all have moved, or the group is over.
 pub(super) fn exchange(ring: &mut Ring, call: Call, flow: &mut dyn Flow) -> Result<(), GroupError> {
     let mut exchange = Exchange {
         ring,
@@ -82,7 +81,7 @@ pub(super) fn exchange(ring: &mut Ring, call: Call, flow: &mut dyn Flow) -> Resu
         idle_since: None,
     };
     exchange.run().map_err(|error| match exchange.ring.aborter.is_aborted() {
-        // The abort closes connections on all ranks, and their errors may come first.
+        // An abort closes the connections of all ranks, and their errors may come first.
         true => GroupError::Aborted { generation: exchange.ring.generation },
         false => error,
     })
@@ -96,7 +95,7 @@ struct Exchange<'a> {
     header_sent_bytes: usize,
     their_header: [u8; HEADER_BYTES],
     header_received_bytes: usize,
-    /// Since when there has been nothing to do but wait; None while bytes move.
+    /// When bytes last moved, as seen by the first wait since; None while bytes move.
     idle_since: Option<Instant>,
 }
 
@@ -107,7 +106,7 @@ impl Exchange<'_> {
             if self.ring.aborter.is_aborted() {
                 return Err(GroupError::Aborted { generation: self.ring.generation });
             }
-            // Receive first: a neighbour that fails has said why, to the right, before it stops reading.
+            // Receive first: a failing neighbour has sent its header to the right before it stops reading.
             let received = self.receive()?;
             let sent = self.send()?;
             if received || sent {
@@ -127,7 +126,7 @@ impl Exchange<'_> {
         self.header_received_bytes == HEADER_BYTES && self.flow.all_received()
     }
 
-    /// Sends as much as the kernel takes now. False if that is nothing.
+    /// Sends as much as the kernel takes now. False if it takes nothing.
     fn send(&mut self) -> Result<bool, GroupError> {
         let header = &self.header[self.header_sent_bytes..];
         let outgoing = self.flow.outgoing();
@@ -148,7 +147,7 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// Receives what has come. False if that is nothing.
+    /// Receives what has arrived. False if nothing has.
     fn receive(&mut self) -> Result<bool, GroupError> {
         if self.header_received_bytes < HEADER_BYTES {
             let outcome = self.ring.left.socket.read(&mut self.their_header[self.header_received_bytes..]);
@@ -179,25 +178,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// How many bytes a read or write moved; None if it would have had to wait.
     fn moved(&self, outcome: io::Result<usize>, side: Side) -> Result<Option<usize>, GroupError> {
-        match outcome {
-            Ok(0) => Err(self.lost(side, LossCause::Closed)),
-            Ok(count_bytes) => Ok(Some(count_bytes)),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(None),
-                kind => Err(self.lost(side, LossCause::Failed(kind))),
-            },
-        }
-    }
-
-    fn lost(&self, side: Side, cause: LossCause) -> GroupError {
-        GroupError::PeerLost {
-            peer: self.link(side).peer,
-            generation: self.ring.generation,
-            call: self.call,
-            cause,
-        }
+        let (peer, generation, call) = (self.link(side).peer, self.ring.generation, self.call);
+        moved(outcome).map_err(|cause| GroupError::PeerLost { peer, generation, call, cause })
     }
 
     fn link(&self, side: Side) -> &Link {
@@ -207,12 +190,12 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sleeps until one of the neighbours, or the aborter, has something for us.
+    /// Sleeps until a neighbour or the aborter wakes this rank.
     ///
-    /// A neighbour with which this call is done is not listened to: it may be done too, and gone.
+    /// Does not poll a neighbour with which this call is done: it may have finished and left.
     fn wait(&mut self) -> Result<(), GroupError> {
         let patience = self.ring.stall_timeout.map(|timeout| {
-            // Not since this wait began: a wake that brings nothing must not start the time anew.
+            // Not the start of this wait: a wake-up without bytes must not restart the timeout.
             *self.idle_since.get_or_insert_with(Instant::now) + timeout
         });
         if patience.is_some_and(|until| until <= Instant::now()) {
@@ -232,12 +215,12 @@ impl Exchange<'_> {
             (true, _) => wait_for([abort, right], patience)?.map(|[_, r]| (none, r)),
         }
         .ok_or_else(|| self.stalled())?;
-        // What the left still has for us may say more about the end than the right's silence.
+        // Unread bytes from the left may say more about the group's end than the right's closed connection.
         let ended = PollFlags::POLLIN | PollFlags::POLLERR | PollFlags::POLLHUP;
         if right_woke.intersects(ended) && left_woke.is_empty() { self.check_right() } else { Ok(()) }
     }
 
-    /// There is something to read from the right, where nothing is ever sent: its end, or garbage.
+    /// Finds out why the right connection is readable: its peer never sends there.
     fn check_right(&self) -> Result<(), GroupError> {
         let mut byte = [0];
         let outcome = (&self.ring.right.socket).read(&mut byte);
@@ -262,13 +245,25 @@ impl Exchange<'_> {
     }
 }
 
+/// How many bytes a read or write moved; None if it would have blocked.
+pub(crate) fn moved(outcome: io::Result<usize>) -> Result<Option<usize>, LossCause> {
+    match outcome {
+        Ok(0) => Err(LossCause::Closed),
+        Ok(count_bytes) => Ok(Some(count_bytes)),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(None),
+            kind => Err(LossCause::Failed(kind)),
+        },
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Side {
     Left,
     Right,
 }
 
-/// Sleeps until one of these has an event, and says which. None if `deadline` passes first.
+/// Sleeps until one of these has an event; returns their events. None if `deadline` passes first.
 fn wait_for<const N: usize>(
     mut fds: [PollFd<'_>; N],
     deadline: Option<Instant>,
@@ -282,7 +277,7 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> R
     loop {
         let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             None => PollTimeout::NONE,
-            // poll counts whole milliseconds; rounded up, it does not wake too early and spin.
+            // poll counts whole milliseconds. Rounded up, it does not wake too early and spin.
             Some(left) => PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
         };
         match poll(fds, timeout) {

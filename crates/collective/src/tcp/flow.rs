@@ -1,37 +1,35 @@
-//! What a call sends to the right and receives from the left, in which order.
+//! The bytes that a call sends to the right and receives from the left, and their order.
 //!
-//! Both are byte streams. What may be sent grows with what has been received, down to the byte, so that a chunk is
-//! passed on while its end is still on its way.
+//! Both are byte streams. Every received byte makes more bytes ready to send, so that a rank forwards a chunk while its
+//! end is still on the way.
 
 use std::ops::Range;
 
-/// Received values are added in pieces of this size: small enough to be in the cache still when they are added.
+/// Received values are added in pieces of this size: small enough to be in the cache when they are added.
 pub(super) const SCRATCH_BYTES: usize = 128 << 10;
 
 /// The two streams of one call on one rank.
 pub(super) trait Flow {
-    /// What may be sent next; empty while that depends on what has not been received, and at the end.
+    /// The bytes that are ready to send; empty while they depend on bytes not yet received, and at the end.
     fn outgoing(&self) -> &[u8];
 
     /// The first `count_bytes` of [`Flow::outgoing`] are sent.
     fn sent(&mut self, count_bytes: usize);
 
-    /// Nothing is left to send.
     fn all_sent(&self) -> bool;
 
-    /// Where the next bytes from the left are to be put; empty when all have come.
+    /// The buffer for the next bytes from the left; empty when all are received.
     fn incoming(&mut self) -> &mut [u8];
 
     /// The first `count_bytes` of [`Flow::incoming`] are filled.
     fn received(&mut self, count_bytes: usize);
 
-    /// All have come.
     fn all_received(&self) -> bool;
 }
 
 /// A number that can be summed and sent.
 pub(super) trait Element: bytemuck::Pod {
-    /// Adds values that lie in `bytes`, which need not be aligned.
+    /// Adds the values in `bytes`, which need not be aligned.
     fn add(values: &mut [Self], bytes: &[u8]);
 }
 
@@ -51,36 +49,35 @@ impl Element for f32 {
     }
 }
 
-/// A place in a stream of chunks: so many bytes of so many steps.
+/// A position in a stream of chunks, one for each step.
 #[derive(Clone, Copy)]
-struct Place {
+struct Cursor {
     step: usize,
-    /// Of the step's chunk.
+    /// From the start of the step's chunk.
     offset_bytes: usize,
 }
 
 /// All-reduce: reduce-scatter, then all-gather, around a ring of n ranks.
 ///
-/// The values are cut into n chunks. In step k, of 2(n−1), rank r sends chunk r−k and receives chunk r−k−1 (mod n):
-/// what it receives in one step it sends in the next. In the first n−1 steps it adds what it receives, after which
-/// chunk r+1 is the whole sum; in the others it takes what it receives as it is, so that all ranks end with the
-/// bits that one of them computed.
-pub(super) struct RingSum<'a, T> {
+/// The values are cut into n chunks. In step k of 2(n−1), rank r sends chunk r−k and receives chunk r−k−1 (mod n), which
+/// it sends in the next step. In the first n−1 steps it adds the received values to its own, after which chunk r+1 is the
+/// whole sum. In the other steps it overwrites its values, so that all ranks end with the bits that one rank computed.
+pub(super) struct RingAllReduce<'a, T> {
     rank: usize,
     size: usize,
     values: &'a mut [T],
-    sending: Place,
-    /// What has been received and, in the first n−1 steps, added: always whole values there.
-    received: Place,
-    /// Bytes that have come and are not yet added.
+    sending: Cursor,
+    /// The end of what is received and, in the first n−1 steps, added; whole values there.
+    received: Cursor,
+    /// Bytes received and not yet added.
     scratch: &'a mut Vec<u8>,
     scratch_filled_bytes: usize,
 }
 
-impl<'a, T: Element> RingSum<'a, T> {
+impl<'a, T: Element> RingAllReduce<'a, T> {
     pub(super) fn new(rank: usize, size: usize, values: &'a mut [T], scratch: &'a mut Vec<u8>) -> Self {
         scratch.resize(SCRATCH_BYTES, 0);
-        let start = Place { step: 0, offset_bytes: 0 };
+        let start = Cursor { step: 0, offset_bytes: 0 };
         let mut flow =
             Self { rank, size, values, sending: start, received: start, scratch, scratch_filled_bytes: 0 };
         flow.skip_finished_steps();
@@ -91,7 +88,7 @@ impl<'a, T: Element> RingSum<'a, T> {
         2 * (self.size - 1)
     }
 
-    /// The values that rank r sends in `step` and receives in the step before.
+    /// The values that this rank sends in `step` and receives in the step before.
     fn chunk(&self, step: usize) -> Range<usize> {
         let index = (self.rank + 2 * self.size - step) % self.size;
         let (least, one_more_in) = (self.values.len() / self.size, self.values.len() % self.size);
@@ -104,27 +101,27 @@ impl<'a, T: Element> RingSum<'a, T> {
         chunk.start * size_of::<T>()..chunk.end * size_of::<T>()
     }
 
-    /// Whether what is received now is to be added.
+    /// Whether this rank adds what it receives now.
     fn adds(&self) -> bool {
         self.received.step < self.size - 1
     }
 
-    /// Goes on to the next step wherever a chunk is finished; chunks may be empty.
+    /// Moves the cursors past finished chunks; chunks may be empty.
     fn skip_finished_steps(&mut self) {
         while !self.all_received()
             && self.received.offset_bytes == self.chunk_bytes(self.received.step + 1).len()
         {
-            self.received = Place { step: self.received.step + 1, offset_bytes: 0 };
+            self.received = Cursor { step: self.received.step + 1, offset_bytes: 0 };
         }
         while !self.all_sent()
             && self.sending.step <= self.received.step
             && self.sending.offset_bytes == self.chunk_bytes(self.sending.step).len()
         {
-            self.sending = Place { step: self.sending.step + 1, offset_bytes: 0 };
+            self.sending = Cursor { step: self.sending.step + 1, offset_bytes: 0 };
         }
     }
 
-    /// Adds the whole values among the bytes in `scratch`; keeps the beginning of a value that is cut.
+    /// Adds the whole values in `scratch`; keeps the first bytes of a value that is not complete.
     fn add_scratch(&mut self) {
         let whole_bytes = self.scratch_filled_bytes - self.scratch_filled_bytes % size_of::<T>();
         let start = self.chunk(self.received.step + 1).start + self.received.offset_bytes / size_of::<T>();
@@ -136,12 +133,12 @@ impl<'a, T: Element> RingSum<'a, T> {
     }
 }
 
-impl<T: Element> Flow for RingSum<'_, T> {
+impl<T: Element> Flow for RingAllReduce<'_, T> {
     fn outgoing(&self) -> &[u8] {
         if self.all_sent() {
             return &[];
         }
-        let Place { step, offset_bytes } = self.sending;
+        let Cursor { step, offset_bytes } = self.sending;
         let chunk = self.chunk_bytes(step);
         let ready_bytes = match step.checked_sub(1) {
             Some(source) if source == self.received.step => self.received.offset_bytes,
@@ -189,16 +186,17 @@ impl<T: Element> Flow for RingSum<'_, T> {
     }
 }
 
-/// Broadcast: from the root to the right, each rank passing on what it has, up to the rank left of the root.
-pub(super) struct Relay<'a> {
+/// Broadcast: from the root to the right, each rank forwarding what it has, up to the rank left of the root.
+pub(super) struct RingBroadcast<'a> {
     bytes: &'a mut [u8],
-    /// What lies here already and what is to be sent in all: at the root everything, at the last rank nothing.
+    /// All of them at the root.
     received_bytes: usize,
     sent_bytes: usize,
+    /// None at the last rank.
     to_send_bytes: usize,
 }
 
-impl<'a> Relay<'a> {
+impl<'a> RingBroadcast<'a> {
     pub(super) fn new(rank: usize, size: usize, root: usize, bytes: &'a mut [u8]) -> Self {
         let hops = (rank + size - root) % size;
         let received_bytes = if hops == 0 { bytes.len() } else { 0 };
@@ -207,7 +205,7 @@ impl<'a> Relay<'a> {
     }
 }
 
-impl Flow for Relay<'_> {
+impl Flow for RingBroadcast<'_> {
     fn outgoing(&self) -> &[u8] {
         &self.bytes[self.sent_bytes..self.received_bytes.min(self.to_send_bytes).max(self.sent_bytes)]
     }
@@ -240,8 +238,8 @@ mod tests {
 
     use super::*;
 
-    /// Moves bytes between these ranks, in pieces and in an order that `moves` choose, until none can be moved.
-    fn turn(flows: &mut [Box<dyn Flow + '_>], moves: &[(usize, usize)]) {
+    /// Moves bytes between these ranks, in the pieces and the order of `moves`, until none can be moved.
+    fn move_all(flows: &mut [Box<dyn Flow + '_>], moves: &[(usize, usize)]) {
         let one_by_one = (0..flows.len()).cycle().zip(std::iter::repeat(usize::MAX));
         let mut in_vain = 0;
         for (from, most_bytes) in moves.iter().copied().chain(one_by_one) {
@@ -266,7 +264,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the network cuts and delays them, the bytes of a ring sum to the plain sum, and all are used.
+        /// Whatever the pieces and the delays, every rank ends with the plain sum.
         #[test]
         fn a_ring_sums_whatever_the_pieces(
             size in 2_usize..6,
@@ -280,9 +278,9 @@ mod tests {
             let mut scratches = vec![Vec::new(); size];
             let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
             for ((rank, values), scratch) in values.iter_mut().enumerate().zip(&mut scratches) {
-                flows.push(Box::new(RingSum::new(rank, size, values, scratch)));
+                flows.push(Box::new(RingAllReduce::new(rank, size, values, scratch)));
             }
-            turn(&mut flows, &moves);
+            move_all(&mut flows, &moves);
             prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));
             drop(flows);
             for index in 0..length {
@@ -291,9 +289,9 @@ mod tests {
             }
         }
 
-        /// However they are cut and delayed, a root's bytes reach every rank, and the root gets none.
+        /// Whatever the pieces and the delays, the root's bytes reach every rank, and the root receives none.
         #[test]
-        fn a_relay_passes_on_whatever_the_pieces(
+        fn a_broadcast_arrives_whatever_the_pieces(
             size in 2_usize..6,
             root in 0_usize..6,
             length in 0_usize..400,
@@ -303,10 +301,10 @@ mod tests {
             let mut bytes: Vec<Vec<u8>> = (0..size).map(|rank| vec![rank as u8; length]).collect();
             let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
             for (rank, bytes) in bytes.iter_mut().enumerate() {
-                flows.push(Box::new(Relay::new(rank, size, root, bytes)));
+                flows.push(Box::new(RingBroadcast::new(rank, size, root, bytes)));
             }
             prop_assert!(flows[root].all_received());
-            turn(&mut flows, &moves);
+            move_all(&mut flows, &moves);
             prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));
             drop(flows);
             prop_assert!(bytes.iter().all(|bytes| *bytes == vec![root as u8; length]));

@@ -1,4 +1,4 @@
-//! Forms one generation's group: dial the right neighbour, be dialed by the left one, close the ring.
+//! Forms one generation's group: dials the right neighbour, accepts the left one's dial, closes the ring.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,30 +8,30 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::exchange::{Link, Ring, poll_until};
+use super::exchange::{Link, Ring, moved, poll_until};
 use super::hello::{ANSWER_BYTES, Hello, decode_answer};
-use super::listener::has_hung_up;
+use super::listener::is_closed;
 use super::{Listener, Membership, TcpGroup};
 use crate::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 
 /// The first pause before a member that could not be reached is dialed again; doubles each time.
 const REDIAL_FIRST: Duration = Duration::from_millis(5);
-/// The longest: a member that comes up late is found within this time.
+/// A member that comes up late is found within this time.
 const REDIAL_MAX: Duration = Duration::from_millis(200);
 
-/// What may be on its way to a rank on the same host: little enough to be in the cache still when it is received.
-/// With the kernel's own choice of several megabytes a large sum took 1.5 times the CPU time. Between hosts that
-/// choice stands: there it has to cover the network's delay.
+/// The send buffer towards a rank on the same host: small enough that the bytes are in the cache when they are received.
+/// With the kernel's choice of several megabytes a large sum took 1.5 times the CPU time. Between hosts the kernel's
+/// choice stands, because the buffer has to cover the network's delay.
 const SEND_BUFFER_SAME_HOST_BYTES: usize = 512 << 10;
 
-/// Ranks travel as u32 and steps are counted in their multiples; a ring of more would be of no use.
+/// Ranks are sent as u32, and steps are counted in multiples of the size; a larger ring would be useless.
 const SIZE_MAX: usize = 1 << 16;
 
-/// Forms this generation's group; returns when all members have come, each by its own call of this.
+/// Forms this generation's group; returns when all members have called it.
 ///
-/// Members may call it in any order and at any time before `deadline`. Connections of older generations, of other
-/// runs and of strangers are turned away, those of newer generations kept for their turn. `aborter` ends the wait
-/// and, later, the group.
+/// Members may call it in any order and at any time before `deadline`. Connections of older generations and of other runs
+/// are refused, those of newer generations kept until their generation is formed. `aborter` ends the wait and, later,
+/// the group.
 pub fn connect(
     listener: &mut Listener,
     membership: &Membership,
@@ -60,7 +60,7 @@ pub fn connect(
         scratch: Vec::new(),
     };
     let mut group = TcpGroup::new(membership, aborter, Some(ring));
-    // Neighbours say nothing of the members beyond them. What closes the ring is a call.
+    // A neighbour's answer says nothing about the members beyond it. Only a call shows that the ring is closed.
     group.barrier().map_err(|error| match error {
         GroupError::Stalled { .. } => GroupError::NotFormed {
             generation,
@@ -74,7 +74,7 @@ pub fn connect(
     Ok(group)
 }
 
-/// Connections to the left and the right neighbour, both of which have agreed.
+/// Connects to the left and the right neighbour, both of which must accept.
 fn find_neighbours(
     listener: &mut Listener,
     membership: &Membership,
@@ -89,9 +89,9 @@ fn find_neighbours(
         if aborter.is_aborted() {
             return Err(GroupError::Aborted { generation });
         }
-        left = listener.left_neighbour(membership)?.or(left).filter(|socket| !has_hung_up(socket));
+        left = listener.left_neighbour(membership)?.or(left).filter(|socket| !is_closed(socket));
         dial.advance()?;
-        if let (Some(_), State::Agreed(_)) = (&left, &dial.state) {
+        if let (Some(_), DialState::Accepted(_)) = (&left, &dial.state) {
             break;
         }
         if deadline <= Instant::now() {
@@ -112,25 +112,25 @@ fn find_neighbours(
         poll_until(&mut fds, wake_at)?;
     }
     match (left, dial.state) {
-        (Some(left), State::Agreed(right)) => Ok((left, right)),
+        (Some(left), DialState::Accepted(right)) => Ok((left, right)),
         _ => unreachable!("the loop ends when both are there"),
     }
 }
 
-/// The way to the right neighbour's agreement, tried again until there is one.
+/// Dials the right neighbour again and again until it accepts or refuses.
 struct Dial<'a> {
     membership: &'a Membership,
     peer: Peer,
-    state: State,
+    state: DialState,
     pause: Duration,
     last_failure: LossCause,
 }
 
-enum State {
+enum DialState {
     Pausing { until: Instant },
     Connecting(Socket),
     Asking { socket: TcpStream, answer: [u8; ANSWER_BYTES], filled_bytes: usize },
-    Agreed(TcpStream),
+    Accepted(TcpStream),
 }
 
 impl<'a> Dial<'a> {
@@ -138,39 +138,41 @@ impl<'a> Dial<'a> {
         Self {
             membership,
             peer: membership.right(),
-            state: State::Pausing { until: Instant::now() },
+            state: DialState::Pausing { until: Instant::now() },
             pause: REDIAL_FIRST,
             last_failure: LossCause::Closed,
         }
     }
 
-    /// Goes as far as it can without waiting. An error is the neighbour's no, or the system's.
+    /// Goes as far as it can without waiting. Fails if the neighbour or the system refuses.
     fn advance(&mut self) -> Result<(), GroupError> {
         loop {
             let now = Instant::now();
-            let next = match std::mem::replace(&mut self.state, State::Pausing { until: now }) {
-                State::Pausing { until } if until > now => Next::Wait(State::Pausing { until }),
-                State::Pausing { .. } => self.begin()?,
-                State::Connecting(socket) => self.greet(socket),
-                State::Asking { socket, answer, filled_bytes } => self.hear(socket, answer, filled_bytes)?,
-                State::Agreed(socket) => Next::Wait(State::Agreed(socket)),
+            let next = match std::mem::replace(&mut self.state, DialState::Pausing { until: now }) {
+                DialState::Pausing { until } if until > now => DialStep::Wait(DialState::Pausing { until }),
+                DialState::Pausing { .. } => self.begin()?,
+                DialState::Connecting(socket) => self.greet(socket),
+                DialState::Asking { socket, answer, filled_bytes } => {
+                    self.read_answer(socket, answer, filled_bytes)?
+                }
+                DialState::Accepted(socket) => DialStep::Wait(DialState::Accepted(socket)),
             };
             match next {
-                Next::Wait(state) => {
+                DialStep::Wait(state) => {
                     self.state = state;
                     return Ok(());
                 }
-                Next::Go(state) => self.state = state,
-                Next::Failed(cause) => {
+                DialStep::Go(state) => self.state = state,
+                DialStep::Failed(cause) => {
                     self.last_failure = cause;
-                    self.state = State::Pausing { until: now + self.pause };
+                    self.state = DialState::Pausing { until: now + self.pause };
                     self.pause = (self.pause * 2).min(REDIAL_MAX);
                 }
             }
         }
     }
 
-    fn begin(&self) -> Result<Next, GroupError> {
+    fn begin(&self) -> Result<DialStep, GroupError> {
         let address = self.peer.address;
         let opened = || -> std::io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -180,73 +182,67 @@ impl<'a> Dial<'a> {
         };
         let socket = match opened() {
             Ok(socket) => socket,
-            // An address of IPv6, on a host whose kernel has none.
+            // An IPv6 address, on a host whose kernel has no IPv6.
             Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32) => {
-                return Ok(Next::Failed(LossCause::Failed(ErrorKind::Unsupported)));
+                return Ok(DialStep::Failed(LossCause::Failed(ErrorKind::Unsupported)));
             }
             Err(error) => return Err(GroupError::system("open a socket", &error)),
         };
         Ok(match socket.connect(&SockAddr::from(address)) {
-            Ok(()) => Next::Go(State::Connecting(socket)),
+            Ok(()) => DialStep::Go(DialState::Connecting(socket)),
             Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {
-                Next::Wait(State::Connecting(socket))
+                DialStep::Wait(DialState::Connecting(socket))
             }
-            Err(error) => Next::Failed(LossCause::Failed(error.kind())),
+            Err(error) => DialStep::Failed(LossCause::Failed(error.kind())),
         })
     }
 
-    /// Says hello once the connection stands.
-    fn greet(&self, socket: Socket) -> Next {
+    /// Sends the hello once the connection is established.
+    fn greet(&self, socket: Socket) -> DialStep {
         match socket.take_error() {
             Ok(None) => {}
-            Ok(Some(error)) | Err(error) => return Next::Failed(LossCause::Failed(error.kind())),
+            Ok(Some(error)) | Err(error) => return DialStep::Failed(LossCause::Failed(error.kind())),
         }
         match socket.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => {
-                return Next::Wait(State::Connecting(socket));
+                return DialStep::Wait(DialState::Connecting(socket));
             }
-            Err(error) => return Next::Failed(LossCause::Failed(error.kind())),
+            Err(error) => return DialStep::Failed(LossCause::Failed(error.kind())),
             Ok(_) => {}
         }
         let mut socket = TcpStream::from(socket);
         if socket.local_addr().is_ok_and(|ours| ours.ip() == self.peer.address.ip()) {
-            // A wish: where the system limits it further, it is only slower.
+            // If the system allows only less, sums are only slower.
             _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_SAME_HOST_BYTES);
         }
         let hello = Hello::to_right(self.membership).encode();
         match socket.write(&hello) {
             Ok(count_bytes) if count_bytes == hello.len() => {
-                Next::Go(State::Asking { socket, answer: [0; ANSWER_BYTES], filled_bytes: 0 })
+                DialStep::Go(DialState::Asking { socket, answer: [0; ANSWER_BYTES], filled_bytes: 0 })
             }
-            Ok(_) => Next::Failed(LossCause::Closed),
-            Err(error) => Next::Failed(LossCause::Failed(error.kind())),
+            Ok(_) => DialStep::Failed(LossCause::Closed),
+            Err(error) => DialStep::Failed(LossCause::Failed(error.kind())),
         }
     }
 
-    /// Reads the answer as far as it has come.
-    fn hear(
+    /// Reads the answer as far as it has arrived.
+    fn read_answer(
         &self,
         mut socket: TcpStream,
         mut answer: [u8; ANSWER_BYTES],
         mut filled_bytes: usize,
-    ) -> Result<Next, GroupError> {
+    ) -> Result<DialStep, GroupError> {
         while filled_bytes < ANSWER_BYTES {
-            match socket.read(&mut answer[filled_bytes..]) {
-                Ok(0) => return Ok(Next::Failed(LossCause::Closed)),
-                Ok(count_bytes) => filled_bytes += count_bytes,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        return Ok(Next::Wait(State::Asking { socket, answer, filled_bytes }));
-                    }
-                    ErrorKind::Interrupted => {}
-                    kind => return Ok(Next::Failed(LossCause::Failed(kind))),
-                },
+            match moved(socket.read(&mut answer[filled_bytes..])) {
+                Ok(Some(count_bytes)) => filled_bytes += count_bytes,
+                Ok(None) => return Ok(DialStep::Wait(DialState::Asking { socket, answer, filled_bytes })),
+                Err(cause) => return Ok(DialStep::Failed(cause)),
             }
         }
         match decode_answer(&answer) {
-            Some(Ok(())) => Ok(Next::Go(State::Agreed(socket))),
+            Some(Ok(())) => Ok(DialStep::Go(DialState::Accepted(socket))),
             Some(Err(refusal)) => Err(self.refused(refusal)),
-            None => Ok(Next::Failed(LossCause::Failed(ErrorKind::InvalidData))),
+            None => Ok(DialStep::Failed(LossCause::Failed(ErrorKind::InvalidData))),
         }
     }
 
@@ -257,37 +253,36 @@ impl<'a> Dial<'a> {
 
     fn poll_fd(&self) -> Option<PollFd<'_>> {
         match &self.state {
-            State::Connecting(socket) => Some(PollFd::new(socket.as_fd(), PollFlags::POLLOUT)),
-            State::Asking { socket, .. } => Some(PollFd::new(socket.as_fd(), PollFlags::POLLIN)),
-            State::Pausing { .. } | State::Agreed(_) => None,
+            DialState::Connecting(socket) => Some(PollFd::new(socket.as_fd(), PollFlags::POLLOUT)),
+            DialState::Asking { socket, .. } => Some(PollFd::new(socket.as_fd(), PollFlags::POLLIN)),
+            DialState::Pausing { .. } | DialState::Accepted(_) => None,
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Pausing { until } => Some(until),
-            State::Connecting(_) | State::Asking { .. } | State::Agreed(_) => None,
+            DialState::Pausing { until } => Some(until),
+            DialState::Connecting(_) | DialState::Asking { .. } | DialState::Accepted(_) => None,
         }
     }
 
     fn missing(&self) -> Option<Missing> {
         match &self.state {
-            State::Pausing { .. } => Some(Missing::Unreachable(self.peer, self.last_failure)),
-            State::Connecting(_) => {
+            DialState::Pausing { .. } => Some(Missing::Unreachable(self.peer, self.last_failure)),
+            DialState::Connecting(_) => {
                 Some(Missing::Unreachable(self.peer, LossCause::Failed(ErrorKind::TimedOut)))
             }
-            State::Asking { .. } => Some(Missing::NotJoined(self.peer)),
-            State::Agreed(_) => None,
+            DialState::Asking { .. } => Some(Missing::NotJoined(self.peer)),
+            DialState::Accepted(_) => None,
         }
     }
 }
 
-/// What a step of the dialing led to.
-enum Next {
-    /// Nothing more can be done until an event comes.
-    Wait(State),
-    /// On to the next step.
-    Go(State),
-    /// To be tried again after a pause.
+/// The outcome of a step of dialing.
+enum DialStep {
+    /// The dial waits for an event.
+    Wait(DialState),
+    Go(DialState),
+    /// The dial is tried again after a pause.
     Failed(LossCause),
 }

@@ -1,4 +1,4 @@
-//! The first bytes on a connection: the dialer says who it is, the listener whether it is welcome.
+//! The first bytes on a connection: the dialer's hello, and the listener's answer.
 //!
 //! All numbers are little-endian. Hello, 64 bytes: magic (8), version (u32), from, to, size (u32 each),
 //! generation (u64), token (32). Answer, 20 bytes: magic (8), verdict (u32), generation (u64).
@@ -8,17 +8,17 @@ use lsgan_spec::Generation;
 use super::{Membership, RunToken};
 use crate::Refusal;
 
-/// Changes with every change of what is sent, the calls' headers included.
+/// Changes with every change of the bytes sent, including the headers of calls.
 const VERSION: u32 = 1;
 
-/// Two magics, so that a socket that happens to dial itself does not take its own hello for an answer.
+/// Two magics, so that a socket that happens to dial itself does not read its own hello as an answer.
 const HELLO_MAGIC: [u8; 8] = *b"lsganHi\n";
 const ANSWER_MAGIC: [u8; 8] = *b"lsganOk\n";
 
 pub(super) const HELLO_BYTES: usize = 64;
 pub(super) const ANSWER_BYTES: usize = 20;
 
-/// Who dials, for which group.
+/// The dialer's rank, and the group that it wants to form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) from: u32,
@@ -28,19 +28,18 @@ pub(super) struct Hello {
     token: RunToken,
 }
 
-/// What is done with a connection.
+/// What the listener does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is the left neighbour's.
     Accept,
-    /// It belongs to a generation that is still to come: kept for it.
+    /// It belongs to a later generation and is kept for it.
     Park,
-    /// It is answered so, and closed.
     Refuse(Refusal),
 }
 
 impl Hello {
-    /// What this member says to its right neighbour.
+    /// This member's hello to its right neighbour.
     pub(super) fn to_right(membership: &Membership) -> Self {
         let narrow = |rank: usize| u32::try_from(rank).expect("ranks are below 65536");
         Self {
@@ -64,13 +63,13 @@ impl Hello {
         bytes
     }
 
-    /// Whether these first bytes can become a hello.
+    /// Whether a hello can begin with these bytes.
     pub(super) fn may_begin_with(bytes: &[u8]) -> bool {
         let known = bytes.len().min(HELLO_MAGIC.len());
         bytes[..known] == HELLO_MAGIC[..known]
     }
 
-    /// The hello, or why it is refused. `bytes` begin with the magic.
+    /// Decodes bytes that begin with the magic.
     pub(super) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Self, Refusal> {
         if u32_at(bytes, 8) != VERSION {
             return Err(Refusal::OtherVersion);
@@ -84,7 +83,7 @@ impl Hello {
         })
     }
 
-    /// What the member that forms `ours` does with this.
+    /// What a member that forms `ours` does with the connection.
     pub(super) fn judge(&self, ours: &Membership) -> Verdict {
         if self.token != ours.token {
             Verdict::Refuse(Refusal::OtherRun)
@@ -102,7 +101,7 @@ impl Hello {
     }
 }
 
-/// The listener's word on a hello.
+/// The listener's answer to a hello.
 pub(super) type Answer = Result<(), Refusal>;
 
 pub(super) fn encode_answer(answer: Answer) -> [u8; ANSWER_BYTES] {
@@ -120,7 +119,7 @@ pub(super) fn encode_answer(answer: Answer) -> [u8; ANSWER_BYTES] {
     bytes
 }
 
-/// None if these bytes are no answer.
+/// None if these bytes are not an answer.
 pub(super) fn decode_answer(bytes: &[u8; ANSWER_BYTES]) -> Option<Answer> {
     if bytes[..8] != ANSWER_MAGIC {
         return None;

@@ -1,7 +1,7 @@
-//! Takes the other members' connections, over all generations of a worker's life.
+//! Accepts the other members' connections, over all generations of a worker's life.
 //!
-//! Between two generations nobody works here: connections wait in the kernel's queue, and their dialers for an
-//! answer. A member that is ahead of us is parked until we form its generation as well.
+//! Between two generations no thread runs here: connections wait in the kernel's queue, and their dialers for an answer.
+//! The connection of a member that forms a later generation is parked until this worker forms it too.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,79 +10,72 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::Membership;
 use super::hello::{Answer, HELLO_BYTES, Hello, Verdict, encode_answer};
+use super::{Membership, moved};
 use crate::{GroupError, Refusal};
 
-/// A dialer sends its hello in one piece, right after it has connected; this is for slow networks.
+/// A dialer sends its hello in one piece, right after it has connected; this is long enough for slow networks.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that have not said hello. Each rank is dialed by one other; the rest of the room is for strays.
-const STRANGERS_MAX: usize = 64;
+/// Connections without a complete hello. One other rank dials this one; the rest of the room is for unrelated programs.
+const PENDING_MAX: usize = 64;
 
-/// Connections for later generations. One is the rule, each generation given up in haste leaves one more.
+/// Connections for later generations. Usually there is one; each generation that is given up early leaves one more.
 const PARKED_MAX: usize = 16;
 
-/// Where the other members reach this worker. One for the life of a worker; each generation is formed over it.
+/// Listens for the other members. A worker has one, and forms each generation over it.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    strangers: Vec<Stranger>,
+    pending: Vec<PendingConnection>,
     parked: Vec<(Hello, TcpStream)>,
 }
 
-/// A connection that has not said hello.
+/// A connection whose hello is not complete.
 #[derive(Debug)]
-struct Stranger {
+struct PendingConnection {
     socket: TcpStream,
     since: Instant,
     bytes: [u8; HELLO_BYTES],
     filled_bytes: usize,
 }
 
-enum Heard {
-    Nothing,
+/// What a connection has sent.
+enum Greeting {
+    Incomplete,
     Hello(Hello),
-    /// A hello that must be refused whoever is formed.
-    Unwelcome(Refusal),
-    /// It has hung up, or is none of ours.
-    Noise,
+    /// A hello that every generation refuses.
+    Refused(Refusal),
+    /// Not a hello, or the connection is closed.
+    Invalid,
 }
 
 impl Listener {
-    /// Listens on `address`; port 0 picks a free one.
-    pub fn bind(address: SocketAddr) -> Result<Self, GroupError> {
-        let socket = TcpListener::bind(address);
-        Self::on(socket.map_err(|error| GroupError::Bind { address, kind: error.kind() })?)
-    }
-
-    /// Takes over a socket that listens.
     pub fn on(socket: TcpListener) -> Result<Self, GroupError> {
         let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
         let address = address.map_err(|error| GroupError::system("use a socket", &error))?;
-        Ok(Self { socket, address, strangers: Vec::new(), parked: Vec::new() })
+        Ok(Self { socket, address, pending: Vec::new(), parked: Vec::new() })
     }
 
-    /// Where it listens, with the port that was picked.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// What wakes [`Listener::left_neighbour`]'s caller.
+    /// The sockets that the caller of [`Listener::left_neighbour`] polls.
     pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let strangers = self.strangers.iter().map(|stranger| stranger.socket.as_fd());
-        std::iter::once(self.socket.as_fd()).chain(strangers).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        let pending = self.pending.iter().map(|connection| connection.socket.as_fd());
+        std::iter::once(self.socket.as_fd()).chain(pending).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
     }
 
-    /// When the next stranger has had its time.
+    /// When the next hello times out.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.strangers.iter().map(|stranger| stranger.since + HELLO_TIMEOUT).min()
+        self.pending.iter().map(|connection| connection.since + HELLO_TIMEOUT).min()
     }
 
-    /// Hears everybody who has come, and gives the connection of `ours`' left neighbour if it is among them. The
-    /// latest wins: a member dials again only after its last connection broke. It may have broken since.
+    /// Answers all connections, and returns that of the left neighbour in `ours` if it is among them. The latest wins: a
+    /// member dials again only after its last connection broke. The returned one may have broken since.
     pub(super) fn left_neighbour(&mut self, ours: &Membership) -> Result<Option<TcpStream>, GroupError> {
         self.accept_all()?;
         let mut left = None;
@@ -90,12 +83,14 @@ impl Listener {
         for (hello, socket) in parked {
             self.settle(hello, socket, ours, &mut left);
         }
-        for mut stranger in std::mem::take(&mut self.strangers) {
-            match stranger.listen() {
-                Heard::Hello(hello) => self.settle(hello, stranger.socket, ours, &mut left),
-                Heard::Unwelcome(refusal) => _ = answer(&stranger.socket, Err(refusal)),
-                Heard::Nothing if stranger.since.elapsed() < HELLO_TIMEOUT => self.strangers.push(stranger),
-                Heard::Nothing | Heard::Noise => {}
+        for mut connection in std::mem::take(&mut self.pending) {
+            match connection.read_hello() {
+                Greeting::Hello(hello) => self.settle(hello, connection.socket, ours, &mut left),
+                Greeting::Refused(refusal) => _ = answer(&connection.socket, Err(refusal)),
+                Greeting::Incomplete if connection.since.elapsed() < HELLO_TIMEOUT => {
+                    self.pending.push(connection)
+                }
+                Greeting::Incomplete | Greeting::Invalid => {}
             }
         }
         Ok(left)
@@ -113,7 +108,7 @@ impl Listener {
                     .retain(|(other, _)| (other.generation, other.from) != (hello.generation, hello.from));
                 self.parked.push((hello, socket));
                 self.parked.sort_by_key(|(hello, _)| hello.generation);
-                // Drops the oldest generations; their dialers see it and dial again.
+                // Drops the oldest generations; their dialers notice and dial again.
                 self.parked.drain(..self.parked.len().saturating_sub(PARKED_MAX));
             }
             Verdict::Refuse(refusal) => _ = answer(&socket, Err(refusal)),
@@ -124,12 +119,16 @@ impl Listener {
         loop {
             match self.socket.accept() {
                 Ok((socket, _)) => {
-                    // A connection that breaks here is heard to have hung up.
+                    // If the connection broke here, reading it finds that out.
                     _ = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
-                    let stranger =
-                        Stranger { socket, since: Instant::now(), bytes: [0; HELLO_BYTES], filled_bytes: 0 };
-                    self.strangers.push(stranger);
-                    self.strangers.drain(..self.strangers.len().saturating_sub(STRANGERS_MAX));
+                    let connection = PendingConnection {
+                        socket,
+                        since: Instant::now(),
+                        bytes: [0; HELLO_BYTES],
+                        filled_bytes: 0,
+                    };
+                    self.pending.push(connection);
+                    self.pending.drain(..self.pending.len().saturating_sub(PENDING_MAX));
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(()),
@@ -141,36 +140,32 @@ impl Listener {
     }
 }
 
-impl Stranger {
-    fn listen(&mut self) -> Heard {
+impl PendingConnection {
+    fn read_hello(&mut self) -> Greeting {
         loop {
-            match self.socket.read(&mut self.bytes[self.filled_bytes..]) {
-                Ok(0) => return Heard::Noise,
-                Ok(count_bytes) => self.filled_bytes += count_bytes,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Heard::Nothing,
-                    ErrorKind::Interrupted => {}
-                    _ => return Heard::Noise,
-                },
+            match moved(self.socket.read(&mut self.bytes[self.filled_bytes..])) {
+                Ok(Some(count_bytes)) => self.filled_bytes += count_bytes,
+                Ok(None) => return Greeting::Incomplete,
+                Err(_) => return Greeting::Invalid,
             }
             if !Hello::may_begin_with(&self.bytes[..self.filled_bytes]) {
-                return Heard::Noise;
+                return Greeting::Invalid;
             }
             if self.filled_bytes == HELLO_BYTES {
-                return Hello::decode(&self.bytes).map_or_else(Heard::Unwelcome, Heard::Hello);
+                return Hello::decode(&self.bytes).map_or_else(Greeting::Refused, Greeting::Hello);
             }
         }
     }
 }
 
-/// Whether it went out. A few bytes into a fresh connection always fit.
+/// Whether the answer was sent. A few bytes into a fresh connection always fit.
 fn answer(mut socket: &TcpStream, answer: Answer) -> bool {
     let bytes = encode_answer(answer);
     socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len())
 }
 
-/// Whether the other end has closed, or the connection broke. Takes nothing of what it may have sent.
-pub(super) fn has_hung_up(socket: &TcpStream) -> bool {
+/// Whether the peer has closed the connection or it broke. Consumes no bytes.
+pub(super) fn is_closed(socket: &TcpStream) -> bool {
     match socket.peek(&mut [0]) {
         Ok(count_bytes) => count_bytes == 0,
         Err(error) => error.kind() != ErrorKind::WouldBlock,

@@ -1,19 +1,18 @@
-//! A ring of TCP connections between the workers themselves: each rank dials its right neighbour and is dialed by
-//! its left one. Values flow to the right only.
+//! A ring of TCP connections between the workers: each rank dials its right neighbour and accepts its left neighbour's
+//! dial. Values flow to the right only.
 //!
-//! All work is done by the calling thread, on non-blocking sockets: it sends and receives in turn, adds what has
-//! come while the kernel moves the rest, and sleeps in poll(2) when it can do neither. No thread is started, no
-//! work is handed over, and after an error nobody is left who could write to the caller's values.
+//! The calling thread does all work, on non-blocking sockets: it sends and receives in turn, adds received values while
+//! the kernel moves the rest, and sleeps in poll(2) when it can do neither. There is no other thread, so after an error
+//! nothing writes to the caller's values.
 //!
-//! What it cannot do: tell a peer that died from one that left, since a rank that fails closes its connections and
-//! so tells its neighbours, who tell theirs. Who died is known to the coordinator. A peer that is frozen or cut off
-//! closes nothing: the coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`]. Where only the way
-//! between two ranks is cut, the coordinator sees nothing wrong: [`TcpGroup::set_unreachable_after`].
+//! Limits: a peer that died looks like one that left, since every rank that fails closes its connections, and its
+//! neighbours fail too. The coordinator knows which rank died. A peer that is frozen or cut off closes nothing: the
+//! coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`]. Where only the network between two ranks is
+//! cut, the coordinator notices nothing: [`TcpGroup::set_unreachable_after`].
 //!
-//! - [`Listener`]: takes the other members' connections, over all generations of a worker's life.
+//! - [`Listener`]: accepts the other members' connections, over all generations of a worker's life.
 //! - [`connect`]: forms one generation's group.
-//! - `hello`: the first bytes on a connection. `flow`: what a call sends and receives, in which order.
-//!   `exchange`: moves it.
+//! - `hello`: the first bytes on a connection. `flow`: the bytes of a call and their order. `exchange`: moves them.
 
 mod exchange;
 mod flow;
@@ -29,16 +28,16 @@ use lsgan_spec::Generation;
 use socket2::{SockRef, TcpKeepalive};
 
 use self::exchange::exchange;
-pub(crate) use self::exchange::{Link, Ring, poll_until};
-use self::flow::{Element, Relay, RingSum};
+pub(crate) use self::exchange::{Link, Ring, moved, poll_until};
+use self::flow::{Element, RingAllReduce, RingBroadcast};
 pub use self::form::connect;
 pub use self::listener::Listener;
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
-/// Linux waits no longer than 32,767 s before it asks.
-const ASK_AFTER_MAX: Duration = Duration::from_secs(32_767);
+/// Linux's maximum for the idle time before the first keep-alive probe.
+const KEEPALIVE_IDLE_MAX: Duration = Duration::from_secs(32_767);
 
-/// Keeps the connections of different runs apart. Not a password: it crosses the network as it is.
+/// Distinguishes the connections of different runs. Not a password: it crosses the network unencrypted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RunToken(pub [u8; 32]);
 
@@ -48,16 +47,14 @@ impl fmt::Debug for RunToken {
     }
 }
 
-/// One generation's members, and which of them this is.
+/// One generation's members, and this worker's rank among them.
 #[derive(Clone, Debug)]
 pub struct Membership {
-    /// The run; a member of another run is refused.
     pub token: RunToken,
-    /// The generation; an older one is refused, a newer one waits for its turn.
     pub generation: Generation,
-    /// This worker's rank, an index into `members`.
+    /// An index into `members`.
     pub rank: usize,
-    /// Where each rank's [`Listener`] can be reached, by rank.
+    /// The address of each rank's [`Listener`], by rank.
     pub members: Vec<SocketAddr>,
 }
 
@@ -75,7 +72,7 @@ impl Membership {
     }
 }
 
-/// A group over TCP. Made by [`connect`]; closes its connections when it is dropped or fails.
+/// A group over TCP, made by [`connect`]. It closes its connections when it is dropped or fails.
 pub struct TcpGroup {
     rank: usize,
     size: usize,
@@ -83,9 +80,9 @@ pub struct TcpGroup {
     aborter: Aborter,
     /// None in a group of one.
     ring: Option<Ring>,
-    /// How many calls were made.
+    /// The number of calls made.
     calls: u64,
-    /// What ended the group; every later call says it again.
+    /// What ended the group; every later call returns it again.
     failed: Option<GroupError>,
 }
 
@@ -102,26 +99,25 @@ impl TcpGroup {
         }
     }
 
-    /// Ends a call with [`GroupError::Stalled`] when nothing came or went for this long. None, as at first, waits
-    /// until somebody aborts.
+    /// Ends a call with [`GroupError::Stalled`] when no byte moved for this long. None, the default, waits for an abort.
     pub fn set_stall_timeout(&mut self, timeout: Option<Duration>) {
         if let Some(ring) = &mut self.ring {
             ring.stall_timeout = timeout;
         }
     }
 
-    /// Loses a neighbour whose host has answered nothing for about this long, with a cause of which
-    /// [`GroupError::unreachable`] knows. A frozen peer's host answers, however long it is frozen.
+    /// Ends the group when a neighbour's host has not answered for about this long, with an error for which
+    /// [`GroupError::unreachable`] names that neighbour. The host of a frozen peer answers, so it is not lost by this.
     ///
-    /// Counted in whole seconds, at least three. The rank that receives notices it: it has nothing under way, so that
-    /// the kernel asks. (TCP_USER_TIMEOUT would see it on the other side too, but ends also a connection to a peer
-    /// that is only slow to read.)
+    /// Counted in whole seconds, at least three. The receiving rank notices it: it has nothing to send, so that the kernel
+    /// sends keep-alive probes. (TCP_USER_TIMEOUT would work for the sender too, but it also ends a connection to a peer
+    /// that only reads slowly.)
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         let Some(ring) = &self.ring else { return Ok(()) };
-        [&ring.left, &ring.right].into_iter().try_for_each(|link| ask_after_silence(&link.socket, timeout))
+        [&ring.left, &ring.right].into_iter().try_for_each(|link| set_keepalive(&link.socket, timeout))
     }
 
-    /// The connections, for a collective that only watches them. None in a group of one.
+    /// The connections, for NCCL's side channel. None in a group of one.
     pub(crate) fn into_ring(self) -> Option<Ring> {
         self.ring
     }
@@ -144,7 +140,7 @@ impl TcpGroup {
         self.calls += 1;
         let Some(ring) = &mut self.ring else { return Ok(()) };
         body(ring, call).inspect_err(|error| {
-            // Closes the connections, which tells the neighbours.
+            // Closes the connections, by which the neighbours notice.
             self.ring = None;
             self.failed = Some(error.clone());
         })
@@ -154,22 +150,22 @@ impl TcpGroup {
         let (rank, size) = (self.rank, self.size);
         self.call(kind, values.len(), |ring, call| {
             let mut scratch = std::mem::take(&mut ring.scratch);
-            let outcome = exchange(ring, call, &mut RingSum::new(rank, size, values, &mut scratch));
+            let outcome = exchange(ring, call, &mut RingAllReduce::new(rank, size, values, &mut scratch));
             ring.scratch = scratch;
             outcome
         })
     }
 }
 
-/// What [`TcpGroup::set_unreachable_after`] says, for one connection.
-pub(crate) fn ask_after_silence(socket: &TcpStream, timeout: Duration) -> Result<(), GroupError> {
-    // Silent for a half, then asked twice in the other one: a single packet may get lost.
+/// [`TcpGroup::set_unreachable_after`] for one connection.
+pub(crate) fn set_keepalive(socket: &TcpStream, timeout: Duration) -> Result<(), GroupError> {
+    // Idle for the first half, two probes in the second: a single packet may get lost.
     let seconds = |part: Duration| {
-        let part = part.clamp(Duration::from_secs(1), ASK_AFTER_MAX).as_millis().div_ceil(1000);
+        let part = part.clamp(Duration::from_secs(1), KEEPALIVE_IDLE_MAX).as_millis().div_ceil(1000);
         Duration::from_secs(u64::try_from(part).expect("it is bounded"))
     };
-    let (silent, apart) = (seconds(timeout / 2), seconds(timeout / 4));
-    let keepalive = TcpKeepalive::new().with_time(silent).with_interval(apart).with_retries(2);
+    let (idle, interval) = (seconds(timeout / 2), seconds(timeout / 4));
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(2);
     let set = SockRef::from(socket).set_tcp_keepalive(&keepalive);
     set.map_err(|error| GroupError::system("watch a connection", &error))
 }
@@ -202,7 +198,7 @@ impl Group for TcpGroup {
         }
         let kind = CallKind::Broadcast { root: u32::try_from(root).expect("a rank is below 65536") };
         self.call(kind, bytes.len(), |ring, call| {
-            exchange(ring, call, &mut Relay::new(rank, size, root, bytes))
+            exchange(ring, call, &mut RingBroadcast::new(rank, size, root, bytes))
         })
     }
 

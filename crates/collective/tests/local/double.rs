@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lsgan_collective::nccl::device::{Device, DeviceError, Mark, Place};
+use lsgan_collective::nccl::device::{Device, DeviceError, Mark, MemoryKind};
 use lsgan_collective::nccl::{Library, Nccl, NcclGroup, connect};
 use lsgan_collective::tcp::Listener;
 use lsgan_collective::{Aborter, GroupError};
 
 use super::{PATIENCE, aborter, listener, membership};
 
-/// Long enough for a double's stream to come to rest on a machine that does much else.
+/// Long enough for a double's stream to finish on a loaded machine.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 
-/// Where cargo puts the double: it is a dependency of these tests, which lie in the same folder.
+/// The double's library: a dependency of these tests, which cargo puts into the same folder.
 pub fn file() -> PathBuf {
     let tests = std::env::current_exe().expect("a test knows its file");
     let folder = tests.parent().expect("a file lies in a folder");
@@ -28,11 +28,11 @@ pub fn file() -> PathBuf {
     file
 }
 
-/// A copy of the double of its own, with its own settings.
+/// A copy of the double, with its own settings.
 pub struct Double {
     pub library: Library,
     functions: Arc<Functions>,
-    // Dropped last; an open library needs its file no more, but a debugger does.
+    // Dropped last; an open library does not need its file, but a debugger does.
     _folder: tempfile::TempDir,
 }
 
@@ -41,9 +41,8 @@ struct Functions {
 }
 
 impl Functions {
-    /// What the double calls `name`.
     fn get<F: Copy>(&self, name: &str) -> F {
-        // SAFETY: each use below gives the signature that `nccl-double/src/exports.rs` has for this name.
+        // SAFETY: each use below has the signature in `nccl-double/src/exports.rs`.
         unsafe { *self.library.get::<F>(name).expect("the double has this function") }
     }
 }
@@ -57,7 +56,6 @@ impl Double {
         Self { library, functions: Arc::new(functions), _folder: folder }
     }
 
-    /// Changes a setting.
     pub fn set(&self, name: &str, value: i64) {
         set(&self.functions, name, value);
     }
@@ -67,33 +65,35 @@ impl Double {
         HostDevice::new(&self.functions)
     }
 
-    /// What a group is formed with.
     pub fn nccl(&self) -> Nccl {
         self.nccl_on(Arc::new(self.device()))
     }
 
-    /// The same, on this device.
     pub fn nccl_on(&self, device: Arc<dyn Device>) -> Nccl {
         Nccl { library: self.library.clone(), device, also_alone: true, drain_within: DRAIN_WITHIN }
     }
 
-    /// How many communicators were ever begun.
+    /// Communicators begun.
     pub fn begun(&self) -> u64 {
-        self.functions.get::<extern "C" fn() -> u64>("double_begun")()
+        self.count("double_begun")
     }
 
-    /// How many calls were ever made, on the stream already or not.
+    /// Calls made, on the stream or not yet.
     pub fn called(&self) -> u64 {
-        self.functions.get::<extern "C" fn() -> u64>("double_called")()
+        self.count("double_called")
     }
 
-    /// How often a communicator was used that is gone, or was busy.
+    /// Uses of a communicator that is gone or busy.
     pub fn misuses(&self) -> u64 {
-        self.functions.get::<extern "C" fn() -> u64>("double_misuses")()
+        self.count("double_misuses")
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.functions.get::<extern "C" fn() -> u64>(name)()
     }
 }
 
-/// What opening a double with this setting says.
+/// Opens a double with this setting.
 pub fn open_with(name: &str, value: i64) -> Result<Library, GroupError> {
     let (_folder, copy, functions) = copied();
     set(&functions, name, value);
@@ -104,7 +104,7 @@ fn copied() -> (tempfile::TempDir, PathBuf, Functions) {
     let folder = tempfile::tempdir().expect("there is room for a copy");
     let copy = folder.path().join("libnccl.so.2");
     std::fs::copy(file(), &copy).expect("there is room for a copy");
-    // SAFETY: the double's initialisers are Rust's, which ask nothing of their caller.
+    // SAFETY: the double's initialisers are Rust's, which have no preconditions.
     let library = unsafe { libloading::Library::new(&copy) }.expect("the double can be opened");
     (folder, copy, Functions { library })
 }
@@ -116,7 +116,7 @@ fn set(functions: &Functions, name: &str, value: i64) {
     assert_eq!(unsafe { set(name.as_ptr(), value) }, 0, "the double has no setting {name:?}");
 }
 
-/// Host memory in the place of a device's, and one of the double's streams.
+/// Host memory in place of a device's, and one of the double's streams.
 pub struct HostDevice {
     functions: Arc<Functions>,
     stream: usize,
@@ -129,12 +129,12 @@ impl HostDevice {
         Self { functions: Arc::clone(functions), stream: create() as usize, allocated: AtomicUsize::new(0) }
     }
 
-    /// How many pieces of memory are not given back.
+    /// Allocations that are not freed.
     pub fn allocated(&self) -> usize {
         self.allocated.load(Ordering::SeqCst)
     }
 
-    /// How many jobs were ever queued: copies, calls, and what a test queues.
+    /// Jobs queued: copies, calls, and a test's own.
     pub fn queued(&self) -> u64 {
         self.count("double_stream_queued")
     }
@@ -174,24 +174,24 @@ unsafe impl Device for HostDevice {
         self.stream as *mut c_void
     }
 
-    fn alloc(&self, _place: Place, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+    fn alloc(&self, _kind: MemoryKind, len_bytes: usize) -> Result<NonNull<u8>, DeviceError> {
         self.allocated.fetch_add(1, Ordering::SeqCst);
         // SAFETY: the length is above 0.
         let start = NonNull::new(unsafe { alloc(layout(len_bytes)) }).expect("there is memory");
-        // Whoever relies on zeros is to see it. SAFETY: it was just allocated.
+        // Not zeros, so that code that relies on zeros fails. SAFETY: it was just allocated.
         unsafe { start.as_ptr().write_bytes(0xa5, len_bytes) };
         Ok(start)
     }
 
-    unsafe fn free(&self, _place: Place, memory: NonNull<u8>, len_bytes: usize) {
+    unsafe fn free(&self, _kind: MemoryKind, memory: NonNull<u8>, len_bytes: usize) {
         self.allocated.fetch_sub(1, Ordering::SeqCst);
-        // SAFETY: the caller gives back what `alloc` gave.
+        // SAFETY: the memory comes from `alloc`.
         unsafe { dealloc(memory.as_ptr(), layout(len_bytes)) };
     }
 
     unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError> {
         let (to, from) = (to as usize, from as usize);
-        // SAFETY: the caller keeps both valid until the stream is past this.
+        // SAFETY: the caller keeps both valid until the stream has passed this.
         self.queue(move || unsafe { (to as *mut u8).copy_from(from as *const u8, len_bytes) });
         Ok(())
     }
@@ -205,12 +205,11 @@ unsafe impl Device for HostDevice {
     }
 }
 
-/// Joins with a generous deadline.
+/// Joins generation 1.
 pub fn join(nccl: &Nccl, listener: &mut Listener, rank: usize, members: &[std::net::SocketAddr]) -> Outcome {
     join_generation(nccl, listener, 1, rank, members)
 }
 
-/// The same, any generation.
 pub fn join_generation(
     nccl: &Nccl,
     listener: &mut Listener,
@@ -235,7 +234,7 @@ pub fn form_with(nccls: &[Nccl]) -> Vec<NcclGroup> {
     groups.into_iter().map(|group| group.expect("all members are there")).collect()
 }
 
-/// What each rank's `connect` gives; by rank. `aborters` are the ranks' own.
+/// Returns each rank's result of `connect`, by rank. Each rank has its own aborter.
 pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<Outcome> {
     let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
     let members: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
@@ -252,7 +251,7 @@ pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<O
     })
 }
 
-/// Waits until `happened`; panics with `what` was awaited if it does not.
+/// Waits until `happened`; panics with `what` after [`PATIENCE`].
 pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !happened() {

@@ -1,4 +1,4 @@
-//! A peer made of bytes: says what a member would never say, and dies when told to.
+//! A peer made of bytes, which can send what no member sends, and dies at any point.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use lsgan_collective::tcp::RunToken;
 
 use super::PATIENCE;
 
-/// A hello as `tcp/hello.rs` describes it.
+/// A hello, see `tcp/hello.rs`.
 pub fn hello(token: RunToken, generation: u64, from: u32, to: u32, size: u32) -> [u8; 64] {
     let mut bytes = [0; 64];
     bytes[..8].copy_from_slice(b"lsganHi\n");
@@ -20,7 +20,7 @@ pub fn hello(token: RunToken, generation: u64, from: u32, to: u32, size: u32) ->
     bytes
 }
 
-/// An answer: 0 is yes, the others are no.
+/// An answer; verdict 0 accepts, all others refuse.
 pub fn answer(verdict: u32, generation: u64) -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[..8].copy_from_slice(b"lsganOk\n");
@@ -29,7 +29,7 @@ pub fn answer(verdict: u32, generation: u64) -> [u8; 20] {
     bytes
 }
 
-/// Dials a listener and says `bytes`.
+/// Dials a listener and sends `bytes`.
 pub fn dial(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the listener is there");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -37,14 +37,14 @@ pub fn dial(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     socket
 }
 
-/// What the listener answers; panics if it closes without one.
+/// Reads the listener's answer; panics if it closes without one.
 pub fn await_answer(socket: &mut TcpStream) -> [u8; 20] {
     let mut bytes = [0; 20];
     socket.read_exact(&mut bytes).expect("the listener answers");
     bytes
 }
 
-/// Waits until the other end has closed without a word.
+/// Waits until the peer has closed without an answer.
 pub fn await_close(socket: &mut TcpStream) {
     match socket.read(&mut [0]) {
         Ok(0) => {}
@@ -53,23 +53,21 @@ pub fn await_close(socket: &mut TcpStream) {
     }
 }
 
-/// A listening socket, for a member that is not one of ours.
+/// A listening socket of a member made of bytes.
 pub fn listener() -> (TcpListener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = socket.local_addr().expect("a bound socket has an address");
     (socket, address)
 }
 
-/// Both connections of a member, once its neighbours have agreed.
+/// Both connections of a member that its neighbours have accepted.
 pub struct RawPeer {
-    /// What the left neighbour sends comes here.
     pub from_left: TcpStream,
-    /// What is written here the right neighbour receives.
     pub to_right: TcpStream,
 }
 
 impl RawPeer {
-    /// Joins as rank `from` of `size`: dials `right`, and accepts the left neighbour's dial. Both must be joining.
+    /// Joins as rank `from` of `size`: dials `right` and accepts the left neighbour's dial. Both must be forming the group.
     pub fn join(socket: &TcpListener, generation: u64, from: u32, size: u32, right: SocketAddr) -> Self {
         let mut to_right = dial(right, &hello(super::TOKEN, generation, from, (from + 1) % size, size));
         let (mut from_left, _) = socket.accept().expect("the left neighbour dials");
@@ -81,14 +79,14 @@ impl RawPeer {
         Self { from_left, to_right }
     }
 
-    /// Takes part in the barrier that closes a ring of two: rank 0 sends its header and one zero, which comes back.
+    /// Takes part in the barrier that closes a ring of two: sends the header and the zero of rank 0 back.
     pub fn close_ring_of_two(&mut self) {
         let mut barrier = [0; 32];
         self.from_left.read_exact(&mut barrier).expect("rank 0 is at the barrier");
         self.to_right.write_all(&barrier).expect("a barrier fits");
     }
 
-    /// Dies: both connections are reset.
+    /// Resets both connections.
     pub fn reset(self) {
         for socket in [self.from_left, self.to_right] {
             let socket = socket2::Socket::from(socket);

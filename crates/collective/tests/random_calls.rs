@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
-enum Made {
+enum RandomCall {
     Sum { length: usize },
     Broadcast { root: usize, length: usize },
 }
@@ -18,10 +18,10 @@ fn length() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0_usize), 1_usize..10, 0_usize..5000, Just(40_000_usize)]
 }
 
-fn made() -> impl Strategy<Value = Made> {
+fn random_call() -> impl Strategy<Value = RandomCall> {
     prop_oneof![
-        length().prop_map(|length| Made::Sum { length }),
-        (0_usize..7, length()).prop_map(|(root, length)| Made::Broadcast { root, length }),
+        length().prop_map(|length| RandomCall::Sum { length }),
+        (0_usize..7, length()).prop_map(|(root, length)| RandomCall::Broadcast { root, length }),
     ]
 }
 
@@ -35,7 +35,7 @@ proptest! {
 
     /// Any sequence of calls on a group of any size gives what plain arithmetic gives, on every rank.
     #[test]
-    fn calls_give_the_plain_result(size in 1_usize..7, seed in any::<u64>(), calls in vec(made(), 1..8)) {
+    fn calls_give_the_plain_result(size in 1_usize..7, seed in any::<u64>(), calls in vec(random_call(), 1..8)) {
         let ranks: Vec<_> = local::form(size)
             .into_iter()
             .map(|mut group| {
@@ -49,16 +49,16 @@ proptest! {
     }
 }
 
-fn gives_the_plain_result(group: &mut dyn Group, seed: u64, call: &Made) -> bool {
+fn gives_the_plain_result(group: &mut dyn Group, seed: u64, call: &RandomCall) -> bool {
     let (rank, size) = (group.rank(), group.size());
     match *call {
-        Made::Sum { length } => {
+        RandomCall::Sum { length } => {
             let mut values: Vec<_> = (0..length).map(|index| value(seed, rank, index)).collect();
             group.all_reduce_i64(&mut values).expect("a healthy group sums");
             let sum = |index| (0..size).fold(0_i64, |sum, rank| sum.wrapping_add(value(seed, rank, index)));
             values.iter().enumerate().all(|(index, value)| *value == sum(index))
         }
-        Made::Broadcast { root, length } => {
+        RandomCall::Broadcast { root, length } => {
             let root = root % size;
             let mut bytes: Vec<_> = (0..length).map(|index| value(seed, rank, index) as u8).collect();
             group.broadcast(root, &mut bytes).expect("a healthy group broadcasts");

@@ -1,4 +1,4 @@
-//! What a peer can do to a group over TCP, by a peer made of bytes.
+//! Faults of a peer of a TCP group, played by a peer made of bytes.
 
 mod local;
 
@@ -13,7 +13,7 @@ use lsgan_collective::tcp::TcpGroup;
 use lsgan_collective::{Group, GroupError, LossCause, Peer};
 use lsgan_spec::Generation;
 
-/// Rank 0 is ours; rank 1 is made of bytes, at this address.
+/// Rank 0, and rank 1, which is made of bytes, with its address.
 fn with_raw_peer(generation: u64) -> (TcpGroup, RawPeer, SocketAddr) {
     let mut ours = listener();
     let here = ours.local_addr();
@@ -24,12 +24,12 @@ fn with_raw_peer(generation: u64) -> (TcpGroup, RawPeer, SocketAddr) {
         peer
     });
     let mut group = join(&mut ours, &membership(generation, 0, &[here, there])).expect("rank 1 has joined");
-    // So that a loss that is not noticed fails the test instead of hanging it.
+    // An unnoticed loss then fails the test instead of hanging it.
     group.set_stall_timeout(Some(PATIENCE));
     (group, peer.join().expect("rank 0 has joined"), there)
 }
 
-/// Rank 1 receives a part of a large sum, passes on a part of its own, and is gone.
+/// Rank 1 receives a part of a large sum, sends a part of its own, and ends its connections.
 fn lost_in_the_middle(end: impl FnOnce(RawPeer) + Send + 'static) -> (GroupError, SocketAddr) {
     let (mut group, mut peer, there) = with_raw_peer(3);
     let dying = thread::spawn(move || {
@@ -62,7 +62,7 @@ fn a_peer_that_is_reset_in_the_middle_is_lost() {
 }
 
 #[test]
-fn a_lost_peer_is_told_with_rank_address_generation_and_what_to_do() {
+fn the_message_of_a_lost_peer_has_rank_address_generation_and_what_to_do() {
     let (mut group, peer, there) = with_raw_peer(3);
     drop(peer);
     let error = group.broadcast(1, &mut [0; 10]).expect_err("rank 1 is gone");
@@ -77,7 +77,7 @@ fn a_lost_peer_is_told_with_rank_address_generation_and_what_to_do() {
     );
 }
 
-/// Only the connection on which rank 0 sends is closed; nothing would ever come from the other.
+/// Only the connection on which rank 0 sends is closed. Rank 1 sends nothing on the other.
 #[test]
 fn a_peer_that_no_longer_receives_is_lost() {
     let (mut group, peer, _there) = with_raw_peer(1);
@@ -89,7 +89,7 @@ fn a_peer_that_no_longer_receives_is_lost() {
 }
 
 #[test]
-fn a_header_that_is_none_is_told() {
+fn a_garbled_header_is_an_error() {
     let (mut group, mut peer, there) = with_raw_peer(1);
     peer.to_right.write_all(&[0; 24]).expect("a header fits");
     let error = group.all_reduce_i64(&mut [1]).expect_err("rank 1 sends garbage");
@@ -97,9 +97,9 @@ fn a_header_that_is_none_is_told() {
     assert_eq!(from, Peer { rank: 1, address: there });
 }
 
-/// Nothing ever comes from the right.
+/// A right neighbour never sends.
 #[test]
-fn bytes_against_the_direction_are_told() {
+fn bytes_from_the_right_are_an_error() {
     let (mut group, mut peer, _there) = with_raw_peer(1);
     peer.from_left.write_all(&[7]).expect("a byte fits");
     let error = group.all_reduce_i64(&mut vec![1; 4_000_000]).expect_err("rank 1 sends garbage");
@@ -107,7 +107,7 @@ fn bytes_against_the_direction_are_told() {
 }
 
 #[test]
-fn a_different_call_is_told_with_both_sides() {
+fn a_different_call_is_an_error_that_names_both() {
     let (mut group, mut peer, there) = with_raw_peer(4);
     let mut header = [0; 24];
     header[..4].copy_from_slice(&0xa11e_df32_u32.to_le_bytes());
@@ -127,7 +127,7 @@ fn a_different_call_is_told_with_both_sides() {
 
 /// Rank 1 is alive and silent, as when it is frozen or cut off.
 #[test]
-fn a_silent_peer_is_told_after_the_stall_timeout() {
+fn a_silent_peer_is_an_error_after_the_stall_timeout() {
     let (mut group, _peer, there) = with_raw_peer(1);
     let timeout = Duration::from_millis(60);
     group.set_stall_timeout(Some(timeout));
@@ -136,7 +136,7 @@ fn a_silent_peer_is_told_after_the_stall_timeout() {
     assert_eq!((peer, after), (Peer { rank: 1, address: there }, timeout));
 }
 
-/// Values are cut anywhere on their way.
+/// Values are split at every byte.
 #[test]
 fn values_that_come_byte_by_byte_are_summed() {
     let (mut group, mut peer, _there) = with_raw_peer(1);
@@ -147,7 +147,7 @@ fn values_that_come_byte_by_byte_are_summed() {
             peer.to_right.write_all(&[byte]).expect("rank 0 receives");
             thread::yield_now();
         }
-        // Rank 0's second chunk, which it passes on as the whole sum.
+        // Rank 0's second chunk, which rank 0 forwards as the whole sum.
         let mut sum = [0; 80];
         peer.from_left.read_exact(&mut sum).expect("rank 0 sends");
         peer.to_right.write_all(&sum).expect("rank 0 receives");

@@ -1,9 +1,9 @@
-//! How a group comes to be, and what must not get in its way.
+//! Forming a group, in spite of other connections, absent members and aborts.
 
 mod local;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,17 +14,31 @@ use lsgan_collective::tcp::{Listener, RunToken, TcpGroup, connect};
 use lsgan_collective::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 use lsgan_spec::Generation;
 
-/// Everything is there already when a test wants to see a deadline pass.
+/// For tests in which a deadline must pass.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Two members form generation `generation` and sum; `strangers` have dialed rank 0 before.
-fn two_form_in_spite_of(generation: u64, strangers: impl FnOnce(SocketAddr)) {
-    let mut listeners = [listener(), listener()];
-    strangers(listeners[0].local_addr());
-    sums(form_over(&mut listeners, generation));
+type Outcome = Result<TcpGroup, GroupError>;
+
+/// Forms generation `generation` as this rank; gives up after [`PATIENCE`].
+fn form(ours: &mut Listener, generation: u64, rank: usize, members: &[SocketAddr], end: &Aborter) -> Outcome {
+    connect(ours, &membership(generation, rank, members), Instant::now() + PATIENCE, end)
 }
 
-/// The group works.
+/// Rank 0 tries to form generation `generation` of two until `within` has passed; returns its error.
+fn fail_to_form(ours: &mut Listener, generation: u64, other: SocketAddr, within: Duration) -> GroupError {
+    let membership = membership(generation, 0, &[ours.local_addr(), other]);
+    connect(ours, &membership, Instant::now() + within, &aborter()).expect_err("rank 1 does not join")
+}
+
+/// Dials rank 0 with these bytes; then two members form generation `generation` and sum. Returns the dialed connection.
+fn two_form_in_spite_of(generation: u64, dialed: &[u8]) -> TcpStream {
+    let mut listeners = [listener(), listener()];
+    let connection = raw::dial(listeners[0].local_addr(), dialed);
+    sums(form_over(&mut listeners, generation));
+    connection
+}
+
+/// Asserts that the group sums.
 fn sums(groups: Vec<TcpGroup>) {
     let size = groups.len() as i64;
     let ranks: Vec<_> = groups
@@ -51,60 +65,39 @@ fn groups_of_any_size_form_over_the_same_listeners() {
 }
 
 #[test]
-fn a_connection_of_an_older_generation_is_refused() {
-    let mut old = None;
-    two_form_in_spite_of(5, |address| old = Some(raw::dial(address, &hello(TOKEN, 4, 1, 0, 2))));
-    assert_eq!(await_answer(&mut old.expect("it was dialed")), answer(1, 5));
-}
-
-#[test]
-fn a_connection_of_another_run_is_refused() {
-    let mut other = None;
-    two_form_in_spite_of(5, |address| {
-        other = Some(raw::dial(address, &hello(RunToken([8; 32]), 5, 1, 0, 2)));
-    });
-    assert_eq!(await_answer(&mut other.expect("it was dialed")), answer(2, 0));
-}
-
-#[test]
-fn a_connection_with_other_ranks_is_refused() {
-    for (from, to, size) in [(0, 0, 2), (1, 1, 2), (1, 0, 3), (u32::MAX, 0, 2)] {
-        let mut other = None;
-        two_form_in_spite_of(5, |address| other = Some(raw::dial(address, &hello(TOKEN, 5, from, to, size))));
-        assert_eq!(await_answer(&mut other.expect("it was dialed")), answer(3, 0));
+fn a_connection_of_another_generation_run_membership_or_version_is_refused() {
+    let mut other_version = hello(TOKEN, 5, 1, 0, 2);
+    other_version[8] = 99;
+    for (dialed, refusal) in [
+        (hello(TOKEN, 4, 1, 0, 2), answer(1, 5)),
+        (hello(RunToken([8; 32]), 5, 1, 0, 2), answer(2, 0)),
+        (hello(TOKEN, 5, 0, 0, 2), answer(3, 0)),
+        (hello(TOKEN, 5, 1, 1, 2), answer(3, 0)),
+        (hello(TOKEN, 5, 1, 0, 3), answer(3, 0)),
+        (hello(TOKEN, 5, u32::MAX, 0, 2), answer(3, 0)),
+        (other_version, answer(4, 0)),
+    ] {
+        assert_eq!(await_answer(&mut two_form_in_spite_of(5, &dialed)), refusal);
     }
 }
 
 #[test]
-fn a_connection_of_another_version_is_refused() {
-    let mut other = None;
-    two_form_in_spite_of(5, |address| {
-        let mut bytes = hello(TOKEN, 5, 1, 0, 2);
-        bytes[8] = 99;
-        other = Some(raw::dial(address, &bytes));
-    });
-    assert_eq!(await_answer(&mut other.expect("it was dialed")), answer(4, 0));
-}
-
-#[test]
 fn garbage_is_closed_without_an_answer() {
-    let mut noise = None;
-    two_form_in_spite_of(1, |address| noise = Some(raw::dial(address, b"GET / HTTP/1.1\r\n\r\n")));
-    await_close(&mut noise.expect("it was dialed"));
+    await_close(&mut two_form_in_spite_of(1, b"GET / HTTP/1.1\r\n\r\n"));
 }
 
-/// One is silent from the start, one after half a hello, one after its magic; a hundred more are silent too.
+/// One connection sends nothing, one half a hello, one its magic; a hundred more send nothing.
 #[test]
-fn silence_blocks_nobody() {
-    let mut silent = Vec::new();
-    two_form_in_spite_of(1, |address| {
-        let whole = hello(TOKEN, 1, 1, 0, 2);
-        silent.extend([0, 32, 8].map(|known| raw::dial(address, &whole[..known])));
-        silent.extend((0..100).map(|_| raw::dial(address, &[])));
-    });
+fn silent_connections_do_not_block_the_forming() {
+    let mut listeners = [listener(), listener()];
+    let whole = hello(TOKEN, 1, 1, 0, 2);
+    let dial = |known: usize| raw::dial(listeners[0].local_addr(), &whole[..known]);
+    let silent: Vec<_> = [0, 32, 8].into_iter().chain([0; 100]).map(dial).collect();
+    sums(form_over(&mut listeners, 1));
+    drop(silent);
 }
 
-/// Twice a connection breaks, once before and once after rank 0 has agreed to it; then the member is back.
+/// A connection breaks twice, before and after rank 0 has accepted it; then the member returns.
 #[test]
 fn a_member_that_dials_again_replaces_its_broken_connection() {
     let (mut ours, mut theirs) = (listener(), listener());
@@ -112,16 +105,16 @@ fn a_member_that_dials_again_replaces_its_broken_connection() {
     drop(raw::dial(members[0], &hello(TOKEN, 1, 1, 0, 2)));
     thread::scope(|scope| {
         let first = scope.spawn(move || join(&mut ours, &membership(1, 0, &members)));
-        let mut agreed = raw::dial(members[0], &hello(TOKEN, 1, 1, 0, 2));
-        assert_eq!(await_answer(&mut agreed), answer(0, 0));
-        drop(agreed);
-        let second = join(&mut theirs, &membership(1, 1, &members)).expect("rank 0 hears us again");
+        let mut accepted = raw::dial(members[0], &hello(TOKEN, 1, 1, 0, 2));
+        assert_eq!(await_answer(&mut accepted), answer(0, 0));
+        drop(accepted);
+        let second = join(&mut theirs, &membership(1, 1, &members)).expect("rank 0 accepts again");
         sums(vec![first.join().expect("no panic").expect("rank 1 is back"), second]);
     });
 }
 
-/// Rank 0 still forms generation 1, in vain, when rank 1 dials it for generation 2. The refusal of a later, older
-/// connection shows that it has heard rank 1 by then.
+/// Rank 0 still tries to form generation 1 when rank 1 dials it for generation 2. The refusal of a later connection of
+/// generation 0 shows that rank 0 has read rank 1's hello.
 #[test]
 fn a_connection_of_a_newer_generation_waits_for_its_turn() {
     let mut ours = listener();
@@ -132,9 +125,7 @@ fn a_connection_of_a_newer_generation_waits_for_its_turn() {
     thread::scope(|scope| {
         let (ours, first_ref) = (&mut ours, &first);
         let forming = scope.spawn(move || {
-            let error =
-                connect(ours, &membership(1, 0, &[address, absent]), Instant::now() + PATIENCE, first_ref);
-            error.expect_err("rank 1 is at generation 2")
+            form(ours, 1, 0, &[address, absent], first_ref).expect_err("rank 1 is at generation 2")
         });
         await_answer(&mut raw::dial(address, &hello(TOKEN, 0, 1, 0, 2)));
         first.abort();
@@ -144,9 +135,7 @@ fn a_connection_of_a_newer_generation_waits_for_its_turn() {
     let second = aborter();
     thread::scope(|scope| {
         let (ours, second_ref) = (&mut ours, &second);
-        scope.spawn(move || {
-            connect(ours, &membership(2, 0, &[address, absent]), Instant::now() + PATIENCE, second_ref)
-        });
+        scope.spawn(move || form(ours, 2, 0, &[address, absent], second_ref));
         assert_eq!(await_answer(&mut early), answer(0, 0));
         second.abort();
     });
@@ -154,12 +143,9 @@ fn a_connection_of_a_newer_generation_waits_for_its_turn() {
 
 #[test]
 fn a_member_that_never_comes_is_named_at_the_deadline() {
-    let mut ours = listener();
-    let here = ours.local_addr();
     let (gone, absent) = raw::listener();
     drop(gone);
-    let error = connect(&mut ours, &membership(7, 0, &[here, absent]), Instant::now() + SOON, &aborter())
-        .expect_err("nobody is there");
+    let error = fail_to_form(&mut listener(), 7, absent, SOON);
     let GroupError::NotFormed { generation, rank, missing, waited } = &error else { panic!("{error}") };
     let peer = Peer { rank: 1, address: absent };
     let cause = LossCause::Failed(std::io::ErrorKind::ConnectionRefused);
@@ -179,33 +165,24 @@ fn a_member_that_never_comes_is_named_at_the_deadline() {
 
 #[test]
 fn a_member_that_listens_but_does_not_join_is_named() {
-    let mut ours = listener();
-    let here = ours.local_addr();
     let idle = listener();
-    let error =
-        connect(&mut ours, &membership(7, 0, &[here, idle.local_addr()]), Instant::now() + SOON, &aborter());
     let peer = Peer { rank: 1, address: idle.local_addr() };
-    assert!(
-        matches!(&error, Err(GroupError::NotFormed { missing, .. })
-            if missing[..] == [Missing::NotJoined(peer), Missing::NotCalled(peer)]),
-        "{error:?}"
-    );
+    let error = fail_to_form(&mut listener(), 7, peer.address, SOON);
+    let GroupError::NotFormed { missing, .. } = &error else { panic!("{error}") };
+    assert_eq!(missing[..], [Missing::NotJoined(peer), Missing::NotCalled(peer)]);
 }
 
-/// Rank 0's neighbours are there, rank 2 keeps silent at the barrier.
+/// Rank 0's neighbour accepts, and does not take part in the barrier.
 #[test]
 fn a_ring_that_does_not_close_is_told() {
     let mut ours = listener();
     let here = ours.local_addr();
     let (socket, there) = raw::listener();
     let peer = thread::spawn(move || RawPeer::join(&socket, 3, 1, 2, here));
-    let error = connect(&mut ours, &membership(3, 0, &[here, there]), Instant::now() + 5 * SOON, &aborter());
+    let error = fail_to_form(&mut ours, 3, there, 5 * SOON);
     let neighbour = Peer { rank: 1, address: there };
-    assert!(
-        matches!(&error, Err(GroupError::NotFormed { missing, .. })
-            if missing[..] == [Missing::Beyond(neighbour, neighbour)]),
-        "{error:?}"
-    );
+    let GroupError::NotFormed { missing, .. } = &error else { panic!("{error}") };
+    assert_eq!(missing[..], [Missing::Beyond(neighbour, neighbour)]);
     peer.join().expect("the peer has joined");
 }
 
@@ -217,9 +194,7 @@ fn a_member_that_is_ahead_refuses_the_one_behind() {
     let end = aborter();
     thread::scope(|scope| {
         let end_ref = &end;
-        scope.spawn(move || {
-            connect(&mut ahead, &membership(9, 1, &members), Instant::now() + PATIENCE, end_ref)
-        });
+        scope.spawn(move || form(&mut ahead, 9, 1, &members, end_ref));
         let error = join(&mut behind, &membership(8, 0, &members)).expect_err("rank 1 is at generation 9");
         end.abort();
         let GroupError::Refused { rank: 0, generation: Generation(8), peer, refusal } = error else {
@@ -230,7 +205,7 @@ fn a_member_that_is_ahead_refuses_the_one_behind() {
     });
 }
 
-/// Something that listens but is no worker is dialed again and again, until the deadline.
+/// A listener that is not a worker is dialed again and again.
 #[test]
 fn an_address_that_answers_with_garbage_is_dialed_again() {
     let mut ours = listener();
@@ -239,9 +214,7 @@ fn an_address_that_answers_with_garbage_is_dialed_again() {
     let end = aborter();
     thread::scope(|scope| {
         let end_ref = &end;
-        let forming = scope.spawn(move || {
-            connect(&mut ours, &membership(1, 0, &members), Instant::now() + PATIENCE, end_ref)
-        });
+        let forming = scope.spawn(move || form(&mut ours, 1, 0, &members, end_ref));
         for _dial in 0..3 {
             let (mut dialer, _) = socket.accept().expect("rank 0 dials");
             dialer.write_all(b"220 mail.example ESMTP\r\n").expect("a greeting fits");
@@ -260,7 +233,8 @@ fn a_member_that_listens_late_is_found() {
     thread::scope(|scope| {
         let members = [here, there];
         let first = scope.spawn(move || join(&mut ours, &membership(1, 0, &members)));
-        let mut late = Listener::bind(there).expect("the port was free a moment ago");
+        let mut late =
+            TcpListener::bind(there).map(Listener::on).expect("the port was free").expect("it listens");
         let second = join(&mut late, &membership(1, 1, &members)).expect("rank 0 dials again");
         sums(vec![first.join().expect("no panic").expect("rank 1 has come"), second]);
     });
@@ -277,17 +251,11 @@ fn an_abort_ends_the_forming_at_once() {
             thread::scope(|scope| {
                 let (ours, aborter_ref) = (&mut ours, &aborter);
                 let forming = scope.spawn(move || {
-                    let members = [address, absent];
-                    let outcome = connect(
-                        ours,
-                        &membership(generation, 0, &members),
-                        Instant::now() + PATIENCE,
-                        aborter_ref,
-                    );
+                    let outcome = form(ours, generation, 0, &[address, absent], aborter_ref);
                     assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
                     Instant::now()
                 });
-                // Its answer shows that the forming is under way.
+                // The answer shows that rank 0 is forming the generation.
                 await_answer(&mut raw::dial(address, &hello(TOKEN, 0, 1, 0, 2)));
                 let aborted_at = Instant::now();
                 aborter.abort();
@@ -306,7 +274,7 @@ fn a_group_that_was_aborted_before_does_not_form() {
     for members in [1, 2] {
         let mut ours = listener();
         let members = vec![ours.local_addr(); members];
-        let outcome = connect(&mut ours, &membership(1, 0, &members), Instant::now() + PATIENCE, &aborter);
+        let outcome = form(&mut ours, 1, 0, &members, &aborter);
         assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
     }
 }
@@ -320,22 +288,8 @@ fn a_rank_outside_its_group_is_refused() {
     }
 }
 
-#[test]
-fn a_port_in_use_is_told_with_its_address() {
-    let taken = listener().local_addr();
-    let held = Listener::bind(taken).expect("the port was free a moment ago");
-    let error = Listener::bind(held.local_addr()).expect_err("the port is taken");
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "cannot listen on {taken} for other workers: address in use. Choose a free port (0 picks one) of this \
-             host."
-        )
-    );
-}
-
-/// Members whose generations are aborted at random moments, also while some still form the last one and others the
-/// next; whoever fails tells everybody, as the coordinator would. The last generation must work.
+/// Generations are aborted at random moments, also while some members still form one generation and others the next. A
+/// rank that fails aborts the generation for all, as the coordinator does. The last generation must work.
 #[test]
 fn generations_follow_each_other_under_aborts_at_random_moments() {
     const GENERATIONS: u64 = 60;
@@ -351,13 +305,14 @@ fn generations_follow_each_other_under_aborts_at_random_moments() {
             scope.spawn(move || {
                 for generation in 1..=GENERATIONS {
                     let aborter = &aborters[generation as usize];
-                    let membership = membership(generation, rank, members);
-                    let group = connect(listener, &membership, Instant::now() + PATIENCE, aborter);
+                    let group = form(listener, generation, rank, members, aborter);
                     if generation == GENERATIONS {
-                        last.lock().expect("no rank panics").push(group.expect("nobody aborts the last one"));
+                        last.lock()
+                            .expect("no rank panics")
+                            .push(group.expect("the last one is not aborted"));
                         return;
                     }
-                    // A different rank gives up after a different number of calls each time, often before the first.
+                    // In each generation another rank gives up, after another number of calls, often before the first.
                     let calls =
                         if generation % SIZE as u64 == rank as u64 { generation % 5 } else { u64::MAX };
                     let sums = group.map(|mut group| {

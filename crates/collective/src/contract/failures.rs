@@ -1,4 +1,4 @@
-//! How calls end that do not end well: aborts, dead peers, ranks at odds.
+//! Calls that fail: aborts, dead peers, different calls.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -6,47 +6,54 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::{await_events, run, start, sum_until_error, up_to, values};
-use super::{DeadPeer, Implementation, Mismatch};
+use super::{Implementation, Mismatch};
 use crate::{Aborter, Group, GroupError};
 
-/// An abort must end a call within this time, as a median of [`ABORT_ROUNDS`] on a machine that does much else.
+/// The bound on the median time, over [`ABORT_ROUNDS`], in which an abort ends a call, on a loaded machine.
 const ABORT_WITHIN: Duration = Duration::from_millis(50);
 const ABORT_ROUNDS: usize = 9;
-/// A call fills its buffers and falls asleep within a few of these.
+/// A call has filled its buffers and sleeps after a few of these.
 const ABORT_LATER_EACH_ROUND: Duration = Duration::from_millis(3);
 
 fn aborters(groups: &[Box<dyn Group>]) -> Vec<Aborter> {
     groups.iter().map(|group| group.aborter()).collect()
 }
 
-/// Aborted itself, or left by a neighbour that was.
+/// Whether this rank was aborted, or lost a neighbour that was.
 pub(super) fn is_an_end(error: &GroupError) -> bool {
     matches!(error, GroupError::Aborted { .. } | GroupError::PeerLost { .. })
 }
 
 pub(super) fn a_root_that_does_not_exist_is_refused(implementation: &Implementation) {
-    run(up_to(implementation, 2), |mut group| {
-        let root = group.size();
-        let error = group.broadcast(root, &mut [0]).expect_err("there is no such rank");
-        assert!(matches!(error, GroupError::NoSuchRoot { root: 2, size: 2, .. }), "{error}");
-        group.barrier().expect("nothing was sent, so the group goes on");
-    });
+    run(up_to(implementation, 2), |mut group| refuse_a_missing_root(&mut *group));
+}
+
+/// A rank's part of [`a_root_that_does_not_exist_is_refused`].
+pub(super) fn refuse_a_missing_root(group: &mut dyn Group) {
+    let (ranks, generation) = (group.size(), group.generation());
+    let error = group.broadcast(ranks, &mut [0]).expect_err("there is no such rank");
+    assert_eq!(error, GroupError::NoSuchRoot { generation, root: ranks, size: ranks });
+    group.barrier().expect("nothing was sent, so the group works");
 }
 
 pub(super) fn an_abort_before_a_call_ends_it(implementation: &Implementation) {
     for size in [1, 2] {
         let mut groups = (implementation.make)(size);
-        let generation = groups[0].generation();
         groups[0].aborter().abort();
-        let aborted = Err(GroupError::Aborted { generation });
-        assert_eq!(groups[0].all_reduce_i64(&mut [1]), aborted);
-        assert_eq!(groups[0].all_reduce_f32(&mut [1.0]), aborted);
-        assert_eq!(groups[0].broadcast(0, &mut [1]), aborted);
+        expect_aborted(&mut *groups[0]);
     }
 }
 
-/// One rank never makes the call, so that the others are in it until the abort, which comes a little later in each
-/// round: the first may come before the call has begun, the others meet it asleep, its buffers full.
+/// Every call of this group returns [`GroupError::Aborted`].
+pub(super) fn expect_aborted(group: &mut dyn Group) {
+    let aborted = Err(GroupError::Aborted { generation: group.generation() });
+    assert_eq!(group.all_reduce_i64(&mut [1]), aborted);
+    assert_eq!(group.all_reduce_f32(&mut [1.0]), aborted);
+    assert_eq!(group.broadcast(0, &mut [1]), aborted);
+}
+
+/// One rank never makes the call, so that the others are in it until the abort, which comes a little later in each round.
+/// The first may come before the call has begun; at the later ones the call sleeps with full buffers.
 pub(super) fn an_abort_in_the_middle_of_a_call_ends_it_at_once(implementation: &Implementation) {
     let mut latencies = Vec::new();
     for round in 0..ABORT_ROUNDS {
@@ -70,12 +77,9 @@ pub(super) fn an_abort_in_the_middle_of_a_call_ends_it_at_once(implementation: &
         let aborted_at = Instant::now();
         all.iter().for_each(Aborter::abort);
         for (rank, (ended_at, error, later)) in ranks.finish().into_iter().enumerate() {
-            // Rank 0 is aborted first; the others may see it leave before they see their own abort.
+            // Rank 0 is aborted first; the others may lose it before their own abort.
             assert!(matches!(error, GroupError::Aborted { .. }) || rank > 0 && is_an_end(&error), "{error}");
-            assert!(
-                matches!(later, Err(GroupError::Aborted { .. }) | Err(GroupError::PeerLost { .. })),
-                "{later:?}"
-            );
+            assert!(later.as_ref().is_err_and(is_an_end), "{later:?}");
             latencies.push(ended_at.saturating_duration_since(aborted_at));
         }
         drop(absent);
@@ -85,10 +89,10 @@ pub(super) fn an_abort_in_the_middle_of_a_call_ends_it_at_once(implementation: &
     assert!(median < ABORT_WITHIN, "aborts took {latencies:?}; accepted is a median below {ABORT_WITHIN:?}");
 }
 
-/// After the abort the others make the call that would fill the aborted rank's values.
+/// After the abort the other ranks make the call, which would overwrite the aborted rank's values.
 pub(super) fn nothing_is_written_after_an_abort(implementation: &Implementation) {
     let mut groups = up_to(implementation, 3);
-    let all = aborters(&groups);
+    let aborter = groups[0].aborter();
     let late = groups.split_off(1);
     let (about_to_call, calls) = channel();
     let about_to_call = Mutex::new(about_to_call);
@@ -99,19 +103,16 @@ pub(super) fn nothing_is_written_after_an_abort(implementation: &Implementation)
         (outcome, values.clone(), values, group)
     });
     await_events(&calls, 1, "rank 0 is about to call");
-    all[0].abort();
+    aborter.abort();
     let (outcome, at_the_abort, values_kept, group) = first.finish().pop().expect("one rank was started");
     assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
-    let late = start(late, |mut group| group.all_reduce_i64(&mut values(group.rank(), 0, 1 << 18)));
-    if implementation.dead_peer == DeadPeer::HangsUntilAbort {
-        all.iter().for_each(Aborter::abort);
-    }
-    assert!(late.finish().iter().all(Result::is_err));
+    let late = run(late, |mut group| group.all_reduce_i64(&mut values(group.rank(), 0, 1 << 18)));
+    assert!(late.iter().all(Result::is_err));
     assert!(at_the_abort == values_kept, "the values changed after the call had ended");
     drop(group);
 }
 
-/// Sums go on until the abort, which comes after a different count in each round; each that completes is exact.
+/// Ranks sum until the abort, which comes after another number of calls in each round; every completed sum is exact.
 pub(super) fn an_abort_racing_with_completion_leaves_exact_sums(implementation: &Implementation) {
     for round in 0..24 {
         let groups = up_to(implementation, 2);
@@ -125,7 +126,7 @@ pub(super) fn an_abort_racing_with_completion_leaves_exact_sums(implementation: 
                     thread::spawn(move || all.iter().for_each(Aborter::abort));
                 }
             });
-            // The other rank's abort may be first seen as its leaving; ours comes all the same.
+            // The other rank's abort may be seen first, as a lost peer; this rank's own follows.
             while !mine.is_aborted() {
                 thread::yield_now();
             }
@@ -159,33 +160,20 @@ pub(super) fn all_ranks_may_abort_at_once(implementation: &Implementation) {
     }
 }
 
-/// Rank 1 goes away between two calls; nobody aborts, unless this implementation needs it.
+/// Rank 1 leaves between two calls, without an abort.
 pub(super) fn a_dead_peer_ends_the_call_of_every_other(implementation: &Implementation) {
     for size in [2, 3, 5] {
-        let groups = up_to(implementation, size);
-        let all = aborters(&groups);
-        let (left, leaves) = channel();
-        let left = Mutex::new(left);
-        let ranks = start(groups, move |mut group| {
+        let errors = run(up_to(implementation, size), |mut group| {
             group.barrier().expect("all are alive");
-            if group.rank() == 1 {
-                drop(group);
-                left.lock().expect("no rank panics here").send(()).expect("the case waits");
-                return None;
-            }
-            Some(sum_until_error(&mut *group, 100_000, |_| ()))
+            (group.rank() != 1).then(|| sum_until_error(&mut *group, 100_000, |_| ()))
         });
-        await_events(&leaves, 1, "rank 1 leaves");
-        if implementation.dead_peer == DeadPeer::HangsUntilAbort {
-            all.iter().for_each(Aborter::abort);
-        }
-        for (rank, error) in ranks.finish().into_iter().enumerate() {
+        for (rank, error) in errors.into_iter().enumerate() {
             assert!(rank == 1 || error.as_ref().is_some_and(is_an_end), "rank {rank}: {error:?}");
         }
     }
 }
 
-/// Every rank's call fails, or, where it has no part in the difference, its next one; at least one says why.
+/// Every rank fails, in this call or, if it is not affected by the difference, in the next; at least one error says why.
 fn is_noticed(
     implementation: &Implementation,
     call: impl Fn(&mut dyn Group) -> Result<(), GroupError> + Send + Sync + Copy + 'static,
@@ -195,7 +183,7 @@ fn is_noticed(
     }
     for size in [2, 3] {
         let errors = run(up_to(implementation, size), move |mut group| {
-            call(&mut *group).and_then(|()| group.barrier()).expect_err("the ranks are at odds")
+            call(&mut *group).and_then(|()| group.barrier()).expect_err("the calls differ")
         });
         let mismatches =
             errors.iter().filter(|error| matches!(error, GroupError::CallMismatch { .. })).count();
@@ -224,9 +212,7 @@ pub(super) fn different_roots_are_noticed(implementation: &Implementation) {
 }
 
 pub(super) fn a_group_that_failed_stays_failed(implementation: &Implementation) {
-    let groups = up_to(implementation, 2);
-    let all = aborters(&groups);
-    let ranks = start(groups, |mut group| {
+    run(up_to(implementation, 2), |mut group| {
         if group.rank() == 1 {
             return;
         }
@@ -237,8 +223,4 @@ pub(super) fn a_group_that_failed_stays_failed(implementation: &Implementation) 
         assert_eq!(group.all_reduce_i64(&mut [1]), outcome);
         assert_eq!(group.broadcast(0, &mut [1]), outcome);
     });
-    if implementation.dead_peer == DeadPeer::HangsUntilAbort {
-        all.iter().for_each(Aborter::abort);
-    }
-    ranks.finish();
 }

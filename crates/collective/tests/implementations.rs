@@ -8,35 +8,21 @@ use std::sync::{Arc, LazyLock};
 use libtest_mimic::{Arguments, Trial};
 
 use local::double::{self, Double};
-use lsgan_collective::contract::{DeadPeer, Implementation, Mismatch, contract};
+use lsgan_collective::contract::{Implementation, Mismatch, contract};
 use lsgan_collective::nccl::cuda::CudaDevice;
 use lsgan_collective::nccl::{DRAIN_WITHIN, Library, Nccl, NcclGroup};
 use lsgan_collective::{Group, GroupError};
 
-/// One line for each implementation. NCCL itself, which needs GPUs, is added by `main`.
+/// All but NCCL on GPUs, which `main` adds.
 const IMPLEMENTATIONS: &[Implementation] = &[
-    Implementation {
-        name: "tcp",
-        make: make_tcp,
-        size_max: 8,
-        dead_peer: DeadPeer::FailsTheCall,
-        mismatch: Mismatch::FailsTheCall,
-    },
-    Implementation {
-        name: "nccl over its double",
-        make: make_nccl,
-        size_max: 8,
-        dead_peer: DeadPeer::FailsTheCall,
-        mismatch: Mismatch::Undefined,
-    },
-    Implementation {
-        name: "nccl over its double, whose calls go on in threads of its own",
-        make: make_lazy_nccl,
-        size_max: 8,
-        dead_peer: DeadPeer::FailsTheCall,
-        mismatch: Mismatch::Undefined,
-    },
+    Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp", make_tcp) },
+    row("nccl over its double", make_nccl),
+    row("nccl over its double, whose calls continue in its own threads", make_lazy_nccl),
 ];
+
+const fn row(name: &'static str, make: fn(usize) -> Vec<Box<dyn Group>>) -> Implementation {
+    Implementation { name, make, size_max: 8, mismatch: Mismatch::Undefined }
+}
 
 fn make_tcp(size: usize) -> Vec<Box<dyn Group>> {
     local::form(size).into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
@@ -56,15 +42,15 @@ fn boxed(groups: Vec<NcclGroup>) -> Vec<Box<dyn Group>> {
     groups.into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
 }
 
-/// What is needed for NCCL itself: a library, and two GPUs. Or why it cannot be had here.
+/// This machine's NCCL and its number of GPUs.
 fn gpus() -> Result<(Library, usize), GroupError> {
     let library = Library::find(None)?;
     Ok((library, CudaDevice::count()?))
 }
 
-/// NCCL itself, a GPU for each rank. (Ranks that share a GPU must be processes, each with its own NCCL_HOSTID.)
+/// A GPU for each rank. (Ranks that share a GPU must be processes, each with its own NCCL_HOSTID.)
 fn make_nccl_on_gpus(size: usize) -> Vec<Box<dyn Group>> {
-    let (library, _) = gpus().expect("else this row is skipped");
+    let (library, _) = gpus().expect("the row is skipped without them");
     let nccl = |index| Nccl {
         library: library.clone(),
         device: Arc::new(CudaDevice::new(index).expect("the GPU was counted")),
@@ -83,13 +69,7 @@ fn main() -> ExitCode {
     if let Some(why) = &skipped {
         eprintln!("skipped, nccl on GPUs: {why}");
     }
-    let on_gpus = Implementation {
-        name: "nccl on GPUs",
-        make: make_nccl_on_gpus,
-        size_max,
-        dead_peer: DeadPeer::FailsTheCall,
-        mismatch: Mismatch::Undefined,
-    };
+    let on_gpus = Implementation { size_max, ..row("nccl on GPUs", make_nccl_on_gpus) };
     let trial = |implementation: Implementation| {
         let run = move || {
             contract(&implementation);
@@ -100,7 +80,7 @@ fn main() -> ExitCode {
     let here = IMPLEMENTATIONS.iter().copied().map(trial);
     let trials = here.chain([trial(on_gpus).with_ignored_flag(skipped.is_some())]);
     let mut arguments = Arguments::from_args();
-    // The contract measures how long an abort takes: one at a time.
+    // The contract measures how long an abort takes.
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -1,4 +1,4 @@
-//! The contract of ranks that are processes of their own, with threads in the place of processes.
+//! The contract between processes, with threads in place of the processes.
 
 mod local;
 
@@ -9,7 +9,7 @@ use std::thread;
 
 use local::double::{self, Double};
 use local::{PATIENCE, listener, membership};
-use lsgan_collective::contract::apart;
+use lsgan_collective::contract::processes;
 use lsgan_collective::tcp::Listener;
 use lsgan_collective::{Group, GroupError};
 
@@ -22,14 +22,14 @@ fn over_tcp() -> Arc<Join> {
     })
 }
 
-fn over_nccls_double() -> Arc<Join> {
+fn over_the_nccl_double() -> Arc<Join> {
     let double = Double::with(&[]);
     Arc::new(move |listener, generation, rank, members| {
         Ok(Box::new(double::join_generation(&double.nccl(), listener, generation, rank, members)?))
     })
 }
 
-/// Runs `rank` on a thread for each of `size` ranks; what they give, in the order in which they end.
+/// Runs `rank` on a thread for each of `size` ranks; returns their results in the order in which they end.
 fn on_threads<R: Send + 'static>(
     join: &Arc<Join>,
     size: usize,
@@ -46,7 +46,7 @@ fn on_threads<R: Send + 'static>(
                 generation += 1;
                 join(&mut listener, generation, index, &members).expect("all members come")
             };
-            // Nobody listens any more after the test has failed.
+            // The receiver is gone after the test has failed.
             _ = sender.send(rank(index, &mut form));
         });
     }
@@ -55,10 +55,10 @@ fn on_threads<R: Send + 'static>(
 
 fn every_case_is_run(join: &Arc<Join>) {
     for size in 1..=3 {
-        let wanted = apart::CASES.iter().filter(|case| case.ranks_min <= size).count();
+        let wanted = processes::CASES.iter().filter(|case| case.ranks_min <= size).count();
         let done = on_threads(join, size, move |_, form| {
             let mut done = 0;
-            apart::contract(size, form, |_, _| done += 1);
+            processes::contract(size, form, |_, _| done += 1);
             done
         });
         assert_eq!(done, vec![wanted; size]);
@@ -72,7 +72,7 @@ fn a_death_is_noticed_by_all(join: &Arc<Join>) {
             group.barrier().expect("all are alive");
             return None;
         }
-        Some(apart::sum_until_a_death(group, || ()))
+        Some(processes::sum_until_a_death(group, || ()))
     });
     assert_eq!(errors.iter().flatten().count(), 2, "{errors:?}");
 }
@@ -85,6 +85,6 @@ fn tcp_keeps_it() {
 
 #[test]
 fn nccl_over_its_double_keeps_it() {
-    every_case_is_run(&over_nccls_double());
-    a_death_is_noticed_by_all(&over_nccls_double());
+    every_case_is_run(&over_the_nccl_double());
+    a_death_is_noticed_by_all(&over_the_nccl_double());
 }
