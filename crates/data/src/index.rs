@@ -1,7 +1,7 @@
 //! What is known of a large data set before any record is read, kept from one start to the next.
 //!
 //! An index is made by going through the data set once, and kept in a file that carries the data set's stamp: sizes and
-//! times, so that it is made anew when the data set changed. A file that is damaged, old or somebody else's is as good as
+//! times, so that it is made anew when the data set changed. A file that is damaged, old or another data set's is as good as
 //! none. Writing it is a favour: where no place for it can be written, the next start takes as long as this one.
 //!
 //! The format: `LSGANIDX`, the version (u32), the stamp (32 bytes), the payload's length (u64) and the payload, whose
@@ -19,7 +19,7 @@ const VERSION: u32 = 2;
 const HASH_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 4 + HASH_BYTES + 8;
 
-/// A smaller data set is gone through in less than a second: no reason to write beside somebody's data.
+/// A smaller data set is gone through in less than a second: no reason to write beside the user's data.
 const RECORDS_MIN: u64 = 65_536;
 
 /// How far the making of an index has come.
@@ -117,7 +117,7 @@ impl Index<'_> {
         Some(bytes)
     }
 
-    /// Under another name first, so that nobody finds half of it.
+    /// Under another name first, so that no reader finds half of it.
     fn write(&self, place: &Path, payload: &[u8]) -> io::Result<()> {
         if let Some(dir) = place.parent() {
             fs::create_dir_all(dir)?;

@@ -37,7 +37,7 @@ impl Leases {
         self.lock().get(&rank).copied().unwrap_or(0)
     }
 
-    /// Waits until `rank` may read its ordinals `0..needed`, or `stopped` says that nobody wants them any more.
+    /// Waits until `rank` may read its ordinals `0..needed`, or `stopped` says that they are not wanted any more.
     /// There is no deadline: how long a coordinator may be away is not decided here.
     pub(crate) fn wait_for(&self, rank: VirtualRank, needed: u64, stopped: impl Fn() -> bool) -> Granted {
         let mut leases = self.lock();
@@ -52,7 +52,7 @@ impl Leases {
         }
     }
 
-    /// Makes all who wait look at what stopped them. It was set before this is called, so that nobody can look
+    /// Makes all waiting threads look at what stopped them. It was set before this is called, so that no thread can look
     /// between and then wait for ever.
     pub(crate) fn wake_all(&self) {
         let _lease = self.lock();

@@ -1,7 +1,7 @@
 //! What a source leaves out of its data set: counted by reason, with some names.
 //!
 //! A record that is there and does not decode is another matter (see [`crate::corrupt`]): it has a number and a place in
-//! the order. What stands here has none, so nobody would ever hear of it.
+//! the order. What stands here has none, and would never be reported otherwise.
 
 use std::collections::BTreeMap;
 
@@ -220,7 +220,7 @@ impl LeftOut {
         self.groups.values().map(|group| group.count).sum()
     }
 
-    /// Whether something among them may be a picture that somebody misses.
+    /// Whether one of them may be a picture that the user misses.
     #[must_use]
     pub fn may_be_missed(&self) -> bool {
         self.groups.keys().any(|reason| reason.remedy().is_some())

@@ -64,7 +64,7 @@ impl Files {
         Ok(Profile { region, endpoint, addressing_style: value("addressing_style") })
     }
 
-    /// The profile's keys; none if there is no such profile and nobody has asked for it.
+    /// The profile's keys; none if there is no such profile and it was not asked for.
     pub(crate) fn keys(&self) -> Result<Option<AwsCredential>, Error> {
         let (credentials, config) = (read(&self.credentials)?, read(&self.config)?);
         let places = [

@@ -3,7 +3,7 @@
 //! What is tried again, with growing pauses: connections that are refused or break, answers 5xx, 429 and 408, bodies
 //! that break off (from where they broke off, while the object is still the same). What is not: an answer that will be
 //! the same the next time (403, 404, 412). `object_store` does most of it; [`Persistent`] does what it leaves: lists whose
-//! body breaks off, and puts of which nobody knows whether they were done.
+//! body breaks off, and puts that may or may not have been done.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -80,7 +80,7 @@ pub fn open_with(
     let Settings { known, keys, attempts, is_plain } = Settings::of(place, environment)?;
     let attempts = attempts.unwrap_or(ATTEMPTS_MAX);
     let options = ClientOptions::new()
-        .with_allow_http(true) // whoever writes http:// as the endpoint means it
+        .with_allow_http(true) // an endpoint written as http:// is meant so
         // A role's keys come encrypted, whatever the endpoint is.
         .with_no_system_certificates(is_plain && !matches!(keys, Keys::Machine { .. }))
         .with_timeout_disabled()
@@ -120,7 +120,7 @@ pub fn open_with(
 /// ring builds in seconds everywhere; rustls' own default needs a C compiler's minutes.
 fn choose_cryptography() {
     static ONCE: Once = Once::new();
-    // Refused where somebody has chosen already, which is as good.
+    // Refused where one is chosen already, which is as good.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
@@ -158,7 +158,7 @@ impl CredentialProvider for OfProfile {
     }
 }
 
-/// Keys of a role, which somebody near the process hands out.
+/// Keys of a role, which a service of the machine hands out.
 #[derive(Debug)]
 struct OfMachine {
     role: AwsCredentialProvider,

@@ -70,7 +70,7 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
-/// A text of somebody else without the users and passwords of the URLs in it.
+/// A foreign text without the users and passwords of the URLs in it.
 pub(crate) fn scrubbed(text: &str) -> String {
     let words = text.split_inclusive(char::is_whitespace);
     words.map(|word| if word.contains("://") { without_user(word) } else { word.to_owned() }).collect()

@@ -217,7 +217,7 @@ impl Store {
                     Err(source) => return Err(unusable(&file)(source)),
                 }
             }
-            // Refused by the system while anything is in it, which is then somebody's.
+            // Refused by the system while anything is in it, which is then not ours.
             let _ = fs::remove_dir(&dir);
             Ok(removed)
         };

@@ -16,7 +16,7 @@
 //!   order gets into them.
 //! - **A snapshot is whole or is not there**: a crash or a full disk between any two operations leaves the
 //!   older snapshots as they were, and the same write can be done again.
-//! - **Nobody spoils a published snapshot**: parts and manifest are created, not overwritten; a part whose
+//! - **A published snapshot stays as it is**: parts and manifest are created, not overwritten; a part whose
 //!   name is taken by other bytes gets a name with its hash.
 //!   Parts of more than 16 MiB in a bucket have it always: they are put in pieces, which may overwrite.
 //! - **Damage has a name**: each kind is its own [`Error`] variant with the path and what to do, and
@@ -26,8 +26,8 @@
 //!
 //! In a bucket there is no lock, and none is needed: [`RunLock`] is one coordinator's for its run directory, which is
 //! always local. Two coordinators of one run with directories of their own and the same prefix train the same bits and
-//! publish equal snapshots, whoever is first. Of two different runs the one that starts later finds the other's snapshot
-//! and is refused; started at the same moment, each step's snapshot is that of whoever publishes it first, the other's
+//! publish equal snapshots. Of two different runs the one that starts later finds the other's snapshot
+//! and is refused; started at the same moment, each step's snapshot is that of the first to publish it, the other's
 //! write fails as [`Error::OtherSnapshot`], and the next start of either is refused.
 //!
 //! The modules in reading order:

@@ -1,7 +1,7 @@
 //! Links in a directory's store: nothing that deletes or moves follows one.
 //!
 //! People archive snapshots by moving them to another disk and linking them back. The directory that `checkpoint.to` names
-//! may be a link itself: whoever names it means what is behind it. Below it,
+//! may be a link itself: naming it means what is behind it. Below it,
 //! - a link to a file is deleted as a link; the file behind it stays,
 //! - a step's folder that is a link, or lies behind one, is read as all others, and left alone otherwise: it is not deleted,
 //!   does not count as one of `keep_last`, and is set aside by moving the link.

@@ -81,7 +81,7 @@ impl RunLock {
         Ok(lock)
     }
 
-    /// Writes the address where the coordinator listens into the lock file, for tools and for whoever is refused.
+    /// Writes the address where the coordinator listens into the lock file, for tools and for messages of coordinators that are refused.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -125,7 +125,7 @@ impl RunLock {
 }
 
 impl Holder {
-    /// Who holds a run directory at this moment; none if nobody does, or there is no such run.
+    /// The holder of a run directory at this moment; none if it is free, or there is no such run.
     ///
     /// # Errors
     /// A lock file that cannot be read.
@@ -237,7 +237,7 @@ pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(Some(to))
 }
 
-/// An empty directory beside `dir`, made by us and nobody else.
+/// An empty directory beside `dir` that was not there before.
 fn claim_name(dir: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
     let Some(name) = dir.file_name() else {
         return Err((

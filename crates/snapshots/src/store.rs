@@ -216,7 +216,7 @@ impl Store {
         Ok(list.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
-    /// Deletes an object that does not lie behind a link; that there is none is no error, since somebody else may have
+    /// Deletes an object that does not lie behind a link; that there is none is no error, since another writer may have
     /// been faster.
     pub(crate) async fn delete(&self, path: &Path) -> Result<(), Error> {
         self.expect_no_link(path)?;
@@ -322,7 +322,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => {
-                unreachable!("nobody cancels this task, and a runtime that shuts down stops its waiter")
+                unreachable!("this task is never cancelled, and a runtime that shuts down stops its waiter")
             }
         },
     }

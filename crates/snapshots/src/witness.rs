@@ -51,7 +51,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Removes what was posted, and answers that nobody took.
+    /// Removes what was posted, and answers that were not taken.
     ///
     /// # Errors
     /// A store that does not answer.

@@ -47,7 +47,7 @@ impl Store {
     /// Done already, by this process or another one, it is a success: the manifest in the store is returned.
     /// What an unfinished or damaged write left at this step is replaced. At most one part at a time is held
     /// in memory beside the snapshot. On an error, the parts that this call had put there are taken back,
-    /// unless somebody else's manifest names them.
+    /// unless another writer's manifest names them.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Store`]; [`Error::OtherSnapshot`] where the step has a valid snapshot of

@@ -78,7 +78,7 @@ pub struct Replaced {
 /// Why there is no batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoaderError {
-    /// Nobody to load for, or nobody to do it, or no room.
+    /// No virtual ranks, no threads, or no room.
     #[error(
         "a loader of {ranks} virtual rank(s), {threads} thread(s) and {depth_steps} step(s) ahead was asked for; \
          each has to be at least 1. Set compute.loader_threads to at least 1."
@@ -139,7 +139,7 @@ pub enum LoaderError {
         /// What is wrong with the record that the plan names.
         first: RecordError,
     },
-    /// Somebody called [`Stopper::stop`].
+    /// [`Stopper::stop`] was called.
     #[error("the loader was stopped")]
     Stopped,
     /// A loader thread panicked.
@@ -268,7 +268,7 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so through the window, or nobody asked.
+            // A thread that panicked has said so through the window.
             let _ = thread.join();
         }
     }

@@ -59,7 +59,7 @@ impl Reader {
         let mut replaced = Vec::new();
         let places = samples.chunks_exact_mut(self.source.sample_len());
         for (wanted, place) in self.plan.batch(rank, step).zip(places) {
-            // A record can be a photograph of ten megapixels: nobody who stops waits for a whole batch of them.
+            // A record can be a photograph of ten megapixels: a stop does not wait for a whole batch of them.
             if stopped() {
                 return Err(LoaderError::Stopped);
             }

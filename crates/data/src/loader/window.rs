@@ -16,7 +16,7 @@ type Full = (Step, Vec<(RankBatch, Vec<Replaced>)>);
 pub(super) struct Window {
     ranks: Vec<VirtualRank>,
     depth_steps: u64,
-    /// Set under the lock of `state`, so that nobody misses it between looking and waiting; read without it.
+    /// Set under the lock of `state`, so that no thread misses it between looking and waiting; read without it.
     stopped: AtomicBool,
     state: Mutex<State>,
     /// The front moved on: threads may claim more.
@@ -41,7 +41,7 @@ struct Slots {
 
 impl Slots {
     /// All batches are there, or one of them will never be: the thread that failed may have been the last one, so
-    /// nobody waits for the others.
+    /// the others are not waited for.
     fn is_decided(&self) -> bool {
         self.missing == 0 || self.error().is_some()
     }

@@ -19,7 +19,7 @@ pub(super) const RECORD_BYTES_MAX: u64 = 1 << 30;
 pub(super) fn with_bytes<T>(read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     BYTES.with(|bytes| match bytes.try_borrow_mut() {
         Ok(mut bytes) => read(&mut bytes),
-        // Somebody reads a record while he reads one: slower, and right.
+        // This thread reads a record while it reads one: slower, and right.
         Err(_) => read(&mut Vec::new()),
     })
 }

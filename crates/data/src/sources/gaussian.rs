@@ -33,7 +33,7 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// A mixture without modes, records or width; a word on pictures.
+    /// A mixture without modes, records or width; a `data.image`.
     pub fn open(spec: &GaussianSource, image: Option<&ImageSpec>, seed: u64) -> Result<Self, DataError> {
         if image.is_some() {
             return Err(DataError::spec(format!(

@@ -57,7 +57,7 @@ impl Idx {
     /// # Errors
     ///
     /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures or labels; another number of labels
-    /// than of pictures; no word on the samples.
+    /// than of pictures; no `data.image`.
     pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
         let transform = Transform::for_pictures(KIND, image)?;
         check_kind(&spec.images, "IDX file of pictures", |dimensions| dimensions != 1)?;

@@ -13,7 +13,7 @@ pub enum ToolError {
         "the source {kind} makes its points when they are read; only pictures are written. Take another source."
     )]
     NoPictures { kind: &'static str },
-    /// Somebody else's directory.
+    /// The directory holds other files.
     #[error(
         "{}: the directory holds other files, `{found}` for one; accepted is an empty one, one that is not there yet, or \
          one that the same command left unfinished. Choose another.",

@@ -13,7 +13,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// in the order of the records.
 ///
 /// Chunk i is the thread's i mod `threads`, which sends what it has done through a bounded queue of its own: the order is
-/// there without a word between the threads, and nobody runs far ahead.
+/// there without communication between the threads, and no thread runs far ahead.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub(super) fn in_order<T: Send, E>(
                 scope.spawn(move || {
                     for chunk in mine {
                         let done: Vec<T> = chunk.map(work).collect();
-                        // Nobody takes it: there was an error.
+                        // The receiver is gone: there was an error.
                         if sender.send(done).is_err() {
                             return;
                         }

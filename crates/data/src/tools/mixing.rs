@@ -15,7 +15,7 @@ const COUNTED_MAX: u64 = 1 << 18;
 const SAMPLES_MAX: u64 = 4096;
 /// Steps that are looked at, spread over the first epoch.
 const STEPS_MAX: u64 = 32;
-/// Below this share of the classes that a shuffled data set's batches have, somebody has to be told.
+/// Below this share of the classes that a shuffled data set's batches have, the user is warned.
 const POOR: f64 = 0.7;
 /// With this share a `data.mix` is good enough to be named.
 const GOOD: f64 = 0.85;

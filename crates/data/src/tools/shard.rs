@@ -86,7 +86,7 @@ struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // It has its name, and there is none; or it is in the way of nobody but a full disk.
+        // It was renamed, or it only takes room.
         let _ = fs::remove_file(&self.0);
     }
 }

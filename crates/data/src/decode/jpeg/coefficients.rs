@@ -24,7 +24,7 @@ impl Plane {
     }
 }
 
-/// Which blocks somebody looks at; the others are read, but may stay zero.
+/// Which blocks are used; the others are read, but may stay zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// None: whether they are whole is all that is asked.

@@ -9,7 +9,7 @@
 //! - `matrix.rs` holds all of it against libjpeg-turbo, over every kind of file.
 //!
 //! Others were tried. zune-jpeg alone garbles other layouts, and takes files that end early for whole, as does
-//! jpeg-decoder 0.3, which nobody develops any more. A C library needs an assembler to be as fast, and its errors jump
+//! jpeg-decoder 0.3, which is not maintained any more. A C library needs an assembler to be as fast, and its errors jump
 //! over our frames.
 
 mod coefficients;

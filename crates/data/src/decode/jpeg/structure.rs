@@ -27,7 +27,7 @@ pub(super) const ZIGZAG: [u8; BLOCK] = [
 pub(super) struct Jpeg<'a> {
     pub(super) frame: Frame,
     pub(super) colours: Colours,
-    /// What Adobe's marker says of them.
+    /// The transform that Adobe's marker names.
     pub(super) adobe: Option<u8>,
     pub(super) scans: Vec<Scan<'a>>,
     /// The last one's data.

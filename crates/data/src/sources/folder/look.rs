@@ -71,7 +71,7 @@ pub(super) fn reason_to_leave_out(
     })
 }
 
-/// Whether the file's mode says that `user` may read it: as everybody may, or as its owner.
+/// Whether the file's mode says that `user` may read it: as any user may, or as its owner.
 fn is_surely_readable(meta: &fs::Metadata, user: Option<u32>) -> bool {
     meta.mode() & 0o444 == 0o444 || (Some(meta.uid()) == user && meta.mode() & 0o400 != 0)
 }

@@ -48,7 +48,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// A folder that is missing, cannot be listed, or has no pictures; no word on the samples.
+    /// A folder that is missing, cannot be listed, or has no pictures; no `data.image`.
     pub fn open(
         spec: &FolderSource,
         image: Option<&ImageSpec>,
@@ -80,7 +80,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// A file that is missing or no picture; no word on the samples.
+    /// A file that is missing or no picture; no `data.image`.
     pub fn of_picture(path: &Path, image: Option<&ImageSpec>) -> Result<Self, DataError> {
         let transform = Transform::for_pictures(KIND, image)?;
         let found = look(KIND, path)?;

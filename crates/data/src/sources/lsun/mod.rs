@@ -44,7 +44,7 @@ impl Lsun {
     ///
     /// # Errors
     ///
-    /// A file that is missing, of another format or damaged, or without records; no word on the samples.
+    /// A file that is missing, of another format or damaged, or without records; no `data.image`.
     pub fn open(
         spec: &LsunSource,
         image: Option<&ImageSpec>,

@@ -222,7 +222,7 @@ impl InStore {
     }
 }
 
-/// What is asynchronous runs on a thread of its own: whoever reads a record is no task, and may stand in one.
+/// Asynchronous work runs on a thread of its own: a record is read by a thread that may itself be inside a task.
 fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
@@ -235,7 +235,7 @@ fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T 
     });
     let (sender, receiver) = mpsc::sync_channel(1);
     runtime.spawn(async move {
-        // Nobody stops listening: he waits right here.
+        // The receiver waits right here.
         let _ = sender.send(task.await);
     });
     receiver.recv().expect("the task sends before it ends")

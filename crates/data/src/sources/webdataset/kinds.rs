@@ -61,7 +61,7 @@ pub(super) fn reason_without_a_name(path: &[u8], member: &mut impl Read) -> io::
     }))
 }
 
-/// Why a member that is no file is left out; none for what nobody expects to be a picture.
+/// Why a member that is no file is left out; none for what is not expected to be a picture.
 pub(super) fn reason_of_no_file(path: &[u8], kind: tar::EntryType) -> Option<Reason> {
     let is_picture = parts(path).is_some_and(|(_, extension)| is_called(extension, &EXTENSIONS));
     match is_picture {

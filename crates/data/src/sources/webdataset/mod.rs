@@ -57,8 +57,8 @@ impl Webdataset {
     ///
     /// # Errors
     ///
-    /// A pattern that makes no names; a shard that is missing, cannot be reached or is no tar file; no pictures; no word
-    /// on the samples.
+    /// A pattern that makes no names; a shard that is missing, cannot be reached or is no tar file; no pictures; no
+    /// `data.image`.
     pub fn open(
         spec: &WebdatasetSource,
         image: Option<&ImageSpec>,
