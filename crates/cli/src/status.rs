@@ -49,6 +49,20 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
         Some(step) => product!("newest snapshot at step {step}, in {}", status.run_dir)?,
         None => product!("no snapshot yet; run directory {}", status.run_dir)?,
     }
+    product!("{}", workers(status))?;
+    for worker in status.workers.iter().filter(|w| !w.cannot_keep.is_empty()) {
+        product!("{} cannot write snapshots: {}", worker.name, worker.cannot_keep)?;
+    }
+    print_corrupt(status)?;
+    let now_ms = wall_ms();
+    for notice in status.notices.iter().filter(|notice| notice.warning && notice.over_ms.is_none()) {
+        product!("warning, {}: {}", when(notice, now_ms), notice.text)?;
+    }
+    Ok(())
+}
+
+/// A row for each worker.
+fn workers(status: &v1::RunStatus) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["worker", "name", "peers at", "role", "virtual ranks", "step", "ms a rank", "heard"]);
@@ -70,30 +84,27 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
             format!("{} ms ago", worker.heard_ms_ago),
         ]);
     }
-    product!("{table}")?;
-    for worker in status.workers.iter().filter(|w| !w.cannot_keep.is_empty()) {
-        product!("{} cannot write snapshots: {}", worker.name, worker.cannot_keep)?;
+    table
+}
+
+fn print_corrupt(status: &v1::RunStatus) -> Result<(), Failure> {
+    if status.corrupt_count == 0 {
+        return Ok(());
     }
-    if status.corrupt_count > 0 {
+    product!(
+        "{} corrupt records, of which {} are accepted (data.max_corrupt):",
+        status.corrupt_count,
+        status.corrupt_count_max
+    )?;
+    let shown = status.corrupt_records.len() as u64;
+    if shown < status.corrupt_count {
         product!(
-            "{} corrupt records, of which {} are accepted (data.max_corrupt):",
-            status.corrupt_count,
-            status.corrupt_count_max
+            "  the newest {shown}; all of them: sqlite3 {}/journal.sqlite 'select * from corrupt_records'",
+            status.run_dir
         )?;
-        let shown = status.corrupt_records.len() as u64;
-        if shown < status.corrupt_count {
-            product!(
-                "  the newest {shown}; all of them: sqlite3 {}/journal.sqlite 'select * from corrupt_records'",
-                status.run_dir
-            )?;
-        }
-        for record in &status.corrupt_records {
-            product!("  `{}`: {}", record.key, record.reason)?;
-        }
     }
-    let now_ms = wall_ms();
-    for notice in status.notices.iter().filter(|notice| notice.warning && notice.over_ms.is_none()) {
-        product!("warning, {}: {}", when(notice, now_ms), notice.text)?;
+    for record in &status.corrupt_records {
+        product!("  `{}`: {}", record.key, record.reason)?;
     }
     Ok(())
 }

@@ -51,21 +51,8 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     let (to_lines, mut lines) = mpsc::channel(64);
     let recipe = coordinator(&args, args.listen.to_string())?;
     let mut coordinator_child = Running::start(recipe, to_lines.clone())?;
-    let first = tokio::select! {
-        first = first_line(&mut lines) => first,
-        status = coordinator_child.ended() => return early_end(&mut coordinator_child, status, &mut lines).await,
-        asked = interrupts.recv() => {
-            let code = asked.unwrap_or(Interrupt::System).exit_code();
-            return Err(Failure { code, text: "ended before the run began; nothing has changed".to_owned() });
-        }
-    };
-    let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)).map(str::to_owned)
-    else {
-        let status = coordinator_child.ended().await;
-        if let Some(line) = first {
-            announce!("{line}");
-        }
-        return early_end(&mut coordinator_child, status, &mut lines).await;
+    let Some(address) = listening(&mut coordinator_child, &mut lines, &mut interrupts).await? else {
+        return Ok(());
     };
     let run_dir = match &args.run.fork {
         Some(_) => None,
@@ -99,25 +86,31 @@ pub async fn up(args: Args) -> Result<(), Failure> {
     for _ in 0..args.workers {
         cluster.start_worker()?;
     }
-    let result = loop {
-        let step = tokio::select! {
-            step = cluster.watch() => step,
-            asked = interrupts.recv() => cluster.interrupted(asked.unwrap_or(Interrupt::System)),
-        };
-        match step {
-            Ok(Go::On) => {}
-            Ok(Go::Ended) => break Ok(()),
-            Ok(Go::Stopped(code)) => break Err(Failure::stopped(code)),
-            Ok(Go::AtOnce(code)) => {
-                cluster.progress.end();
-                cluster.kill();
-                return Err(Failure { code, text: "ended at once; the newest snapshot is kept".to_owned() });
-            }
-            Err(failure) => break Err(failure),
+    cluster.watch_until_ended(&mut interrupts).await
+}
+
+/// Waits until the coordinator listens, and returns its address; none where its run was finished already.
+async fn listening(
+    child: &mut Running,
+    lines: &mut mpsc::Receiver<String>,
+    interrupts: &mut mpsc::Receiver<Interrupt>,
+) -> Result<Option<String>, Failure> {
+    let first = tokio::select! {
+        first = first_line(lines) => first,
+        status = child.ended() => return early_end(child, status, lines).await.map(|()| None),
+        asked = interrupts.recv() => {
+            let code = asked.unwrap_or(Interrupt::System).exit_code();
+            return Err(Failure { code, text: "ended before the run began; nothing has changed".to_owned() });
         }
     };
-    cluster.progress.end();
-    cluster.end(result).await
+    if let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)) {
+        return Ok(Some(address.to_owned()));
+    }
+    let status = child.ended().await;
+    if let Some(line) = first {
+        announce!("{line}");
+    }
+    early_end(child, status, lines).await.map(|()| None)
 }
 
 /// The coordinator's first line on standard output, however long it takes.
@@ -208,6 +201,29 @@ enum Go {
 }
 
 impl Cluster {
+    async fn watch_until_ended(mut self, interrupts: &mut mpsc::Receiver<Interrupt>) -> Result<(), Failure> {
+        let result = loop {
+            let step = tokio::select! {
+                step = self.watch() => step,
+                asked = interrupts.recv() => self.interrupted(asked.unwrap_or(Interrupt::System)),
+            };
+            match step {
+                Ok(Go::On) => {}
+                Ok(Go::Ended) => break Ok(()),
+                Ok(Go::Stopped(code)) => break Err(Failure::stopped(code)),
+                Ok(Go::AtOnce(code)) => {
+                    self.progress.end();
+                    self.kill();
+                    let text = "ended at once; the newest snapshot is kept".to_owned();
+                    return Err(Failure { code, text });
+                }
+                Err(failure) => break Err(failure),
+            }
+        };
+        self.progress.end();
+        self.end(result).await
+    }
+
     fn start_worker(&mut self) -> Result<(), Failure> {
         self.started += 1;
         let number = self.started;

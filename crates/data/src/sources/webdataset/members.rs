@@ -58,6 +58,14 @@ struct Sample {
     other: Option<Vec<u8>>,
 }
 
+/// The class in a member that has it as text.
+fn read_class(entry: &mut impl Read) -> Option<u32> {
+    let mut text = String::new();
+    // What is no text is no class.
+    let _ = entry.take(CLASS_BYTES_MAX).read_to_string(&mut text);
+    text.trim().parse().ok().filter(|class| *class != NO_CLASS)
+}
+
 impl Shard {
     pub(super) fn look_through(blob: &dyn Blob) -> Result<Self, DataError> {
         let mut found = Self { members: Vec::new(), hash: [0; 32], left_out: LeftOut::default() };
@@ -88,9 +96,7 @@ impl Shard {
                     true => reason_without_a_name(&path, &mut entry).map_err(failed)?,
                     false => reason_of_no_file(&path, entry.header().entry_type()),
                 };
-                if let Some(reason) = reason {
-                    found.leave_out(blob, reason, &path);
-                }
+                reason.into_iter().for_each(|reason| found.leave_out(blob, reason, &path));
                 continue;
             };
             if name != sample.name {
@@ -99,10 +105,7 @@ impl Shard {
             }
             hasher.update(&(path.len() as u64).to_le_bytes()).update(&path).update(&size.to_le_bytes());
             if extension.eq_ignore_ascii_case(CLASS_EXTENSION) {
-                let mut text = String::new();
-                // What is no text is no class.
-                let _ = entry.by_ref().take(CLASS_BYTES_MAX).read_to_string(&mut text);
-                sample.class = text.trim().parse().ok().filter(|class| *class != NO_CLASS);
+                sample.class = read_class(&mut entry);
                 hasher.update(&sample.class.unwrap_or(NO_CLASS).to_le_bytes());
             } else if sample.picture.is_some() {
                 if is_called(extension, &EXTENSIONS) {
@@ -111,10 +114,9 @@ impl Shard {
             } else {
                 match Kind::of(extension, &mut entry).map_err(failed)? {
                     Kind::Picture => {
-                        let member = member(begin, data + size - begin);
-                        sample.picture = Some(member.ok_or_else(|| {
-                            wrong(begin, "a picture lies beyond 2 TiB or is larger than 4 GiB".to_owned())
-                        })?);
+                        let too_far =
+                            || wrong(begin, "a picture lies beyond 2 TiB or is larger than 4 GiB".to_owned());
+                        sample.picture = Some(member(begin, data + size - begin).ok_or_else(too_far)?);
                     }
                     Kind::OtherPicture => sample.other = sample.other.or(Some(path)),
                     Kind::NoPicture => {}
