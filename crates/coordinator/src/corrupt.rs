@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_data::{Corrupt, TooManyCorrupt};
+use lsgan_data::{CorruptCount, TooManyCorrupt};
 use lsgan_wire::v1::CorruptRecord;
 
 /// How many are kept for tools that ask; the journal has them all.
@@ -11,7 +11,7 @@ const KEPT: usize = 100;
 /// Counts them, and keeps the newest for people.
 #[derive(Debug)]
 pub struct CorruptRecords {
-    counted: Corrupt,
+    counted: CorruptCount,
     newest: VecDeque<CorruptRecord>,
 }
 
@@ -19,7 +19,7 @@ impl CorruptRecords {
     /// Of a data set of `records`, of which a share of `max_share` may be corrupt; `known` as the journal has them.
     #[must_use]
     pub fn new(records: u64, max_share: f64, known: Vec<CorruptRecord>) -> Self {
-        let counted = Corrupt::new(records, max_share, known.iter().map(|r| r.record));
+        let counted = CorruptCount::new(records, max_share, known.iter().map(|r| r.record));
         let newest = known.into_iter().rev().take(KEPT).rev().collect();
         Self { counted, newest }
     }
@@ -39,8 +39,7 @@ impl CorruptRecords {
         let first = records.first()?.clone();
         let more = records.len() - 1;
         for record in records {
-            // Too many is no news here: `check` says it after any number of them.
-            let _ = self.counted.report(record.record, &record.key);
+            self.counted.add(record.record);
             if self.newest.len() == KEPT {
                 self.newest.pop_front();
             }

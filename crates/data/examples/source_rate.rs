@@ -1,16 +1,13 @@
-//! Images a second of one core: reads a source's records in the order of training, on one thread, and prints one line of
-//! JSON.
+//! Measures the images per second of one core: reads the records of a source in the order of training on one thread, and
+//! prints one line of JSON.
 //!
-//! Run: `cargo run --release -p lsgan-data --example source_rate -- KIND PLACE SIZE SECONDS`, where KIND is `folder`,
-//! `lsun` or `webdataset`.
+//! Run: `cargo run --release -p lsgan-data --example source_rate -- KIND PLACE SIZE SECONDS`, with a KIND such as `lsun`.
 
 use std::time::{Duration, Instant};
 
-use lsgan_data::{Source, open};
+use lsgan_data::{Source, open, sources};
 use lsgan_plan::{Geometry, Plan};
-use lsgan_spec::{
-    DataSpec, Fit, FolderSource, ImageSpec, LsunSource, Source as Spec, Step, VirtualRank, WebdatasetSource,
-};
+use lsgan_spec::{DataSpec, Fit, ImageSpec, Step, VirtualRank};
 
 const BATCH: u32 = 64;
 
@@ -18,7 +15,8 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, place, size, seconds] = &args[..] else { panic!("four arguments; see the head of this file") };
     let image = ImageSpec { fit: Fit::Squash, ..ImageSpec::of(size.parse().expect("a number of pixels"), 3) };
-    let spec = DataSpec::of(named(kind, place), Some(image));
+    let source = sources::at(kind, place).expect("a kind of source that reads files");
+    let spec = DataSpec::of(source, Some(image));
     let source = open(&spec, 1).unwrap_or_else(|error| panic!("{error}"));
     let geometry = Geometry::new(source.len(), spec.shard_records, 1, BATCH).expect("none is 0");
     let measured = Duration::from_secs_f64(seconds.parse().expect("a number of seconds"));
@@ -28,15 +26,6 @@ fn main() {
         source.len(),
         images as f64 / elapsed.as_secs_f64()
     );
-}
-
-fn named(kind: &str, place: &str) -> Spec {
-    match kind {
-        "folder" => Spec::Folder(FolderSource { path: place.into() }),
-        "lsun" => Spec::Lsun(LsunSource { path: place.into() }),
-        "webdataset" => Spec::Webdataset(WebdatasetSource { shards: place.into() }),
-        other => panic!("{other} is not a kind; see the head of this file"),
-    }
 }
 
 fn read(source: &dyn Source, plan: &Plan, measured: Duration) -> (u64, Duration) {

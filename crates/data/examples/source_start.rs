@@ -1,8 +1,8 @@
-//! What a start costs: opens a source, begins at a step, takes some batches, and prints one line of JSON: seconds to open
-//! it and to the first batch, records that were read more than once, resident memory.
+//! Measures a start: opens a source, begins at a step, takes some batches, and prints one line of JSON: the seconds to open
+//! it and to the first batch, the number of records that were read more than once, and resident memory.
 //!
-//! Run: `cargo run --release -p lsgan-data --example source_start -- KIND PLACE STEP INDEX_DIR`, where KIND is `lsun` or
-//! `webdataset`. The first run makes the index in INDEX_DIR, the second finds it there.
+//! Run: `cargo run --release -p lsgan-data --example source_start -- KIND PLACE STEP INDEX_DIR`, with a KIND such as
+//! `lsun`. The first run builds the index in INDEX_DIR, the second reads it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use lsgan_data::{
     Fingerprint, Leases, Loader, LoaderOptions, OpenOptions, RecordError, SampleShape, Source, open_with,
+    sources,
 };
 use lsgan_plan::{Geometry, Plan};
-use lsgan_spec::{DataSpec, Fit, ImageSpec, LsunSource, Source as Spec, Step, VirtualRank, WebdatasetSource};
+use lsgan_spec::{DataSpec, Fit, ImageSpec, Step, VirtualRank};
 
 const BATCH: u32 = 64;
 const AHEAD_STEPS: usize = 8;
@@ -23,11 +24,7 @@ fn main() {
     let [kind, place, step, index_dir] = &args[..] else {
         panic!("four arguments; see the head of this file")
     };
-    let source = match kind.as_str() {
-        "lsun" => Spec::Lsun(LsunSource { path: place.into() }),
-        "webdataset" => Spec::Webdataset(WebdatasetSource { shards: place.clone() }),
-        other => panic!("{other} is not a kind; see the head of this file"),
-    };
+    let source = sources::at(kind, place).expect("a kind of source that reads files");
     let image = ImageSpec { fit: Fit::Squash, ..ImageSpec::of(64, 3) };
     let spec = DataSpec::of(source, Some(image));
     let begin = Instant::now();

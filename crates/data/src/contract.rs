@@ -1,15 +1,14 @@
-//! What every source of samples has to keep. One entry runs all of it; a new source is a row in
-//! `tests/contract.rs`.
+//! The tests that every source must pass. [`contract`] runs all of them; a new source adds a row to `tests/contract.rs`.
 
 use crate::decode::decode;
 use crate::source::Stored;
 use crate::{RecordError, SampleShape, Source};
 
-/// Threads of the race.
+/// Threads that read concurrently.
 const THREADS: u64 = 4;
 
-/// Runs everything over `source`, whose records number `undecodable`, and only those, do not decode. Reads every
-/// record five times, so give it thousands and not millions. Panics with what is broken.
+/// Tests `source`, of which exactly the records `undecodable` do not decode. Panics with the property that fails. Reads
+/// every record several times, so the source should have thousands of records, not millions.
 pub fn contract(source: &dyn Source, undecodable: &[u64]) {
     the_shape_says_how_long_a_sample_is(source);
     let samples = every_record_reads_or_is_named(source, undecodable);
@@ -22,11 +21,11 @@ pub fn contract(source: &dyn Source, undecodable: &[u64]) {
     every_record_has_a_key_of_its_own(source);
 }
 
-/// What reading a record said: the sample's bits, or the error.
+/// The bits of a sample, or the error.
 type Outcome = Result<Vec<u32>, RecordError>;
 
 fn read(source: &dyn Source, record: u64) -> Outcome {
-    // Not a number, so that a value that was not written shows.
+    // NaN, so that a missing value is detected.
     let mut sample = vec![f32::NAN; source.sample_len()];
     source.read(record, &mut sample)?;
     Ok(sample.into_iter().map(f32::to_bits).collect())
@@ -60,8 +59,8 @@ fn every_record_reads_or_is_named(source: &dyn Source, undecodable: &[u64]) -> V
     samples
 }
 
-/// All records backwards by one thread, and at once by several, each in a stride of its own, with wrong requests
-/// between.
+/// Reads all records backwards in one thread, then concurrently in several, each in an order of its own with invalid
+/// requests in between.
 fn the_same_bits_from_any_order_and_any_thread(source: &dyn Source, samples: &[Outcome]) {
     let len = source.len();
     for record in (0..len).rev() {

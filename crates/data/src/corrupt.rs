@@ -1,67 +1,49 @@
-//! How many records turned out not to decode, and when they are too many.
+//! Counts the records that do not decode, and decides when they are too many.
 //!
-//! Pure: the coordinator keeps one of these beside its journal, and tells it what the workers report.
+//! Pure: the coordinator passes what the workers report, and keeps the records in its journal.
 
 use std::collections::BTreeSet;
 
-/// The records of a data set that are known not to decode.
+/// The records of a data set that do not decode, as far as they were reported.
 #[derive(Clone, Debug)]
-pub struct Corrupt {
+pub struct CorruptCount {
     records: u64,
     max_share: f64,
     known: BTreeSet<u64>,
 }
 
-/// What a report was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The first of this record: to be told, and to be written down.
-    New,
-    /// One more of a record that is known: it is met again in every epoch.
-    Known,
-}
-
-/// The data set is too bad to train on.
+/// The data set has too many corrupt records to train on.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "{count} of {records} records do not decode, the last of them `{key}`; data.max_corrupt accepts a share of {max_share}. \
      Repair the data set (the table corrupt_records of the run's journal names them), or raise data.max_corrupt."
 )]
 pub struct TooManyCorrupt {
-    /// Records that do not decode.
     pub count: u64,
     /// Records in the data set.
     pub records: u64,
-    /// What is accepted.
     pub max_share: f64,
-    /// The one that was too many.
+    /// The record that was one too many.
     pub key: String,
 }
 
-impl Corrupt {
-    /// Of a data set of `records`, of which a share of `max_share` (0 to 1) may be corrupt; `known` were reported before.
+impl CorruptCount {
+    /// For a data set of `records`, of which a share of `max_share` (0 to 1) may be corrupt; `known` were reported before.
     #[must_use]
     pub fn new(records: u64, max_share: f64, known: impl IntoIterator<Item = u64>) -> Self {
         Self { records, max_share, known: known.into_iter().collect() }
     }
 
-    /// Takes the report of one record. In which order the reports come, and how often, decides nothing.
-    ///
-    /// # Errors
-    ///
-    /// With this one they are more than is accepted. It is counted all the same, and is news where it was not known.
-    pub fn report(&mut self, record: u64, key: &str) -> Result<Report, TooManyCorrupt> {
-        if !self.known.insert(record) {
-            return Ok(Report::Known);
-        }
-        self.check(key).map(|()| Report::New)
+    /// Counts a record, once however often it is reported.
+    pub fn add(&mut self, record: u64) {
+        self.known.insert(record);
     }
 
-    /// Whether those that are known are too many; `key` is the newest one's.
+    /// Fails if there are too many; `key` is that of the newest record.
     ///
     /// # Errors
     ///
-    /// They are.
+    /// [`TooManyCorrupt`].
     pub fn check(&self, key: &str) -> Result<(), TooManyCorrupt> {
         let count = self.count();
         if count <= self.count_max() {
@@ -71,19 +53,17 @@ impl Corrupt {
         Err(TooManyCorrupt { count, records, max_share, key: key.to_owned() })
     }
 
-    /// Whether this record was reported before.
     #[must_use]
     pub fn is_known(&self, record: u64) -> bool {
         self.known.contains(&record)
     }
 
-    /// So many are accepted.
+    /// The most that are accepted.
     #[must_use]
     pub fn count_max(&self) -> u64 {
         (self.max_share * self.records as f64) as u64
     }
 
-    /// How many are known.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.known.len() as u64
@@ -96,12 +76,13 @@ mod tests {
 
     #[test]
     fn each_record_counts_once_and_the_one_too_many_is_named() {
-        let mut corrupt = Corrupt::new(1000, 0.003, [5]);
-        assert_eq!(corrupt.report(5, "five"), Ok(Report::Known));
-        assert_eq!(corrupt.report(9, "nine"), Ok(Report::New));
-        assert_eq!(corrupt.report(9, "nine"), Ok(Report::Known));
-        assert_eq!(corrupt.report(7, "seven"), Ok(Report::New));
-        let error = corrupt.report(1, "one").unwrap_err();
+        let mut corrupt = CorruptCount::new(1000, 0.003, [5]);
+        for record in [5, 9, 9, 7] {
+            corrupt.add(record);
+            assert_eq!(corrupt.check("any"), Ok(()));
+        }
+        corrupt.add(1);
+        let error = corrupt.check("one").unwrap_err();
         assert_eq!(
             error.to_string(),
             "4 of 1000 records do not decode, the last of them `one`; data.max_corrupt accepts a share of 0.003. Repair \
@@ -109,13 +90,11 @@ mod tests {
         );
         assert_eq!((corrupt.count(), corrupt.count_max()), (4, 3));
         assert!(corrupt.is_known(1) && !corrupt.is_known(2));
-        assert!(corrupt.check("one").is_err());
     }
 
     #[test]
     fn a_share_of_0_accepts_none_and_one_of_1_all() {
-        assert!(Corrupt::new(10, 0.0, []).report(3, "three").is_err());
-        let mut all = Corrupt::new(10, 1.0, []);
-        assert!((0..10).all(|record| all.report(record, "any") == Ok(Report::New)));
+        assert!(CorruptCount::new(10, 0.0, [3]).check("three").is_err());
+        assert!(CorruptCount::new(10, 1.0, 0..10).check("any").is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::found::Found;
+use crate::file_kind::FileKind;
 
 /// What to do about a file that is cut off or damaged.
 pub(crate) const FETCH: &str = "Fetch or copy the file again.";
@@ -20,7 +20,7 @@ pub enum DataError {
     Unreadable { path: PathBuf, source: io::Error },
     /// What lies there is known, and is something else.
     #[error("{place}: this is {found}, and no {wanted}. {advice}")]
-    OtherKind { place: String, found: Found, wanted: &'static str, advice: String },
+    OtherKind { place: String, found: FileKind, wanted: &'static str, advice: String },
     /// What lies there cannot be used: it is of another format, cut off, damaged, or has nothing in it.
     #[error("{place}: {what}")]
     Unusable {

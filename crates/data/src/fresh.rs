@@ -1,15 +1,27 @@
-//! Files that take their name when they are whole.
+//! Files that get their names when they are complete.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// A new file. What a former process left under this name is deleted; of a link, the link, and not the file behind it.
+/// Creates a new file, and first deletes what a former process left at `path`. A link is deleted, not its target.
 pub(crate) fn file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => File::create_new(path),
     }
+}
+
+/// Creates the file `part`, fills it and renames it to `path`, so that readers see the whole file or none.
+pub(crate) fn replace(
+    part: &Path,
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let written = file(part).and_then(|mut file| fill(&mut file)).and_then(|()| fs::rename(part, path));
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(part);
+    })
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use lsgan_spec::VirtualRank;
 
-/// The coordinator's word so far: of virtual rank v, the positions with ordinals below its lease may be read.
+/// The leases of this generation: virtual rank v may read its positions with ordinals below its lease.
 ///
-/// Shared by the session, which grants, and the loader, which waits. A rank without a lease may read nothing. What a
-/// lease says is a pure function of the plan, so one that is given again, or arrives late, never takes back anything.
-/// Make a new one for each generation: what an old one granted is then forgotten.
+/// The session grants leases, and the loader waits for them. A rank without a lease may not read. A lease is a pure
+/// function of the plan, so one that is repeated or late never takes anything back. Each generation needs a new `Leases`.
 #[derive(Debug, Default)]
 pub struct Leases {
     until: Mutex<BTreeMap<VirtualRank, u64>>,
@@ -17,13 +16,12 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// No leases.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `rank` may read its ordinals `0..until`. Less than before is ignored.
+    /// Permits `rank` to read its ordinals `0..until`. A lower lease than before is ignored.
     pub fn grant(&self, rank: VirtualRank, until: u64) {
         let mut leases = self.lock();
         let lease = leases.entry(rank).or_default();
@@ -31,29 +29,28 @@ impl Leases {
         self.changed.notify_all();
     }
 
-    /// `rank` may read its ordinals below this; 0 without a lease.
+    /// The lease of `rank`: it may read ordinals below this; 0 without a lease.
     #[must_use]
     pub fn until(&self, rank: VirtualRank) -> u64 {
         self.lock().get(&rank).copied().unwrap_or(0)
     }
 
-    /// Waits until `rank` may read its ordinals `0..needed`, or `stopped` says that they are not wanted any more.
-    /// There is no deadline: how long a coordinator may be away is not decided here.
-    pub(crate) fn wait_for(&self, rank: VirtualRank, needed: u64, stopped: impl Fn() -> bool) -> Granted {
+    /// Waits until `rank` may read its ordinals `0..needed`; false if `stopped` ends the wait. There is no deadline: the
+    /// session decides how long a coordinator may be unreachable.
+    pub(crate) fn wait_for(&self, rank: VirtualRank, needed: u64, stopped: impl Fn() -> bool) -> bool {
         let mut leases = self.lock();
         loop {
             if stopped() {
-                return Granted::Stopped;
+                return false;
             }
             if leases.get(&rank).is_some_and(|&until| until >= needed) {
-                return Granted::Yes;
+                return true;
             }
             leases = self.changed.wait(leases).expect(UNPOISONED);
         }
     }
 
-    /// Makes all waiting threads look at what stopped them. It was set before this is called, so that no thread can look
-    /// between and then wait for ever.
+    /// Makes all waiting threads check `stopped`, which the caller set before: so no thread misses it.
     pub(crate) fn wake_all(&self) {
         let _lease = self.lock();
         self.changed.notify_all();
@@ -65,13 +62,6 @@ impl Leases {
 }
 
 const UNPOISONED: &str = "nothing panics while the leases are locked";
-
-/// How a wait for a lease ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Granted {
-    Yes,
-    Stopped,
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,39 +1,35 @@
-//! What a source leaves out of its data set: counted by reason, with some names.
+//! What a source leaves out of its data set, counted by reason, with some names.
 //!
-//! A record that is there and does not decode is another matter (see [`crate::corrupt`]): it has a number and a place in
-//! the order. What stands here has none, and would never be reported otherwise.
+//! A record that does not decode is not left out (see [`crate::corrupt`]): it has a number, and training reports it.
 
 use std::collections::BTreeMap;
 
-use crate::index::Numbers;
+use serde::{Deserialize, Serialize};
 
-/// Names that are kept of each reason.
+/// Names that are kept for each reason.
 const EXAMPLES_MAX: usize = 3;
 
-/// Why something is no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Why a file or a member is no record; reasons by which a picture may be missed come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// A picture in another format than JPEG, PNG or WebP.
     OtherFormat,
     /// A picture that is not the first of its sample, in a tar file.
     FurtherPicture,
-    /// A picture in a tar file whose name has no sample's name in it.
+    /// A picture in a tar file without a sample's name.
     NamelessPicture,
-    /// A link in a tar file that is called as a picture is.
+    /// A link in a tar file with a picture's extension.
     TarLink,
     /// A picture behind the end of a tar file's first archive.
     BehindEnd,
     /// A picture whose name begins with a dot.
     HiddenPicture,
-    /// A link that leads nowhere.
     BrokenLink,
-    /// A file that may not be read.
     UnreadableFile,
-    /// A folder that may not be read.
     UnreadableFolder,
     /// A file that is no picture.
     NoPicture,
-    /// A file without a byte that is not called as a picture is.
+    /// An empty file without a picture's extension.
     EmptyFile,
     /// A sample in a tar file without a picture.
     SampleWithout,
@@ -41,7 +37,7 @@ pub enum Reason {
     NoFile,
     /// A file or folder whose name begins with a dot.
     Hidden,
-    /// The folder in which a file system's repair puts what it finds.
+    /// The folder of a file system's repair tool.
     LostAndFound,
     /// A pipe, a socket or a device.
     Special,
@@ -49,10 +45,10 @@ pub enum Reason {
     Loop,
 }
 
-/// What is told of a reason: its word in JSON, one of them, many of them, and what to do, where something may be missed.
+/// A reason with its word in JSON, its singular and its plural in messages, and advice if a picture may be missed.
 struct Row(Reason, &'static str, &'static str, &'static str, Option<&'static str>);
 
-/// In the order in which they are told: first what looks like a picture.
+/// In the order of [`Reason`].
 const TABLE: &[Row] = &[
     Row(
         Reason::OtherFormat,
@@ -153,36 +149,33 @@ impl Reason {
         TABLE.iter().find(|row| row.0 == self).expect("the table has a row for every reason")
     }
 
-    /// Its word in JSON.
+    /// The word in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.row().1
     }
 
-    /// What to do about it, where a picture may be missing because of it.
+    /// Advice if a picture may be missing for this reason.
     #[must_use]
     pub fn remedy(self) -> Option<&'static str> {
         self.row().4
     }
 }
 
-/// How many were left out for one reason, and some of their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was left out for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// How many.
     pub count: u64,
-    /// The names of the first of them, in the order of the data set.
+    /// The first names, in the order of the data set.
     pub examples: Vec<String>,
 }
 
-/// What a source leaves out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     groups: BTreeMap<Reason, Group>,
 }
 
 impl LeftOut {
-    /// Nothing.
     pub const NOTHING: &'static Self = &Self { groups: BTreeMap::new() };
 
     pub(crate) fn add(&mut self, reason: Reason, name: impl FnOnce() -> String) {
@@ -193,7 +186,7 @@ impl LeftOut {
         }
     }
 
-    /// Takes in what another part of the same data set leaves out, which comes after this one.
+    /// Adds what a later part of the same data set leaves out.
     pub(crate) fn append(&mut self, other: Self) {
         for (reason, Group { count, examples }) in other.groups {
             let group = self.groups.entry(reason).or_default();
@@ -203,36 +196,34 @@ impl LeftOut {
         }
     }
 
-    /// Each reason with what was left out for it; first what looks like pictures.
+    /// The groups in the order of [`Reason`].
     pub fn groups(&self) -> impl Iterator<Item = (Reason, &Group)> {
         self.groups.iter().map(|(reason, group)| (*reason, group))
     }
 
-    /// Whether nothing was left out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// How many were left out.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.groups.values().map(|group| group.count).sum()
     }
 
-    /// Whether one of them may be a picture that the user misses.
+    /// Whether a picture that the user expects may be among them.
     #[must_use]
     pub fn may_be_missed(&self) -> bool {
         self.groups.keys().any(|reason| reason.remedy().is_some())
     }
 
-    /// Whether another try may find more, though no file came or went.
+    /// Whether another listing may find more records although no file was added or removed.
     pub(crate) fn may_be_mended(&self) -> bool {
         let mendable = [Reason::BrokenLink, Reason::UnreadableFile, Reason::UnreadableFolder];
         mendable.iter().any(|reason| self.groups.contains_key(reason))
     }
 
-    /// A line for each reason: how many, some of their names, and what to do.
+    /// A line for each reason: count, some names, advice.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |(reason, group): (Reason, &Group)| {
@@ -245,35 +236,6 @@ impl LeftOut {
             format!("{} {what} ({}{more}){remedy}", group.count, names.join(", "))
         };
         self.groups().map(line).collect()
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut out = (self.groups.len() as u64).to_le_bytes().to_vec();
-        let text = |out: &mut Vec<u8>, text: &str| {
-            out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        };
-        for (reason, group) in self.groups() {
-            text(&mut out, reason.word());
-            out.extend_from_slice(&group.count.to_le_bytes());
-            out.extend_from_slice(&(group.examples.len() as u64).to_le_bytes());
-            group.examples.iter().for_each(|example| text(&mut out, example));
-        }
-        out
-    }
-
-    pub(crate) fn parse(numbers: &mut Numbers<'_>) -> Option<Self> {
-        let mut found = Self::default();
-        for _ in 0..numbers.u64()? {
-            let word = numbers.text()?;
-            let reason = TABLE.iter().find(|row| row.1 == word)?.0;
-            let mut group = Group { count: numbers.u64()?, examples: Vec::new() };
-            for _ in 0..numbers.u64()? {
-                group.examples.push(numbers.text()?);
-            }
-            found.groups.insert(reason, group);
-        }
-        Some(found)
     }
 }
 
@@ -304,23 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_added_up_and_what_is_written_is_read_back() {
+    fn parts_are_added_up() {
         let mut whole = some();
         whole.append(some());
         assert_eq!(whole.count(), 10);
         assert_eq!(whole.groups().map(|(_, group)| group.examples.len()).collect::<Vec<_>>(), [3, 2]);
-        let bytes = whole.bytes();
-        let mut numbers = Numbers(&bytes);
-        assert_eq!(LeftOut::parse(&mut numbers), Some(whole));
-        assert!(numbers.is_empty());
-        assert!((0..bytes.len()).all(|cut| LeftOut::parse(&mut Numbers(&bytes[..cut])).is_none()));
     }
 
     #[test]
     fn the_table_has_every_reason_once_in_their_order() {
-        assert!(TABLE.windows(2).all(|rows| rows[0].0 < rows[1].0));
+        assert!(TABLE.iter().enumerate().all(|(index, row)| row.0 as usize == index));
         let words: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.1).collect();
         assert_eq!(words.len(), TABLE.len());
-        assert_eq!(TABLE.last().map(|row| row.0 as usize), Some(TABLE.len() - 1), "a reason has no row");
+        assert_eq!(Reason::Loop as usize, TABLE.len() - 1, "a reason has no row");
     }
 }

@@ -1,29 +1,28 @@
 //! Data sources, transforms and the prefetching loader.
 //!
-//! Not here: which record comes when (`plan`), what is done with a sample (`train`), who may read what (`control`
-//! decides, [`Leases`] keeps its word).
-//! Start at [`Source`]; [`open`] makes one from a run's file, and [`Loader`] turns it into batches ahead of use.
+//! Not here: the order of the records (`plan`), training on a sample (`train`), granting leases (`control`).
+//! Start at [`Source`]; [`open`] opens one from a run's file, and [`Loader`] reads its batches ahead of use.
 //!
-//! - [`source`]: what a source of samples is, and what can be wrong with one record.
+//! - [`source`]: the trait of data sources, and the errors of one record.
 //! - [`sources`]: the kinds of sources, one file each.
-//! - [`picture`], [`decode`], [`transform`]: encoded bytes become a picture, and a picture a sample.
-//! - [`found`]: what a file is that was named as data, for messages.
-//! - [`index`]: what is known of a large data set from the last start.
-//! - [`left_out`]: what a source leaves out, counted and named.
+//! - [`picture`], [`decode`], [`transform`]: from encoded bytes to a picture to a sample.
+//! - [`file_kind`]: recognises files by their first bytes, for messages.
+//! - [`index`]: what the last start learned about a large data set.
+//! - [`left_out`]: counts and names what is no record.
 //! - [`leases`]: how far each virtual rank may read.
 //! - [`loader`]: batches for a worker's virtual ranks, read by threads ahead of the step.
-//! - [`corrupt`]: counting records that do not decode.
-//! - [`tools`]: a whole data set looked through, packed or exported.
-//! - [`contract`]: what every source has to keep, run over all of them.
+//! - [`corrupt`]: counts records that do not decode.
+//! - [`tools`]: inspect, pack and export a whole data set.
+//! - [`contract`]: the tests that every source must pass.
 //!
-//! A sample is a slice of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions
-//! want it), a point `[2]` in the plane's units.
+//! A record is one stored picture of a data set, or one synthetic point. A sample is a record as training sees it, a slice
+//! of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions want it), or a point `[2]`.
 
 pub mod contract;
 pub mod corrupt;
 pub mod decode;
 pub mod error;
-pub mod found;
+pub mod file_kind;
 mod fresh;
 pub mod index;
 pub mod leases;
@@ -36,9 +35,9 @@ pub mod sources;
 pub mod tools;
 pub mod transform;
 
-pub use corrupt::{Corrupt, TooManyCorrupt};
+pub use corrupt::{CorruptCount, TooManyCorrupt};
 pub use error::DataError;
-pub use index::Indexing;
+pub use index::Progress;
 pub use leases::Leases;
 pub use left_out::LeftOut;
 pub use loader::{

@@ -1,8 +1,8 @@
-//! Buffers of samples that are used again.
+//! Reusable buffers for samples.
 
 use std::sync::Mutex;
 
-/// Equal buffers, at most `buffers_max` of them kept.
+/// Buffers of `len` numbers, of which at most `buffers_max` are kept.
 pub(crate) struct Pool {
     len: usize,
     buffers_max: usize,
@@ -14,13 +14,13 @@ impl Pool {
         Self { len, buffers_max, free: Mutex::default() }
     }
 
-    /// A buffer of `len` numbers, which may be anything.
+    /// A buffer with arbitrary content.
     pub(crate) fn take(&self) -> Vec<f32> {
         let buffer = self.free.lock().expect(UNPOISONED).pop();
         buffer.unwrap_or_else(|| vec![0.0; self.len])
     }
 
-    /// A buffer of another length, or one too many, is dropped.
+    /// Keeps a buffer for reuse; drops one of another length, or one too many.
     pub(crate) fn give_back(&self, buffer: Vec<f32>) {
         let mut free = self.free.lock().expect(UNPOISONED);
         if buffer.len() == self.len && free.len() < self.buffers_max {

@@ -1,6 +1,4 @@
-//! What a source of samples is.
-
-#![warn(missing_docs)]
+//! The trait of data sources.
 
 use std::fmt;
 
@@ -9,8 +7,9 @@ use lsgan_spec::Flip;
 use crate::left_out::LeftOut;
 use crate::picture::Picture;
 
-/// Records that can be read by index, from any thread, in any order. Each kind is one file in [`crate::sources`];
-/// [`crate::contract`] says what all of them keep.
+/// A data set whose records can be read by index, from any thread, in any order. Each kind is one file in
+/// [`crate::sources`]; [`crate::contract`] tests what all of them guarantee.
+#[warn(missing_docs)]
 pub trait Source: Send + Sync {
     /// The kind's word in a run's file: `idx`, `lsun`.
     fn kind(&self) -> &'static str;
@@ -18,88 +17,82 @@ pub trait Source: Send + Sync {
     /// Records in the data set; at least 1.
     fn len(&self) -> u64;
 
-    /// Never: a data set without records cannot be opened.
+    /// Always false: a data set without records cannot be opened.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What one sample is.
+    /// The shape of a sample.
     fn sample_shape(&self) -> SampleShape;
 
-    /// How many f32 one sample has.
+    /// The number of f32 in a sample.
     fn sample_len(&self) -> usize {
         self.sample_shape().len()
     }
 
-    /// Writes the sample of `record`, counted from 0, into `out`: `[h, w, c]` in −1..1 or `[2]`. The same bits
-    /// whenever and wherever it is called.
+    /// Writes the sample of `record`, counted from 0, into `out`: `[h, w, c]` in −1..1 or `[2]`. Every call on every
+    /// machine gives the same bits.
     ///
     /// # Errors
     ///
-    /// A record that is not there, an `out` of another length than [`sample_len`](Self::sample_len), or a record
-    /// that does not decode. What is in `out` is then undefined.
+    /// A record beyond the end, an `out` of another length than [`sample_len`](Self::sample_len), a record that does not
+    /// decode, or a data set that changed. The content of `out` is then undefined.
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError>;
 
-    /// The record as the data set holds it.
+    /// The record as the data set stores it.
     ///
     /// # Errors
     ///
-    /// A record that is not there, one that cannot be read, or one that is too long to be a picture.
+    /// A record beyond the end, a data set that changed, or a record that is too long for a picture.
     fn stored(&self, record: u64) -> Result<Stored, RecordError> {
         check_request(self, record, self.sample_len()).map(|()| Stored::Made)
     }
 
-    /// The record's name in the data set, as a person finds it there: its file, its key, or its number.
+    /// The record's name, by which users find it in the data set: its file, its key, or its number.
     ///
     /// # Errors
     ///
-    /// A record that is not there, or a data set that changed.
+    /// A record beyond the end, or a data set that changed.
     fn key(&self, record: u64) -> Result<String, RecordError> {
         check_request(self, record, self.sample_len()).map(|()| record.to_string())
     }
 
-    /// What makes two workers' data equal: a hash over the kind and the content. Where reading all of the content would
-    /// take minutes, names and lengths stand for it; each kind says what it takes.
+    /// A hash over the kind and the content, by which workers check that they read the same data. Names and lengths
+    /// replace the content if reading all of it would take minutes; each kind documents what it hashes.
     fn fingerprint(&self) -> Fingerprint;
 
-    /// The class of a record, where the source knows it: a number from 0 on, an index into
-    /// [`class_names`](Self::class_names) where those are not empty.
+    /// The class of a record, counted from 0, if the source knows it. An index into [`class_names`](Self::class_names)
+    /// unless those are empty.
     fn class(&self, _record: u64) -> Option<u32> {
         None
     }
 
-    /// What the classes are called; empty where they have no names.
+    /// The names of the classes; empty if they have none.
     fn class_names(&self) -> &[String] {
         &[]
     }
 
-    /// What lies with the records and is none.
+    /// What the source leaves out because it is no record.
     fn left_out(&self) -> &LeftOut {
         LeftOut::NOTHING
     }
 
-    /// Whether samples are to be mirrored now and then. The loader does it: it knows where in the order one stands.
+    /// Whether samples are mirrored at random. The loader mirrors them, because a coin depends on the place in the order.
     fn flip(&self) -> Flip {
         Flip::Never
     }
 }
 
-/// What one sample is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SampleShape {
-    /// A square picture, `[size, size, channels]`.
-    Image {
-        /// Height and width in pixels.
-        size: u32,
-        /// 1 (grey) or 3 (colour).
-        channels: u32,
-    },
+    /// A square picture, `[size, size, channels]`, with 1 (grey) or 3 (colour) channels.
+    Image { size: u32, channels: u32 },
     /// A point of the plane, `[2]`.
     Point2,
 }
 
 impl SampleShape {
-    /// How many f32 one sample has; at least 1.
+    /// The number of f32 in a sample; at least 1.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no sample is empty")]
     pub fn len(self) -> usize {
@@ -110,14 +103,13 @@ impl SampleShape {
     }
 }
 
-/// A record as a data set holds it.
+/// A record as a data set stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// The bytes of a JPEG, PNG or WebP; whether they decode is another question.
+    /// A JPEG, PNG or WebP file, which may not decode.
     Encoded(Vec<u8>),
-    /// Decoded.
     Pixels(Picture<'static>),
-    /// Nowhere: samples are made when they are read.
+    /// Not stored: computed when it is read.
     Made,
 }
 
@@ -137,62 +129,31 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Why a record could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The caller asked for a record that is not there.
+    /// The caller asked for a record beyond the end.
     #[error("record {record} of the {kind} data set was asked for; it has records 0 to {last}. {BUG}", last = len - 1)]
-    OutOfRange {
-        /// The source's kind.
-        kind: &'static str,
-        /// What was asked for.
-        record: u64,
-        /// Records in the data set.
-        len: u64,
-    },
-    /// The caller's buffer does not fit a sample.
+    OutOfRange { kind: &'static str, record: u64, len: u64 },
+    /// The caller's buffer does not have the length of a sample.
     #[error(
         "a buffer of {found} f32 was given for record {record} of the {kind} data set; a sample has {expected}. {BUG}"
     )]
-    WrongLength {
-        /// The source's kind.
-        kind: &'static str,
-        /// What was asked for.
-        record: u64,
-        /// f32 in a sample.
-        expected: usize,
-        /// f32 in the buffer.
-        found: usize,
-    },
-    /// The record's bytes make no sample. Depends on nothing but those bytes, so that every worker says the same.
+    WrongLength { kind: &'static str, record: u64, expected: usize, found: usize },
+    /// The record's bytes do not decode. A pure function of those bytes, so that all workers agree.
     #[error("record `{key}` of the {kind} data set does not decode: {reason}. Replace it, or leave it out.")]
-    Undecodable {
-        /// The source's kind.
-        kind: &'static str,
-        /// The record's name in the data set: its file, its key, or its number.
-        key: String,
-        /// What the decoder said.
-        reason: String,
-    },
-    /// The data set is not what it was when it was opened, or cannot be reached any more. Another worker may see it as
-    /// it was, so nothing takes the record's place.
+    Undecodable { kind: &'static str, key: String, reason: String },
+    /// The data set changed since it was opened, or is no longer readable. Another worker may still read the record, so
+    /// no replacement is possible.
     #[error(
         "record `{key}` of the {kind} data set cannot be read: {reason}. A data set must stay as it is while a run \
          uses it: bring it back as it was, and start this worker again."
     )]
-    Lost {
-        /// The source's kind.
-        kind: &'static str,
-        /// Where it was: its file, its key, or its number.
-        key: String,
-        /// What is found instead, or what the operating system or the store said.
-        reason: String,
-    },
+    Lost { kind: &'static str, key: String, reason: String },
 }
 
 const BUG: &str = "This is a bug in the caller, please report it.";
 
-/// The two checks that every [`Source::read`] begins with.
+/// The two checks with which every [`Source::read`] begins.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How a picture becomes a sample: made square, scaled, and its bytes 0..=255 put on −1..1.
+//! Turns a picture into a sample: makes it square, scales it, and maps its bytes 0..=255 to −1..1.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,6 @@ use crate::{DataError, SampleShape};
 const BLACK: f32 = -1.0;
 const SIZE_MAX: u32 = 4096;
 
-/// What is done with every picture of a data set.
 #[derive(Clone, Debug)]
 pub struct Transform {
     size: u32,
@@ -22,8 +21,6 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// What `spec` says.
-    ///
     /// # Errors
     ///
     /// A size outside of 1 to 4,096, or channels other than 1 and 3.
@@ -42,42 +39,25 @@ impl Transform {
         Ok(Self { size, channels, fit, flip })
     }
 
-    /// What `image` says of the pictures of the source `kind`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`]; and where nothing is said.
-    pub fn for_pictures(kind: &str, image: Option<&ImageSpec>) -> Result<Self, DataError> {
-        match image {
-            Some(image) => Self::new(image),
-            None => Err(DataError::spec(format!(
-                "data.image is missing; the source {kind} has pictures. Add `image: {{ size: 32, channels: 1, fit: pad }}` \
-                 under data."
-            ))),
-        }
-    }
-
-    /// What comes out.
     #[must_use]
     pub fn sample_shape(&self) -> SampleShape {
         SampleShape::Image { size: self.size, channels: self.channels.count() as u32 }
     }
 
-    /// The channels that come out, which a decoder may as well give.
+    /// The channels of the samples. A decoder may give others.
     #[must_use]
     pub fn channels(&self) -> Channels {
         self.channels
     }
 
-    /// Whether samples are to be mirrored now and then; by [`mirror`], for where a sample stands in the order is not
-    /// known here.
+    /// Whether the loader mirrors samples at random, by [`mirror`].
     #[must_use]
     pub fn flip(&self) -> Flip {
         self.flip
     }
 
-    /// Writes the sample `[size, size, channels]` into `out`. A grey picture fills every channel with the same; of a
-    /// colour one the luminance is taken where one channel is wanted.
+    /// Writes the sample `[size, size, channels]` into `out`. A grey picture fills all channels; a colour picture becomes
+    /// its luminance for one channel.
     pub fn apply(&self, picture: &Picture<'_>, out: &mut [f32]) {
         let (size, channels) = (self.size as usize, self.channels.count());
         assert_eq!(out.len(), size * size * channels, "a buffer for one sample");
@@ -124,7 +104,7 @@ fn normalised(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
-/// ITU-R 601-2, 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point, rounded, as PIL has it.
+/// ITU-R 601-2: 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point, rounded, as in PIL.
 fn luminance([r, g, b]: [u8; 3]) -> u8 {
     let sum = 19_595 * u32::from(r) + 38_470 * u32::from(g) + 7_471 * u32::from(b) + 0x8000;
     (sum >> 16) as u8
@@ -143,9 +123,9 @@ pub fn mirror(sample: &mut [f32], size: u32, channels: u32) {
     }
 }
 
-/// Width and height to which a picture is scaled before it is cut or bordered to `size` × `size`.
+/// The width and height to which a picture is scaled before it is cropped or padded to `size` × `size`.
 fn scaled_sides(fit: Fit, width: u32, height: u32, size: u32) -> (u32, u32) {
-    // Rounded to the nearest; a side never vanishes, and the side that decides becomes exactly `size`.
+    // Rounded to the nearest, at least 1; the side that is the divisor becomes exactly `size`.
     let scaled_by = |side: u32, divisor: u32| {
         let (side, size, divisor) = (u64::from(side), u64::from(size), u64::from(divisor));
         u32::try_from(((2 * side * size + divisor) / (2 * divisor)).max(1)).unwrap_or(u32::MAX)
@@ -170,8 +150,8 @@ fn scaled<'a>(picture: &'a Picture<'_>, width: u32, height: u32) -> Cow<'a, [u8]
     Cow::Owned(out)
 }
 
-/// Which part of a side of `found` pixels comes where on a side of `wanted`: the middles lie on each other, half
-/// a pixel to the start where they cannot.
+/// The overlap of a side of `found` pixels with a side of `wanted` pixels whose middles coincide, or differ by half a
+/// pixel towards the start.
 struct Overlap {
     from: usize,
     to: usize,

@@ -1,172 +1,124 @@
-//! What is said about a data set that cannot be opened.
+//! The errors of data sets that cannot be opened.
 
-use std::io::Write;
+mod common;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use lsgan_data::found::Found;
-use lsgan_data::{DataError, open};
+use common::{gzipped, idx, refused, spec};
+use lsgan_data::DataError;
+use lsgan_data::file_kind::FileKind;
 use lsgan_spec::{DataSpec, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
 
 const HEADER: [u8; 16] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
 
-fn error_of(images: PathBuf) -> DataError {
-    let spec = DataSpec::of(Spec::Idx(IdxSource::of(images)), Some(ImageSpec::of(32, 1)));
-    open(&spec, 1).map(|_| ()).expect_err("this file is not to be opened")
-}
-
-/// The error for a file with these bytes, and its text without the directory.
-fn error_of_bytes(bytes: &[u8]) -> (DataError, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("images");
-    std::fs::write(&path, bytes).unwrap();
-    let error = error_of(path);
-    let text = error.to_string().replace(&format!("{}/", directory.path().display()), "");
-    (error, text)
-}
-
-fn gzipped(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
+/// An IDX file of 2 pictures of 2 x 3 pixels, with this number of pixels.
 fn file(pixels: usize) -> Vec<u8> {
     [&HEADER[..], &vec![9; pixels]].concat()
 }
 
+fn fashion_mnist(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist").join(name)
+}
+
+/// The error for a file of pictures with these bytes, without the directory.
+fn text_of(bytes: &[u8]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("images");
+    fs::write(&path, bytes).unwrap();
+    refused(&idx(&path)).to_string().replace(&format!("{}/", directory.path().display()), "")
+}
+
 #[test]
-fn a_missing_file_is_named() {
-    let error = error_of(PathBuf::from("no/such/file.gz"));
-    assert!(matches!(error, DataError::Missing { .. }));
+fn a_missing_file_and_a_directory_are_named() {
     assert_eq!(
-        error.to_string(),
+        refused(&idx(Path::new("no/such/file.gz"))).to_string(),
         "no/such/file.gz: there is no such file. Relative paths start at the current directory; check data.source."
     );
-}
-
-#[test]
-fn a_directory_is_said_to_be_one() {
     let directory = tempfile::tempdir().unwrap();
-    let error = error_of(directory.path().into());
-    assert!(matches!(error, DataError::OtherKind { found: Found::Directory, .. }), "{error}");
+    let error = refused(&idx(directory.path()));
+    assert!(matches!(error, DataError::OtherKind { found: FileKind::Directory, .. }), "{error}");
 }
 
+/// The beginnings of the messages for files of pictures.
 #[test]
-fn an_empty_file_is_said_to_be_empty() {
-    let (error, text) = error_of_bytes(&[]);
-    assert!(matches!(error, DataError::OtherKind { found: Found::Empty, .. }));
-    assert_eq!(
-        text,
-        "images: this is an empty file (0 bytes), and no IDX file of pictures. Fetch or copy the file again."
-    );
+fn a_wrong_file_of_pictures_is_named_with_what_is_wrong() {
+    let not_idx =
+        |magic: &str| format!("this is not an IDX file of pictures: it begins with {magic}; an IDX file");
+    let whole = "Fetch or copy the file again.";
+    let short = "the file is cut off: its header says 2 pictures of 2 x 3 = 12 bytes, but only 11 follow. Fetch or copy \
+                 the file again.";
+    let extent = |sides: [u32; 3]| [&HEADER[..4], &sides.map(u32::to_be_bytes).concat()].concat();
+    let mut damaged = gzipped(&file(12));
+    let check_sum = damaged.len() - 5;
+    damaged[check_sum] ^= 1;
+    let rows: Vec<(Vec<u8>, String)> = vec![
+        (vec![], format!("this is an empty file (0 bytes), and no IDX file of pictures. {whole}")),
+        (damaged, "the gzip stream is damaged: ".to_owned()),
+        (
+            b"\x01\x02\x80\x04\x05".to_vec(),
+            "this is not an IDX file of pictures: it begins with 0x01028004; an IDX file of u8 pictures begins with \
+             0x00000803 (gzipped or not). Point data.source.idx.images at a file such as train-images-idx3-ubyte.gz."
+                .to_owned(),
+        ),
+        (gzipped(&[1, 2, 3, 4]), not_idx("0x01020304")),
+        (vec![0], not_idx("0x00000000")),
+        (
+            vec![0, 0, 0x0d, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0],
+            "the IDX file holds numbers of type 0x0d;".to_owned(),
+        ),
+        (HEADER[..10].to_vec(), "the file ends after 10 bytes of its header;".to_owned()),
+        (gzipped(&HEADER[..10]), "the file ends after 10 bytes of its header;".to_owned()),
+        (file(11), short.to_owned()),
+        (gzipped(&file(11)), short.to_owned()),
+        (file(13), "the file is longer than its header says: 2 pictures of 2 x 3 = 12 bytes,".to_owned()),
+        (gzipped(&file(13)), "the file is longer than its header says: 2 pictures of 2 x 3 =".to_owned()),
+        (extent([0, 2, 3]), "the header says 0 pictures of 2 x 3 pixels;".to_owned()),
+        (extent([2, 0, 3]), "the header says 2 pictures of 0 x 3 pixels;".to_owned()),
+        (extent([2, 2, 0]), "the header says 2 pictures of 2 x 0 pixels;".to_owned()),
+        (extent([u32::MAX; 3]), "the header says 4294967295 pictures of 4294967295 x".to_owned()),
+        (extent([1 << 20, 1 << 10, 1 << 10]), "the header says 1048576 pictures of 1024 x".to_owned()),
+    ];
+    for (bytes, text) in rows {
+        let found = text_of(&bytes);
+        assert!(found.starts_with(&format!("images: {text}")), "{found}");
+    }
 }
 
-/// The real file, cut at every kind of place: in the gzip header, in the middle, and in the check sum at its end.
+/// The real file, cut in the gzip header, in the middle, and in the checksum at its end.
 #[test]
-fn a_gzip_stream_that_is_cut_off_is_said_to_be_cut_off() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
-    let bytes = std::fs::read(path).unwrap();
+fn a_gzip_stream_that_is_cut_off_is_named_as_such() {
+    let bytes = fs::read(fashion_mnist("t10k-images-idx3-ubyte.gz")).unwrap();
     for len in [2, 5, 11, 100, bytes.len() / 2, bytes.len() - 8, bytes.len() - 1] {
-        let (error, text) = error_of_bytes(&bytes[..len]);
-        assert!(matches!(error, DataError::Unusable { .. }), "{len}: {text}");
         assert_eq!(
-            text,
+            text_of(&bytes[..len]),
             format!(
-                "images: the gzip stream is cut off, its end is missing ({len} bytes on disk). Fetch or copy the \
-                 file again."
+                "images: the gzip stream is cut off, its end is missing ({len} bytes on disk). Fetch or copy the file \
+                 again."
             )
         );
     }
 }
 
 #[test]
-fn a_gzip_stream_with_a_changed_byte_is_said_to_be_damaged() {
-    let mut bytes = gzipped(&file(12));
-    let check_sum = bytes.len() - 5;
-    bytes[check_sum] ^= 1;
-    let (_, text) = error_of_bytes(&bytes);
-    assert!(text.starts_with("images: the gzip stream is damaged: "), "{text}");
-}
-
-#[test]
-fn another_format_is_shown_by_its_first_bytes() {
-    let (_, text) = error_of_bytes(b"\x01\x02\x80\x04\x05");
-    assert_eq!(
-        text,
-        "images: this is not an IDX file of pictures: it begins with 0x01028004; an IDX file of u8 pictures begins \
-         with 0x00000803 (gzipped or not). Point data.source.idx.images at a file such as \
-         train-images-idx3-ubyte.gz."
-    );
-    for (bytes, magic) in [(gzipped(&[1, 2, 3, 4]), "0x01020304"), (vec![0], "0x00000000")] {
-        let text = error_of_bytes(&bytes).1;
-        let says = format!("images: this is not an IDX file of pictures: it begins with {magic};");
-        assert!(text.starts_with(&says), "{text}");
-    }
-}
-
-#[test]
 fn a_file_of_labels_is_told_from_one_of_pictures() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz");
-    let error = error_of(path);
+    let text = refused(&idx(&fashion_mnist("t10k-labels-idx1-ubyte.gz"))).to_string();
     assert!(
-        error.to_string().ends_with(
+        text.ends_with(
             "t10k-labels-idx1-ubyte.gz: this is an IDX file of labels in a gzip stream, and no IDX file of pictures. \
              data.source.idx.labels reads it; data.source.idx.images wants the file of images beside it."
         ),
-        "{error}"
+        "{text}"
     );
 }
 
 #[test]
-fn numbers_other_than_bytes_are_refused() {
-    let (_, text) = error_of_bytes(&[0, 0, 0x0d, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]);
-    assert!(text.starts_with("images: the IDX file holds numbers of type 0x0d;"), "{text}");
-}
-
-#[test]
-fn a_header_that_is_cut_off_is_said_to_be() {
-    for bytes in [HEADER[..10].to_vec(), gzipped(&HEADER[..10])] {
-        let (_, text) = error_of_bytes(&bytes);
-        assert!(text.starts_with("images: the file ends after 10 bytes of its header;"), "{text}");
-    }
-}
-
-#[test]
-fn a_file_shorter_or_longer_than_its_header_says_is_refused_with_both_numbers() {
-    for bytes in [file(11), gzipped(&file(11))] {
-        let (_, text) = error_of_bytes(&bytes);
-        assert_eq!(
-            text,
-            "images: the file is cut off: its header says 2 pictures of 2 x 3 = 12 bytes, but only 11 follow. Fetch \
-             or copy the file again."
-        );
-    }
-    for bytes in [file(13), gzipped(&file(13))] {
-        let (_, text) = error_of_bytes(&bytes);
-        assert!(text.starts_with("images: the file is longer than its header says: "), "{text}");
-        assert!(text.contains(" = 12 bytes, "), "{text}");
-    }
-}
-
-#[test]
-fn a_header_without_pictures_or_with_far_too_many_is_refused() {
-    for sides in [[0, 2, 3], [2, 0, 3], [2, 2, 0], [u32::MAX; 3], [1 << 20, 1 << 10, 1 << 10]] {
-        let mut bytes = HEADER[..4].to_vec();
-        sides.iter().for_each(|side: &u32| bytes.extend(side.to_be_bytes()));
-        let (_, text) = error_of_bytes(&bytes);
-        assert!(text.contains("at most 16 GiB in all"), "{sides:?}: {text}");
-    }
-}
-
-#[test]
-fn pictures_need_a_word_on_samples_and_points_refuse_one() {
+fn pictures_need_data_image_and_points_refuse_it() {
     let image = ImageSpec::of(32, 1);
     let idx = Spec::Idx(IdxSource::of("no/such/file"));
     let modes = Modes::Ring { count: 8, radius: 1.0 };
     let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
-    let error = |source, image| open(&DataSpec::of(source, image), 1).map(|_| ()).unwrap_err().to_string();
+    let error = |source, image| refused(&DataSpec::of(source, image)).to_string();
     assert!(error(idx.clone(), None).starts_with("data.image is missing; the source idx"));
     assert!(error(ring, Some(image.clone())).starts_with("data.image is set; the source gaussian"));
     let odd = ImageSpec { channels: 2, ..image };
@@ -175,41 +127,36 @@ fn pictures_need_a_word_on_samples_and_points_refuse_one() {
 
 #[test]
 fn a_mixture_without_modes_records_or_width_is_refused() {
+    let mixture = |count, sigma, records| {
+        Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records })
+    };
     for (count, sigma, records) in [(0, 0.1, 1), (1, 0.0, 1), (1, f64::NAN, 1), (1, 0.1, 0)] {
-        let source =
-            Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records });
-        let error = open(&DataSpec::of(source, None), 1).map(|_| ()).unwrap_err();
-        assert!(error.to_string().starts_with("data.source.gaussian has "), "{error}");
+        let valid = DataSpec::of(mixture(1, 0.1, 1), None);
+        let error = refused(&DataSpec { source: mixture(count, sigma, records), ..valid }).to_string();
+        assert!(error.starts_with("data.source.gaussian has "), "{error}");
     }
-}
-
-/// The error for pictures with a file of labels that has these bytes, without the directory.
-fn error_of_labels(bytes: &[u8]) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    let (images, labels) = (directory.path().join("images"), directory.path().join("labels"));
-    std::fs::write(&images, file(12)).unwrap();
-    std::fs::write(&labels, bytes).unwrap();
-    let source = Spec::Idx(IdxSource { labels: Some(labels), ..IdxSource::of(images) });
-    let error =
-        open(&DataSpec::of(source, Some(ImageSpec::of(32, 1))), 1).map(|_| ()).expect_err("not to be opened");
-    error.to_string().replace(&format!("{}/", directory.path().display()), "")
 }
 
 #[test]
 fn labels_that_are_none_or_those_of_other_pictures_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (images, labels) = (directory.path().join("images"), directory.path().join("labels"));
+    fs::write(&images, file(12)).unwrap();
+    let spec = spec(Spec::Idx(IdxSource { labels: Some(labels.clone()), ..IdxSource::of(images) }));
     for (bytes, says) in [
-        (&[][..], "labels: this is an empty file (0 bytes), and no IDX file of labels."),
+        (&[][..], "this is an empty file (0 bytes), and no IDX file of labels."),
         (
             &HEADER,
-            "labels: this is an IDX file of pictures, and no IDX file of labels. data.source.idx.images reads it.",
+            "this is an IDX file of pictures, and no IDX file of labels. data.source.idx.images reads it.",
         ),
-        (&[0, 0, 8, 1, 0, 0], "labels: the file ends after 6 bytes of its header; the header has 8."),
-        (&[0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3], "labels: it has 3 labels, and images has 2 pictures;"),
-        (&[0, 0, 8, 1, 0, 0, 0, 2, 1], "labels: its header says 2 labels, and fewer follow."),
-        (&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2, 3], "labels: its header says 2 labels, and more follow."),
-        (&gzipped(&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2])[..20], "labels: the gzip stream is cut off"),
+        (&[0, 0, 8, 1, 0, 0], "the file ends after 6 bytes of its header; the header has 8."),
+        (&[0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3], "it has 3 labels, and images has 2 pictures;"),
+        (&[0, 0, 8, 1, 0, 0, 0, 2, 1], "its header says 2 labels, and fewer follow."),
+        (&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2, 3], "its header says 2 labels, and more follow."),
+        (&gzipped(&[0, 0, 8, 1, 0, 0, 0, 2, 1, 2])[..20], "the gzip stream is cut off"),
     ] {
-        let text = error_of_labels(bytes);
-        assert!(text.starts_with(says), "{text}");
+        fs::write(&labels, bytes).unwrap();
+        let text = refused(&spec).to_string().replace(&format!("{}/", directory.path().display()), "");
+        assert!(text.starts_with(&format!("labels: {says}")), "{text}");
     }
 }

@@ -1,46 +1,22 @@
-//! What a source leaves out is counted and named, also from an index that was kept; what is not a data set is said by what
-//! it is.
+//! What a source leaves out is counted and named, also from an index. A file that is no data set is named by its kind.
 
 mod common;
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use common::fixture;
+use common::{fixture, folder, gzipped, idx, lsun, opened, refused, shards};
 use lsgan_data::left_out::Reason;
-use lsgan_data::{OpenOptions, Source, open, open_with};
-use lsgan_spec::{
-    DataSpec, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec, WebdatasetSource,
-};
-
-fn spec(source: Spec) -> DataSpec {
-    DataSpec::of(source, Some(ImageSpec::of(8, 3)))
-}
-
-fn folder(path: &Path) -> DataSpec {
-    spec(Spec::Folder(FolderSource { path: path.into() }))
-}
-
-fn shards(pattern: &str) -> DataSpec {
-    spec(Spec::Webdataset(WebdatasetSource { shards: pattern.into() }))
-}
-
-fn lsun(path: &Path) -> DataSpec {
-    spec(Spec::Lsun(LsunSource { path: path.into() }))
-}
-
-fn idx(path: &Path) -> DataSpec {
-    DataSpec::of(Spec::Idx(IdxSource::of(path.to_path_buf())), Some(ImageSpec::of(8, 1)))
-}
+use lsgan_data::{OpenOptions, Source, open_with};
+use lsgan_spec::DataSpec;
 
 fn picture() -> Vec<u8> {
     fs::read(fixture("odd/colour.jpg")).unwrap()
 }
 
 /// Reason, count and examples.
-fn told(source: &dyn Source) -> Vec<(Reason, u64, Vec<String>)> {
+fn left_out(source: &dyn Source) -> Vec<(Reason, u64, Vec<String>)> {
     source.left_out().groups().map(|(reason, it)| (reason, it.count, it.examples.clone())).collect()
 }
 
@@ -50,7 +26,7 @@ fn expected(rows: &[(Reason, &[&str])]) -> Vec<(Reason, u64, Vec<String>)> {
 }
 
 #[test]
-fn a_folder_says_what_of_it_is_no_record() {
+fn a_folder_reports_what_is_no_record() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let write = |name: &str, bytes: &[u8]| fs::write(at(name), bytes).unwrap();
@@ -58,7 +34,7 @@ fn a_folder_says_what_of_it_is_no_record() {
         fs::create_dir(at(sub)).unwrap();
     }
     for name in ["a.jpg", "class/b.JPEG", "class.jpg/c", "d.bmp"] {
-        write(name, &picture()); // the last is a JPEG, whatever it is called
+        write(name, &picture()); // d.bmp is a JPEG
     }
     write("damaged.png", b"");
     for name in ["1.bmp", "2.TIF", "3.heic", "class/4.gif"] {
@@ -79,12 +55,11 @@ fn a_folder_says_what_of_it_is_no_record() {
     symlink("../a.jpg", at("class/good.jpg")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(at("socket.jpg")).unwrap();
 
-    let options = OpenOptions { index_dir: None, ..OpenOptions::new(1) };
-    let source = open_with(&folder(dir.path()), &options).unwrap();
+    let source = opened(&folder(dir.path()));
     let keys: Vec<_> = (0..source.len()).map(|record| source.key(record).unwrap()).collect();
     assert_eq!(keys, ["a.jpg", "class/b.JPEG", "class/good.jpg", "class.jpg/c", "d.bmp", "damaged.png"]);
     assert_eq!(
-        told(&*source),
+        left_out(&*source),
         expected(&[
             (Reason::OtherFormat, &["1.bmp", "2.TIF", "3.heic", "5", "class/4.gif"]),
             (Reason::HiddenPicture, &[".hidden.jpg"]),
@@ -98,28 +73,28 @@ fn a_folder_says_what_of_it_is_no_record() {
     );
 }
 
-/// What is left out takes no part: a folder with it is the same data as one without.
+/// A folder has the same fingerprint with and without files that are left out.
 #[test]
-fn what_is_left_out_is_not_in_the_fingerprint() {
+fn the_fingerprint_ignores_what_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.jpg"), picture()).unwrap();
-    let before = open(&folder(dir.path()), 1).unwrap().fingerprint();
+    let before = opened(&folder(dir.path())).fingerprint();
     symlink("nowhere", dir.path().join("link.jpg")).unwrap();
     let lost = dir.path().join("lost+found");
     fs::create_dir(&lost).unwrap();
     fs::write(lost.join("found.jpg"), picture()).unwrap();
     fs::set_permissions(&lost, fs::Permissions::from_mode(0o700)).unwrap();
-    // Only the root user's is a volume's own; to another the folder is a class like others.
+    // Only root's folder belongs to the file system; another user's is a class.
     let is_root = fs::metadata(&lost).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-    let source = open(&folder(dir.path()), 1).unwrap();
+    let source = opened(&folder(dir.path()));
     assert_eq!(source.fingerprint() == before, is_root);
     if is_root {
         let rows = expected(&[(Reason::BrokenLink, &["link.jpg"]), (Reason::LostAndFound, &["lost+found"])]);
-        assert_eq!(told(&*source), rows);
+        assert_eq!(left_out(&*source), rows);
     }
 }
 
-/// Members in their order; a name that begins with `->` is a link to the first.
+/// A tar file; a name that begins with `->` is a link to the first member.
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
@@ -139,7 +114,7 @@ fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn tar_shards_say_what_of_them_is_no_record() {
+fn tar_shards_report_what_is_no_record() {
     let dir = tempfile::tempdir().unwrap();
     let jpeg = picture();
     let one = tar(&[
@@ -183,38 +158,32 @@ fn tar_shards_say_what_of_them_is_no_record() {
         let keys: Vec<_> = (0..source.len()).map(|record| source.key(record).unwrap()).collect();
         let names: Vec<_> = keys.iter().map(|key| key.rsplit(": ").next().unwrap()).collect();
         assert_eq!(names, ["photo.2020.01.0001.jpg", "x.jpg", "y.jpg"]);
-        assert_eq!(told(&*source), rows, "{pattern}");
+        assert_eq!(left_out(&*source), rows, "{pattern}");
     }
     assert_eq!(fs::read_dir(index).unwrap().count(), 2);
 }
 
 #[test]
-fn a_kept_index_says_it_again_unless_it_may_have_been_mended() {
+fn an_index_keeps_what_is_left_out_unless_it_may_be_readable_now() {
     let dir = tempfile::tempdir().unwrap();
     let (data, index) = (dir.path().join("data"), dir.path().join("index"));
     fs::create_dir(&data).unwrap();
     fs::write(data.join("a.jpg"), picture()).unwrap();
     fs::write(data.join("b.bmp"), b"BM").unwrap();
-    let opened = || {
+    let reopened = || {
         let options = OpenOptions { index_dir: Some(index.clone()), ..OpenOptions::new(1) };
         open_with(&folder(&data), &options).unwrap()
     };
     let rows = expected(&[(Reason::OtherFormat, &["b.bmp"])]);
-    assert_eq!((told(&*opened()), told(&*opened())), (rows.clone(), rows));
-    // What the link leads to comes without a change of the folder.
+    assert_eq!((left_out(&*reopened()), left_out(&*reopened())), (rows.clone(), rows));
+    // The target of the link appears without a change of the folder.
     symlink(dir.path().join("later.jpg"), data.join("c.jpg")).unwrap();
-    assert_eq!(opened().len(), 1);
+    assert_eq!(reopened().len(), 1);
     fs::write(dir.path().join("later.jpg"), picture()).unwrap();
-    assert_eq!(opened().len(), 2);
+    assert_eq!(reopened().len(), 2);
 }
 
-fn gzipped(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// An LMDB file as py-lmdb made it, with these bytes at these places of both first pages.
+/// An LMDB file of py-lmdb, with `bytes` at `offset` of its first two pages.
 fn lmdb_with(offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut file = fs::read(fixture("lsun_lmdb/data.mdb")).unwrap();
     for page in [0, 4096] {
@@ -223,9 +192,9 @@ fn lmdb_with(offset: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Each kind of file given to each source that does not read it: what it is, and where to turn.
+/// Each kind of file, given to each source that does not read it: the message has the kind and advice.
 #[test]
-fn what_is_something_else_is_said_by_what_it_is() {
+fn a_file_of_another_kind_is_named_by_its_kind() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     let some_tar = tar(&[("x.jpg", &picture())]);
@@ -266,7 +235,7 @@ fn what_is_something_else_is_said_by_what_it_is() {
             if *name == reads {
                 continue;
             }
-            let text = open(&spec, 1).map(|_| ()).expect_err(name).to_string();
+            let text = refused(&spec).to_string();
             for part in [&**found, &format!(", and no {wanted}."), advice, &file.display().to_string()] {
                 assert!(text.contains(part), "{name}: {text}");
             }
@@ -275,9 +244,9 @@ fn what_is_something_else_is_said_by_what_it_is() {
 }
 
 #[test]
-fn places_of_the_wrong_kind_are_said_to_be_so() {
+fn a_place_of_the_wrong_kind_is_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
-    let say = |spec: &DataSpec| open(spec, 1).map(|_| ()).expect_err("not to be opened").to_string();
+    let say = |spec: &DataSpec| refused(spec).to_string();
     let url = Path::new("s3://bucket/photos");
     for spec in [folder(url), lsun(url), idx(url)] {
         assert!(say(&spec).contains("this is a URL, and the source"), "{}", say(&spec));
@@ -289,7 +258,7 @@ fn places_of_the_wrong_kind_are_said_to_be_so() {
     for spec in [folder(&named("socket")), lsun(&named("socket")), idx(&named("socket"))] {
         assert!(say(&spec).contains("this is a pipe, a socket or a device, and no "), "{}", say(&spec));
     }
-    // Folders of something else.
+    // Folders with other content.
     let packed = fixture("shards");
     let tars = format!("'{}/{{odd-000000,train-000000,train-000001}}.tar'", packed.display());
     assert!(say(&shards(&packed.display().to_string())).contains(&tars));
@@ -304,7 +273,7 @@ fn places_of_the_wrong_kind_are_said_to_be_so() {
     assert!(say(&lsun(&fixture(""))).contains(&format!("name {}.", lmdb.display())));
     fs::copy(lmdb.join("data.mdb"), named("faces.lmdb")).unwrap();
     assert!(say(&lsun(dir.path())).contains(&format!("Name the file: {}.", named("faces.lmdb").display())));
-    assert_eq!(open(&lsun(&named("faces.lmdb")), 1).unwrap().len(), 90);
+    assert_eq!(opened(&lsun(&named("faces.lmdb"))).len(), 90);
     fs::create_dir(named("words")).unwrap();
     fs::write(named("words/a.bmp"), b"BM").unwrap();
     let text = say(&folder(&named("words")));
@@ -315,9 +284,9 @@ fn places_of_the_wrong_kind_are_said_to_be_so() {
     assert!(text.contains("It has 1 picture in a format that is not read (`a.bmp`): convert"), "{text}");
 }
 
-/// Where magic, version and flags of the main database stand: after a page's header of 16 bytes.
+/// The offsets of version and flags of the main database, after a page's header of 16 bytes.
 #[test]
-fn an_lmdb_file_that_is_kept_in_another_way_is_said_to_be() {
+fn an_lmdb_file_of_another_layout_is_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("data.mdb");
     for (offset, bytes, what) in [
@@ -329,18 +298,18 @@ fn an_lmdb_file_that_is_kept_in_another_way_is_said_to_be() {
         ),
     ] {
         fs::write(&file, lmdb_with(offset, bytes)).unwrap();
-        let text = open(&lsun(dir.path()), 1).map(|_| ()).unwrap_err().to_string();
+        let text = refused(&lsun(dir.path())).to_string();
         assert!(text.contains(what), "{text}");
     }
-    let text = open(&lsun(&fixture("named_lmdb")), 1).map(|_| ()).unwrap_err().to_string();
+    let text = refused(&lsun(&fixture("named_lmdb"))).to_string();
     assert!(text.contains("keeps records in named databases (`images`, `labels`)"), "{text}");
 }
 
 #[test]
-fn a_record_that_is_known_as_something_else_is_said_by_what_it_is() {
+fn a_record_of_another_kind_is_named_by_its_kind() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("page.jpg"), b"<html><body>404 Not Found").unwrap();
-    let source = open(&folder(dir.path()), 1).unwrap();
+    fs::write(dir.path().join("page.jpg"), b"<html><body>404 Not FileKind").unwrap();
+    let source = opened(&folder(dir.path()));
     let error = source.read(0, &mut vec![0.0; source.sample_len()]).unwrap_err().to_string();
     assert!(error.contains("it is a web page (HTML), and neither JPEG, PNG nor WebP"), "{error}");
 }

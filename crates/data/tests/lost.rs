@@ -1,4 +1,4 @@
-//! A data set that is cut off, changes or goes away: before the start it is refused, under the run it is an error.
+//! A data set that is truncated, changed or removed: before the start it is refused, during a run it is an error.
 
 mod common;
 
@@ -7,37 +7,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{fixture, within_deadline};
-use lsgan_data::found::Found;
+use common::{fixture, folder, lsun, opened, refused, shards, within_deadline};
+use lsgan_data::file_kind::FileKind;
 use lsgan_data::{
     DataError, Leases, Loader, LoaderError, LoaderOptions, OpenOptions, RecordError, Source, open, open_with,
 };
 use lsgan_plan::{Geometry, Plan};
-use lsgan_spec::{
-    DataSpec, FolderSource, ImageSpec, LsunSource, Source as Spec, Step, VirtualRank, WebdatasetSource,
-};
+use lsgan_spec::{DataSpec, Step, VirtualRank};
 
-fn spec(source: Spec) -> DataSpec {
-    DataSpec::of(source, Some(ImageSpec::of(8, 3)))
-}
-
-fn lsun(path: &Path) -> DataSpec {
-    spec(Spec::Lsun(LsunSource { path: path.into() }))
-}
-
-fn folder(path: &Path) -> DataSpec {
-    spec(Spec::Folder(FolderSource { path: path.into() }))
-}
-
-fn shards(pattern: &str) -> DataSpec {
-    spec(Spec::Webdataset(WebdatasetSource { shards: pattern.into() }))
-}
-
-fn refused(spec: &DataSpec) -> DataError {
-    open(spec, 1).map(|_| ()).expect_err("this is not to be opened")
-}
-
-/// A copy of a fixture that may be spoilt.
+/// A copy of a fixture, to be damaged.
 fn copied(name: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join(name);
@@ -58,7 +36,7 @@ fn read_all(source: &dyn Source) -> Vec<Result<(), RecordError>> {
     (0..source.len()).map(|record| source.read(record, &mut sample)).collect()
 }
 
-/// All records that are read are lost, and what is said names `reason`.
+/// Reads the records: all are lost, with a reason that contains `reason`.
 #[track_caller]
 fn assert_lost(source: &dyn Source, records: impl IntoIterator<Item = u64>, reason: &str) {
     let outcomes = read_all(source);
@@ -70,11 +48,11 @@ fn assert_lost(source: &dyn Source, records: impl IntoIterator<Item = u64>, reas
     }
 }
 
-/// With a mapped file this test would die of SIGBUS.
+/// SIGBUS would kill this test if the file were memory-mapped.
 #[test]
 fn an_lmdb_file_that_is_cut_off_under_the_run_is_an_error_of_the_loader_and_no_crash() {
     let (_dir, path) = copied("lsun_lmdb");
-    let source: Arc<dyn Source> = open(&lsun(&path), 1).unwrap().into();
+    let source: Arc<dyn Source> = opened(&lsun(&path)).into();
     let undecodable = read_all(&*source).iter().filter(|outcome| outcome.is_err()).count();
     assert_eq!(undecodable, 2);
 
@@ -100,13 +78,13 @@ fn an_lmdb_file_that_is_cut_off_under_the_run_is_an_error_of_the_loader_and_no_c
 #[test]
 fn a_file_that_is_written_to_is_lost_and_one_that_is_unlinked_is_read_to_the_end() {
     let (_dir, path) = copied("lsun_lmdb");
-    let source = open(&lsun(&path), 1).unwrap();
+    let source = opened(&lsun(&path));
     let before = read_all(&*source);
     fs::remove_file(path.join("data.mdb")).unwrap();
     assert_eq!(read_all(&*source), before, "the open file is still there");
 
     let (_dir, path) = copied("lsun_lmdb");
-    let source = open(&lsun(&path), 1).unwrap();
+    let source = opened(&lsun(&path));
     let file = File::options().append(true).open(path.join("data.mdb")).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     assert_lost(&*source, 0..source.len(), "was written to");
@@ -116,7 +94,7 @@ fn a_file_that_is_written_to_is_lost_and_one_that_is_unlinked_is_read_to_the_end
 fn a_shard_that_is_cut_off_or_gone_is_lost_and_the_others_are_read() {
     let (_dir, path) = copied("shards");
     let pattern = path.join("train-{000000..000001}.tar").display().to_string();
-    let source = open(&shards(&pattern), 1).unwrap();
+    let source = opened(&shards(&pattern));
     assert!(read_all(&*source).iter().all(Result::is_ok));
     cut(&path.join("train-000001.tar"), 700);
     assert_lost(&*source, 12..20, "the file was written to; it had 30720 bytes and now has 700");
@@ -129,7 +107,7 @@ fn a_shard_that_is_cut_off_or_gone_is_lost_and_the_others_are_read() {
 fn an_object_that_changed_or_is_gone_is_lost() {
     let (_dir, path) = copied("shards");
     let pattern = format!("file://{}/train-{{000000..000001}}.tar", path.display());
-    let source = open(&shards(&pattern), 1).unwrap();
+    let source = opened(&shards(&pattern));
     assert!(read_all(&*source).iter().all(Result::is_ok));
     cut(&path.join("train-000001.tar"), 700);
     fs::remove_file(path.join("train-000000.tar")).unwrap();
@@ -142,7 +120,7 @@ fn a_picture_that_changed_its_length_or_is_gone_is_lost() {
     for name in ["a", "b", "c"] {
         fs::copy(fixture("odd/colour.jpg"), dir.path().join(name)).unwrap();
     }
-    let source = open(&folder(dir.path()), 1).unwrap();
+    let source = opened(&folder(dir.path()));
     assert!(read_all(&*source).iter().all(Result::is_ok));
     cut(&dir.path().join("b"), 100);
     fs::remove_file(dir.path().join("c")).unwrap();
@@ -158,7 +136,7 @@ fn an_lmdb_file_that_was_cut_off_before_is_refused_with_its_page() {
     let whole = fs::read(&file).unwrap();
     for len_bytes in (4096 * 2..whole.len()).step_by(4096) {
         fs::write(&file, &whole[..len_bytes]).unwrap();
-        // What was freed may be missing: then nothing is.
+        // If only free pages are missing, the records are complete.
         match open(&lsun(&path), 1) {
             Ok(source) => assert_eq!(read_all(&*source).iter().filter(|it| it.is_err()).count(), 2),
             Err(error) => {
@@ -171,10 +149,10 @@ fn an_lmdb_file_that_was_cut_off_before_is_refused_with_its_page() {
     fs::write(&file, &whole[..4100]).unwrap();
     assert!(refused(&lsun(&path)).to_string().contains("this is not an LMDB file"));
     fs::write(&file, b"").unwrap();
-    assert!(matches!(refused(&lsun(&path)), DataError::OtherKind { found: Found::Empty, .. }));
+    assert!(matches!(refused(&lsun(&path)), DataError::OtherKind { found: FileKind::Empty, .. }));
 }
 
-/// Bytes of all pages in turn: an error or records, never a panic, and never an endless walk.
+/// Flips bytes of all pages: an error or records, never a panic or an endless walk.
 #[test]
 fn a_damaged_lmdb_file_is_an_error_or_records_that_do_not_decode() {
     let (_dir, path) = copied("lsun_lmdb");
@@ -193,7 +171,7 @@ fn a_damaged_lmdb_file_is_an_error_or_records_that_do_not_decode() {
 }
 
 #[test]
-fn what_is_no_lmdb_no_tar_and_no_folder_is_refused_by_name() {
+fn a_file_that_is_no_lmdb_no_tar_and_no_folder_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, vec![7; 20_000]).unwrap();
@@ -223,7 +201,7 @@ fn shards_that_are_missing_cut_off_or_not_to_be_reached_are_named() {
         matches!(refused(&shards(&pattern)), DataError::Missing { path } if path.ends_with("train-000002.tar"))
     );
     let pattern = path.join("train-{000000..000001}.tar").display().to_string();
-    // Behind a member, in a header, in a picture, in what fills a block: nowhere is half of a shard taken for whole.
+    // After a member, in a header, in a picture, in padding.
     for len_bytes in [3072, 3000, 1800, 700, 512, 100] {
         cut(&path.join("train-000001.tar"), len_bytes);
         let error = refused(&shards(&pattern));
@@ -246,7 +224,7 @@ fn shards_that_are_missing_cut_off_or_not_to_be_reached_are_named() {
 #[test]
 fn an_lmdb_has_its_keys_in_order_and_nothing_is_written_into_its_folder() {
     let (_dir, path) = copied("lsun_lmdb");
-    let source = open(&lsun(&path), 1).unwrap();
+    let source = opened(&lsun(&path));
     let listed = fs::read_to_string(fixture("lsun_lmdb.txt")).unwrap();
     let keys: Vec<_> = listed.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     let found: Vec<_> = (0..source.len()).map(|record| source.key(record).unwrap()).collect();
@@ -261,16 +239,16 @@ fn an_lmdb_has_its_keys_in_order_and_nothing_is_written_into_its_folder() {
 fn classes_are_folders_and_cls_members() {
     let (_dir, path) = copied("shards");
     let pattern = path.join("train-{000000..000001}.tar").display().to_string();
-    let source = open(&shards(&pattern), 1).unwrap();
+    let source = opened(&shards(&pattern));
     let classes: Vec<_> = (0..20).map(|record| source.class(record)).collect();
     assert_eq!(classes, (0..20).map(|index| Some(index % 5)).collect::<Vec<_>>());
-    let odd = open(&shards(&path.join("odd-000000.tar").display().to_string()), 1).unwrap();
+    let odd = opened(&shards(&path.join("odd-000000.tar").display().to_string()));
     let classes: Vec<_> = (0..6).map(|record| odd.class(record)).collect();
     assert_eq!(classes, [None, Some(3), None, None, None, None]);
     assert!(odd.key(1).unwrap().ends_with(&format!("odd-000000.tar: folder/{}.jpg", "long".repeat(40))));
 }
 
-/// With an index, what is opened is the same; one of another state of the data is not used.
+/// An index gives the same data; an index of another state of the data is not used.
 #[test]
 fn an_index_opens_the_same_data_and_is_made_anew_when_they_changed() {
     let (dir, path) = copied("lsun_lmdb");
@@ -300,7 +278,7 @@ fn an_index_opens_the_same_data_and_is_made_anew_when_they_changed() {
     cut(&path.join("data.mdb"), fs::metadata(path.join("data.mdb")).unwrap().len() + 4096);
     let changed: Vec<_> = specs.iter().map(look).collect();
     assert_eq!([changed[0].0, changed[1].0, changed[2].0], [90, 8, 2]);
-    assert_eq!(changed[0].1, made[0].1, "what lies behind the tree is no data");
+    assert_eq!(changed[0].1, made[0].1, "bytes after the tree are no data");
     assert_ne!(changed[1].1, made[1].1);
     assert_ne!(changed[2].1, made[2].1);
 }

@@ -1,4 +1,4 @@
-//! Pictures come out as PIL has them: decoded, upright, and scaled.
+//! Decoded, upright and scaled pictures equal PIL's.
 
 mod common;
 
@@ -11,7 +11,7 @@ use lsgan_data::picture::{Channels, Picture};
 use lsgan_data::transform::Transform;
 use lsgan_spec::{Fit, ImageSpec};
 
-/// What PIL wrote, as bytes of `channels`.
+/// The pixels of PIL's picture in `channels`.
 fn expected(path: &Path, channels: Channels) -> (u32, u32, Vec<u8>) {
     let image = ImageReader::open(path).unwrap().decode().unwrap();
     let (width, height) = (image.width(), image.height());
@@ -38,10 +38,10 @@ fn difference(ours: &[u8], theirs: &[u8]) -> (f64, u8) {
     (sum as f64 / ours.len() as f64, differences.max().unwrap_or(0))
 }
 
-/// PNG and lossless WebP say which pixels they are; of the others two decoders may differ by how they round, and by how
-/// they scale up the colours of a JPEG that has fewer of them.
+/// PNG and lossless WebP define their pixels exactly. For the others, decoders differ in their roundings, and in scaling up
+/// the subsampled colours of a JPEG.
 #[test]
-fn every_kind_of_picture_comes_out_as_a_viewer_shows_it() {
+fn every_kind_of_picture_decodes_as_a_viewer_shows_it() {
     for name in names("odd", ".expected.png") {
         let of = name.trim_end_matches(".expected.png");
         let bytes = std::fs::read(fixture("odd").join(of)).unwrap();
@@ -59,7 +59,7 @@ fn every_kind_of_picture_comes_out_as_a_viewer_shows_it() {
     assert!(names("odd", ".expected.png").len() >= 24);
 }
 
-/// The luminance of a JPEG is what a grey picture of it has.
+/// A JPEG decoded to grey has the luminance of its colours.
 #[test]
 fn a_jpeg_that_is_wanted_grey_gives_its_luminance() {
     for name in names("odd", ".jpg").into_iter().chain(["../photos/1.jpg".into()]) {
@@ -79,7 +79,7 @@ fn a_jpeg_that_is_wanted_grey_gives_its_luminance() {
     }
 }
 
-/// Decoded and scaled by us against decoded and scaled by PIL, on photographs of 256 pixels and more.
+/// Decoding and scaling against PIL's, on photographs of 256 pixels and more.
 #[test]
 fn a_photograph_is_scaled_to_within_a_grey_level_of_pils_antialiased_bilinear() {
     for name in names("photos", ".jpg") {
@@ -100,11 +100,11 @@ fn a_photograph_is_scaled_to_within_a_grey_level_of_pils_antialiased_bilinear() 
     }
 }
 
-/// Part of a file, wherever it is cut, is never taken for whole, and the reason says that it ends early; a byte flipped
-/// anywhere: a picture or a reason, never a panic.
-/// Bytes that are enough to know the format.
+/// The first bytes that suffice to recognise a format.
 const MAGIC_BYTES: usize = 12;
 
+/// A file that is cut anywhere is refused because it ends early. A byte that is flipped anywhere gives a picture or a
+/// reason, never a panic.
 #[test]
 fn damaged_pictures_have_a_reason() {
     for name in names("odd", "").into_iter().filter(|name| !name.contains("expected")) {
@@ -117,7 +117,7 @@ fn damaged_pictures_have_a_reason() {
                 bytes.len()
             );
         }
-        // What is behind the end is not looked at.
+        // Bytes after the end are ignored.
         let longer = [&bytes[..], b"more"].concat();
         let (longer, whole) = (decode(&longer, Channels::Colour), decode(&bytes, Channels::Colour));
         assert!(longer.is_ok_and(|picture| picture.pixels == whole.unwrap().pixels), "{name}");
@@ -131,7 +131,7 @@ fn damaged_pictures_have_a_reason() {
     }
 }
 
-/// Released numbers: another decoder, or another way to scale, is another run.
+/// Another decoder or scaling would change the weights of every run.
 #[test]
 fn the_samples_stay_as_they_were_released() {
     let mut hasher = blake3::Hasher::new();

@@ -1,32 +1,32 @@
-//! Object stores by URL: where one is, how it is reached, and what its answers mean.
+//! Opens object stores by URL, retries requests, and classifies failures.
 //!
-//! Not here: what is kept in a store (`snapshots` for snapshots, `data` for data sets), and stores that are
-//! directories, which those two open themselves.
-//! Start at [`Place::parse`] and [`open`]; then [`answer`] for what is told when a store does not do what it is asked.
+//! Not here: the objects in a store (`snapshots` for snapshots, `data` for data sets), and stores in directories, which
+//! those two crates open themselves.
+//! Start at [`BucketUrl::parse`] and [`open`]; [`failure`] describes what a store answers when a request fails.
 //!
-//! - [`place`]: a URL, read strictly. No secrets in it.
-//! - [`settings`]: endpoint, region and credentials, as the AWS tools find them: environment, then the usual files.
-//! - `profile`: those files.
-//! - `secrets`: values that become headers, and texts that may hold a secret.
-//! - [`s3`]: the client, with its patience.
-//! - [`answer`]: what a store's failure means, and what to do about it.
-//! - [`pieces`]: objects too large for one request.
-//! - [`error`]: why a store cannot be opened.
+//! - [`bucket_url`]: parses a URL strictly and refuses secrets in it.
+//! - [`settings`]: endpoint, region and credentials from the environment and the AWS files.
+//! - `profile`: reads the AWS files.
+//! - `secrets`: checks values that become headers; removes secrets from messages.
+//! - [`s3`]: the S3 client with its retries.
+//! - [`failure`]: the kind of a failed request, and advice.
+//! - [`pieces`]: transfers objects that are too large for one request.
+//! - [`error`]: errors of opening a store.
 //!
-//! gs:// and az:// are left out: each brings its own way to credentials, which nothing here could try. Google's store
-//! speaks S3 with HMAC keys and `AWS_ENDPOINT_URL=https://storage.googleapis.com`.
+//! gs:// and az:// are not supported: each has its own credentials, which no test here can cover. Google's store speaks
+//! S3 with HMAC keys and `AWS_ENDPOINT_URL=https://storage.googleapis.com`.
 
-pub mod answer;
+pub mod bucket_url;
 pub mod error;
+pub mod failure;
 pub mod pieces;
-pub mod place;
 mod profile;
 pub mod s3;
 mod secrets;
 pub mod settings;
 
-pub use answer::{Answer, Meaning};
+pub use bucket_url::{BucketUrl, is_url};
 pub use error::Error;
-pub use place::{Place, is_url};
-pub use s3::{Patience, open};
+pub use failure::{FailureKind, StoreFailure};
+pub use s3::{RetryLimit, open};
 pub use secrets::without_user;

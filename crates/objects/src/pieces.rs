@@ -1,4 +1,4 @@
-//! Objects too large for one request: each piece is asked for, and asked for again, on its own.
+//! Transfers objects that are too large for one request. Each piece is one request with its own retries.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use futures::stream::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, Result};
 
-/// Bytes of a piece. S3 accepts 5 MiB to 5 GiB and 10,000 pieces, so objects of up to 160 GiB.
+/// Bytes of a piece. S3 accepts pieces of 5 MiB to 5 GiB and at most 10,000 of them, so objects of up to 160 GiB.
 pub const PIECE_BYTES: usize = 16 << 20;
 
-/// Pieces under way at once: enough to fill a line, and little memory.
+/// Concurrent pieces: enough to saturate a network link, with little memory.
 const AT_ONCE: usize = 4;
 
-/// An object's bytes in order. An error if it is not the one of `meta` any more.
+/// Reads an object's bytes in order. Fails if the object is no longer the one that `meta` describes.
 pub fn get(
     objects: Arc<dyn ObjectStore>,
     meta: &ObjectMeta,
@@ -32,10 +32,10 @@ pub fn get(
     futures::stream::iter((0..len).step_by(PIECE_BYTES)).map(piece).buffered(AT_ONCE)
 }
 
-/// Puts an object, whatever is there, piece by piece. It is there as a whole or not at all.
+/// Writes an object in pieces and replaces an existing one. Readers see the whole object or none.
 ///
 /// # Errors
-/// The store's; the pieces that are there are taken back, as far as it lets us.
+/// The store's error. The upload is then aborted.
 pub async fn put(objects: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<()> {
     let mut upload = objects.put_multipart(path).await?;
     let begins = (0..bytes.len()).step_by(PIECE_BYTES);
@@ -47,7 +47,7 @@ pub async fn put(objects: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Resul
         put = upload.complete().await.map(drop);
     }
     if put.is_err() {
-        // What stays costs room only; the error that made it fail is the one to report.
+        // A failed abort leaves unused pieces behind, which only take space; the first error is the one to report.
         let _ = upload.abort().await;
     }
     put

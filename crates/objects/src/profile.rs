@@ -10,7 +10,7 @@ use crate::Error;
 use crate::secrets::unusable;
 use crate::settings::Environment;
 
-/// Ways to credentials that a profile may name and that only the AWS tools know.
+/// Settings of a profile that name a source of credentials which only the AWS tools implement.
 const OTHER_WAYS: [&str; 6] = [
     "credential_process",
     "sso_session",
@@ -20,17 +20,17 @@ const OTHER_WAYS: [&str; 6] = [
     "login_session",
 ];
 
-/// Where the two files are, and which profile counts.
+/// The paths of the two files and the name of the profile.
 #[derive(Clone, Debug)]
-pub(crate) struct Files {
+pub(crate) struct ProfileFiles {
     pub(crate) credentials: PathBuf,
     pub(crate) config: PathBuf,
     pub(crate) profile: String,
-    /// Whether the user has named the profile: then it has to be there.
+    /// The user named the profile, so it must exist.
     chosen: bool,
 }
 
-/// What is of use in a profile.
+/// The settings of a profile that the client uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Profile {
     pub(crate) region: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Profile {
     pub(crate) addressing_style: Option<String>,
 }
 
-impl Files {
+impl ProfileFiles {
     pub(crate) fn of(environment: &Environment) -> Self {
         let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
         let file = |variable: &str, usual: &str| {
@@ -64,7 +64,7 @@ impl Files {
         Ok(Profile { region, endpoint, addressing_style: value("addressing_style") })
     }
 
-    /// The profile's keys; none if there is no such profile and it was not asked for.
+    /// The profile's keys; none if the profile is missing and the user did not name it.
     pub(crate) fn keys(&self) -> Result<Option<AwsCredential>, Error> {
         let (credentials, config) = (read(&self.credentials)?, read(&self.config)?);
         let places = [
@@ -103,7 +103,7 @@ impl Files {
         Ok(None)
     }
 
-    /// A value becomes a header.
+    /// Refuses a value that cannot become a header.
     fn check(&self, path: &Path, key: &str, value: Option<&str>) -> Result<(), Error> {
         match value.and_then(|value| unusable(value, false)) {
             Some(problem) => {
@@ -114,7 +114,7 @@ impl Files {
         }
     }
 
-    /// A profile's section in the file of settings; in that of credentials it has the plain name.
+    /// The profile's section in `config`; in `credentials` the section has the plain name.
     fn section(&self) -> String {
         match self.profile.as_str() {
             "default" => "default".to_owned(),
@@ -136,12 +136,12 @@ impl Files {
     }
 }
 
-/// A file that is not there has nothing in it, as for the AWS tools.
+/// Reads an INI file. A missing file counts as empty, as with the AWS tools.
 fn read(path: &Path) -> Result<Ini, Error> {
     let wrong = |problem: String| Error::File { path: path.to_owned(), problem };
     let mut ini = Ini::new_cs();
     let mut rules = ini.defaults();
-    // A secret may hold any sign: nothing within a line begins a comment, and only `=` ends a key.
+    // A secret may contain any character: a comment begins only at the start of a line, and only `=` ends a key.
     rules.delimiters = vec!['='];
     rules.comment_symbols = vec!['#', ';'];
     rules.inline_comment_symbols = Some(Vec::new());
@@ -158,7 +158,7 @@ fn read(path: &Path) -> Result<Ini, Error> {
 mod tests {
     use super::*;
 
-    fn files(credentials: &str, config: &str, profile: Option<&str>) -> (tempfile::TempDir, Files) {
+    fn files(credentials: &str, config: &str, profile: Option<&str>) -> (tempfile::TempDir, ProfileFiles) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("credentials"), credentials).unwrap();
         std::fs::write(dir.path().join("config"), config).unwrap();
@@ -167,7 +167,7 @@ mod tests {
             ("AWS_CONFIG_FILE".to_owned(), dir.path().join("config").display().to_string()),
         ]);
         environment.extend(profile.map(|profile| ("AWS_PROFILE".to_owned(), profile.to_owned())));
-        let files = Files::of(&environment);
+        let files = ProfileFiles::of(&environment);
         (dir, files)
     }
 
@@ -199,7 +199,7 @@ mod tests {
         assert!(matches!(half.keys(), Err(Error::HalfAKey { lacks: "aws_secret_access_key", .. })));
         let (_dir, sso) = files(CREDENTIALS, CONFIG, Some("sso"));
         assert!(matches!(sso.keys(), Err(Error::ProfileWay { way: "sso_session", .. })));
-        let nowhere = Files::of(&Environment::from([("HOME".to_owned(), "/nonexistent".to_owned())]));
+        let nowhere = ProfileFiles::of(&Environment::from([("HOME".to_owned(), "/nonexistent".to_owned())]));
         assert!(nowhere.keys().unwrap().is_none());
         assert_eq!(nowhere.settings().unwrap(), Profile::default());
     }

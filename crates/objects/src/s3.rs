@@ -1,9 +1,9 @@
-//! The client of S3, with its patience.
+//! The S3 client with its retries.
 //!
-//! What is tried again, with growing pauses: connections that are refused or break, answers 5xx, 429 and 408, bodies
-//! that break off (from where they broke off, while the object is still the same). What is not: an answer that will be
-//! the same the next time (403, 404, 412). `object_store` does most of it; [`Persistent`] does what it leaves: lists whose
-//! body breaks off, and puts that may or may not have been done.
+//! Retried with growing pauses: connections that are refused or break, answers 5xx, 429 and 408, and bodies that break
+//! off (from the first missing byte, while the object is unchanged). Not retried: permanent answers (403, 404, 412).
+//! `object_store` implements most of this; [`RetryingStore`] adds lists whose body breaks off, and puts whose answer was
+//! lost.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -21,58 +21,58 @@ use object_store::{
     RetryConfig, StaticCredentialProvider,
 };
 
-use crate::answer::{Answer, Meaning};
-use crate::profile::Files;
+use crate::failure::{FailureKind, StoreFailure};
+use crate::profile::ProfileFiles;
 use crate::secrets::scrubbed;
 use crate::settings::{Environment, Keys, Settings, environment};
-use crate::{Error, Place};
+use crate::{BucketUrl, Error};
 
-/// How long a store may be away before that is an error.
+/// How long a store may be unreachable before a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// From the first request on; the attempt that is under way then is the last one.
+pub struct RetryLimit {
+    /// From the first attempt on; an attempt that is under way at the deadline is the last one.
     pub deadline: Duration,
 }
 
-impl Patience {
-    /// For reading a data set: the training waits for it, and a worker that gives up ends.
+impl RetryLimit {
+    /// For reading a data set: training waits for the data, and a worker that gives up ends.
     pub const DATA: Self = Self { deadline: Duration::from_secs(180) };
-    /// For snapshots: the training goes on meanwhile, until a second one is due; then giving up is better than waiting.
+    /// For snapshots: training continues until the next snapshot is due, and then giving up is better than waiting.
     pub const SNAPSHOTS: Self = Self { deadline: Duration::from_secs(60) };
 }
 
-/// A host that is there accepts a connection in less.
+/// A reachable host accepts a connection in less time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence within a request that counts as a broken connection. Nothing limits a whole request: large objects take long.
+/// Silence within a request that counts as a broken connection. The whole request has no limit: large objects take long.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The deadline decides; this only bounds a loop.
+/// Bounds the loop; the deadline usually ends it first.
 const ATTEMPTS_MAX: usize = 1000;
-/// A machine that has a role says so in milliseconds; one that has none must not be asked for minutes.
+/// For the metadata service: it answers in milliseconds where the machine has a role, and not at all elsewhere.
 const MACHINE: RetryConfig = RetryConfig {
     backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: PAUSE_MAX, base: 2.0 },
     max_retries: 2,
     retry_timeout: Duration::from_secs(5),
 };
-/// New keys in the files count after so long at the latest.
+/// Keys of a profile are read again from the files after this time.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(30);
 
-/// A client for the bucket of `place`; paths are those in the bucket. Sends nothing yet.
+/// Builds a client for the bucket of `place`; paths are relative to the bucket. Sends no request.
 ///
 /// # Errors
-/// Settings or credentials that are wrong or missing.
-pub fn open(place: &Place, patience: Patience) -> std::result::Result<Arc<dyn ObjectStore>, Error> {
-    open_with(place, patience, &environment())
+/// Wrong or missing settings or credentials.
+pub fn open(place: &BucketUrl, limit: RetryLimit) -> std::result::Result<Arc<dyn ObjectStore>, Error> {
+    open_with(place, limit, &environment())
 }
 
-/// As [`open`], with this environment.
+/// As [`open`], with an explicit environment.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_with(
-    place: &Place,
-    patience: Patience,
+    place: &BucketUrl,
+    limit: RetryLimit,
     environment: &Environment,
 ) -> std::result::Result<Arc<dyn ObjectStore>, Error> {
     choose_cryptography();
@@ -80,8 +80,8 @@ pub fn open_with(
     let Settings { known, keys, attempts, is_plain } = Settings::of(place, environment)?;
     let attempts = attempts.unwrap_or(ATTEMPTS_MAX);
     let options = ClientOptions::new()
-        .with_allow_http(true) // an endpoint written as http:// is meant so
-        // A role's keys come encrypted, whatever the endpoint is.
+        .with_allow_http(true) // http:// in the endpoint is the user's explicit choice
+        // The keys of a role are fetched over TLS, whatever the endpoint is.
         .with_no_system_certificates(is_plain && !matches!(keys, Keys::Machine { .. }))
         .with_timeout_disabled()
         .with_read_timeout(SILENCE_MAX)
@@ -89,10 +89,10 @@ pub fn open_with(
     let retry = RetryConfig {
         backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: PAUSE_MAX, base: 2.0 },
         max_retries: attempts - 1,
-        retry_timeout: patience.deadline,
+        retry_timeout: limit.deadline,
     };
     let builder = AmazonS3Builder::new().with_client_options(options).with_bucket_name(bucket());
-    // Some servers that speak S3 do not have the request that deletes many, and there are few to delete.
+    // Some S3 servers lack the bulk delete request, and there are few objects to delete.
     let builder = builder.with_disable_bulk_delete(true);
     let builder = known.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let build = |builder: AmazonS3Builder| {
@@ -101,7 +101,7 @@ pub fn open_with(
     let builder = match keys {
         Keys::Environment(keys) => builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys))),
         Keys::Profile(files) => {
-            builder.with_credentials(Arc::new(OfProfile { files, last: Mutex::default() }))
+            builder.with_credentials(Arc::new(ProfileKeys { files, last: Mutex::default() }))
         }
         Keys::Machine { credentials_file, profile } => {
             let role = build(builder.clone().with_retry(MACHINE))?.credentials().clone();
@@ -109,30 +109,30 @@ pub fn open_with(
                 "AWS_ACCESS_KEY_ID is not set, {} has no profile `{profile}`, and this machine has no role",
                 credentials_file.display()
             );
-            builder.with_credentials(Arc::new(OfMachine { role, looked }))
+            builder.with_credentials(Arc::new(RoleKeys { role, looked }))
         }
         Keys::None => builder,
     };
     let s3 = build(builder.with_retry(retry))?;
-    Ok(Arc::new(Persistent { s3, deadline: patience.deadline, attempts }))
+    Ok(Arc::new(RetryingStore { s3, deadline: limit.deadline, attempts }))
 }
 
-/// ring builds in seconds everywhere; rustls' own default needs a C compiler's minutes.
+/// Selects ring, which builds in seconds; rustls' own default needs minutes of C.
 fn choose_cryptography() {
     static ONCE: Once = Once::new();
-    // Refused where one is chosen already, which is as good.
+    // Fails where the process has chosen a provider already, which serves as well.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
-/// Keys from a profile's files.
+/// Keys from the files of a profile.
 #[derive(Debug)]
-struct OfProfile {
-    files: Files,
+struct ProfileKeys {
+    files: ProfileFiles,
     last: Mutex<Option<(Instant, Arc<AwsCredential>)>>,
 }
 
 #[async_trait]
-impl CredentialProvider for OfProfile {
+impl CredentialProvider for ProfileKeys {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
@@ -143,7 +143,7 @@ impl CredentialProvider for OfProfile {
             return Ok(keys.clone());
         }
         let gone = || {
-            let Files { credentials, profile, .. } = &self.files;
+            let ProfileFiles { credentials, profile, .. } = &self.files;
             format!("the keys of the profile `{profile}` are gone from {}", credentials.display())
         };
         match self.files.keys() {
@@ -158,20 +158,20 @@ impl CredentialProvider for OfProfile {
     }
 }
 
-/// Keys of a role, which a service of the machine hands out.
+/// Keys of a role, from the metadata service of the pod, the task or the machine.
 #[derive(Debug)]
-struct OfMachine {
+struct RoleKeys {
     role: AwsCredentialProvider,
     looked: String,
 }
 
 #[async_trait]
-impl CredentialProvider for OfMachine {
+impl CredentialProvider for RoleKeys {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
         self.role.get_credential().await.map_err(|error| {
-            let why = Answer::of(&error).words;
+            let why = StoreFailure::of(&error).message;
             unauthenticated(format!("there are no credentials: {} ({why})", self.looked).into())
         })
     }
@@ -181,21 +181,21 @@ fn unauthenticated(source: Box<dyn std::error::Error + Send + Sync>) -> object_s
     object_store::Error::Unauthenticated { path: String::new(), source }
 }
 
-/// S3, asked again where its own client does not.
+/// An S3 client that also retries what `object_store` does not.
 #[derive(Debug)]
-struct Persistent {
+struct RetryingStore {
     s3: AmazonS3,
     deadline: Duration,
     attempts: usize,
 }
 
-impl fmt::Display for Persistent {
+impl fmt::Display for RetryingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.s3.fmt(f)
     }
 }
 
-/// Asks until there is an answer that will stay the same, or patience ends.
+/// Repeats `ask` until it gives a permanent answer, or the deadline or the attempts end.
 async fn persist<T, F: Future<Output = Result<T>>>(
     (deadline, attempts): (Duration, usize),
     mut ask: impl FnMut() -> F,
@@ -204,7 +204,9 @@ async fn persist<T, F: Future<Output = Result<T>>>(
     let mut pause = FIRST_PAUSE;
     for _ in 1..attempts {
         match ask().await {
-            Err(error) if Answer::of(&error).meaning == Meaning::Away && begin.elapsed() < deadline => {
+            Err(error)
+                if StoreFailure::of(&error).kind == FailureKind::Away && begin.elapsed() < deadline =>
+            {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -214,15 +216,15 @@ async fn persist<T, F: Future<Output = Result<T>>>(
     ask().await
 }
 
-impl Persistent {
+impl RetryingStore {
     fn patience(&self) -> (Duration, usize) {
         (self.deadline, self.attempts)
     }
 }
 
 #[async_trait]
-impl ObjectStore for Persistent {
-    /// A create-only put whose answer was lost may say that there is an object already: the caller's own.
+impl ObjectStore for RetryingStore {
+    /// A retried create-only put may report that the object exists: the caller's own, from the attempt before.
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         persist(self.patience(), || self.s3.put_opts(location, payload.clone(), options.clone())).await
     }

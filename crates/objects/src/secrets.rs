@@ -1,9 +1,9 @@
-//! Values from outside that become headers, and texts that may hold a secret.
+//! Checks environment values that become headers, and removes secrets from messages.
 
 use crate::Error;
 use crate::settings::Environment;
 
-/// Variables whose values are never shown.
+/// Variables whose values no message shows.
 const SECRET: [&str; 6] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -13,14 +13,14 @@ const SECRET: [&str; 6] = [
     "AWS_PROXY_URL",
 ];
 
-/// What stands in the place of a secret.
+/// Replaces a secret in a message.
 const HIDDEN: &str = "…";
 
-/// The environment with its `AWS_…` variables as they were meant: a line's end or a blank around a value, as secrets from
-/// files have it, is taken off. What is empty then is unset.
+/// Trims white space around the values of the `AWS_…` variables, as secrets from files have it. An empty value counts
+/// as unset.
 ///
 /// # Errors
-/// A value with a sign inside that no header can carry, by its name: the client would panic at the first request.
+/// A value with a character that no header can carry: the client would panic at the first request.
 pub(crate) fn cleaned(environment: &Environment) -> Result<Environment, Error> {
     let mut clean = Environment::new();
     for (name, value) in environment {
@@ -29,7 +29,7 @@ pub(crate) fn cleaned(environment: &Environment) -> Result<Environment, Error> {
             continue;
         }
         let value = value.trim();
-        // Paths may have any letter.
+        // Paths may contain any letter.
         let is_path = name.ends_with("_FILE") || name.ends_with("_BUNDLE") || name == "AWS_PROFILE";
         if let Some(problem) = unusable(value, is_path) {
             let shown = if SECRET.contains(&name.as_str()) { HIDDEN.to_owned() } else { without_user(value) };
@@ -47,7 +47,7 @@ pub(crate) fn cleaned(environment: &Environment) -> Result<Environment, Error> {
     Ok(clean)
 }
 
-/// What is in a value that no header can carry.
+/// Describes the first character of `value` that no header can carry.
 pub(crate) fn unusable(value: &str, any_letter: bool) -> Option<String> {
     let bad = |c: &char| c.is_control() || !(any_letter || c.is_ascii());
     let (at, found) = value.chars().enumerate().find(|(_, c)| bad(c))?;
@@ -60,7 +60,7 @@ pub(crate) fn unusable(value: &str, any_letter: bool) -> Option<String> {
     Some(format!("character {} of its {} is {what}", at + 1, value.chars().count()))
 }
 
-/// A URL without what stands before its last `@`: a user and a password may have any sign, `/` too.
+/// Hides everything before the last `@` of a URL: a user or a password may contain any character, even `/`.
 #[must_use]
 pub fn without_user(url: &str) -> String {
     let Some((user, rest)) = url.rsplit_once('@') else { return url.to_owned() };
@@ -70,7 +70,7 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
-/// A foreign text without the users and passwords of the URLs in it.
+/// Hides the users and passwords of all URLs in a text of another program.
 pub(crate) fn scrubbed(text: &str) -> String {
     let words = text.split_inclusive(char::is_whitespace);
     words.map(|word| if word.contains("://") { without_user(word) } else { word.to_owned() }).collect()

@@ -1,4 +1,4 @@
-//! Endpoint, region and credentials, as the AWS tools find them: the environment, then the usual files, then the machine.
+//! Finds endpoint, region and credentials as the AWS tools do: in the environment, the AWS files, then the machine's role.
 //!
 //! | what | from |
 //! | --- | --- |
@@ -6,10 +6,10 @@
 //! | region | `AWS_REGION`, `AWS_DEFAULT_REGION`, `region` of the profile, else us-east-1 |
 //! | addressing | `AWS_VIRTUAL_HOSTED_STYLE_REQUEST`, `addressing_style` of the profile, else the bucket in the path |
 //! | keys | `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`); the profile (`AWS_PROFILE`); a role of the pod, the task or the machine |
-//! | none | `AWS_SKIP_SIGNATURE=true`, for public buckets |
-//! | attempts | `AWS_MAX_ATTEMPTS`, else as many as the deadline has room for |
+//! | no signature | `AWS_SKIP_SIGNATURE=true`, for public buckets |
+//! | attempts | `AWS_MAX_ATTEMPTS`, else as many as fit into the deadline |
 //!
-//! Every other `AWS_…` variable that `object_store` knows counts too (encryption, who pays, a proxy).
+//! Every other `AWS_…` variable that `object_store` knows applies too (encryption, requester pays, a proxy).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,49 +17,49 @@ use std::path::PathBuf;
 use object_store::aws::{AmazonS3ConfigKey, AwsCredential};
 use url::Url;
 
-use crate::profile::Files;
+use crate::profile::ProfileFiles;
 use crate::secrets::{cleaned, without_user};
-use crate::{Error, Place};
+use crate::{BucketUrl, Error};
 
-/// The environment's variables: an argument, so that tests need not change the process's.
+/// Environment variables, passed as an argument so that tests need not change the process's own.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's own. A value that is no text is one with a sign that nothing accepts.
+/// The process's environment. Bytes that are not UTF-8 become U+FFFD, which `cleaned` refuses.
 #[must_use]
 pub fn environment() -> Environment {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     };
-    // An empty variable is an unset one, as for the AWS tools.
+    // An empty variable counts as unset, as with the AWS tools.
     std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// How a bucket is reached.
+/// The settings of one bucket's client.
 pub(crate) struct Settings {
-    /// What `object_store` knows by itself.
+    /// Settings that go to `object_store` unchanged.
     pub(crate) known: Vec<(AmazonS3ConfigKey, String)>,
     pub(crate) keys: Keys,
     pub(crate) attempts: Option<usize>,
-    /// Whether anything is encrypted on the way; if not, the system's certificates need not be there.
+    /// The endpoint is http://, so the system's certificates are not needed.
     pub(crate) is_plain: bool,
 }
 
 /// Where the keys come from.
 pub(crate) enum Keys {
     Environment(AwsCredential),
-    /// Read again now and then: tools put new ones there before the old ones end.
-    Profile(Files),
-    /// A role of the pod, the task or the machine; `object_store` asks.
+    /// Read again from time to time: tools renew them before they expire.
+    Profile(ProfileFiles),
+    /// The role of the pod, the task or the machine; `object_store` fetches its keys.
     Machine {
         credentials_file: PathBuf,
         profile: String,
     },
-    /// Nothing is signed.
+    /// Requests are not signed.
     None,
 }
 
 impl Settings {
-    pub(crate) fn of(place: &Place, environment: &Environment) -> Result<Self, Error> {
+    pub(crate) fn of(place: &BucketUrl, environment: &Environment) -> Result<Self, Error> {
         use AmazonS3ConfigKey as Key;
         let environment = &cleaned(environment)?;
         let mut known: BTreeMap<&str, (Key, String)> = BTreeMap::new();
@@ -68,7 +68,7 @@ impl Settings {
                 known.insert(name, (key, value.clone()));
             }
         }
-        // These are decided here: object_store reads no files, and takes a half pair of keys for a mistake of its caller.
+        // `keys` decides about these: object_store reads no files, and reports half a pair of keys as a caller's bug.
         let ours = [
             "AWS_ACCESS_KEY_ID",
             "AWS_SECRET_ACCESS_KEY",
@@ -77,7 +77,7 @@ impl Settings {
             "AWS_BUCKET_NAME",
         ];
         ours.iter().for_each(|name| drop(known.remove(name)));
-        let files = Files::of(environment);
+        let files = ProfileFiles::of(environment);
         let keys = keys(place, environment, &files)?;
         let mut known: Vec<_> = known.into_values().collect();
         let profile = files.settings()?;
@@ -114,7 +114,7 @@ impl Settings {
     }
 }
 
-fn keys(place: &Place, environment: &Environment, files: &Files) -> Result<Keys, Error> {
+fn keys(place: &BucketUrl, environment: &Environment, files: &ProfileFiles) -> Result<Keys, Error> {
     if environment.get("AWS_SKIP_SIGNATURE").is_some_and(|skip| skip.eq_ignore_ascii_case("true")) {
         return Ok(Keys::None);
     }
@@ -156,7 +156,7 @@ fn check_endpoint(name: &str, value: &str) -> Result<Url, Error> {
         problem,
         accepted: ACCEPTED,
     };
-    // Before it is parsed: a password with a slash makes another URL of it.
+    // Checked before parsing: a password with a slash would parse as another URL.
     if value.contains('@') {
         return Err(wrong("it has a user or a password".to_owned()));
     }
@@ -167,7 +167,7 @@ fn check_endpoint(name: &str, value: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
-/// It becomes a part of a host's name and of a signature.
+/// Refuses a region that cannot be part of a host name and of a signature.
 fn check_region(name: &str, value: &str) -> Result<(), Error> {
     if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         return Ok(());
@@ -180,7 +180,7 @@ fn check_region(name: &str, value: &str) -> Result<(), Error> {
     })
 }
 
-/// `http://box:8333` becomes `http://bucket.box:8333`, which is what object_store expects of such an endpoint.
+/// Turns `http://box:8333` into `http://bucket.box:8333`, which object_store expects for virtual-hosted buckets.
 fn with_bucket(endpoint: &str, bucket: &str) -> String {
     match endpoint.split_once("://") {
         Some((scheme, host)) if !host.starts_with(&format!("{bucket}.")) => {
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<Settings, Error> {
-        let place = Place::parse("s3://bucket/run").unwrap();
+        let place = BucketUrl::parse("s3://bucket/run").unwrap();
         let mut environment: Environment =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.entry("HOME".to_owned()).or_insert_with(|| "/nonexistent".to_owned());

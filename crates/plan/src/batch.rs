@@ -6,12 +6,12 @@ use crate::Shuffle;
 use crate::plan::{Plan, RecordRef, Visit};
 use crate::tails::Sizes;
 
-/// The records of one virtual rank at one step; made by [`Plan::batch`].
+/// An iterator over the records of one virtual rank at one step, from [`Plan::batch`].
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) group: Group,
-    /// Records of the group that are done.
+    /// Consumed records of the group.
     pub(crate) offset: u64,
     pub(crate) left: u32,
 }
@@ -38,27 +38,27 @@ impl Iterator for Batch<'_> {
 
 impl ExactSizeIterator for Batch<'_> {}
 
-/// Positions of a virtual rank, one after another, whose records are shuffled together.
+/// Consecutive positions of a virtual rank, whose records are shuffled together.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) rank: VirtualRank,
-    /// The first of them.
+    /// The first position.
     pub(crate) ordinal: u64,
     pub(crate) order: GroupOrder,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum GroupOrder {
-    /// A single position, whose records are seen in the order of its visit.
+    /// A single position, with the order of its visit.
     One(Visit),
-    /// Several. The shuffle says which of the group's records is seen, counted position after position; within its
-    /// position that is a place in the order of the visit, as it is where positions are not mixed.
+    /// Several positions. The shuffle permutes the group's records, counted position after position. Within its position, a
+    /// record's number is a place in the order of the visit.
     Mixed {
         sizes: Sizes,
-        /// Records of the virtual rank before the group.
+        /// The records of the virtual rank before the group.
         first: u128,
         shuffle: Shuffle,
-        /// Those that were needed so far: a key has to be derived for each.
+        /// A cache: each visit derives a key.
         visits: Vec<(u64, Visit)>,
     },
 }
@@ -76,7 +76,7 @@ impl Group {
             GroupOrder::One(visit) => visit.record(offset),
             GroupOrder::Mixed { sizes, first, shuffle, visits } => {
                 let (ordinal, offset) = sizes.seek(*first + u128::from(shuffle.at(offset)));
-                let ordinal = ordinal as u64; // within the group, whose ordinals fit
+                let ordinal = ordinal as u64; // the group's ordinals fit in 64 bits
                 let known = visits.iter().position(|(of, _)| *of == ordinal).unwrap_or_else(|| {
                     visits.push((ordinal, plan.visit(plan.position(self.rank, ordinal))));
                     visits.len() - 1

@@ -1,6 +1,6 @@
-//! The numbers that the order of the samples depends on, beside the seed.
+//! The numbers on which the order of the samples depends, beside the seed.
 
-/// How the records of a data set are cut into shards and shared by the virtual ranks. All are at least 1.
+/// How the records of a data set are divided into shards, and the shards among the virtual ranks. All are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     records: u64,
@@ -10,57 +10,47 @@ pub struct Geometry {
     mix: u32,
 }
 
-/// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// There is nothing to train on.
     #[error(
         "the data set has 0 records; an epoch needs at least 1. Point data.source at a data set that has records."
     )]
     NoRecords,
-    /// A shard has to hold something.
     #[error("data.shard_records is 0; a shard holds at least 1 record. Set it to 256, the default.")]
     EmptyShards,
-    /// Somebody has to see the samples.
     #[error(
         "batch.virtual_ranks is 0; at least 1 computes. Set it to the most workers that you will ever use."
     )]
     NoVirtualRanks,
-    /// A virtual rank has to see something.
     #[error("batch.per_rank is 0; a virtual rank sees at least 1 sample in a step. Set it to 1 or more.")]
     EmptyBatch,
-    /// Somewhere the records have to come from.
     #[error(
         "data.mix is 0; the records of at least 1 shard are shuffled together. Set it to 1, the default."
     )]
     NoMix,
-    /// The sequence is numbered in 64 bits.
+    /// A position has 64 bits.
     #[error(
         "steps is {steps}; with {virtual_ranks} virtual ranks of {per_rank} samples and shards of \
          {shard_records} records the positions after step {last} do not fit in 64 bits. Set steps to at most \
          {last}."
     )]
     TooManySteps {
-        /// What was asked for.
         steps: u64,
         /// The most steps that this plan can number.
         last: u64,
-        /// V.
         virtual_ranks: u32,
-        /// Samples of one virtual rank in a step.
         per_rank: u32,
-        /// Records in a full shard.
         shard_records: u64,
     },
 }
 
 impl Geometry {
-    /// `records` in the data set, in shards of `shard_records`; `virtual_ranks` that see `per_rank` samples in a
-    /// step each. The records of one shard at a time are shuffled; see [`with_mix`](Self::with_mix).
+    /// A data set of `records`, in shards of `shard_records`, for `virtual_ranks` with `per_rank` samples each in a step.
+    /// Without [`with_mix`](Self::with_mix), the records of one shard at a time are shuffled.
     ///
     /// # Errors
     ///
-    /// The first of the four that is 0.
+    /// An argument that is 0.
     pub fn new(
         records: u64,
         shard_records: u64,
@@ -76,16 +66,16 @@ impl Geometry {
         }
     }
 
-    /// The same, with the records of `mix` shards of a virtual rank shuffled together.
+    /// The same geometry, with the records of `mix` shards of a virtual rank shuffled together.
     ///
     /// # Errors
     ///
-    /// [`PlanError::NoMix`] where it is 0.
+    /// [`PlanError::NoMix`] if it is 0.
     pub fn with_mix(self, mix: u32) -> Result<Self, PlanError> {
         if mix == 0 { Err(PlanError::NoMix) } else { Ok(Self { mix, ..self }) }
     }
 
-    /// Records in the data set, which are the records of an epoch.
+    /// Records in the data set, and so in an epoch.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
@@ -97,13 +87,13 @@ impl Geometry {
         self.shard_records
     }
 
-    /// V, the number of virtual ranks.
+    /// V.
     #[must_use]
     pub fn virtual_ranks(&self) -> u32 {
         self.virtual_ranks
     }
 
-    /// Samples that one virtual rank sees in a step.
+    /// Samples of one virtual rank in a step.
     #[must_use]
     pub fn per_rank(&self) -> u32 {
         self.per_rank
@@ -115,19 +105,19 @@ impl Geometry {
         self.mix
     }
 
-    /// Shards that hold `shard_records` records.
+    /// Shards with `shard_records` records.
     #[must_use]
     pub fn full_shards(&self) -> u64 {
         self.records / self.shard_records
     }
 
-    /// Records of the short last shard; 0 when there is none.
+    /// Records of the short last shard; 0 if there is none.
     #[must_use]
     pub fn tail_records(&self) -> u64 {
         self.records % self.shard_records
     }
 
-    /// N: shards, and so positions, in an epoch, the short one included.
+    /// N: shards, and so positions, in an epoch, with the short one.
     #[must_use]
     pub fn shards_per_epoch(&self) -> u64 {
         self.records.div_ceil(self.shard_records)

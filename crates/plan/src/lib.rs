@@ -1,13 +1,13 @@
 //! Pure: which records and which noise each virtual rank sees at each step.
 //!
-//! Not here: reading a record or waiting for a lease (`data`), giving leases (`control`), drawing the numbers of
-//! the noise (`train`). No clock, no file, no system randomness: integers and arguments.
-//! Start at [`Plan`]; `README.md` beside this crate says how the sequence is built and why seeking needs no walk.
+//! Not here: reading a record or waiting for a lease (`data`), granting leases (`control`), drawing the noise (`train`). No
+//! clock, no file, no system randomness: integers and arguments.
+//! Start at [`Plan`]; `README.md` beside this crate explains how the sequence is built and why seeking needs no walk.
 //!
-//! - [`geometry`]: the numbers that the order depends on, checked once, and what can be wrong with them.
+//! - [`geometry`]: the numbers that the order depends on, checked once, and their errors.
 //! - [`plan`]: positions, shards and cursors.
 //! - [`batch`]: the records of a virtual rank at a step.
-//! - `tails`: in which of a virtual rank's positions the short last shard lies; the arithmetic of seeking.
+//! - `tails`: the positions of the short last shard, and the arithmetic of seeking.
 //! - [`shuffle`]: a seeded permutation in constant memory.
 //! - [`streams`]: keys for noise, and coins.
 //!
@@ -17,13 +17,11 @@
 //!
 //! - **exactly once**: in an epoch, the virtual ranks together see every record exactly once.
 //! - **pure**: the order depends on the seed and the geometry, and on nothing else.
-//! - **seekable**: the cursor of step t is where t steps of walking lead.
-//! - **bijection**: a shuffle of n things yields each of the n once.
-//! - **uniform**: over the epochs every shard is as often at one place as at another.
+//! - **seekable**: the cursor of step t is the state after a walk of t steps.
+//! - **bijection**: a shuffle of n items yields each item once.
+//! - **uniform**: over the epochs every shard is equally often at every place.
 //! - **mixed**: the records of `mix` positions come in an order that is uniform over all of them.
 //! - **bounded**: no virtual rank touches more positions in n steps than [`Plan::max_positions_per_steps`] says.
-
-#![warn(missing_docs)]
 
 pub mod batch;
 pub mod geometry;

@@ -10,11 +10,10 @@ const SHARD_ORDER: &str = "lsgan plan v1: order of the shards in an epoch";
 const RECORD_ORDER: &str = "lsgan plan v1: order of the records in a shard";
 const MIXED_ORDER: &str = "lsgan plan v1: order of the records of several shards of a virtual rank";
 
-/// What every virtual rank sees at every step: a pure function of the seed and the geometry.
+/// The samples of every virtual rank at every step: a pure function of the seed and the geometry.
 ///
-/// A virtual rank that is not below V, and a step beyond [`steps_max`](Self::steps_max), are bugs of the caller
-/// and panic with a message; a run's steps are checked once, by [`of_run`](Self::of_run) or
-/// [`check_steps`](Self::check_steps).
+/// A virtual rank that is not below V, and a step beyond [`steps_max`](Self::steps_max), are bugs of the caller and panic.
+/// [`of_run`](Self::of_run) and [`check_steps`](Self::check_steps) check the steps of a run once.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     seed: u64,
@@ -22,42 +21,41 @@ pub struct Plan {
     tail_grid: TailGrid,
 }
 
-/// Where a virtual rank stands before a step: `offset` records into the group of positions that begins at its position
-/// number `ordinal`, a multiple of `mix`. `offset` is below the number of records in the group, so where `mix` is 1, it
-/// is below the `record_count` of that position.
+/// The state of a virtual rank before a step: `offset` records of the group of positions that begins at `ordinal`, a
+/// multiple of `mix`, are consumed. `offset` is below the number of records in the group. If `mix` is 1, the group is one
+/// position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// Which of the virtual rank's own positions, from 0; all before it are done.
+    /// A position of the virtual rank, counted from 0; all before it are consumed.
     pub ordinal: u64,
-    /// Records of the group that are done.
+    /// Consumed records of the group.
     pub offset: u64,
 }
 
-/// One record in its place.
+/// A record and its place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordRef {
-    /// The position in which it is seen.
+    /// The position that holds it.
     pub position: Position,
     /// The epoch of that position, from 0.
     pub epoch: u64,
-    /// Which record of the position, in the order of the visit, from 0.
+    /// Its number in the order of the visit, from 0.
     pub offset: u64,
     /// The record's index in the data set.
     pub record: u64,
 }
 
 impl Plan {
-    /// The plan of a seed and a geometry.
     #[must_use]
     pub fn new(seed: u64, geometry: Geometry) -> Self {
         Self { seed, geometry, tail_grid: TailGrid::new(&geometry) }
     }
 
-    /// The plan of a run over a data set of `records` records, checked for all of the run's steps.
+    /// The plan of a run over a data set of `records`, checked for all of the run's steps.
     ///
     /// # Errors
     ///
-    /// A number that is 0, or more steps than the plan can number.
+    /// A number that is 0; more steps than the plan can number.
     pub fn of_run(spec: &RunSpec, records: u64) -> Result<Self, PlanError> {
         let (data, batch) = (&spec.data, &spec.batch);
         let geometry = Geometry::new(records, data.shard_records, batch.virtual_ranks, batch.per_rank)?
@@ -67,19 +65,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The geometry.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// Virtual rank `rank`'s own position number `ordinal`: `ordinal`·V + `rank`.
+    /// The position number `ordinal` of a virtual rank: `ordinal`·V + `rank`.
     #[must_use]
     pub fn position(&self, rank: VirtualRank, ordinal: u64) -> Position {
         self.assert_rank(rank);
@@ -103,7 +99,7 @@ impl Plan {
         position.0 / self.geometry.shards_per_epoch()
     }
 
-    /// The shard at a position: the seeded permutation of the full shards, then the short one, if there is one.
+    /// The shard at a position. An epoch is a seeded permutation of the full shards, then the short one if there is one.
     #[must_use]
     pub fn shard_at(&self, position: Position) -> Shard {
         let place = position.0 % self.geometry.shards_per_epoch();
@@ -115,7 +111,6 @@ impl Plan {
         Shard(Shuffle::new(full_shards, SHARD_ORDER, &[self.seed, epoch]).at(place))
     }
 
-    /// How many records a position has.
     #[must_use]
     pub fn record_count(&self, position: Position) -> u64 {
         let place = position.0 % self.geometry.shards_per_epoch();
@@ -126,7 +121,6 @@ impl Plan {
         }
     }
 
-    /// The records of a position, in the order in which they are seen.
     #[must_use]
     pub fn visit(&self, position: Position) -> Visit {
         let shard = self.shard_at(position);
@@ -140,7 +134,7 @@ impl Plan {
         }
     }
 
-    /// Where `rank` stands before `step`. Closed form: costs the same for step 0 and for step 10^12.
+    /// The state of `rank` before `step`, in closed form: step 10^12 costs the same as step 0.
     #[must_use]
     pub fn cursor(&self, rank: VirtualRank, step: Step) -> Cursor {
         self.assert_rank(rank);
@@ -150,7 +144,7 @@ impl Plan {
         match u64::try_from(ordinal) {
             Ok(ordinal) if ordinal <= self.ordinal_max() => {
                 let ordinal = ordinal - ordinal % self.mix();
-                // Less than a group, which a run keeps to 1,024 shards of 2^20 records.
+                // Less than a group, which has at most 1,024 shards of 2^20 records in a run.
                 Cursor { ordinal, offset: (records - sizes.before(ordinal)) as u64 }
             }
             _ => panic!(
@@ -160,7 +154,7 @@ impl Plan {
         }
     }
 
-    /// The `per_rank` records that `rank` sees in `step`, in order. They may lie in several positions and epochs.
+    /// The `per_rank` records of `rank` in `step`, in order. They may lie in several positions and epochs.
     #[must_use]
     pub fn batch(&self, rank: VirtualRank, step: Step) -> Batch<'_> {
         let cursor = self.cursor(rank, step);
@@ -172,7 +166,7 @@ impl Plan {
         }
     }
 
-    /// The `mix` positions of `rank` from `ordinal` on, a multiple of `mix`, whose records are shuffled together.
+    /// The group of `mix` positions of `rank` that begins at `ordinal`, a multiple of `mix`.
     pub(crate) fn group(&self, rank: VirtualRank, ordinal: u64) -> Group {
         if self.mix() == 1 {
             return Group { rank, ordinal, order: GroupOrder::One(self.visit(self.position(rank, ordinal))) };
@@ -185,21 +179,21 @@ impl Plan {
         Group { rank, ordinal, order: GroupOrder::Mixed { sizes, first, shuffle, visits: Vec::new() } }
     }
 
-    /// How many of `rank`'s positions are certainly consumed when `steps_done` steps are done: those of the groups
-    /// before the one that it stands in.
+    /// The number of `rank`'s positions that are certainly consumed after `steps_done` steps: all before the current
+    /// group.
     #[must_use]
     pub fn completed_ordinals(&self, rank: VirtualRank, steps_done: u64) -> u64 {
         self.cursor(rank, Step(steps_done)).ordinal
     }
 
-    /// How many of `rank`'s positions the first `steps` steps touch: ordinals `0..` this are what they need.
+    /// The number of `rank`'s positions that the first `steps` steps need: ordinals `0..` this.
     #[must_use]
     pub fn ordinals_needed(&self, rank: VirtualRank, steps: u64) -> u64 {
         let cursor = self.cursor(rank, Step(steps));
         cursor.ordinal + if cursor.offset > 0 { self.mix() } else { 0 }
     }
 
-    /// No virtual rank touches more positions than this in any `steps` steps in a row.
+    /// The most positions that a virtual rank touches in any `steps` consecutive steps.
     #[must_use]
     pub fn max_positions_per_steps(&self, steps: u64) -> u64 {
         let records = u128::from(steps) * u128::from(self.geometry.per_rank());
@@ -207,16 +201,16 @@ impl Plan {
         if records < 2 {
             return (records * mix) as u64;
         }
-        // At worst the first and the last group give one record each, and those between are as short as can be.
+        // In the worst case the first and the last group give one record each, and those between are as short as possible.
         let (between, _) = self.tail_grid.shortest_sizes(&self.geometry).seek(records - 2);
         u64::try_from((between / mix + 2) * mix).unwrap_or(u64::MAX)
     }
 
-    /// Checks that all positions of a run of `steps` steps can be numbered.
+    /// Checks that 64 bits can number all positions of a run of `steps` steps.
     ///
     /// # Errors
     ///
-    /// [`PlanError::TooManySteps`], with the most that can.
+    /// [`PlanError::TooManySteps`].
     pub fn check_steps(&self, steps: u64) -> Result<(), PlanError> {
         let last = self.steps_max();
         if steps <= last {
@@ -249,12 +243,12 @@ impl Plan {
         fitting
     }
 
-    /// Records that each virtual rank sees in the first `steps` steps.
+    /// The records of each virtual rank in the first `steps` steps.
     fn records_before(&self, steps: u64) -> u128 {
         u128::from(steps) * u128::from(self.geometry.per_rank())
     }
 
-    /// The last ordinal that every virtual rank has, with room for the rest of its group and one more.
+    /// The last ordinal of every virtual rank that leaves room for the rest of its group and one more.
     fn ordinal_max(&self) -> u64 {
         u64::MAX / self.virtual_ranks() - self.mix()
     }

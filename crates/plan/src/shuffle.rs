@@ -1,13 +1,13 @@
 //! A seeded permutation in constant memory: a Feistel network with cycle walking.
 //!
-//! A list of all shards, shuffled once an epoch, would be simpler; it would also be megabytes for each epoch that
-//! is looked into, and the coordinator looks into thousands. Here any place of any epoch costs some 50 ns.
+//! A shuffled list of all shards would be simpler, but takes megabytes for each epoch, and the coordinator needs thousands
+//! of epochs. Here any place of any epoch costs some 50 ns.
 
-/// Rounds of the network. Four make a Feistel network of random functions hard to tell from a random permutation
-/// (Luby and Rackoff 1988) when the halves are wide; ours can be one bit, where eight still mix evenly (tested).
+/// Rounds of the network. Four rounds of random functions are hard to tell from a random permutation if the halves are
+/// wide (Luby and Rackoff 1988). Here a half can be one bit; a test shows that eight rounds mix evenly even then.
 const ROUNDS: usize = 8;
 
-/// A permutation of `0..size`, decided by a key.
+/// A permutation of `0..size`.
 #[derive(Clone, Debug)]
 pub struct Shuffle {
     size: u64,
@@ -16,8 +16,8 @@ pub struct Shuffle {
 }
 
 impl Shuffle {
-    /// A permutation of `0..size` that depends on nothing but the size, the `domain` (a sentence of this program,
-    /// so that two uses of the same numbers differ) and the `numbers`.
+    /// A permutation that is a function of the size, the `numbers`, and the `domain`, a sentence that tells apart two uses
+    /// of the same numbers.
     #[must_use]
     pub fn new(size: u64, domain: &'static str, numbers: &[u64]) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(domain);
@@ -33,16 +33,15 @@ impl Shuffle {
         Self { size, half_bits: half_bits(size), round_keys }
     }
 
-    /// How many things are permuted.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// What stands at `place`, below [`size`](Self::size). Panics when `place` is not.
+    /// The item at `place`, which must be below [`size`](Self::size).
     ///
-    /// The network permutes the next power of 4; what falls outside of `0..size` is put through it again until it
-    /// falls inside. That is a permutation of `0..size`, and takes fewer than four rounds of the network on average.
+    /// The network permutes the next power of 4. A value outside of `0..size` goes through it again until it is inside.
+    /// The result is a permutation of `0..size`, and takes fewer than four passes on average.
     #[must_use]
     pub fn at(&self, place: u64) -> u64 {
         assert!(place < self.size, "place {place} of a shuffle of {} things", self.size);

@@ -7,8 +7,8 @@ const COIN: &str = "lsgan plan v1: coin for a place in the order";
 
 /// The key of the counter-based generator for one virtual rank at one step.
 ///
-/// `domain` tells uses apart (`"latent"`, `"augment"`); equal arguments give equal keys on every machine, and no
-/// two different ones do, for the domain's length is hashed too.
+/// `domain` tells uses apart (`"latent"`, `"augment"`). Equal arguments give equal keys on every machine, and different
+/// arguments give different keys; for this, the hash includes the domain's length.
 #[must_use]
 pub fn stream_key(domain: &str, seed: u64, step: Step, rank: VirtualRank) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
@@ -20,8 +20,8 @@ pub fn stream_key(domain: &str, seed: u64, step: Step, rank: VirtualRank) -> [u8
     *hasher.finalize().as_bytes()
 }
 
-/// A fair coin for one place in the order of the samples: number `offset` of a visit to `position`. The same for
-/// everybody who asks, another one each time a record is seen. `domain` tells uses apart (`"flip"`).
+/// A fair coin for one place in the order of the samples: number `offset` of a visit to `position`. It is the same on every
+/// worker, and independent for each visit of a record. `domain` tells uses apart (`"flip"`).
 #[must_use]
 pub fn coin(domain: &str, seed: u64, position: Position, offset: u64) -> bool {
     let mut hasher = blake3::Hasher::new_derive_key(COIN);
@@ -50,8 +50,7 @@ mod tests {
         assert_eq!(distinct.len(), keys.len());
     }
 
-    /// 40,000 coins in all: heads are within five standard deviations (of 100) of the half, and neighbours do not
-    /// tell of each other.
+    /// 40,000 coins: the heads are within five standard deviations (of 100) of the half, and neighbours are independent.
     #[test]
     fn coins_are_fair_and_differ_in_every_argument() {
         let toss = |seed, position, offset| coin("flip", seed, Position(position), offset);
@@ -72,7 +71,7 @@ mod tests {
         assert!(equal.abs_diff(5_000) < 250, "{equal} of 10,000 equal in two domains");
     }
 
-    /// A changed key would change the bits of every run: it has to be a decision.
+    /// A changed key would change the weights of every run.
     #[test]
     fn a_key_stays_as_it_was_released() {
         let key = stream_key("latent", 1, Step(2), VirtualRank(3));

@@ -1,13 +1,13 @@
-//! In which of a virtual rank's positions the short last shard lies, and the arithmetic of seeking past it.
+//! The positions of a virtual rank that hold the short last shard, and the arithmetic of seeking past them.
 //!
 //! The short shard is an epoch's last place, so position p is short when p ≡ N − 1 (mod N). Virtual rank v's
-//! ordinal k is position k·V + v: a linear congruence in k. With g = gcd(V, N) it has no solution when g does not
-//! divide N − 1 − v, and otherwise exactly one in every N / g ordinals, always at the same distance. Everything
-//! below follows from that. Numbers of records are u128: 2^64 steps of 2^32 samples fit.
+//! ordinal k is position k·V + v: a linear congruence in k. Let g = gcd(V, N). If g does not divide N − 1 − v, there is no
+//! solution; otherwise there is exactly one in every N / g ordinals, always at the same distance. The code below follows
+//! from that. Counts of records are u128: 2^64 steps of 2^32 samples fit.
 
 use crate::Geometry;
 
-/// What is the same for all virtual ranks.
+/// The numbers that are the same for all virtual ranks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TailGrid {
     /// gcd(V, N).
@@ -18,14 +18,14 @@ pub(crate) struct TailGrid {
     inverse: u64,
 }
 
-/// One virtual rank's sequence of shard sizes: `full` everywhere, but `tail` at the ordinals `first`,
-/// `first + every`, `first + 2·every` … when there are short shards in it.
+/// One virtual rank's sequence of shard sizes: `full`, except at the ordinals of `tails`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     full: u64,
     tails: Option<Tails>,
 }
 
+/// Short shards of `records` records at the ordinals `first`, `first + every`, `first + 2·every` …
 #[derive(Clone, Copy, Debug)]
 struct Tails {
     first: u64,
@@ -41,7 +41,7 @@ impl TailGrid {
         Self { gcd, every, inverse: inverse(u64::from(geometry.virtual_ranks()) / gcd, every) }
     }
 
-    /// The sizes that virtual rank `rank` (below V) meets.
+    /// The sizes of virtual rank `rank`, which is below V.
     pub(crate) fn sizes(&self, geometry: &Geometry, rank: u32) -> Sizes {
         let full = geometry.shard_records();
         let shards = geometry.shards_per_epoch();
@@ -54,7 +54,7 @@ impl TailGrid {
         Sizes { full, tails: Some(tails) }
     }
 
-    /// The sizes of a virtual rank that meets the short shard at once and as often as any does.
+    /// The sizes of a virtual rank whose short shards come first and as often as possible.
     pub(crate) fn shortest_sizes(&self, geometry: &Geometry) -> Sizes {
         let records = geometry.tail_records();
         let tails = (records > 0).then_some(Tails { first: 0, every: self.every, records });
@@ -63,15 +63,15 @@ impl TailGrid {
 }
 
 impl Sizes {
-    /// Where the record lies that has `records` others before it: how many positions lie wholly before it, and its
-    /// offset in the next.
+    /// Locates the record that has `records` others before it: the number of whole positions before it, and its offset
+    /// in the next.
     pub(crate) fn seek(&self, records: u128) -> (u128, u64) {
         let full = u128::from(self.full);
         let Some(tails) = self.tails else {
             return (records / full, (records % full) as u64);
         };
         let missing = full - u128::from(tails.records);
-        // Ordinals repeat with a period that holds one short shard, so one period is all there is to look at.
+        // The sizes repeat with a period that has one short shard, so the rest lies in one period.
         let period_records = u128::from(tails.every) * full - missing;
         let before_period = records / period_records * u128::from(tails.every);
         let rest = records % period_records;
@@ -86,10 +86,8 @@ impl Sizes {
         };
         (before_period + ordinal, offset as u64)
     }
-}
 
-impl Sizes {
-    /// How many records the ordinals `0..ordinals` hold: what [`seek`](Self::seek) turns around.
+    /// The number of records in the ordinals `0..ordinals`: the inverse of [`seek`](Self::seek).
     pub(crate) fn before(&self, ordinals: u64) -> u128 {
         let all_full = u128::from(ordinals) * u128::from(self.full);
         let Some(tails) = self.tails else { return all_full };
@@ -105,7 +103,7 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// The x in `0..modulus` with a·x ≡ 1, for `a` without a common divisor (extended Euclid); 0 when `modulus` is 1.
+/// The x in `0..modulus` with a·x ≡ 1, for coprime `a` and `modulus` (extended Euclid); 0 if `modulus` is 1.
 fn inverse(a: u64, modulus: u64) -> u64 {
     let m = i128::from(modulus);
     let (mut r, mut next_r) = (m, i128::from(a) % m);
@@ -122,7 +120,7 @@ fn inverse(a: u64, modulus: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Every record of the first 40 ordinals lies where the ordinals before it end, for tails at all places.
+    /// Every record of the first 40 ordinals lies where the ordinals before it end, for tails at all ordinals.
     #[test]
     fn before_and_seek_are_inverse() {
         for (first, every, records) in (0..5).flat_map(|f| (f + 1..7).map(move |e| (f, e, 1 + (f + e) % 4))) {

@@ -1,4 +1,4 @@
-//! The ends of the ranges: nothing, one, and more than 64 bits hold.
+//! The ends of the ranges: zero, one, and more than 64 bits can number.
 
 use lsgan_plan::{Cursor, Geometry, Plan, PlanError};
 use lsgan_spec::{Position, Shard, Step, VirtualRank};
@@ -70,7 +70,7 @@ fn a_step_far_beyond_any_run_costs_no_walk() {
     assert!(plan.steps_max() > step * 1_000_000);
 }
 
-/// Before the last step that is numbered a cursor exists for all ranks; the check names that step.
+/// A cursor exists for all ranks before the last numbered step; the check names that step.
 #[test]
 fn more_steps_than_64_bits_number_are_refused() {
     let plan = plan(1_000, 7, 4096, 65_536);
@@ -95,12 +95,12 @@ fn more_steps_than_64_bits_number_are_refused() {
 
 #[test]
 #[should_panic(expected = "step 18446744073709551615 of virtual rank 0 lies beyond the last position")]
-fn a_step_beyond_64_bits_is_said_and_not_wrapped() {
+fn a_step_beyond_64_bits_panics_and_does_not_wrap() {
     let _ = plan(1000, 1, 2, 2).cursor(VirtualRank(0), Step(u64::MAX));
 }
 
 #[test]
 #[should_panic(expected = "virtual rank 4 of a plan for 4, counted from 0")]
-fn a_virtual_rank_that_does_not_exist_is_said() {
+fn a_virtual_rank_that_does_not_exist_panics() {
     let _ = plan(1000, 10, 4, 2).cursor(VirtualRank(4), Step(0));
 }

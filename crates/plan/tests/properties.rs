@@ -1,4 +1,4 @@
-//! The properties that the crate's head names, each tested under its name.
+//! The properties of the crate's documentation, each tested under its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use lsgan_plan::{Cursor, Geometry, Plan, RecordRef};
 use lsgan_spec::{Position, Shard, Step, VirtualRank};
 use proptest::prelude::*;
 
-/// Few records, so that whole epochs can be walked; every number is at an edge as often as inside its range.
+/// Few records, so that the tests can walk whole epochs. Every number is at an edge as often as inside its range.
 fn geometries() -> impl Strategy<Value = Geometry> {
     let records = prop_oneof![Just(1u64), Just(256), Just(257), Just(1023), 1u64..600];
     let shard_records = prop_oneof![Just(1u64), Just(16), Just(256), Just(5000), 1u64..80];
@@ -23,17 +23,16 @@ fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), geometries()).prop_map(|(seed, geometry)| Plan::new(seed, geometry))
 }
 
+fn ordinal_of(plan: &Plan, it: &RecordRef) -> u64 {
+    it.position.0 / u64::from(plan.geometry().virtual_ranks())
+}
+
 fn ranks(plan: &Plan) -> impl Iterator<Item = VirtualRank> + use<> {
     (0..plan.geometry().virtual_ranks()).map(VirtualRank)
 }
 
-/// Which of its virtual rank's positions this one is.
-fn ordinal(plan: &Plan, position: Position) -> u64 {
-    position.0 / u64::from(plan.geometry().virtual_ranks())
-}
-
-/// All records that a virtual rank sees in its first `ordinals` positions, step by step. The positions are taken in
-/// whole groups, so the records of those after them that come before the group's end are left out.
+/// All records of a virtual rank's first `ordinals` positions, step by step. The walk goes to the end of a group, and
+/// leaves out the records of later positions.
 fn walk(plan: &Plan, rank: VirtualRank, ordinals: u64) -> Vec<RecordRef> {
     let mix = u64::from(plan.geometry().mix());
     let group_end = ordinals.div_ceil(mix) * mix;
@@ -41,11 +40,11 @@ fn walk(plan: &Plan, rank: VirtualRank, ordinals: u64) -> Vec<RecordRef> {
     (0..)
         .flat_map(|step| plan.batch(rank, Step(step)).collect::<Vec<_>>())
         .take(all as usize)
-        .filter(|it| ordinal(plan, it.position) < ordinals)
+        .filter(|it| ordinal_of(plan, it) < ordinals)
         .collect()
 }
 
-/// Where walking leads: groups of positions one after another, each with as many records as its positions say.
+/// Walks group after group, each with the records of its positions.
 struct Walker {
     ordinal: u64,
     offset: u64,
@@ -91,7 +90,7 @@ proptest! {
         }
     }
 
-    /// The same numbers in another plan, asked for in the reverse order and after other questions.
+    /// Another plan with the same numbers, queried in the reverse order.
     #[test]
     fn pure_the_order_depends_on_the_seed_and_the_geometry_and_nothing_else(plan in plans(), steps in 1u64..20) {
         let g = plan.geometry();
@@ -124,7 +123,7 @@ proptest! {
         }
     }
 
-    /// A batch's records are those of the walk, and the last of them lies before the ordinals that are needed.
+    /// A batch's records are those of the walk, and the last one lies within the needed ordinals.
     #[test]
     fn seekable_a_batch_begins_at_the_cursor_and_ends_within_the_ordinals_needed(
         plan in plans(), step in 0u64..10_000,
@@ -134,7 +133,7 @@ proptest! {
             prop_assert_eq!(batch.len(), plan.geometry().per_rank() as usize);
             let cursor = plan.cursor(rank, Step(step));
             let mix = u64::from(plan.geometry().mix());
-            let group = |it: &RecordRef| ordinal(&plan, it.position) / mix * mix;
+            let group = |it: &RecordRef| ordinal_of(&plan, it) / mix * mix;
             prop_assert_eq!(group(&batch[0]), cursor.ordinal);
             if mix == 1 {
                 prop_assert_eq!(batch[0].offset, cursor.offset);
@@ -174,7 +173,7 @@ proptest! {
     }
 }
 
-/// With one sample a step every offset is a start, so the bound is reached and not just kept.
+/// With one sample in a step every offset is a start, so the bound is reached.
 #[test]
 fn bounded_the_bound_is_reached() {
     for (records, shard_records, virtual_ranks) in [(1023, 256, 4), (257, 256, 2), (10, 3, 3), (7, 7, 1)] {
@@ -189,8 +188,7 @@ fn bounded_the_bound_is_reached() {
 }
 
 /// χ² of shard over place, 39 shards in 20,000 epochs. (39 − 1)² degrees of freedom: mean 1,444, deviation 53.7;
-/// the bound lies five deviations above. Places beside each other are counted in the same way: the difference of
-/// two neighbours takes 38 values.
+/// the bound lies five deviations above. The same holds for neighbouring places, whose difference takes 38 values.
 #[test]
 fn uniform_over_the_epochs_every_shard_is_as_often_at_one_place_as_at_another() {
     const SHARDS: usize = 39;
@@ -272,7 +270,7 @@ fn two_seeds_two_epochs_and_two_shards_have_different_orders() {
     assert_ne!(records(0), (0..256).collect::<Vec<_>>());
 }
 
-/// A changed order would change the bits of every run: it has to be a decision.
+/// A changed order would change the weights of every run.
 #[test]
 fn the_order_stays_as_it_was_released() {
     let plan = Plan::new(1, Geometry::new(1000, 64, 4, 8).unwrap());

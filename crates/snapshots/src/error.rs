@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use lsgan_objects::{Answer, Meaning};
+use lsgan_objects::{FailureKind, StoreFailure};
 use lsgan_spec::Step;
 
 use crate::lock::Holder;
@@ -45,7 +45,7 @@ pub enum Error {
     },
     /// A bucket did not do what it was asked, after all patience where asking again could help.
     #[error("cannot {action} `{path}`: {answer}")]
-    Bucket { action: &'static str, path: String, answer: Answer },
+    Bucket { action: &'static str, path: String, answer: StoreFailure },
     /// Nothing is done, so that no snapshot of another writer or archive is lost.
     #[error("`{path}` {text}")]
     Unsafe { path: String, text: String },
@@ -125,7 +125,7 @@ impl Error {
     /// Whether the store cannot be reached or cannot serve now: trying again later may help.
     #[must_use]
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Bucket { answer, .. } if answer.meaning == Meaning::Away)
+        matches!(self, Self::Bucket { answer, .. } if answer.kind == FailureKind::Away)
     }
 
     /// A store's failure, told apart from a full one by the operating system's error below it.

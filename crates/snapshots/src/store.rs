@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{Answer, Meaning, Patience, Place, is_url, pieces, without_user};
+use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, StoreFailure, is_url, pieces, without_user};
 use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -79,8 +79,8 @@ impl Store {
         }
     }
 
-    fn bucket(place: &Place) -> Result<Self, Error> {
-        let objects = lsgan_objects::open(place, Patience::SNAPSHOTS)?;
+    fn bucket(place: &BucketUrl) -> Result<Self, Error> {
+        let objects = lsgan_objects::open(place, RetryLimit::SNAPSHOTS)?;
         let root = Root::Bucket(format!("s3://{}", place.bucket));
         Ok(Self { objects, prefix: place.path.clone(), root })
     }
@@ -149,7 +149,7 @@ impl Store {
         match self.objects.get(path).await {
             Ok(object) => Ok(Some(object)),
             Err(error @ object_store::Error::NotFound { .. })
-                if Answer::of(&error).meaning != Meaning::NoBucket =>
+                if StoreFailure::of(&error).kind != FailureKind::NoBucket =>
             {
                 Ok(None)
             }
@@ -243,7 +243,7 @@ impl Store {
     pub(crate) fn failed(&self, action: &'static str, path: &Path, source: object_store::Error) -> Error {
         let path = self.show(path);
         match &self.root {
-            Root::Bucket(_) => Error::Bucket { action, path, answer: Answer::of(&source) },
+            Root::Bucket(_) => Error::Bucket { action, path, answer: StoreFailure::of(&source) },
             Root::Directory(_) | Root::Named(_) => Error::store(action, path, source),
         }
     }
@@ -258,13 +258,13 @@ impl fmt::Debug for Store {
 /// What the user's words mean.
 enum At {
     Directory(PathBuf),
-    Bucket(Place),
+    Bucket(BucketUrl),
 }
 
 impl Root {
     fn of(to: &str) -> Result<At, Error> {
         if Store::is_remote(to) {
-            return Ok(At::Bucket(Place::parse(to)?));
+            return Ok(At::Bucket(BucketUrl::parse(to)?));
         }
         if !is_url(to) {
             return Ok(At::Directory(PathBuf::from(to)));

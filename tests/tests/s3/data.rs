@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_data::contract::contract;
 use lsgan_data::{DataError, OpenOptions, RecordError, Source, open_with};
-use lsgan_objects::{Answer, Meaning};
+use lsgan_objects::{FailureKind, StoreFailure};
 use lsgan_spec::{DataSpec, ImageSpec, Source as Spec, WebdatasetSource};
 use lsgan_tests::Trouble;
 use lsgan_tests::binaries::root;
@@ -152,12 +152,12 @@ fn wrong_credentials_are_refused_at_once_in_the_servers_words() {
     {
         let client = client("guarded", &world().weather.url(), keys);
         let error = wait(client.get(&SHARDS[0].into())).map(drop).expect_err("nobody has these keys");
-        let answer = Answer::of(&error);
-        assert_eq!(answer.meaning, Meaning::Refused, "{answer}");
-        assert!(answer.words.starts_with(code), "{answer}");
+        let answer = StoreFailure::of(&error);
+        assert_eq!(answer.kind, FailureKind::Refused, "{answer}");
+        assert!(answer.message.starts_with(code), "{answer}");
         assert!(answer.to_string().contains("AWS_SECRET_ACCESS_KEY"), "{answer}");
         let listed = wait(client.list_with_delimiter(None)).map(drop).expect_err("nor may they list");
-        assert_eq!(Answer::of(&listed).meaning, Meaning::Refused, "{listed}");
+        assert_eq!(StoreFailure::of(&listed).kind, FailureKind::Refused, "{listed}");
     }
     assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
 use lsgan_objects::settings::Environment;
-use lsgan_objects::{Patience, Place, s3};
+use lsgan_objects::{BucketUrl, RetryLimit, s3};
 use lsgan_tests::s3::{ADMIN, S3Server, WRITER, environment};
 use lsgan_tests::{Lab, Weather};
 use object_store::path::Path;
@@ -86,10 +86,10 @@ fn admin(bucket: &str) -> Arc<dyn ObjectStore> {
 }
 
 fn client(bucket: &str, endpoint: &str, keys: (&str, &str)) -> Arc<dyn ObjectStore> {
-    let place = Place::parse(&format!("s3://{bucket}")).expect("it is a bucket");
+    let place = BucketUrl::parse(&format!("s3://{bucket}")).expect("it is a bucket");
     let environment: Environment =
         environment(endpoint, keys).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    s3::open_with(&place, Patience::SNAPSHOTS, &environment).expect("it can be opened")
+    s3::open_with(&place, RetryLimit::SNAPSHOTS, &environment).expect("it can be opened")
 }
 
 /// Puts objects into a bucket, which the server makes with the first one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use lsgan_objects::Meaning;
+use lsgan_objects::FailureKind;
 use lsgan_snapshots::{Error, Manifest, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
 use lsgan_tests::Trouble;
@@ -220,7 +220,7 @@ fn a_bucket_is_checked_before_a_run_depends_on_it() {
 fn a_missing_bucket_is_an_error_and_no_empty_store() {
     let store = Store::open("s3://no-bucket/run").expect("nothing is asked yet");
     let no_bucket = |error: Error| match error {
-        Error::Bucket { answer, .. } => assert_eq!(answer.meaning, Meaning::NoBucket, "{answer}"),
+        Error::Bucket { answer, .. } => assert_eq!(answer.kind, FailureKind::NoBucket, "{answer}"),
         other => panic!("{other}"),
     };
     wait(async {
@@ -232,7 +232,7 @@ fn a_missing_bucket_is_an_error_and_no_empty_store() {
 }
 
 fn nothing_is_left_of_a_large_write_that_fails() {
-    let place = lsgan_objects::Place::parse("s3://failing").expect("it is a bucket");
+    let place = lsgan_objects::BucketUrl::parse("s3://failing").expect("it is a bucket");
     fill("failing", &[]);
     let endpoint = world().weather.url();
     let mut environment: lsgan_objects::settings::Environment =
@@ -241,14 +241,14 @@ fn nothing_is_left_of_a_large_write_that_fails() {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
     environment.insert("AWS_MAX_ATTEMPTS".to_owned(), "2".to_owned());
-    let objects = lsgan_objects::s3::open_with(&place, lsgan_objects::Patience::SNAPSHOTS, &environment);
+    let objects = lsgan_objects::s3::open_with(&place, lsgan_objects::RetryLimit::SNAPSHOTS, &environment);
     let objects = objects.expect("it can be opened");
     world().weather.make(Trouble::SlowDown, 100, "PUT", "/failing/a?partNumber");
     let bytes = vec![7_u8; 40 << 20].into();
     let error = wait(lsgan_objects::pieces::put(&*objects, &Path::from("a"), &bytes));
-    let answer = lsgan_objects::Answer::of(&error.expect_err("the weather does not get better"));
-    assert_eq!(answer.meaning, Meaning::Away, "{answer}");
-    assert!(answer.words.contains("after 1 retries"), "AWS_MAX_ATTEMPTS counts: {answer}");
+    let answer = lsgan_objects::StoreFailure::of(&error.expect_err("the weather does not get better"));
+    assert_eq!(answer.kind, FailureKind::Away, "{answer}");
+    assert!(answer.message.contains("after 1 retries"), "AWS_MAX_ATTEMPTS counts: {answer}");
     assert_eq!(keys("failing"), Vec::<String>::new());
     let aborted = world().weather.requests("/failing/a?uploadId").iter().any(|it| it.method == "DELETE");
     assert!(aborted, "the pieces that are there are taken back");

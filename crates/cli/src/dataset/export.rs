@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lsgan_console::{Counter, Failure, product};
-use lsgan_data::Indexing;
+use lsgan_data::Progress;
 use lsgan_data::tools::{self, Exported};
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub struct Args {
 pub fn export(args: Args) -> Result<(), Failure> {
     let Opened { source, .. } = args.origin.open()?;
     let counter = Counter::new("exporting");
-    let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
+    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
     let exported = tools::export(&*source, &args.out, threads(args.origin.threads), &progress);
     counter.end();
     let Exported { records, records_kept, len_bytes, corrupt } = exported?;

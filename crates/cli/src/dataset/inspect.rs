@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Counter, Failure, product};
-use lsgan_data::tools::{self, Classes, Looked, Mixed, Mixing, Spread, Which};
-use lsgan_data::{Indexing, SampleShape, Source};
+use lsgan_data::tools::{self, ClassCount, ClassMixing, Classes, Inspection, Selection, Spread};
+use lsgan_data::{Progress, SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
 use serde_json::{Value, json};
 
@@ -55,9 +55,9 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     let Opened { spec, source, batch } = args.origin.open()?;
     let source = &*source;
     let counter = Counter::new(if args.verify { "verifying" } else { "looking" });
-    let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
-    let which = if args.verify { Which::All } else { Which::AtMost(RECORDS) };
-    let looked = tools::look(source, which, threads(args.origin.threads), &progress);
+    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
+    let which = if args.verify { Selection::All } else { Selection::AtMost(RECORDS) };
+    let looked = tools::inspect(source, which, threads(args.origin.threads), &progress);
     counter.end();
     let looked = looked?;
     let classes = tools::classes(source);
@@ -90,7 +90,7 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
 fn print(
     source: &dyn Source,
     image: Option<&ImageSpec>,
-    looked: &Looked,
+    looked: &Inspection,
     classes: &Classes,
 ) -> Result<(), Failure> {
     product!("kind         {}", source.kind())?;
@@ -162,11 +162,11 @@ fn name(source: &dyn Source, class: u32) -> Option<&str> {
 fn to_json(
     source: &dyn Source,
     image: Option<&ImageSpec>,
-    looked: &Looked,
+    looked: &Inspection,
     classes: &Classes,
-    mixing: Option<&Mixing>,
+    mixing: Option<&ClassMixing>,
 ) -> Value {
-    let mixed = |mixed: Mixed| json!({ "samples": mixed.samples, "classes": mixed.classes, "shuffled": mixed.shuffled });
+    let mixed = |mixed: ClassCount| json!({ "samples": mixed.samples, "classes": mixed.classes, "shuffled": mixed.shuffled });
     let spread = |spread: Option<Spread>| {
         spread.map(|spread| json!({ "min": spread.min, "median": spread.median, "max": spread.max }))
     };

@@ -14,7 +14,7 @@ pub mod sheet;
 use lsgan_console::{Failure, product};
 use lsgan_data::LeftOut;
 use lsgan_data::left_out::{Group, Reason};
-use lsgan_data::tools::Bad;
+use lsgan_data::tools::CorruptRecord;
 use serde_json::{Value, json};
 
 /// The arguments of `lsgan dataset`.
@@ -57,8 +57,8 @@ fn threads(said: Option<u16>) -> usize {
 const LISTED_MAX: usize = 20;
 
 /// Lists records that do not decode.
-fn print_corrupt(corrupt: &[Bad], listed_max: usize) -> Result<(), Failure> {
-    for Bad { record, key, reason } in corrupt.iter().take(listed_max) {
+fn print_corrupt(corrupt: &[CorruptRecord], listed_max: usize) -> Result<(), Failure> {
+    for CorruptRecord { record, key, reason } in corrupt.iter().take(listed_max) {
         product!("  {record}  {key}: {reason}")?;
     }
     if corrupt.len() > listed_max {

@@ -4,16 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
-use lsgan_data::found::Found;
-use lsgan_data::sources::folder::Folder;
+use lsgan_data::file_kind::FileKind;
+use lsgan_data::sources::folder::open_picture;
 use lsgan_data::sources::webdataset::pattern_of;
-use lsgan_data::{Source, sources::KINDS};
+use lsgan_data::{Source, sources};
 use lsgan_launch::{load_spec, open_data};
 use lsgan_runfile::Override;
-use lsgan_spec::{
-    BatchSpec, DataSpec, Fit, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec,
-    WebdatasetSource,
-};
+use lsgan_spec::{BatchSpec, DataSpec, Fit, IdxSource, ImageSpec, Source as Spec};
 
 /// The default side of a sample in pixels.
 const SIZE: u32 = 64;
@@ -90,8 +87,8 @@ impl Origin {
         let source = match &spec.source {
             // A run needs a folder; `dataset inspect` also takes a single picture.
             Spec::Folder(folder) if self.config.is_none() && folder.path.is_file() => {
-                let one = Folder::of_picture(&folder.path, spec.image.as_ref());
-                Box::new(one.map_err(Failure::bad_input_of)?)
+                let one = open_picture(&folder.path, spec.image.as_ref());
+                one.map_err(Failure::bad_input_of)?
             }
             _ => open_data(&spec, seed)?,
         };
@@ -110,7 +107,7 @@ impl Origin {
             return Ok((spec.data, spec.seed, spec.batch));
         }
         let said = self.source.as_deref().unwrap_or_default();
-        let source = match said.split_once(':').filter(|(kind, _)| KINDS.contains(kind)) {
+        let source = match said.split_once(':').filter(|(kind, _)| sources::KINDS.contains(kind)) {
             Some((kind, place)) => named(kind, place)?,
             None => found(said)?,
         };
@@ -129,18 +126,10 @@ impl Origin {
 
 /// The source of a kind that was named.
 fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
-    let path = PathBuf::from(place);
-    Ok(match kind {
-        "idx" => Spec::Idx(IdxSource::of(path)),
-        "folder" => Spec::Folder(FolderSource { path }),
-        "lsun" => Spec::Lsun(LsunSource { path }),
-        "webdataset" => Spec::Webdataset(WebdatasetSource { shards: place.to_owned() }),
-        _ => {
-            let text = format!(
-                "`{kind}` cannot be named directly: it has no place. Take --config with a run's file."
-            );
-            return Err(Failure::bad_input(text));
-        }
+    sources::at(kind, place).ok_or_else(|| {
+        Failure::bad_input(format!(
+            "`{kind}` cannot be named directly: it has no place. Take --config with a run's file."
+        ))
     })
 }
 
@@ -151,16 +140,18 @@ fn found(place: &str) -> Result<Spec, Failure> {
         return named("webdataset", place);
     }
     let path = Path::new(place);
-    let looked = Found::at(path).map_err(|error| {
+    let looked = FileKind::at(path).map_err(|error| {
         Failure::bad_input(format!("{place}: {error}. Relative paths start at the current directory."))
     })?;
     match looked {
-        Found::Directory => in_directory(path, place),
-        Found::Picture(_) => named("folder", place),
-        Found::Lmdb(_) => named("lsun", place),
-        Found::Tar => named("webdataset", place),
-        Found::Idx(_) => named("idx", place),
-        Found::Gzip(inside) if matches!(*inside, Found::Idx(_) | Found::Empty) => named("idx", place),
+        FileKind::Directory => in_directory(path, place),
+        FileKind::Picture(_) => named("folder", place),
+        FileKind::Lmdb(_) => named("lsun", place),
+        FileKind::Tar => named("webdataset", place),
+        FileKind::Idx(_) => named("idx", place),
+        FileKind::Gzip(inside) if matches!(*inside, FileKind::Idx(_) | FileKind::Empty) => {
+            named("idx", place)
+        }
         other => {
             let advice = other.advice();
             Err(Failure::bad_input(format!(
@@ -177,7 +168,7 @@ fn in_directory(path: &Path, place: &str) -> Result<Spec, Failure> {
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let may_hold_pictures =
-        |path: PathBuf| path.is_dir() || matches!(Found::at(&path), Ok(Found::Picture(_)));
+        |path: PathBuf| path.is_dir() || matches!(FileKind::at(&path), Ok(FileKind::Picture(_)));
     match pattern_of(path) {
         // A tar file may lie with the folders that came out of it.
         Some(pattern) if !entries.into_iter().any(may_hold_pictures) => named("webdataset", &pattern),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use lsgan_console::{Counter, Failure, product};
-use lsgan_data::tools::{self, Cut, PackFormat, PackOptions, Packed};
-use lsgan_data::{Indexing, Source};
+use lsgan_data::tools::{self, PackFormat, PackOptions, Packed, ShardLimit};
+use lsgan_data::{Progress, Source};
 use lsgan_spec::{DataSpec, Flip, ImageSpec};
 use serde_json::json;
 
@@ -68,13 +68,13 @@ pub fn pack(args: Args) -> Result<(), Failure> {
             Format::Png => PackFormat::Png,
             Format::Webp => PackFormat::Webp,
         },
-        cut: args.shard_records.map_or(Cut::Mib(args.shard_mib), Cut::Records),
+        limit: args.shard_records.map_or(ShardLimit::Mib(args.shard_mib), ShardLimit::Records),
         threads: threads(args.origin.threads),
     };
     // A source of points has none, and is refused below.
     let image = spec.image.clone().unwrap_or(ImageSpec::of(1, 1));
     let counter = Counter::new("packing");
-    let progress = |at: Indexing| counter.show(at.unit, at.done, at.total);
+    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
     let packed = tools::pack(&*source, &image, &options, &progress);
     counter.end();
     let packed = packed?;

@@ -1,15 +1,15 @@
-//! Encoded pictures and their pixels.
+//! Decodes pictures.
 //!
-//! The format is known by its first bytes, never by a name. What comes out is as a viewer shows it: rotated as the
-//! EXIF says, 16 bits rounded to 8, CMYK turned into RGB, transparency dropped. Grey stays grey: that is for the
-//! [`Transform`](crate::transform::Transform), which has fewer pixels to turn.
+//! The first bytes decide the format, not the name. The result is the picture as a viewer shows it: rotated as the EXIF
+//! data say, 16 bits rounded to 8, CMYK converted to RGB, transparency dropped. Grey stays grey: the
+//! [`Transform`](crate::transform::Transform) converts it, with fewer pixels.
 //!
-//! Every decoder here is plain Rust without a choice of instructions at run time, so that all machines get the same
-//! bits. libjpeg-turbo with scaling in the DCT's domain was tried instead (256-pixel JPEG, quality 75, one core, µs a
-//! picture): zune-jpeg 263 and with AVX2 252; libjpeg-turbo 299 in full and 211 at half size with its assembly, which
-//! has to be built with nasm, 334 at half size without. A C library and an assembler are not worth that.
+//! Every decoder here is plain Rust that does not choose instructions at run time, so that all machines compute the same
+//! bits. The alternative was libjpeg-turbo with scaling in the DCT's domain. For a 256-pixel JPEG of quality 75 on one
+//! core, zune-jpeg takes 263 µs, and 252 with AVX2. libjpeg-turbo takes 299 in full size; at half size it takes 211 with
+//! its assembly, which nasm must build, and 334 without. That gain is not worth a C library and an assembler.
 //!
-//! What ends early is corrupt, also where decoders would show the rest: the missing half of a picture would be trained on.
+//! A picture that ends early is corrupt, even if decoders show the rest: training would see the missing half.
 
 mod jpeg;
 mod others;
@@ -20,27 +20,26 @@ use image::metadata::Orientation;
 
 use crate::picture::{Channels, Picture};
 
-/// A format that is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JPEG with Huffman codes and 8 bits a sample: baseline, extended or progressive.
+    /// With Huffman codes and 8 bits per sample: baseline, extended or progressive.
     Jpeg,
     Png,
-    /// WebP, lossy or lossless; of an animation the first picture.
+    /// Lossy or lossless; the first picture of an animation.
     Webp,
 }
 
-/// The longest side: that of JPEG, whose sides have 16 bits.
+/// The longest side: JPEG has 16 bits for it.
 const SIDE_MAX: u32 = 65_535;
-/// 8,192 × 8,192. A damaged header must not take gigabytes.
+/// 8,192 × 8,192. A damaged header must not allocate gigabytes.
 const PIXELS_MAX: u64 = 1 << 26;
 
 impl Format {
-    /// By the first bytes; none for another format.
+    /// Recognises a format by the first bytes; none for another format.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            // A marker has to follow, but viewers step over what stands before it.
+            // A marker should follow, but viewers skip bytes before it.
             [0xff, 0xd8, ..] => Some(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::Webp),
@@ -49,16 +48,16 @@ impl Format {
     }
 }
 
-/// The picture in `bytes`. Where grey is `wanted`, a JPEG that keeps luminance apart gives it as it is coded, which costs a
-/// third less; JPEGs of RGB and CMYK, other formats, and all where colour is wanted, give what they have.
+/// Decodes a picture. If grey is `wanted`, a YCbCr JPEG decodes to its luminance, which takes a third less time. All other
+/// pictures keep their own channels.
 ///
 /// # Errors
 ///
-/// Why it does not decode: another format or a kind of it that is not decoded, a damaged picture or one that ends early,
-/// one of more than 2^26 pixels. Depends on nothing but the bytes.
+/// The reason why the picture does not decode: another format or an unsupported variant, a damaged picture or one that ends
+/// early, or more than 2^26 pixels. A pure function of the bytes.
 pub fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
     let format = Format::of(bytes).ok_or_else(|| unknown(bytes))?;
-    // A decoder that panics has met bytes that its authors did not think of: this record's fault, not the run's.
+    // A panic of a decoder makes the record corrupt and does not end the run.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, wanted),
         Format::Png => others::png(bytes),
@@ -75,7 +74,7 @@ fn unknown(bytes: &[u8]) -> String {
     }
 }
 
-/// Refuses a picture by its header, before there is memory for it.
+/// Refuses a picture by its header, before its pixels are allocated.
 fn check_sides(width: u32, height: u32) -> Result<(), String> {
     let sides = 1..=SIDE_MAX;
     if !sides.contains(&width)
@@ -89,10 +88,10 @@ fn check_sides(width: u32, height: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The picture as it is to be looked at.
+/// Turns a picture as its EXIF orientation says.
 fn upright(picture: Picture<'static>, orientation: Orientation) -> Picture<'static> {
     let Picture { height, width, channels, pixels } = picture;
-    // Where the pixel of (row, column) comes from: sides swapped, then rows and columns counted from the other end.
+    // The source of the pixel (row, column): sides swapped, then rows and columns counted from the other end.
     let (swapped, rows_back, columns_back) = match orientation {
         Orientation::NoTransforms => return Picture { height, width, channels, pixels },
         Orientation::FlipHorizontal => (false, false, true),
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_said_to_be_none() {
+    fn bytes_of_no_picture_are_refused_with_a_reason() {
         let reason = |bytes: &[u8]| decode(bytes, Channels::Colour).unwrap_err();
         assert_eq!(reason(b""), "it is empty");
         assert_eq!(reason(b"GIF89a"), "it begins with 47 49 46 38, which is neither JPEG, PNG nor WebP");

@@ -1,4 +1,4 @@
-//! PNG and WebP by the `image` crate.
+//! Decodes PNG and WebP with the `image` crate.
 
 use std::io::Cursor;
 
@@ -10,11 +10,11 @@ use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 use super::{PIXELS_MAX, check_sides, upright};
 use crate::picture::{Channels, Picture};
 
-/// A pixel has 4 channels of 16 bits at most, and a decoder may want as much again.
+/// A pixel has at most 4 channels of 16 bits, and a decoder may need twice that.
 const ALLOCATION_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX;
 
 pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
-    // The decoder stops behind the last row, and need not see the file's end.
+    // The decoder stops after the last row, so it would accept a file without an end.
     if !has_png_end(bytes) {
         return Err("as PNG: it ends early: its end chunk is missing".to_owned());
     }
@@ -22,7 +22,7 @@ pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
 }
 
 pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
-    // The decoder is content with what it needs. Bytes 4 to 8 say how many follow.
+    // The decoder accepts a file that lacks bytes it does not need. Bytes 4 to 8 hold the number of following bytes.
     let said = bytes.get(4..8).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
     if bytes.len() < said as usize + 8 {
         return Err(format!(
@@ -34,7 +34,7 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
     pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
 }
 
-/// Whether the chunks follow each other until a whole IEND. Behind the magic each has a length, a name, data, a checksum.
+/// Whether the chunks end with a complete IEND. After the magic, each has a length, a name, data and a checksum.
 fn has_png_end(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(8..).unwrap_or_default();
     while let Some(([l3, l2, l1, l0, name @ ..], behind)) = rest.split_first_chunk::<8>() {

@@ -7,19 +7,18 @@ use lsgan_plan::{Plan, RecordRef, Visit, coin};
 use lsgan_spec::{Flip, Position, Step, VirtualRank};
 
 use super::{LoaderError, RankBatch, Replaced};
-use crate::leases::Granted;
 use crate::pool::Pool;
 use crate::transform::mirror;
 use crate::{Leases, RecordError, SampleShape, Source};
 
-/// The domain of the coins that mirror.
+/// The domain of the coins that decide about mirroring.
 const FLIP: &str = "flip";
 
-/// Other positions that are searched for a record in the place of a bad one. So many bad shards in a row do not come by
-/// chance: the data set is unfit, and the search through millions of records would say so much later.
+/// The most other positions that are searched for a replacement. So many bad shards in a row show that the data set is
+/// unfit; a search through millions of records would find that out much later.
 const POSITIONS_SEARCHED: u64 = 256;
 
-/// What is no record's own fault ends the loading of the step.
+/// The error that ends the loading of a step, for everything but a record that does not decode.
 fn fatal(error: RecordError) -> LoaderError {
     match error {
         lost @ RecordError::Lost { .. } => LoaderError::Lost(lost),
@@ -29,12 +28,12 @@ fn fatal(error: RecordError) -> LoaderError {
     }
 }
 
-/// Reads batches; holds nothing that changes what is read.
+/// Reads batches: a pure function of source and plan.
 pub(super) struct Reader {
     source: Arc<dyn Source>,
     plan: Plan,
     pub(super) pool: Pool,
-    /// Records that were met and do not decode: where a whole shard is bad, each of its places searches all of it.
+    /// Records that failed to decode, so that the replacements for a bad shard do not decode all of it again.
     bad: Mutex<HashSet<u64>>,
 }
 
@@ -43,7 +42,7 @@ impl Reader {
         Self { source, plan, pool, bad: Mutex::default() }
     }
 
-    /// The samples of `rank` at `step`, once all positions that they lie in are leased.
+    /// Reads the samples of `rank` at `step`, after waiting for the leases of all their positions.
     pub(super) fn read(
         &self,
         step: Step,
@@ -52,14 +51,14 @@ impl Reader {
         stopped: impl Fn() -> bool,
     ) -> Result<(RankBatch, Vec<Replaced>), LoaderError> {
         let needed = self.plan.ordinals_needed(rank, step.next().0);
-        if leases.wait_for(rank, needed, &stopped) == Granted::Stopped {
+        if !leases.wait_for(rank, needed, &stopped) {
             return Err(LoaderError::Stopped);
         }
         let mut samples = self.pool.take();
         let mut replaced = Vec::new();
         let places = samples.chunks_exact_mut(self.source.sample_len());
         for (wanted, place) in self.plan.batch(rank, step).zip(places) {
-            // A record can be a photograph of ten megapixels: a stop does not wait for a whole batch of them.
+            // Stopping waits for at most one record, which can be a photograph of ten megapixels.
             if stopped() {
                 return Err(LoaderError::Stopped);
             }
@@ -76,7 +75,7 @@ impl Reader {
         Ok((RankBatch { virtual_rank: rank, samples }, replaced))
     }
 
-    /// Mirrors a sample if the coin for its place in the order says so; one that took another's place keeps the coin.
+    /// Mirrors a sample if the coin of its place in the order says so. A replacement has the coin of the record it replaces.
     fn flip(&self, wanted: RecordRef, sample: &mut [f32]) {
         match (self.source.flip(), self.source.sample_shape()) {
             (Flip::Random, SampleShape::Image { size, channels }) => {
@@ -88,10 +87,10 @@ impl Reader {
         }
     }
 
-    /// Fills `place` with the next record that decodes, and says which: of the same position, or where that has none, of
-    /// the positions that follow in its epoch, from the epoch's end on from its start. In each the search begins at the
-    /// bad record's own offset, so that the places of a bad shard get different records. A pure function of plan and
-    /// data; which positions are leased says nothing about it, for nothing is consumed by being read here.
+    /// Fills `place` with the replacement of a bad record and returns its number: the next record that decodes in the same
+    /// position, or else in the positions that follow in the epoch, cyclically. In each position the search begins at the
+    /// bad record's own offset, so that the records of a bad shard get different replacements. A pure function of plan and
+    /// data. It ignores leases, because reading a replacement consumes no position.
     fn replace(
         &self,
         bad: RecordRef,
@@ -114,7 +113,7 @@ impl Reader {
         Err(LoaderError::NothingDecodes { shard, others: searched - 1, whole, first: first.clone() })
     }
 
-    /// The first record of a visit that decodes, from `offset` on and from its end on from its start; it is in `place`.
+    /// Reads the first record of a visit that decodes into `place`, searching cyclically from `offset` on.
     fn first_good(
         &self,
         visit: &Visit,
@@ -141,7 +140,7 @@ impl Reader {
     }
 
     fn bad(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
-        // A set that a panicking thread held is whole: an insertion is all that is done to it.
+        // Threads only insert into the set, so it is valid even after a panic.
         self.bad.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,16 @@
-//! Whether the steps wait for data, and what to do about it.
+//! Detects that training waits for data, and advises what to do.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Steps over which the share is taken: one slow read is no news.
+/// Steps over which the share is computed, so that one slow read does not matter.
 const WINDOW_STEPS: u32 = 100;
-/// More than this share of a step's time is said.
+/// A greater share of a step's time is reported.
 const SHARE_MAX: f64 = 0.05;
-/// After it was said, so many windows pass in silence.
+/// Windows without a report after a report.
 const SILENT_WINDOWS: u32 = 20;
 
-/// Adds up how long the steps wait for data.
+/// Sums up how long the steps wait for data.
 #[derive(Clone, Debug, Default)]
 pub struct WaitWatch {
     steps: u32,
@@ -19,12 +19,12 @@ pub struct WaitWatch {
     silent_windows: u32,
 }
 
-/// Loading, and not computing, is what a worker spends its time with. Its text names the remedy.
+/// A report that loading limits the speed of a worker. Its text names the remedy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowLoading {
-    /// Steps that were looked at.
+    /// The steps of the window.
     pub steps: u32,
-    /// Share of their time that went into waiting for data: 0 to 1.
+    /// The share of their time that was spent waiting for data: 0 to 1.
     pub share: f64,
     /// `compute.loader_threads`.
     pub threads: u32,
@@ -44,8 +44,8 @@ impl fmt::Display for SlowLoading {
 }
 
 impl WaitWatch {
-    /// Takes a step that took `whole`, of which it `waited` for its batch ([`super::StepBatch::waited`]); `threads` are
-    /// those of the loader. Some when there is something to say.
+    /// Adds a step that took `whole`, of which it `waited` for its batch ([`super::StepBatch::waited`]). `threads` is the
+    /// number of loader threads. Returns a report when one is due.
     pub fn step_ended(&mut self, waited: Duration, whole: Duration, threads: u32) -> Option<SlowLoading> {
         self.steps += 1;
         self.waited += waited;

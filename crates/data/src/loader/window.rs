@@ -1,4 +1,4 @@
-//! The batches between the threads and the caller.
+//! The window of batches between the loader threads and the caller.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,29 +8,29 @@ use lsgan_spec::{Step, VirtualRank};
 
 use super::{LoaderError, RankBatch, Replaced};
 
-/// What a thread makes of a claim.
+/// The result of a claim.
 type Filled = Result<(RankBatch, Vec<Replaced>), LoaderError>;
-/// A step whose batches are all there.
+/// A step with all its batches.
 type Full = (Step, Vec<(RankBatch, Vec<Replaced>)>);
 
 pub(super) struct Window {
     ranks: Vec<VirtualRank>,
     depth_steps: u64,
-    /// Set under the lock of `state`, so that no thread misses it between looking and waiting; read without it.
+    /// Set under the lock of `state`, so that no thread misses it between its check and its wait; read without the lock.
     stopped: AtomicBool,
     state: Mutex<State>,
-    /// The front moved on: threads may claim more.
+    /// Signals that the front advanced: threads may claim more.
     room: Condvar,
-    /// The front is decided, or the window is stopped.
+    /// Signals that the front is decided, or the window is stopped.
     decided: Condvar,
 }
 
 struct State {
-    /// The step that the caller gets next: that of `steps[0]`.
+    /// The step that the caller gets next: `steps[0]`.
     front: Step,
-    /// The steps that were begun, in order.
+    /// The steps that threads began, in order.
     steps: VecDeque<Slots>,
-    /// The batch that is claimed next: its step, and which of `ranks`.
+    /// The batch that is claimed next: its step and its index in `ranks`.
     next: (Step, usize),
 }
 
@@ -40,8 +40,8 @@ struct Slots {
 }
 
 impl Slots {
-    /// All batches are there, or one of them will never be: the thread that failed may have been the last one, so
-    /// the others are not waited for.
+    /// Whether all batches are there, or one failed. After a failure the other batches may never come, so the caller must
+    /// not wait for them.
     fn is_decided(&self) -> bool {
         self.missing == 0 || self.error().is_some()
     }
@@ -51,7 +51,7 @@ impl Slots {
     }
 }
 
-/// The right, and the duty, to fill one batch.
+/// The exclusive right, and the duty, to fill one batch.
 pub(super) struct Claim<'a> {
     window: &'a Window,
     step: Step,
@@ -71,7 +71,7 @@ impl Window {
         }
     }
 
-    /// The next batch to read; waits for room. None when the window is stopped.
+    /// Claims the next batch; waits for room. None when the window is stopped.
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
         let mut state = self.lock();
         loop {
@@ -92,7 +92,7 @@ impl Window {
         }
     }
 
-    /// The front's batches, once they are all there; the front moves on. An error stays at the front.
+    /// Waits for the batches of the front, and advances it. An error stays at the front.
     pub(super) fn take_front(&self) -> Result<Full, LoaderError> {
         let mut state = self.lock();
         while !self.is_stopped() && !state.steps.front().is_some_and(Slots::is_decided) {
@@ -152,7 +152,7 @@ impl Claim<'_> {
     fn put(&mut self, filled: Filled) {
         self.filled = true;
         let mut state = self.window.lock();
-        // A claimed step cannot leave the window before this: it misses this batch.
+        // A claimed step stays in the window, because this batch is missing.
         let index = (self.step.0 - state.front.0) as usize;
         let slots = &mut state.steps[index];
         slots.batches[self.rank_index] = Some(filled);
@@ -163,7 +163,7 @@ impl Claim<'_> {
     }
 }
 
-/// Only a panic drops a claim that is not filled: the caller has to hear of it, or it would wait for ever.
+/// Only a panic drops an unfilled claim. The error wakes the caller, who would wait forever otherwise.
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         if !self.filled {

@@ -1,45 +1,52 @@
-//! Points of a 2-D mixture of Gaussians: the toy on which mode collapse can be seen.
+//! Points of a 2-D mixture of Gaussians: the toy data set that shows mode collapse.
 //!
 //! The modes lie on a ring, a grid or a line (`Modes::centres` in `spec`); a point's class is the number of its mode.
-//! Record i is a pure function of (seed, i), made when it is read: a keyed BLAKE3 hash of i gives 256 random bits,
-//! 64 of them choose the mode, 106 make two uniforms, and Box and Muller (1958) make those two normals:
+//! Record i is a pure function of (seed, i), computed when it is read: a keyed BLAKE3 hash of i gives 256 random bits,
+//! of which 64 choose the mode and 106 give two uniform numbers; Box and Muller (1958) turn those into two normal ones:
 //! `x = centre + σ·√(−2 ln u)·(cos 2πw, sin 2πw)`, with u in (0, 1] and w in [0, 1).
 //!
-//! The logarithm and the sine are those of the `libm` crate and not the system's, which round differently from one
-//! version to the next: two workers would then train on different bits.
+//! Logarithm and sine come from the `libm` crate. The system's round differently from version to version, so that two
+//! workers would train on different bits.
 
 use std::f64::consts::TAU;
 
 use lsgan_spec::{GaussianSource, ImageSpec};
 
+use super::OpenOptions;
 use crate::source::check_request;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 
-/// The kind's word in a run's file.
-pub const KIND: &str = "gaussian";
+pub(super) const KIND: &str = "gaussian";
 
 const CONTEXT: &str = "lsgan data v1: points of a mixture of Gaussians";
 
-/// An open mixture.
-pub struct Gaussian {
+struct Gaussian {
     key: [u8; 32],
     centres: Vec<[f64; 2]>,
     sigma: f64,
     records: u64,
 }
 
+/// None: a mixture is described, not read from files.
+pub(super) fn at(_place: &str) -> Option<GaussianSource> {
+    None
+}
+
+pub(super) fn open(
+    spec: &GaussianSource,
+    image: Option<&ImageSpec>,
+    options: &OpenOptions<'_>,
+) -> Result<Box<dyn Source>, DataError> {
+    if image.is_some() {
+        return Err(DataError::spec(format!(
+            "data.image is set; the source {KIND} has 2-D points and no pictures. Remove data.image."
+        )));
+    }
+    Ok(Box::new(Gaussian::new(spec, options.seed)?))
+}
+
 impl Gaussian {
-    /// The mixture that `spec` describes, with the points of `seed`.
-    ///
-    /// # Errors
-    ///
-    /// A mixture without modes, records or width; a `data.image`.
-    pub fn open(spec: &GaussianSource, image: Option<&ImageSpec>, seed: u64) -> Result<Self, DataError> {
-        if image.is_some() {
-            return Err(DataError::spec(format!(
-                "data.image is set; the source {KIND} has 2-D points and no pictures. Remove data.image."
-            )));
-        }
+    fn new(spec: &GaussianSource, seed: u64) -> Result<Self, DataError> {
         let centres = spec.modes.centres();
         let (sigma, records) = (spec.sigma, spec.records);
         if centres.is_empty() || records == 0 || !sigma.is_finite() || sigma <= 0.0 {
@@ -53,12 +60,6 @@ impl Gaussian {
         Ok(Self { key, centres, sigma, records })
     }
 
-    /// Where the modes lie.
-    #[must_use]
-    pub fn centres(&self) -> &[[f64; 2]] {
-        &self.centres
-    }
-
     /// The mode of a record, and its point.
     fn point(&self, record: u64) -> (usize, [f64; 2]) {
         let hash = blake3::keyed_hash(&self.key, &record.to_le_bytes());
@@ -67,7 +68,7 @@ impl Gaussian {
                 hash.as_bytes()[8 * index..8 * index + 8].try_into().expect("8 of 32 bytes are 8 bytes");
             u64::from_le_bytes(bytes)
         };
-        // A product's high half is uniform below the factor, but for a bias below 2^-54 at 1,024 modes.
+        // The high half of the product is uniform below the factor, with a bias below 2^-54 at 1,024 modes.
         let mode = ((u128::from(word(0)) * self.centres.len() as u128) >> 64) as usize;
         const STEP: f64 = 1.0 / (1u64 << 53) as f64;
         let u = ((word(1) >> 11) + 1) as f64 * STEP;
@@ -124,7 +125,7 @@ mod tests {
     fn ring() -> Gaussian {
         let spec =
             GaussianSource { modes: Modes::Ring { count: 8, radius: 1.0 }, sigma: 0.01, records: 80_000 };
-        Gaussian::open(&spec, None, 1).unwrap()
+        Gaussian::new(&spec, 1).unwrap()
     }
 
     /// 80,000 points: modes by χ² (7 degrees of freedom, 1 − 10⁻⁶ quantile 41.5); mean, variance, covariance and
@@ -156,7 +157,7 @@ mod tests {
         assert!(standard_errors.iter().all(|error| error.abs() < 5.0), "{standard_errors:?}");
     }
 
-    /// A changed point would change the bits of every run on it: it has to be a decision.
+    /// A changed point would change the weights of every run on such data.
     #[test]
     fn a_point_stays_as_it_was_released() {
         let mut out = [0.0; 2];

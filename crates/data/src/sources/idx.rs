@@ -2,29 +2,28 @@
 //!
 //! The format (<http://yann.lecun.com/exdb/mnist/>): two zero bytes, a byte for the type of number (0x08 is u8), a
 //! byte for the number of dimensions, then one big-endian u32 for each dimension (count, height, width), then the
-//! numbers, last dimension fastest; 0 is black. The file may be gzipped; its first two bytes tell.
+//! numbers, last dimension fastest; 0 is black. The file may be gzipped, which its first two bytes tell.
 //!
-//! The pixels are held in memory, decompressed: 55 MB for Fashion-MNIST's 70,000.
+//! The decompressed pixels are held in memory: 55 MB for Fashion-MNIST's 70,000 pictures.
 //!
-//! Labels, where there are some, are a second such file of one dimension: a u8 for each picture, its class. They are not
-//! in the fingerprint: training does not look at them.
+//! Labels are a second file of this format with one dimension: a u8 for each picture, its class. The fingerprint does not
+//! cover them, because training does not read them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use lsgan_spec::{Flip, IdxSource, ImageSpec};
+use lsgan_spec::{IdxSource, ImageSpec};
 
+use super::OpenOptions;
+use super::pictures::{Content, Pictures, Records};
 use crate::error::FETCH;
-use crate::found::{Found, look, other_kind};
+use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::picture::{Channels, Picture};
-use crate::source::{Stored, check_request};
-use crate::transform::Transform;
-use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
+use crate::{DataError, Fingerprint, RecordError, Source};
 
-/// The kind's word in a run's file.
-pub const KIND: &str = "idx";
+pub(super) const KIND: &str = "idx";
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const HEADER_BYTES: usize = 16;
@@ -32,15 +31,13 @@ const TYPE_U8: u8 = 0x08;
 const DIMENSIONS: u8 = 3;
 const LABELS_HEADER_BYTES: usize = 8;
 const LABELS_MAGIC: [u8; 4] = [0, 0, TYPE_U8, 1];
-/// The pixels are held in memory: more than this is not meant to be.
+/// The most pixels that are held in memory.
 const PIXELS_BYTES_MAX: u64 = 16 << 30;
 
-/// An open IDX file.
-pub struct Idx {
+struct Idx {
     header: Header,
     pixels: Vec<u8>,
     labels: Option<Vec<u8>>,
-    transform: Transform,
     fingerprint: Fingerprint,
 }
 
@@ -51,15 +48,17 @@ struct Header {
     width: u32,
 }
 
-impl Idx {
-    /// Reads the whole file, and that of the labels.
-    ///
-    /// # Errors
-    ///
-    /// A file that is missing, empty, cut off, too long, or no IDX file of u8 pictures or labels; another number of labels
-    /// than of pictures; no `data.image`.
-    pub fn open(spec: &IdxSource, image: Option<&ImageSpec>) -> Result<Self, DataError> {
-        let transform = Transform::for_pictures(KIND, image)?;
+pub(super) fn at(place: &str) -> Option<IdxSource> {
+    Some(IdxSource::of(place))
+}
+
+/// Reads both files as a whole.
+pub(super) fn open(
+    spec: &IdxSource,
+    image: Option<&ImageSpec>,
+    _options: &OpenOptions<'_>,
+) -> Result<Box<dyn Source>, DataError> {
+    Pictures::open(image, || {
         check_kind(&spec.images, "IDX file of pictures", |dimensions| dimensions != 1)?;
         let (header, pixels) = read_file(&spec.images, parse)?;
         let labels = spec.labels.as_deref().map(|path| read_labels(path, header.count, &spec.images));
@@ -69,52 +68,33 @@ impl Idx {
             hasher.update(&dimension.to_le_bytes());
         }
         let fingerprint = Fingerprint(*hasher.update(&pixels).finalize().as_bytes());
-        Ok(Self { header, pixels, labels: labels.transpose()?, transform, fingerprint })
-    }
-
-    /// The picture of a record, which has to be there.
-    fn picture(&self, record: u64) -> Picture<'_> {
-        let Header { height, width, .. } = self.header;
-        let picture_bytes = height as usize * width as usize;
-        // Records are counted in u32 and all of their pixels are in memory, so this fits.
-        let start = record as usize * picture_bytes;
-        let pixels = self.pixels[start..start + picture_bytes].into();
-        Picture { height, width, channels: Channels::Grey, pixels }
-    }
+        Ok(Idx { header, pixels, labels: labels.transpose()?, fingerprint })
+    })
 }
 
-impl Source for Idx {
-    fn kind(&self) -> &'static str {
-        KIND
-    }
+impl Records for Idx {
+    const KIND: &'static str = KIND;
 
     fn len(&self) -> u64 {
         u64::from(self.header.count)
     }
 
-    fn sample_shape(&self) -> SampleShape {
-        self.transform.sample_shape()
-    }
-
-    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
-        check_request(self, record, out.len())?;
-        self.transform.apply(&self.picture(record), out);
-        Ok(())
-    }
-
-    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
-        check_request(self, record, self.sample_len())?;
-        let Picture { height, width, channels, pixels } = self.picture(record);
-        Ok(Stored::Pixels(Picture { height, width, channels, pixels: pixels.into_owned().into() }))
+    fn with<T>(
+        &self,
+        record: u64,
+        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
+    ) -> Result<T, RecordError> {
+        let Header { height, width, .. } = self.header;
+        let picture_bytes = height as usize * width as usize;
+        // All pixels are in memory, so the offset fits in usize.
+        let start = record as usize * picture_bytes;
+        let pixels = self.pixels[start..start + picture_bytes].into();
+        let picture = Picture { height, width, channels: Channels::Grey, pixels };
+        Ok(act(&|| record.to_string(), Content::Pixels(picture)))
     }
 
     fn class(&self, record: u64) -> Option<u32> {
-        let labels = self.labels.as_ref()?;
-        labels.get(usize::try_from(record).ok()?).map(|label| u32::from(*label))
-    }
-
-    fn flip(&self) -> Flip {
-        self.transform.flip()
+        self.labels.as_ref().map(|labels| u32::from(labels[record as usize]))
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -122,21 +102,21 @@ impl Source for Idx {
     }
 }
 
-/// Refuses what is known to be something else: another kind of file, or an IDX file whose dimensions are not `accepted`.
-/// What is wrong with an IDX file is said by who reads it.
+/// Refuses a file that is known to be of another kind, and an IDX file whose number of dimensions is not `accepted`.
+/// [`read_file`] reports what is wrong with the content.
 fn check_kind(path: &Path, wanted: &'static str, accepted: impl Fn(u8) -> bool) -> Result<(), DataError> {
-    let found = look(KIND, path)?;
-    let inside = if let Found::Gzip(inside) = &found { &**inside } else { &found };
+    let found = kind_at(KIND, path)?;
+    let inside = if let FileKind::Gzip(inside) = &found { &**inside } else { &found };
     match inside {
-        Found::Idx(dimensions) if accepted(*dimensions) => Ok(()),
-        // Of a gzip stream that is cut off or damaged, nothing may be seen.
-        Found::Empty if found != Found::Empty => Ok(()),
-        Found::Unknown(_) => Ok(()),
+        FileKind::Idx(dimensions) if accepted(*dimensions) => Ok(()),
+        // A gzip stream that is cut off or damaged may have no readable content.
+        FileKind::Empty if found != FileKind::Empty => Ok(()),
+        FileKind::Unknown(_) => Ok(()),
         _ => Err(other_kind(path.display().to_string(), found, wanted)),
     }
 }
 
-/// Lets `parse` see the decompressed bytes; its third argument says what an error of reading them means.
+/// Calls `parse` with the decompressed bytes, and with a function that converts an error of reading them.
 fn read_file<T>(
     path: &Path,
     parse: impl FnOnce(&Path, &mut dyn Read, &dyn Fn(io::Error) -> DataError) -> Result<T, DataError>,
@@ -163,7 +143,7 @@ fn read_file<T>(
     }
 }
 
-/// Labels, one for each of `expected` pictures.
+/// Reads one label for each of `expected` pictures.
 fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, DataError> {
     check_kind(path, "IDX file of labels", |dimensions| dimensions == 1)?;
     read_file(path, |path, bytes, failed| {
@@ -200,7 +180,7 @@ fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, Dat
     })
 }
 
-/// Header and pixels from the decompressed bytes; `failed` says what an error of reading them means.
+/// Parses header and pixels; `failed` converts an error of reading them.
 fn parse(
     path: &Path,
     bytes: &mut dyn Read,
@@ -221,8 +201,8 @@ fn parse(
                  for they are held in memory. Take another file."
             ))
         })?;
-    // Not reserved at once: what a damaged header says is not worth gigabytes, what really follows is. The one byte
-    // more shows a file that is too long, and lets the gzip decoder check the end of a stream that is not.
+    // Without a reservation, because a damaged header must not allocate gigabytes. One byte more detects a file that is
+    // too long, and makes the gzip decoder check the end of the stream.
     let mut pixels = Vec::new();
     bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(failed)?;
     match pixels.len() as u64 {
@@ -237,7 +217,7 @@ fn parse(
     }
 }
 
-/// The header's number at `index`; what is not there is 0.
+/// The header's number at `index`; missing bytes count as 0.
 fn word(bytes: &[u8], index: usize) -> u32 {
     let mut padded = [0; 4];
     let there = bytes.iter().skip(4 * index).take(4);

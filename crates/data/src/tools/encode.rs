@@ -1,4 +1,4 @@
-//! Samples become PNG or WebP again, without loss.
+//! Encodes samples as PNG or WebP, without loss.
 
 use std::fmt;
 
@@ -9,19 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::picture::{Channels, Picture};
 
-/// How the pictures of packed shards are encoded: without loss, so that they train to the same bits.
+/// The format of packed pictures. Both are lossless, so that training gives the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackFormat {
-    /// PNG: decodes fast.
+    /// Decodes fast.
     #[default]
     Png,
-    /// Lossless WebP: smaller.
+    /// Lossless; smaller.
     Webp,
 }
 
 impl PackFormat {
-    /// How its files' names end.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -54,8 +53,8 @@ impl fmt::Display for PackFormat {
     }
 }
 
-/// The picture of a sample `[size, size, channels]` in −1..1. The bytes are those that the transform put there, exactly;
-/// where the three channels are the same throughout, it is a grey one, which becomes the same sample and is smaller.
+/// The picture of a sample `[size, size, channels]` in −1..1, with exactly the bytes that the transform mapped. If the
+/// three channels are equal in every pixel, the picture is grey: it is smaller, and gives the same sample.
 pub(super) fn picture_of(sample: &[f32], size: u32, channels: u32) -> Picture<'static> {
     let pixels: Vec<u8> = sample.iter().map(|x| ((x + 1.0) * 127.5).round() as u8).collect();
     let is_grey = channels == 1 || pixels.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
@@ -75,8 +74,8 @@ mod tests {
     use crate::decode::decode;
     use crate::transform::Transform;
 
-    /// All 256 bytes in every channel; grey, colour, and colour that is grey; each encoding, read back in each way of
-    /// making a picture square.
+    /// Pictures with all 256 bytes in every channel: grey, colour, and colour with equal channels. Each format and each
+    /// fit.
     #[test]
     fn an_encoded_sample_is_the_same_sample_again() {
         let bytes: Vec<u8> = (0..=255).collect();

@@ -1,11 +1,11 @@
-//! Any source becomes a folder of files, one for each picture, that the `folder` source reads.
+//! Exports a data set as a folder of picture files, which the `folder` source reads.
 //!
-//! An encoded picture is written as it is, byte for byte; pixels become a PNG. A file is called by its record's number, and
-//! lies in a sub-folder that is called as its class where it has one. Records that do not decode are left out. Read with the
-//! same `data.image`, the samples are the same.
+//! An encoded picture is copied byte for byte; pixels become a PNG. The file's name is the number of its record. A record
+//! with a class lies in a sub-folder with the name of the class. Records that do not decode are left out. With the same
+//! `data.image`, the folder gives the same samples.
 //!
-//! A file takes its name when it is whole. Who goes on after a death compares each file with what it has to be, and writes
-//! only what is missing or differs; so does who looks whether an export is whole.
+//! A file gets its name when it is complete. A repeated export compares each file with its record, and writes only files
+//! that are missing or differ.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,39 +17,37 @@ use serde::Serialize;
 use super::encode::PackFormat;
 use super::error::writing;
 use super::in_order::in_order;
-use super::out::Out;
-use super::{Bad, ToolError};
+use super::output_dir::OutputDir;
+use super::{CorruptRecord, ToolError};
 use crate::decode::{Format, decode};
-use crate::found::instead_of_a_picture;
+use crate::file_kind::instead_of_a_picture;
 use crate::fresh;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
 use crate::{RecordError, Source};
 
-/// Hidden, so that the `folder` source does not see it.
+/// Hidden, so that the `folder` source leaves it out.
 const JOURNAL: &str = ".lsgan-export.jsonl";
-/// Raised when the same data set makes other files.
+/// Raised when the same data set gives other files.
 const VERSION: u32 = 1;
-/// Digits of a file's name: more where there are more records.
+/// The least number of digits in a file's name.
 const NAME_DIGITS: usize = 6;
-/// Records between two words on how far it has come.
+/// Records between two progress reports.
 const PROGRESS_RECORDS: u64 = 64;
 
-/// What was exported.
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// Pictures in the folder.
     pub records: u64,
-    /// Of them, those that were there from before.
+    /// Pictures that existed before.
     pub records_kept: u64,
-    /// Bytes of all pictures.
     pub len_bytes: u64,
-    /// What was left out.
-    pub corrupt: Vec<Bad>,
+    /// Records that do not decode.
+    pub corrupt: Vec<CorruptRecord>,
 }
 
-/// What is being made.
+/// Identifies the export: the first line of the journal.
 #[derive(Serialize)]
 struct Job {
     lsgan_export: u32,
@@ -58,19 +56,19 @@ struct Job {
     source_records: u64,
 }
 
-/// What became of a record.
+/// The result of one record.
 enum Outcome {
     Written(u64),
     Kept(u64),
-    Corrupt(Bad),
+    Corrupt(CorruptRecord),
 }
 
-/// Exports `source` into the directory `out` on so many `threads`, or goes on where a former call was interrupted.
+/// Exports `source` into the directory `out`, or completes an interrupted export.
 ///
 /// # Errors
 ///
-/// A source of points; a directory that holds something else, or is written by another process; a disk that is full or
-/// refuses; a data set that changes; one of which nothing decodes.
+/// A source of points; a directory with other files, or in use by another process; an error of the disk; a data set that
+/// changes, or without a record that decodes.
 pub fn export(
     source: &dyn Source,
     out: &Path,
@@ -86,7 +84,7 @@ pub fn export(
         source_fingerprint: source.fingerprint().to_string(),
         source_records: source.len(),
     };
-    let (_held, _) = Out::open(out, JOURNAL, &job)?;
+    let (_held, _) = OutputDir::open(out, JOURNAL, &job)?;
     let folders = Folders::make(source, out)?;
     let digits = NAME_DIGITS.max((source.len() - 1).to_string().len());
     let write = |record| one(source, record, &folders.of(source, record), digits);
@@ -115,15 +113,15 @@ pub fn export(
     }
 }
 
-/// Writes a record's picture, or finds it there.
+/// Writes a record's picture unless its file exists.
 fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result<Outcome, ToolError> {
-    let corrupt = |key: String, reason: String| Ok(Outcome::Corrupt(Bad { record, key, reason }));
+    let corrupt = |key: String, reason: String| Ok(Outcome::Corrupt(CorruptRecord { record, key, reason }));
     let (bytes, extension, is_checked) = match source.stored(record) {
         Ok(Stored::Encoded(bytes)) => {
             let extension = match Format::of(&bytes) {
                 Some(Format::Jpeg) => "jpg",
                 Some(Format::Png) => "png",
-                // What is none of these does not decode, and gets no name.
+                // Other bytes do not decode, so their file is not written.
                 Some(Format::Webp) | None => "webp",
             };
             (bytes, extension, false)
@@ -139,7 +137,7 @@ fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result
     let path = folder.join(format!("{record:0digits$}.{extension}"));
     let len_bytes = bytes.len() as u64;
     let is_there = fs::metadata(&path).is_ok_and(|meta| meta.len() == len_bytes);
-    // It decoded before it was written.
+    // It decoded when it was written.
     if is_there && fs::read(&path).is_ok_and(|there| there == bytes) {
         return Ok(Outcome::Kept(len_bytes));
     }
@@ -147,19 +145,11 @@ fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result
         return corrupt(source.key(record).map_err(ToolError::Lost)?, instead_of_a_picture(&bytes, reason));
     }
     let part = folder.join(format!(".{record:0digits$}.part"));
-    let write = || {
-        fresh::file(&part)?.write_all(&bytes)?;
-        fs::rename(&part, &path)
-    };
-    let written = write();
-    written.map_err(|error| {
-        let _ = fs::remove_file(&part);
-        writing(&path)(error)
-    })?;
+    fresh::replace(&part, &path, |file| file.write_all(&bytes)).map_err(writing(&path))?;
     Ok(Outcome::Written(len_bytes))
 }
 
-/// Where the pictures of each class lie.
+/// The folders of the classes.
 struct Folders {
     root: PathBuf,
     digits: usize,
@@ -168,7 +158,7 @@ struct Folders {
 impl Folders {
     fn make(source: &dyn Source, root: &Path) -> Result<Self, ToolError> {
         let classes: BTreeSet<u32> = (0..source.len()).filter_map(|record| source.class(record)).collect();
-        // So that classes without a name come in the order of their numbers.
+        // So that classes without a name sort by their numbers.
         let digits = classes.last().map_or(0, |last| last.to_string().len());
         let folders = Self { root: root.into(), digits };
         for class in classes {

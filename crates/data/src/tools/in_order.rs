@@ -1,23 +1,23 @@
-//! All records on all cores, and what comes of them in their order.
+//! Processes records on several threads, and passes the results in order.
 
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-/// Records that a thread does in one go.
+/// Records that a thread processes at a time.
 const CHUNK: u64 = 16;
-/// Goes that lie ready before a thread waits.
+/// Chunks that a thread may be ahead.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Does `work` with every record of `range` on so many `threads`, and hands what comes of it to `take`, on this thread and
-/// in the order of the records.
+/// Calls `work` for every record of `range` on several threads, and `take` with each result on this thread, in the order
+/// of the records.
 ///
-/// Chunk i is the thread's i mod `threads`, which sends what it has done through a bounded queue of its own: the order is
-/// there without communication between the threads, and no thread runs far ahead.
+/// Chunk i belongs to thread i mod `threads`, which sends its results through a bounded queue of its own. So the threads
+/// need no synchronisation for the order, and none runs far ahead.
 ///
 /// # Errors
 ///
-/// The first one of `take`; the threads end soon after.
+/// The first error of `take`, which also ends the threads.
 pub(super) fn in_order<T: Send, E>(
     range: Range<u64>,
     threads: usize,
@@ -33,7 +33,7 @@ pub(super) fn in_order<T: Send, E>(
                 scope.spawn(move || {
                     for chunk in mine {
                         let done: Vec<T> = chunk.map(work).collect();
-                        // The receiver is gone: there was an error.
+                        // The receiver is gone after an error of `take`.
                         if sender.send(done).is_err() {
                             return;
                         }
@@ -43,7 +43,7 @@ pub(super) fn in_order<T: Send, E>(
             })
             .collect();
         for (index, chunk) in chunks(range.clone()).enumerate() {
-            // A thread that panicked sends nothing more; the scope hands the panic on.
+            // The thread panicked; the scope propagates the panic.
             let Ok(done) = queues[index % threads].recv() else { return Ok(()) };
             for (record, done) in chunk.zip(done) {
                 take(record, done)?;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_ends_it_and_nobody_runs_far_ahead() {
+    fn an_error_ends_the_threads_and_none_runs_far_ahead() {
         let done = AtomicU64::new(0);
         let work = |_| done.fetch_add(1, Ordering::Relaxed);
         let outcome =
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a scoped thread panicked")]
-    fn a_panic_is_handed_on_and_not_waited_for() {
+    fn a_panic_is_propagated_and_not_waited_for() {
         let work = |record| assert!(record != 100, "this one panics");
         let _ = in_order::<_, ()>(0..1000, 3, work, |_, ()| Ok(()));
     }

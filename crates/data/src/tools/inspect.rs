@@ -1,64 +1,56 @@
-//! What is in a data set: formats, sizes, classes, and what does not decode.
+//! Inspects a data set: formats, sizes, classes, and records that do not decode.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Bad;
+use super::CorruptRecord;
 use super::in_order::in_order;
 use crate::decode::{Format, decode};
-use crate::found::instead_of_a_picture;
+use crate::file_kind::instead_of_a_picture;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
 use crate::{RecordError, SampleShape, Source};
 
-/// Records between two words on how far it has come.
+/// Records between two progress reports.
 const PROGRESS_RECORDS: u64 = 64;
-/// Of a made-up data set with more points, the classes of so many are counted.
+/// The most points of a synthetic data set whose classes are counted.
 const MADE_MAX: u64 = 1 << 20;
 
-/// Which records are looked at.
+/// The records to inspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum Selection {
     All,
-    /// At most so many, spread evenly.
+    /// At most this number, spread evenly.
     AtMost(u64),
 }
 
-/// What the records that were looked at are.
 #[derive(Clone, Debug, Default)]
-pub struct Looked {
-    /// How many were looked at.
+pub struct Inspection {
+    /// Inspected records.
     pub records: u64,
-    /// `JPEG`, `PNG`, `WebP`, `pixels` or `points`, with how many are so.
+    /// The number of records by format: `JPEG`, `PNG`, `WebP`, `pixels` or `points`.
     pub formats: BTreeMap<&'static str, u64>,
-    /// Bytes of the encoded pictures.
+    /// Of the encoded pictures.
     pub len_bytes: Option<Spread>,
-    /// Of the pictures as a viewer shows them, in pixels.
+    /// In pixels, of the pictures as a viewer shows them.
     pub width: Option<Spread>,
-    /// The same.
     pub height: Option<Spread>,
-    /// What does not decode.
-    pub corrupt: Vec<Bad>,
+    pub corrupt: Vec<CorruptRecord>,
 }
 
-/// The least, the middle and the most of some numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread {
-    /// The least.
     pub min: u32,
-    /// Half are at most this.
     pub median: u32,
-    /// The most.
     pub max: u32,
 }
 
-/// How many records are of which class.
+/// The number of records by class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes {
-    /// Records that were counted.
+    /// Counted records.
     pub records: u64,
-    /// By their numbers.
     pub counts: BTreeMap<u32, u64>,
     /// Records without a class.
     pub without: u64,
@@ -79,53 +71,52 @@ impl fmt::Display for Spread {
     }
 }
 
-/// What one record is.
-enum Seen {
+enum RecordInfo {
     Encoded { format: Format, len_bytes: usize, width: u32, height: u32 },
     Pixels { width: u32, height: u32 },
     Made,
     Corrupt { key: String, reason: String },
 }
 
-/// So many of the source's records, spread evenly; all of them where there are no more.
+/// The numbers of `count` records, spread evenly over all; all of them if there are no more.
 #[must_use]
 pub fn spread_over(records: u64, count: u64) -> Vec<u64> {
     let count = count.min(records);
     (0..count).map(|index| (u128::from(index) * u128::from(records) / u128::from(count)) as u64).collect()
 }
 
-/// Looks at the records, on so many `threads`: each is read and decoded as training would.
+/// Reads and decodes the selected records on several threads, as training does.
 ///
 /// # Errors
 ///
-/// A data set that changes or goes away; a record that does not decode is none.
-pub fn look(
+/// A data set that changes, or is no longer readable. A record that does not decode is part of the result.
+pub fn inspect(
     source: &dyn Source,
-    which: Which,
+    which: Selection,
     threads: usize,
     on_progress: OnProgress<'_>,
-) -> Result<Looked, RecordError> {
+) -> Result<Inspection, RecordError> {
     let len = source.len();
     let count = match which {
-        Which::All => len,
-        Which::AtMost(count) => count.min(len),
+        Selection::All => len,
+        Selection::AtMost(count) => count.min(len),
     };
     let nth = |index: u64| (u128::from(index) * u128::from(len) / u128::from(count)) as u64;
     let wanted = match source.sample_shape() {
         SampleShape::Image { channels: 1, .. } => Channels::Grey,
         SampleShape::Image { .. } | SampleShape::Point2 => Channels::Colour,
     };
-    let mut looked = Looked { records: count, ..Looked::default() };
+    let mut looked = Inspection { records: count, ..Inspection::default() };
     let (mut lens, mut widths, mut heights) = (Vec::new(), Vec::new(), Vec::new());
     let mut meter = Meter::new(on_progress, "records", Some(count), PROGRESS_RECORDS);
     in_order(
         0..count,
         threads,
-        |index| seen(source, nth(index), wanted),
+        |index| record_info(source, nth(index), wanted),
         |index, seen| {
             meter.done(index + 1);
             let name = match seen? {
-                Seen::Encoded { format, len_bytes, width, height } => {
+                RecordInfo::Encoded { format, len_bytes, width, height } => {
                     lens.push(u32::try_from(len_bytes).unwrap_or(u32::MAX));
                     widths.push(width);
                     heights.push(height);
@@ -135,14 +126,14 @@ pub fn look(
                         Format::Webp => "WebP",
                     }
                 }
-                Seen::Pixels { width, height } => {
+                RecordInfo::Pixels { width, height } => {
                     widths.push(width);
                     heights.push(height);
                     "pixels"
                 }
-                Seen::Made => "points",
-                Seen::Corrupt { key, reason } => {
-                    looked.corrupt.push(Bad { record: nth(index), key, reason });
+                RecordInfo::Made => "points",
+                RecordInfo::Corrupt { key, reason } => {
+                    looked.corrupt.push(CorruptRecord { record: nth(index), key, reason });
                     return Ok(());
                 }
             };
@@ -155,29 +146,29 @@ pub fn look(
     Ok(looked)
 }
 
-fn seen(source: &dyn Source, record: u64, wanted: Channels) -> Result<Seen, RecordError> {
+fn record_info(source: &dyn Source, record: u64, wanted: Channels) -> Result<RecordInfo, RecordError> {
     let bytes = match source.stored(record) {
         Ok(Stored::Encoded(bytes)) => bytes,
         Ok(Stored::Pixels(picture)) => {
-            return Ok(Seen::Pixels { width: picture.width, height: picture.height });
+            return Ok(RecordInfo::Pixels { width: picture.width, height: picture.height });
         }
-        Ok(Stored::Made) => return Ok(Seen::Made),
-        Err(RecordError::Undecodable { key, reason, .. }) => return Ok(Seen::Corrupt { key, reason }),
+        Ok(Stored::Made) => return Ok(RecordInfo::Made),
+        Err(RecordError::Undecodable { key, reason, .. }) => return Ok(RecordInfo::Corrupt { key, reason }),
         Err(error) => return Err(error),
     };
     match (Format::of(&bytes), decode(&bytes, wanted)) {
         (Some(format), Ok(picture)) => {
             let (width, height) = (picture.width, picture.height);
-            Ok(Seen::Encoded { format, len_bytes: bytes.len(), width, height })
+            Ok(RecordInfo::Encoded { format, len_bytes: bytes.len(), width, height })
         }
         (_, Err(reason)) => {
-            Ok(Seen::Corrupt { key: source.key(record)?, reason: instead_of_a_picture(&bytes, reason) })
+            Ok(RecordInfo::Corrupt { key: source.key(record)?, reason: instead_of_a_picture(&bytes, reason) })
         }
         (None, Ok(_)) => unreachable!("what decodes has a format"),
     }
 }
 
-/// Counts the classes of all records; of a made-up data set, at most of 2^20.
+/// Counts the classes of all records; of a synthetic data set, of at most 2^20.
 #[must_use]
 pub fn classes(source: &dyn Source) -> Classes {
     let records = match source.sample_shape() {
@@ -199,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn a_spread_has_the_lower_median() {
         let spread = |numbers: &[u32]| Spread::of(numbers.to_vec());
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[7]), Some(Spread { min: 7, median: 7, max: 7 }));

@@ -1,6 +1,6 @@
-//! What packed shards are known by: the lines of the journal while they are made, and the manifest at the end.
+//! The description of packed shards: the lines of the journal while they are written, and the manifest at the end.
 
-use std::fs;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::encode::PackFormat;
 use super::error::writing;
-use super::{Bad, ToolError};
+use super::{CorruptRecord, ToolError};
 use crate::fresh;
 
 const MANIFEST: &str = "manifest.json";
 
-/// What is being made: the first line of the journal, and the beginning of the manifest.
+/// Identifies the pack: the first line of the journal, and the beginning of the manifest.
 #[derive(Debug, Serialize)]
 pub(super) struct Job {
     pub(super) lsgan_pack: u32,
@@ -28,18 +28,18 @@ pub(super) struct Job {
     pub(super) cut: String,
 }
 
-/// A shard that is whole: a line of the journal, and of the manifest.
+/// A complete shard: a line of the journal, and of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Shard {
     pub(super) file: String,
-    /// The records of the source that it was made of, from `first` to before `end`.
+    /// The records of the source that it holds: `first..end`.
     pub(super) first: u64,
     pub(super) end: u64,
-    /// Pictures in it.
+    /// Pictures in the shard.
     pub(super) records: u64,
     pub(super) len_bytes: u64,
     pub(super) blake3: String,
-    pub(super) corrupt: Vec<Bad>,
+    pub(super) corrupt: Vec<CorruptRecord>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ struct Manifest<'a> {
     shards: &'a [Shard],
 }
 
-/// The shards that the journal's lines name, as far as they follow each other.
+/// The shards in the journal's lines, up to the first that does not follow its predecessor.
 pub(super) fn finished(lines: &[String]) -> Vec<Shard> {
     let mut shards: Vec<Shard> = Vec::new();
     for line in lines {
@@ -70,7 +70,7 @@ pub(super) fn file_name(index: usize) -> String {
     format!("shard-{index:06}.tar")
 }
 
-/// The pattern that names so many shards.
+/// The pattern of all shards.
 pub(super) fn pattern(dir: &Path, shards: usize) -> String {
     let file = match shards {
         1 => file_name(0),
@@ -91,13 +91,8 @@ pub(super) fn write_manifest(
     let mut text = serde_json::to_string_pretty(&manifest).expect("plain values become JSON");
     text.push('\n');
     let (path, part) = (dir.join(MANIFEST), dir.join(format!("{MANIFEST}.part")));
-    let write = || {
-        let mut file = fresh::file(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)
-    };
-    write().map_err(writing(&path))
+    let fill = |file: &mut File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    fresh::replace(&part, &path, fill).map_err(writing(&path))
 }
 
 #[cfg(test)]

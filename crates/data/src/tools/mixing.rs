@@ -24,22 +24,23 @@ const MIX_MAX: u32 = 1024;
 
 /// What a run's batches are mixed of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mixing {
+pub struct ClassMixing {
     /// Classes in the data set; records without one are one more.
     pub classes: u64,
     /// The run's `data.mix`.
     pub mix: u32,
     /// Of a virtual rank's samples in a step.
-    pub rank: Mixed,
+    pub rank: ClassCount,
     /// Of all virtual ranks' together.
-    pub step: Mixed,
+    pub step: ClassCount,
     /// The smallest power of 2 for `data.mix` that mends it, where it is poor.
     pub better: Option<u32>,
 }
 
 /// The classes of some samples that are seen together; means over some steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mixed {
+pub struct ClassCount {
+    /// Samples.
     pub samples: u64,
     /// Classes among them.
     pub classes: f64,
@@ -47,13 +48,13 @@ pub struct Mixed {
     pub shuffled: f64,
 }
 
-impl Mixed {
+impl ClassCount {
     fn share(self) -> f64 {
         self.classes / self.shuffled
     }
 }
 
-impl Mixing {
+impl ClassMixing {
     /// Whether batches have much fewer classes than those of a shuffled data set: then batch normalisation sees other
     /// numbers from step to step, and the networks forget what they have not seen for a while.
     #[must_use]
@@ -63,7 +64,7 @@ impl Mixing {
 }
 
 /// One sentence; where it is poor, with what to do.
-impl fmt::Display for Mixing {
+impl fmt::Display for ClassMixing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { classes, mix, rank, step, better } = self;
         write!(
@@ -87,13 +88,13 @@ impl fmt::Display for Mixing {
 /// Looks at the batches of some steps of a run over `source`. None where there are no classes, or one alone, and where
 /// there is no plan for such a run.
 #[must_use]
-pub fn mixing(source: &dyn Source, data: &DataSpec, batch: &BatchSpec, seed: u64) -> Option<Mixing> {
+pub fn mixing(source: &dyn Source, data: &DataSpec, batch: &BatchSpec, seed: u64) -> Option<ClassMixing> {
     let geometry =
         Geometry::new(source.len(), data.shard_records, batch.virtual_ranks, batch.per_rank).ok()?;
     mixing_of(source, &Plan::new(seed, geometry.with_mix(data.mix).ok()?))
 }
 
-fn mixing_of(source: &dyn Source, plan: &Plan) -> Option<Mixing> {
+fn mixing_of(source: &dyn Source, plan: &Plan) -> Option<ClassMixing> {
     if matches!(source.sample_shape(), SampleShape::Point2) {
         return None; // made up, in no order of classes
     }
@@ -103,7 +104,7 @@ fn mixing_of(source: &dyn Source, plan: &Plan) -> Option<Mixing> {
         return None;
     }
     let (rank, step) = measure(source, plan, &counts);
-    let mut mixing = Mixing { classes, mix: plan.geometry().mix(), rank, step, better: None };
+    let mut mixing = ClassMixing { classes, mix: plan.geometry().mix(), rank, step, better: None };
     if mixing.is_poor() {
         let powers = std::iter::successors(Some(2), |mix| Some(mix * 2)).take_while(|mix| *mix <= MIX_MAX);
         mixing.better = powers.filter(|mix| *mix > mixing.mix).find(|mix| {
@@ -124,7 +125,11 @@ fn counts(source: &dyn Source) -> BTreeMap<Option<u32>, u64> {
     counts
 }
 
-fn measure(source: &dyn Source, plan: &Plan, counts: &BTreeMap<Option<u32>, u64>) -> (Mixed, Mixed) {
+fn measure(
+    source: &dyn Source,
+    plan: &Plan,
+    counts: &BTreeMap<Option<u32>, u64>,
+) -> (ClassCount, ClassCount) {
     let (ranks, per_rank) = (plan.geometry().virtual_ranks(), u64::from(plan.geometry().per_rank()));
     let per_step = u64::from(ranks) * per_rank;
     let epoch_steps = (plan.geometry().records() / per_step).clamp(1, plan.steps_max().max(1));
@@ -141,7 +146,7 @@ fn measure(source: &dyn Source, plan: &Plan, counts: &BTreeMap<Option<u32>, u64>
         of_steps += seen.len();
     }
     let mean = |sum: usize, of: u64| sum as f64 / (steps.len() as u64 * of) as f64;
-    let mixed = |samples, classes| Mixed { samples, classes, shuffled: expected(counts, samples) };
+    let mixed = |samples, classes| ClassCount { samples, classes, shuffled: expected(counts, samples) };
     (mixed(per_rank, mean(of_ranks, u64::from(ranks))), mixed(per_step, mean(of_steps, 1)))
 }
 
@@ -187,7 +192,7 @@ mod tests {
         }
     }
 
-    fn of(class: fn(u64) -> Option<u32>, mix: u32) -> Option<Mixing> {
+    fn of(class: fn(u64) -> Option<u32>, mix: u32) -> Option<ClassMixing> {
         let geometry = Geometry::new(100_000, 256, 4, 32).unwrap().with_mix(mix).unwrap();
         mixing_of(&Classed { records: 100_000, class }, &Plan::new(1, geometry))
     }

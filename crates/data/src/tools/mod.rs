@@ -1,15 +1,16 @@
-//! What is done with a whole data set once: looked through, packed, exported.
+//! Operations over a whole data set.
 //!
-//! - [`inspect`]: what is in it, and what of it does not decode.
-//! - [`mixing`]: of how many classes a run's batches are.
-//! - [`pack`]: any source becomes tar shards of pictures in a run's size, which train to the same bits.
-//! - [`export`]: any source becomes a folder of files.
-//! - `in_order`: all records on all cores, and what comes of them in their order.
-//! - `out`: a directory that is filled bit by bit, by one process at a time, and later by another where the first died.
-//! - `shard`, `manifest`: a tar file that is the same bytes from the same members, and what all of them are known by.
-//! - `encode`: samples become PNG or WebP again.
+//! - [`inspect`]: reports formats, sizes, classes and corrupt records.
+//! - [`mixing`]: measures how many classes the batches of a run have.
+//! - [`pack`]: writes tar shards of pictures in a run's size, which train to the same bits.
+//! - [`export`]: writes a folder of picture files.
+//! - `in_order`: processes all records on several threads, and passes the results in order.
+//! - `output_dir`: a directory that one process fills, and that a later process can complete.
+//! - `shard`, `manifest`: reproducible tar files, and their description.
+//! - `encode`: converts samples back to PNG or WebP.
 //!
-//! What is written is a function of the data set and the options: not of the threads, nor of how often it was killed.
+//! The written files are a function of the data set and the options. Neither the number of threads nor interruptions change
+//! them.
 
 mod encode;
 mod error;
@@ -18,26 +19,23 @@ mod in_order;
 pub mod inspect;
 mod manifest;
 pub mod mixing;
-mod out;
+mod output_dir;
 pub mod pack;
 mod shard;
 
 pub use encode::PackFormat;
 pub use error::ToolError;
 pub use export::{Exported, export};
-pub use inspect::{Classes, Looked, Spread, Which, classes, look, spread_over};
-pub use mixing::{Mixed, Mixing, mixing};
-pub use pack::{Cut, PackOptions, Packed, pack};
+pub use inspect::{Classes, Inspection, Selection, Spread, classes, inspect, spread_over};
+pub use mixing::{ClassCount, ClassMixing, mixing};
+pub use pack::{PackOptions, Packed, ShardLimit, pack};
 
 use serde::{Deserialize, Serialize};
 
 /// A record that does not decode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bad {
-    /// Its number.
+pub struct CorruptRecord {
     pub record: u64,
-    /// Its name in the data set.
     pub key: String,
-    /// What the decoder said.
     pub reason: String,
 }

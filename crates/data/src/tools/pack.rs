@@ -1,12 +1,12 @@
 //! Any source becomes tar shards of pictures that have a run's size already.
 //!
-//! `OUT/shard-000000.tar` and so on are read by the `webdataset` source, and train to the same bits as the data set that
-//! they were made of: the pictures are the samples, encoded without loss, in the same order; a record's class is in
-//! `NAME.cls` beside it, and NAME is its number. Records that do not decode are left out.
+//! The `webdataset` source reads `OUT/shard-000000.tar` and so on, and training gives the same bits as with the original
+//! data set: the pictures are the samples in the same order, encoded without loss. NAME is the number of a record, and
+//! `NAME.cls` its class. Records that do not decode are left out.
 //!
-//! A shard takes its name when it is whole, and is then written down in the journal with its hash. Who goes on after a
-//! death compares what is there with the journal, makes again what is damaged or missing, and goes on behind the last one:
-//! where a shard ends is a function of the records before. `manifest.json` is written last.
+//! A shard gets its name when it is complete, and then a line with its hash in the journal. A repeated pack compares the
+//! shards with the journal, writes those that are damaged or missing again, and continues after the last one. The end of a
+//! shard is a function of the records before it. `manifest.json` is written last.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,66 +16,61 @@ use lsgan_spec::ImageSpec;
 use super::encode::{PackFormat, picture_of};
 use super::in_order::in_order;
 use super::manifest::{Job, Shard, file_name, finished, pattern, write_manifest};
-use super::out::Out;
-use super::shard::{Seal, TarShard, seal_of};
-use super::{Bad, ToolError};
-use crate::index::{Indexing, Meter, OnProgress};
+use super::output_dir::OutputDir;
+use super::shard::{ShardDigest, TarShard, digest_of};
+use super::{CorruptRecord, ToolError};
+use crate::index::{Meter, OnProgress, Progress};
 use crate::{RecordError, SampleShape, Source};
 
 const JOURNAL: &str = ".lsgan-pack.jsonl";
-/// Raised when the same options make other bytes.
+/// Raised when the same options give other bytes.
 const VERSION: u32 = 1;
-/// So many have names of one length.
+/// The shards whose names have equal lengths.
 const SHARDS_MAX: u64 = 1_000_000;
-/// Digits of a record's name: more where there are more records.
+/// The least number of digits in a record's name.
 const NAME_DIGITS: usize = 9;
-/// Records between two words on how far it has come.
+/// Records between two progress reports.
 const PROGRESS_RECORDS: u64 = 64;
 
-/// How a data set is packed.
 #[derive(Clone, Debug)]
 pub struct PackOptions {
-    /// The directory.
+    /// The directory of the shards.
     pub out: PathBuf,
-    /// How the pictures are encoded.
     pub format: PackFormat,
-    /// Where a shard ends.
-    pub cut: Cut,
-    /// Threads that read and encode: at least 1. Changes no byte.
+    pub limit: ShardLimit,
+    /// Threads that read and encode: at least 1. They do not change the result.
     pub threads: usize,
 }
 
 /// Where a shard ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// After so many pictures: at least 1.
+pub enum ShardLimit {
+    /// After this number of pictures: at least 1.
     Records(u64),
-    /// Before it would have more than so many MiB; one picture it has in any case.
+    /// Before it has more MiB than this, but after at least one picture.
     Mib(u64),
 }
 
-/// What was packed.
 #[derive(Clone, Debug)]
 pub struct Packed {
     /// Pictures in the shards.
     pub records: u64,
     pub shards: u64,
-    /// Of them, those that were there from before.
+    /// Shards that existed before.
     pub shards_kept: u64,
-    /// Bytes of all shards.
     pub len_bytes: u64,
-    /// What was left out.
-    pub corrupt: Vec<Bad>,
-    /// What to write into `data.source.webdataset.shards`.
+    /// Records that do not decode.
+    pub corrupt: Vec<CorruptRecord>,
+    /// For `data.source.webdataset.shards`.
     pub pattern: String,
 }
 
-/// Packs `source`, which was opened with `image`, or goes on where a former call was interrupted.
+/// Packs `source`, which was opened with `image`, or completes an interrupted pack.
 ///
 /// # Errors
 ///
-/// A source of points; a directory that holds something else, or is written by another process; a disk that is full or
-/// refuses; a data set that changes; one of which nothing decodes.
+/// A source of points; a directory with other files, or in use by another process; an error of the disk; a data set that
+/// changes, or without a record that decodes.
 pub fn pack(
     source: &dyn Source,
     image: &ImageSpec,
@@ -85,7 +80,7 @@ pub fn pack(
     let SampleShape::Image { size, channels } = source.sample_shape() else {
         return Err(ToolError::NoPictures { kind: source.kind() });
     };
-    let PackOptions { out: dir, format, cut, threads } = options;
+    let PackOptions { out: dir, format, limit, threads } = options;
     if dir.to_string_lossy().contains(['{', '}']) {
         return Err(ToolError::Braces { dir: dir.clone() });
     }
@@ -98,12 +93,12 @@ pub fn pack(
         channels,
         fit: image.fit,
         format: *format,
-        cut: cut.shown(),
+        cut: limit.shown(),
     };
-    let (mut out, lines) = Out::open(dir, JOURNAL, &job)?;
+    let (mut out, lines) = OutputDir::open(dir, JOURNAL, &job)?;
     let mut shards = finished(&lines);
     out.keep(&lines, shards.len())?;
-    let packer = Packer { source, format: *format, cut: *cut, threads: *threads, dir, on_progress };
+    let packer = Packer { source, format: *format, limit: *limit, threads: *threads, dir, on_progress };
 
     let whole = packer.check(&shards);
     for (index, shard) in shards.iter().enumerate().filter(|(index, _)| !whole[*index]) {
@@ -133,7 +128,7 @@ pub fn pack(
     })
 }
 
-impl Cut {
+impl ShardLimit {
     fn shown(self) -> String {
         match self {
             Self::Records(records) => format!("{records} records"),
@@ -141,11 +136,11 @@ impl Cut {
         }
     }
 
-    /// Whether a picture that adds so many bytes belongs to the next shard.
+    /// Whether a picture that adds `more_bytes` belongs to the next shard.
     fn is_full(self, records: u64, len_bytes: u64, more_bytes: u64) -> bool {
         match self {
             Self::Records(most) => records >= most,
-            // Two empty blocks stand at the end.
+            // Two empty blocks end a tar file.
             Self::Mib(most) => records > 0 && len_bytes + more_bytes + 1024 > most.saturating_mul(1 << 20),
         }
     }
@@ -154,29 +149,30 @@ impl Cut {
 struct Packer<'a> {
     source: &'a dyn Source,
     format: PackFormat,
-    cut: Cut,
+    limit: ShardLimit,
     threads: usize,
     dir: &'a Path,
     on_progress: OnProgress<'a>,
 }
 
-/// The shard that is being written. It has no file before its first picture.
+/// The shard that is being written. Its file is created with its first picture.
 struct Current {
     first: u64,
     records: u64,
-    corrupt: Vec<Bad>,
+    corrupt: Vec<CorruptRecord>,
     tar: Option<TarShard>,
 }
 
 impl Packer<'_> {
-    /// Which shards are there as they were written.
+    /// For each shard, whether its file is as it was written.
     fn check(&self, shards: &[Shard]) -> Vec<bool> {
         let total = Some(shards.len() as u64);
         let check = |index: u64| {
             let shard = &shards[index as usize];
-            let is =
-                |seal: Seal| seal.len_bytes == shard.len_bytes && seal.hash.to_hex().as_str() == shard.blake3;
-            seal_of(&self.dir.join(&shard.file)).is_ok_and(is)
+            let is = |digest: ShardDigest| {
+                digest.len_bytes == shard.len_bytes && digest.hash.to_hex().as_str() == shard.blake3
+            };
+            digest_of(&self.dir.join(&shard.file)).is_ok_and(is)
         };
         let mut whole = Vec::with_capacity(shards.len());
         let Ok(()) = in_order::<_, std::convert::Infallible>(
@@ -184,7 +180,7 @@ impl Packer<'_> {
             self.threads,
             check,
             |index, is| {
-                (self.on_progress)(Indexing { unit: "shards checked", done: index + 1, total });
+                (self.on_progress)(Progress { unit: "shards checked", done: index + 1, total });
                 whole.push(is);
                 Ok(())
             },
@@ -192,7 +188,7 @@ impl Packer<'_> {
         whole
     }
 
-    /// Writes the records of `range` into shards from number `index` on, and hands on each that is whole.
+    /// Writes the records of `range` into shards from number `index` on, and calls `finished` with each complete shard.
     fn write(
         &self,
         index: usize,
@@ -219,7 +215,7 @@ impl Packer<'_> {
                 let lens = [Some(picture.len()), class.as_ref().map(String::len)];
                 let more_bytes: u64 = lens.into_iter().flatten().map(TarShard::member_bytes).sum();
                 let len_bytes = current.tar.as_ref().map_or(0, TarShard::len_bytes);
-                if self.cut.is_full(current.records, len_bytes, more_bytes) {
+                if self.limit.is_full(current.records, len_bytes, more_bytes) {
                     let next = Current { first: record, records: 0, corrupt: Vec::new(), tar: None };
                     finished(self.sealed(std::mem::replace(&mut current, next), index, record)?)?;
                     index += 1;
@@ -250,15 +246,17 @@ impl Packer<'_> {
         }
     }
 
-    /// A record's picture in a run's size, or why it has none.
-    fn encoded(&self, record: u64) -> Result<Result<Vec<u8>, Bad>, ToolError> {
+    /// The encoded sample of a record, or why it does not decode.
+    fn encoded(&self, record: u64) -> Result<Result<Vec<u8>, CorruptRecord>, ToolError> {
         let mut sample = vec![0.0; self.source.sample_len()];
         let SampleShape::Image { size, channels } = self.source.sample_shape() else {
             return Err(ToolError::NoPictures { kind: self.source.kind() });
         };
         match self.source.read(record, &mut sample) {
             Ok(()) => {}
-            Err(RecordError::Undecodable { key, reason, .. }) => return Ok(Err(Bad { record, key, reason })),
+            Err(RecordError::Undecodable { key, reason, .. }) => {
+                return Ok(Err(CorruptRecord { record, key, reason }));
+            }
             Err(error) => return Err(ToolError::Lost(error)),
         }
         let encoded = self.format.encode(&picture_of(&sample, size, channels));
@@ -268,11 +266,11 @@ impl Packer<'_> {
     fn sealed(&self, shard: Current, index: usize, end: u64) -> Result<Shard, ToolError> {
         let Current { first, records, corrupt, tar } = shard;
         let Some(tar) = tar else {
-            // A shard ends where the next good record begins, so only the first can be without one.
+            // A shard ends where the next good record begins, so only a shard without any good record has no file.
             let reason = corrupt.first().map(|bad| bad.reason.clone()).unwrap_or_default();
             return Err(ToolError::NothingDecodes { records: end - first, reason });
         };
-        let Seal { len_bytes, hash } = tar.finish()?;
+        let ShardDigest { len_bytes, hash } = tar.finish()?;
         let (file, blake3) = (file_name(index), hash.to_hex().to_string());
         Ok(Shard { file, first, end, records, len_bytes, blake3, corrupt })
     }
@@ -284,10 +282,13 @@ mod tests {
 
     #[test]
     fn a_shard_is_full_after_so_many_pictures_or_before_so_many_bytes() {
-        assert_eq!([1, 2, 3].map(|records| Cut::Records(2).is_full(records, 0, 9)), [false, true, true]);
+        assert_eq!(
+            [1, 2, 3].map(|records| ShardLimit::Records(2).is_full(records, 0, 9)),
+            [false, true, true]
+        );
         let mib = 1 << 20;
-        assert!(!Cut::Mib(1).is_full(0, 0, 5 * mib), "one picture it has in any case");
-        assert!(!Cut::Mib(1).is_full(1, mib - 2048, 1024), "it fits exactly");
-        assert!(Cut::Mib(1).is_full(1, mib - 2048, 1536));
+        assert!(!ShardLimit::Mib(1).is_full(0, 0, 5 * mib), "one picture it has in any case");
+        assert!(!ShardLimit::Mib(1).is_full(1, mib - 2048, 1024), "it fits exactly");
+        assert!(ShardLimit::Mib(1).is_full(1, mib - 2048, 1536));
     }
 }

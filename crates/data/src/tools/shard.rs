@@ -1,4 +1,4 @@
-//! One tar file, written so that the same members are the same bytes.
+//! Writes a reproducible tar file: the same members give the same bytes.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -13,16 +13,16 @@ use crate::fresh;
 const BLOCK_BYTES: u64 = 512;
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A shard that is being written, under another name until it is whole.
+/// A shard that is being written; it has another name until it is complete.
 pub(super) struct TarShard {
     path: PathBuf,
-    part: Part,
+    part: PartFile,
     tar: Builder<Hashing>,
 }
 
-/// What a whole shard is known by.
+/// The digest of a complete shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seal {
+pub(super) struct ShardDigest {
     pub(super) len_bytes: u64,
     pub(super) hash: blake3::Hash,
 }
@@ -31,25 +31,25 @@ impl TarShard {
     pub(super) fn create(path: PathBuf) -> Result<Self, ToolError> {
         let mut name = path.clone().into_os_string();
         name.push(".part");
-        let part = Part(name.into());
+        let part = PartFile(name.into());
         let file = fresh::file(&part.0).map_err(writing(&part.0))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let hashing = Hashing { file, hasher: blake3::Hasher::new(), len_bytes: 0 };
         Ok(Self { path, part, tar: Builder::new(hashing) })
     }
 
-    /// What [`add`](Self::add) writes for a member of so many bytes.
+    /// The bytes that [`add`](Self::add) writes for a member of `len` bytes.
     pub(super) fn member_bytes(len: usize) -> u64 {
         BLOCK_BYTES + (len as u64).next_multiple_of(BLOCK_BYTES)
     }
 
-    /// Bytes that are written.
+    /// The bytes written so far.
     pub(super) fn len_bytes(&self) -> u64 {
         self.tar.get_ref().len_bytes
     }
 
     pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ToolError> {
-        // Nothing of today, of this machine or of this user is in it.
+        // The header has no time, host or user.
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
@@ -60,33 +60,33 @@ impl TarShard {
         self.tar.append_data(&mut header, name, bytes).map_err(writing(&self.part.0))
     }
 
-    /// Ends it, waits until the disk has it, and gives it its name.
-    pub(super) fn finish(self) -> Result<Seal, ToolError> {
+    /// Ends the file, syncs it to the disk and renames it.
+    pub(super) fn finish(self) -> Result<ShardDigest, ToolError> {
         let Self { path, part, tar } = self;
         let wrong = writing(&part.0);
         let hashing = tar.into_inner().map_err(&wrong)?;
-        let seal = Seal { len_bytes: hashing.len_bytes, hash: hashing.hasher.finalize() };
+        let digest = ShardDigest { len_bytes: hashing.len_bytes, hash: hashing.hasher.finalize() };
         let file = hashing.file.into_inner().map_err(|error| wrong(error.into_error()))?;
         file.sync_all().map_err(&wrong)?;
         fs::rename(&part.0, &path).map_err(writing(&path))?;
-        Ok(seal)
+        Ok(digest)
     }
 }
 
-/// Of a shard that is there.
-pub(super) fn seal_of(path: &Path) -> io::Result<Seal> {
+/// The digest of an existing shard.
+pub(super) fn digest_of(path: &Path) -> io::Result<ShardDigest> {
     let file = File::open(path)?;
     let len_bytes = file.metadata()?.len();
     let hash = blake3::Hasher::new().update_reader(file)?.finalize();
-    Ok(Seal { len_bytes, hash })
+    Ok(ShardDigest { len_bytes, hash })
 }
 
-/// A file that goes away where it did not get its name.
-struct Part(PathBuf);
+/// Deletes a file that was not renamed.
+struct PartFile(PathBuf);
 
-impl Drop for Part {
+impl Drop for PartFile {
     fn drop(&mut self) {
-        // It was renamed, or it only takes room.
+        // After the rename there is no such file. A file that cannot be deleted only takes space.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,15 +1,55 @@
-//! A source made for tests, and waiting with a deadline.
+//! Descriptions of data sets, a synthetic source, and a wait with a deadline.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use lsgan_data::source::check_request;
-use lsgan_data::{Fingerprint, RecordError, SampleShape, Source};
+use lsgan_data::{DataError, Fingerprint, RecordError, SampleShape, Source, open, sources};
+use lsgan_spec::{DataSpec, ImageSpec, Source as Spec};
 
-/// Points `[record, record + 0.5]`; some do not decode, and every read can be watched.
+pub fn spec(source: Spec) -> DataSpec {
+    DataSpec::of(source, Some(ImageSpec::of(8, 3)))
+}
+
+fn at(kind: &str, place: &Path) -> DataSpec {
+    spec(sources::at(kind, place.to_str().unwrap()).unwrap())
+}
+
+pub fn idx(path: &Path) -> DataSpec {
+    DataSpec { image: Some(ImageSpec::of(8, 1)), ..at("idx", path) }
+}
+
+pub fn folder(path: &Path) -> DataSpec {
+    at("folder", path)
+}
+
+pub fn lsun(path: &Path) -> DataSpec {
+    at("lsun", path)
+}
+
+pub fn shards(pattern: &str) -> DataSpec {
+    at("webdataset", Path::new(pattern))
+}
+
+pub fn opened(spec: &DataSpec) -> Box<dyn Source> {
+    open(spec, 1).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn refused(spec: &DataSpec) -> DataError {
+    open(spec, 1).map(|_| ()).expect_err("not to be opened")
+}
+
+pub fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Points `[record, record + 0.5]`, of which some do not decode; `on_read` is called before each read.
 pub struct Numbered {
     pub records: u64,
     pub undecodable: BTreeSet<u64>,
@@ -64,10 +104,10 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Long enough for a machine that is busy, short enough to see that something hangs.
+/// Long enough for a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What `action` returns, if it does so before the deadline.
+/// Runs `action` in another thread, and panics if it does not return before the deadline.
 pub fn within_deadline<T: Send + 'static>(what: &str, action: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -76,8 +116,8 @@ pub fn within_deadline<T: Send + 'static>(what: &str, action: impl FnOnce() -> T
     match receiver.recv_timeout(DEADLINE) {
         Ok(value) => value,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: nothing after {DEADLINE:?}"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().expect_err("a sender that goes without sending panicked"))
-        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(
+            thread.join().expect_err("the thread ends without sending only by a panic"),
+        ),
     }
 }

@@ -8,7 +8,7 @@ use lsgan_data::contract::contract;
 
 use crate::*;
 
-/// The record that an exported file was made of.
+/// The record of an exported file.
 fn record_of(key: &str) -> u64 {
     let name = Path::new(key).file_stem().unwrap().to_str().unwrap();
     name.parse().unwrap()
@@ -43,7 +43,7 @@ fn an_exported_folder_has_the_samples_and_classes_of_its_source() {
 }
 
 #[test]
-fn an_export_that_was_interrupted_ends_as_one_that_was_not_and_repairs_what_is_damaged() {
+fn an_interrupted_export_is_completed_and_repairs_damaged_files() {
     let dir = tempfile::tempdir().unwrap();
     let (source, wanted) = (opened(&folders(dir.path())), dir.path().join("undisturbed"));
     export(&*source, &wanted).unwrap();

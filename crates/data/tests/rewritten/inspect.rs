@@ -1,19 +1,19 @@
-//! What is seen in a data set.
+//! Inspected data sets.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use lsgan_data::RecordError;
-use lsgan_data::tools::{self, Classes, Spread, Which, look};
+use lsgan_data::tools::{self, Classes, Selection, Spread, inspect};
 
 use crate::common::fixture;
 use crate::*;
 
 #[test]
-fn a_look_counts_formats_sizes_and_classes_and_names_what_does_not_decode() {
+fn an_inspection_counts_formats_sizes_and_classes_and_names_corrupt_records() {
     let dir = tempfile::tempdir().unwrap();
     let source = opened(&folders(dir.path()));
-    let looked = look(&*source, Which::All, 3, &|_| ()).unwrap();
+    let looked = inspect(&*source, Selection::All, 3, &|_| ()).unwrap();
     assert_eq!(looked.formats, BTreeMap::from([("JPEG", 1), ("PNG", 2), ("WebP", 1)]));
     assert_eq!(looked.corrupt.len(), 1);
     assert_eq!((looked.corrupt[0].record, looked.corrupt[0].key.as_str()), (3, "dog/d.jpg"));
@@ -27,15 +27,15 @@ fn a_look_counts_formats_sizes_and_classes_and_names_what_does_not_decode() {
     let classes = tools::classes(&*source);
     assert_eq!(classes, Classes { records: 5, counts: BTreeMap::from([(0, 2), (1, 2)]), without: 1 });
 
-    let looked = look(&*opened(&labelled(dir.path())), Which::AtMost(7), 2, &|_| ()).unwrap();
+    let looked = inspect(&*opened(&labelled(dir.path())), Selection::AtMost(7), 2, &|_| ()).unwrap();
     assert_eq!((looked.records, looked.formats), (7, BTreeMap::from([("pixels", 7)])));
     assert_eq!(looked.width, Some(Spread { min: 9, median: 9, max: 9 }));
     assert_eq!((looked.height.unwrap().max, looked.len_bytes), (5, None));
 }
 
-/// A viewer shows the second as if it were whole, grey in its lower half.
+/// Viewers show the second one as whole, with a grey lower half.
 #[test]
-fn a_jpeg_that_is_not_decoded_and_one_that_ends_early_are_named_for_what_they_are() {
+fn an_unsupported_jpeg_and_one_that_ends_early_are_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let whole = fs::read(fixture("odd").join("colour.jpg")).unwrap();
     let mut arithmetic = whole.clone();
@@ -46,7 +46,7 @@ fn a_jpeg_that_is_not_decoded_and_one_that_ends_early_are_named_for_what_they_ar
     for (name, bytes) in [("arithmetic.jpg", arithmetic), ("half.jpg", half), ("whole.jpg", whole)] {
         fs::write(dir.path().join(name), bytes).unwrap();
     }
-    let looked = look(&*opened(&folder(dir.path())), Which::All, 1, &|_| ()).unwrap();
+    let looked = inspect(&*opened(&folder(dir.path())), Selection::All, 1, &|_| ()).unwrap();
     let reasons: Vec<(&str, &str)> =
         looked.corrupt.iter().map(|bad| (bad.key.as_str(), bad.reason.as_str())).collect();
     let [("arithmetic.jpg", arithmetic), ("half.jpg", half)] = reasons[..] else { panic!("{reasons:?}") };
@@ -59,12 +59,12 @@ fn a_jpeg_that_is_not_decoded_and_one_that_ends_early_are_named_for_what_they_ar
 }
 
 #[test]
-fn a_look_at_all_records_of_lsun_finds_the_two_that_are_bad() {
+fn an_inspection_of_all_records_of_lsun_finds_the_two_bad_ones() {
     let source = opened(&lsun());
-    let looked = look(&*source, Which::All, 2, &|_| ()).unwrap();
+    let looked = inspect(&*source, Selection::All, 2, &|_| ()).unwrap();
     let bad: Vec<u64> = looked.corrupt.iter().map(|bad| bad.record).collect();
     assert_eq!(bad, [7, 50]);
     assert_eq!(looked.formats.values().sum::<u64>(), source.len() - 2);
-    let error = look(&Breaking { inner: &*source, at: 3 }, Which::All, 2, &|_| ()).unwrap_err();
+    let error = inspect(&Breaking { inner: &*source, at: 3 }, Selection::All, 2, &|_| ()).unwrap_err();
     assert!(matches!(error, RecordError::Lost { .. }), "{error}");
 }

@@ -1,6 +1,6 @@
-//! A data set that is packed or exported is the same data set again, whoever was killed meanwhile.
+//! A packed or exported data set gives the same samples, also after an interruption.
 //!
-//! Here: the data sets, and a source that breaks off as if its reader had died. The tests are in the modules.
+//! Here: the data sets, and a source that fails at a record, which interrupts its reader. The tests are in the modules.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,33 +12,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use common::fixture;
-use lsgan_data::tools::{self, Cut, Exported, PackFormat, PackOptions, Packed, ToolError};
-use lsgan_data::{Fingerprint, RecordError, SampleShape, Source, Stored, open};
-use lsgan_spec::{
-    DataSpec, Fit, Flip, FolderSource, IdxSource, ImageSpec, LsunSource, Source as Spec, WebdatasetSource,
-};
+use common::{fixture, opened};
+use lsgan_data::tools::{self, Exported, PackFormat, PackOptions, Packed, ShardLimit, ToolError};
+use lsgan_data::{Fingerprint, RecordError, SampleShape, Source, Stored};
+use lsgan_spec::{DataSpec, Fit, Flip, IdxSource, ImageSpec, Source as Spec};
 
 const IMAGE: ImageSpec = ImageSpec { size: 16, channels: 3, fit: Fit::Crop, flip: Flip::Never };
 
-fn spec(source: Spec) -> DataSpec {
-    DataSpec::of(source, Some(IMAGE))
-}
-
-fn opened(spec: &DataSpec) -> Box<dyn Source> {
-    open(spec, 1).unwrap_or_else(|error| panic!("{error}"))
+/// As `spec`, with the samples of these tests.
+fn sized(spec: DataSpec) -> DataSpec {
+    DataSpec { image: Some(IMAGE), ..spec }
 }
 
 fn lsun() -> DataSpec {
-    spec(Spec::Lsun(LsunSource { path: fixture("lsun_lmdb") }))
+    sized(common::lsun(&fixture("lsun_lmdb")))
 }
 
 fn folder(path: &Path) -> DataSpec {
-    spec(Spec::Folder(FolderSource { path: path.into() }))
+    sized(common::folder(path))
 }
 
 fn shards(pattern: &str) -> DataSpec {
-    spec(Spec::Webdataset(WebdatasetSource { shards: pattern.into() }))
+    sized(common::shards(pattern))
 }
 
 /// 30 grey pictures of 5 rows and 9 columns in 12 classes.
@@ -50,7 +45,7 @@ fn labelled(dir: &Path) -> DataSpec {
     let mut bytes = vec![0, 0, 8, 1, 0, 0, 0, 30];
     bytes.extend((0..30).map(|i| i * 5 % 12));
     fs::write(&labels, bytes).unwrap();
-    spec(Spec::Idx(IdxSource { labels: Some(labels), ..IdxSource::of(images) }))
+    sized(common::spec(Spec::Idx(IdxSource { labels: Some(labels), ..IdxSource::of(images) })))
 }
 
 /// Two classes, one picture without a class, one that is damaged.
@@ -70,7 +65,7 @@ fn folders(dir: &Path) -> DataSpec {
     folder(&dir.join("folders"))
 }
 
-/// A line for each kind of source with pictures.
+/// A row for each kind of source with pictures.
 fn rows(dir: &Path) -> Vec<(&'static str, DataSpec)> {
     let tars = fixture("shards").join("train-{000000..000001}.tar").display().to_string();
     let odd_tar = fixture("shards").join("odd-000000.tar").display().to_string();
@@ -79,12 +74,12 @@ fn rows(dir: &Path) -> Vec<(&'static str, DataSpec)> {
         ("idx", labelled(dir)),
         ("folder", folders(dir)),
         ("webdataset", shards(&tars)),
-        ("webdataset with all that can be in one", shards(&odd_tar)),
+        ("webdataset with all kinds of members", shards(&odd_tar)),
     ]
 }
 
 fn options(out: &Path, threads: usize) -> PackOptions {
-    PackOptions { out: out.into(), format: PackFormat::Png, cut: Cut::Records(7), threads }
+    PackOptions { out: out.into(), format: PackFormat::Png, limit: ShardLimit::Records(7), threads }
 }
 
 fn pack(source: &dyn Source, options: &PackOptions) -> Result<Packed, ToolError> {
@@ -105,7 +100,7 @@ fn bits(source: &dyn Source, record: u64) -> Option<Vec<u32>> {
     }
 }
 
-/// Everything below a directory, by its path.
+/// All files below a directory, by path.
 fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![dir.to_path_buf()];
@@ -132,7 +127,7 @@ fn assert_same_trees(found: &Path, wanted: &Path) {
     }
 }
 
-/// A data set that is lost from one record on: whoever packs it is stopped there, as by a death.
+/// A data set that is lost from record `at` on, which interrupts a pack or an export there.
 struct Breaking<'a> {
     inner: &'a dyn Source,
     at: u64,

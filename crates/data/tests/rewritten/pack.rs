@@ -4,7 +4,7 @@ use std::fs;
 
 use lsgan_data::Source;
 use lsgan_data::contract::contract;
-use lsgan_data::tools::{Cut, PackFormat, PackOptions, ToolError};
+use lsgan_data::tools::{PackFormat, PackOptions, ShardLimit, ToolError};
 
 use crate::common::{Numbered, fixture};
 use crate::*;
@@ -68,14 +68,14 @@ fn the_bytes_do_not_depend_on_the_threads() {
     assert_same_trees(&five, &one);
     let [one, many] = [1, 4].map(|threads| {
         let out = dir.path().join(format!("mib-{threads}"));
-        pack(&*source, &PackOptions { cut: Cut::Mib(1), ..options(&out, threads) }).unwrap();
+        pack(&*source, &PackOptions { limit: ShardLimit::Mib(1), ..options(&out, threads) }).unwrap();
         out
     });
     assert_same_trees(&many, &one);
 }
 
 #[test]
-fn a_pack_that_was_interrupted_anywhere_ends_as_one_that_was_not() {
+fn a_pack_that_was_interrupted_anywhere_is_completed() {
     let dir = tempfile::tempdir().unwrap();
     let (source, wanted) = (opened(&lsun()), dir.path().join("undisturbed"));
     let whole = pack(&*source, &options(&wanted, 2)).unwrap();
@@ -88,9 +88,9 @@ fn a_pack_that_was_interrupted_anywhere_ends_as_one_that_was_not() {
         let error = pack(&Breaking { inner: &*source, at }, &options(&out, 2)).unwrap_err();
         assert!(matches!(error, ToolError::Lost(_)), "{error}");
         assert!(!out.join("manifest.json").exists(), "it is written last");
-        // A shard ends when the first picture of the next one comes.
+        // The first picture of the next shard ends a shard.
         let kept = ends.iter().filter(|end| **end < at).count() as u64;
-        // What a killed process leaves: half a shard under its other name, and half a line.
+        // A killed process leaves half a shard under its temporary name, and half a line.
         fs::write(out.join(format!("shard-{kept:06}.tar.part")), "half").unwrap();
         let journal = out.join(".lsgan-pack.jsonl");
         fs::write(&journal, format!("{}{{\"file\":", fs::read_to_string(&journal).unwrap())).unwrap();
@@ -118,9 +118,9 @@ fn shards_that_are_damaged_or_gone_are_made_again_and_only_they() {
     assert_same_trees(&out, &wanted);
 }
 
-/// Its name and length are as before, so the fingerprint is; its content is not.
+/// A file's content changes, but not its name and length, so the fingerprint stays.
 #[test]
-fn a_data_set_that_changed_under_its_names_is_found_out() {
+fn a_data_set_with_changed_content_is_detected() {
     let dir = tempfile::tempdir().unwrap();
     let spec = folders(dir.path());
     let (source, out) = (opened(&spec), dir.path().join("out"));
@@ -136,9 +136,9 @@ fn a_data_set_that_changed_under_its_names_is_found_out() {
     assert!(matches!(error, ToolError::Changed { .. }), "{error}");
 }
 
-/// What is said of a full disk is tried with a real one (`tests/tests/stores.rs`).
+/// `tests/tests/stores.rs` tests the message for a full disk with a real one.
 #[test]
-fn what_was_finished_before_a_failure_is_kept() {
+fn shards_that_were_complete_before_a_failure_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (source, wanted, out) = (opened(&lsun()), dir.path().join("wanted"), dir.path().join("out"));
     pack(&*source, &options(&wanted, 2)).unwrap();
@@ -159,7 +159,7 @@ fn another_pack_points_and_a_foreign_directory_are_refused() {
     let before = tree(&out);
     refused(
         &*source,
-        &PackOptions { cut: Cut::Mib(3), ..options(&out, 1) },
+        &PackOptions { limit: ShardLimit::Mib(3), ..options(&out, 1) },
         "cut is 7 records there and 3 MiB here",
     );
     refused(
@@ -178,7 +178,7 @@ fn another_pack_points_and_a_foreign_directory_are_refused() {
 }
 
 #[test]
-fn a_data_set_of_which_nothing_decodes_is_not_packed() {
+fn a_data_set_without_a_good_record_is_not_packed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bad");
     fs::create_dir(&path).unwrap();

@@ -1,35 +1,35 @@
-//! The coefficients of a JPEG, out of all its scans (ITU-T T.81, annex F), and whether all of them came.
+//! Reads the coefficients of a JPEG from all its scans (ITU-T T.81, annex F), and checks that they are complete.
 
 use super::frame::{BLOCK, Component, Frame, Process};
 use super::huffman::{Bits, Class, Code, Damage};
 use super::progressive;
-use super::scan::{Blocks, Part, Place, Scan};
+use super::scan::{BlockAt, Blocks, Scan, ScanComponent};
 use super::structure::{Jpeg, ZIGZAG};
 
 /// The blocks of one component.
 pub(super) struct Plane {
-    /// Blocks of a row.
+    /// Blocks in a row.
     stride: usize,
-    /// Row after row, with coefficients by row × 8 + column, not yet multiplied.
+    /// Row after row. A coefficient has the index row × 8 + column, and is not yet multiplied by its quantization.
     blocks: Vec<[i16; BLOCK]>,
 }
 
 impl Plane {
-    pub(super) fn block(&self, Place { row, column }: Place) -> &[i16; BLOCK] {
+    pub(super) fn block(&self, BlockAt { row, column }: BlockAt) -> &[i16; BLOCK] {
         &self.blocks[row * self.stride + column]
     }
 
-    pub(super) fn block_mut(&mut self, Place { row, column }: Place) -> &mut [i16; BLOCK] {
+    pub(super) fn block_mut(&mut self, BlockAt { row, column }: BlockAt) -> &mut [i16; BLOCK] {
         &mut self.blocks[row * self.stride + column]
     }
 }
 
-/// Which blocks are used; the others are read, but may stay zero.
+/// The blocks whose coefficients are needed. The others are checked, but may stay zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// None: whether they are whole is all that is asked.
+pub(super) enum WantedBlocks {
+    /// None: the blocks are only checked.
     Nothing,
-    /// Those with the picture's last column, its last row, or both.
+    /// The blocks with the picture's last column, its last row, or both.
     Edges {
         right: bool,
         bottom: bool,
@@ -37,8 +37,8 @@ pub(super) enum Wanted {
     All,
 }
 
-impl Wanted {
-    pub(super) fn has(self, component: &Component, Place { row, column }: Place) -> bool {
+impl WantedBlocks {
+    pub(super) fn has(self, component: &Component, BlockAt { row, column }: BlockAt) -> bool {
         match self {
             Self::Nothing => false,
             Self::Edges { right, bottom } => {
@@ -50,28 +50,27 @@ impl Wanted {
     }
 }
 
-/// What the coded data hold.
+/// The content of the coded data.
 pub(super) struct Coefficients {
-    /// Of each component.
     pub(super) planes: Vec<Plane>,
-    /// There are bytes in the coded data that no block needs.
+    /// The coded data have bytes that no block needs.
     pub(super) has_more: bool,
 }
 
-/// The coefficients of all components.
+/// Reads the coefficients of all components.
 ///
 /// # Errors
 ///
-/// Some are missing, wanted or not, or the coded data are damaged.
-pub(super) fn read(jpeg: &Jpeg<'_>, wanted: Wanted) -> Result<Coefficients, String> {
+/// Missing coefficients, whether needed or not; damaged coded data.
+pub(super) fn read(jpeg: &Jpeg<'_>, wanted: WantedBlocks) -> Result<Coefficients, String> {
     let frame = &jpeg.frame;
-    let mut known = Known::new(frame);
+    let mut known = KnownBits::new(frame);
     for scan in &jpeg.scans {
         known.add(frame, scan)?;
     }
     known.check_all(frame)?;
     check_quantization(frame)?;
-    let is_empty = wanted == Wanted::Nothing && frame.process == Process::Sequential;
+    let is_empty = wanted == WantedBlocks::Nothing && frame.process == Process::Sequential;
     let plane = |component: &Component| Plane {
         stride: component.padded.across,
         blocks: if is_empty { Vec::new() } else { vec![[0; BLOCK]; component.padded.area()] },
@@ -84,22 +83,28 @@ pub(super) fn read(jpeg: &Jpeg<'_>, wanted: Wanted) -> Result<Coefficients, Stri
             Process::Progressive => progressive::read(frame, scan, &mut planes)?,
         };
     }
-    if wanted == Wanted::All || frame.process == Process::Progressive {
+    if wanted == WantedBlocks::All || frame.process == Process::Progressive {
         check_range(frame, &planes)?;
     }
     Ok(Coefficients { planes, has_more })
 }
 
-fn sequential(frame: &Frame, scan: &Scan<'_>, planes: &mut [Plane], wanted: Wanted) -> Result<bool, String> {
+fn sequential(
+    frame: &Frame,
+    scan: &Scan<'_>,
+    planes: &mut [Plane],
+    wanted: WantedBlocks,
+) -> Result<bool, String> {
     let codes = scan.parts.iter().map(|part| Ok([dc(part)?, ac(part)?])).collect::<Result<_, String>>()?;
     let before = vec![0; scan.parts.len()];
-    let step = |part: &Part<'_>| frame.components[part.component].quantization.map_or(1, |table| table[0]);
+    let step =
+        |part: &ScanComponent<'_>| frame.components[part.component].quantization.map_or(1, |table| table[0]);
     let steps = scan.parts.iter().map(step).collect();
     scan.read(frame, &mut Sequential { frame, planes, scan, codes, before, steps, wanted })
 }
 
-/// Refuses coefficients that make no picture: what they overflow to is another thing in every decoder, and in
-/// libjpeg-turbo's own vector code. Where zune-jpeg decodes a single scan, only its first coefficients are looked at.
+/// Refuses coefficients that are too large for 8-bit samples: each decoder overflows in its own way, and so does
+/// libjpeg-turbo's vector code. If zune-jpeg decodes a single scan, only the first coefficients are checked.
 fn check_range(frame: &Frame, planes: &[Plane]) -> Result<(), String> {
     for (component, plane) in frame.components.iter().zip(planes) {
         let quantization = component.quantization.as_ref().expect("it was looked for");
@@ -117,8 +122,8 @@ fn check_range(frame: &Frame, planes: &[Plane]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether samples of 8 bits may have given this coefficient: at most 8 × 128 for the first, and not twice as much for any
-/// other; rounded to a multiple of the quantization's `step`, and as much again for encoders that round by cost.
+/// Whether 8-bit samples can give this coefficient: at most 8 × 128 for the first, and less than twice that for the others;
+/// plus one rounding to a multiple of the quantization's `step`, and one more for encoders that round by cost.
 fn is_possible(value: i32, step: u16) -> bool {
     let step = i32::from(step);
     value.saturating_mul(step).abs() <= 2048 + 2 * step
@@ -131,22 +136,22 @@ fn check_quantization(frame: &Frame) -> Result<(), String> {
     }
 }
 
-pub(super) fn dc<'a>(part: &Part<'a>) -> Result<Code<'a>, String> {
+pub(super) fn dc<'a>(part: &ScanComponent<'a>) -> Result<Code<'a>, String> {
     let definition = part.dc.as_ref().ok_or("a scan has no Huffman table for its first coefficients")?;
     Ok(Code::new(definition, Class::Dc))
 }
 
-pub(super) fn ac<'a>(part: &Part<'a>) -> Result<Code<'a>, String> {
+pub(super) fn ac<'a>(part: &ScanComponent<'a>) -> Result<Code<'a>, String> {
     let definition = part.ac.as_ref().ok_or("a scan has no Huffman table for its coefficients")?;
     Ok(Code::new(definition, Class::Ac))
 }
 
-/// Which bits of which coefficients the scans bring: for each component and coefficient the lowest bit that is known.
-struct Known {
+/// The bits that the scans define: for each component and coefficient, the lowest defined bit.
+struct KnownBits {
     lowest: Vec<[Option<u8>; BLOCK]>,
 }
 
-impl Known {
+impl KnownBits {
     fn new(frame: &Frame) -> Self {
         Self { lowest: vec![[None; BLOCK]; frame.components.len()] }
     }
@@ -156,7 +161,7 @@ impl Known {
             Process::Sequential => ((0, 63), (0, 0)),
             Process::Progressive => (scan.band, scan.approximation),
         };
-        // The first coefficient comes alone, the others of one component alone.
+        // A scan has only first coefficients, or only others of a single component.
         let is_alone = if first == 0 { last == 0 } else { scan.parts.len() == 1 };
         let is_legal = (is_alone || frame.process == Process::Sequential)
             && first <= last
@@ -200,9 +205,9 @@ struct Sequential<'p, 'a> {
     scan: &'p Scan<'a>,
     codes: Vec<[Code<'a>; 2]>,
     before: Vec<i32>,
-    /// The quantization of each part's first coefficients.
+    /// The quantization of the first coefficient of each part.
     steps: Vec<u16>,
-    wanted: Wanted,
+    wanted: WantedBlocks,
 }
 
 impl Blocks for Sequential<'_, '_> {
@@ -211,7 +216,7 @@ impl Blocks for Sequential<'_, '_> {
     }
 
     #[inline]
-    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: Place) -> Result<(), Damage> {
+    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage> {
         let component = self.scan.parts[part].component;
         let [dc, ac] = &self.codes[part];
         let first = difference(bits, dc, &mut self.before[part])?;
@@ -245,7 +250,7 @@ fn fill(bits: &mut Bits<'_>, ac: &Code<'_>, block: &mut [i16; BLOCK]) -> Result<
     if next > BLOCK { Err(Damage::Overfull) } else { Ok(()) }
 }
 
-/// The first coefficient, which is coded as the difference to the block before.
+/// Reads a first coefficient, which is coded as the difference to the previous block.
 pub(super) fn difference(bits: &mut Bits<'_>, code: &Code<'_>, before: &mut i32) -> Result<i32, Damage> {
     let len = code.symbol(bits)?;
     *before = before.wrapping_add(bits.signed(len.into())?);

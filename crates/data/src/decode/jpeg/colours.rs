@@ -1,17 +1,17 @@
-//! Which colours the components of a JPEG are, and RGB of them.
+//! The colour space of a JPEG's components, and the conversion to RGB.
 
-/// What the components stand for.
+/// The colour space of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colours {
-    /// Luminance alone.
+    /// Luminance.
     Grey,
-    /// Luminance and two differences of colour.
+    /// Luminance and two colour differences.
     YCbCr,
     /// Red, green, blue.
     Rgb,
-    /// Inks as Adobe writes them: 255 is none.
+    /// Inks as Adobe writes them: 255 is no ink.
     Cmyk,
-    /// The same, the first three as luminance and differences.
+    /// As CMYK, with the first three inks coded as YCbCr.
     Ycck,
 }
 
@@ -24,7 +24,7 @@ const fn fixed(constant: f64) -> i32 {
 }
 
 impl Colours {
-    /// As libjpeg guesses them: JFIF means YCbCr, then Adobe's marker says it, then the components' ids.
+    /// Decides as libjpeg does: by a JFIF marker, which means YCbCr, then by Adobe's marker, then by the components' ids.
     pub(super) fn of(ids: &[u8], jfif: bool, adobe: Option<u8>) -> Result<Self, String> {
         match (ids, adobe) {
             ([_], _) => Ok(Self::Grey),
@@ -43,7 +43,7 @@ impl Colours {
         }
     }
 
-    /// RGB, pixel after pixel, of planes of the same size.
+    /// Converts planes of equal size to RGB, pixel after pixel.
     pub(super) fn to_rgb(self, planes: &[Vec<u8>]) -> Vec<u8> {
         let [first, second, third, rest @ ..] = planes else { unreachable!("grey is no colour") };
         let threes = first.iter().zip(second).zip(third).map(|((&a, &b), &c)| [a, b, c]);
@@ -68,7 +68,7 @@ fn ycc_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     [red, green, blue].map(|difference| (y + difference).clamp(0, 255) as u8)
 }
 
-/// What light the inks let through, rounded.
+/// The light that the inks transmit, rounded.
 fn on_black(cmy: [u8; 3], black: u8) -> [u8; 3] {
     cmy.map(|ink| ((2 * u32::from(ink) * u32::from(black) + 255) / 510) as u8)
 }

@@ -1,15 +1,15 @@
-//! The layouts that nearly all JPEGs have: by zune-jpeg, which is fast, and right there but for roundings and one edge.
+//! Decodes the layouts of nearly all JPEGs with zune-jpeg, which is fast, and correct there but for roundings and two edges.
 //!
-//! A column of pixels at the right edge that leans on the next sample of a plane with half as many leans there on what the
-//! encoder has filled up its last block with; the same at the bottom. libjpeg leans on the last sample again. Those two
-//! lines are done anew here.
+//! To scale up a plane with half the samples, zune-jpeg interpolates the last column of pixels with the next sample, which
+//! at the right edge is the encoder's padding of the last block; likewise at the bottom. libjpeg repeats the last sample
+//! instead. This module computes those two lines again.
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::coefficients::{self, Wanted};
+use super::coefficients::{self, WantedBlocks};
 use super::colours::Colours;
 use super::frame::{BLOCK_SIDE, Component, Frame, Process, Size};
 use super::planes::{Plane, planes};
@@ -17,7 +17,7 @@ use super::structure::Jpeg;
 use crate::decode::SIDE_MAX;
 use crate::picture::Channels;
 
-/// Whether the layout is one of those; `matrix.rs` shows that it is.
+/// Whether the layout is one of those; `matrix.rs` tests this.
 pub(super) fn is_common(jpeg: &Jpeg<'_>, channels: Channels) -> bool {
     let frame = &jpeg.frame;
     let scans_are_plain =
@@ -28,12 +28,12 @@ pub(super) fn is_common(jpeg: &Jpeg<'_>, channels: Channels) -> bool {
     }
     let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
     let colours_are_plain = match jpeg.colours {
-        // It decides by the ids and Adobe's marker alone.
+        // zune-jpeg decides by the ids and Adobe's marker alone.
         Colours::YCbCr => ids != b"RGB" && jpeg.adobe != Some(0),
         Colours::Grey | Colours::Rgb | Colours::Cmyk | Colours::Ycck => true,
     };
-    // It has no planes in which luminance has fewer samples than colours have, none of a third, and squeezes the grey of
-    // 4:4:0.
+    // zune-jpeg does not support luminance with fewer samples than the colours, nor a third of the samples, and distorts
+    // the grey of 4:4:0.
     let is_440 = first.factors == (Size { across: 1, down: 2 }) && channels == Channels::Grey;
     let factors_are_plain = first.factors == frame.most
         && frame.most.across != 3
@@ -43,14 +43,14 @@ pub(super) fn is_common(jpeg: &Jpeg<'_>, channels: Channels) -> bool {
     scans_are_plain && colours_are_plain && factors_are_plain
 }
 
-/// Pixels of `channels`, row after row; none where more bytes than needed have led zune-jpeg astray.
+/// The pixels in `channels`, row after row; none if zune-jpeg cannot decode the file, because it has surplus bytes.
 ///
 /// # Errors
 ///
-/// The coded data are not whole.
+/// Incomplete or damaged coded data.
 pub(super) fn pixels(jpeg: &Jpeg<'_>, channels: Channels) -> Result<Option<Vec<u8>>, String> {
     let edges = match channels {
-        Channels::Grey => Wanted::Nothing,
+        Channels::Grey => WantedBlocks::Nothing,
         Channels::Colour => leaning_edges(&jpeg.frame),
     };
     let coefficients = coefficients::read(jpeg, edges)?;
@@ -58,7 +58,7 @@ pub(super) fn pixels(jpeg: &Jpeg<'_>, channels: Channels) -> Result<Option<Vec<u
         return Ok(None);
     }
     let Ok(mut pixels) = by_zune(jpeg, channels) else { return Ok(None) };
-    if let Wanted::Edges { right, bottom } = edges {
+    if let WantedBlocks::Edges { right, bottom } = edges {
         let planes = planes(jpeg, &coefficients.planes, jpeg.frame.components.len(), edges);
         if right {
             mend_right(jpeg, &planes, &mut pixels);
@@ -91,8 +91,8 @@ fn mend_bottom(jpeg: &Jpeg<'_>, planes: &[Plane], pixels: &mut [u8]) {
     pixels[3 * width * (height - 1)..].copy_from_slice(&line);
 }
 
-/// The edges whose last line would lean on samples that do not belong to the picture.
-fn leaning_edges(frame: &Frame) -> Wanted {
+/// The edges whose last line depends on samples outside of the picture.
+fn leaning_edges(frame: &Frame) -> WantedBlocks {
     let subsampled = |leans: fn(&Component, Size, Size) -> bool| {
         frame.components.iter().any(|component| leans(component, component.by(frame), frame.size))
     };
@@ -102,11 +102,11 @@ fn leaning_edges(frame: &Frame) -> Wanted {
     let bottom = subsampled(|it, by, size| {
         by.down == 2 && size.down.is_multiple_of(2) && it.samples.down < it.padded.down * BLOCK_SIDE
     });
-    if right || bottom { Wanted::Edges { right, bottom } } else { Wanted::Nothing }
+    if right || bottom { WantedBlocks::Edges { right, bottom } } else { WantedBlocks::Nothing }
 }
 
 fn by_zune(jpeg: &Jpeg<'_>, channels: Channels) -> Result<Vec<u8>, String> {
-    // Plain code, which costs 4 %: its vector code is meant to give the same bits, but says so nowhere.
+    // Plain code, which is 4 % slower: nothing documents that its vector code gives the same bits.
     let options = DecoderOptions::default()
         .set_use_unsafe(false)
         .set_strict_mode(true)

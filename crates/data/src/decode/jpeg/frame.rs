@@ -1,21 +1,21 @@
-//! The frame of a JPEG: its size, its components, and how they are cut into blocks (ITU-T T.81, annexes A and B.2.2).
+//! The frame of a JPEG: size, components, and their division into blocks (ITU-T T.81, annexes A and B.2.2).
 
-use super::scan::Part;
+use super::scan::ScanComponent;
 
-/// 8 × 8 samples are a block.
+/// A block has 8 × 8 samples.
 pub(super) const BLOCK_SIDE: usize = 8;
 /// Coefficients of a block.
 pub(super) const BLOCK: usize = BLOCK_SIDE * BLOCK_SIDE;
-/// As T.81, B.2.3 has it.
+/// T.81, B.2.3.
 const BLOCKS_IN_MCU_MAX: usize = 10;
 
-/// A table of quantization: by row × 8 + column.
+/// A quantization table, indexed by row × 8 + column.
 pub(super) type Quantization = [u16; BLOCK];
 
-/// How the coefficients come.
+/// How the scans code the coefficients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Process {
-    /// All of a block at once: baseline and extended.
+    /// Whole blocks: baseline and extended.
     Sequential,
     /// In parts, over several scans.
     Progressive,
@@ -42,36 +42,36 @@ pub(super) struct Component {
     pub(super) factors: Size,
     /// Samples that belong to the picture.
     pub(super) samples: Size,
-    /// Blocks with such samples: those of a scan of this component alone.
+    /// Blocks with such samples; a scan of this component alone has these.
     pub(super) blocks: Size,
-    /// Blocks of whole MCUs: those of a scan with other components.
+    /// Blocks of whole MCUs; a scan with other components has these.
     pub(super) padded: Size,
-    /// The number of its table of quantization.
+    /// The number of its quantization table.
     pub(super) table: u8,
-    /// As it was at the beginning of the component's first scan.
+    /// The table as defined at the component's first scan.
     pub(super) quantization: Option<Quantization>,
 }
 
-/// What the start of frame says.
+/// The content of the start-of-frame segment.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) process: Process,
     pub(super) size: Size,
     pub(super) components: Vec<Component>,
-    /// The greatest factors of all components.
+    /// The maximum of all components' factors.
     pub(super) most: Size,
     pub(super) mcus: Size,
 }
 
 impl Component {
-    /// How many pixels a sample stands for.
+    /// The pixels that a sample covers.
     pub(super) fn by(&self, frame: &Frame) -> Size {
         Size { across: frame.most.across / self.factors.across, down: frame.most.down / self.factors.down }
     }
 }
 
 impl Frame {
-    /// `components`: id, factors and table of each, as the start of frame has them.
+    /// `components` has 3 bytes for each: id, factors, table.
     pub(super) fn new(process: Process, size: Size, components: &[u8]) -> Result<Self, String> {
         let of = |them: &[u8]| Size { across: usize::from(them[1] >> 4), down: usize::from(them[1] & 15) };
         let factors: Vec<Size> = components.chunks_exact(3).map(of).collect();
@@ -121,8 +121,8 @@ impl Frame {
         Ok(frame)
     }
 
-    /// Refuses a scan of these components with too many blocks in an MCU.
-    pub(super) fn check_mcu(&self, parts: &[Part<'_>]) -> Result<(), String> {
+    /// Refuses a scan with too many blocks in an MCU.
+    pub(super) fn check_mcu(&self, parts: &[ScanComponent<'_>]) -> Result<(), String> {
         let blocks: usize = parts.iter().map(|part| self.components[part.component].factors.area()).sum();
         if parts.len() > 1 && blocks > BLOCKS_IN_MCU_MAX {
             return Err(format!(

@@ -1,52 +1,52 @@
-//! Huffman codes, and the bits that they are read from (ITU-T T.81, annexes C and F).
+//! Huffman codes and the bit reader (ITU-T T.81, annexes C and F).
 
 use super::frame::BLOCK;
 
-/// Codes of so many bits are looked up at once; the few longer ones are searched.
+/// Codes of up to 9 bits are looked up in a table; the few longer ones are searched.
 const FAST_BITS: u32 = 9;
 const LEN_MAX: usize = 16;
-/// So far goes a symbol that ends its block: beyond any place in one.
+/// The advance of a symbol that ends its block: beyond any coefficient.
 const END_OF_BLOCK: usize = 128;
 
-/// Why coded data cannot be read on.
+/// Why coded data cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// They end too early.
+    /// The data end too early.
     Ends,
-    /// Bits that no code begins with, or a code that means nothing here.
+    /// Bits that begin no code, or a code without a meaning here.
     NoCode,
     /// More than 64 coefficients in a block.
     Overfull,
-    /// A coefficient that no samples of 8 bits have.
+    /// A coefficient that 8-bit samples cannot give.
     TooLarge,
 }
 
-/// What a code's symbols mean.
+/// The meaning of a code's symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// The size of the difference to the block before.
+    /// The size of the difference to the previous block.
     Dc,
-    /// A run of zeros and the size of the coefficient behind it.
+    /// A run of zeros and the size of the coefficient after it.
     Ac,
 }
 
-/// A table as it stands in the file.
+/// A table as stored in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Definition<'a> {
-    /// How many codes have 1, 2, … 16 bits.
+    /// The numbers of codes with 1, 2, … 16 bits.
     counts: [u8; LEN_MAX],
     values: &'a [u8],
 }
 
 impl<'a> Definition<'a> {
-    /// The definition at the start of `bytes`, and what follows it.
+    /// Parses the definition at the start of `bytes`, and returns the rest.
     pub(super) fn parse(bytes: &'a [u8], class: Class) -> Result<(Self, &'a [u8]), String> {
         let (counts, rest) = bytes.split_first_chunk().ok_or("a Huffman table is cut off")?;
         let count = counts.iter().map(|&count| usize::from(count)).sum();
         let mut next = 0u32;
         for (len, &count) in (1..).zip(counts) {
             next += u32::from(count);
-            // The code of ones alone is kept free (annex C): what is filled up with ones is none then.
+            // The code of ones alone must stay unused (annex C), so that padding with ones is no code.
             if next >= 1 << len {
                 return Err(format!("a Huffman table has more codes of {len} bits than there are"));
             }
@@ -60,23 +60,23 @@ impl<'a> Definition<'a> {
     }
 }
 
-/// Some symbols, with the numbers behind them.
+/// Several consecutive symbols with their numbers.
 #[derive(Clone, Copy, Default)]
-struct Steps {
-    /// All their bits; 0 where a longer code begins.
+struct SymbolRun {
+    /// The sum of their bits; 0 if a longer code begins here.
     bits: u8,
-    /// How far they go in a block: all of them, and all but the last.
+    /// Their advance in a block, with and without the last symbol.
     far: u8,
     far_before_last: u8,
 }
 
-/// A table that is ready to decode.
+/// A table for decoding.
 pub(super) struct Code<'a> {
-    /// By the next bits: the code's length, 0 for none of so few bits, and its symbol.
+    /// By the next bits: the length of the code (0 for a longer code) and its symbol.
     symbols: [(u8, u8); 1 << FAST_BITS],
-    /// By the next bits: all symbols that begin in them, as one step.
-    steps: [Steps; 1 << FAST_BITS],
-    /// For each length the first code that is longer, left-aligned in 16 bits; and what leads from a code to its value.
+    /// By the next bits: all symbols that they contain.
+    steps: [SymbolRun; 1 << FAST_BITS],
+    /// For each length: the first longer code, left-aligned in 16 bits, and the offset from a code to its value.
     ends: [u32; LEN_MAX + 1],
     offsets: [i32; LEN_MAX + 1],
     values: &'a [u8],
@@ -87,7 +87,7 @@ impl<'a> Code<'a> {
         let values = definition.values;
         let mut code = Self {
             symbols: [(0, 0); 1 << FAST_BITS],
-            steps: [Steps::default(); 1 << FAST_BITS],
+            steps: [SymbolRun::default(); 1 << FAST_BITS],
             ends: [0; LEN_MAX + 1],
             offsets: [0; LEN_MAX + 1],
             values,
@@ -106,7 +106,7 @@ impl<'a> Code<'a> {
             code.ends[len as usize] = next << (LEN_MAX as u32 - len);
             next <<= 1;
         }
-        // Only what is behind the first coefficient is ever stepped over.
+        // Only coefficients after the first are ever skipped.
         if class == Class::Ac {
             for next in 0..code.steps.len() {
                 code.steps[next] = code.steps_in(next);
@@ -115,9 +115,9 @@ impl<'a> Code<'a> {
         code
     }
 
-    /// The symbols that begin in the bits `next`; a block's end is the last.
-    fn steps_in(&self, next: usize) -> Steps {
-        let mut steps = Steps::default();
+    /// The symbols in the bits `next`, up to the end of a block.
+    fn steps_in(&self, next: usize) -> SymbolRun {
+        let mut steps = SymbolRun::default();
         while u32::from(steps.bits) < FAST_BITS {
             let rest = (next << steps.bits) & ((1 << FAST_BITS) - 1);
             let (len, symbol) = self.symbols[rest];
@@ -125,7 +125,8 @@ impl<'a> Code<'a> {
                 break;
             }
             let (bits, far) = stepped(symbol);
-            steps = Steps { bits: steps.bits + len + bits, far: steps.far + far, far_before_last: steps.far };
+            steps =
+                SymbolRun { bits: steps.bits + len + bits, far: steps.far + far, far_before_last: steps.far };
             if usize::from(far) == END_OF_BLOCK {
                 break;
             }
@@ -133,7 +134,7 @@ impl<'a> Code<'a> {
         steps
     }
 
-    /// The next symbol.
+    /// Reads the next symbol.
     #[inline]
     pub(super) fn symbol(&self, bits: &mut Bits<'_>) -> Result<u8, Damage> {
         let (len, symbol) = self.symbols[bits.peek(FAST_BITS) as usize];
@@ -144,19 +145,19 @@ impl<'a> Code<'a> {
         Ok(symbol)
     }
 
-    /// Steps over what is left of a block, from coefficient `next` on.
+    /// Skips the rest of a block, from coefficient `next` on.
     #[inline]
     pub(super) fn step_over(&self, bits: &mut Bits<'_>, mut next: usize) -> Result<(), Damage> {
         while next < BLOCK {
             bits.refill();
-            // Twice what is stepped over at once are 48 bits at most.
+            // Two iterations take at most 48 bits.
             for _ in 0..2 {
                 let steps = self.steps[bits.top(FAST_BITS) as usize];
                 if steps.bits > 0 && next + usize::from(steps.far_before_last) < BLOCK {
                     bits.skip(steps.bits.into())?;
                     next += usize::from(steps.far);
                 } else {
-                    // What follows the next symbol may belong to another block.
+                    // The symbols after the next one may belong to another block.
                     let (more, far) = stepped(self.symbol(bits)?);
                     bits.take(more.into())?;
                     next += usize::from(far);
@@ -174,7 +175,7 @@ impl<'a> Code<'a> {
         let next = bits.peek(LEN_MAX as u32) as u32;
         let found = (1..=LEN_MAX).find(|&len| next < self.ends[len]);
         let Some(len) = found else {
-            // With the bits that are missing it might have been one.
+            // With the missing bits it might be a code.
             return Err(if bits.count < LEN_MAX as u32 { Damage::Ends } else { Damage::NoCode });
         };
         bits.skip(len as u32)?;
@@ -183,7 +184,7 @@ impl<'a> Code<'a> {
     }
 }
 
-/// Bits of the number behind a symbol of a block, and how far the symbol goes in it.
+/// The bits of the number after a symbol, and the advance of the symbol in its block.
 fn stepped(symbol: u8) -> (u8, u8) {
     match (symbol >> 4, symbol & 15) {
         (15, 0) => (0, 16),
@@ -192,10 +193,10 @@ fn stepped(symbol: u8) -> (u8, u8) {
     }
 }
 
-/// Reads bits, the highest of a byte first, and knows where they end.
+/// Reads bits, the highest bit of a byte first, and detects the end.
 pub(super) struct Bits<'a> {
     left: &'a [u8],
-    /// The next bits, from the top. Behind the `count` that are taken in come either zeros or the bits that follow.
+    /// The next bits, from the top. After the first `count` bits come zeros or following bits.
     buffer: u64,
     count: u32,
 }
@@ -207,7 +208,7 @@ impl<'a> Bits<'a> {
         bits
     }
 
-    /// At least 56 bits, unless the end is nearer.
+    /// Fills the buffer to at least 56 bits, or to the end.
     #[inline]
     fn refill(&mut self) {
         if let Some((chunk, _)) = self.left.split_first_chunk::<8>() {
@@ -231,7 +232,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next `len` bits, 1 to 16, which stay; zeros where there are none.
+    /// The next `len` bits, 1 to 16, without consuming them; zeros beyond the end.
     #[inline]
     fn peek(&mut self, len: u32) -> u64 {
         if self.count < 32 {
@@ -256,12 +257,12 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// Whole bytes that were not read.
+    /// The whole bytes that were not consumed.
     pub(super) fn left_bytes(&self) -> usize {
         self.left.len() + self.count as usize / 8
     }
 
-    /// The next `len` bits, 0 to 16.
+    /// Consumes the next `len` bits, 0 to 16.
     #[inline]
     pub(super) fn take(&mut self, len: u32) -> Result<u32, Damage> {
         if len == 0 {
@@ -272,7 +273,7 @@ impl<'a> Bits<'a> {
         Ok(bits)
     }
 
-    /// A number of `len` bits, 0 to 15, whose first bit is its sign (T.81, F.2.2.1).
+    /// Reads a number of `len` bits, 0 to 15, whose first bit is its sign (T.81, F.2.2.1).
     #[inline]
     pub(super) fn signed(&mut self, len: u32) -> Result<i32, Damage> {
         let bits = self.take(len)? as i32;
@@ -285,7 +286,7 @@ impl<'a> Bits<'a> {
 mod tests {
     use super::*;
 
-    /// A table with codes of these lengths, as it stands in a file.
+    /// The bytes of a table with codes of these lengths.
     fn definition(lens: &[usize], values: &'static [u8]) -> Result<Vec<u8>, String> {
         let mut bytes = vec![0; LEN_MAX];
         lens.iter().for_each(|&len| bytes[len - 1] += 1);

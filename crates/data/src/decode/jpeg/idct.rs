@@ -1,17 +1,17 @@
-//! From coefficients to samples: the inverse cosine transform in whole numbers.
+//! The inverse cosine transform in whole numbers: from coefficients to samples.
 //!
 //! Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11 multiplications" (ICASSP 1989), columns
-//! first, with the numbers of bits that libjpeg's accurate transform has: so every sample is the same as its.
+//! first, with the same numbers of bits as libjpeg's accurate transform, so that every sample equals libjpeg's.
 
 use super::frame::{BLOCK, BLOCK_SIDE, Quantization};
 
 /// Fraction bits of the constants.
 const CONSTANT_BITS: u32 = 13;
-/// Fraction bits that stay between columns and rows.
+/// Fraction bits between the pass over columns and that over rows.
 const BETWEEN_BITS: u32 = 2;
-/// Both passes together scale by 8.
+/// The two passes scale by 8 in total.
 const SCALE_BITS: u32 = 3;
-/// Samples are coded around it.
+/// The value of a sample whose coefficients are zero.
 const MIDDLE: i32 = 128;
 
 /// The constants of the paper's flow graph, times 2^13, rounded.
@@ -46,7 +46,7 @@ fn rounded(value: i32, bits: u32) -> i32 {
     value.wrapping_add(1 << (bits - 1)) >> bits
 }
 
-/// Eight outputs, times 2^13. What a damaged file makes overflow wraps.
+/// Eight outputs, times 2^13. Overflow in damaged files wraps.
 fn one_dimension(x: [i32; BLOCK_SIDE]) -> [i32; BLOCK_SIDE] {
     let x = x.map(std::num::Wrapping);
     let times = |value: std::num::Wrapping<i32>, constant: i32| value * std::num::Wrapping(constant);

@@ -1,4 +1,4 @@
-//! Every kind of JPEG against libjpeg-turbo; `scripts/make-jpeg-matrix` made the files and decoded them.
+//! Tests every kind of JPEG against libjpeg-turbo; `scripts/make-jpeg-matrix` wrote and decoded the files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,17 +10,17 @@ use tar::Archive;
 
 use super::*;
 
-/// zune-jpeg's transform and its colours round otherwise than libjpeg's: each by 1, and where a colour has half the
-/// samples both add up, times the 1.8 by which blue leans on its plane.
+/// zune-jpeg's transform and its colours round differently from libjpeg's, each by 1. For a colour with half the samples
+/// both add up, times 1.8, the weight of blue's plane.
 const ROUNDING: u8 = 4;
 
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jpeg_matrix.tar.gz");
 
-/// What libjpeg-turbo makes of one file, as a line of `expected.txt` says it.
+/// libjpeg-turbo's result for one file, from a line of `expected.txt`.
 enum Expected<'a> {
-    /// CRC-32 of the pixels, in colour and, where luminance stands alone, in grey.
+    /// CRC-32 of the pixels, in colour and, for luminance alone, in grey.
     Pixels { sides: &'a str, colour: &'a str, grey: &'a str },
-    /// Refused, for a reason with these words.
+    /// Refused, with a reason that contains these words.
     Refused(&'a str),
 }
 
@@ -56,7 +56,7 @@ fn crc(pixels: &[u8]) -> String {
     format!("{:08x}", crc.sum())
 }
 
-/// Which decoder has taken a file, and how far it is from libjpeg-turbo.
+/// Whether the fast decoder decodes the file, and the greatest difference to libjpeg-turbo.
 fn difference(bytes: &[u8], wanted: Channels, sides: &str, hash: &str) -> Result<(bool, u8), String> {
     let jpeg = Jpeg::parse(bytes)?;
     let picture = super::super::decode(bytes, wanted)?;

@@ -1,16 +1,16 @@
-//! JPEG, held against libjpeg-turbo.
+//! Decodes JPEG, tested against libjpeg-turbo.
 //!
-//! - [`structure`], [`frame`]: the file taken apart. What is not decoded is refused there by its name; bytes between segments, which
-//!   viewers step over, are left out.
-//! - [`scan`], [`huffman`], [`coefficients`], [`progressive`]: the coded data. All of them are read before a picture is shown: decoders make
-//!   grey of what is missing, and it would be trained on.
-//! - [`idct`], [`planes`], [`colours`]: pixels, equal to libjpeg-turbo's to the bit.
-//! - [`common`]: pixels by zune-jpeg, three times as fast, for the layouts in which it is right but for roundings.
-//! - `matrix.rs` holds all of it against libjpeg-turbo, over every kind of file.
+//! - [`structure`], [`frame`]: parse the file. They refuse unsupported variants by name, and skip bytes between segments as
+//!   viewers do.
+//! - [`scan`], [`huffman`], [`coefficients`], [`progressive`]: read the coded data. All of it is read before the picture
+//!   counts as whole: other decoders fill missing parts with grey, and training would see them.
+//! - [`idct`], [`planes`], [`colours`]: compute pixels, equal to libjpeg-turbo's to the bit.
+//! - [`common`]: computes pixels with zune-jpeg, three times as fast, for the layouts that it decodes correctly but for
+//!   roundings.
+//! - `matrix.rs` tests all of it against libjpeg-turbo, over every kind of file.
 //!
-//! Others were tried. zune-jpeg alone garbles other layouts, and takes files that end early for whole, as does
-//! jpeg-decoder 0.3, which is not maintained any more. A C library needs an assembler to be as fast, and its errors jump
-//! over our frames.
+//! The alternatives: zune-jpeg alone garbles other layouts, and accepts files that end early. So does jpeg-decoder 0.3,
+//! which is no longer developed. A C library needs an assembler to be as fast, and its errors jump over Rust frames.
 
 mod coefficients;
 mod colours;
@@ -27,13 +27,13 @@ mod structure;
 
 use image::metadata::Orientation;
 
-use self::coefficients::Wanted;
+use self::coefficients::WantedBlocks;
 use self::colours::Colours;
 use self::structure::Jpeg;
 use super::upright;
 use crate::picture::{Channels, Picture};
 
-/// `wanted`: grey takes the luminance alone out of a JPEG that keeps it apart.
+/// If grey is `wanted`, a YCbCr JPEG decodes to its luminance.
 pub(super) fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
     decoded(bytes, wanted).map_err(|reason| format!("as JPEG: {reason}"))
 }
@@ -57,14 +57,14 @@ fn channels(jpeg: &Jpeg<'_>, wanted: Channels) -> Channels {
     }
 }
 
-/// What libjpeg-turbo gives, to the bit.
+/// The pixels of libjpeg-turbo, to the bit.
 fn exact(jpeg: &Jpeg<'_>, channels: Channels) -> Result<Vec<u8>, String> {
-    let coefficients = coefficients::read(jpeg, Wanted::All)?;
+    let coefficients = coefficients::read(jpeg, WantedBlocks::All)?;
     let count = match channels {
         Channels::Grey => 1,
         Channels::Colour => jpeg.frame.components.len(),
     };
-    let planes = planes::planes(jpeg, &coefficients.planes, count, Wanted::All);
+    let planes = planes::planes(jpeg, &coefficients.planes, count, WantedBlocks::All);
     let mut planes: Vec<_> = planes.iter().map(|plane| plane.full_size(&jpeg.frame)).collect();
     Ok(match channels {
         Channels::Grey => planes.remove(0),

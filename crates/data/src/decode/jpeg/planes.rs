@@ -1,42 +1,42 @@
-//! From blocks to planes of the picture's size.
+//! Converts blocks to planes of the picture's size.
 //!
-//! Planes with fewer samples are scaled up as libjpeg does by default: smoothly where there are half as many, by a triangle
-//! over the two nearest samples, which weigh 3 and 1; by repetition otherwise. Its roundings are followed too.
+//! Planes with fewer samples are scaled up as libjpeg does by default, with the same roundings: planes with half the samples
+//! by a triangle filter over the two nearest samples, with weights 3 and 1; others by repetition.
 
-use super::coefficients::{Plane as Coefficients, Wanted};
+use super::coefficients::{Plane as Coefficients, WantedBlocks};
 use super::frame::{BLOCK_SIDE, Component, Frame, Size};
 use super::idct;
-use super::scan::Place;
+use super::scan::BlockAt;
 use super::structure::Jpeg;
 
 /// The samples of one component that belong to the picture.
 pub(super) struct Plane {
     size: Size,
     samples: Vec<u8>,
-    /// How many pixels a sample stands for.
+    /// The pixels that a sample covers.
     by: Size,
 }
 
-/// The first `count` components; samples of blocks that are not wanted stay 0.
+/// The planes of the first `count` components; samples of blocks that are not wanted stay 0.
 pub(super) fn planes(
     jpeg: &Jpeg<'_>,
     coefficients: &[Coefficients],
     count: usize,
-    wanted: Wanted,
+    wanted: WantedBlocks,
 ) -> Vec<Plane> {
     let components = jpeg.frame.components.iter().zip(coefficients).take(count);
     components.map(|(component, blocks)| Plane::new(component, &jpeg.frame, blocks, wanted)).collect()
 }
 
 impl Plane {
-    fn new(component: &Component, frame: &Frame, blocks: &Coefficients, wanted: Wanted) -> Self {
+    fn new(component: &Component, frame: &Frame, blocks: &Coefficients, wanted: WantedBlocks) -> Self {
         let quantization =
             component.quantization.as_ref().expect("the coefficients' reader checked that it is there");
         let size = component.samples;
         let mut samples = vec![0; size.area()];
         for row in 0..component.blocks.down {
             for column in 0..component.blocks.across {
-                let place = Place { row, column };
+                let place = BlockAt { row, column };
                 if !wanted.has(component, place) {
                     continue;
                 }
@@ -52,7 +52,7 @@ impl Plane {
         Self { size, samples, by: component.by(frame) }
     }
 
-    /// A plane with a sample for each pixel, row after row.
+    /// The plane with a sample for each pixel, row after row.
     pub(super) fn full_size(&self, frame: &Frame) -> Vec<u8> {
         let mut out = Vec::with_capacity(frame.size.area());
         let mut line = Vec::with_capacity(self.size.across * self.by.across);
@@ -64,7 +64,7 @@ impl Plane {
         out
     }
 
-    /// The last pixel of row `y`, of a picture of `width`; only samples of the last column are looked at.
+    /// The last pixel of row `y` in a picture of `width`; it needs only the last column of samples.
     pub(super) fn last_pixel(&self, y: usize, width: usize) -> u8 {
         let last = self.size.across - 1;
         let mut line = Vec::with_capacity(self.by.across);
@@ -72,14 +72,14 @@ impl Plane {
         line[width - 1 - last * self.by.across]
     }
 
-    /// Pixels of row `y`, those of the sample `first` and behind it.
+    /// Appends the pixels of row `y` from the sample `first` on.
     pub(super) fn line(&self, y: usize, first: usize, out: &mut Vec<u8>) {
         let row = |row: usize| {
             let row = row.min(self.size.down - 1);
             &self.samples[row * self.size.across + first..(row + 1) * self.size.across]
         };
         let nearest = row(y / self.by.down);
-        // The other row that a smooth one leans on: above for the upper half of a sample, below for the lower.
+        // The second row for smooth scaling: above for the upper half of a sample, below for the lower half.
         let is_upper = y.is_multiple_of(2);
         let other = row(if is_upper { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
         match (self.by.across, self.by.down) {
@@ -93,13 +93,13 @@ impl Plane {
         }
     }
 
-    /// libjpeg repeats where a row has too few samples to have a middle.
+    /// libjpeg repeats the samples of rows that are too short for its filter.
     fn is_wide(&self) -> bool {
         self.size.across > 2
     }
 }
 
-/// Rounds down and up in turn, so that the picture becomes neither brighter nor darker.
+/// Alternates between rounding down and up, so that the picture becomes neither brighter nor darker.
 fn smooth_across(row: &[u8], out: &mut Vec<u8>) {
     let at = |x: usize| u16::from(row[x]);
     let last = row.len() - 1;

@@ -1,14 +1,14 @@
-//! The scans of a progressive JPEG, each of which brings some bits of some coefficients (ITU-T T.81, annex G).
+//! Reads the scans of a progressive JPEG, each of which codes some bits of some coefficients (ITU-T T.81, annex G).
 
 use super::coefficients::{Plane, ac, dc, difference};
 use super::frame::{BLOCK, Frame};
 use super::huffman::{Bits, Code, Damage};
-use super::scan::{Blocks, Place, Scan};
+use super::scan::{BlockAt, Blocks, Scan};
 use super::structure::ZIGZAG;
 
-/// Adds what one scan of a progressive JPEG has. Whether there are more bytes than it needs.
+/// Adds the bits of one scan. Returns whether the scan has surplus bytes.
 pub(super) fn read(frame: &Frame, scan: &Scan<'_>, planes: &mut [Plane]) -> Result<bool, String> {
-    // Scans of more than the first coefficients have one component.
+    // Scans of other than the first coefficients have one component.
     let first = &scan.parts[0];
     match (scan.band, scan.approximation) {
         ((0, _), (0, low)) => {
@@ -41,7 +41,7 @@ impl Blocks for FirstDc<'_, '_> {
         self.before.fill(0);
     }
 
-    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: Place) -> Result<(), Damage> {
+    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage> {
         let value = difference(bits, &self.codes[part], &mut self.before[part])?;
         self.planes[self.scan.parts[part].component].block_mut(at)[0] = (value << self.low) as i16;
         Ok(())
@@ -57,7 +57,7 @@ struct MoreDc<'p, 'a> {
 impl Blocks for MoreDc<'_, '_> {
     fn restart(&mut self) {}
 
-    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: Place) -> Result<(), Damage> {
+    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage> {
         if bits.take(1)? == 1 {
             self.planes[self.scan.parts[part].component].block_mut(at)[0] |= self.bit;
         }
@@ -78,7 +78,7 @@ impl Blocks for FirstAc<'_, '_> {
         self.blocks_to_skip = 0;
     }
 
-    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: Place) -> Result<(), Damage> {
+    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: BlockAt) -> Result<(), Damage> {
         if self.blocks_to_skip > 0 {
             self.blocks_to_skip -= 1;
             return Ok(());
@@ -122,7 +122,7 @@ impl Blocks for MoreAc<'_, '_> {
         self.blocks_to_skip = 0;
     }
 
-    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: Place) -> Result<(), Damage> {
+    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: BlockAt) -> Result<(), Damage> {
         let (mut next, last) = (usize::from(self.band.0), usize::from(self.band.1));
         let block = self.plane.block_mut(at);
         while self.blocks_to_skip == 0 && next <= last {
@@ -145,7 +145,7 @@ impl Blocks for MoreAc<'_, '_> {
             }
         }
         if self.blocks_to_skip > 0 {
-            // No coefficient becomes another than zero in what is left of the block.
+            // In the rest of the block no zero coefficient changes.
             refined(bits, block, &mut next, last, u32::MAX, self.bit)?;
             self.blocks_to_skip -= 1;
         }
@@ -153,8 +153,8 @@ impl Blocks for MoreAc<'_, '_> {
     }
 }
 
-/// Takes a bit for each coefficient that is not zero, until `zeros` that are were passed and one more is met: its place,
-/// none where the block ends before. `next` is then behind it.
+/// Reads a bit for each nonzero coefficient until it has passed `zeros` zero coefficients. Returns the place of the next
+/// zero one, and moves `next` behind it; none at the end of the block.
 fn refined(
     bits: &mut Bits<'_>,
     block: &mut [i16; BLOCK],

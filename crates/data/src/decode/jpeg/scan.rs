@@ -6,50 +6,49 @@ use super::frame::{Frame, Size};
 use super::huffman::{Bits, Damage, Definition};
 use super::structure::ENDS;
 
-/// A component in a scan, with the codes that hold for it.
-pub(super) struct Part<'a> {
-    /// Its place in the frame.
+/// A component of a scan, with its codes.
+pub(super) struct ScanComponent<'a> {
+    /// The index in the frame.
     pub(super) component: usize,
     pub(super) dc: Option<Definition<'a>>,
     pub(super) ac: Option<Definition<'a>>,
 }
 
-/// One scan.
 pub(super) struct Scan<'a> {
-    pub(super) parts: Vec<Part<'a>>,
+    pub(super) parts: Vec<ScanComponent<'a>>,
     /// First and last coefficient.
     pub(super) band: (u8, u8),
-    /// The lowest bit that is known before and after; 0 before where nothing is.
+    /// The lowest defined bit before the scan (0 if none) and after it.
     pub(super) approximation: (u8, u8),
     /// MCUs between two restarts; 0 for none.
     restart_interval: usize,
     /// The coded data without stuffed zeros and restart markers.
     data: Vec<u8>,
-    /// Where the data end before each restart marker, and its number.
+    /// For each restart marker, the length of the data before it, and its number.
     restarts: Vec<(usize, u8)>,
-    /// Bytes of the coded data in the file.
+    /// The length of the coded data in the file.
     pub(super) len_bytes: usize,
 }
 
-/// Where a block lies in its component, in blocks.
+/// The place of a block in its component, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BlockAt {
     pub(super) row: usize,
     pub(super) column: usize,
 }
 
 /// Decodes the blocks of a scan.
 pub(super) trait Blocks {
-    /// A restart: nothing is known of the blocks before.
+    /// Resets the state at a restart marker.
     fn restart(&mut self);
-    /// The next block; `part` is its component's place in the scan.
-    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: Place) -> Result<(), Damage>;
+    /// Decodes the next block; `part` is the index of its component in the scan.
+    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage>;
 }
 
 impl<'a> Scan<'a> {
-    /// `coded`: the file from the first byte of the scan's coded data on.
+    /// `coded` is the file from the first byte of the scan's coded data on.
     pub(super) fn new(
-        parts: Vec<Part<'a>>,
+        parts: Vec<ScanComponent<'a>>,
         band: (u8, u8),
         approximation: (u8, u8),
         restart_interval: usize,
@@ -81,10 +80,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Hands every block to `blocks`, in the order in which they are coded. Whether there are more bytes than the blocks
-    /// need, which are stepped over.
+    /// Decodes every block with `blocks`, in coded order. Returns whether there are surplus bytes, which are skipped.
     pub(super) fn read(&self, frame: &Frame, blocks: &mut impl Blocks) -> Result<bool, String> {
-        let order = Order::new(self, frame);
+        let order = McuLayout::new(self, frame);
         let mut has_more = false;
         let interval = if self.restart_interval == 0 { order.mcus.area() } else { self.restart_interval };
         for (nth, first) in (0..order.mcus.area()).step_by(interval).enumerate() {
@@ -116,7 +114,7 @@ impl<'a> Scan<'a> {
         Ok(has_more || self.restarts.len() >= order.mcus.area().div_ceil(interval))
     }
 
-    /// Where the data of the interval `nth` lie. The markers before it are counted from 0 to 7, again and again.
+    /// The data of the interval `nth`. Its restart marker has the number `nth - 1` modulo 8.
     fn interval(&self, nth: usize) -> Result<Range<usize>, String> {
         let end = self.restarts.get(nth).map_or(self.data.len(), |&(at, _)| at);
         let Some(before) = nth.checked_sub(1) else { return Ok(0..end) };
@@ -131,18 +129,18 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Which blocks an MCU of a scan has, and where they lie.
-struct Order {
-    /// MCUs of the scan.
+/// The blocks of an MCU of a scan.
+struct McuLayout {
+    /// The number of MCUs.
     mcus: Size,
-    /// For each part the blocks of an MCU.
+    /// The blocks of an MCU for each part.
     parts: Vec<Size>,
 }
 
-impl Order {
+impl McuLayout {
     fn new(scan: &Scan<'_>, frame: &Frame) -> Self {
         match &scan.parts[..] {
-            // A component alone: its own blocks, row after row, whatever its factors.
+            // A single component: its own blocks, row after row, whatever its factors.
             [only] => Self {
                 mcus: frame.components[only.component].blocks,
                 parts: vec![Size { across: 1, down: 1 }],
@@ -159,7 +157,7 @@ impl Order {
         for (part, size) in self.parts.iter().enumerate() {
             for row in mcu_row * size.down..(mcu_row + 1) * size.down {
                 for column in mcu_column * size.across..(mcu_column + 1) * size.across {
-                    blocks.block(bits, part, Place { row, column })?;
+                    blocks.block(bits, part, BlockAt { row, column })?;
                 }
             }
         }

@@ -1,21 +1,20 @@
-//! The structure of a JPEG: its segments, and where its coded data lie (ITU-T T.81, annex B).
+//! Parses the segments of a JPEG (ITU-T T.81, annex B).
 //!
-//! Bytes between two segments are stepped over, as viewers do, and so is what follows the end marker. What is not decoded
-//! is refused here, by its name.
+//! Skips bytes between segments and after the end marker, as viewers do. Refuses unsupported variants by name.
 
 use super::colours::Colours;
 use super::frame::{BLOCK, Frame, Process, Quantization, Size};
 use super::huffman::{Class, Definition};
-use super::scan::{Part, Scan};
+use super::scan::{Scan, ScanComponent};
 use crate::decode::check_sides;
 
-/// Files of people have at most a few dozen; a small file with thousands would take minutes.
+/// Real files have at most a few dozen; a small file with thousands would take minutes.
 const SCANS_MAX: usize = 100;
 const DECODED: &str =
     "decoded are baseline, extended and progressive JPEGs with Huffman codes and 8 bits a sample";
 pub(super) const ENDS: &str = "it ends early: its end marker is missing";
 
-/// Where the coefficients of a block, which come from low to high frequencies, belong: row × 8 + column.
+/// The index (row × 8 + column) of each coefficient, in the coded order from low to high frequencies.
 #[rustfmt::skip]
 pub(super) const ZIGZAG: [u8; BLOCK] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
@@ -23,23 +22,23 @@ pub(super) const ZIGZAG: [u8; BLOCK] = [
     62, 63,
 ];
 
-/// A JPEG taken apart.
+/// A parsed JPEG.
 pub(super) struct Jpeg<'a> {
     pub(super) frame: Frame,
     pub(super) colours: Colours,
-    /// The transform that Adobe's marker names.
+    /// The colour transform in Adobe's marker.
     pub(super) adobe: Option<u8>,
     pub(super) scans: Vec<Scan<'a>>,
-    /// The last one's data.
+    /// The data of the last EXIF segment.
     pub(super) exif: Option<&'a [u8]>,
-    /// The file again with nothing in it but what the pixels depend on.
+    /// The file reduced to the segments on which the pixels depend.
     pub(super) plain: Vec<u8>,
-    /// A table of quantization comes between two scans.
+    /// A quantization table follows a scan.
     pub(super) late_quantization: bool,
 }
 
 impl<'a> Jpeg<'a> {
-    /// Takes a file apart. Whether its coded data are whole is seen when they are read.
+    /// Parses a file. The coded data are checked later, when they are read.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let mut parser = Parser { bytes, at: 2, plain: Vec::with_capacity(bytes.len()), ..Parser::default() };
         parser.plain.extend([0xff, 0xd8]);
@@ -73,14 +72,14 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// The code of the next marker; all before it is stepped over.
+    /// Skips to the next marker and returns its code.
     fn next_marker(&mut self) -> Result<u8, String> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let marked = rest.iter().position(|&byte| byte == 0xff).ok_or(ENDS)?;
             let filled = rest[marked..].iter().position(|&byte| byte != 0xff).ok_or(ENDS)?;
             self.at += marked + filled + 1;
-            // A zero says that the 255 before it was no marker.
+            // A zero means that the preceding 255 is no marker.
             match rest[marked + filled] {
                 0 => {}
                 marker => return Ok(marker),
@@ -90,7 +89,7 @@ impl<'a> Parser<'a> {
 
     fn segment(&mut self, marker: u8) -> Result<(), String> {
         match marker {
-            // Restart markers and TEM stand alone.
+            // Restart markers and TEM have no length.
             0xd0..=0xd7 | 0x01 => return Ok(()),
             0xd8 => return Err("a second picture begins before the first one's end".to_owned()),
             _ => {}
@@ -114,7 +113,7 @@ impl<'a> Parser<'a> {
             0xe0 if segment.starts_with(b"JFIF\0") && segment.len() >= 14 => self.jfif = true,
             0xe1 if segment.len() > 6 => self.exif = segment.strip_prefix(b"Exif\0\0").or(self.exif),
             0xee if segment.starts_with(b"Adobe") && segment.len() >= 12 => self.adobe = Some(segment[11]),
-            // Other application's data, comments, and the number of lines, which the frame has said.
+            // Data of other applications, comments, and the number of lines, which the frame already has.
             0xcc | 0xdc | 0xe0..=0xef | 0xfe => return Ok(()),
             _ => return Err(format!("{}; {DECODED}", unsupported(marker))),
         }
@@ -204,7 +203,7 @@ impl<'a> Parser<'a> {
         let (chosen, &[first, last, approximation]) = rest.split_at(2 * count) else {
             unreachable!("3 bytes are left")
         };
-        let mut parts: Vec<Part<'a>> = Vec::with_capacity(count);
+        let mut parts: Vec<ScanComponent<'a>> = Vec::with_capacity(count);
         for pair in chosen.chunks_exact(2) {
             let component = frame.components.iter().position(|it| it.id == pair[0]);
             let component =
@@ -214,7 +213,7 @@ impl<'a> Parser<'a> {
             }
             let code =
                 |class: Class, number: u8| self.codes[class as usize].get(usize::from(number))?.clone();
-            parts.push(Part {
+            parts.push(ScanComponent {
                 component,
                 dc: code(Class::Dc, pair[1] >> 4),
                 ac: code(Class::Ac, pair[1] & 15),
@@ -248,7 +247,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What a marker that is not decoded stands for.
+/// Names the variant of an unsupported marker.
 fn unsupported(marker: u8) -> String {
     match marker {
         0xc3 => "it is a lossless JPEG".to_owned(),

@@ -1,4 +1,4 @@
-//! Which files of a folder are records, and why the others are not.
+//! Decides which files of a folder are records, and why the others are not.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,20 +10,20 @@ use std::path::Path;
 use walkdir::DirEntry;
 
 use crate::decode::Format;
-use crate::found::{Found, OTHER_EXTENSIONS};
+use crate::file_kind::{FileKind, OTHER_EXTENSIONS};
 use crate::left_out::Reason;
 
-/// What the names of pictures end in.
+/// Extensions of pictures.
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp"];
-/// Bytes of a file that say which picture it is.
+/// The first bytes of a file that suffice to classify it.
 const BEGIN_BYTES: usize = 64;
 
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-/// What is not even gone into.
-pub(super) fn leave_out_at_once(entry: &DirEntry) -> Option<Reason> {
+/// Why an entry is left out by its name; folders are then not entered.
+pub(super) fn reason_by_name(entry: &DirEntry) -> Option<Reason> {
     if entry.depth() == 0 {
         return None;
     }
@@ -32,14 +32,14 @@ pub(super) fn leave_out_at_once(entry: &DirEntry) -> Option<Reason> {
         let is_picture = is_file && begin(entry.path()).is_ok_and(|begin| Format::of(&begin).is_some());
         return Some(if is_picture { Reason::HiddenPicture } else { Reason::Hidden });
     }
-    // As mkfs makes it: of the root user, and closed to all others. A class of that name is none.
+    // As mkfs creates it: owned by root, without permissions for others. A class may have the same name.
     let is_lost = entry.depth() == 1 && entry.file_name() == "lost+found" && entry.file_type().is_dir();
     let is_roots = |meta: fs::Metadata| meta.uid() == 0 && meta.mode() & 0o077 == 0;
     (is_lost && entry.metadata().is_ok_and(is_roots)).then_some(Reason::LostAndFound)
 }
 
-/// Why a file is no record; none for one that is.
-pub(super) fn reason_to_leave_out(
+/// Why a file is no record; none for a record.
+pub(super) fn reason_by_content(
     entry: &DirEntry,
     meta: &fs::Metadata,
     user: Option<u32>,
@@ -50,7 +50,7 @@ pub(super) fn reason_to_leave_out(
     let extension = entry.path().extension().and_then(OsStr::to_str);
     let is_called = |known: &str| extension.is_some_and(|found| known.eq_ignore_ascii_case(found));
     let has_name = EXTENSIONS.iter().any(|known| is_called(known));
-    // To open each of millions takes longer than to list them.
+    // Opening millions of files takes longer than listing them.
     if has_name && is_surely_readable(meta, user) {
         return Ok(None);
     }
@@ -61,27 +61,26 @@ pub(super) fn reason_to_leave_out(
         }
         Err(error) => return Err(error),
     };
-    Ok(match Found::of(&begin) {
+    Ok(match FileKind::of(&begin) {
         _ if has_name => None,
-        Found::Picture(_) => None,
-        Found::Empty => Some(Reason::EmptyFile),
-        Found::OtherPicture(_) => Some(Reason::OtherFormat),
+        FileKind::Picture(_) => None,
+        FileKind::Empty => Some(Reason::EmptyFile),
+        FileKind::OtherPicture(_) => Some(Reason::OtherFormat),
         _ if OTHER_EXTENSIONS.iter().any(|(known, _)| is_called(known)) => Some(Reason::OtherFormat),
         _ => Some(Reason::NoPicture),
     })
 }
 
-/// Whether the file's mode says that `user` may read it: as any user may, or as its owner.
+/// Whether the file's mode permits `user` to read it, as its owner or as any user.
 fn is_surely_readable(meta: &fs::Metadata, user: Option<u32>) -> bool {
     meta.mode() & 0o444 == 0o444 || (Some(meta.uid()) == user && meta.mode() & 0o400 != 0)
 }
 
-/// Who this process is; none where the operating system does not say.
+/// The user of this process; none if /proc is not mounted.
 pub(super) fn this_user() -> Option<u32> {
     fs::metadata("/proc/self").ok().map(|meta| meta.uid())
 }
 
-/// The first bytes of a file.
 fn begin(path: &Path) -> io::Result<Vec<u8>> {
     let mut begin = Vec::with_capacity(BEGIN_BYTES);
     File::open(path)?.take(BEGIN_BYTES as u64).read_to_end(&mut begin)?;

@@ -1,62 +1,69 @@
-//! The leaves of an LMDB file's tree, in order: where each record is.
+//! The leaves of an LMDB file's tree in key order, which locate each record.
+
+use serde::{Deserialize, Serialize};
 
 use super::pages::{Node, Page, Pages, Value, other_lmdb};
 use crate::DataError;
 use crate::error::FETCH;
-use crate::index::{Meter, Numbers, OnProgress};
+use crate::index::{Meter, OnProgress};
 
-/// Deeper than any tree that fits a disk: what goes deeper goes in circles.
+/// Deeper than any tree that fits on a disk: a deeper one has a cycle.
 const DEPTH_MAX: usize = 32;
-/// Names of databases in a message.
+/// The most names of databases in a message.
 const NAMES_SHOWN_MAX: usize = 5;
-/// Records between two words on how far it has come.
+/// Records between two progress reports.
 const PROGRESS_RECORDS: u64 = 100_000;
 
-/// Which page holds which records.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leaves {
-    /// First record and page of each leaf; the records rise.
+    /// First record and page number of each leaf, in order.
     leaves: Vec<(u64, u64)>,
     records: u64,
     fingerprint: [u8; 32],
 }
 
+/// A branch on the path from the root to the current page.
+struct Branch {
+    bytes: Vec<u8>,
+    number: u64,
+    next_child: usize,
+}
+
 impl Leaves {
-    /// Walks the tree, and looks at keys and lengths alone: no value's page is read.
+    /// Walks the tree. Reads keys and lengths, but not the pages of long values.
     pub(super) fn find(pages: &Pages, on_progress: OnProgress<'_>) -> Result<Self, DataError> {
-        let entries = pages.meta().entries;
+        let entries = pages.main_tree().entries;
+        let damaged = |page: u64, reason: String| damaged(pages, page, &reason);
         let mut found = Self::default();
         let mut hasher = blake3::Hasher::new();
         hasher.update(super::KIND.as_bytes());
         let mut meter = Meter::new(on_progress, "records", Some(entries), PROGRESS_RECORDS);
-        // The branches on the way down, each with its page and the next child to take.
-        let mut way: Vec<(Vec<u8>, u64, usize)> = Vec::new();
-        let mut next = pages.meta().root;
+        let mut path: Vec<Branch> = Vec::new();
+        let mut next = pages.main_tree().root;
         let mut pages_left = pages.count();
         while let Some(number) = next {
-            let damaged = |reason| damaged(pages, number, reason);
-            pages_left = pages_left.checked_sub(1).ok_or_else(|| damaged("it was met before".to_owned()))?;
+            let here = |reason| damaged(number, reason);
+            pages_left = pages_left.checked_sub(1).ok_or_else(|| here("it was met before".to_owned()))?;
             let mut bytes = vec![0; pages.page_bytes()];
-            pages.read_page(number, &mut bytes).map_err(damaged)?;
-            let page = Page::parse(&bytes).map_err(damaged)?;
+            pages.read_page(number, &mut bytes).map_err(here)?;
+            let page = Page::parse(&bytes).map_err(here)?;
             if page.is_leaf() {
-                check_values(pages, page)?;
-                found.take(pages, number, page, &mut hasher).map_err(damaged)?;
+                refuse_named_databases(pages, page)?;
+                found.add_leaf(pages, number, page, &mut hasher).map_err(here)?;
                 meter.done(found.records);
                 if found.records > entries {
-                    return Err(damaged(format!("the tree has more than its {entries} records")));
+                    return Err(here(format!("the tree has more than its {entries} records")));
                 }
+            } else if path.len() == DEPTH_MAX {
+                return Err(here(format!("it lies deeper than {DEPTH_MAX} pages")));
             } else {
-                if way.len() == DEPTH_MAX {
-                    return Err(damaged(format!("it lies deeper than {DEPTH_MAX} pages")));
-                }
-                way.push((bytes, number, 0));
+                path.push(Branch { bytes, number, next_child: 0 });
             }
-            next = next_child(&mut way).map_err(|(page, reason)| self::damaged(pages, page, reason))?;
+            next = next_page(&mut path).map_err(|(page, reason)| damaged(page, reason))?;
         }
         if found.records != entries {
             let reason = format!("the tree has {} records and says that it has {entries}", found.records);
-            return Err(damaged(pages, 0, reason));
+            return Err(damaged(0, reason));
         }
         let changing = |reason: String| DataError::changing(pages.path().display(), &reason);
         pages.check_unchanged().map_err(changing)?;
@@ -64,7 +71,7 @@ impl Leaves {
         Ok(found)
     }
 
-    fn take(
+    fn add_leaf(
         &mut self,
         pages: &Pages,
         number: u64,
@@ -102,41 +109,18 @@ impl Leaves {
         self.fingerprint
     }
 
-    /// The page on which a record is, which has to be below [`records`](Self::records), and which node of it.
-    pub(super) fn place(&self, record: u64) -> (u64, usize) {
+    /// The page number and the node of a record below [`records`](Self::records).
+    pub(super) fn locate(&self, record: u64) -> (u64, usize) {
         let (first, page) = self.leaves[self.leaves.partition_point(|(first, _)| *first <= record) - 1];
         (page, (record - first) as usize)
     }
-
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(48 + 16 * self.leaves.len());
-        out.extend_from_slice(&self.fingerprint);
-        out.extend_from_slice(&self.records.to_le_bytes());
-        for (first, page) in &self.leaves {
-            out.extend_from_slice(&first.to_le_bytes());
-            out.extend_from_slice(&page.to_le_bytes());
-        }
-        out
-    }
-
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut numbers = Numbers(bytes);
-        let mut found = Self { fingerprint: numbers.hash()?, records: numbers.u64()?, leaves: vec![] };
-        found.leaves.reserve_exact(numbers.0.len() / 16);
-        while !numbers.is_empty() {
-            found.leaves.push((numbers.u64()?, numbers.u64()?));
-        }
-        let begins = found.leaves.first().map_or(found.records == 0, |(first, _)| *first == 0);
-        let rises = found.leaves.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        (begins && rises).then_some(found)
-    }
 }
 
-/// Refuses a file with databases in its main one, by their names.
-fn check_values(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
+/// Refuses a file that keeps its records in named databases, and names them.
+fn refuse_named_databases(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
     let name = |index| match page.node(index) {
         Ok(Node { key, value: Value::Tree }) => Some(format!("`{}`", super::shown(key))),
-        // What is damaged is said by who takes it.
+        // `add_leaf` reports a damaged node.
         Ok(_) | Err(_) => None,
     };
     let names: Vec<String> = (0..page.nodes()).filter_map(name).take(NAMES_SHOWN_MAX).collect();
@@ -150,20 +134,20 @@ fn check_values(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
     ))
 }
 
-fn damaged(pages: &Pages, page: u64, reason: String) -> DataError {
+fn damaged(pages: &Pages, page: u64, reason: &str) -> DataError {
     let what = format!("the LMDB file is damaged: page {page}: {reason}. {FETCH}");
     DataError::unusable(pages.path().display(), what)
 }
 
-/// The next page to go down to; none when the whole tree was walked.
-fn next_child(way: &mut Vec<(Vec<u8>, u64, usize)>) -> Result<Option<u64>, (u64, String)> {
-    while let Some((bytes, number, next)) = way.last_mut() {
+/// The next page of a depth-first walk; none at the end of the tree.
+fn next_page(path: &mut Vec<Branch>) -> Result<Option<u64>, (u64, String)> {
+    while let Some(Branch { bytes, number, next_child }) = path.last_mut() {
         let page = Page::parse(bytes).map_err(|reason| (*number, reason))?;
-        if *next < page.nodes() {
-            *next += 1;
-            return page.child(*next - 1).map(Some).map_err(|reason| (*number, reason));
+        if *next_child < page.nodes() {
+            *next_child += 1;
+            return page.child(*next_child - 1).map(Some).map_err(|reason| (*number, reason));
         }
-        way.pop();
+        path.pop();
     }
     Ok(None)
 }

@@ -1,20 +1,20 @@
-//! The pages of an LMDB file, read without LMDB.
+//! Reads the pages of an LMDB file without LMDB.
 //!
-//! LMDB maps its file, and a mapped file that is cut off under the process kills it with SIGBUS; there is no way to ask
-//! first. So the file is read with `pread`, which says instead that there is less than expected. What that takes is little,
-//! for the format of 0.9 (version 1) is a plain tree of pages and has been the same since 2011 (lmdb.h, mdb.c of
-//! openldap's LMDB_0.9). Numbers are in the machine's byte order, which here means little-endian, and of 64 bits.
+//! LMDB maps its file into memory, and SIGBUS kills a process whose mapped file is truncated. So this module reads the
+//! file with `pread`, which reports the missing bytes instead. That takes little code: the format of LMDB 0.9 (version 1)
+//! is a tree of pages, unchanged since 2011 (lmdb.h and mdb.c of openldap's LMDB_0.9). Numbers are in the machine's byte
+//! order, which here means little-endian, and offsets have 64 bits.
 //!
-//! - A page begins with its number (u64), 2 bytes of no interest, flags (u16), and where its free space begins and ends
-//!   (u16 each). From byte 16 on lie the places of its nodes (u16 each), in the order of their keys.
-//! - A node begins with 2 × u16 (lo, hi), flags (u16) and the key's length (u16); then come the key and the data. On a
-//!   branch, lo, hi and flags together are the number of the page below. On a leaf lo and hi are the data's length; if the
-//!   flag BIGDATA is set, 8 bytes of page number stand there instead of the data.
-//! - Such data lies on pages of its own that follow each other, from byte 16 of the first on.
-//! - Pages 0 and 1 say, after their header: magic, version (u32 each), 16 bytes, then 48 bytes for the tree of free pages
-//!   and for the main one each, the last page's number and the transaction's (u64 each). The newer one counts. A tree
-//!   has the page size or nothing (u32), flags, depth (u16 each), branches, leaves, further pages, entries and the root's
-//!   page (u64 each).
+//! - A page begins with its number (u64), 2 unused bytes, flags (u16), and begin and end of its free space (u16 each).
+//!   From byte 16 on follow the offsets of its nodes (u16 each), in the order of their keys.
+//! - A node begins with lo and hi (u16 each), flags (u16) and the key's length (u16); then come the key and the data. On a
+//!   branch, lo, hi and flags together are the number of the child page. On a leaf, lo and hi are the data's length; with
+//!   the flag BIGDATA, 8 bytes of page number follow instead of the data.
+//! - Such data lies on consecutive pages of its own, from byte 16 of the first on.
+//! - Pages 0 and 1 hold, after their header: magic, version (u32 each), 16 bytes, then 48 bytes each for the tree of free
+//!   pages and for the main tree, the last page's number and the transaction's number (u64 each). The page with the newer
+//!   transaction is valid. A tree has a u32 that may hold the page size, flags, depth (u16 each), branches, leaves,
+//!   overflow pages, entries and the root's page (u64 each).
 
 use std::fs::File;
 use std::io;
@@ -28,34 +28,33 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const NODE_BYTES: usize = 8;
 const META_BYTES: usize = 136;
-/// LMDB makes pages of the system's size: 4,096 bytes, and up to 64 KiB elsewhere.
+/// LMDB uses the system's page size: usually 4,096 bytes, and up to 64 KiB.
 const PAGE_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
 const BRANCH: u16 = 0x01;
 const LEAF: u16 = 0x02;
-/// Of a page: what only trees with duplicates have.
+/// Flags of pages that occur only in trees with several values under one key.
 const LEAF2_OR_SUB: u16 = 0x20 | 0x40;
 const BIGDATA: u16 = 0x01;
-/// Of a node: a tree in the tree; several values under one key.
+/// Flags of nodes: a nested tree; several values under one key.
 const SUBDATA: u16 = 0x02;
 const DUPDATA: u16 = 0x04;
-/// What is kept of a tree in the tree.
+/// Length of the description of a nested tree.
 const TREE_BYTES: u64 = 48;
-/// Where there is no page.
+/// Stands for "no page".
 const NO_PAGE: u64 = u64::MAX;
 
-/// An open file.
 pub(super) struct Pages {
     path: PathBuf,
     file: File,
     page_bytes: usize,
-    meta: Meta,
-    seen: Seen,
+    main_tree: MainTree,
+    opened: FileStamp,
     stamp: [u8; 32],
 }
 
 /// The main tree of the newest transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meta {
+pub(super) struct MainTree {
     /// None for an empty tree.
     pub(super) root: Option<u64>,
     pub(super) entries: u64,
@@ -63,9 +62,9 @@ pub(super) struct Meta {
     page_bytes: u32,
 }
 
-/// What a change of the file changes.
+/// Properties that change when the file changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct FileStamp {
     len_bytes: u64,
     seconds: i64,
     nanoseconds: i64,
@@ -77,7 +76,7 @@ impl Pages {
             io::ErrorKind::NotFound => DataError::Missing { path: path.clone() },
             _ => DataError::Unreadable { path: path.clone(), source },
         })?;
-        let seen = Seen::of(&file).map_err(DataError::unreadable(&path))?;
+        let opened = FileStamp::of(&file).map_err(DataError::unreadable(&path))?;
         let not = |reason: String| {
             let what = format!(
                 "this is not an LMDB file: {reason}. Point data.source.lsun.path at the folder with data.mdb in it, as \
@@ -86,10 +85,10 @@ impl Pages {
             DataError::unusable(path.display(), what)
         };
         let mut first = [0; HEADER_BYTES + META_BYTES];
-        let ends = || format!("it has {} bytes, less than its first two pages", seen.len_bytes);
+        let ends = || format!("it has {} bytes, less than its first two pages", opened.len_bytes);
         file.read_exact_at(&mut first, 0).map_err(|_| not(ends()))?;
         check_form(&path, &first)?;
-        let one = Meta::parse(&first).map_err(not)?;
+        let one = MainTree::parse(&first).map_err(not)?;
         if !PAGE_BYTES.contains(&one.page_bytes) || !one.page_bytes.is_power_of_two() {
             return Err(not(format!("it has pages of {} bytes", one.page_bytes)));
         }
@@ -97,55 +96,55 @@ impl Pages {
         let mut second = first;
         file.read_exact_at(&mut second, page_bytes as u64).map_err(|_| not(ends()))?;
         check_form(&path, &second)?;
-        let other = Meta::parse(&second).map_err(not)?;
-        let meta = if other.transaction > one.transaction { other } else { one };
+        let other = MainTree::parse(&second).map_err(not)?;
+        let main_tree = if other.transaction > one.transaction { other } else { one };
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&seen.len_bytes.to_le_bytes());
-        hasher.update(&seen.seconds.to_le_bytes()).update(&seen.nanoseconds.to_le_bytes());
+        hasher.update(&opened.len_bytes.to_le_bytes());
+        hasher.update(&opened.seconds.to_le_bytes()).update(&opened.nanoseconds.to_le_bytes());
         let stamp = *hasher.update(&first).update(&second).finalize().as_bytes();
-        Ok(Self { path, file, page_bytes, meta, seen, stamp })
+        Ok(Self { path, file, page_bytes, main_tree, opened, stamp })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn meta(&self) -> Meta {
-        self.meta
+    pub(super) fn main_tree(&self) -> MainTree {
+        self.main_tree
     }
 
     pub(super) fn page_bytes(&self) -> usize {
         self.page_bytes
     }
 
-    /// Pages in the file, all kinds together.
+    /// All pages of the file.
     pub(super) fn count(&self) -> u64 {
-        self.seen.len_bytes / self.page_bytes as u64
+        self.opened.len_bytes / self.page_bytes as u64
     }
 
-    /// Changes when the file does.
+    /// Changes when the file changes.
     pub(super) fn stamp(&self) -> [u8; 32] {
         self.stamp
     }
 
-    /// The file is as long and as old as it was when it was opened.
+    /// Fails if the length or the time of the file changed since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<(), String> {
-        let now = Seen::of(&self.file).map_err(|error| error.to_string())?;
-        if now.len_bytes != self.seen.len_bytes {
-            let Seen { len_bytes, .. } = self.seen;
+        let now = FileStamp::of(&self.file).map_err(|error| error.to_string())?;
+        if now.len_bytes != self.opened.len_bytes {
+            let FileStamp { len_bytes, .. } = self.opened;
             return Err(format!(
                 "{} had {len_bytes} bytes and now has {}",
                 self.path.display(),
                 now.len_bytes
             ));
         }
-        if now != self.seen {
+        if now != self.opened {
             return Err(format!("{} was written to", self.path.display()));
         }
         Ok(())
     }
 
-    /// Reads page `number` into `page`, which is as long as one.
+    /// Reads page `number` into `page`, which has the length of a page.
     pub(super) fn read_page(&self, number: u64, page: &mut [u8]) -> Result<(), String> {
         self.read(number, 0, page)
     }
@@ -155,11 +154,11 @@ impl Pages {
         self.read(first, HEADER_BYTES as u64, value)
     }
 
-    /// Whether a value lies within the file, as it should.
+    /// Whether a value lies within the file.
     pub(super) fn holds(&self, first: u64, len_bytes: u64) -> bool {
         let begin = first.checked_mul(self.page_bytes as u64);
         let end = begin.and_then(|begin| begin.checked_add(len_bytes + HEADER_BYTES as u64));
-        end.is_some_and(|end| end <= self.seen.len_bytes)
+        end.is_some_and(|end| end <= self.opened.len_bytes)
     }
 
     fn read(&self, page: u64, from: u64, out: &mut [u8]) -> Result<(), String> {
@@ -172,14 +171,14 @@ impl Pages {
     }
 }
 
-impl Seen {
+impl FileStamp {
     fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         Ok(Self { len_bytes: meta.len(), seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() })
     }
 }
 
-/// The error for an LMDB file that keeps its records in another way.
+/// The error for an LMDB file of another layout.
 pub(super) fn other_lmdb(path: &Path, what: &str, advice: &str) -> DataError {
     let what = format!(
         "this LMDB file {what}; what is read is format 1 (LMDB 0.9), with the records in the main database. {advice}"
@@ -187,12 +186,12 @@ pub(super) fn other_lmdb(path: &Path, what: &str, advice: &str) -> DataError {
     DataError::unusable(path.display(), what)
 }
 
-/// Refuses a file whose first page says that its records are kept in another way.
+/// Refuses another version of the format, and a main database with flags.
 fn check_form(path: &Path, page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<(), DataError> {
     let word = |offset: usize| u32_at(page, HEADER_BYTES + offset).unwrap_or(0);
     let other = |what: String, advice| Err(other_lmdb(path, &what, advice));
     if word(0) != MAGIC {
-        return Ok(()); // no LMDB file at all
+        return Ok(()); // `MainTree::parse` reports it
     }
     if word(4) != VERSION {
         return other(
@@ -209,7 +208,7 @@ fn check_form(path: &Path, page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<(),
     }
 }
 
-impl Meta {
+impl MainTree {
     /// `page`: the first bytes of page 0 or 1.
     fn parse(page: &[u8; HEADER_BYTES + META_BYTES]) -> Result<Self, String> {
         let at = |offset: usize| HEADER_BYTES + offset;
@@ -228,7 +227,6 @@ impl Meta {
     }
 }
 
-/// A page of the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Page<'a> {
     bytes: &'a [u8],
@@ -236,18 +234,16 @@ pub(super) struct Page<'a> {
     is_leaf: bool,
 }
 
-/// A record's key and value.
 pub(super) struct Node<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: Value<'a>,
 }
 
-/// Where a value is.
 pub(super) enum Value<'a> {
     Here(&'a [u8]),
-    /// There is none, but a named database.
+    /// The node holds a named database.
     Tree,
-    /// On pages of its own, which follow each other.
+    /// On consecutive pages of its own.
     Pages {
         first: u64,
         len_bytes: u64,
@@ -269,7 +265,7 @@ impl<'a> Page<'a> {
         Ok(Self { bytes, nodes: (lower - HEADER_BYTES) / 2, is_leaf })
     }
 
-    /// A page that has to be a leaf.
+    /// Parses a page that must be a leaf.
     pub(super) fn leaf(bytes: &'a [u8]) -> Result<Self, String> {
         Self::parse(bytes)
             .and_then(|page| if page.is_leaf { Ok(page) } else { Err("it is no leaf".to_owned()) })
@@ -311,7 +307,7 @@ impl<'a> Page<'a> {
         Ok(Node { key, value })
     }
 
-    /// Where node `index` begins; its first 8 bytes are on the page.
+    /// The offset of node `index`; its first 8 bytes lie within the page.
     fn node_at(&self, index: usize) -> Result<usize, String> {
         if index >= self.nodes {
             return Err(format!("it has {} nodes and no number {index}", self.nodes));

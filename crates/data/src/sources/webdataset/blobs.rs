@@ -1,4 +1,4 @@
-//! Files and objects that are read by range, and are to stay as they are.
+//! Files and objects that are read by range, and that must not change.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,42 +8,41 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{Answer, Meaning, Patience, Place, without_user};
+use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, StoreFailure, without_user};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use url::Url;
 
 use crate::DataError;
-use crate::found::{Found, look, other_kind};
+use crate::file_kind::{FileKind, kind_at, other_kind};
 
-/// Something that is read by range.
 pub(super) trait Blob: Send + Sync {
-    /// Its path or URL.
+    /// The path or URL.
     fn name(&self) -> String;
 
     fn len(&self) -> u64;
 
-    /// What changes when its content does.
+    /// Hashes properties that change with the content.
     fn stamp(&self, hasher: &mut blake3::Hasher);
 
-    /// Bytes that cost about as much as one.
+    /// The number of bytes that cost about as much to read as one byte.
     fn read_ahead_bytes(&self) -> u64;
 
-    /// What reads it, again and again; says why it cannot, also where the content is not what it was.
+    /// A function for several reads. Fails with a reason, also if the content changed.
     fn opened(&self) -> Result<ReadAt<'_>, String>;
 
-    /// Fills `out` from `offset` on, once.
+    /// Fills `out` from `offset` on, for a single read.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
         self.opened()?(offset, out)
     }
 }
 
-/// Fills a slice from an offset on; says why it cannot.
+/// Fills a slice from an offset on, or fails with a reason.
 pub(super) type ReadAt<'a> = Box<dyn Fn(u64, &mut [u8]) -> Result<(), String> + 'a>;
 
-/// A file. It is opened anew for each record: shards are many and the processes' open files are not, and it costs 2 % of
-/// decoding a small picture.
+/// A file. It is opened again for each record, because there are many shards and the open files of a process are limited.
+/// This costs 2 % of the time to decode a small picture.
 struct OnDisk {
     path: PathBuf,
     len_bytes: u64,
@@ -53,10 +52,10 @@ struct OnDisk {
 pub(super) fn on_disk(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
     let blob = |name: &String| -> Result<Box<dyn Blob>, DataError> {
         let path = PathBuf::from(name);
-        match look(super::KIND, &path)? {
-            Found::Directory => return Err(directory(&path)),
-            found @ Found::Special => return Err(other_kind(name.clone(), found, super::WANTED)),
-            // What is in a file is looked at where its members are.
+        match kind_at(super::KIND, &path)? {
+            FileKind::Directory => return Err(directory(&path)),
+            found @ FileKind::Special => return Err(other_kind(name.clone(), found, super::WANTED)),
+            // The scan of the members checks the content.
             _ => {}
         }
         let meta = path.metadata().map_err(DataError::unreadable(&path))?;
@@ -65,7 +64,7 @@ pub(super) fn on_disk(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError>
     names.iter().map(blob).collect()
 }
 
-/// A directory in the place of a shard.
+/// The error for a directory instead of a shard.
 fn directory(path: &std::path::Path) -> DataError {
     let advice = match super::pattern_of(path) {
         Some(pattern) => format!("Name the tar files in it: '{pattern}'."),
@@ -74,7 +73,7 @@ fn directory(path: &std::path::Path) -> DataError {
             .to_owned(),
     };
     let place = path.display().to_string();
-    DataError::OtherKind { place, found: Found::Directory, wanted: super::WANTED, advice }
+    DataError::OtherKind { place, found: FileKind::Directory, wanted: super::WANTED, advice }
 }
 
 impl Blob for OnDisk {
@@ -91,7 +90,7 @@ impl Blob for OnDisk {
         hasher.update(&self.modified.0.to_le_bytes()).update(&self.modified.1.to_le_bytes());
     }
 
-    /// A page: a header, and where members are small, the next ones.
+    /// One page: a header, and the next ones if the members are small.
     fn read_ahead_bytes(&self) -> u64 {
         4096
     }
@@ -110,14 +109,13 @@ impl Blob for OnDisk {
     }
 }
 
-/// An object of a store.
 struct InStore {
     name: String,
     store: Arc<dyn ObjectStore>,
     meta: ObjectMeta,
 }
 
-/// Requests at once while the shards are looked up.
+/// Concurrent requests while the shards are looked up.
 const LOOKUPS: usize = 32;
 
 pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
@@ -127,11 +125,11 @@ pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError
         let (store, path) = match name.starts_with("file://") {
             true => on_host(name)?,
             false => {
-                let place = Place::parse(name)?;
+                let place = BucketUrl::parse(name)?;
                 let store = match buckets.get(&place.bucket) {
                     Some(store) => Arc::clone(store),
                     None => {
-                        let store = lsgan_objects::open(&place, Patience::DATA)?;
+                        let store = lsgan_objects::open(&place, RetryLimit::DATA)?;
                         buckets.insert(place.bucket, Arc::clone(&store));
                         store
                     }
@@ -144,7 +142,7 @@ pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError
     wait(async move { futures::stream::iter(lookups).buffered(LOOKUPS).try_collect().await })
 }
 
-/// A file by its URL: a store like the others, as far as reading goes.
+/// A file:// URL as an object of a local store.
 fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
     const ADVICE: &str = "Write file:///PATH, or the path alone.";
     let failed = |reason: String| DataError::Store { place: without_user(name), reason, advice: ADVICE };
@@ -153,7 +151,7 @@ fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
     Ok((Arc::new(LocalFileSystem::new()), path))
 }
 
-/// What to do where a URL names no object but what several begin with.
+/// Advice for a URL that names a prefix instead of an object.
 const PREFIX: &str = "Name the tar files there, as s3://BUCKET/train-{000000..000099}.tar.";
 
 async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
@@ -161,18 +159,18 @@ async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Resul
         Ok(meta) => return Ok(Box::new(InStore { name, store, meta })),
         Err(error) => error,
     };
-    let mut answer = Answer::of(&error);
-    if matches!(answer.meaning, Meaning::Missing | Meaning::Refused) {
-        // The answer to HEAD has no body; the one to GET says whether it is the bucket, the key or the secret.
+    let mut answer = StoreFailure::of(&error);
+    if matches!(answer.kind, FailureKind::Missing | FailureKind::Refused) {
+        // The answer to HEAD has no body; that to GET tells whether the bucket, the key or the credentials are wrong.
         if let Err(error) = store.get(&path).await {
-            answer = Answer::of(&error);
+            answer = StoreFailure::of(&error);
         }
     }
-    let advice = match answer.meaning {
-        Meaning::Missing if name.ends_with('/') || path.as_ref().is_empty() => PREFIX,
+    let advice = match answer.kind {
+        FailureKind::Missing if name.ends_with('/') || path.as_ref().is_empty() => PREFIX,
         _ => answer.advice(),
     };
-    Err(DataError::Store { place: name, advice, reason: answer.words })
+    Err(DataError::Store { place: name, advice, reason: answer.message })
 }
 
 impl Blob for InStore {
@@ -190,7 +188,7 @@ impl Blob for InStore {
         hasher.update(self.meta.e_tag.as_deref().unwrap_or_default().as_bytes());
     }
 
-    /// A request takes as long as reading some MiB.
+    /// A request takes as long as the transfer of some MiB.
     fn read_ahead_bytes(&self) -> u64 {
         4 << 20
     }
@@ -208,10 +206,10 @@ impl InStore {
             ..GetOptions::default()
         };
         let (store, path) = (Arc::clone(&self.store), self.meta.location.clone());
-        // The store's client is patient by itself, and reads on where an answer breaks off.
+        // The store's client retries, and continues an answer that breaks off.
         let bytes = wait(async move { store.get_opts(&path, options).await?.bytes().await });
-        let bytes = bytes.map_err(|error| match Answer::of(&error) {
-            Answer { meaning: Meaning::Changed, .. } => "the object was written to".to_owned(),
+        let bytes = bytes.map_err(|error| match StoreFailure::of(&error) {
+            StoreFailure { kind: FailureKind::Changed, .. } => "the object was written to".to_owned(),
             answer => answer.to_string().trim_end_matches('.').to_owned(),
         })?;
         if bytes.len() != out.len() {
@@ -222,7 +220,7 @@ impl InStore {
     }
 }
 
-/// Asynchronous work runs on a thread of its own: a record is read by a thread that may itself be inside a task.
+/// Runs a future on a separate thread and blocks until it ends: the callers are synchronous, possibly within a runtime.
 fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
@@ -235,7 +233,7 @@ fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T 
     });
     let (sender, receiver) = mpsc::sync_channel(1);
     runtime.spawn(async move {
-        // The receiver waits right here.
+        // The receiver below waits, so sending cannot fail.
         let _ = sender.send(task.await);
     });
     receiver.recv().expect("the task sends before it ends")

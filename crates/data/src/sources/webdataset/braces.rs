@@ -1,11 +1,11 @@
-//! Names with braces: `train-{000000..000099}.tar`, `{left,right}/{0..9}.tar`.
+//! Patterns with braces: `train-{000000..000099}.tar`, `{left,right}/{0..9}.tar`.
 
-/// More names than any data set has shards.
+/// More than the shards of any data set.
 const NAMES_MAX: usize = 1 << 20;
 
-/// All names, the last brace fastest; one that has no braces is one name.
+/// All names of a pattern, the last brace fastest. A pattern without braces is one name.
 ///
-/// A range of whole numbers keeps its leading zeros, and may go down. Braces do not lie in braces.
+/// A range of whole numbers keeps its leading zeros, and may descend. Braces do not nest.
 pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let mut names = vec![String::new()];
     let mut rest = pattern;
@@ -30,8 +30,8 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// One name with braces that stands for all of `names`, which are sorted: a range where they are numbered without a gap,
-/// else a list. None where there are none, or where one has a sign that means something in braces.
+/// A pattern for the sorted `names`: a range if they are numbered without a gap, else a list. None if there are no names,
+/// or if one contains a character with a meaning in braces.
 pub(super) fn pattern(names: &[String]) -> Option<String> {
     let (first, last) = (names.first()?, names.last()?);
     if names.iter().any(|name| name.contains(['{', '}', ','])) {

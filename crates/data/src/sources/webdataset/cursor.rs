@@ -1,18 +1,18 @@
-//! A blob as something that is read and jumped in.
+//! Buffered reading and seeking in a blob.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::blobs::{Blob, ReadAt};
 
-/// Reads a blob from its beginning, jumping, with what is cheap to read ahead.
+/// A reader with a buffer of the size that is cheap to read ahead.
 pub(super) struct Cursor<'a> {
     blob: &'a dyn Blob,
     read_at: ReadAt<'a>,
-    /// Where positions are counted from.
+    /// The byte of the blob that is position 0.
     start: u64,
     at: u64,
     ahead: Vec<u8>,
-    /// Where `ahead` begins.
+    /// The byte of the blob where `ahead` begins.
     ahead_at: u64,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Cursor<'a> {
         Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0 }
     }
 
-    /// Stands at byte `start` of the blob, and counts from there.
+    /// Moves to byte `start` of the blob, which becomes position 0.
     pub(super) fn start_at(&mut self, start: u64) {
         (self.start, self.at) = (start, start);
     }

@@ -1,35 +1,37 @@
-//! The members of tar files that are records: where each lies.
+//! The members of tar shards that are records, and the scan that finds them.
 
 use std::io::{self, Read};
 
+use serde::{Deserialize, Serialize};
+
 use super::blobs::Blob;
 use super::cursor::Cursor;
-use super::kinds::{EXTENSIONS, Kind, is_called, parts, reason_of_no_file, reason_without_a_name};
+use super::kinds::{EXTENSIONS, MemberKind, has_extension, reason_of_no_file, reason_without_a_name, split};
 use crate::DataError;
 use crate::error::FETCH;
-use crate::found::{Found, GZIP_BEGIN_BYTES, other_kind};
-use crate::index::Numbers;
+use crate::file_kind::{FileKind, GZIP_BEGIN_BYTES, other_kind};
 use crate::left_out::{LeftOut, Reason};
 
-/// Everything in a tar file begins at a multiple of this.
+/// Headers and contents in a tar file begin at multiples of this.
 pub(super) const BLOCK_BYTES: u64 = 512;
 const CLASS_EXTENSION: &str = "cls";
-/// No class has more digits.
+/// More than the digits of any class.
 const CLASS_BYTES_MAX: u64 = 16;
-/// In an index: no class.
+/// Stands for "no class" in an index.
 const NO_CLASS: u32 = u32::MAX;
 
 /// A record in its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// The block where the first of its headers begins.
+    /// The block of the member's first header.
     pub(super) header_block: u32,
     /// From there to the end of the picture.
     pub(super) len_bytes: u32,
     pub(super) class: Option<u32>,
 }
 
-/// The records of a shard, in its order.
+/// The records of one shard, in its order.
+#[derive(Default)]
 pub(super) struct Shard {
     members: Vec<Member>,
     hash: [u8; 32],
@@ -37,127 +39,133 @@ pub(super) struct Shard {
 }
 
 /// The records of all shards.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Members {
-    /// 12 bytes each: block, length, class.
+    /// Block, length and class of each: 12 bytes.
     packed: Vec<[u32; 3]>,
     /// The first record of each shard.
     firsts: Vec<u64>,
-    /// Over the hashes of the shards.
+    /// The hash of each shard.
     hashes: Vec<[u8; 32]>,
     left_out: LeftOut,
 }
 
-/// What is known of the sample that is being looked at.
+/// The sample that the scan is in.
 #[derive(Default)]
 struct Sample {
     name: Vec<u8>,
     picture: Option<Member>,
     class: Option<u32>,
-    /// A picture in another format.
-    other: Option<Vec<u8>>,
+    /// The path of a picture in another format.
+    other_format: Option<Vec<u8>>,
 }
 
-/// The class in a member that has it as text.
-fn read_class(entry: &mut impl Read) -> Option<u32> {
-    let mut text = String::new();
-    // What is no text is no class.
-    let _ = entry.take(CLASS_BYTES_MAX).read_to_string(&mut text);
-    text.trim().parse().ok().filter(|class| *class != NO_CLASS)
+/// A scan of a shard's headers.
+struct Scan<'a> {
+    blob: &'a dyn Blob,
+    shard: Shard,
+    hasher: blake3::Hasher,
+    sample: Sample,
 }
 
 impl Shard {
-    pub(super) fn look_through(blob: &dyn Blob) -> Result<Self, DataError> {
-        let mut found = Self { members: Vec::new(), hash: [0; 32], left_out: LeftOut::default() };
-        let mut hasher = blake3::Hasher::new();
+    pub(super) fn scan(blob: &dyn Blob) -> Result<Self, DataError> {
         let opened = blob.opened().map_err(|reason| DataError::changing(blob.name(), &reason))?;
         let mut cursor = Cursor::new(blob, opened);
         let wrong = |at: u64, reason: String| {
             let what = format!("this is not a whole tar file: {reason}, at byte {at}. {FETCH}");
             DataError::unusable(blob.name(), what)
         };
-        check_begin(blob, &mut cursor).map_err(|error| wrong(0, error.to_string()))??;
+        refuse_other_kinds(blob, &mut cursor).map_err(|error| wrong(0, error.to_string()))??;
         let mut archive = tar::Archive::new(cursor);
-        let mut sample = Sample::default();
-        // Of the member before, and so where the next one begins with the first of its headers.
+        let mut scan =
+            Scan { blob, shard: Self::default(), hasher: blake3::Hasher::new(), sample: Sample::default() };
+        // The end of the previous member, where the first header of the next one begins.
         let mut end = 0;
         for entry in archive.entries_with_seek().map_err(|error| wrong(0, error.to_string()))? {
             let mut entry = entry.map_err(|error| wrong(end, error.to_string()))?;
-            let (begin, data, size) = (end, entry.raw_file_position(), entry.size());
-            end = (data + size).next_multiple_of(BLOCK_BYTES);
-            if data + size > blob.len() {
-                return Err(wrong(begin, format!("it ends in the middle of a member of {size} bytes")));
+            let (begin, data_end) = (end, entry.raw_file_position() + entry.size());
+            end = data_end.next_multiple_of(BLOCK_BYTES);
+            if data_end > blob.len() {
+                let reason = format!("it ends in the middle of a member of {} bytes", entry.size());
+                return Err(wrong(begin, reason));
             }
-            let path = entry.path_bytes().into_owned();
-            let failed = |error: io::Error| wrong(begin, error.to_string());
-            let is_file = entry.header().entry_type().is_file();
-            let Some((name, extension)) = parts(&path).filter(|_| is_file) else {
-                let reason = match is_file {
-                    true => reason_without_a_name(&path, &mut entry).map_err(failed)?,
-                    false => reason_of_no_file(&path, entry.header().entry_type()),
-                };
-                reason.into_iter().for_each(|reason| found.leave_out(blob, reason, &path));
-                continue;
-            };
-            if name != sample.name {
-                found.finish(blob, std::mem::take(&mut sample));
-                sample.name = name.to_vec();
-            }
-            hasher.update(&(path.len() as u64).to_le_bytes()).update(&path).update(&size.to_le_bytes());
-            if extension.eq_ignore_ascii_case(CLASS_EXTENSION) {
-                sample.class = read_class(&mut entry);
-                hasher.update(&sample.class.unwrap_or(NO_CLASS).to_le_bytes());
-            } else if sample.picture.is_some() {
-                if is_called(extension, &EXTENSIONS) {
-                    found.leave_out(blob, Reason::FurtherPicture, &path);
-                }
-            } else {
-                match Kind::of(extension, &mut entry).map_err(failed)? {
-                    Kind::Picture => {
-                        let too_far =
-                            || wrong(begin, "a picture lies beyond 2 TiB or is larger than 4 GiB".to_owned());
-                        sample.picture = Some(member(begin, data + size - begin).ok_or_else(too_far)?);
-                    }
-                    Kind::OtherPicture => sample.other = sample.other.or(Some(path)),
-                    Kind::NoPicture => {}
-                }
-            }
+            scan.member(&mut entry, begin, data_end).map_err(|error| wrong(begin, error.to_string()))?;
         }
         if end >= blob.len() {
             return Err(wrong(end, "it ends without the empty block that a tar file ends with".to_owned()));
         }
-        found.finish(blob, sample);
-        found.hash = *hasher.finalize().as_bytes();
-        found.look_behind(blob, archive.into_inner(), end).map_err(|error| wrong(end, error.to_string()))?;
-        Ok(found)
+        scan.end_sample();
+        scan.count_appended(archive.into_inner(), end).map_err(|error| wrong(end, error.to_string()))?;
+        Ok(Self { hash: *scan.hasher.finalize().as_bytes(), ..scan.shard })
+    }
+}
+
+impl Scan<'_> {
+    /// Adds the member whose headers begin at byte `begin` and whose content ends at `data_end`.
+    fn member(&mut self, entry: &mut tar::Entry<'_, impl Read>, begin: u64, data_end: u64) -> io::Result<()> {
+        let path = entry.path_bytes().into_owned();
+        let kind = entry.header().entry_type();
+        let Some((name, extension)) = split(&path).filter(|_| kind.is_file()) else {
+            let reason = match kind.is_file() {
+                true => Some(reason_without_a_name(&path, entry)?),
+                false => reason_of_no_file(&path, kind),
+            };
+            reason.into_iter().for_each(|reason| self.leave_out(reason, &path));
+            return Ok(());
+        };
+        if name != self.sample.name {
+            self.end_sample();
+            self.sample.name = name.to_vec();
+        }
+        self.hasher.update(&(path.len() as u64).to_le_bytes()).update(&path);
+        self.hasher.update(&entry.size().to_le_bytes());
+        if extension.eq_ignore_ascii_case(CLASS_EXTENSION) {
+            let mut text = String::new();
+            // Bytes that are not UTF-8 are no class.
+            let _ = entry.by_ref().take(CLASS_BYTES_MAX).read_to_string(&mut text);
+            self.sample.class = text.trim().parse().ok().filter(|class| *class != NO_CLASS);
+            self.hasher.update(&self.sample.class.unwrap_or(NO_CLASS).to_le_bytes());
+        } else if self.sample.picture.is_none() {
+            match MemberKind::of(extension, entry)? {
+                MemberKind::Picture => self.sample.picture = Some(Member::new(begin, data_end)?),
+                MemberKind::OtherPicture => {
+                    self.sample.other_format.get_or_insert(path);
+                }
+                MemberKind::NoPicture => {}
+            }
+        } else if has_extension(extension, &EXTENSIONS) {
+            self.leave_out(Reason::FurtherPicture, &path);
+        }
+        Ok(())
     }
 
-    /// Takes the picture of a sample whose members were all seen, or leaves the sample out.
-    fn finish(&mut self, blob: &dyn Blob, sample: Sample) {
-        let Sample { name, picture, class, other } = sample;
-        match (picture, other) {
-            (Some(picture), _) => self.members.push(Member { class, ..picture }),
-            (None, Some(other)) => self.leave_out(blob, Reason::OtherFormat, &other),
-            (None, None) if name.is_empty() => {} // before the first
-            (None, None) => self.leave_out(blob, Reason::SampleWithout, &name),
+    /// Makes a record of the sample's picture, or leaves the sample out.
+    fn end_sample(&mut self) {
+        let Sample { name, picture, class, other_format } = std::mem::take(&mut self.sample);
+        match (picture, other_format) {
+            (Some(picture), _) => self.shard.members.push(Member { class, ..picture }),
+            (None, Some(path)) => self.leave_out(Reason::OtherFormat, &path),
+            (None, None) if name.is_empty() => {} // before the first sample
+            (None, None) => self.leave_out(Reason::SampleWithout, &name),
         }
     }
 
-    fn leave_out(&mut self, blob: &dyn Blob, reason: Reason, path: &[u8]) {
-        let file = blob.name();
+    fn leave_out(&mut self, reason: Reason, path: &[u8]) {
+        let file = self.blob.name();
         let file = file.rsplit('/').next().unwrap_or(&file);
-        self.left_out.add(reason, || format!("{file}: {}", String::from_utf8_lossy(path)));
+        self.shard.left_out.add(reason, || format!("{file}: {}", String::from_utf8_lossy(path)));
     }
 
-    /// Counts the pictures of archives that were appended behind the end of the first, which is at `end`. The webdataset
-    /// library does not read them, and nor does tar without --ignore-zeros.
-    fn look_behind(&mut self, blob: &dyn Blob, mut cursor: Cursor<'_>, mut end: u64) -> io::Result<()> {
+    /// Counts the pictures of archives that were appended behind the first, which ends at `end`. The webdataset library
+    /// does not read them, nor does tar without --ignore-zeros.
+    fn count_appended(&mut self, mut cursor: Cursor<'_>, mut end: u64) -> io::Result<()> {
         const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
         loop {
             cursor.start_at(end);
             let mut block = ZEROS;
             while block == ZEROS {
-                if blob.len().checked_sub(BLOCK_BYTES).is_none_or(|last| end > last) {
+                if self.blob.len().checked_sub(BLOCK_BYTES).is_none_or(|last| end > last) {
                     return Ok(());
                 }
                 cursor.read_exact(&mut block)?;
@@ -167,7 +175,7 @@ impl Shard {
             cursor.start_at(begin);
             let mut archive = tar::Archive::new(cursor);
             for entry in archive.entries_with_seek()? {
-                // What is no tar file is nothing that anybody would miss.
+                // Bytes that are no tar file hold no pictures.
                 let Ok(entry) = entry else { return Ok(()) };
                 let data_end =
                     (entry.raw_file_position() + entry.size()).checked_next_multiple_of(BLOCK_BYTES);
@@ -176,9 +184,9 @@ impl Shard {
                 };
                 end = next;
                 let path = entry.path_bytes().into_owned();
-                let extension = parts(&path).map_or("", |(_, extension)| extension);
-                if entry.header().entry_type().is_file() && is_called(extension, &EXTENSIONS) {
-                    self.leave_out(blob, Reason::BehindEnd, &path);
+                let extension = split(&path).map_or("", |(_, extension)| extension);
+                if entry.header().entry_type().is_file() && has_extension(extension, &EXTENSIONS) {
+                    self.leave_out(Reason::BehindEnd, &path);
                 }
             }
             cursor = archive.into_inner();
@@ -186,24 +194,29 @@ impl Shard {
     }
 }
 
-/// Refuses what is known to be no tar file.
-fn check_begin(blob: &dyn Blob, cursor: &mut Cursor<'_>) -> io::Result<Result<(), DataError>> {
+/// Refuses a file that is known to be of another kind.
+fn refuse_other_kinds(blob: &dyn Blob, cursor: &mut Cursor<'_>) -> io::Result<Result<(), DataError>> {
     let mut begin = Vec::new();
     cursor.by_ref().take(GZIP_BEGIN_BYTES as u64).read_to_end(&mut begin)?;
     cursor.start_at(0);
-    Ok(match Found::of(&begin) {
-        // What the tar file's reader says of them says more.
-        Found::Tar | Found::Unknown(_) => Ok(()),
+    Ok(match FileKind::of(&begin) {
+        // The scan reports what is wrong with an unknown file.
+        FileKind::Tar | FileKind::Unknown(_) => Ok(()),
         found => Err(other_kind(blob.name(), found, super::WANTED)),
     })
 }
 
-fn member(begin: u64, len_bytes: u64) -> Option<Member> {
-    let header_block = u32::try_from(begin / BLOCK_BYTES).ok()?;
-    Some(Member { header_block, len_bytes: u32::try_from(len_bytes).ok()?, class: None })
+impl Member {
+    fn new(begin: u64, data_end: u64) -> io::Result<Self> {
+        let numbers = (u32::try_from(begin / BLOCK_BYTES), u32::try_from(data_end - begin));
+        let (Ok(header_block), Ok(len_bytes)) = numbers else {
+            return Err(io::Error::other("a picture lies beyond 2 TiB or is larger than 4 GiB"));
+        };
+        Ok(Self { header_block, len_bytes, class: None })
+    }
 }
 
-/// Name and content of the one member that `bytes` hold from its first header to its last byte.
+/// The name and the content of the single member in `bytes`, which begin with its first header and end with its content.
 pub(super) fn only_member(bytes: &[u8]) -> Result<(String, &[u8]), String> {
     let mut archive = tar::Archive::new(bytes);
     let changed = || "there is another member, or none; the shard was written to".to_owned();
@@ -238,7 +251,7 @@ impl Members {
         self.firsts.len()
     }
 
-    /// A record's shard and place; it has to be below [`records`](Self::records).
+    /// The shard and the member of a record below [`records`](Self::records).
     pub(super) fn at(&self, record: u64) -> (usize, Member) {
         let [header_block, len_bytes, class] = self.packed[record as usize];
         let shard = self.firsts.partition_point(|first| *first <= record) - 1;
@@ -248,35 +261,6 @@ impl Members {
     pub(super) fn hash(&self) -> [u8; 32] {
         *blake3::hash(self.hashes.as_flattened()).as_bytes()
     }
-
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut out = self.left_out.bytes();
-        out.reserve_exact(8 + 40 * self.firsts.len() + 12 * self.packed.len());
-        out.extend_from_slice(&(self.firsts.len() as u64).to_le_bytes());
-        for (first, hash) in self.firsts.iter().zip(&self.hashes) {
-            out.extend_from_slice(&first.to_le_bytes());
-            out.extend_from_slice(hash);
-        }
-        for number in self.packed.as_flattened() {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out
-    }
-
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut numbers = Numbers(bytes);
-        let mut members = Self { left_out: LeftOut::parse(&mut numbers)?, ..Self::default() };
-        for _ in 0..numbers.u64()? {
-            members.firsts.push(numbers.u64()?);
-            members.hashes.push(numbers.hash()?);
-        }
-        members.packed.reserve_exact(numbers.0.len() / 12);
-        while !numbers.is_empty() {
-            members.packed.push([numbers.u32()?, numbers.u32()?, numbers.u32()?]);
-        }
-        let begins = members.firsts.first().is_none_or(|first| *first == 0);
-        (begins && members.firsts.is_sorted()).then_some(members)
-    }
 }
 
 #[cfg(test)]
@@ -284,22 +268,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_read_back_as_they_were_written() {
+    fn members_are_found_by_record_across_shards_of_which_one_is_empty() {
         let mut members = Members::default();
         let member = |header_block, class| Member { header_block, len_bytes: 700, class };
-        let shard = |members, hash| Shard { members, hash: [hash; 32], left_out: LeftOut::default() };
-        members.push(shard(vec![member(0, None), member(4, Some(7))], 1));
-        members.push(shard(vec![], 2));
-        members.push(shard(vec![member(9, Some(0))], 3));
+        for list in [vec![member(0, None), member(4, Some(7))], vec![], vec![member(9, Some(0))]] {
+            members.push(Shard { members: list, ..Shard::default() });
+        }
+        assert_eq!(members.at(0), (0, member(0, None)));
         assert_eq!(members.at(1), (0, member(4, Some(7))));
         assert_eq!(members.at(2), (2, member(9, Some(0))));
-        let bytes = members.bytes();
-        // Two counts and three shards stand before the records.
-        assert!(
-            (8..bytes.len())
-                .filter(|cut| *cut < 136 || (cut - 136) % 12 != 0)
-                .all(|cut| { Members::parse(&bytes[..cut]).is_none() })
-        );
-        assert_eq!(Members::parse(&bytes), Some(members));
     }
 }

@@ -1,7 +1,7 @@
-//! What a store's failure means, in words for people.
+//! Classifies a failed request and describes it for users.
 //!
-//! `object_store` keeps the server's answer as text only: what is looked for in it is what the S3 protocol fixes, the
-//! status and the `<Code>` of an error's body.
+//! `object_store` keeps the server's answer as text. This module searches that text only for what the S3 protocol
+//! specifies: the HTTP status and the `<Code>` of the error's body.
 
 use std::error::Error;
 use std::fmt;
@@ -10,85 +10,80 @@ use lsgan_spec::chain;
 
 use crate::secrets::scrubbed;
 
-/// What a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// The server cannot be reached, or cannot serve now. Asking again may help.
+pub enum FailureKind {
+    /// The server cannot be reached or is overloaded. A retry may succeed.
     Away,
-    /// The credentials are wrong, or may not do this.
+    /// The credentials are wrong or do not permit this request.
     Refused,
-    /// The bucket does not exist.
     NoBucket,
     /// The object does not exist.
     Missing,
-    /// The object is there already, or is another one than was asked for.
+    /// A precondition failed: the object exists already, or its content changed.
     Changed,
-    /// The server answers that the request is wrong.
+    /// The server rejects the request as invalid.
     Wrong,
 }
 
-/// A store's failure. `Display` says what happened and what to do, in one line.
+/// A failed request. `Display` writes the server's message and the advice in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// What it means.
-    pub meaning: Meaning,
-    /// What the server said, or why it could not say anything.
-    pub words: String,
+pub struct StoreFailure {
+    pub kind: FailureKind,
+    /// The server's message, or why there is none.
+    pub message: String,
 }
 
-impl Answer {
-    /// Reads a failure.
+impl StoreFailure {
     #[must_use]
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
         let text = chain(error);
         let code = between(&text, "<Code>", "</Code>");
         let status = between(&text, "status code: ", " ").and_then(|status| status.parse::<u16>().ok());
-        let meaning = match (error, code, status) {
-            (_, Some("NoSuchBucket"), _) => Meaning::NoBucket,
-            (E::NotFound { .. }, ..) | (_, _, Some(404)) => Meaning::Missing,
+        let kind = match (error, code, status) {
+            (_, Some("NoSuchBucket"), _) => FailureKind::NoBucket,
+            (E::NotFound { .. }, ..) | (_, _, Some(404)) => FailureKind::Missing,
             (E::PermissionDenied { .. } | E::Unauthenticated { .. }, ..) | (_, _, Some(401 | 403)) => {
-                Meaning::Refused
+                FailureKind::Refused
             }
             (E::Precondition { .. } | E::NotModified { .. } | E::AlreadyExists { .. }, ..) => {
-                Meaning::Changed
+                FailureKind::Changed
             }
-            (_, _, Some(408 | 429 | 500..=599)) => Meaning::Away,
-            (_, _, Some(_)) => Meaning::Wrong,
-            // Without LOCATION a redirect is S3's word for another region.
-            (E::Generic { .. }, ..) if !text.contains("Received redirect") => Meaning::Away,
-            _ => Meaning::Wrong,
+            (_, _, Some(408 | 429 | 500..=599)) => FailureKind::Away,
+            (_, _, Some(_)) => FailureKind::Wrong,
+            // S3 redirects without LOCATION when the bucket lies in another region.
+            (E::Generic { .. }, ..) if !text.contains("Received redirect") => FailureKind::Away,
+            _ => FailureKind::Wrong,
         };
-        Self { meaning, words: scrubbed(&words(error, &text, code, status)) }
+        Self { kind, message: scrubbed(&message(error, &text, code, status)) }
     }
 
-    /// What to do.
     #[must_use]
     pub fn advice(&self) -> &'static str {
-        match self.meaning {
-            Meaning::Away => {
+        match self.kind {
+            FailureKind::Away => {
                 "Check the network and AWS_ENDPOINT_URL, or wait until the store is back, and try again."
             }
-            Meaning::Refused => {
+            FailureKind::Refused => {
                 "Check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) and what they may do."
             }
-            Meaning::NoBucket => {
+            FailureKind::NoBucket => {
                 "Make the bucket, or correct its name; check AWS_ENDPOINT_URL and AWS_REGION."
             }
-            Meaning::Missing => "Check the URL.",
-            Meaning::Changed => "Somebody else writes here: give each run a prefix of its own.",
-            Meaning::Wrong => "Check the URL, AWS_ENDPOINT_URL and AWS_REGION.",
+            FailureKind::Missing => "Check the URL.",
+            FailureKind::Changed => "Another process writes here: give each run a prefix of its own.",
+            FailureKind::Wrong => "Check the URL, AWS_ENDPOINT_URL and AWS_REGION.",
         }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for StoreFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}. {}", self.words.trim_end_matches('.'), self.advice())
+        write!(f, "{}. {}", self.message.trim_end_matches('.'), self.advice())
     }
 }
 
-fn words(error: &object_store::Error, text: &str, code: Option<&str>, status: Option<u16>) -> String {
+fn message(error: &object_store::Error, text: &str, code: Option<&str>, status: Option<u16>) -> String {
     let tries = between(text, ", after ", " retries").map(|retries| format!(", after {retries} retries"));
     let tries = tries.unwrap_or_default();
     match (code, status) {
@@ -99,7 +94,7 @@ fn words(error: &object_store::Error, text: &str, code: Option<&str>, status: Op
             format!("{code}{separator}{message}{status}{tries}")
         }
         (None, Some(status)) => format!("HTTP {status}{tries}"),
-        // The last cause says most: "Connection refused".
+        // The last cause is the most specific one: "Connection refused".
         (None, None) => match text.split_once(" - ") {
             Some((_, reason)) => format!("{}{tries}", one_line(reason)),
             None => one_line(&last_of(error)),
@@ -133,18 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_becomes_a_meaning_and_a_line() {
+    fn an_answer_of_a_server_becomes_a_kind_and_a_line() {
         let body = |code: &str| {
             format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>It is so.</Message></Error>")
         };
         let get = "Error performing GET http://box/b/a in 1.5s";
-        for (text, meaning, words) in [
+        for (text, kind, message) in [
             (
                 format!(
                     "{get}, after 4 retries, max_retries: 4, retry_timeout: 60s  - Server returned non-2xx status code: 503 Service Unavailable: {}",
                     body("SlowDown")
                 ),
-                Meaning::Away,
+                FailureKind::Away,
                 "SlowDown: It is so (HTTP 503), after 4 retries",
             ),
             (
@@ -152,7 +147,7 @@ mod tests {
                     "{get} - Server returned non-2xx status code: 404 Not Found: {}",
                     body("NoSuchBucket")
                 ),
-                Meaning::NoBucket,
+                FailureKind::NoBucket,
                 "NoSuchBucket: It is so (HTTP 404)",
             ),
             (
@@ -160,30 +155,30 @@ mod tests {
                     "{get} - Server returned non-2xx status code: 403 Forbidden: {}",
                     body("InvalidAccessKeyId")
                 ),
-                Meaning::Refused,
+                FailureKind::Refused,
                 "InvalidAccessKeyId: It is so (HTTP 403)",
             ),
             (
                 format!("{get} - Server returned non-2xx status code: 400 Bad Request: "),
-                Meaning::Wrong,
+                FailureKind::Wrong,
                 "HTTP 400",
             ),
             (
                 format!(
                     "{get}, after 2 retries, max_retries: 2, retry_timeout: 60s  - HTTP error: error sending request"
                 ),
-                Meaning::Away,
+                FailureKind::Away,
                 "HTTP error: error sending request, after 2 retries",
             ),
             (
                 format!("{get} - Received redirect without LOCATION, this"),
-                Meaning::Wrong,
+                FailureKind::Wrong,
                 "Received redirect without LOCATION, this",
             ),
         ] {
-            let answer = Answer::of(&generic(&text));
-            assert_eq!((answer.meaning, answer.words.as_str()), (meaning, words), "{text}");
-            assert!(!answer.to_string().contains('\n'));
+            let failure = StoreFailure::of(&generic(&text));
+            assert_eq!((failure.kind, failure.message.as_str()), (kind, message), "{text}");
+            assert!(!failure.to_string().contains('\n'));
         }
     }
 }

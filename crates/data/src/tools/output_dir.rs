@@ -1,8 +1,8 @@
-//! A directory that is filled bit by bit: by one process at a time, and by a later one from where the first died.
+//! A directory that one process at a time fills, and that a later process can complete.
 //!
-//! Its journal is a hidden file of JSON lines. The first says what is being made, so that nothing is mixed; each of the
-//! others is something that is finished. The last one may be torn, and then counts for nothing. The lock is the operating
-//! system's, on the open journal: it ends with its process, however that ends.
+//! Its journal is a hidden file of JSON lines. The first line identifies the job, so that two jobs do not mix; each other
+//! line is a finished part. An incomplete last line is ignored. The operating system's lock on the journal ends with its
+//! process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,20 +14,20 @@ use serde_json::{Map, Value};
 use super::ToolError;
 use super::error::writing;
 
-/// What a file system that is new has in its root.
+/// A new file system has this folder in its root.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// A directory held by this process.
+/// A directory that this process has locked.
 #[derive(Debug)]
-pub(super) struct Out {
+pub(super) struct OutputDir {
     dir: PathBuf,
     path: PathBuf,
     journal: File,
 }
 
-impl Out {
-    /// Takes the directory, which is made if it is not there, for what `job` says (a struct of plain values). Returns what
-    /// is finished, a JSON text each.
+impl OutputDir {
+    /// Locks the directory for `job`, a struct of plain values, and creates it if it is missing. Returns the lines of the
+    /// finished parts.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Out {
     ) -> Result<(Self, Vec<String>), ToolError> {
         fs::create_dir_all(dir).map_err(writing(dir))?;
         let path = dir.join(file);
-        // A link is not ours: what is behind it must not be cut to the length of a journal.
+        // A link is another program's: its target must not be truncated.
         if path.is_symlink() {
             return Err(ToolError::Taken { dir: dir.into(), found: file.to_owned() });
         }
@@ -52,7 +52,7 @@ impl Out {
                 });
             }
         }
-        // Not truncated: until the lock is taken, the text is another process's.
+        // Not truncated: before the lock succeeds, the file may be in use.
         let mut journal = File::options()
             .read(true)
             .write(true)
@@ -81,12 +81,11 @@ impl Out {
         Ok((out, lines))
     }
 
-    /// The directory.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Something is finished: after this, it is so also for a machine that loses its power.
+    /// Appends the line of a finished part and syncs it, so that it survives a loss of power.
     pub(super) fn append(&mut self, finished: &impl Serialize) -> Result<(), ToolError> {
         let mut line = serde_json::to_vec(finished).expect("plain values become JSON");
         line.push(b'\n');
@@ -94,7 +93,7 @@ impl Out {
         written.map_err(writing(&self.path))
     }
 
-    /// Takes everything back but the first so many of the `lines` that [`open`](Self::open) gave.
+    /// Removes all but the first `count` of the `lines` that [`open`](Self::open) returned.
     pub(super) fn keep(&mut self, lines: &[String], count: usize) -> Result<(), ToolError> {
         let mut text = String::new();
         self.journal
@@ -124,7 +123,7 @@ impl Out {
     }
 }
 
-/// `size is 64 there and 32 here`, for the first that differs.
+/// Describes the first field that differs: `size is 64 there and 32 here`.
 fn difference(there: &Map<String, Value>, here: &Map<String, Value>) -> Option<String> {
     let shown = |side: &Map<String, Value>, name: &str| match side.get(name) {
         Some(Value::String(text)) => text.clone(),
@@ -150,8 +149,8 @@ mod tests {
     const JOB: Job = Job { size: 1, word: "a" };
     const FILE: &str = ".journal";
 
-    fn open(dir: &Path, job: &Job) -> Result<(Out, Vec<String>), ToolError> {
-        Out::open(dir, FILE, job)
+    fn open(dir: &Path, job: &Job) -> Result<(OutputDir, Vec<String>), ToolError> {
+        OutputDir::open(dir, FILE, job)
     }
 
     #[test]
@@ -170,7 +169,7 @@ mod tests {
         out.append(&3).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
         drop(out);
-        // It died while it wrote its first line.
+        // The process died while it wrote the first line.
         fs::write(&path, "{\"si").unwrap();
         assert_eq!(open(dir.path(), &JOB).unwrap().1, [""; 0]);
     }

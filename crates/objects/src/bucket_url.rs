@@ -1,4 +1,4 @@
-//! A URL of a store, read strictly.
+//! A bucket's URL, parsed strictly.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use object_store::path::Path;
 use crate::Error;
 use crate::secrets::without_user;
 
-/// Whether a text that may be a path is a URL.
+/// Whether `text` is a URL rather than a path.
 #[must_use]
 pub fn is_url(text: &str) -> bool {
     text.contains("://")
@@ -15,24 +15,23 @@ pub fn is_url(text: &str) -> bool {
 
 /// A bucket, and an object or a prefix in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The bucket's name.
+pub struct BucketUrl {
     pub bucket: String,
-    /// The key or prefix as it stands in the URL: like the AWS tools', it is not percent-encoded. Empty for all of the
+    /// The key or prefix as written in the URL. It is not percent-encoded, as with the AWS tools. Empty for the whole
     /// bucket.
     pub path: Path,
 }
 
-impl Place {
-    /// Reads `s3://BUCKET/PREFIX`.
+impl BucketUrl {
+    /// Parses `s3://BUCKET/PREFIX`.
     ///
     /// # Errors
-    /// Another scheme; a user or password; no bucket, or a key that no object has.
+    /// Another scheme; a user or password; no bucket; an invalid key.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let unusable = |problem: &str| Error::Url { url: without_user(url), problem: problem.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        // A secret key may have a slash in it, which then looks like the end of the bucket's name.
+        // A secret key may contain a slash, which then looks like the end of the bucket's name.
         if bucket.contains('@') || bucket.contains(':') && rest.contains('@') {
             return Err(Error::Secret { shown: format!("`{}`", without_user(url)) });
         }
@@ -51,7 +50,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BucketUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_ref() {
             "" => write!(f, "s3://{}", self.bucket),
@@ -65,29 +64,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_bucket_and_a_key_as_it_is_written() {
+    fn a_url_is_a_bucket_and_a_key_as_it_is_written() {
         for (url, bucket, path, shown) in [
             ("s3://data/train/a b#1%20.tar", "data", "train/a b#1%20.tar", "s3://data/train/a b#1%20.tar"),
             ("s3://my.bucket-2/runs/x/", "my.bucket-2", "runs/x", "s3://my.bucket-2/runs/x"),
             ("s3://bucket", "bucket", "", "s3://bucket"),
             ("s3://bucket/", "bucket", "", "s3://bucket"),
         ] {
-            let place = Place::parse(url).unwrap();
+            let place = BucketUrl::parse(url).unwrap();
             assert_eq!((place.bucket.as_str(), place.path.as_ref()), (bucket, path), "{url}");
             assert_eq!(place.to_string(), shown);
         }
     }
 
     #[test]
-    fn what_is_no_place_is_refused_and_a_password_is_not_shown() {
+    fn another_url_is_refused_and_a_password_is_not_shown() {
         for url in ["gs://bucket/a", "az://bucket/a", "S3://bucket/a", "https://s3.amazonaws.com/b/a"] {
-            let error = Place::parse(url).unwrap_err();
+            let error = BucketUrl::parse(url).unwrap_err();
             assert!(matches!(error, Error::Scheme { .. }), "{error}");
         }
         for url in ["s3://", "s3:///a", "s3://ab/c", "s3://bucket/a//b", "s3://bucket/../a", "s3://a b c/d"] {
-            assert!(matches!(Place::parse(url), Err(Error::Url { .. })), "{url}");
+            assert!(matches!(BucketUrl::parse(url), Err(Error::Url { .. })), "{url}");
         }
-        let port = Place::parse("s3://127.0.0.1:8333/bucket").unwrap_err().to_string();
+        let port = BucketUrl::parse("s3://127.0.0.1:8333/bucket").unwrap_err().to_string();
         assert!(port.contains("AWS_ENDPOINT_URL"), "{port}");
         for url in [
             "s3://AKIA:hunter2@bucket/a",
@@ -97,7 +96,7 @@ mod tests {
             "s3://hunter2@bucket",
             "gs://u:hunter2@bucket/a",
         ] {
-            let error = Place::parse(url).unwrap_err();
+            let error = BucketUrl::parse(url).unwrap_err();
             assert!(matches!(error, Error::Secret { .. }), "{error}");
             assert!(!format!("{error} {error:?}").contains("hun"), "{error:?}");
         }

@@ -1,6 +1,6 @@
-//! What a file is, by its first bytes: so that a message can say it, and what to do with it.
+//! Recognises a file by its first bytes, so that messages can name its kind and give advice.
 //!
-//! Nothing is decoded by this: what a source accepts, it knows by itself.
+//! Only for messages and for `lsgan dataset`: a source checks its files itself.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,83 +11,79 @@ use flate2::read::MultiGzDecoder;
 
 use crate::DataError;
 use crate::decode::Format;
+use crate::sources::READS;
 
-/// Bytes that are enough to know a file: a tar header.
+/// The first bytes that suffice to recognise a file: the length of a tar header.
 pub const BEGIN_BYTES: usize = 512;
-/// Of a gzip stream so many are unpacked to know what is in it: its header may hold a long name.
+/// The first bytes of a gzip stream that suffice to recognise its content: its header may hold a long name.
 pub(crate) const GZIP_BEGIN_BYTES: usize = 4096;
 
-/// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// No bytes.
+pub enum FileKind {
     Empty,
     Directory,
     /// A pipe, a socket or a device.
     Special,
-    /// A picture that is decoded here.
     Picture(Format),
-    /// A picture in another format: its name.
+    /// A picture in an unsupported format.
     OtherPicture(&'static str),
-    /// An IDX file, with its number of dimensions: 3 for pictures, 1 for labels.
+    /// The number of dimensions: 3 for pictures, 1 for labels.
     Idx(u8),
-    /// An LMDB file of this version of the format.
+    /// The version of the format.
     Lmdb(u32),
-    /// A tar file.
     Tar,
-    /// A gzip stream, with what is in it.
-    Gzip(Box<Found>),
-    /// A compressed stream, and the program that unpacks it.
+    /// The kind of the content.
+    Gzip(Box<FileKind>),
+    /// The format, and the command that unpacks it.
     Compressed(&'static str, &'static str),
-    /// An archive of files: its name.
+    /// An archive of files.
     Archive(&'static str),
-    /// A container of arrays or tables: its name.
+    /// A container of arrays or tables.
     Table(&'static str),
-    /// A web page.
     Html,
     /// A file of git-lfs that stands for the real one.
     LfsPointer,
-    /// A text, with its beginning.
+    /// The beginning of the text.
     Text(String),
-    /// Something else, with its first bytes.
+    /// The first bytes.
     Unknown(Vec<u8>),
 }
 
-/// First bytes that say what a file is.
-const MAGIC: &[(&[u8], Found)] = &[
-    (b"GIF8", Found::OtherPicture("GIF")),
-    (b"II*\0", Found::OtherPicture("TIFF")),
-    (b"MM\0*", Found::OtherPicture("TIFF")),
-    (b"II+\0", Found::OtherPicture("TIFF")),
-    (b"8BPS", Found::OtherPicture("Photoshop")),
-    (b"\xff\x0a", Found::OtherPicture("JPEG XL")),
-    (b"\0\0\0\x0cJXL ", Found::OtherPicture("JPEG XL")),
-    (b"\0\0\0\x0cjP  ", Found::OtherPicture("JPEG 2000")),
-    (b"\xff\x4f\xff\x51", Found::OtherPicture("JPEG 2000")),
-    (b"\0\0\x01\0", Found::OtherPicture("icon")),
-    (b"qoif", Found::OtherPicture("QOI")),
-    (b"\x76\x2f\x31\x01", Found::OtherPicture("OpenEXR")),
-    (b"\x28\xb5\x2f\xfd", Found::Compressed("zstd", "zstd -d")),
-    (b"BZh", Found::Compressed("bzip2", "bunzip2")),
-    (b"\xfd7zXZ\0", Found::Compressed("xz", "unxz")),
-    (b"\x04\x22\x4d\x18", Found::Compressed("lz4", "lz4 -d")),
-    (b"PK\x03\x04", Found::Archive("ZIP")),
-    (b"PK\x05\x06", Found::Archive("ZIP")),
-    (b"7z\xbc\xaf\x27\x1c", Found::Archive("7z")),
-    (b"Rar!", Found::Archive("RAR")),
-    (b"\x93NUMPY", Found::Table("NumPy array")),
-    (b"\x89HDF\r\n\x1a\n", Found::Table("HDF5 file")),
-    (b"PAR1", Found::Table("Parquet file")),
-    (b"ARROW1", Found::Table("Arrow file")),
-    (b"SQLite format 3\0", Found::Table("SQLite database")),
-    (b"MATLAB 5.0", Found::Table("MATLAB file")),
-    (b"version https://git-lfs", Found::LfsPointer),
+/// Magic bytes at the beginning of a file.
+const MAGIC: &[(&[u8], FileKind)] = &[
+    (b"GIF8", FileKind::OtherPicture("GIF")),
+    (b"II*\0", FileKind::OtherPicture("TIFF")),
+    (b"MM\0*", FileKind::OtherPicture("TIFF")),
+    (b"II+\0", FileKind::OtherPicture("TIFF")),
+    (b"8BPS", FileKind::OtherPicture("Photoshop")),
+    (b"\xff\x0a", FileKind::OtherPicture("JPEG XL")),
+    (b"\0\0\0\x0cJXL ", FileKind::OtherPicture("JPEG XL")),
+    (b"\0\0\0\x0cjP  ", FileKind::OtherPicture("JPEG 2000")),
+    (b"\xff\x4f\xff\x51", FileKind::OtherPicture("JPEG 2000")),
+    (b"\0\0\x01\0", FileKind::OtherPicture("icon")),
+    (b"qoif", FileKind::OtherPicture("QOI")),
+    (b"\x76\x2f\x31\x01", FileKind::OtherPicture("OpenEXR")),
+    (b"\x28\xb5\x2f\xfd", FileKind::Compressed("zstd", "zstd -d")),
+    (b"BZh", FileKind::Compressed("bzip2", "bunzip2")),
+    (b"\xfd7zXZ\0", FileKind::Compressed("xz", "unxz")),
+    (b"\x04\x22\x4d\x18", FileKind::Compressed("lz4", "lz4 -d")),
+    (b"PK\x03\x04", FileKind::Archive("ZIP")),
+    (b"PK\x05\x06", FileKind::Archive("ZIP")),
+    (b"7z\xbc\xaf\x27\x1c", FileKind::Archive("7z")),
+    (b"Rar!", FileKind::Archive("RAR")),
+    (b"\x93NUMPY", FileKind::Table("NumPy array")),
+    (b"\x89HDF\r\n\x1a\n", FileKind::Table("HDF5 file")),
+    (b"PAR1", FileKind::Table("Parquet file")),
+    (b"ARROW1", FileKind::Table("Arrow file")),
+    (b"SQLite format 3\0", FileKind::Table("SQLite database")),
+    (b"MATLAB 5.0", FileKind::Table("MATLAB file")),
+    (b"version https://git-lfs", FileKind::LfsPointer),
 ];
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-/// Names of ISO base media files that are pictures, after `ftyp` at byte 4.
+/// Brands of ISO base media files that are pictures; they follow `ftyp` at byte 4.
 const BRANDS: &[(&[u8], &str)] =
     &[(b"avi", "AVIF"), (b"hei", "HEIC"), (b"hev", "HEIC"), (b"mif1", "HEIC"), (b"msf1", "HEIC")];
-/// Names of files in other formats of pictures, by which they are known where they are only counted.
+/// Extensions of pictures in unsupported formats.
 pub(crate) const OTHER_EXTENSIONS: &[(&str, &str)] = &[
     ("bmp", "BMP"),
     ("gif", "GIF"),
@@ -105,8 +101,8 @@ pub(crate) const OTHER_EXTENSIONS: &[(&str, &str)] = &[
     ("tga", "TGA"),
 ];
 
-impl Found {
-    /// By the first bytes; more than [`BEGIN_BYTES`] say more of what is in a gzip stream alone.
+impl FileKind {
+    /// Recognises a file by its first [`BEGIN_BYTES`]; for the content of a gzip stream, more bytes are better.
     #[must_use]
     pub fn of(begin: &[u8]) -> Self {
         if begin.is_empty() {
@@ -120,7 +116,7 @@ impl Found {
         }
         if begin.starts_with(GZIP_MAGIC) {
             let mut inside = Vec::new();
-            // The stream is cut off where the bytes end, if not before.
+            // The stream ends early, because `begin` does.
             let _ = MultiGzDecoder::new(begin).take(BEGIN_BYTES as u64).read_to_end(&mut inside);
             return Self::Gzip(Box::new(Self::of(&inside)));
         }
@@ -131,7 +127,7 @@ impl Found {
         }
         match begin {
             [0, 0, 0x08..=0x0e, dimensions @ 1..=8, ..] => return Self::Idx(*dimensions),
-            // The size of the file, two reserved words, and where the pixels begin: all little-endian.
+            // The file's size, two reserved words, the offset of the pixels.
             [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => return Self::OtherPicture("BMP"),
             [b'P', b'1'..=b'7', b'\n' | b' ' | b'\r', ..] => return Self::OtherPicture("PNM"),
             _ => {}
@@ -150,7 +146,7 @@ impl Found {
     fn of_text(begin: &[u8]) -> Self {
         let cut = match std::str::from_utf8(begin) {
             Ok(text) => text,
-            // A character that the beginning cuts in two.
+            // `begin` ends within a character.
             Err(error) if error.error_len().is_none() && begin.len() >= BEGIN_BYTES => {
                 std::str::from_utf8(&begin[..error.valid_up_to()]).unwrap_or_default()
             }
@@ -173,12 +169,12 @@ impl Found {
         Self::Text(text.lines().next().unwrap_or_default().chars().take(40).collect())
     }
 
-    /// What lies at a path.
+    /// Recognises what lies at a path.
     ///
     /// # Errors
     /// The operating system's.
     pub fn at(path: &Path) -> io::Result<Self> {
-        // Asked before it is opened: to open a pipe is to wait for its writer.
+        // Checked before it is opened: opening a pipe waits for its writer.
         let meta = fs::metadata(path)?;
         if meta.is_dir() {
             return Ok(Self::Directory);
@@ -192,7 +188,7 @@ impl Found {
         Ok(Self::of(&begin))
     }
 
-    /// What to do with it, where it was named as data.
+    /// What to do if such a file was named as a data set.
     #[must_use]
     pub fn advice(&self) -> String {
         const AGAIN: &str =
@@ -232,15 +228,16 @@ impl Found {
             Self::Html => AGAIN.to_owned(),
             Self::LfsPointer => "Fetch the real file with `git lfs pull`.".to_owned(),
             Self::Text(_) | Self::Unknown(_) => {
-                "Check the path; accepted are folders of pictures, LMDB folders, tar shards and IDX files."
-                    .to_owned()
+                let reads: Vec<&str> = READS.iter().copied().filter(|reads| !reads.is_empty()).collect();
+                let (last, others) = reads.split_last().expect("there are sources of files");
+                format!("Check the path; accepted are {} and {last}.", others.join(", "))
             }
         }
     }
 }
 
-/// What lies where a source of `kind` is said to be.
-pub(crate) fn look(kind: &'static str, path: &Path) -> Result<Found, DataError> {
+/// Recognises what lies at the path of a source of `kind`.
+pub(crate) fn kind_at(kind: &'static str, path: &Path) -> Result<FileKind, DataError> {
     if lsgan_objects::is_url(&path.to_string_lossy()) {
         let what = format!(
             "this is a URL, and the source {kind} reads this machine's disks. From a bucket only tar shards are read \
@@ -248,7 +245,7 @@ pub(crate) fn look(kind: &'static str, path: &Path) -> Result<Found, DataError> 
         );
         return Err(DataError::unusable(path.display(), what));
     }
-    Found::at(path).map_err(|source| match source.kind() {
+    FileKind::at(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {
             let source = io::Error::new(io::ErrorKind::NotFound, "it is a link that leads nowhere");
             DataError::Unreadable { path: path.into(), source }
@@ -258,23 +255,22 @@ pub(crate) fn look(kind: &'static str, path: &Path) -> Result<Found, DataError> 
     })
 }
 
-/// The error where something else lies there than what is wanted.
-pub(crate) fn other_kind(place: String, found: Found, wanted: &'static str) -> DataError {
+/// The error for a file of another kind than wanted.
+pub(crate) fn other_kind(place: String, found: FileKind, wanted: &'static str) -> DataError {
     let advice = found.advice();
     DataError::OtherKind { place, found, wanted, advice }
 }
 
-/// Why the bytes of a record do not decode: where they are known as something else, that says more than the decoder's
-/// `reason`.
+/// Why the bytes of a record do not decode: their kind if it is known and no picture, else the decoder's `reason`.
 pub(crate) fn instead_of_a_picture(bytes: &[u8], reason: String) -> String {
-    match Found::of(&bytes[..bytes.len().min(GZIP_BEGIN_BYTES)]) {
-        Found::Empty | Found::Picture(_) | Found::Unknown(_) => reason,
+    match FileKind::of(&bytes[..bytes.len().min(GZIP_BEGIN_BYTES)]) {
+        FileKind::Empty | FileKind::Picture(_) | FileKind::Unknown(_) => reason,
         found => format!("it is {found}, and neither JPEG, PNG nor WebP"),
     }
 }
 
-/// As it stands in `this is …`.
-impl fmt::Display for Found {
+/// As in "this is …".
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("an empty file (0 bytes)"),
@@ -308,7 +304,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// A tar header has the sum of its bytes in it, with blanks in the place of the sum.
+/// Whether the checksum is right: the sum of the header's bytes, with blanks instead of the checksum.
 fn is_tar_header(begin: &[u8]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;
     let Some(header) = begin.get(..BEGIN_BYTES) else { return false };
@@ -366,23 +362,23 @@ mod tests {
             (b"\x01\x02\x80\x04\x05".to_vec(), "a file of an unknown kind that begins with 01 02 80 04"),
             (vec![0; 512], "a file of an unknown kind that begins with 00 00 00 00"),
         ] {
-            let found = Found::of(&bytes);
+            let found = FileKind::of(&bytes);
             assert_eq!(found.to_string(), shown, "{bytes:?}");
             assert!(found.advice().ends_with('.'), "{found:?}");
         }
     }
 
-    /// Cut anywhere, it is something, and no panic.
+    /// The first bytes of any length have a kind, without a panic.
     #[test]
     fn any_beginning_is_something() {
         for whole in [tar(), gzipped(&tar()), "ümläut ".repeat(99).into_bytes()] {
             for cut in 0..whole.len().min(600) {
-                assert!(!Found::of(&whole[..cut]).to_string().is_empty());
+                assert!(!FileKind::of(&whole[..cut]).to_string().is_empty());
             }
         }
         assert_eq!(
-            Found::of(&"x".repeat(511).into_bytes().into_iter().chain(*b"\xc3").collect::<Vec<_>>()),
-            Found::Text("x".repeat(40))
+            FileKind::of(&"x".repeat(511).into_bytes().into_iter().chain(*b"\xc3").collect::<Vec<_>>()),
+            FileKind::Text("x".repeat(40))
         );
     }
 }

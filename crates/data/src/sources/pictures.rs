@@ -1,0 +1,157 @@
+//! What all sources of pictures share: the checks of a request, decoding, and the transform.
+
+use std::cell::RefCell;
+
+use lsgan_spec::{Flip, ImageSpec};
+
+use crate::decode::decode;
+use crate::file_kind::instead_of_a_picture;
+use crate::left_out::LeftOut;
+use crate::picture::Picture;
+use crate::source::{Stored, check_request};
+use crate::transform::Transform;
+use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
+
+/// The records of a data set of pictures. [`Pictures`] makes a [`Source`] of them; it passes only records below
+/// [`len`](Self::len).
+pub(super) trait Records: Send + Sync + 'static {
+    /// The kind's word in a run's file.
+    const KIND: &'static str;
+
+    fn len(&self) -> u64;
+
+    /// Calls `act` with a record's content, and with a function that returns its key.
+    fn with<T>(
+        &self,
+        record: u64,
+        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
+    ) -> Result<T, RecordError>;
+
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        self.with(record, |key, _| key())
+    }
+
+    fn class(&self, _record: u64) -> Option<u32> {
+        None
+    }
+
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    fn left_out(&self) -> &LeftOut {
+        LeftOut::NOTHING
+    }
+
+    fn fingerprint(&self) -> Fingerprint;
+}
+
+/// The content of a record.
+pub(super) enum Content<'a> {
+    /// A JPEG, PNG or WebP file.
+    Encoded(&'a [u8]),
+    Pixels(Picture<'a>),
+}
+
+/// A source of pictures.
+pub(super) struct Pictures<R> {
+    records: R,
+    transform: Transform,
+}
+
+impl<R: Records> Pictures<R> {
+    /// Opens the records if `image` describes samples.
+    pub(super) fn open(
+        image: Option<&ImageSpec>,
+        open: impl FnOnce() -> Result<R, DataError>,
+    ) -> Result<Box<dyn Source>, DataError> {
+        let image = image.ok_or_else(|| {
+            DataError::spec(format!(
+                "data.image is missing; the source {} has pictures. Add `image: {{ size: 32, channels: 1, fit: pad }}` \
+                 under data.",
+                R::KIND
+            ))
+        })?;
+        let transform = Transform::new(image)?;
+        Ok(Box::new(Self { records: open()?, transform }))
+    }
+}
+
+impl<R: Records> Source for Pictures<R> {
+    fn kind(&self) -> &'static str {
+        R::KIND
+    }
+
+    fn len(&self) -> u64 {
+        self.records.len()
+    }
+
+    fn sample_shape(&self) -> SampleShape {
+        self.transform.sample_shape()
+    }
+
+    fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
+        check_request(self, record, out.len())?;
+        self.records.with(record, |key, content| {
+            let picture = match content {
+                Content::Pixels(picture) => picture,
+                Content::Encoded(bytes) => decode(bytes, self.transform.channels()).map_err(|reason| {
+                    let reason = instead_of_a_picture(bytes, reason);
+                    RecordError::Undecodable { kind: R::KIND, key: key(), reason }
+                })?,
+            };
+            self.transform.apply(&picture, out);
+            Ok(())
+        })?
+    }
+
+    fn stored(&self, record: u64) -> Result<Stored, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        self.records.with(record, |_, content| match content {
+            Content::Encoded(bytes) => Stored::Encoded(bytes.to_vec()),
+            Content::Pixels(picture) => Stored::Pixels(picture.into_owned()),
+        })
+    }
+
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        check_request(self, record, self.sample_len())?;
+        self.records.key(record)
+    }
+
+    fn flip(&self) -> Flip {
+        self.transform.flip()
+    }
+
+    fn left_out(&self) -> &LeftOut {
+        self.records.left_out()
+    }
+
+    fn class(&self, record: u64) -> Option<u32> {
+        if record < self.len() { self.records.class(record) } else { None }
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.records.class_names()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.records.fingerprint()
+    }
+}
+
+thread_local! {
+    /// The encoded bytes of the record that this thread reads.
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The longest encoded picture. A damaged length must not cause an allocation of many gigabytes.
+pub(super) const RECORD_BYTES_MAX: u64 = 1 << 30;
+
+/// Calls `read` with this thread's buffer.
+pub(super) fn with_bytes<T>(read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    BYTES.with(|bytes| match bytes.try_borrow_mut() {
+        Ok(mut bytes) => read(&mut bytes),
+        // A nested read: slower, with the same result.
+        Err(_) => read(&mut Vec::new()),
+    })
+}
