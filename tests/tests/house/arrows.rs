@@ -38,7 +38,6 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "console",
-            "coordinator",
             "data",
             "journal",
             "launch",
