@@ -382,6 +382,7 @@ fn without_a_terminal_progress_is_lines() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of commands and words")]
 fn help_says_what_a_command_is_for_and_what_it_takes() {
     let lab = Lab::new();
     let commands: [(&str, &[&str], &[&str]); 14] = [

@@ -4,7 +4,7 @@ use lsgan_console::Log;
 use lsgan_launch::RunArgs;
 use lsgan_wire::Listen;
 
-/// Coordinates a distributed LSGAN training run: membership, shards, metrics, checkpoints.
+/// Coordinates a distributed LSGAN training run: membership, shards, metrics, snapshots.
 ///
 /// The first line on standard output says where it listens, the last ones what the run wrote.
 /// Workers attach with `worker --coordinator http://HOST:PORT`. Started again, it goes on where the run was.

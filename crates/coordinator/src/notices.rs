@@ -139,6 +139,7 @@ impl Kept {
 }
 
 /// What a person is told about a journal entry of `run`: `(whether to look at it, the sentence)`.
+#[expect(clippy::too_many_lines, reason = "a flat match: a sentence for each entry")]
 pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
     let label = |incarnation, name: &str| match name {
         "" => format!("worker {incarnation}"),

@@ -199,6 +199,7 @@ struct Workers {
 }
 
 /// Recovers the machine from the journal, and builds the shell around it.
+#[expect(clippy::too_many_lines, reason = "half of it is a table of the shell's fields")]
 async fn ready(
     asked: Asked,
     held: Held,

@@ -17,6 +17,7 @@ fn forget_pause(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Writes what `entry`, of `now`, says to people.
+#[expect(clippy::too_many_lines, reason = "a flat match: the rows of each entry")]
 pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> rusqlite::Result<()> {
     match entry {
         Entry::Admitted { incarnation, name, address } => {

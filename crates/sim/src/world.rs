@@ -254,6 +254,7 @@ impl World {
         self.apply(Event::DataUnfit { why: "too many records do not decode".to_owned() });
     }
 
+    #[expect(clippy::too_many_lines, reason = "a flat match: what each fault does")]
     fn strike_worker(&mut self, p: ProcessIndex, fault: Fault) {
         self.note(|w| format!("  it hits {}", w.processes[p].name));
         match fault {

@@ -284,7 +284,7 @@ impl Root {
 /// A directory of the store, or a file in it, that the system refuses.
 pub(crate) fn unusable(path: &FsPath) -> impl Fn(io::Error) -> Error + Copy {
     move |source| Error::Disk {
-        action: format!("use `{}` as a checkpoint directory", path.display()),
+        action: format!("use `{}` as a directory of snapshots", path.display()),
         source,
         advice: "Check the path and its permissions, or write another directory.",
     }

@@ -11,7 +11,7 @@ pub use dial::{Address, Client, dial};
 pub use listen::{Listen, from_here, listen};
 
 /// Protocol messages, client and server of `lsgan.v1`.
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, clippy::too_many_lines)]
 pub mod v1 {
     tonic::include_proto!("lsgan.v1");
 }

@@ -8,7 +8,7 @@ use lsgan_collective::nccl::device::Mark;
 use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership, TcpGroup};
 use lsgan_collective::{Aborter, Group, GroupError};
-use lsgan_console::{Failure, exit::chain};
+use lsgan_console::Failure;
 use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
 
 /// How this worker's groups are formed, for its whole life.
@@ -27,11 +27,9 @@ impl Way {
     /// A GPU without NCCL.
     pub fn of(device: Device) -> Result<Self, Failure> {
         let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
-        let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
-        let library = nccl::Library::find(None).map_err(|error| failed(&error))?;
+        let library = nccl::Library::find(None)?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
-        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }
-            .map_err(|error| failed(&error))?;
+        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }?;
         tracing::info!("sums travel over {}", library.description());
         Ok(Self::Nccl(nccl::Nccl {
             library,

@@ -119,6 +119,7 @@ pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended
 }
 
 /// What [`work`] does once it knows the run; `started` is set when nothing on this host keeps it from training any more.
+#[expect(clippy::too_many_lines, reason = "a flat list of what a worker starts with")]
 async fn take_part(
     args: Args,
     (channel, description): (Client, v1::RunDescription),

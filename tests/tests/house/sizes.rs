@@ -14,9 +14,6 @@ const LONGER: &[Exception<'_>] = &[
     ("sim/src/faults.rs", "a table of faults"),
     ("sim/src/worker.rs", "a worker beside the shipped machine"),
     ("sim/src/world.rs", "to be split"),
-    ("train/src/on_device.rs", "to be split"),
-    ("train/src/replica.rs", "to be split"),
-    ("train/src/sums.rs", "to be split"),
     ("worker/src/session.rs", "to be split"),
     ("worker/src/trainer.rs", "to be split"),
 ];
