@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use lsgan_spec::*;
+use lsgan_train::rehearsal::runs::small_dcgan;
 use lsgan_train::{ControlWords, Metrics, RankBatch, Replica};
 
 fn main() {
@@ -117,7 +118,6 @@ fn options() -> HashMap<String, String> {
 }
 
 fn spec(model: &str) -> RunSpec {
-    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
     let picture = |size, channels| Some(ImageSpec::of(size, channels));
     let dcgan = |width| ModelSpec {
         generator: Generator::Dcgan { latent: Latent::Normal(100), width },
@@ -144,19 +144,11 @@ fn spec(model: &str) -> RunSpec {
     RunSpec {
         run: "bench".to_owned(),
         seed: 1,
-        steps: 1,
         data: DataSpec::of(source, image),
         model,
         objective: Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 },
-        optimizer: OptimizersSpec { generator: adam, discriminator: adam },
-        batch: BatchSpec { virtual_ranks: 1, per_rank: 64 },
         ema: EmaSpec::default(),
-        precision: Precision::F32,
-        reduction: ReductionMode::Exact,
         compute: ComputeSpec::default(),
-        cluster: ClusterSpec::default(),
-        checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
-        samples: SamplesSpec::default(),
-        report: ReportSpec::default(),
+        ..small_dcgan()
     }
 }

@@ -88,7 +88,7 @@ widest! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::word::{Place, put};
+    use crate::word::{Mode, put};
 
     const ADAM: Optimizer = Optimizer::Adam { learning_rate: 0.1, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
 
@@ -117,7 +117,7 @@ mod tests {
     fn a_fixed_point_sum_and_its_value_give_the_same_bits() {
         let g: Vec<f32> = (0..1000).map(|i| (i as f32 - 500.0) / 4096.0).collect();
         let mut sum = vec![0; g.len()];
-        put(&g, i64::factor(1), Place::Set, &mut sum).expect("in range");
+        put(&g, i64::factor(1), Mode::Set, &mut sum).expect("in range");
         let run = |exact: bool| {
             let (mut m, mut v, mut w) = (vec![0.1; 1000], vec![0.2; 1000], vec![0.3; 1000]);
             for t in 1..4 {

@@ -1,9 +1,9 @@
-//! Memory that libtorch asks for and gives back at every step stays in the process.
+//! Keeps the memory in the process that libtorch allocates and frees at every step.
 //!
-//! glibc returns each large block to the kernel and fetches it again, zeroed page by page, at the next step.
+//! glibc would return each large block to the kernel and get it back, zeroed page by page, at the next step.
 //! Keeping blocks, on huge pages, is worth 5 to 12 % of a step.
 
-/// Tunes glibc's allocator for training. To be called once, first thing in `main`, before threads start.
+/// Tunes glibc's allocator for training. Call it once, first thing in `main`, before threads start.
 ///
 /// ARCHITECTURE.md says what was tried instead.
 pub fn tune() {
@@ -27,7 +27,7 @@ pub fn tune() {
     }
 }
 
-/// So much of the heap is asked to be on huge pages. It is address space; memory comes when it is touched.
+/// How much of the heap is on huge pages: address space, which gets memory when it is touched.
 const HEAP_BYTES: usize = 4 << 30;
 /// A huge page on x86-64 and on most of aarch64.
 const HUGE_PAGE_BYTES: usize = 2 << 20;

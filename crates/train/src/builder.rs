@@ -40,7 +40,7 @@ impl<'a> Builder<'a> {
         Self { device, ..self }
     }
 
-    /// Takes z from there, not from the run's seed.
+    /// Takes z from this source, not from the run's seed.
     pub fn latent(self, latent: Arc<dyn LatentSource>) -> Self {
         Self { latent: Some(latent), ..self }
     }
@@ -86,7 +86,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// What halves are recorded with, where they are to be; or why they are not.
+    /// The recorder of CUDA graphs, if halves are to be recorded; or why they cannot be.
     fn recorder(&self) -> (Option<Box<dyn Recorder>>, Option<Notice>) {
         match (self.rehearsal, self.device, self.spec.compute.cuda_graphs) {
             (Some(rehearsal), _, _) => (rehearsal.recorder(), None),

@@ -1,4 +1,4 @@
-//! What a worker computes on.
+//! The device that a worker computes on.
 
 use lsgan_spec::{ComputeSpec, Device as Wish, Precision};
 use tch::Device;
@@ -12,9 +12,7 @@ pub enum DeviceError {
     /// A GPU is asked for, and none can be used.
     #[error("compute.device is {wish}, but {why}")]
     NoGpu {
-        /// What the file says.
         wish: String,
-        /// What was looked for.
         #[source]
         why: NoGpu,
     },
@@ -26,9 +24,8 @@ pub enum DeviceError {
 /// A device to compute on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Which.
     pub device: Device,
-    /// Why it is no GPU, where there seems to be one.
+    /// Why no GPU was chosen, where there seems to be one.
     pub no_gpu: Option<NoGpu>,
 }
 
@@ -38,8 +35,7 @@ impl From<Device> for Chosen {
     }
 }
 
-/// The device that a run's file asks for. `local_rank` tells the workers of one host apart: they take one GPU after
-/// another.
+/// The device that a run's file asks for. The worker of each `local_rank` on a host takes the next GPU.
 ///
 /// # Errors
 /// A GPU is asked for and cannot be used.
@@ -61,7 +57,7 @@ pub fn choose(wish: Wish, local_rank: u32) -> Result<Chosen, DeviceError> {
     }
 }
 
-/// Whether this host has the GPU that a run's file asks for, as its driver says: libtorch's CUDA part is not loaded.
+/// Whether the driver shows the GPU that a run's file asks for. libtorch's CUDA part is not loaded.
 ///
 /// # Errors
 /// What is missing.
@@ -103,15 +99,14 @@ pub fn count() -> u32 {
     usable().unwrap_or(1)
 }
 
-/// Makes libtorch use one thread in each operation that this thread calls: their number changes bits.
+/// Makes libtorch use one thread in each operation that this thread calls: the number of threads changes bits.
 pub fn one_thread() {
     tch::set_num_threads(1);
 }
 
 /// How many GPUs can be used, at least one: loads libtorch's CUDA part, which nothing links.
 ///
-/// The driver is asked first: without one, libtorch's hundreds of megabytes are not read for nothing, and an install
-/// without CUDA's libraries is not touched.
+/// The driver is asked first: without one, libtorch's hundreds of megabytes are not read.
 ///
 /// # Errors
 /// What is missing.

@@ -1,4 +1,4 @@
-//! What can go wrong, each with where it is and what to do.
+//! The errors of this crate. Each says where it is and what to do.
 
 use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 
@@ -7,100 +7,45 @@ use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 pub enum TrainError {
     /// Two parameters of one network have the same name.
     #[error("two tensors of a network are called {name}; each needs a name of its own")]
-    NameTwice {
-        /// The name.
-        name: String,
-    },
+    NameTwice { name: String },
     /// A model was asked for samples that it cannot make or judge.
     #[error(
         "{model} works on {accepted}, but the run's samples are {found}; choose another model or data.image"
     )]
-    Samples {
-        /// The model's word in the run's file.
-        model: &'static str,
-        /// What it works on.
-        accepted: &'static str,
-        /// What the run's data are.
-        found: String,
-    },
+    Samples { model: &'static str, accepted: &'static str, found: String },
     /// The run's data have pictures without a size, or points with one.
     #[error("{problem}; see data.image in the run's file")]
-    Data {
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A half step was asked for that the state does not stand before.
+    Data { problem: &'static str },
+    /// A half step was asked for that is not the next one.
     #[error(
         "step {step}'s {half:?} half was asked for, but {reduction} reductions are applied, which stands before \
          step {}'s {:?} half",
         reduction.step(), reduction.half()
     )]
-    WrongHalf {
-        /// The step asked for.
-        step: Step,
-        /// The half asked for.
-        half: Half,
-        /// What is applied.
-        reduction: Reduction,
-    },
+    WrongHalf { step: Step, half: Half, reduction: Reduction },
     /// A virtual rank that the run does not have, or that was given twice.
     #[error("virtual rank {virtual_rank} was given {problem}; a run of {count} has 0 to {}, each once", count - 1)]
-    VirtualRank {
-        /// The rank.
-        virtual_rank: VirtualRank,
-        /// What is wrong with it.
-        problem: &'static str,
-        /// V.
-        count: u32,
-    },
+    VirtualRank { virtual_rank: VirtualRank, problem: &'static str, count: u32 },
     /// A batch of another length.
     #[error("the batch of virtual rank {virtual_rank} has {found} numbers; {accepted} are needed ({shape})")]
-    BatchLength {
-        /// Whose batch.
-        virtual_rank: VirtualRank,
-        /// Its numbers.
-        found: usize,
-        /// The numbers needed.
-        accepted: usize,
-        /// What they are, as `32 samples of [32, 32, 1]`.
-        shape: String,
-    },
+    BatchLength { virtual_rank: VirtualRank, found: usize, accepted: usize, shape: String },
     /// The device has too little memory for a half step.
     #[error(
         "step {step}: {device} has too little memory for {ranks} virtual rank(s) of batch.per_rank {per_rank}: {words}. \
          Lower batch.per_rank, and raise batch.virtual_ranks to keep the global batch, or use more workers; `worker \
          --probe --config FILE` says what a step needs"
     )]
-    OutOfMemory {
-        /// The step.
-        step: Step,
-        /// The device, as `the CPU` or `cuda:1`.
-        device: String,
-        /// How many this worker computes.
-        ranks: usize,
-        /// Samples of each.
-        per_rank: u32,
-        /// libtorch's words.
-        words: String,
-    },
+    OutOfMemory { step: Step, device: String, ranks: usize, per_rank: u32, words: String },
     /// A saved state does not fit the run's networks.
     #[error(
         "the saved state does not fit the run's networks: {problem}; load one of the same model and width"
     )]
-    Import {
-        /// Which tensor, what was found, what is needed.
-        problem: String,
-    },
+    Import { problem: String },
     /// A peer's state has another layout.
     #[error(
         "the peer's state has layout {found:016x}, ours {accepted:016x}: it runs another model or version"
     )]
-    PeerLayout {
-        /// The peer's.
-        found: u64,
-        /// Ours.
-        accepted: u64,
-    },
+    PeerLayout { found: u64, accepted: u64 },
     /// A picture could not be encoded.
     #[error("the sample picture could not be encoded as PNG: {0}")]
     Picture(#[from] image::ImageError),
@@ -116,39 +61,16 @@ pub enum NotApplied {
          --fork-at STEP",
         network(.half), sentence(.blamed)
     )]
-    NotFinite {
-        /// The step.
-        step: Step,
-        /// D's half or G's.
-        half: Half,
-        /// Reductions applied, unchanged.
-        reduction: Reduction,
-        /// Each virtual rank that is to blame, and why.
-        blamed: Vec<(VirtualRank, Blame)>,
-    },
+    NotFinite { step: Step, half: Half, reduction: Reduction, blamed: Vec<(VirtualRank, Blame)> },
     /// The collective was aborted before the device came to the update.
     #[error("step {step}, {half:?} half: the sum was aborted and not applied")]
-    Aborted {
-        /// The step.
-        step: Step,
-        /// D's half or G's.
-        half: Half,
-    },
+    Aborted { step: Step, half: Half },
     /// The sum does not hold every virtual rank exactly once: the group's owners were wrong, which is our bug.
     #[error(
         "step {step}, {half:?} half: the sum lacks virtual ranks {missing:?} and holds {twice:?} more than once; \
          it was not applied"
     )]
-    Incomplete {
-        /// The step.
-        step: Step,
-        /// D's half or G's.
-        half: Half,
-        /// Ranks that nobody computed.
-        missing: Vec<u32>,
-        /// Ranks that several computed.
-        twice: Vec<u32>,
-    },
+    Incomplete { step: Step, half: Half, missing: Vec<u32>, twice: Vec<u32> },
 }
 
 /// What is wrong with a virtual rank's gradients; the worse one last.

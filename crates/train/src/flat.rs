@@ -3,7 +3,7 @@
 //!
 //! A [`Layout`] says where each named tensor lies. Order is the order of declaration; every tensor starts at a
 //! multiple of [`ALIGNMENT`] numbers, and the gaps are always zero. Tensors of four dimensions are stored
-//! channels-last (the memory order that the CPU's convolutions want) and leave the house in PyTorch's order.
+//! channels-last, the memory order that the CPU's convolutions want, and exported in PyTorch's order.
 
 use crate::TrainError;
 
@@ -22,19 +22,16 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// How many numbers it has.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where it lies.
     #[must_use]
     pub fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.len()
@@ -100,7 +97,6 @@ impl Layout {
         self.len
     }
 
-    /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -122,7 +118,7 @@ pub fn to_row_major(entry: &Entry, flat: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Copies a tensor in PyTorch's row-major order to its place in a flat one.
+/// Copies a tensor in PyTorch's row-major order into a flat one.
 pub fn from_row_major(entry: &Entry, values: &[f32], flat: &mut [f32]) {
     let stored = &mut flat[entry.range()];
     assert_eq!(values.len(), stored.len(), "{} has another length", entry.name);

@@ -11,7 +11,7 @@ use cudarc::driver::{result, sys};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CudaVersion(pub u32, pub u32);
 
-/// What a driver must support at least: libtorch's builds for CUDA 12 run from there on.
+/// The oldest CUDA that a driver may support: libtorch's builds for CUDA 12 need it.
 pub const CUDA_LEAST: CudaVersion = CudaVersion(12, 0);
 
 impl fmt::Display for CudaVersion {
@@ -20,22 +20,19 @@ impl fmt::Display for CudaVersion {
     }
 }
 
-/// One GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
-    /// Among those of `CUDA_VISIBLE_DEVICES`.
+    /// Its index among those of `CUDA_VISIBLE_DEVICES`.
     pub index: u32,
     /// As `NVIDIA H100 80GB HBM3`.
     pub name: String,
-    /// All that it has.
     pub memory_bytes: u64,
     /// Its compute capability, as (9, 0).
     pub capability: (u32, u32),
-    /// The others whose memory it reaches directly.
+    /// The GPUs whose memory it reaches directly.
     pub peers: Vec<u32>,
 }
 
-/// What the driver says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Driver {
     /// The newest CUDA that it supports.
@@ -52,63 +49,38 @@ pub enum NoGpu {
         "there is no NVIDIA driver: {cause}. Install it, or start the container with its host's GPUs; compute.device: \
          cpu trains without"
     )]
-    NoDriver {
-        /// The loader's words.
-        cause: String,
-    },
+    NoDriver { cause: String },
     /// The driver does not know the CUDA that libtorch needs.
     #[error(
         "the NVIDIA driver is too old: it supports CUDA {found}, and libtorch needs {CUDA_LEAST} or newer. Update the \
          driver; compute.device: cpu trains without"
     )]
-    DriverTooOld {
-        /// What it supports.
-        found: CudaVersion,
-    },
+    DriverTooOld { found: CudaVersion },
     /// The driver does not start.
     #[error("the NVIDIA driver does not start: {cause}; `nvidia-smi` may say more")]
-    DriverFails {
-        /// The driver's words.
-        cause: String,
-    },
+    DriverFails { cause: String },
     /// There is a driver and no GPU.
     #[error("the NVIDIA driver shows no GPU to this process{}", visible(.visible_devices))]
-    NoneVisible {
-        /// `CUDA_VISIBLE_DEVICES`, if it is set.
-        visible_devices: Option<String>,
-    },
+    NoneVisible { visible_devices: Option<String> },
     /// The GPU that was asked for is not there.
     #[error(
         "there is no GPU {index}: this process sees {count}, which are counted from 0{}. Name one of them in \
          compute.device, or cuda for any",
         visible(.visible_devices)
     )]
-    NoSuchIndex {
-        /// What was asked for.
-        index: u32,
-        /// How many there are.
-        count: u32,
-        /// `CUDA_VISIBLE_DEVICES`, if it is set.
-        visible_devices: Option<String>,
-    },
+    NoSuchIndex { index: u32, count: u32, visible_devices: Option<String> },
     /// libtorch was built without CUDA.
     #[error(
         "this libtorch has no CUDA part: {cause}. Install one that has (`make setup LIBTORCH_VARIANT=cuda`), or set \
          LIBTORCH to it"
     )]
-    NoCudaLibtorch {
-        /// The loader's words.
-        cause: String,
-    },
+    NoCudaLibtorch { cause: String },
     /// libtorch's CUDA part does not find what it needs.
     #[error(
         "libtorch's CUDA part cannot use the GPU, though the driver shows one (it supports CUDA {cuda}): this libtorch \
          may be built for a newer CUDA"
     )]
-    Refused {
-        /// What the driver supports.
-        cuda: CudaVersion,
-    },
+    Refused { cuda: CudaVersion },
 }
 
 fn visible(devices: &Option<String>) -> String {
@@ -120,7 +92,7 @@ pub(crate) fn visible_devices() -> Option<String> {
     std::env::var("CUDA_VISIBLE_DEVICES").ok()
 }
 
-/// What the driver shows to this process; it is asked once. Reads nothing of libtorch.
+/// What the driver shows to this process. It is asked once; libtorch is not loaded.
 ///
 /// # Errors
 /// No driver, an old one, or no GPU.
@@ -191,7 +163,7 @@ fn gpu(index: c_int, count: c_int) -> Result<Gpu, result::DriverError> {
     })
 }
 
-/// The driver's words for an error, or its number where it has none.
+/// The driver's text for an error, or its number if it has none.
 fn words(error: result::DriverError) -> String {
     match error.error_string() {
         Ok(words) => words.to_string_lossy().into_owned(),
@@ -199,7 +171,7 @@ fn words(error: result::DriverError) -> String {
     }
 }
 
-/// Loads a library for good.
+/// Loads a library and keeps it loaded.
 pub(crate) fn load(name: &CStr, flags: c_int) -> Result<(), String> {
     // SAFETY: the name is a C string; loading these libraries runs only their own initialisers.
     if !unsafe { libc::dlopen(name.as_ptr(), flags) }.is_null() {

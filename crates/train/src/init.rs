@@ -9,18 +9,10 @@ pub enum Init {
     /// Every number is this one.
     Constant(f32),
     /// Independent N(mean, std²).
-    Normal {
-        /// The mean.
-        mean: f32,
-        /// The standard deviation.
-        std: f32,
-    },
+    Normal { mean: f32, std: f32 },
     /// Orthonormal rows (or columns, where there are fewer of them) times `gain`: Saxe et al. 2014,
     /// arXiv 1312.6120.
-    Orthogonal {
-        /// The factor.
-        gain: f64,
-    },
+    Orthogonal { gain: f64 },
 }
 
 /// Writes the initial values of every tensor of `layout` into `flat`. `network` tells G's names from D's.

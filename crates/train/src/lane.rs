@@ -45,7 +45,7 @@ impl ComputeWeights {
         Self { single, product }
     }
 
-    /// Takes over what has changed in the state. No graph that needs the old weights may be alive.
+    /// Copies weights that have changed in the state. No graph that needs the old weights may be alive.
     pub fn refresh(&mut self) {
         if self.product.kind() != Kind::Float {
             self.product.copy_(&self.single);
@@ -122,7 +122,7 @@ impl Models {
         let entries = self.shared.networks.network(half).parameters.entries();
         let stored = |(gradient, entry): (Tensor, &Entry)| match gradient.device() {
             Device::Cpu => in_storage_order(gradient, entry),
-            // The sum puts it in order when it copies it.
+            // The sum copies it in order.
             Device::Cuda(_) | Device::Mps | Device::Vulkan => gradient,
         };
         let tensors = gradients.into_iter().zip(entries).map(stored).chain(statistics).collect();

@@ -18,43 +18,34 @@ pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
 /// One layer. Channels and sides are in numbers, strides and paddings the same in both directions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
-    /// y = x·Wᵀ + b. W is `[outputs, inputs]`.
+    /// y = x·Wᵀ + b. W is `[outputs, inputs]` and starts as `weight`, b at 0.
     Linear {
-        /// Numbers in.
         inputs: i64,
-        /// Numbers out.
         outputs: i64,
-        /// How W starts. b starts at 0.
         weight: Init,
     },
     /// A convolution. W is `[outputs, inputs, kernel, kernel]`.
     Conv(Conv),
-    /// A transposed convolution. W is `[inputs, outputs, kernel, kernel]`.
+    /// A transposed convolution. W is `[inputs, outputs, kernel, kernel]`; `output_padding` rows and columns are added at
+    /// one side of the output.
     ConvTranspose {
-        /// What it shares with a convolution.
         conv: Conv,
-        /// Rows and columns added at one side of the output.
         output_padding: i64,
     },
-    /// Batch norm over `[n, channels, h, w]`, with weight and bias.
+    /// Batch norm over `[n, channels, h, w]`. Its weight starts as `weight`, its bias at 0.
     BatchNorm {
-        /// Channels.
         channels: i64,
-        /// How its weight starts. Its bias starts at 0.
         weight: Init,
     },
     /// max(x, 0).
     Relu,
     /// max(x, slope·x).
     LeakyRelu {
-        /// The slope left of zero.
         slope: f64,
     },
-    /// tanh(x).
     Tanh,
     /// `[n, c·h·w]` to `[n, c, h, w]`.
     Unflatten {
-        /// c, h, w.
         shape: [i64; 3],
     },
     /// `[n, c, h, w]` to `[n, c·h·w]`.
@@ -68,13 +59,10 @@ pub struct Conv {
     pub inputs: i64,
     /// Channels out.
     pub outputs: i64,
-    /// Side of the kernel.
     pub kernel: i64,
-    /// Stride.
     pub stride: i64,
-    /// Padding with zeros.
     pub padding: i64,
-    /// Whether a bias, which starts at 0, is added.
+    /// Starts at 0.
     pub bias: Bias,
     /// How W starts.
     pub weight: Init,
@@ -83,9 +71,8 @@ pub struct Conv {
 /// Whether a layer adds a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bias {
-    /// It does.
     With,
-    /// It does not; the batch norm behind it has one.
+    /// The batch norm behind the layer has one.
     Without,
 }
 
@@ -176,11 +163,11 @@ impl Network {
     }
 }
 
-/// Where batch norm takes its statistics from.
+/// The source of batch norm's statistics.
 pub enum Norm<'a> {
-    /// From the batch; they are appended here (mean, then unbiased variance, of each batch norm).
+    /// The batch. They are appended here: mean, then unbiased variance, of each batch norm.
     Batch(&'a mut Vec<Tensor>),
-    /// From these running statistics (mean, then variance, of each batch norm).
+    /// These running statistics: mean, then variance, of each batch norm.
     Running(std::slice::Iter<'a, Tensor>),
 }
 
@@ -298,7 +285,7 @@ impl Layer {
                 let weight = next();
                 norm.apply(x, weight, next())
             }
-            // In place: what comes before (a product or batch norm) does not need its output for its gradient.
+            // In place: the layer before (a product or batch norm) does not need its output for its gradient.
             Self::Relu => x.shallow_clone().relu_(),
             Self::LeakyRelu { slope } => native::leaky_relu_in_place(x, *slope),
             Self::Tanh => x.tanh(),

@@ -18,8 +18,6 @@
 //!   driver shows; [`memory`]: what a step needs.
 //! - [`rehearsal`]: for tests.
 
-#![warn(missing_docs)]
-
 mod builder;
 mod feed;
 mod graphs;

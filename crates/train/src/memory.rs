@@ -1,4 +1,4 @@
-//! What a step needs of a device's memory, and what libtorch says when there is too little.
+//! How much memory a step needs, and libtorch's message when there is too little.
 
 use std::any::Any;
 use std::fmt;
@@ -23,8 +23,8 @@ pub struct Estimate {
     pub state: u64,
     /// The buffers of both reductions, and one virtual rank's gradients.
     pub sums: u64,
-    /// What the largest half step of one virtual rank keeps for its backward pass, and its real samples with those on
-    /// their way. The next virtual rank uses the same memory again.
+    /// What the largest half step of one virtual rank keeps for its backward pass, with its real samples and the slots
+    /// that carry them. The next virtual rank uses the same memory again.
     pub activations: u64,
     /// The graphs of the fakes that are kept from D's half to G's.
     pub kept: u64,
@@ -55,7 +55,7 @@ impl Estimate {
         let words = sum(Half::Discriminator, discriminator) + sum(Half::Generator, generator);
         let graph = |network: &Network| network.graph_numbers() * u64::from(spec.batch.per_rank) * number;
         let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64;
-        // As it is computed with, as it came, and two that are on their way (crate::feed).
+        // As it is computed with, as it came, and two slots of crate::feed.
         let batches = batch * (number + 3 * float);
         let kept = (kept_max(generator, spec.batch.per_rank) as u64).min(u64::from(virtual_ranks));
         Ok(Self {
@@ -67,7 +67,6 @@ impl Estimate {
         })
     }
 
-    /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.state + self.sums + self.activations + self.kept
@@ -95,19 +94,19 @@ pub(crate) fn kept_max(generator: &Network, per_rank: u32) -> usize {
     (KEPT_BYTES_MAX / bytes_per_rank.max(1)).max(1) as usize
 }
 
-/// libtorch's words for too little memory, if that is what a panic is about: the bindings have no other way to say it.
+/// libtorch's words for too little memory, if that caused the panic: the bindings panic where libtorch fails.
 pub(crate) fn too_little(panic: &(dyn Any + Send)) -> Option<String> {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())?;
     let begin = ["CUDA out of memory", "DefaultCPUAllocator"].iter().find_map(|words| text.find(words))?;
-    // Behind the first line come a stack and settings.
+    // A stack and settings follow the first line.
     let line = text[begin..].split("\\n").next().unwrap_or_default();
     Some(line.lines().next().unwrap_or_default().trim_end_matches(['.', '"']).to_owned())
 }
 
-/// From now on a panic that says that there is too little memory prints nothing: it becomes an error, which is shown.
+/// Makes a panic over too little memory print nothing: it becomes an error, which is shown.
 pub fn report_too_little_as_error() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -1,5 +1,4 @@
-//! The few operations of libtorch that the bindings do not show (`native/more.cpp`). The only file of ours that
-//! calls C++.
+//! The few operations of libtorch that the bindings lack (`native/more.cpp`). The only file that calls our C++.
 
 use std::ffi::{CStr, c_char};
 
@@ -47,14 +46,14 @@ unsafe extern "C" {
 
 const MESSAGE_BYTES: usize = 4096;
 
-/// max(x, slope·x), elementwise, in the memory of `x`, which nobody may need any more.
+/// max(x, slope·x), elementwise, in the memory of `x`, whose old values no gradient may need.
 pub(crate) fn leaky_relu_in_place(x: &Tensor, slope: f64) -> Tensor {
     // SAFETY: `x` is a live tensor, the message buffer has the length that is said.
     made(|message, bytes| unsafe { lsgan_leaky_relu_in_place(x.as_ptr(), slope, message, bytes) })
 }
 
-/// Copies between host and device when the copy's turn on the stream comes, and waits for nothing. Where either lies on
-/// the host of a GPU, it has to be pinned, and to stay as it is until then.
+/// Queues a copy between host and device on the stream, and waits for nothing. Memory of a GPU's host must be pinned, and
+/// must not change until the copy is done.
 pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
     let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
     // SAFETY: both are live tensors, the message buffer has the length that is said.
@@ -67,7 +66,7 @@ pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
     }
 }
 
-/// Memory of the host that copies in turn with `device` may use: pinned, where it is a GPU; zeros.
+/// Zeros in memory of the host that [`copy_in_turn`] may use with `device`: pinned, if that is a GPU.
 pub(crate) fn shared_with(device: Device, len: i64, kind: Kind) -> Tensor {
     let plain = Tensor::zeros([len], (kind, Device::Cpu));
     if !device.is_cuda() {
@@ -83,7 +82,7 @@ pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     made(|message, bytes| unsafe { lsgan_channels_last(x.as_ptr(), message, bytes) })
 }
 
-/// conv2d on a CPU, with ways of our own where oneDNN's are slow.
+/// conv2d on a CPU, with our own algorithms where oneDNN's are slow.
 pub(crate) fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, padding: i64) -> Tensor {
     let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
     // SAFETY: the tensors live, a missing bias is null, the message buffer has the length that is said.
@@ -92,7 +91,7 @@ pub(crate) fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i
     })
 }
 
-/// conv_transpose2d on a CPU, with ways of our own where oneDNN's are slow.
+/// conv_transpose2d on a CPU, with our own algorithms where oneDNN's are slow.
 pub(crate) fn conv_transpose(
     x: &Tensor,
     weight: &Tensor,
@@ -160,7 +159,7 @@ mod tests {
         ([8, 8], 32, [4, 2, 1]),
     ];
 
-    /// In f32 the ways differ in the order of additions; in bf16 in what is rounded to its 8 bits,
+    /// In f32 the algorithms differ in the order of additions; in bf16 also in what they round to its 8 bits,
     /// several times where a CPU has no instructions for it.
     const PRECISIONS: [(Kind, f64); 2] = [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)];
 

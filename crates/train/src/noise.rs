@@ -9,7 +9,7 @@ use lsgan_spec::{Latent, Step, VirtualRank};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Says what z is at a step. The run's own is [`SeededLatent`]; tests bring recorded ones.
+/// The source of z. A run's own is [`SeededLatent`]; tests have recorded ones.
 pub trait LatentSource: Send + Sync {
     /// Fills `out` (`per_rank` rows of one z each) for a virtual rank at a step.
     fn fill(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]);
@@ -18,9 +18,7 @@ pub trait LatentSource: Send + Sync {
 /// Latent noise as a pure function of (seed, step, virtual rank).
 #[derive(Clone, Copy, Debug)]
 pub struct SeededLatent {
-    /// The run's seed.
     pub seed: u64,
-    /// The distribution.
     pub latent: Latent,
 }
 

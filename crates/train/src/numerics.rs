@@ -1,4 +1,4 @@
-//! What decides a device's bits, with the hash of one probe on fixed inputs.
+//! What the bits of a device depend on, with the hash of one probe on fixed inputs.
 
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +10,7 @@ use crate::native;
 use crate::noise::Stream;
 use crate::tensors::view;
 
-/// What decides a device's bits. Two that are equal compute the same.
+/// What the bits of a device depend on. Devices with equal numerics compute equal bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numerics {
     /// As `2.11.0`.
@@ -23,7 +23,7 @@ pub struct Numerics {
     pub probe_hash: String,
 }
 
-/// Takes the numerics of a device; some milliseconds.
+/// The numerics of a device. Takes some milliseconds.
 #[must_use]
 pub fn numerics(device: Device) -> Numerics {
     let (device_model, capability) = match device {

@@ -22,7 +22,6 @@ use crate::state::{Networks, Regions, State, reduction_of};
 pub struct Part {
     /// The file's name without its ending, as `generator`.
     pub name: &'static str,
-    /// In a fixed order.
     pub tensors: Vec<NamedTensor>,
 }
 
@@ -31,22 +30,18 @@ pub struct Part {
 pub struct NamedTensor {
     /// PyTorch's state-dict name.
     pub name: String,
-    /// Its shape; empty for a scalar.
+    /// Empty for a scalar.
     pub shape: Vec<usize>,
-    /// Its numbers.
     pub data: TensorData,
 }
 
-/// The numbers of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TensorData {
-    /// 32-bit floats.
     F32(Vec<f32>),
-    /// 64-bit integers.
     I64(Vec<i64>),
 }
 
-/// A copy of the state at one moment, to be taken apart on another thread. Needs no libtorch.
+/// A copy of the state, for another thread to split into parts. Needs no libtorch.
 #[derive(Clone)]
 pub struct StateCopy {
     numbers: Vec<f32>,
@@ -63,7 +58,7 @@ impl StateCopy {
         }
     }
 
-    /// Takes a newer copy into the same memory.
+    /// Copies a newer state into the same memory.
     pub(crate) fn refill(&mut self, state: &State) {
         self.numbers.copy_from_slice(state.numbers());
     }
@@ -88,7 +83,7 @@ struct Source<'a> {
     suffix: &'static str,
 }
 
-/// What a part is made of: its name, its network, whose batches its batch norms count, its regions.
+/// What a part is made of. `batches_tracked`: how many batches its batch norms have seen, where they count them.
 struct Recipe<'a> {
     name: &'static str,
     network: &'a Network,

@@ -26,7 +26,6 @@ use crate::word::WordsMut;
 /// One virtual rank's real samples for a step.
 #[derive(Clone, Copy, Debug)]
 pub struct RankBatch<'a> {
-    /// Whose they are.
     pub virtual_rank: VirtualRank,
     /// `per_rank` samples in −1..1: `[per_rank, height, width, channels]`, or `[per_rank, 2]` for points.
     pub samples: &'a [f32],
@@ -35,13 +34,11 @@ pub struct RankBatch<'a> {
 /// Whether [`Replica::apply`] reads the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metrics {
-    /// They are wanted at this step.
     Read,
-    /// They are not.
     Skipped,
 }
 
-/// What every worker reads in the sum of a half step: the same values on all of them, bit for bit.
+/// The metrics of a half step, which have the same bits on all workers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HalfMetrics {
     /// Loss, D(x) (0 in G's half) and D(G(z)), means over all virtual ranks.
@@ -55,7 +52,7 @@ pub struct HalfMetrics {
 pub struct Applied {
     /// How many are applied now.
     pub reduction: Reduction,
-    /// How many workers wish what.
+    /// The wishes of all workers.
     pub controls: ControlWords,
     /// The metrics, if they were asked for.
     pub metrics: Option<HalfMetrics>,
@@ -140,7 +137,7 @@ impl Replica {
         let size = self.sample.size(self.spec.batch.per_rank as usize);
         let task = |(index, batch): (usize, &RankBatch)| {
             let samples = match self.device {
-                // SAFETY: a GPU's tasks run on this thread, and are dropped when this returns, as `work` outlives.
+                // SAFETY: a GPU's tasks run on this thread and are dropped before this returns; `work` outlives them.
                 Device::Cuda(_) => unsafe { samples_in_place(batch.samples, &size) },
                 Device::Cpu | Device::Mps | Device::Vulkan => samples(batch.samples, &size),
             };
@@ -178,7 +175,7 @@ impl Replica {
     }
 
     fn compute(&mut self, step: Step, mut work: Work) -> Result<(), TrainError> {
-        // What a panic leaves behind is begun anew by the next half step.
+        // The next half step begins its sum anew, whatever a panic left of this one.
         let computed = catch_unwind(AssertUnwindSafe(|| self.engine.compute(&mut self.lanes, &mut work)));
         let Err(panic) = computed else { return Ok(()) };
         let Some(words) = memory::too_little(&*panic) else { resume_unwind(panic) };
@@ -280,8 +277,8 @@ impl Replica {
 
     /// Lets `receive` overwrite the state with a peer's bytes.
     ///
-    /// Where it fails, or the bytes are another model's, half a state may have come: the replica is then as new,
-    /// at reduction 0, and the error is handed on.
+    /// If that fails, or the bytes are another model's, the replica is as new, at reduction 0: half a state may have
+    /// arrived. The error is returned.
     pub fn receive_state<E: From<TrainError>>(
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> Result<(), E>,
@@ -344,7 +341,7 @@ impl Replica {
         done
     }
 
-    /// Drops what was made from the state that was.
+    /// Drops what was made from the old state.
     fn forget(&mut self) {
         self.before = None;
         self.lanes.state_changed();
@@ -369,7 +366,6 @@ impl Replica {
         Sampler::new(&self.spec)?.picture(&weights, self.spec.samples.grid)
     }
 
-    /// The networks with their layouts.
     #[must_use]
     pub fn networks(&self) -> &Arc<Networks> {
         &self.networks

@@ -15,8 +15,8 @@ use crate::noise::Stream;
 use crate::parts::{self, Part};
 use crate::tensors::view;
 
-/// How many points a density plot shows for each place of the grid.
-const POINTS_PER_PLACE: u32 = 1024;
+/// How many points a density plot shows for each cell of the grid.
+const POINTS_PER_CELL: u32 = 1024;
 /// Pictures that are computed at once.
 const BATCH: usize = 64;
 
@@ -37,7 +37,6 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// For the generator that a run's file names.
     pub fn new(spec: &RunSpec) -> Result<Self, TrainError> {
         let sample = SampleShape::of(spec)?;
         Ok(Self { network: models::generator(&spec.model.generator, sample)?, sample, spec: spec.clone() })
@@ -58,7 +57,7 @@ impl Sampler {
                 tile(&self.samples(weights, grid.count() as usize), grid, size, channels)?
             }
             SampleShape::Point => {
-                let points = self.samples(weights, (grid.count() * POINTS_PER_PLACE) as usize);
+                let points = self.samples(weights, (grid.count() * POINTS_PER_CELL) as usize);
                 let (modes, sigma) = match &self.spec.data.source {
                     Source::Gaussian(gaussian) => (gaussian.modes.centres(), gaussian.sigma),
                     Source::Idx(_) | Source::Folder(_) | Source::Lsun(_) | Source::Webdataset(_) => {

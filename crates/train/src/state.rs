@@ -1,5 +1,5 @@
 //! The whole trainable state in one flat tensor on the host: weights, running statistics, Adam's moments, the
-//! moving average, and how many reductions are applied. What peers broadcast, what snapshots hold, what is hashed.
+//! moving average, and how many reductions are applied. Peers broadcast it, snapshots hold it, hashes cover it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,9 +19,7 @@ const HEADER: usize = ALIGNMENT;
 /// The two networks of a run.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    /// G.
     pub generator: Network,
-    /// D.
     pub discriminator: Network,
 }
 
@@ -48,18 +46,15 @@ impl Networks {
 /// Where the numbers of one network lie in the state.
 #[derive(Clone, Debug)]
 pub struct NetworkRegions {
-    /// Weights and biases.
     pub weights: Range<usize>,
     /// Running statistics of batch norm.
     pub statistics: Range<usize>,
-    /// Adam's first moments.
     pub first_moments: Range<usize>,
-    /// Adam's second moments.
     pub second_moments: Range<usize>,
 }
 
 impl NetworkRegions {
-    /// The whole of it, which lies together.
+    /// All of a network's regions, which lie one behind another.
     #[must_use]
     pub fn all(&self) -> Range<usize> {
         self.weights.start..self.second_moments.end
@@ -69,15 +64,12 @@ impl NetworkRegions {
 /// Where everything lies in the state, in this order.
 #[derive(Clone, Debug)]
 pub struct Regions {
-    /// D's.
     pub discriminator: NetworkRegions,
-    /// G's.
     pub generator: NetworkRegions,
     /// The moving average of G's weights.
     pub average_weights: Range<usize>,
     /// The moving average of G's running statistics.
     pub average_statistics: Range<usize>,
-    /// Length of the whole.
     pub len: usize,
 }
 
@@ -165,7 +157,6 @@ impl State {
         self.set_header(Reduction(0), fingerprint(networks));
     }
 
-    /// Where everything lies.
     #[must_use]
     pub fn regions(&self) -> &Arc<Regions> {
         &self.regions
@@ -242,7 +233,7 @@ fn read_u64(halves: &[f32]) -> u64 {
     u64::from(halves[0].to_bits()) | u64::from(halves[1].to_bits()) << 32
 }
 
-/// Tells layouts apart: a hash of every name, shape and place.
+/// Tells layouts apart: a hash of every name, shape and offset.
 #[must_use]
 pub fn fingerprint(networks: &Networks) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("lsgan 2025 layout of the state, version 1");

@@ -4,18 +4,18 @@ use crate::error::Blame;
 use crate::header::{ControlWords, GOOD, NOT_FINITE, Reading, SumLayout, TOO_LARGE};
 use crate::lane::Contribution;
 use crate::tensors::floats;
-use crate::word::{Place, Word, WordsMut, put};
+use crate::word::{Mode, Word, WordsMut, put};
 
 /// `[header | gradients | statistics of each pass]`.
 pub(crate) struct Sums<W> {
     layout: SumLayout,
     words: Vec<W>,
-    place: Place,
+    mode: Mode,
 }
 
 impl<W: Word> Sums<W> {
     pub fn new(layout: SumLayout) -> Self {
-        Self { words: vec![W::default(); layout.len()], layout, place: Place::Set }
+        Self { words: vec![W::default(); layout.len()], layout, mode: Mode::Set }
     }
 
     /// Begins a sum, with this worker's wishes.
@@ -24,7 +24,7 @@ impl<W: Word> Sums<W> {
         for (index, count) in self.layout.header.wishes(controls) {
             self.words[index] = W::of_count(count);
         }
-        self.place = Place::Set;
+        self.mode = Mode::Set;
     }
 
     /// Adds the numbers of one virtual rank.
@@ -35,9 +35,9 @@ impl<W: Word> Sums<W> {
         let body = self.layout.body();
         for (part, tensor) in self.layout.parts.iter().zip(&contribution.tensors) {
             let sum = &mut self.words[body.clone()][part.range()];
-            blame = blame.max(put(floats(tensor), factor, self.place, sum).err());
+            blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
         }
-        self.place = Place::Add;
+        self.mode = Mode::Add;
         let mark = match blame {
             None => GOOD,
             Some(Blame::OutOfRange) => TOO_LARGE,
@@ -53,7 +53,7 @@ impl<W: Word> Sums<W> {
 
     /// Ends this worker's part: where it computed no rank, its sum is zero.
     pub fn end(&mut self) {
-        if self.place == Place::Set {
+        if self.mode == Mode::Set {
             self.words[self.layout.body()].fill(W::default());
         }
     }

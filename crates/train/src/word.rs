@@ -164,7 +164,7 @@ impl Word for f32 {
 
 /// Whether a contribution replaces what is in the sum, or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Mode {
     /// The first of a sum.
     Set,
     /// Any other.
@@ -172,16 +172,16 @@ pub(crate) enum Place {
 }
 
 /// Puts a virtual rank's numbers into `sum`, or says what is wrong with them.
-pub(crate) fn put<W: Word>(x: &[f32], factor: W::Factor, place: Place, sum: &mut [W]) -> Result<(), Blame> {
+pub(crate) fn put<W: Word>(x: &[f32], factor: W::Factor, mode: Mode, sum: &mut [W]) -> Result<(), Blame> {
     assert_eq!(x.len(), sum.len(), "a sum is as long as its contributions");
     let mut worst = 0;
     for (x, sum) in x.chunks(BLOCK).zip(sum.chunks_mut(BLOCK)) {
         let magnitude = largest_magnitude(x);
         worst = worst.max(magnitude);
         if magnitude <= W::LIMIT.to_bits() {
-            match place {
-                Place::Set => set(x, factor, sum),
-                Place::Add => add(x, factor, sum),
+            match mode {
+                Mode::Set => set(x, factor, sum),
+                Mode::Add => add(x, factor, sum),
             }
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         let sum_of = |order: &[usize]| {
             let mut sum = vec![0; 5000];
             for &rank in order {
-                put(&ranks[rank], i64::factor(7), Place::Add, &mut sum).expect("in range");
+                put(&ranks[rank], i64::factor(7), Mode::Add, &mut sum).expect("in range");
             }
             sum
         };
@@ -273,8 +273,8 @@ mod tests {
         let ranks: Vec<_> = (0..4).map(|rank| pseudo_random(3000, rank + 10)).collect();
         let mut sum = vec![0; 3000];
         for (index, rank) in ranks.iter().enumerate() {
-            let place = if index == 0 { Place::Set } else { Place::Add };
-            put(rank, i64::factor(4), place, &mut sum).expect("in range");
+            let mode = if index == 0 { Mode::Set } else { Mode::Add };
+            put(rank, i64::factor(4), mode, &mut sum).expect("in range");
         }
         for i in 0..3000 {
             let mean = ranks.iter().map(|rank| f64::from(rank[i])).sum::<f64>() / 4.0;
@@ -288,7 +288,7 @@ mod tests {
         let x = pseudo_random(10_001, 99);
         for ranks in [1, 3, 4, 4096] {
             let mut sum = vec![5; x.len()];
-            put(&x, i64::factor(ranks), Place::Add, &mut sum).expect("in range");
+            put(&x, i64::factor(ranks), Mode::Add, &mut sum).expect("in range");
             for (x, sum) in x.iter().zip(&sum) {
                 let exact = std::hint::black_box(f64::from(*x) * i64::factor(ranks)).round_ties_even() as i64;
                 assert_eq!(*sum, 5 + exact);
@@ -301,7 +301,7 @@ mod tests {
         for (ranks, sign) in [(1, 1.0), (3, -1.0), (4096, 1.0), (4095, -1.0)] {
             let mut sum = vec![0];
             for _ in 0..ranks {
-                put(&[sign * LIMIT], i64::factor(ranks), Place::Add, &mut sum).expect("the limit is inside");
+                put(&[sign * LIMIT], i64::factor(ranks), Mode::Add, &mut sum).expect("the limit is inside");
             }
             assert_eq!(sum[0].mean(), sign * LIMIT);
         }
@@ -321,7 +321,7 @@ mod tests {
                 let mut x = vec![1.0; 2 * BLOCK + 7];
                 x[at] = bad;
                 let mut sum = vec![0; x.len()];
-                assert_eq!(put(&x, i64::factor(2), Place::Add, &mut sum), Err(blame), "{bad} at {at}");
+                assert_eq!(put(&x, i64::factor(2), Mode::Add, &mut sum), Err(blame), "{bad} at {at}");
             }
         }
     }

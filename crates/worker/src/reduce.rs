@@ -1,4 +1,4 @@
-//! What sums travel over: TCP where they lie on the host, NCCL where they lie in a GPU's memory.
+//! The transport of sums: TCP where they lie on the host, NCCL where they lie in a GPU's memory.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -71,11 +71,9 @@ pub enum Formed {
     Nccl(Box<NcclGroup>),
 }
 
-/// What has come of a sum.
+/// How far the update of a sum is.
 pub enum Update {
-    /// It was applied.
     Done(Applied),
-    /// Its update is queued.
     Queued(Queued),
 }
 
@@ -83,9 +81,9 @@ pub enum Update {
 pub struct Queued(Option<OnGpu>);
 
 struct OnGpu {
-    /// Behind it; or why there is none.
+    /// A mark behind it in the queue; or why there is none.
     mark: Result<Mark, GroupError>,
-    /// What the device reads before it. Given back only when the device is known to be past that.
+    /// The flag that the device reads before it. Freed only when the device is known to be past that.
     flag: ManuallyDrop<Arc<AbortFlag>>,
 }
 
@@ -101,7 +99,7 @@ pub enum ReduceError {
 }
 
 impl Formed {
-    /// For what is the same over all: broadcasts.
+    /// The group itself, for broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
             Self::Tcp(group) => &mut **group,
@@ -109,7 +107,7 @@ impl Formed {
         }
     }
 
-    /// Loses a neighbour whose host has answered nothing for about this long.
+    /// Ends the connection to a neighbour whose host has not answered for about this long.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -122,7 +120,7 @@ impl Formed {
 
     /// Sums the words of the half that the replica has computed over all members.
     ///
-    /// On a GPU it is only queued.
+    /// On a GPU the sum is only queued.
     ///
     /// # Errors
     /// The group is over.
@@ -136,7 +134,7 @@ impl Formed {
                 // the group.
                 unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
             }
-            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's way is NCCL"),
+            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's sums travel over NCCL"),
         }
     }
 
@@ -163,18 +161,18 @@ impl Formed {
         }
     }
 
-    /// Waits until the device has come past an update, and no further. What goes wrong is said by [`Self::finish`].
+    /// Waits until the device has come past an update, and no further. [`Self::finish`] returns the errors.
     pub fn wait_for(&mut self, queued: &Queued) {
         if let (Self::Nccl(group), Some(OnGpu { mark: Ok(mark), .. })) = (self, &queued.0) {
             _ = group.wait_for(*mark);
         }
     }
 
-    /// Waits for an update, and reads from the device's own count whether it was applied.
+    /// Waits for an update, and reads from the device's own count whether it was made.
     ///
     /// # Errors
-    /// The group is over, or the sum is bad. What the replica then says of its reductions is right in either case, but
-    /// for [`GroupError::NotDrained`]: to ask the device would be to wait for it.
+    /// The group is over, or the sum is bad. The replica's count of reductions is right then, except after
+    /// [`GroupError::NotDrained`]: reading the device's count would wait for the device.
     pub fn finish(&mut self, replica: &mut Replica, queued: Queued) -> Result<Applied, ReduceError> {
         let (Self::Nccl(group), Some(OnGpu { mark, flag })) = (self, queued.0) else {
             return Ok(finish_update(replica)?);

@@ -24,7 +24,7 @@ use crate::replica::{Applied, Metrics};
 use crate::state::{Networks, State};
 use crate::step::{self, Work};
 use crate::tensors::{words, words_mut};
-use crate::word::{DeviceWords, Place, WordsMut};
+use crate::word::{DeviceWords, WordsMut};
 
 pub(crate) struct DeviceEngine<W> {
     /// On the host: the reduction, and the rest as it was copied last.
@@ -96,9 +96,9 @@ impl<W: DeviceWord> DeviceEngine<W> {
         &self.numbers
     }
 
-    /// Something was added to a sum without [`Arithmetic::add`].
+    /// A virtual rank was added to a sum without [`Arithmetic::add`]: by a recording.
     pub fn has_added(&mut self, half: Half) {
-        self.sums[half as usize].place = Place::Add;
+        self.sums[half as usize].has_added();
     }
 
     /// The words of a half as they are now.

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::header::{ControlWords, GOOD, NOT_FINITE, SumLayout, TOO_LARGE};
 use crate::lane::Contribution;
 use crate::tensors::view;
-use crate::word::{METRIC_LIMIT, METRIC_SCALE, Place, SCALE, Word};
+use crate::word::{METRIC_LIMIT, METRIC_SCALE, Mode, SCALE, Word};
 
 pub(super) struct DeviceSum<W> {
     pub layout: SumLayout,
@@ -20,7 +20,7 @@ pub(super) struct DeviceSum<W> {
     parts: Vec<Tensor>,
     /// The marks of a sum that has every virtual rank once.
     complete: Tensor,
-    pub place: Place,
+    mode: Mode,
     word: PhantomData<W>,
 }
 
@@ -32,7 +32,7 @@ impl<W: DeviceWord> DeviceSum<W> {
             parts: layout.parts.iter().map(|part| view(&numbers, part)).collect(),
             complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
             numbers,
-            place: Place::Set,
+            mode: Mode::Set,
             word: PhantomData,
             layout,
         }
@@ -44,7 +44,7 @@ impl<W: DeviceWord> DeviceSum<W> {
         for (index, count) in self.layout.header.wishes(controls).filter(|(_, count)| *count > 0) {
             let _ = self.words.narrow(0, index as i64, 1).fill_(count);
         }
-        self.place = Place::Set;
+        self.mode = Mode::Set;
     }
 
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
@@ -56,20 +56,25 @@ impl<W: DeviceWord> DeviceSum<W> {
         let worst = self.numbers.abs().max();
         let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
         let (values, mark) = W::shares(&self.numbers, self.layout.virtual_ranks, &worst, &finite);
-        match self.place {
-            Place::Set => self.body().copy_(&values),
-            Place::Add => drop(self.body().g_add_(&values)),
+        match self.mode {
+            Mode::Set => self.body().copy_(&values),
+            Mode::Add => drop(self.body().g_add_(&values)),
         }
-        self.place = Place::Add;
+        self.mode = Mode::Add;
         let (word, shift) = self.layout.header.mark(contribution.rank);
         self.add_words(word, &(mark * (1_i64 << shift)).reshape([1]));
         let shares = W::metrics(means / f64::from(self.layout.virtual_ranks));
         self.add_words(self.layout.header.metrics().start, &shares);
     }
 
+    /// A virtual rank was added without [`Self::add`].
+    pub fn has_added(&mut self) {
+        self.mode = Mode::Add;
+    }
+
     /// Ends this worker's part: where it computed no rank, its sum is zero.
     pub fn end(&self) {
-        if self.place == Place::Set {
+        if self.mode == Mode::Set {
             let _ = self.body().zero_();
         }
     }

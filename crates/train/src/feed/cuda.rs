@@ -4,13 +4,13 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use tch::Tensor;
 
-use super::{Streams, Way};
+use super::{Stream, Streams};
 
 /// A GPU, through its driver: with the primary context, which libtorch uses too, and a stream of our own.
 pub(crate) struct Cuda {
     device: sys::CUdevice,
     context: sys::CUcontext,
-    road: sys::CUstream,
+    copies: sys::CUstream,
 }
 
 // SAFETY: the driver's handles may be used from any thread whose current context is theirs, which `send` sees to.
@@ -28,17 +28,17 @@ impl Cuda {
         let device = result::device::get(i32::try_from(index).unwrap_or(i32::MAX))?;
         // SAFETY: the driver has just named this device.
         let context = unsafe { result::primary_ctx::retain(device)? };
-        let mut cuda = Self { device, context, road: std::ptr::null_mut() };
+        let mut cuda = Self { device, context, copies: std::ptr::null_mut() };
         cuda.make_current()?;
-        cuda.road = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        cuda.copies = result::stream::create(result::stream::StreamKind::NonBlocking)?;
         Ok(cuda)
     }
 
-    fn stream(&self, way: Way) -> sys::CUstream {
-        match way {
-            Way::Road => self.road,
+    fn stream(&self, stream: Stream) -> sys::CUstream {
+        match stream {
+            Stream::Copies => self.copies,
             // The null stream of every context, unless libtorch is told otherwise.
-            Way::Training => std::ptr::null_mut(),
+            Stream::Training => std::ptr::null_mut(),
         }
     }
 }
@@ -57,37 +57,37 @@ impl Streams for Cuda {
     }
 
     fn destroy(&self, event: Event) -> Result<(), DriverError> {
-        // SAFETY: the place that had it is gone; the driver waits for what is recorded by itself.
+        // SAFETY: its slot is gone; the driver frees it once what is recorded has passed.
         unsafe { result::event::destroy(event.0) }
     }
 
-    fn record(&self, way: Way, event: &Event) -> Result<(), DriverError> {
+    fn record(&self, stream: Stream, event: &Event) -> Result<(), DriverError> {
         // SAFETY: both live.
-        unsafe { result::event::record(event.0, self.stream(way)) }
+        unsafe { result::event::record(event.0, self.stream(stream)) }
     }
 
-    fn wait(&self, way: Way, event: &Event) -> Result<(), DriverError> {
+    fn wait(&self, stream: Stream, event: &Event) -> Result<(), DriverError> {
         let usual = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: both live.
-        unsafe { result::stream::wait_event(self.stream(way), event.0, usual) }
+        unsafe { result::stream::wait_event(self.stream(stream), event.0, usual) }
     }
 
-    fn wait_here(&self, event: &Event) -> Result<(), DriverError> {
+    fn wait_on_host(&self, event: &Event) -> Result<(), DriverError> {
         // SAFETY: it lives.
         unsafe { result::event::synchronize(event.0) }
     }
 
-    fn rest(&self, way: Way) -> Result<(), DriverError> {
+    fn drain(&self, stream: Stream) -> Result<(), DriverError> {
         // SAFETY: it is ours, or every context's.
-        unsafe { result::stream::synchronize(self.stream(way)) }
+        unsafe { result::stream::synchronize(self.stream(stream)) }
     }
 
-    unsafe fn carry(&self, to: &Tensor, from: &Tensor, len: usize) -> Result<(), DriverError> {
+    unsafe fn copy(&self, to: &Tensor, from: &Tensor, len: usize) -> Result<(), DriverError> {
         let to = to.data_ptr() as sys::CUdeviceptr;
         // SAFETY: the caller vouches for both.
         unsafe {
             let from = std::slice::from_raw_parts(from.data_ptr().cast::<f32>(), len);
-            result::memcpy_htod_async(to, from, self.road)
+            result::memcpy_htod_async(to, from, self.copies)
         }
     }
 
@@ -101,9 +101,9 @@ impl Streams for Cuda {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        if self.make_current().is_ok() && !self.road.is_null() {
-            // SAFETY: ours, and at rest where a road had it.
-            _ = unsafe { result::stream::destroy(self.road) };
+        if self.make_current().is_ok() && !self.copies.is_null() {
+            // SAFETY: it is ours, and drained where an `Upload` used it.
+            _ = unsafe { result::stream::destroy(self.copies) };
         }
         // SAFETY: retained in `new`, released once.
         _ = unsafe { result::primary_ctx::release(self.device) };

@@ -1,5 +1,5 @@
-//! libtorch's own recorder (`native/graphs.cpp`): a small library that the binary carries in itself, for it needs
-//! libtorch's CUDA part, which the binary must do without on a CPU.
+//! libtorch's own recorder (`native/graphs.cpp`): a small library that is embedded in the binary. It is not linked,
+//! since it needs libtorch's CUDA part, which a binary on a CPU lacks.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
@@ -54,7 +54,7 @@ fn load(bytes: &[u8]) -> Result<Functions, String> {
     if descriptor < 0 {
         return Err(std::io::Error::last_os_error().to_string());
     }
-    // SAFETY: it was just made, and nobody else has it.
+    // SAFETY: it was just made, and no other file owns it.
     let mut file = unsafe { File::from_raw_fd(descriptor) };
     file.write_all(bytes).map_err(|error| error.to_string())?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("a path without zeros");
@@ -65,7 +65,7 @@ fn load(bytes: &[u8]) -> Result<Functions, String> {
         let said = unsafe { libc::dlerror() };
         // SAFETY: as above; it ends with a zero.
         let said = (!said.is_null()).then(|| unsafe { CStr::from_ptr(said) }.to_string_lossy().into_owned());
-        return Err(said.unwrap_or_else(|| "the loader says nothing".to_owned()));
+        return Err(said.unwrap_or_else(|| "the loader gives no reason".to_owned()));
     }
     let find = |name: &CStr| {
         // SAFETY: the library is loaded for good.
@@ -95,7 +95,7 @@ fn load(bytes: &[u8]) -> Result<Functions, String> {
 struct Library {
     functions: Functions,
     device: c_int,
-    /// Whose memory all that follow share.
+    /// The first recording, whose memory all that follow share.
     pool: Option<Arc<Handle>>,
 }
 
@@ -105,14 +105,14 @@ struct Handle {
     functions: Functions,
 }
 
-// SAFETY: a recording may be replayed and given back by any thread; one at a time does, for the replica is on one.
+// SAFETY: a recording may be replayed and freed on any thread, one at a time; a replica uses one thread.
 unsafe impl Send for Handle {}
-// SAFETY: as above; what several hold is only asked for its memory.
+// SAFETY: as above; of a shared recording only the memory is read.
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the library's, given back once.
+        // SAFETY: the library made it, and it is freed once.
         unsafe { (self.functions.free)(self.raw) }
     }
 }
@@ -143,7 +143,7 @@ impl Recorder for Library {
     }
 
     fn tidy(&mut self) {
-        // SAFETY: libtorch gives back only what it keeps for nobody.
+        // SAFETY: libtorch frees only memory that no tensor uses.
         unsafe { (self.functions.empty_cache)() }
     }
 }
@@ -156,7 +156,7 @@ impl Recording for Arc<Handle> {
     }
 }
 
-/// What a call gives, or its message where that is not good.
+/// The result of a call, or the first line of its message where `is_good` refuses the result.
 fn said<T>(
     call: impl FnOnce(*mut c_char, usize) -> T,
     is_good: impl FnOnce(&T) -> bool,
@@ -175,7 +175,7 @@ fn said<T>(
 mod tests {
     use super::*;
 
-    /// It is refused for what libtorch's CUDA part has, and for nothing else.
+    /// The only symbols that it lacks are those of libtorch's CUDA part.
     #[test]
     fn without_libtorchs_cuda_part_it_is_refused_with_the_reason() {
         let why = open(0).err().expect("nothing has loaded libtorch's CUDA part here");

@@ -9,7 +9,7 @@
 //! one step is queued call by call *and* recorded and replayed on the same inputs, and the two sums must have the same
 //! bits. Where they differ, or nothing can be recorded, it stays call by call, and a [`Notice`] says why.
 //!
-//! - this file: when what is done. `library`: libtorch's own recorder. [`crate::rehearsal`]: stand-ins for tests.
+//! `library` is libtorch's own recorder, [`crate::rehearsal`] has stand-ins for tests.
 
 mod library;
 
@@ -95,9 +95,9 @@ enum Stage {
     WarmingUp(u32),
     /// D's half of this step is proved, G's is not.
     HalfProved(Step),
-    /// Both are; D's half of this step was replayed last, and its fakes are kept.
+    /// Both are proved. If D's half of a step was replayed last, its fakes are kept.
     Proved(Option<Step>),
-    /// It cannot be done here.
+    /// Halves cannot be recorded, or not to the same sums.
     GivenUp,
 }
 
@@ -227,7 +227,7 @@ impl Inputs {
 }
 
 impl<W: DeviceWord> Engine for Graphs<W> {
-    /// Computes a half, one way or the other.
+    /// Computes a half by its recordings where they are proved and of the same ranks, and call by call elsewhere.
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
         let Some(step) = work.tasks.first().map(|task| task.step) else {
             return step::sum(&mut self.device, lanes, work);

@@ -21,13 +21,8 @@ pub use contract::contract;
 /// What one sample is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleShape {
-    /// A square picture.
-    Picture {
-        /// Side in pixels.
-        size: u32,
-        /// 1 or 3.
-        channels: u32,
-    },
+    /// A square picture: its side in pixels, and 1 or 3 channels.
+    Picture { size: u32, channels: u32 },
     /// A point of the plane.
     Point,
 }

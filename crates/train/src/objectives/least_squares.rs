@@ -4,14 +4,11 @@ use tch::{Kind, Tensor};
 
 use super::Losses;
 
-/// D's target for fakes, D's target for real samples, what G wants D to say of its fakes.
+/// D's target a for fakes and b for real samples; c is what G wants D to say of its fakes.
 #[derive(Clone, Copy, Debug)]
 pub struct LeastSquares {
-    /// For fakes.
     pub a: f64,
-    /// For real samples.
     pub b: f64,
-    /// What G wants.
     pub c: f64,
 }
 

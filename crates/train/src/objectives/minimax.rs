@@ -4,7 +4,6 @@ use tch::{Kind, Tensor};
 
 use super::{Losses, minus_log_sigmoid};
 
-/// The minimax game.
 #[derive(Clone, Copy, Debug)]
 pub struct Minimax;
 

@@ -1,6 +1,8 @@
-//! **For tests only.** What release binaries carry so that tests can try on a CPU what a GPU does, and what a broken
-//! memory does: a device's engine on a CPU, stand-ins for a recorder of CUDA graphs, a bit that flips. And [`runs`] that
-//! step in milliseconds.
+//! **For tests only.** Release binaries have these parts too, so that whole-system tests need no second build.
+//!
+//! - [`Rehearsal`]: a device's engine on a CPU, with stand-ins for a recorder of CUDA graphs.
+//! - [`flip_a_bit`]: a memory error.
+//! - [`runs`]: runs that step in milliseconds, and groups in one process.
 
 pub mod runs;
 

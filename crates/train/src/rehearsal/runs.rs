@@ -79,7 +79,7 @@ pub(crate) fn words(replica: &mut Replica) -> Tensor {
     unsafe { over_words(replica.words(), device) }
 }
 
-/// What a group does to the sums of its members: every one holds the sum over all.
+/// Sums the words of all members, as a group does.
 pub fn all_reduce(members: &mut [Replica]) {
     let words: Vec<_> = members.iter_mut().map(words).collect();
     let sum = words[1..].iter().fold(words[0].copy(), |sum, words| sum + words);
