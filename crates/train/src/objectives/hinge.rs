@@ -11,7 +11,7 @@ pub struct Hinge;
 impl Losses for Hinge {
     /// E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))]
     fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        (1.0 - real).relu().mean(Kind::Float) + (1.0 + fake).relu().mean(Kind::Float)
+        (1.0_f64 - real).relu().mean(Kind::Float) + (1.0_f64 + fake).relu().mean(Kind::Float)
     }
 
     /// −E[D(G(z))]
