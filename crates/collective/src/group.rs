@@ -1,6 +1,5 @@
 //! The trait, and the description of a call.
 #![warn(missing_docs)]
-#![warn(missing_docs)]
 
 use std::fmt;
 
