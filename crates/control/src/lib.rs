@@ -6,11 +6,14 @@
 //!
 //! - [`run`]: the coordinator's machine. Start at [`Run::apply`].
 //! - [`protocol`]: what a worker says of itself when it attaches, and what workers are told.
+//! - [`report`]: all that a worker says.
 
 pub mod protocol;
+pub mod report;
 pub mod run;
 
 pub use protocol::{Form, Hello, Member, Message, Outcome, ParkReason, Resume, Start, Task, Wish};
+pub use report::Report;
 pub use run::{
     Aside, Config, Direction, Effect, Entry, Event, Keeps, Missing, Phase, Recovered, Run, SessionId, Worker,
     hashes, invariants,

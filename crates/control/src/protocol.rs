@@ -16,6 +16,8 @@ pub struct Hello {
     pub holds: Option<Reduction>,
     /// Set when it knows the run already and lost its coordinator.
     pub resume: Option<Resume>,
+    /// Hash of the data set, as it opened it itself.
+    pub data_fingerprint: String,
 }
 
 /// What a worker that lost its coordinator was.

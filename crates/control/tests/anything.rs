@@ -43,6 +43,7 @@ fn hello() -> impl Strategy<Value = Hello> {
             numerics: if odd == 0 { "odd" } else { "even" }.to_owned(),
             holds: holds.map(Reduction),
             resume,
+            data_fingerprint: String::new(),
         },
     )
 }

@@ -11,7 +11,6 @@ use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
 use crate::causes::{Cause, Lasts};
-use crate::convert;
 use crate::notices::Telling;
 use crate::queue::News;
 use crate::shell::Shell;
@@ -67,7 +66,11 @@ impl Shell {
                 // A generation or an incarnation that is not in the journal would be given again.
                 Held::Send(_, Message::Form(_) | Message::Welcome { .. }) if self.abandoned.is_some() => {}
                 Held::Send(session, message) => {
-                    self.send(session, convert::message(message, self.metrics_until));
+                    if let Message::Form(_) = &message {
+                        // Its first rank reports the metrics of the steps from here on.
+                        self.send(session, v1::MetricsStored { until: self.metrics_until }.into());
+                    }
+                    self.send(session, message.into());
                 }
                 Held::Close(session) => drop(self.sessions.remove(&session)),
             }
@@ -147,7 +150,7 @@ impl Shell {
         let outcome = Outcome::Failed { why };
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             let message = Message::Shutdown(outcome.clone());
-            self.send(session, convert::message(message, self.metrics_until));
+            self.send(session, message.into());
         }
         self.outcome = Some(outcome);
     }

@@ -10,7 +10,7 @@
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
 //! - [`clock`]: the machine's time, less what was lost.
-//! - [`convert`], [`status`], [`notices`]: the machine's words on the wire and for people.
+//! - [`status`], [`notices`]: the machine's words for people.
 //! - [`causes`]: how long a warning is one. [`troubles`]: why workers cannot start.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`corrupt`]: records that do not decode.
@@ -23,7 +23,6 @@ pub mod about_data;
 pub mod args;
 pub mod causes;
 pub mod clock;
-pub mod convert;
 pub mod corrupt;
 pub mod counts;
 mod held;

@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
-use crate::convert;
 use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
 use crate::held::Held;
@@ -221,7 +220,7 @@ impl Shell {
             }
             _ => {}
         }
-        match convert::event(session, &kind) {
+        match lsgan_wire::convert::event(session, kind) {
             Ok(Some(event)) => self.apply(event),
             Ok(None) => {}
             Err(why) => self.notice(true, why),

@@ -6,7 +6,6 @@ use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
 use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
 
-use crate::convert;
 use crate::shell::Shell;
 
 /// The status of the run that `shell` holds.
@@ -27,7 +26,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         images_per_s: shell.metrics.as_ref().map_or(0.0, |row| row.scalar(scalars::IMAGES_PER_S.name)),
         workers: run.workers().iter().map(|(i, w)| worker(run, *i, w, now.0)).collect(),
         snapshot_step: run.snapshot().map(|step| step.0),
-        outcome: shell.outcome.as_ref().map(convert::shutdown),
+        outcome: shell.outcome.as_ref().map(v1::Shutdown::from),
         final_files: shell.final_files.clone(),
         notices: shell.notices.all(),
         workers_wanted: shell.workers_wanted,

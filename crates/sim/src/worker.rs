@@ -147,6 +147,7 @@ impl Process {
             numerics: if self.odd { "odd".to_owned() } else { "even".to_owned() },
             holds: self.state.map(|s| s.applied),
             resume,
+            data_fingerprint: String::new(),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, where a
-//! server listens ([`Listen`]), and how a coordinator is reached ([`dial`]).
+//! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, its
+//! conversions from and to the types of `control` ([`convert`]), where a server listens ([`Listen`]), and how a
+//! coordinator is reached ([`dial`]).
 //!
-//! Not here: what a message means. The coordinator turns them into events of `control`, the worker into orders
-//! for its training thread.
+//! Not here: what a message means (`control`).
 
+pub mod convert;
 mod dial;
 mod listen;
 

@@ -59,14 +59,13 @@ pub struct Life {
 
 impl Outbox {
     /// The training thread takes up a generation.
-    pub fn enter(&self, generation: u64, first_rank: bool, metrics_until: u64) {
+    pub fn enter(&self, generation: u64, first_rank: bool) {
         let mut inner = self.lock();
         inner.life.generation = generation;
         inner.life.stepping = true;
         inner.life.pace_us = None;
         inner.reports_metrics = first_rank;
-        inner.metrics_sent_until = inner.metrics_sent_until.min(metrics_until);
-        inner.metrics.retain(|row| row.step >= metrics_until);
+        inner.metrics_sent_until = 0;
     }
 
     /// It is connected to its peers and holds this state.

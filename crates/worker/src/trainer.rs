@@ -152,7 +152,7 @@ impl Trainer {
 
     /// Takes up a generation and stays in it until it ends.
     fn generation(&mut self, form: &v1::Form, live: &Live) {
-        self.outbox.enter(form.generation, form.rank == 0, form.metrics_until);
+        self.outbox.enter(form.generation, form.rank == 0);
         let halt = match self.enter(form, live) {
             Ok(group) => self.steps(form, live, group),
             Err(halt) => halt,

@@ -37,6 +37,7 @@ fn hello(session: u64) -> Hello {
         numerics: "x86".to_owned(),
         holds: None,
         resume: None,
+        data_fingerprint: String::new(),
     }
 }
 
