@@ -7,7 +7,9 @@
 //! - [`run`]: the coordinator's machine. Start at [`Run::apply`].
 //! - [`protocol`]: what a worker says of itself when it attaches, and what workers are told.
 //! - [`report`]: all that a worker says.
+//! - [`member`]: the worker's machine. Start at [`member::Participant::apply`].
 
+pub mod member;
 pub mod protocol;
 pub mod report;
 pub mod run;

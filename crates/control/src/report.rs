@@ -115,7 +115,7 @@ pub struct StoreProof {
 }
 
 /// A snapshot that is in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedSnapshot {
     /// Steps done in it.
     pub step: Step,

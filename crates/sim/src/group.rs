@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lsgan_control::{Event, Form, Member, ParkReason, Start};
+use lsgan_control::member::{Boundary, Duty, Event, Wishes};
+use lsgan_control::{Form, Member, ParkReason, Report, Start};
 use lsgan_spec::{Generation, Half, Incarnation, Reduction};
 
 use crate::history::{Part, State};
@@ -27,8 +28,8 @@ pub struct Group {
 struct Round {
     parts: Vec<Part>,
     sum: u64,
-    wish: bool,
-    snapshot: bool,
+    /// What any member wishes for.
+    wishes: Wishes,
 }
 
 impl Group {
@@ -58,22 +59,13 @@ impl World {
             let old = membership.form.generation;
             return self.violated(format!("a worker that computes in {old} is told to form {generation}"));
         }
-        if process.incarnation != Some(form.members[rank].incarnation) {
+        if process.member.incarnation() != Some(form.members[rank].incarnation) {
             let name = process.name.clone();
             return self.violated(format!("{name} is told to form as somebody else"));
         }
         let leases = form.leases.iter().copied().collect();
         let members = form.members.clone();
-        process.membership = Some(Membership {
-            form,
-            stage: Stage::Connecting,
-            leases,
-            told_wish: false,
-            heard_wish: false,
-            told_snapshot: false,
-            heard_snapshot: false,
-            boundary: None,
-        });
+        process.membership = Some(Membership { form, stage: Stage::Connecting, leases, boundary: None });
         let group = self.groups.entry(generation).or_insert_with(|| Group::new(members.clone()));
         if group.members != members {
             return self.violated(format!("generation {generation} has two memberships"));
@@ -149,9 +141,7 @@ impl World {
                 .violated(format!("generation {generation} starts from {from}, a member has {found:?}"));
         };
         self.check(|w| w.history.state("a new member", state));
-        if let Some(session) = self.processes[p].session {
-            self.say(p, Event::Ready { session, generation, applied: state.applied });
-        }
+        self.say(p, Report::Ready { generation, applied: state.applied });
         // What those before it consumed and could not report any more; small leases would run dry without it.
         self.report_consumed(p);
         self.begin(p);
@@ -160,19 +150,20 @@ impl World {
     /// A worker enters the all-reduce; the last one makes the sum.
     pub(crate) fn enter(&mut self, p: ProcessIndex, generation: Generation, reduction: Reduction) {
         let process = &mut self.processes[p];
-        let (state, leaving) = (process.state, process.leaving);
+        let state = process.state.expect("a member that steps holds a state");
+        // They ride in G's half alone, the last one before a step boundary.
+        let wishes = match state.applied.half() {
+            Half::Discriminator => Wishes::default(),
+            Half::Generator => process.member.wishes(generation),
+        };
         let Some(membership) = process.active(generation) else { return };
         membership.stage = Stage::Reducing;
         let rank = membership.form.rank as usize;
-        let wish = leaving || membership.told_wish;
-        let snapshot = membership.told_snapshot;
         let virtual_ranks = membership.form.members[rank].virtual_ranks().collect();
-        let state = state.expect("a member that steps holds a state");
         let group = self.groups.get_mut(&generation).expect("a member's group exists");
         let round = group.rounds.entry(reduction).or_default();
         round.parts.push(Part { state, virtual_ranks });
-        round.wish |= wish;
-        round.snapshot |= snapshot;
+        round.wishes = either(round.wishes, wishes);
         if round.parts.len() < group.members.len() {
             return;
         }
@@ -205,7 +196,7 @@ impl World {
         let at = peers.iter().position(|p| *p == notices).expect("it is one of them");
         let last = peers.len() - 1;
         peers.swap(at, last);
-        let incarnation = self.processes[peer].incarnation.expect("a member has one");
+        let incarnation = self.processes[peer].member.incarnation().expect("a member has one");
         let notice_ms = 2 * self.setup.config.failure_timeout_ms + self.rng.delay_ms(500);
         self.soon(notices, notice_ms, Inner::Unreachable(generation, incarnation));
         true
@@ -218,7 +209,7 @@ impl World {
             return false;
         };
         let notices = peers[(at + peers.len() - 1) % peers.len()];
-        let incarnation = self.processes[peers[at]].incarnation.expect("a member has one");
+        let incarnation = self.processes[peers[at]].member.incarnation().expect("a member has one");
         // Before the coordinator gives the generation up.
         let third_ms = self.setup.config.forming_timeout_ms / 3;
         let notice_ms = third_ms + self.rng.delay_ms(third_ms);
@@ -231,10 +222,7 @@ impl World {
         if self.processes[p].active(generation).is_none() {
             return;
         }
-        if let Some(session) = self.processes[p].session {
-            let why = "timed out".to_owned();
-            self.say(p, Event::CutOff { session, generation, peer, why });
-        }
+        self.say(p, Report::CutOff { generation, peer, why: "timed out".to_owned() });
         self.park(p, ParkReason::Broken("a peer's host answers nothing".to_owned()));
     }
 
@@ -251,49 +239,46 @@ impl World {
         }
         let group = self.groups.get_mut(&generation).expect("a member's group exists");
         group.rounds = group.rounds.split_off(&Reduction(reduction.0.saturating_sub(1)));
-        let Round { sum, wish, snapshot, .. } = group.rounds[&reduction];
+        let Round { sum, wishes, .. } = group.rounds[&reduction];
         let process = &mut self.processes[p];
         let state = process.state.expect("a member that steps holds a state").apply(sum);
         process.state = Some(state);
-        let membership = process.membership.as_mut().expect("it is active");
-        membership.heard_wish |= wish;
-        membership.heard_snapshot |= snapshot;
-        if membership.heard_snapshot && state.applied.half() == Half::Discriminator {
-            membership.told_snapshot = false;
-        }
-        let obeys = membership.heard_wish;
         self.check(|w| w.history.state("a member", state));
-        if state.applied.half() == Half::Discriminator {
-            self.step_done(p, state);
-            if obeys {
-                return self.park(p, ParkReason::Boundary);
-            }
+        self.happens(p, Event::Applied(state.applied));
+        if state.applied.half() == Half::Discriminator && self.step_done(p, generation, state, wishes) {
+            return self.park(p, ParkReason::Boundary);
         }
         self.begin(p);
     }
 
-    fn step_done(&mut self, p: ProcessIndex, state: State) {
+    /// Does what is due at a step boundary; returns whether the member parks.
+    fn step_done(&mut self, p: ProcessIndex, generation: Generation, state: State, wishes: Wishes) -> bool {
         let step = state.applied.step();
         if step.0.is_multiple_of(self.setup.steps_per_ordinal) {
             self.report_consumed(p);
         }
-        if self.setup.hash_every.is_some_and(|n| step.0.is_multiple_of(n))
-            && let Some(session) = self.processes[p].session
-        {
-            let mut hash = [0; 32];
-            hash[..8].copy_from_slice(&state.hash.to_le_bytes());
-            self.say(p, Event::StateHash { session, step, hash });
+        if let Some(every) = self.setup.hash_every {
+            self.happens(p, Event::Pace(Some(if self.processes[p].slow { 5_000 } else { 1_000 })));
+            if step.0.is_multiple_of(every) {
+                let mut hash = [0; 32];
+                hash[..8].copy_from_slice(&state.hash.to_le_bytes());
+                self.say(p, Report::StateHash { step, hash });
+            }
         }
-        let membership = self.processes[p].membership.as_ref();
-        let writer = membership.is_some_and(|m| m.form.writer == Some(m.form.rank));
-        let asked = membership.is_some_and(|m| m.heard_snapshot);
-        if writer && self.processes[p].blind {
-            return self.violated("a worker that does not see the store is the writer".to_owned());
+        if wishes.snapshot {
+            self.happens(p, Event::SnapshotHeard(generation));
         }
-        if writer && (asked || self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n))) {
+        let duty = Duty::of(&self.processes[p].membership.as_ref().expect("it is active").form);
+        if duty.writes && self.processes[p].blind {
+            self.violated("a worker that does not see the store is the writer".to_owned());
+        }
+        let due = self.setup.snapshot_every.is_some_and(|n| step.0.is_multiple_of(n));
+        let Boundary { parks, snapshot } = duty.step_done(step, wishes, due);
+        if snapshot {
             let write_ms = self.rng.delay_ms(500);
-            self.soon(p, write_ms, Inner::Published(state));
+            self.when_written(p, write_ms, Inner::Published(state));
         }
+        parks
     }
 
     /// A worker leaves its collective; with `abrupt`, its peers see that connections break.
@@ -308,5 +293,15 @@ impl World {
             let lost_ms = self.rng.delay_ms(3 * self.setup.net_ms_max);
             self.soon(peer, lost_ms, Inner::PeerLost(generation));
         }
+    }
+}
+
+/// What one of two members wishes for.
+fn either(a: Wishes, b: Wishes) -> Wishes {
+    Wishes {
+        snapshot: a.snapshot || b.snapshot,
+        reform: a.reform || b.reform,
+        finish: a.finish || b.finish,
+        leave: a.leave || b.leave,
     }
 }

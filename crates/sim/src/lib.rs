@@ -1,8 +1,9 @@
-//! Drives the control machine with simulated workers, faults and a seed.
+//! Drives both machines of `control` through worlds with faults that a seed decides.
 //!
-//! The machine is the real [`lsgan_control::Run`]; around it everything is a model: workers, their collective, the
-//! network, the coordinator's journal and its death between any two effects. Time jumps from one happening to the
-//! next. One number, the seed, decides it all, and a failure can be replayed from it.
+//! The coordinator's machine is the real [`lsgan_control::Run`], the worker's the real
+//! [`lsgan_control::member::Participant`]; around them everything is a model: their shells, the training threads, the
+//! collective, the network, the coordinator's journal and its death between any two effects. Time jumps from one happening
+//! to the next. One number, the seed, decides it all, and a failure can be replayed from it.
 //!
 //! Not here: sockets, tensors, real time (`tests` has whole systems of real processes).
 //!
@@ -13,7 +14,7 @@
 //! - [`history`]: the sentences about a whole life that no single state can show.
 //! - [`network`]: simulated time and streams. [`rng`]: chance. [`coverage`]: what was seen.
 //!
-//! `tests/mutants.md` at the root of the project lists bugs that were put into the machine, and what saw each.
+//! `tests/mutants.md` at the root of the project lists bugs that were put into the machines, and what saw each.
 
 pub mod coverage;
 pub mod faults;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lsgan_control::{Event, Message, SessionId};
+use lsgan_control::{Event, Message, SessionId, Task};
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step};
 
 use crate::faults::Fault;
@@ -62,13 +62,22 @@ pub enum Inner {
     /// It sees that a peer's host answers nothing.
     Unreachable(Generation, Incarnation),
     /// It has tried to connect to these, for a round of trying.
-    Tried(SessionId, u64, Vec<Incarnation>),
+    Tried(u64, Vec<Incarnation>),
     /// Nothing of the generation is under way on its device any more.
     Drained(Generation),
     /// The snapshot that it writes in the background is published.
     Published(State),
+    /// It has waited long enough for its training thread to park, as who it was then.
+    ParkOverdue(Option<Incarnation>),
     /// The task that it was given is done.
-    TaskDone(SessionId),
+    TaskDone {
+        /// Which.
+        task: Task,
+        /// What it held when the task was given.
+        state: State,
+        /// It could not be written.
+        fails: bool,
+    },
 }
 
 /// So many milliseconds from now have a slot of their own; nearly everything happens within them.

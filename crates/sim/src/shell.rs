@@ -5,7 +5,7 @@ use lsgan_spec::{Generation, Millis};
 
 use crate::faults::LARGE;
 use crate::network::{Happening, ProcessIndex};
-use crate::worker::{Life, brief};
+use crate::worker::{Life, Process, brief};
 use crate::world::{Trace, World};
 
 /// So many workers are shown of a world.
@@ -185,7 +185,8 @@ impl World {
     fn ended(&mut self, outcome: Outcome) {
         self.shell.run = None;
         self.shell.dies_ms = None;
-        for (session, process) in self.network.cut_all() {
+        let attached = self.network.cut_all();
+        for &(session, process) in &attached {
             let earliest = self.later(self.setup.net_ms_max);
             let at = self.network.arrival_down(session, earliest);
             self.queue.push(at, Happening::StreamLost(process, session));
@@ -207,7 +208,8 @@ impl World {
                 self.finished = Some(outcome);
             }
             Outcome::Refused { why } => {
-                if self.processes.iter().any(|p| p.life == Life::Running && !p.blind && p.session.is_some()) {
+                let sees = |p: &Process| p.life == Life::Running && !p.blind;
+                if attached.iter().any(|(_, p)| sees(&self.processes[*p])) {
                     self.violated(format!("a run does not start although a worker sees the store: {why}"));
                 }
                 self.finished = Some(outcome);
@@ -337,10 +339,10 @@ impl World {
                 process.name,
                 process.life,
                 process.session.map(|s| s.0),
-                process.incarnation.map(|i| i.0),
+                process.member.incarnation().map(|i| i.0),
                 process.state.map(|s| s.applied.0),
                 process.membership.as_ref().map(|m| (m.form.generation.0, &m.stage)),
-                if process.leaving { ", leaving" } else { "" }
+                if process.member.is_leaving() { ", leaving" } else { "" }
             ));
         }
         lines.join("\n  ")

@@ -1,13 +1,19 @@
-//! A model of a worker: what it holds, what it says, and how it obeys. The collective is in `group`.
+//! A worker: the real machine of its protocol ([`Participant`]), and a model of the rest: what its shell and its training
+//! thread do, and how long that takes. The collective is in `group`.
 
 use std::collections::BTreeMap;
 
-use lsgan_control::{Event, Form, Hello, Message, ParkReason, Resume, SessionId, Task, Wish};
-use lsgan_spec::{Generation, Half, Incarnation, Step, VirtualRank};
+use lsgan_control::member::{Duty, Effect, Ending, Event, Identity, Participant};
+use lsgan_control::report::{PublishedSnapshot, StoreProof};
+use lsgan_control::{Event as Told, Form, Message, ParkReason, Report, SessionId, Task};
+use lsgan_spec::{Generation, Half, Incarnation, Millis, VirtualRank};
 
 use crate::history::State;
 use crate::network::{Happening, Inner, ProcessIndex};
 use crate::world::World;
+
+/// How long a retired worker waits for its training thread to park. The shipped one waits for a minute.
+const PARK_WITHIN_MS: u64 = 3_000;
 
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +41,12 @@ pub struct Process {
     pub deferred: Vec<Happening>,
     /// Its stream to the coordinator.
     pub session: Option<SessionId>,
-    /// Its incarnation.
-    pub incarnation: Option<Incarnation>,
-    /// The generation that it was in last.
-    pub generation: Generation,
+    /// Its side of the protocol.
+    pub member: Participant,
     /// What it has trained.
     pub state: Option<State>,
-    /// What it does for the generation that it is in.
+    /// What its training thread does for the generation that it is in.
     pub membership: Option<Membership>,
-    /// SIGTERM has come.
-    pub leaving: bool,
     /// It hangs when it is told to abort.
     pub stuck: bool,
     /// Its training thread goes with its next half step.
@@ -55,10 +57,10 @@ pub struct Process {
     pub hidden: bool,
     /// How long its seconds are.
     pub clock_percent: u64,
-    /// Snapshots that it has published; told again on each stream, since it cannot know who has heard.
-    pub published: Vec<Step>,
+    /// When its writer has written what it was given.
+    pub writes_until: Millis,
     /// What it said on this stream about generations.
-    pub said: Vec<Event>,
+    pub said: Vec<Report>,
 }
 
 /// What a process does for the generation that it is in.
@@ -70,14 +72,6 @@ pub struct Membership {
     pub stage: Stage,
     /// How many positions each of its virtual ranks may read.
     pub leases: BTreeMap<VirtualRank, u64>,
-    /// It was told a wish: it puts a control word into the coming reductions.
-    pub told_wish: bool,
-    /// A control word was in a sum of this step.
-    pub heard_wish: bool,
-    /// It was told that a snapshot is wanted.
-    pub told_snapshot: bool,
-    /// The control word for a snapshot was in a sum of this step.
-    pub heard_snapshot: bool,
     /// The state at the beginning of this step, if it was there.
     pub boundary: Option<State>,
 }
@@ -105,6 +99,12 @@ impl Process {
     /// A process that has just been started.
     #[must_use]
     pub fn new(name: String, odd: bool) -> Self {
+        let identity = Identity {
+            address: format!("{name}:4000"),
+            numerics: if odd { "odd".to_owned() } else { "even".to_owned() },
+            name: name.clone(),
+            data_fingerprint: String::new(),
+        };
         Self {
             name,
             odd,
@@ -112,17 +112,15 @@ impl Process {
             life: Life::Running,
             deferred: Vec::new(),
             session: None,
-            incarnation: None,
-            generation: Generation(0),
+            member: Participant::new(identity),
             state: None,
             membership: None,
-            leaving: false,
             stuck: false,
             hangs: false,
             slow: false,
             hidden: false,
             clock_percent: 100,
-            published: Vec::new(),
+            writes_until: Millis(0),
             said: Vec::new(),
         }
     }
@@ -131,24 +129,6 @@ impl Process {
     pub fn active(&mut self, generation: Generation) -> Option<&mut Membership> {
         let membership = self.membership.as_mut().filter(|m| m.form.generation == generation)?;
         (!matches!(membership.stage, Stage::Draining(_))).then_some(membership)
-    }
-
-    fn hello(&self) -> Hello {
-        let resume = self.incarnation.map(|incarnation| Resume {
-            incarnation,
-            generation: self.membership.as_ref().map_or(self.generation, |m| m.form.generation),
-            stepping: self.membership.is_some(),
-            writes: self.membership.as_ref().is_some_and(|m| m.form.writer == Some(m.form.rank)),
-            spec: String::new(),
-        });
-        Hello {
-            name: self.name.clone(),
-            address: format!("{}:4000", self.name),
-            numerics: if self.odd { "odd".to_owned() } else { "even".to_owned() },
-            holds: self.state.map(|s| s.applied),
-            resume,
-            data_fingerprint: String::new(),
-        }
     }
 }
 
@@ -168,32 +148,107 @@ impl World {
                 }
             }
             Inner::Unreachable(g, peer) => self.unreachable(p, g, peer),
-            Inner::Tried(session, round, peers) => self.tried(p, session, round, &peers),
+            Inner::Tried(round, peers) => self.tried(p, round, &peers),
             Inner::Drained(g) => self.drained(p, g),
-            Inner::Published(state) => {
-                let Some(session) = self.processes[p].session else {
-                    self.publish(state);
-                    return self.processes[p].published.push(state.applied.step());
-                };
-                if self.failing_writes > 0 {
-                    self.failing_writes -= 1;
-                    return self.say(p, Event::SnapshotFailed { session });
+            Inner::ParkOverdue(incarnation) => {
+                if self.processes[p].member.incarnation() == incarnation {
+                    self.happens(p, Event::ParkOverdue);
                 }
-                self.publish(state);
-                self.processes[p].published.push(state.applied.step());
-                self.say(p, Event::SnapshotWritten { session, step: state.applied.step() });
             }
-            Inner::TaskDone(session) => self.task_done(p, session),
+            Inner::Published(state) => self.published(p, state),
+            Inner::TaskDone { task, state, fails } => self.task_done(p, task, state, fails),
         }
     }
 
-    /// Says something to the coordinator, if a stream is there.
-    pub(crate) fn say(&mut self, p: ProcessIndex, event: Event) {
-        let Some(session) = self.processes[p].session else { return };
-        if matches!(event, Event::Ready { .. } | Event::Parked { .. } | Event::Consumed { .. }) {
-            self.processes[p].said.push(event.clone());
+    /// Something happens to the worker's machine: what it wants done is done, and what it has to say is sent.
+    pub(crate) fn happens(&mut self, p: ProcessIndex, event: Event) {
+        let mut effects = Vec::new();
+        self.processes[p].member.apply(event, &mut effects);
+        for effect in effects {
+            self.perform_at_worker(p, effect);
         }
-        let earliest = self.later(self.setup.net_ms_max);
+        for report in self.processes[p].member.take_mail() {
+            self.send(p, report);
+        }
+    }
+
+    /// The training thread says something.
+    pub(crate) fn say(&mut self, p: ProcessIndex, report: Report) {
+        self.happens(p, Event::Said(report));
+    }
+
+    fn perform_at_worker(&mut self, p: ProcessIndex, effect: Effect) {
+        if !matches!(effect, Effect::Send(_) | Effect::Form(_)) {
+            self.note(|w| format!("  {} does {effect:?}", w.processes[p].name));
+        }
+        match effect {
+            Effect::Connect => self.retry_later(p),
+            Effect::Send(report) => self.send(p, report),
+            Effect::HangUp => {
+                if let Some(session) = self.processes[p].session.take() {
+                    self.hang_up(session);
+                }
+            }
+            Effect::Admitted { adopted, .. } => self.admitted(p, adopted),
+            Effect::Form(form) => self.join_group(p, form),
+            Effect::Abort => {
+                if let Some(generation) = self.processes[p].membership.as_ref().map(|m| m.form.generation)
+                    && self.processes[p].active(generation).is_some()
+                {
+                    self.park(p, ParkReason::Aborted);
+                }
+            }
+            Effect::Grant { virtual_rank, until } => self.leased(p, virtual_rank, until),
+            Effect::Task(task) => self.task(p, task),
+            Effect::KeepAlone { .. } => {
+                let fails = self.processes[p].blind;
+                self.write(p, Task::Snapshot, fails);
+            }
+            Effect::CannotKeep { .. } => {}
+            Effect::Try { round, peers } => {
+                let peers = peers.into_iter().map(|(incarnation, _)| incarnation).collect();
+                let try_ms = self.rng.delay_ms(2 * self.setup.net_ms_max);
+                self.soon(p, try_ms, Inner::Tried(round, peers));
+            }
+            Effect::AwaitParking { .. } => {
+                let incarnation = self.processes[p].member.incarnation();
+                self.soon(p, PARK_WITHIN_MS, Inner::ParkOverdue(incarnation));
+            }
+            Effect::End(ending) => self.ends(p, &ending),
+        }
+    }
+
+    fn ends(&mut self, p: ProcessIndex, ending: &Ending) {
+        match ending {
+            Ending::Refused { .. } if !self.processes[p].odd => {
+                self.violated("a worker like all others is refused".to_owned());
+            }
+            // Its supervisor starts it again.
+            Ending::Hangs => self.queue.push(self.now.plus(1), Happening::Spawn),
+            Ending::Left | Ending::Refused { .. } | Ending::RunEnded(_) | Ending::CoordinatorLost => {}
+        }
+        self.kill(p);
+    }
+
+    /// Sends something to the coordinator, whose shell looks into the store at once.
+    pub(crate) fn send(&mut self, p: ProcessIndex, report: Report) {
+        let Some(session) = self.processes[p].session else { return };
+        if matches!(report, Report::Ready { .. } | Report::Parked { .. } | Report::Consumed { .. }) {
+            self.processes[p].said.push(report.clone());
+        }
+        let mut earliest = self.later(self.setup.net_ms_max);
+        let event = match report {
+            Report::StoreProof(StoreProof { why_not, .. }) => {
+                // At once: whether it sees the store may change meanwhile.
+                earliest = self.now;
+                let why_not = (!why_not.is_empty()).then_some(why_not);
+                Some(Told::StoreProved { session, why_not })
+            }
+            Report::SnapshotWritten(snapshot) => Some(Told::SnapshotWritten { session, step: snapshot.step }),
+            Report::TaskDone { .. } => Some(Told::TaskDone { session }),
+            report => report.into_event(session),
+        };
+        let Some(event) = event else { return };
         let at = self.network.arrival_up(session, earliest);
         self.queue.push(at, Happening::AtCoordinator(session, event));
     }
@@ -209,25 +264,14 @@ impl World {
         let process = &mut self.processes[p];
         process.session = Some(session);
         process.said.clear();
-        let (hello, leaving, published) = (process.hello(), process.leaving, process.published.clone());
-        self.say(p, Event::Joined { session, hello });
-        if leaving {
-            self.say(p, Event::WantsLeave { session });
-        }
-        self.prove_store(p);
-        for step in published {
-            self.say(p, Event::SnapshotWritten { session, step });
-        }
-        self.report_consumed(p);
+        self.happens(p, Event::Connected { spec: String::new() });
         self.soon(p, self.heartbeat_ms() * self.processes[p].clock_percent / 100, Inner::Heartbeat(session));
     }
 
-    /// Says whether it sees the run's store, right after what it said before.
+    /// Says whether it sees the run's store.
     pub(crate) fn prove_store(&mut self, p: ProcessIndex) {
-        let Some(session) = self.processes[p].session else { return };
-        let why_not = self.processes[p].blind.then(|| "another disk".to_owned());
-        let at = self.network.arrival_up(session, self.now);
-        self.queue.push(at, Happening::AtCoordinator(session, Event::StoreProved { session, why_not }));
+        let why_not = if self.processes[p].blind { "another disk".to_owned() } else { String::new() };
+        self.say(p, Report::StoreProof(StoreProof { why_not, ..StoreProof::default() }));
     }
 
     fn retry_later(&mut self, p: ProcessIndex) {
@@ -241,11 +285,7 @@ impl World {
 
     fn heartbeat(&mut self, p: ProcessIndex, session: SessionId) {
         if self.processes[p].session == Some(session) {
-            let process = &self.processes[p];
-            let applied = process.state.map(|s| s.applied);
-            let pace_us = (self.setup.hash_every.is_some() && process.membership.is_some())
-                .then_some(if process.slow { 5_000 } else { 1_000 });
-            self.say(p, Event::Heard { session, applied, pace_us });
+            self.happens(p, Event::HeartbeatDue);
             self.soon(
                 p,
                 self.heartbeat_ms() * self.processes[p].clock_percent / 100,
@@ -262,10 +302,7 @@ impl World {
             return;
         }
         process.session = None;
-        if process.leaving && process.state.is_none() && process.membership.is_none() {
-            return self.kill(p);
-        }
-        self.retry_later(p);
+        self.happens(p, Event::Disconnected);
     }
 
     /// A message reaches a worker.
@@ -274,95 +311,34 @@ impl World {
             return;
         }
         self.note(|w| format!("{} is told {}", w.processes[p].name, brief(&message)));
-        match message {
-            Message::Welcome { incarnation, adopted } => self.welcomed(p, incarnation, adopted),
-            Message::Refused { .. } => {
-                if !self.processes[p].odd {
-                    self.violated("a worker like all others is refused".to_owned());
-                }
+        if let Message::Retired { .. } = message {
+            self.coverage.retired += 1;
+            if self.setup.forgets && !self.processes[p].member.is_leaving() {
+                // It is killed instead, and its supervisor starts it again.
                 self.kill(p);
+                let at = self.later(500);
+                return self.queue.push(at, Happening::Spawn);
             }
-            Message::Form(form) => self.join_group(p, form),
-            Message::Abort(g) => {
-                if self.processes[p].active(g).is_some() {
-                    self.park(p, ParkReason::Aborted);
-                }
-            }
-            Message::Lease { virtual_rank, until } => self.leased(p, virtual_rank, until),
-            Message::Wish { generation, wish } => {
-                if let Some(membership) = self.processes[p].active(generation) {
-                    match wish {
-                        Wish::Snapshot => membership.told_snapshot = true,
-                        Wish::Reform | Wish::Finish => membership.told_wish = true,
-                    }
-                }
-            }
-            Message::Try { round, peers } => {
-                let peers = peers.into_iter().map(|(incarnation, _)| incarnation).collect();
-                let try_ms = self.rng.delay_ms(2 * self.setup.net_ms_max);
-                self.soon(p, try_ms, Inner::Tried(session, round, peers));
-            }
-            Message::Task(task) => self.task(p, session, task),
-            Message::Retired { .. } => self.retired(p),
-            Message::Shutdown(_) => self.kill(p),
         }
+        self.happens(p, Event::Told(message));
     }
 
-    fn welcomed(&mut self, p: ProcessIndex, incarnation: Incarnation, adopted: bool) {
-        let process = &mut self.processes[p];
-        if process.odd {
+    fn admitted(&mut self, p: ProcessIndex, adopted: bool) {
+        if self.processes[p].odd {
             return self.violated("a worker with other numerics is admitted".to_owned());
         }
-        if adopted {
-            self.coverage.adopted += 1;
-            return;
-        }
-        process.incarnation = Some(incarnation);
-        let draining = process.membership.as_ref().is_none_or(|m| matches!(m.stage, Stage::Draining(_)));
-        if !draining {
-            self.park(p, ParkReason::Aborted);
-        }
+        self.coverage.adopted += u64::from(adopted);
+        self.prove_store(p);
     }
 
-    fn retired(&mut self, p: ProcessIndex) {
-        self.coverage.retired += 1;
-        if self.processes[p].leaving {
-            return self.kill(p);
-        }
-        self.leave_group(p, true);
-        let forgets = self.setup.forgets;
-        let process = &mut self.processes[p];
-        let hanging = process.membership.as_ref().is_some_and(|m| m.stage == Stage::Hanging);
-        process.membership = None;
-        process.incarnation = None;
-        // One that hangs is killed and started again by its supervisor.
-        if forgets || process.stuck || hanging {
-            process.state = None;
-        }
-        process.stuck = false;
-        if let Some(session) = process.session.take() {
-            self.hang_up(session);
-        }
-        self.retry_later(p);
-    }
-
-    /// Reports what each of its virtual ranks has wholly consumed, counted from the first position.
+    /// Says what each of its virtual ranks has wholly consumed, counted from the first position.
     pub(crate) fn report_consumed(&mut self, p: ProcessIndex) {
         let process = &self.processes[p];
-        let (Some(membership), Some(session), Some(state)) =
-            (&process.membership, process.session, process.state)
-        else {
-            return;
-        };
-        if matches!(membership.stage, Stage::Connecting | Stage::Taking) {
-            return;
-        }
+        let (Some(membership), Some(state)) = (&process.membership, process.state) else { return };
         let member = &membership.form.members[membership.form.rank as usize];
         let ordinals = state.applied.step().0 / self.setup.steps_per_ordinal;
         for virtual_rank in member.virtual_ranks() {
-            if ordinals > 0 {
-                self.say(p, Event::Consumed { session, virtual_rank, ordinals });
-            }
+            self.say(p, Report::Consumed { virtual_rank, ordinals });
         }
     }
 
@@ -383,11 +359,9 @@ impl World {
         let membership = process.membership.as_mut().expect("only a member steps");
         let (step, generation) = (state.applied.step(), membership.form.generation);
         if state.applied.half() == Half::Discriminator {
-            if step >= membership.form.last_step {
+            if Duty::of(&membership.form).is_over(step) {
                 return self.park(p, ParkReason::Boundary);
             }
-            membership.heard_wish = false;
-            membership.heard_snapshot = false;
             membership.boundary = Some(state);
             let ordinal = step.0 / self.setup.steps_per_ordinal;
             if membership.leases.values().any(|until| ordinal >= *until) {
@@ -429,17 +403,15 @@ impl World {
         }
     }
 
-    fn tried(&mut self, p: ProcessIndex, session: SessionId, round: u64, peers: &[Incarnation]) {
-        if self.processes[p].session == Some(session) {
-            let missing = peers.iter().filter(|peer| !self.reaches(p, **peer));
-            let missing = missing.map(|peer| (*peer, "timed out".to_owned())).collect();
-            self.say(p, Event::Tried { session, round, missing });
-        }
+    fn tried(&mut self, p: ProcessIndex, round: u64, peers: &[Incarnation]) {
+        let missing = peers.iter().filter(|peer| !self.reaches(p, **peer));
+        let missing = missing.map(|peer| (*peer, "timed out".to_owned())).collect();
+        self.say(p, Report::Tried { round, missing });
     }
 
     /// Whether a connection to the one who has this incarnation can be made. One that is frozen has a kernel.
     fn reaches(&self, p: ProcessIndex, peer: Incarnation) -> bool {
-        let is_peer = |other: &Process| other.incarnation == Some(peer) && other.life != Life::Ended;
+        let is_peer = |other: &Process| other.member.incarnation() == Some(peer) && other.life != Life::Ended;
         self.processes.iter().position(is_peer).is_some_and(|to| {
             let cut = self.severed.contains(&(p, to)) || self.severed.contains(&(to, p));
             !cut && !self.processes[to].hidden
@@ -454,44 +426,64 @@ impl World {
         let Stage::Draining(reason) = membership.stage else {
             return self.violated(format!("generation {generation} is formed twice in one worker"));
         };
-        process.generation = generation;
         let applied = process.state.map(|s| s.applied);
-        if let Some(session) = process.session {
-            self.say(p, Event::Parked { session, generation, applied, reason });
-        }
+        self.say(p, Report::Parked { generation, applied, reason });
     }
 
-    fn task(&mut self, p: ProcessIndex, session: SessionId, task: Task) {
+    fn task(&mut self, p: ProcessIndex, task: Task) {
         if self.processes[p].blind {
             return self.violated("a worker that does not see the store is to write".to_owned());
         }
         if self.processes[p].membership.is_some() {
             return self.violated("a worker that computes is given a task".to_owned());
         }
-        if task == Task::Final {
-            self.writes_final.insert(p);
-        }
-        let write_ms = self.rng.delay_ms(300);
-        self.soon(p, write_ms, Inner::TaskDone(session));
+        let fails = self.failing_tasks > 0;
+        self.failing_tasks = self.failing_tasks.saturating_sub(1);
+        self.write(p, task, fails);
     }
 
-    fn task_done(&mut self, p: ProcessIndex, session: SessionId) {
-        if self.processes[p].session != Some(session) {
-            return;
-        }
-        if self.failing_tasks > 0 {
-            self.failing_tasks -= 1;
-            return self.say(p, Event::TaskFailed { session, why: "the disk is full".to_owned() });
-        }
+    /// Writes a copy of the state that is held now.
+    fn write(&mut self, p: ProcessIndex, task: Task, fails: bool) {
         let Some(state) = self.processes[p].state else {
             return self.violated("a worker without state is to write it".to_owned());
         };
+        let write_ms = self.rng.delay_ms(300);
+        self.when_written(p, write_ms, Inner::TaskDone { task, state, fails });
+    }
+
+    /// Its writer writes one thing after another.
+    pub(crate) fn when_written(&mut self, p: ProcessIndex, write_ms: u64, written: Inner) {
+        let at = self.processes[p].writes_until.max(self.now).plus(write_ms);
+        self.processes[p].writes_until = at;
+        self.queue.push(at, Happening::Worker(p, written));
+    }
+
+    fn task_done(&mut self, p: ProcessIndex, task: Task, state: State, fails: bool) {
+        if fails {
+            return self.say(p, Report::TaskFailed { why: "the disk is full".to_owned() });
+        }
         self.publish(state);
-        if self.writes_final.contains(&p) {
+        if task == Task::Final {
             self.history.final_written(state);
         }
-        self.say(p, Event::SnapshotWritten { session, step: state.applied.step() });
-        self.say(p, Event::TaskDone { session });
+        self.say_written(p, state);
+        self.say(p, Report::TaskDone { files: Vec::new() });
+    }
+
+    /// The snapshot that it wrote while it trained is there, or could not be written.
+    fn published(&mut self, p: ProcessIndex, state: State) {
+        if self.failing_writes > 0 {
+            self.failing_writes -= 1;
+            let (step, why) = (state.applied.step(), "the disk is full".to_owned());
+            return self.say(p, Report::SnapshotFailed { step, why });
+        }
+        self.publish(state);
+        self.say_written(p, state);
+    }
+
+    fn say_written(&mut self, p: ProcessIndex, state: State) {
+        let snapshot = PublishedSnapshot { step: state.applied.step(), ..PublishedSnapshot::default() };
+        self.say(p, Report::SnapshotWritten(snapshot));
     }
 
     /// A snapshot is in the store from now on.
@@ -501,17 +493,6 @@ impl World {
         }
         self.check(|w| w.history.state("a snapshot", state));
         self.store.insert(state.applied.step(), state);
-    }
-
-    /// SIGTERM.
-    pub(crate) fn terminate(&mut self, p: ProcessIndex) {
-        let process = &mut self.processes[p];
-        process.leaving = true;
-        match process.session {
-            Some(session) => self.say(p, Event::WantsLeave { session }),
-            None if process.state.is_none() && process.membership.is_none() => self.kill(p),
-            None => {}
-        }
     }
 
     /// The process is no more.

@@ -1,6 +1,6 @@
 //! The world of one seed: it jumps from one happening to the next, strikes with faults, heals, and demands an end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use lsgan_control::{Entry, Event, Outcome};
@@ -53,7 +53,6 @@ pub struct World {
     pub(crate) data_unfit: bool,
     /// The run is stopped and not yet resumed.
     pub(crate) stopped: bool,
-    pub(crate) writes_final: BTreeSet<ProcessIndex>,
     pub(crate) failing_tasks: u32,
     pub(crate) failing_writes: u32,
     pub(crate) finished: Option<Outcome>,
@@ -114,7 +113,6 @@ impl World {
             operator_stops: None,
             data_unfit: false,
             stopped: false,
-            writes_final: BTreeSet::new(),
             failing_tasks: setup.failing_tasks,
             failing_writes: if setup.classes.contains(&Class::Blind) { 2 } else { 0 },
             finished: None,
@@ -258,7 +256,7 @@ impl World {
     fn strike_worker(&mut self, p: ProcessIndex, fault: Fault) {
         self.note(|w| format!("  it hits {}", w.processes[p].name));
         match fault {
-            Fault::Leave => self.terminate(p),
+            Fault::Leave => self.happens(p, lsgan_control::member::Event::Terminate),
             Fault::Kill { restart_ms } => {
                 self.kill(p);
                 if let Some(restart_ms) = restart_ms {
@@ -310,7 +308,7 @@ impl World {
                 let said = &self.processes[p].said;
                 if !said.is_empty() {
                     let again = said[self.rng.between(0, said.len() as u64 - 1) as usize].clone();
-                    self.say(p, again);
+                    self.send(p, again);
                 }
             }
             Fault::Join
@@ -418,7 +416,7 @@ impl World {
 
     /// Starts as many workers as there were at the beginning.
     fn fill_up(&mut self) {
-        let stays = |p: &&Process| p.life != Life::Ended && !p.leaving && !p.odd && !p.hidden;
+        let stays = |p: &&Process| p.life != Life::Ended && !p.member.is_leaving() && !p.odd && !p.hidden;
         let there = self.processes.iter().filter(stays).count();
         for _ in there..self.setup.workers as usize {
             let at = self.later(300);

@@ -99,6 +99,8 @@ const FOUND: &[(u64, &str)] = &[
     (177_930, "Of several standbys that were ahead, the first was kept and not the most advanced."),
     (211_131, "A coordinator restarted while its first generation formed never gathered again."),
     (621, "A stopped run ended without what somebody brought back while it was saved."),
+    (77, "A worker told how far it had read while it was no member, and never again."),
+    (1971, "A worker's answer to a task of an earlier stream counted for a later one."),
 ];
 
 #[test]

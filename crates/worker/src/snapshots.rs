@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lsgan_console::{exit::chain, vital};
+use lsgan_control::report::{FinalFile, PublishedSnapshot};
+use lsgan_control::{Report, Task};
 use lsgan_snapshots::{self as snapshots, Manifest, NamedTensor, Snapshot, Store, TensorData};
 use lsgan_spec::Step;
 use lsgan_train::parts::{self, StateCopy};
-use lsgan_wire::v1;
 
 use crate::outbox::Outbox;
 use crate::store::RunStore;
@@ -43,8 +44,8 @@ pub struct Writer {
 }
 
 enum Job {
-    Snapshot { state: State, blocked_ms: f64 },
-    Close { state: State, last: bool },
+    Snapshot { state: State, blocked: Duration },
+    Close { state: State, task: Task },
 }
 
 /// A state to write.
@@ -82,13 +83,13 @@ impl Writer {
         let thread = vital::thread("snapshots", move || {
             for job in queue {
                 let state = match job {
-                    Job::Snapshot { state, blocked_ms } => {
+                    Job::Snapshot { state, blocked } => {
                         // What it wrote or why not is in the outbox.
-                        let _ = runtime.block_on(snapshot(&store, &origin, &state, blocked_ms, &outbox));
+                        let _ = runtime.block_on(snapshot(&store, &origin, &state, blocked, &outbox));
                         state.copy
                     }
-                    Job::Close { state, last } => {
-                        runtime.block_on(close(&store, &origin, &state, last, &outbox));
+                    Job::Close { state, task } => {
+                        runtime.block_on(close(&store, &origin, &state, task, &outbox));
                         state.copy
                     }
                 };
@@ -112,14 +113,14 @@ impl Writer {
         back
     }
 
-    /// Writes a snapshot of `copy`, for which the training thread stood still for `blocked_ms`.
-    pub fn snapshot(&mut self, copy: StateCopy, spec_yaml: String, blocked_ms: f64) {
-        self.send(Job::Snapshot { state: State { copy, spec_yaml }, blocked_ms });
+    /// Writes a snapshot of `copy`, for which the training thread stood still for so long.
+    pub fn snapshot(&mut self, copy: StateCopy, spec_yaml: String, blocked: Duration) {
+        self.send(Job::Snapshot { state: State { copy, spec_yaml }, blocked });
     }
 
-    /// Writes what closes a run: a snapshot, and if it is the `last` one the final weights.
-    pub fn close(&mut self, copy: StateCopy, spec_yaml: String, last: bool) {
-        self.send(Job::Close { state: State { copy, spec_yaml }, last });
+    /// Writes what closes a run.
+    pub fn close(&mut self, copy: StateCopy, spec_yaml: String, task: Task) {
+        self.send(Job::Close { state: State { copy, spec_yaml }, task });
     }
 
     fn send(&mut self, job: Job) {
@@ -144,7 +145,7 @@ async fn snapshot(
     store: &RunStore,
     origin: &Origin,
     state: &State,
-    blocked_ms: f64,
+    blocked: Duration,
     outbox: &Outbox,
 ) -> Result<Snapshot, WriteError> {
     let step = state.copy.reduction().step();
@@ -158,27 +159,30 @@ async fn snapshot(
     };
     let write = async {
         let store = store.open().map_err(WriteError::NoStore)?;
-        Ok(written(store, step, &store.write(&snapshot).await?, blocked_ms))
+        Ok(published(store, step, &store.write(&snapshot).await?, blocked))
     };
     match write.await {
-        Ok(written) => {
-            outbox.say(written);
+        Ok(published) => {
+            outbox.say(Report::SnapshotWritten(published));
             Ok(snapshot)
         }
         Err(error) => {
             let why = chain(&error);
             tracing::error!(step = step.0, "the snapshot could not be written: {why}");
-            outbox.say(v1::SnapshotFailed { step: step.0, why });
+            outbox.say(Report::SnapshotFailed { step, why });
             Err(error)
         }
     }
 }
 
-async fn close(store: &RunStore, origin: &Origin, state: &State, last: bool, outbox: &Outbox) {
+async fn close(store: &RunStore, origin: &Origin, state: &State, task: Task, outbox: &Outbox) {
     let begin = Instant::now();
     let files = loop {
-        let patience = if last { CLOSING_PATIENCE } else { STOPPING_PATIENCE };
-        match write_all(store, origin, state, last, outbox).await {
+        let patience = match task {
+            Task::Final => CLOSING_PATIENCE,
+            Task::Snapshot => STOPPING_PATIENCE,
+        };
+        match write_all(store, origin, state, task, outbox).await {
             Err(error) if error.may_pass() && begin.elapsed() < patience => {
                 tracing::warn!("the store does not take it, and the run waits for it: {}", chain(&error));
                 tokio::time::sleep(CLOSING_PAUSE).await;
@@ -188,24 +192,23 @@ async fn close(store: &RunStore, origin: &Origin, state: &State, last: bool, out
     };
     match files {
         Ok(files) => {
-            let file =
-                |f: snapshots::FinalPart| v1::FinalFile { name: f.name, url: f.path, blake3: f.blake3 };
-            outbox.say(v1::TaskDone { files: files.into_iter().map(file).collect() });
+            let file = |f: snapshots::FinalPart| FinalFile { name: f.name, url: f.path, blake3: f.blake3 };
+            outbox.say(Report::TaskDone { files: files.into_iter().map(file).collect() });
         }
-        Err(why) => outbox.say(v1::TaskFailed { why }),
+        Err(why) => outbox.say(Report::TaskFailed { why }),
     }
 }
 
-/// A snapshot, and if it is the `last` one the final weights.
+/// A snapshot, and at the end of a run the final weights.
 async fn write_all(
     store: &RunStore,
     origin: &Origin,
     state: &State,
-    last: bool,
+    task: Task,
     outbox: &Outbox,
 ) -> Result<Vec<snapshots::FinalPart>, WriteError> {
-    let snapshot = snapshot(store, origin, state, 0.0, outbox).await?;
-    if !last {
+    let snapshot = snapshot(store, origin, state, Duration::ZERO, outbox).await?;
+    if task == Task::Snapshot {
         return Ok(Vec::new());
     }
     let weights = ["generator", "generator_ema", "discriminator"];
@@ -213,13 +216,13 @@ async fn write_all(
     Ok(store.open().map_err(WriteError::NoStore)?.write_final(&parts).await?)
 }
 
-fn written(store: &Store, step: Step, manifest: &Manifest, blocked_ms: f64) -> v1::SnapshotWritten {
-    v1::SnapshotWritten {
-        step: step.0,
+fn published(store: &Store, step: Step, manifest: &Manifest, blocked: Duration) -> PublishedSnapshot {
+    PublishedSnapshot {
+        step,
         url: store.snapshot_path(step),
         len_bytes: manifest.parts.iter().map(|part| part.len_bytes).sum(),
         blake3: manifest.blake3(),
-        blocked_ms,
+        blocked_us: u64::try_from(blocked.as_micros()).unwrap_or(u64::MAX),
     }
 }
 

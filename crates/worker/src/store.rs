@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use lsgan_console::exit::chain;
+use lsgan_control::Report;
+use lsgan_control::report::StoreProof;
 use lsgan_snapshots::Store;
-use lsgan_wire::v1;
 
 use crate::outbox::Outbox;
 
@@ -15,8 +16,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// A run that starts waits for every worker's proof, and a store without keys may be silent for a minute.
 const WITHIN: Duration = Duration::from_secs(10);
 
-fn failed(why_not: String) -> v1::StoreProof {
-    v1::StoreProof { why_not, ..v1::StoreProof::default() }
+fn failed(why_not: String) -> StoreProof {
+    StoreProof { why_not, ..StoreProof::default() }
 }
 
 /// Where the run keeps its snapshots. A worker that does not get there computes all the same.
@@ -58,7 +59,7 @@ impl RunStore {
                 if !proved {
                     tracing::warn!("this worker cannot write snapshots: {}", proof.why_not);
                 }
-                outbox.say(proof);
+                outbox.say(Report::StoreProof(proof));
             }
             if proved {
                 return;
@@ -67,7 +68,7 @@ impl RunStore {
         }
     }
 
-    async fn try_to_prove(&self) -> v1::StoreProof {
+    async fn try_to_prove(&self) -> StoreProof {
         let store = match self.open() {
             Ok(store) => store,
             Err(why) => return failed(why),
@@ -75,7 +76,7 @@ impl RunStore {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let answer = format!("{}-{}", std::process::id(), now.as_nanos());
         match store.answer_witness(&answer).await {
-            Ok(Some(secret)) => v1::StoreProof { secret, answer, why_not: String::new() },
+            Ok(Some(secret)) => StoreProof { secret, answer, why_not: String::new() },
             Ok(None) => failed(format!(
                 "what the coordinator wrote into {} is not there on this host: it is another disk, or nothing is mounted \
                  there",

@@ -1,0 +1,109 @@
+//! Reaching the coordinator, however often that must be tried.
+
+use std::time::{Duration, Instant};
+
+use lsgan_console::{Failure, News};
+use lsgan_wire::{Address, Client, STARTING, dial, v1};
+
+use crate::Args;
+
+/// The first pause after a coordinator could not be reached; doubles each time.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+/// The longest: a coordinator that is started again is found within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Between two messages about a coordinator that cannot be reached.
+const UNREACHABLE_SAID_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks whether a coordinator that is starting has started.
+const STARTING_PAUSE: Duration = Duration::from_millis(500);
+
+/// A coordinator and the run that it describes.
+pub type Reached = (Client, v1::RunDescription);
+
+/// Reaches the coordinator and asks which run it has. With `known`, only the same run will do, with a journal that has
+/// all that this worker was told of.
+///
+/// # Errors
+/// The coordinator is away for longer than `--give-up-after`, or has another run or an older journal.
+pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Reached, Failure> {
+    let address: Address = args.coordinator.parse().map_err(Failure::bad_input)?;
+    let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
+    let mut waits = false;
+    loop {
+        let error = match try_reach(&address).await {
+            Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
+            Err(error) => error,
+        };
+        if error == STARTING {
+            // It is there, and takes as long as its data set does.
+            if !std::mem::replace(&mut waits, true) {
+                let why = format!("waits for the coordinator at {}: {STARTING}", args.coordinator);
+                tracing::info!("{why}");
+                tell(args, News::Unreachable { why });
+            }
+            since = Instant::now();
+            tokio::time::sleep(STARTING_PAUSE).await;
+            continue;
+        }
+        let give_up = args.give_up_after;
+        if !give_up.is_zero() && since.elapsed() + pause > give_up {
+            tell(args, News::GaveUp);
+            return Err(Failure::failed(format!(
+                "the coordinator at {} cannot be reached for {}: {error}. --give-up-after sets how long to try.",
+                args.coordinator,
+                humantime::format_duration(give_up)
+            )));
+        }
+        // At once: an address may be wrong.
+        if told.is_none_or(|told| told.elapsed() >= UNREACHABLE_SAID_EVERY) {
+            told = Some(Instant::now());
+            let why =
+                format!("the coordinator at {} cannot be reached, trying again: {error}", args.coordinator);
+            tracing::warn!("{why}");
+            tell(args, News::Unreachable { why });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// Tells the process that supervises this one, if one does.
+pub fn tell(args: &Args, news: News) {
+    if args.supervised {
+        news.tell();
+    }
+}
+
+async fn try_reach(address: &Address) -> Result<Reached, String> {
+    let mut client = dial(address).await?;
+    let reply = client.describe_run(v1::DescribeRunRequest {}).await;
+    let description = reply.map_err(|status| status.message().to_owned())?.into_inner();
+    Ok((client, description))
+}
+
+fn same_run(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> Result<(), Failure> {
+    match known {
+        Some(known) if known.token != found.token => Err(Failure::failed(format!(
+            "the coordinator came back with another run (`{}`, it was `{}`) or another journal. Start the coordinator \
+             with the right run directory, or this worker anew.",
+            found.run, known.run
+        ))),
+        Some(known)
+            if found.generation < known.generation
+                || found.incarnation < known.incarnation
+                || found.metrics_until < known.metrics_until =>
+        {
+            Err(Failure::failed(format!(
+                "the coordinator came back with an older copy of its journal: it has generation {}, incarnation {} \
+                 and the metrics below step {}, and this worker was told of generation {}, incarnation {} and step \
+                 {}. Start the coordinator with the newest journal; this worker ends, so that the two do not mix.",
+                found.generation,
+                found.incarnation,
+                found.metrics_until,
+                known.generation,
+                known.incarnation,
+                known.metrics_until
+            )))
+        }
+        _ => Ok(()),
+    }
+}

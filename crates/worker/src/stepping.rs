@@ -1,0 +1,305 @@
+//! One generation while it steps: both halves of a step, and what is due at a step boundary.
+
+use std::time::{Duration, Instant};
+
+use lsgan_collective::GroupError;
+use lsgan_control::member::{Boundary, Duty, Event, Wishes};
+use lsgan_control::report::CorruptRecord;
+use lsgan_control::{Form, Report};
+use lsgan_data::{Loader, LoaderOptions, RecordError, Replaced, WaitWatch};
+use lsgan_spec::{Generation, Half, Step, VirtualRank};
+use lsgan_train::{Applied, ControlWord, ControlWords, Metrics, Notice, RankBatch, rehearsal};
+
+use crate::meter::Meter;
+use crate::orders::Live;
+use crate::pace::Pace;
+use crate::reduce::{Formed, Queued, ReduceError, Update};
+use crate::trainer::{Halt, Trainer};
+
+/// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
+const LOADER_DEPTH_STEPS: usize = 3;
+
+/// One generation, while it steps.
+pub struct Stepping<'a> {
+    trainer: &'a mut Trainer,
+    generation: Generation,
+    duty: Duty,
+    group: Formed,
+    loader: Loader,
+    ranks: Vec<VirtualRank>,
+    meter: Meter,
+    pace: Pace,
+    waits: WaitWatch,
+    step_began: Instant,
+    /// In this step.
+    data_waited: Duration,
+    /// The first rank makes the pictures.
+    pictures: bool,
+    /// An update that a GPU has not come to yet, as far as was looked. Never on a CPU.
+    queued: Option<Queued>,
+}
+
+impl<'a> Stepping<'a> {
+    /// Starts to read what the receiver of `form` computes.
+    ///
+    /// # Errors
+    /// The loader cannot start.
+    pub fn new(trainer: &'a mut Trainer, form: &Form, live: &Live, group: Formed) -> Result<Self, Halt> {
+        let ranks: Vec<_> = form.members[form.rank as usize].virtual_ranks().collect();
+        let done = trainer.replica.reduction().step();
+        let first = match trainer.replica.reduction().half() {
+            Half::Discriminator => done,
+            // D's half is done; the step's real samples are not needed any more.
+            Half::Generator => done.next(),
+        };
+        // Members before this one may have consumed more than they could report, and a small lease would run dry.
+        for &rank in &ranks {
+            trainer.report_consumed(rank, done);
+        }
+        let options = LoaderOptions {
+            ranks: ranks.clone(),
+            from: first,
+            threads: trainer.spec.compute.loader_threads as usize,
+            depth_steps: LOADER_DEPTH_STEPS,
+        };
+        let loader = Loader::start(trainer.source.clone(), trainer.plan, live.leases.clone(), options)?;
+        live.watch(loader.stopper());
+        Ok(Self {
+            generation: form.generation,
+            duty: Duty::of(form),
+            pictures: form.rank == 0,
+            meter: Meter::new(trainer.spec.report.every),
+            pace: Pace::start(),
+            waits: WaitWatch::default(),
+            step_began: Instant::now(),
+            data_waited: Duration::ZERO,
+            queued: None,
+            trainer,
+            group,
+            loader,
+            ranks,
+        })
+    }
+
+    /// Steps until something ends the generation.
+    pub fn run(&mut self) -> Halt {
+        loop {
+            if let Err(halt) = self.half() {
+                // What ended an update that is still queued came first.
+                return self.settle().err().unwrap_or(halt);
+            }
+        }
+    }
+
+    /// One half of a step, up to and with the update that its reduction feeds.
+    ///
+    /// On a GPU this queues its work ahead of it: while the device sums and updates, the host queues the next half, which
+    /// changes nothing that lasts; only before it queues that half's own sum it looks at what has come of the update before
+    /// ([`Self::settle`]). So the device never waits for the host, and yet all that a step boundary decides is decided from
+    /// the reduced header before this rank takes part in a sum beyond it: every rank parks at the same reduction.
+    ///
+    /// Of D's sum nothing is left to compute meanwhile but that: G's half needs D's new weights, the fake and its graph are
+    /// kept, and batches and noise have a stream of their own (`lsgan_train::feed`). So sums stay on the training stream.
+    fn half(&mut self) -> Result<(), Halt> {
+        let reduction = self.trainer.replica.next_reduction();
+        let step = reduction.step();
+        match reduction.half() {
+            Half::Discriminator if self.duty.is_over(step) => Err(Halt::Boundary),
+            Half::Discriminator => self.discriminator(step),
+            Half::Generator => self.generator(step),
+        }
+    }
+
+    fn discriminator(&mut self, step: Step) -> Result<(), Halt> {
+        if !self.may_run_ahead(step) {
+            self.settle()?;
+        }
+        let batch = self.loader.next()?;
+        debug_assert_eq!(batch.step, step);
+        for replaced in &batch.replaced {
+            self.replaced(step, replaced);
+        }
+        let work: Vec<_> = batch
+            .batches
+            .iter()
+            .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples })
+            .collect();
+        let begin = Instant::now();
+        let (group, queued) = (&mut self.group, &self.queued);
+        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
+        let controls = ControlWords::default();
+        self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut after_first)?;
+        self.trainer.faults.dawdle(begin);
+        let waited = batch.waited;
+        self.loader.recycle(batch);
+        self.settle()?;
+        self.meter.data_wait(waited);
+        self.data_waited = waited;
+        self.reduce(step)
+    }
+
+    fn generator(&mut self, step: Step) -> Result<(), Halt> {
+        let (group, queued) = (&mut self.group, &self.queued);
+        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
+        // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
+        let (ranks, wishes) = (&self.ranks, to_header(self.trainer.outbox.wishes(self.generation)));
+        self.trainer.replica.compute_generator_with(step, ranks, wishes, &mut after_first)?;
+        self.settle()?;
+        self.reduce(step)
+    }
+
+    /// Whether D's half of `step` may be computed before it is known what has come of the update before. Not where the
+    /// state is looked at in between, nor where the loader may wait for the coordinator, which waits for our word.
+    fn may_run_ahead(&self, step: Step) -> bool {
+        let spec = &self.trainer.spec;
+        let looks = [spec.samples.every, spec.checkpoint.every, spec.report.state_hash_every];
+        let flips = self.trainer.faults.flip_bit_at == Some(step.0);
+        !looks.into_iter().any(|every| is_due(every, step)) && !flips && self.loader.has_next()
+    }
+
+    /// Sums what was computed over all members, and applies it or queues that.
+    fn reduce(&mut self, step: Step) -> Result<(), Halt> {
+        let begin = Instant::now();
+        self.group.all_reduce(&mut self.trainer.replica)?;
+        self.meter.reduce(begin.elapsed());
+        self.pace.waited(begin.elapsed());
+        let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
+        match self.group.apply(&mut self.trainer.replica, metrics)? {
+            Update::Done(applied) => self.applied(applied),
+            Update::Queued(queued) => {
+                self.queued = Some(queued);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the update that is queued, if one is, and does what is due after it.
+    fn settle(&mut self) -> Result<(), Halt> {
+        let Some(queued) = self.queued.take() else { return Ok(()) };
+        let finished = self.group.finish(&mut self.trainer.replica, queued);
+        if matches!(finished, Err(ReduceError::Group(GroupError::NotDrained { .. }))) {
+            // The device may yet change the state, so that nobody knows what it is.
+            self.trainer.holds = false;
+        }
+        self.applied(finished?)
+    }
+
+    /// What is due after an update.
+    fn applied(&mut self, applied: Applied) -> Result<(), Halt> {
+        let Applied { reduction, controls, metrics } = applied;
+        let outbox = &self.trainer.outbox;
+        match reduction.half() {
+            // D's was it.
+            Half::Generator => {
+                self.meter.discriminator(metrics);
+                outbox.applied(reduction);
+                Ok(())
+            }
+            Half::Discriminator => {
+                self.meter.generator(metrics);
+                outbox.applied(reduction);
+                self.step_ended(Step(reduction.step().0 - 1), controls)
+            }
+        }
+    }
+
+    fn replaced(&self, step: Step, replaced: &Replaced) {
+        let Replaced { record, by, reason, .. } = replaced;
+        tracing::warn!(step = step.0, record, by, "{reason}");
+        if let RecordError::Undecodable { key, reason, .. } = reason {
+            let (key, reason) = (key.clone(), reason.clone());
+            let record = CorruptRecord { record: *record, key, reason, step };
+            self.trainer.outbox.say(Report::CorruptRecords(vec![record]));
+        }
+    }
+
+    /// Says so where the steps wait for data.
+    fn watch_waiting(&mut self) {
+        let (waited, whole) = (std::mem::take(&mut self.data_waited), self.step_began.elapsed());
+        self.step_began = Instant::now();
+        if let Some(slow) = self.waits.step_ended(waited, whole, self.trainer.spec.compute.loader_threads) {
+            tracing::warn!("{slow}");
+            self.trainer.outbox.say(Report::Warning { text: slow.to_string() });
+        }
+    }
+
+    /// What is due at a step boundary. Every rank decides the same, from the step and the reduced header.
+    fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
+        let done = step.next();
+        self.report(step, done);
+        if self.trainer.faults.flip_bit_at == Some(done.0) {
+            tracing::warn!(step = done.0, "a bit of the weights is flipped, as --fault-flip-bit says");
+            rehearsal::flip_a_bit(&mut self.trainer.replica);
+        }
+        self.trainer.faults.cripple(done.0);
+        self.report_state(done);
+        let wishes = from_header(controls);
+        if wishes.snapshot {
+            self.trainer.outbox.apply(Event::SnapshotHeard(self.generation));
+        }
+        let spec = &self.trainer.spec;
+        let snapshot_due = is_due(spec.checkpoint.every, done);
+        if self.pictures && is_due(spec.samples.every, done) && !self.duty.is_over(done) {
+            self.trainer.sample();
+        }
+        let Boundary { parks, snapshot } = self.duty.step_done(done, wishes, snapshot_due);
+        if snapshot {
+            self.trainer.snapshot();
+        }
+        if parks { Err(Halt::Boundary) } else { Ok(()) }
+    }
+
+    /// Says what this step took, measured and consumed.
+    fn report(&mut self, step: Step, done: Step) {
+        self.watch_waiting();
+        while let Some(Notice { is_warning, text }) = self.trainer.replica.take_notice() {
+            if is_warning {
+                tracing::warn!(step = step.0, "{text}")
+            } else {
+                tracing::info!(step = step.0, "{text}")
+            }
+        }
+        self.trainer.outbox.apply(Event::Pace(self.pace.step_ended(self.ranks.len())));
+        if let Some(row) = self.meter.step_ended(step.0) {
+            self.trainer.outbox.metrics(row);
+        }
+        for &rank in &self.ranks {
+            self.trainer.report_consumed(rank, done);
+        }
+    }
+
+    /// Lets the coordinator compare what all members hold.
+    fn report_state(&self, done: Step) {
+        if is_due(self.trainer.spec.report.state_hash_every, done) {
+            let hash = *self.trainer.replica.state_hash().as_bytes();
+            self.trainer.outbox.say(Report::StateHash { step: done, hash });
+        }
+    }
+}
+
+fn is_due(every: u64, done: Step) -> bool {
+    every > 0 && done.0.is_multiple_of(every)
+}
+
+/// The words of a header, before the sum.
+fn to_header(wishes: Wishes) -> ControlWords {
+    let Wishes { snapshot, reform, finish, leave } = wishes;
+    let words = [
+        (ControlWord::Snapshot, snapshot),
+        (ControlWord::Reform, reform),
+        (ControlWord::Finish, finish),
+        (ControlWord::Leave, leave),
+    ];
+    let wished = words.into_iter().filter(|(_, wished)| *wished);
+    wished.fold(ControlWords::default(), |words, (word, _)| words.with(word))
+}
+
+/// What any member wishes for, after the sum.
+fn from_header(words: ControlWords) -> Wishes {
+    Wishes {
+        snapshot: words.is_set(ControlWord::Snapshot),
+        reform: words.is_set(ControlWord::Reform),
+        finish: words.is_set(ControlWord::Finish),
+        leave: words.is_set(ControlWord::Leave),
+    }
+}
