@@ -1,9 +1,10 @@
-//! A test double of `libcuda.so.1`: it shows GPUs of which nothing can be computed on, so that a host without any can
-//! show what a user is told of drivers that are too old, of indices that are not there, of a libtorch without CUDA.
+//! A test double of `libcuda.so.1`. It reports GPUs that cannot compute, so that tests on a host without a GPU see the
+//! messages about old drivers, missing indices and a libtorch without CUDA.
 //!
-//! `CUDA_DOUBLE_VERSION` is the CUDA that the driver supports (12040 is 12.4, the default), `CUDA_DOUBLE_GPUS` how many
-//! GPUs there are (2). With 0 the driver says that there is none, as NVIDIA's does.
+//! `CUDA_DOUBLE_VERSION` is the version of CUDA that the driver supports (12040 is 12.4, the default), `CUDA_DOUBLE_GPUS`
+//! the number of GPUs (default 2). With 0 GPUs the driver returns "no device", as NVIDIA's does.
 #![allow(non_snake_case, reason = "the names are NVIDIA's")]
+#![allow(clippy::missing_safety_doc, reason = "NVIDIA's header documents the functions")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
 
@@ -14,7 +15,7 @@ const INVALID_DEVICE: c_uint = 101;
 
 const NAME: &CStr = c"Double GPU";
 const MEMORY_BYTES: usize = 8 << 30;
-/// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`, and what they are.
+/// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`, and their values.
 const ATTRIBUTES: [(c_int, c_int); 2] = [(75, 9), (76, 0)];
 
 fn variable(name: &str, default: c_int) -> c_int {
@@ -25,10 +26,7 @@ fn gpus() -> c_int {
     variable("CUDA_DOUBLE_GPUS", 2)
 }
 
-/// Writes what was asked for, if there is such a GPU.
-///
-/// # Safety
-/// `to` may be written.
+/// Writes `value` to `to`, which must be writable, if there is such a GPU.
 unsafe fn answer<T>(gpu: c_int, to: *mut T, value: T) -> c_uint {
     if !(0..gpus()).contains(&gpu) {
         return INVALID_DEVICE;
@@ -38,16 +36,11 @@ unsafe fn answer<T>(gpu: c_int, to: *mut T, value: T) -> c_uint {
     SUCCESS
 }
 
-/// Starts the driver.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(_flags: c_uint) -> c_uint {
     if gpus() == 0 { NO_DEVICE } else { SUCCESS }
 }
 
-/// The CUDA that it supports.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
     // SAFETY: the caller gives room for one number.
@@ -55,10 +48,6 @@ pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
     SUCCESS
 }
 
-/// How many GPUs there are.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_uint {
     // SAFETY: the caller gives room for one number.
@@ -66,20 +55,12 @@ pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_uint {
     SUCCESS
 }
 
-/// A GPU by its index; its handle is the index.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> c_uint {
     // SAFETY: the caller gives room for one handle.
     unsafe { answer(ordinal, device, ordinal) }
 }
 
-/// Its name.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _device: c_int) -> c_uint {
     let bytes = NAME.to_bytes_with_nul();
@@ -91,20 +72,12 @@ pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _device:
     SUCCESS
 }
 
-/// All the memory that it has.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> c_uint {
     // SAFETY: the caller gives room for one number.
     unsafe { answer(device, bytes, MEMORY_BYTES) }
 }
 
-/// Its compute capability.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> c_uint {
     match ATTRIBUTES.iter().find(|(known, _)| *known == attribute) {
@@ -114,20 +87,12 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_in
     }
 }
 
-/// All reach each other.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceCanAccessPeer(reaches: *mut c_int, device: c_int, _peer: c_int) -> c_uint {
     // SAFETY: the caller gives room for one number.
     unsafe { answer(device, reaches, 1) }
 }
 
-/// Words for an error.
-///
-/// # Safety
-/// As in NVIDIA's header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorString(error: c_uint, words: *mut *const c_char) -> c_uint {
     let said = match error {

@@ -1,4 +1,4 @@
-//! One rank's end: where a call waits, and how an abort ends it.
+//! One rank's communicator: makes calls on a stream, and ends them at an abort.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -22,19 +22,19 @@ pub(crate) const IN_PROGRESS: i32 = 7;
 pub(crate) struct Communicator {
     rank: u32,
     size: u32,
-    /// What `ncclCommGetAsyncError` gives.
+    /// The result of `ncclCommGetAsyncError`.
     pub(crate) state: AtomicI32,
-    line: Mutex<Line>,
-    line_changed: Condvar,
+    connection: Mutex<Connection>,
+    connection_changed: Condvar,
 }
 
 #[derive(Default)]
-struct Line {
+struct Connection {
     socket: Option<Arc<TcpStream>>,
     aborted: bool,
 }
 
-/// One call, as it waits on a stream.
+/// A call on a stream.
 pub(crate) struct Call {
     pub(crate) of: u32,
     pub(crate) root: u32,
@@ -43,19 +43,19 @@ pub(crate) struct Call {
     pub(crate) len_bytes: usize,
 }
 
-// SAFETY: the caller of ncclAllReduce keeps the values for the stream, which is the only one to touch them.
+// SAFETY: the caller of ncclAllReduce keeps the values valid for the stream, and only the stream accesses them.
 unsafe impl Send for Call {}
 
-/// Times that a communicator was used that is gone, or was busy.
+/// Uses of a communicator that is gone or busy.
 pub(crate) static MISUSES: AtomicU64 = AtomicU64::new(0);
 
-/// How many were ever begun.
+/// Communicators begun.
 pub(crate) static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// How many calls were ever made.
+/// Calls made, on the stream or not yet.
 pub(crate) static CALLED: AtomicU64 = AtomicU64::new(0);
 
-/// The living ones, by handle. Handles are never used again, so that the use of one that is gone is seen.
+/// The communicators that are not gone, by handle. Handles are unique, so that the use of a gone one is noticed.
 static LIVING: Mutex<BTreeMap<usize, Arc<Communicator>>> = Mutex::new(BTreeMap::new());
 
 fn living() -> MutexGuard<'static, BTreeMap<usize, Arc<Communicator>>> {
@@ -70,12 +70,11 @@ pub(crate) fn find(handle: usize) -> Option<Arc<Communicator>> {
     found
 }
 
-/// Whether it is not gone yet.
 pub(crate) fn lives(handle: usize) -> bool {
     living().contains_key(&handle)
 }
 
-/// Takes it out: its handle is gone from now on.
+/// Removes the communicator: from now on it is gone.
 pub(crate) fn take(handle: usize) -> Option<Arc<Communicator>> {
     let taken = living().remove(&handle);
     if taken.is_none() {
@@ -85,19 +84,24 @@ pub(crate) fn take(handle: usize) -> Option<Arc<Communicator>> {
 }
 
 impl Communicator {
-    /// A new one, with its handle, in progress until [`Communicator::join`] has come to an end.
+    /// A new communicator with its handle, in progress until [`Communicator::join`] returns.
     pub(crate) fn begin(rank: u32, size: u32) -> (usize, Arc<Self>) {
         static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
         let handle = NEXT.fetch_add(16, Ordering::SeqCst);
         let state = AtomicI32::new(IN_PROGRESS);
-        let communicator =
-            Arc::new(Self { rank, size, state, line: Mutex::default(), line_changed: Condvar::new() });
+        let communicator = Arc::new(Self {
+            rank,
+            size,
+            state,
+            connection: Mutex::default(),
+            connection_changed: Condvar::new(),
+        });
         living().insert(handle, Arc::clone(&communicator));
         BEGUN.fetch_add(1, Ordering::SeqCst);
         (handle, communicator)
     }
 
-    /// Finds the others; false if it was aborted before.
+    /// Connects to the hub; false if it is aborted before.
     pub(crate) fn join(&self, port: u16, nonce: u64) -> bool {
         if Fault::NeverArrives.get() != 0 {
             self.await_abort();
@@ -106,12 +110,12 @@ impl Communicator {
         let joined = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|socket| {
             socket.set_nodelay(true)?;
             let socket = Arc::new(socket);
-            let mut line = self.line();
-            if line.aborted {
+            let mut connection = self.connection();
+            if connection.aborted {
                 return Ok(false);
             }
-            line.socket = Some(Arc::clone(&socket));
-            drop(line);
+            connection.socket = Some(Arc::clone(&socket));
+            drop(connection);
             let mut hello = [0; HELLO_BYTES];
             hello[..8].copy_from_slice(&nonce.to_le_bytes());
             hello[8..12].copy_from_slice(&self.rank.to_le_bytes());
@@ -124,7 +128,7 @@ impl Communicator {
         joined.unwrap_or(false)
     }
 
-    /// Puts a call on the stream, at once or a little later.
+    /// Puts a call on the stream, at once or after [`Fault::LazyMs`].
     pub(crate) fn queue(self: &Arc<Self>, stream: &'static Stream, call: Call) -> i32 {
         match self.state.load(Ordering::SeqCst) {
             SUCCESS => {}
@@ -146,9 +150,9 @@ impl Communicator {
         let this = Arc::clone(self);
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(late));
-            // Under the lock: once an abort has returned, nothing more reaches the stream. NCCL waits for its thread.
-            let line = this.line();
-            if !line.aborted {
+            // Under the lock: after an abort has returned, nothing reaches the stream. NCCL waits for its thread.
+            let connection = this.connection();
+            if !connection.aborted {
                 stream.queue(job);
                 this.state.store(SUCCESS, Ordering::SeqCst);
             }
@@ -156,13 +160,13 @@ impl Communicator {
         IN_PROGRESS
     }
 
-    /// Does a call, on the stream's thread: ends with the result, or when it is aborted.
+    /// Runs a call on the stream's thread: ends with the result, or when it is aborted.
     fn run(&self, call: Call) {
         let error = i32::try_from(Fault::AsyncError.get()).unwrap_or(SYSTEM_ERROR);
         if error != SUCCESS {
             self.state.store(error, Ordering::SeqCst);
         }
-        // SAFETY: the caller of ncclAllReduce vouches for the memory until the stream is past this.
+        // SAFETY: the caller of ncclAllReduce vouches for the memory until the stream has passed this.
         let values = unsafe { std::slice::from_raw_parts_mut(call.values, call.len_bytes) };
         if error != SUCCESS || self.exchange(&call, values).is_none() {
             self.await_abort();
@@ -173,11 +177,11 @@ impl Communicator {
         }
     }
 
-    /// None if it does not come to an end: a rank or the hub is gone, or this one is aborted.
+    /// None if the call cannot finish: a rank or the hub is gone, or this rank is aborted.
     fn exchange(&self, call: &Call, values: &mut [u8]) -> Option<()> {
         let socket = {
-            let line = self.line();
-            line.socket.clone().filter(|_| !line.aborted)?
+            let connection = self.connection();
+            connection.socket.clone().filter(|_| !connection.aborted)?
         };
         let mut header = [0; HEADER_BYTES];
         header[..4].copy_from_slice(&call.of.to_le_bytes());
@@ -187,41 +191,41 @@ impl Communicator {
         if call.root == ALL_REDUCE || call.root == self.rank {
             (&*socket).write_all(values).ok()?;
         }
-        // A call that is cut short leaves its buffer as it was, or as `Fault::Garbage` says.
+        // An unfinished call leaves its buffer unchanged, or as `Fault::Garbage` says.
         let mut result = vec![0; values.len()];
         (&*socket).read_exact(&mut result).ok()?;
         values.copy_from_slice(&result);
         Some(())
     }
 
-    /// What an aborted kernel does to the other ranks, if it is wanted.
+    /// With [`Fault::Poison`]: lets the calls of the other ranks finish with garbage.
     pub(crate) fn poison(&self) {
-        if let (Some(socket), true) = (&self.line().socket, Fault::Poison.get() != 0) {
+        if let (Some(socket), true) = (&self.connection().socket, Fault::Poison.get() != 0) {
             let mut header = [0; HEADER_BYTES];
             header[4..8].copy_from_slice(&POISON.to_le_bytes());
-            // Where the hub is gone, nobody is left to be poisoned.
+            // If the hub is gone, the calls cannot finish anyway.
             _ = (&**socket).write_all(&header);
         }
     }
 
-    /// Ends what waits.
+    /// Aborts the calls.
     pub(crate) fn end(&self) {
-        let mut line = self.line();
-        line.aborted = true;
-        if let Some(socket) = &line.socket {
+        let mut connection = self.connection();
+        connection.aborted = true;
+        if let Some(socket) = &connection.socket {
             _ = socket.shutdown(Shutdown::Both);
         }
-        self.line_changed.notify_all();
+        self.connection_changed.notify_all();
     }
 
     fn await_abort(&self) {
-        let mut line = self.line();
-        while !line.aborted {
-            line = self.line_changed.wait(line).unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection();
+        while !connection.aborted {
+            connection = self.connection_changed.wait(connection).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The functions with their C names, with the signatures of `nccl.h`; then those that stand for CUDA and the faults.
-#![allow(clippy::missing_safety_doc, reason = "they are what nccl.h and this file's head say of them")]
+//! The functions with their C names: those of `nccl.h`, then those for streams, faults and counts.
+#![allow(clippy::missing_safety_doc, reason = "nccl.h documents them")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hash::{BuildHasher, RandomState};
@@ -28,13 +28,12 @@ pub struct ConfigHead {
     blocking: c_int,
 }
 
-/// The config's size in the header of this version.
+/// The size of the config in this version's header.
 fn config_bytes(version: i64) -> usize {
     const SINCE: [(i64, usize); 4] = [(23_000, 96), (22_900, 88), (22_800, 80), (22_700, 72)];
     SINCE.iter().find(|(since, _)| version >= *since).map_or(48, |(_, bytes)| *bytes)
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
     // SAFETY: the caller's place for an int.
@@ -42,7 +41,6 @@ pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
     SUCCESS
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     let nonce = RandomState::new().hash_one("nccl-double");
@@ -55,7 +53,7 @@ pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     SUCCESS
 }
 
-/// Takes no config but a non-blocking one, exactly as large as its version says.
+/// Accepts only a non-blocking config of exactly the size for its version.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommInitRankConfig(
     handle: *mut usize,
@@ -79,17 +77,16 @@ pub unsafe extern "C" fn ncclCommInitRankConfig(
     let (number, communicator) = Communicator::begin(rank, size);
     // SAFETY: the caller's place for a handle.
     unsafe { handle.write(number) };
-    let place = handle as usize;
+    let address = handle as usize;
     thread::spawn(move || {
         if communicator.join(port, nonce) && lives(number) {
-            // SAFETY: as NCCL does, which is why the place must stay where it is until this is ready or aborted.
-            unsafe { (place as *mut usize).write(number) };
+            // SAFETY: as in NCCL, the address must stay valid until the communicator is ready or aborted.
+            unsafe { (address as *mut usize).write(number) };
         }
     });
     IN_PROGRESS
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommGetAsyncError(handle: usize, state: *mut c_int) -> c_int {
     let Some(communicator) = find(handle) else { return INVALID_ARGUMENT };
@@ -98,13 +95,11 @@ pub unsafe extern "C" fn ncclCommGetAsyncError(handle: usize, state: *mut c_int)
     SUCCESS
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclCommFinalize(handle: usize) -> c_int {
     find(handle).map_or(INVALID_ARGUMENT, |communicator| communicator.state.load(Ordering::SeqCst))
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclCommDestroy(handle: usize) -> c_int {
     let Some(communicator) = take(handle) else { return INVALID_ARGUMENT };
@@ -112,7 +107,6 @@ pub extern "C" fn ncclCommDestroy(handle: usize) -> c_int {
     SUCCESS
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclCommAbort(handle: usize) -> c_int {
     let Some(communicator) = take(handle) else { return INVALID_ARGUMENT };
@@ -175,7 +169,6 @@ unsafe fn queue(
     communicator.queue(unsafe { &*stream }, call)
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclGetErrorString(code: c_int) -> *const c_char {
     let words = match code {
@@ -188,13 +181,12 @@ pub extern "C" fn ncclGetErrorString(code: c_int) -> *const c_char {
     words.as_ptr()
 }
 
-/// As in `nccl.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclGetLastError(_handle: usize) -> *const c_char {
     c"said by the double".as_ptr()
 }
 
-/// A new stream. It is never given back: a test's process is short.
+/// A new stream, which is never freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn double_stream_create() -> *const Stream {
     Box::leak(Box::new(Stream::new()))
@@ -212,21 +204,19 @@ pub unsafe extern "C" fn double_stream_queue(
     unsafe { &*stream }.queue(move || job(data as *mut c_void));
 }
 
-/// How many jobs were ever queued on the stream.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn double_stream_queued(stream: *const Stream) -> u64 {
     // SAFETY: a stream of `double_stream_create`.
     unsafe { &*stream }.queued()
 }
 
-/// How many of them are done.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn double_stream_done(stream: *const Stream) -> u64 {
     // SAFETY: a stream of `double_stream_create`.
     unsafe { &*stream }.done()
 }
 
-/// Sets a fault by its name. Not 0 if there is none of this name.
+/// Sets a fault by its name. Not 0 if there is no such fault.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn double_set(name: *const c_char, value: i64) -> c_int {
     // SAFETY: the caller's C string.
@@ -240,19 +230,16 @@ pub unsafe extern "C" fn double_set(name: *const c_char, value: i64) -> c_int {
     }
 }
 
-/// How often a communicator was used that is gone, or was busy.
 #[unsafe(no_mangle)]
 pub extern "C" fn double_misuses() -> u64 {
     MISUSES.load(Ordering::SeqCst)
 }
 
-/// How many communicators were ever begun.
 #[unsafe(no_mangle)]
 pub extern "C" fn double_begun() -> u64 {
     BEGUN.load(Ordering::SeqCst)
 }
 
-/// How many calls were ever made, on the stream already or not.
 #[unsafe(no_mangle)]
 pub extern "C" fn double_called() -> u64 {
     CALLED.load(Ordering::SeqCst)

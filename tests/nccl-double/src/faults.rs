@@ -1,32 +1,30 @@
-//! What can be made to go wrong, by `double_set(NAME, value)` in this copy of the library, or from the start by the
-//! environment variable `NCCL_DOUBLE_NAME`.
+//! Faults, set by `double_set(NAME, value)` or by the environment variable `NCCL_DOUBLE_NAME`.
 //!
-//! Each copy of the library's file that is opened has settings of its own, so that ranks in one process can differ.
+//! Each opened copy of the library's file has its own settings, so that ranks in one process can differ.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The version that `ncclGetVersion` gives, and whose config is asked for.
+    /// The version that `ncclGetVersion` returns, and whose config is accepted.
     Version,
-    /// Not 0: communicators that are made from now on never reach the others.
+    /// Not 0: new communicators never reach the other ranks.
     NeverArrives,
-    /// Not 0: calls hang on the device, and this is the communicator's asynchronous error.
+    /// Not 0: calls hang on the device, and this is the asynchronous error.
     AsyncError,
-    /// An abort takes this long before it has any effect.
+    /// The time before an abort takes effect.
     SlowAbortMs,
-    /// Not 0: a call that is aborted leaves garbage in the first half of its buffer.
+    /// Not 0: an aborted call leaves garbage in the first half of its buffer.
     Garbage,
-    /// Not 0: an abort lets the calls of the other ranks end, with garbage. A kernel of NCCL that is aborted does that:
-    /// it runs to its end without its peers, and hands on what it has not received.
+    /// Not 0: an abort makes the calls of the other ranks finish with garbage. An aborted kernel of NCCL does that: it runs
+    /// to its end without its peers, and passes on data that it has not received.
     Poison,
-    /// Not 0: calls return while they are in progress, and reach the stream after this time.
+    /// Not 0: calls return while in progress, and reach the stream after this time.
     LazyMs,
 }
 
-/// Name and value when nothing is set.
+/// Names and defaults.
 const ALL: [(Fault, &str, i64); 7] = [
     (Fault::Version, "VERSION", 22_703),
     (Fault::NeverArrives, "NEVER_ARRIVES", 0),
@@ -48,19 +46,14 @@ fn values() -> &'static [AtomicI64; ALL.len()] {
 }
 
 impl Fault {
-    /// The setting of this name.
-    #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, ..)| *fault)
     }
 
-    /// Its value.
-    #[must_use]
     pub fn get(self) -> i64 {
         values()[self as usize].load(Ordering::SeqCst)
     }
 
-    /// Changes it for what happens from now on.
     pub fn set(self, value: i64) {
         values()[self as usize].store(value, Ordering::SeqCst);
     }

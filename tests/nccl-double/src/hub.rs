@@ -1,8 +1,8 @@
-//! What connects the ranks of one communicator: a thread of the process that made the id.
+//! Connects the ranks of one communicator: a thread of the process that made the id.
 //!
-//! Each rank has one connection to it. A call is: a header from every rank, and its values; then the result to every
-//! rank, summed in the order of the ranks, so that all get the same bits. Where a rank is gone, or calls something
-//! else, no call ends any more; the others hang until they are aborted, as in NCCL.
+//! Each rank has one connection to it. In a call every rank sends a header and its values, and receives the result, summed
+//! in the order of the ranks, so that all get the same bits. After a rank is gone or makes another call, no call finishes:
+//! the other ranks hang until they are aborted, as in NCCL.
 
 use std::io::{Read, Write, sink};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,19 +12,19 @@ use std::thread;
 pub(crate) const HEADER_BYTES: usize = 16;
 /// In place of a root.
 pub(crate) const ALL_REDUCE: u32 = u32::MAX;
-/// In place of a root, from a rank that is aborted.
+/// In place of a root, from an aborted rank.
 pub(crate) const POISON: u32 = u32::MAX - 1;
-/// What garbage is made of.
+/// Every byte of garbage.
 pub(crate) const GARBAGE: u8 = 0x5a;
 /// Nonce (u64), rank (u32), size (u32).
 pub(crate) const HELLO_BYTES: usize = 16;
 
-/// The types that are used.
+/// The supported types.
 pub(crate) const UINT8: u32 = 1;
 pub(crate) const INT64: u32 = 4;
 pub(crate) const FLOAT32: u32 = 7;
 
-/// None for a type that is not used.
+/// None for other types.
 pub(crate) fn value_bytes(of: u32) -> Option<usize> {
     match of {
         UINT8 => Some(1),
@@ -34,7 +34,7 @@ pub(crate) fn value_bytes(of: u32) -> Option<usize> {
     }
 }
 
-/// Starts a hub; gives its port. It ends when all ranks have come and gone.
+/// Starts a hub and returns its port. It ends when all ranks have left.
 pub(crate) fn start(nonce: u64) -> std::io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -42,11 +42,11 @@ pub(crate) fn start(nonce: u64) -> std::io::Result<u16> {
         if let Some(mut ranks) = gather(&listener, nonce) {
             while let Some(result) = call(&mut ranks) {
                 for rank in &mut ranks {
-                    // One that is gone has its values already, or will be missed in the next call.
+                    // A rank that is gone fails the next call.
                     _ = rank.write_all(&result);
                 }
             }
-            // From here on they hang. What they still send must not block them, so that an abort is what ends it.
+            // Now they hang. Their bytes are read, so that only an abort can end their calls.
             for rank in &mut ranks {
                 _ = std::io::copy(rank, &mut sink());
             }
@@ -55,7 +55,7 @@ pub(crate) fn start(nonce: u64) -> std::io::Result<u16> {
     Ok(port)
 }
 
-/// The connections of all ranks, by rank, each of which is told that all are here.
+/// Accepts all ranks, tells each that all are here, and returns their connections by rank.
 fn gather(listener: &TcpListener, nonce: u64) -> Option<Vec<TcpStream>> {
     let mut ranks: Vec<Option<TcpStream>> = Vec::new();
     while ranks.is_empty() || ranks.iter().any(Option::is_none) {
@@ -74,7 +74,7 @@ fn gather(listener: &TcpListener, nonce: u64) -> Option<Vec<TcpStream>> {
     Some(ranks)
 }
 
-/// The result of the next call. None if there will be none.
+/// The result of the next call. None if no call will finish.
 fn call(ranks: &mut [TcpStream]) -> Option<Vec<u8>> {
     let mut agreed = None;
     let mut poisoned = false;

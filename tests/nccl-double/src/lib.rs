@@ -1,14 +1,14 @@
-//! A test double of libnccl: the few functions that `lsgan-collective` uses, over local sockets and host memory.
+//! A test double of libnccl: the functions that `lsgan-collective` uses, over local sockets and host memory.
 //!
-//! A part of the tests and never shipped: a GPU's memory it could not even read. It is loaded as a real libnccl is, by
-//! its path. Ranks may live in one process or in several on one host. It is as strict as the real one is dangerous:
-//! using a communicator that is gone, or calling while another call is in progress, is counted as misuse.
+//! It is a part of the tests and never shipped; it cannot read a GPU's memory. It is loaded by its path, like the real
+//! library. Ranks may be in one process or in several on one host. It counts misuses: the use of a communicator that is
+//! gone, and a call while another is in progress.
 //!
-//! Not here: speed, more than one stream for a communicator, other types and operations than are used.
+//! Not here: speed, several streams for a communicator, types and operations that are not used.
 //!
-//! - [`faults`]: what can be made to go wrong.
-//! - [`stream`]: a stream is a thread that does one thing after another; `double_stream_*` are what CUDA would offer.
-//! - `communicator`: one rank's end. `hub`: what connects the ranks, in the process that made the id.
+//! - [`faults`]: the faults that a test can set.
+//! - [`stream`]: a stream is a thread that runs jobs in order; `double_stream_*` replace CUDA's functions.
+//! - `communicator`: one rank. `hub`: connects the ranks, in the process that made the id.
 //! - [`exports`]: the functions with their C names.
 
 mod communicator;

@@ -1,4 +1,4 @@
-//! A stream: a thread that does one thing after another.
+//! A stream: a thread that runs jobs in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::thread;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What a `cudaStream_t` points to.
+/// The target of a `cudaStream_t`.
 pub struct Stream {
     jobs: Sender<Job>,
     queued: AtomicU64,
@@ -15,8 +15,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream with nothing to do. Its thread ends with it, after what is queued.
-    #[must_use]
+    /// An empty stream. When it is dropped, its thread ends after the queued jobs.
     pub fn new() -> Self {
         let (jobs, next) = channel::<Job>();
         let done = Arc::new(AtomicU64::new(0));
@@ -30,20 +29,15 @@ impl Stream {
         Self { jobs, queued: AtomicU64::new(0), done }
     }
 
-    /// Queues a job.
     pub fn queue(&self, job: impl FnOnce() + Send + 'static) {
         self.queued.fetch_add(1, Ordering::SeqCst);
         self.jobs.send(Box::new(job)).expect("a stream's thread lives as long as the stream");
     }
 
-    /// How many jobs were ever queued.
-    #[must_use]
     pub fn queued(&self) -> u64 {
         self.queued.load(Ordering::SeqCst)
     }
 
-    /// How many of them are done.
-    #[must_use]
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::SeqCst)
     }
