@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["control", "spec"]),
     // Each knows one thing of the outside.
     ("runfile", &["spec"]),
-    ("wire", &[]),
+    ("wire", &["control", "spec"]),
     ("journal", &["control", "plan", "spec"]),
     ("pictures", &["spec"]),
     ("objects", &["spec"]),
@@ -32,7 +32,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "worker",
-        &["collective", "console", "data", "launch", "plan", "runfile", "snapshots", "spec", "train", "wire"],
+        &[
+            "collective",
+            "console",
+            "control",
+            "data",
+            "launch",
+            "plan",
+            "runfile",
+            "snapshots",
+            "spec",
+            "train",
+            "wire",
+        ],
     ),
     (
         "cli",
