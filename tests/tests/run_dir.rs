@@ -307,6 +307,34 @@ fn a_journal_that_is_none_is_refused_with_its_name() {
     ended.expect_err(&["journal.sqlite", "the journal cannot be used", "--fresh"]);
 }
 
+/// Commands that only look change nothing of another program's file.
+#[test]
+fn a_strangers_file_is_refused_and_not_changed() {
+    let lab = Lab::new();
+    let dir = lab.run_dir();
+    fs::create_dir(&dir).expect("it can be made");
+    let (journal, run) = (dir.join("journal.sqlite"), dir.display().to_string());
+    let photos = |path: &std::path::Path| {
+        let db = rusqlite::Connection::open(path).expect("there is room");
+        db.execute_batch("create table photos (id integer primary key)").expect("it is SQL");
+    };
+    let text = |path: &std::path::Path| fs::write(path, "a letter").expect("there is room");
+    let empty = |path: &std::path::Path| fs::write(path, "").expect("there is room");
+    let makers: [(fn(&std::path::Path), &str); 3] =
+        [(photos, "another program"), (text, "no database"), (empty, "an empty file")];
+    for (make, words) in makers {
+        make(&journal);
+        let before = fs::read(&journal).expect("it is there");
+        for command in [["checkpoints", "list", "--run", &run], ["status", "--run", &run, "--json"]] {
+            let ended = lab.start("look", "lsgan", &command).wait().expect_code(1).expect_one_error();
+            ended.expect_err(&["journal.sqlite", "the journal cannot be used", words]);
+        }
+        assert!(fs::read(&journal).expect("it is there") == before, "not a byte is changed");
+        assert_eq!(fs::read_dir(&dir).expect("it is there").count(), 1, "nothing is made beside it");
+        fs::remove_file(&journal).expect("it can be removed");
+    }
+}
+
 #[test]
 fn a_run_directory_that_is_a_file_is_refused_with_its_name() {
     let lab = Lab::new();

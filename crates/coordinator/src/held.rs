@@ -14,6 +14,7 @@ use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
 use crate::queue::News;
 use crate::shell::Shell;
+use crate::stopped;
 
 /// An end that was asked for waits so long for a journal that cannot be written.
 const STOP_WAITS: Duration = Duration::from_secs(3);
@@ -66,6 +67,10 @@ impl Shell {
                 // A generation or an incarnation that is not in the journal would be given again.
                 Held::Send(_, Message::Form(_) | Message::Welcome { .. }) if self.abandoned.is_some() => {}
                 Held::Send(session, message) => {
+                    let message = match message {
+                        Message::Shutdown(outcome) => Message::Shutdown(self.with_what_broke(outcome)),
+                        message => message,
+                    };
                     if let Message::Form(_) = &message {
                         // Its first rank reports the metrics of the steps from here on.
                         self.send(session, v1::MetricsStored { until: self.metrics_until }.into());
@@ -80,8 +85,9 @@ impl Shell {
     fn written(&mut self, entry: &Entry) {
         match entry {
             Entry::Ended(outcome) => {
+                let outcome = self.with_what_broke(outcome.clone());
                 // What this shell found first stands: a machine whose workers were sent away has only their snapshot.
-                self.outcome.get_or_insert_with(|| outcome.clone());
+                self.outcome.get_or_insert(outcome);
                 self.paused = None;
             }
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),
@@ -92,6 +98,16 @@ impl Shell {
             }
             Entry::Resumed { .. } => self.paused = None,
             _ => {}
+        }
+    }
+
+    /// A run that was stopped because its journal is broken has failed for that.
+    fn with_what_broke(&self, outcome: Outcome) -> Outcome {
+        match (outcome, &self.broken) {
+            (Outcome::Stopped { step }, Some(why)) => {
+                Outcome::Failed { why: format!("{why} {}", stopped(step)) }
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -118,10 +134,13 @@ impl Shell {
                 self.notices.end(&Cause::Journal);
                 self.notice(false, "the journal can be written again".to_owned())
             }
+            // One reason is enough, and the run ends already.
+            News::Broken(_) if self.broken.is_some() => {}
             News::Broken(error) => {
                 let text = format!("the journal cannot be written any more: {error}");
                 tracing::error!("{text}");
-                self.journal_warning(text);
+                self.journal_warning(text.clone());
+                self.broken.get_or_insert(text);
                 self.abandon();
                 // With what can be kept: the workers' state.
                 self.apply(Event::StopRequested)

@@ -53,7 +53,7 @@ use lsgan_spec::Step;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -61,6 +61,7 @@ use crate::args::Args;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start};
+use crate::status::StatusFeed;
 
 /// So long a coordinator that is ending may still have its port, when the next one starts.
 const PORT_TAKES: Duration = Duration::from_secs(2);
@@ -185,9 +186,9 @@ async fn run(
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
     prepared.lock.describe(&from_here(address).to_string())?;
-    let Prepared { lock, description, shell, inputs, queue } = prepared;
+    let Prepared { lock, description, shell, inputs, queue, status } = prepared;
     let run = description.run.clone();
-    service.begin(inputs.clone(), description, shell.counts.clone());
+    service.begin(inputs.clone(), description, shell.counts.clone(), status.clone());
     print::announce_as(
         &json!({ "listening": format!("http://{address}") }),
         format_args!("{LISTENING}http://{address}"),
@@ -203,7 +204,7 @@ async fn run(
         // Only an ended shell does not listen.
         let _ = stop.send(input).await;
     });
-    let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(inputs.clone())));
+    let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
@@ -220,16 +221,12 @@ async fn run(
 }
 
 /// Shows the status several times a second until the shell ends.
-async fn show_progress(inputs: mpsc::Sender<Input>) {
+async fn show_progress(status: StatusFeed) {
     let mut progress = Progress::new(Notices::Logged);
     let mut beat = tokio::time::interval(Duration::from_millis(200));
     loop {
         beat.tick().await;
-        let (answer, status) = oneshot::channel();
-        if inputs.send(Input::Status(answer)).await.is_err() {
-            break;
-        }
-        let Ok(status) = status.await else { break };
+        let status = status.read().await;
         progress.show(&status);
         if status.outcome.is_some() {
             break;

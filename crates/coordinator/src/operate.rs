@@ -5,7 +5,6 @@ use lsgan_wire::v1;
 use tokio::sync::oneshot;
 
 use crate::shell::Shell;
-use crate::status;
 
 /// The longest name of an operator that is shown: it comes from anybody who reaches the port.
 const BY_CHARS_MAX: usize = 80;
@@ -105,14 +104,6 @@ impl Shell {
         for answer in std::mem::take(&mut self.await_snapshot) {
             // Whoever asked may have gone.
             let _ = answer.send(Err(format!("the snapshot could not be written: {why}")));
-        }
-    }
-
-    /// Tells those who wait for the run's end how it is.
-    pub(crate) fn tell_end(&mut self) {
-        for answer in std::mem::take(&mut self.await_end) {
-            // Whoever asked may have gone.
-            let _ = answer.send(status::of(self));
         }
     }
 }

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::counts::Counts;
 use crate::operate::{Order, SnapshotWaiter};
+use crate::status::StatusFeed;
 
 /// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
 const OUTBOUND_MESSAGES_MAX: usize = 1024;
@@ -45,10 +46,8 @@ pub enum Input {
         /// Told where it is, or why there is none.
         answer: SnapshotWaiter,
     },
-    /// Somebody wants to be told how the run is once it has ended.
-    WhenEnded(oneshot::Sender<v1::RunStatus>),
-    /// Somebody wants to know how the run is.
-    Status(oneshot::Sender<v1::RunStatus>),
+    /// Publish the status of this moment, and say so.
+    Publish(oneshot::Sender<()>),
     /// A worker cannot start.
     Trouble {
         /// Its name.
@@ -83,6 +82,7 @@ struct Begun {
     inputs: mpsc::Sender<Input>,
     description: v1::RunDescription,
     counts: Arc<Counts>,
+    status: StatusFeed,
 }
 
 impl Service {
@@ -92,9 +92,16 @@ impl Service {
         Self { starting: Arc::new(starting), begun: Arc::default(), sessions: Arc::default() }
     }
 
-    /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts` of the moment.
-    pub fn begin(&self, inputs: mpsc::Sender<Input>, description: v1::RunDescription, counts: Arc<Counts>) {
-        let begun = self.begun.set(Begun { inputs, description, counts });
+    /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts` and `status` of
+    /// the moment.
+    pub fn begin(
+        &self,
+        inputs: mpsc::Sender<Input>,
+        description: v1::RunDescription,
+        counts: Arc<Counts>,
+        status: StatusFeed,
+    ) {
+        let begun = self.begun.set(Begun { inputs, description, counts, status });
         begun.expect("a run begins once");
     }
 
@@ -133,12 +140,10 @@ impl Coordinator for Service {
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::RunStatus>, Status> {
-        if self.begun.get().is_none() {
-            return Ok(Response::new(self.starting.as_ref().clone()));
-        }
-        let (answer, status) = oneshot::channel();
-        self.tell(Input::Status(answer)).await?;
-        status.await.map(Response::new).map_err(|_| Status::unavailable("the coordinator is ending"))
+        Ok(Response::new(match self.begun.get() {
+            Some(begun) => begun.status.read().await,
+            None => self.starting.as_ref().clone(),
+        }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
@@ -147,9 +152,8 @@ impl Coordinator for Service {
         if !wait {
             return Ok(Response::new(v1::StopReply { ended: None }));
         }
-        let (answer, ended) = oneshot::channel();
-        self.tell(Input::WhenEnded(answer)).await?;
-        let ended = ended.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
+        let ended = self.begun()?.status.ended().await;
+        let ended = ended.ok_or_else(|| Status::unavailable("the coordinator is ending"))?;
         Ok(Response::new(v1::StopReply { ended: Some(ended) }))
     }
 

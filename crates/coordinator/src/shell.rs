@@ -13,7 +13,7 @@ use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
 use lsgan_spec::{RunSpec, Step};
 use lsgan_wire::v1::{self, worker_message::Kind};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
@@ -48,6 +48,8 @@ pub struct Shell {
     pub(crate) abandon_at: Option<Instant>,
     /// It is gone on without the journal; when even that has taken too long.
     pub(crate) abandoned: Option<Instant>,
+    /// Why the journal can never be written again, which ends the run.
+    pub(crate) broken: Option<String>,
     pub(crate) store: Store,
     /// What is posted in the store, for workers to find.
     pub(crate) secret: String,
@@ -68,8 +70,9 @@ pub struct Shell {
     pub(crate) await_snapshot: Vec<SnapshotWaiter>,
     /// An operator holds the run.
     pub(crate) paused: Option<v1::Paused>,
-    /// Who wants to be told how the run is once it has ended.
-    pub(crate) await_end: Vec<oneshot::Sender<v1::RunStatus>>,
+    /// The status for all who want it, and when it is published next.
+    pub(crate) published: watch::Sender<v1::RunStatus>,
+    pub(crate) publish_at: Instant,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) retaining: bool,
@@ -90,8 +93,10 @@ impl Shell {
         let mut goodbye = None;
         while !self.goes || self.outcome.is_some() {
             self.tell_snapshot();
+            if Instant::now() >= self.publish_at || self.outcome.is_some() && goodbye.is_none() {
+                self.publish();
+            }
             if self.outcome.is_some() {
-                self.tell_end();
                 let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
                 if self.sessions.is_empty() && !self.retaining || Instant::now() >= until {
                     break;
@@ -103,8 +108,8 @@ impl Shell {
                 self.run.hold_still(self.clock.now());
             }
             let deadline = self.run.next_deadline();
-            // Without a deadline nothing but an input can change anything; the goodbye has its own.
-            let wait = deadline.map_or(Duration::from_secs(1), |then| self.clock.until(then));
+            let publish = self.publish_at.saturating_duration_since(Instant::now());
+            let wait = deadline.map_or(publish, |then| self.clock.until(then).min(publish));
             let input = tokio::select! {
                 biased;
                 news = self.journal.news() => {
@@ -117,9 +122,9 @@ impl Shell {
                 Ok(Some(input)) => self.handle(input),
                 Ok(None) => break,
                 Err(_) => {
-                    if let Some(then) = deadline
-                        && !self.clock.forgive(then)
-                    {
+                    // The status may have been due first.
+                    let due = deadline.filter(|then| *then <= self.clock.now());
+                    if due.is_some_and(|then| !self.clock.forgive(then)) {
                         self.apply(Event::Tick);
                     }
                 }
@@ -145,16 +150,13 @@ impl Shell {
             Input::Stop => self.apply(Event::StopRequested),
             Input::Order(order) => self.obey(order),
             Input::Snapshot { by, answer } => self.snapshot_asked(&by, answer),
-            Input::WhenEnded(answer) => {
-                self.await_end.push(answer);
-            }
             Input::Go => {
                 self.goes = true;
             }
-            Input::Status(answer) => {
-                self.notices.refresh(&self.run);
+            Input::Publish(done) => {
+                self.publish();
                 // Whoever asked may have gone.
-                let _ = answer.send(status::of(self));
+                let _ = done.send(());
             }
             Input::Trouble { name, why } => self.trouble(&name, &why),
             Input::Scale(workers, answer) => {
@@ -271,6 +273,13 @@ impl Shell {
             // It does not read, or it is gone: ending our half makes its inbound task see the end.
             self.sessions.remove(&session);
         }
+    }
+
+    /// Makes the status of this moment the one that is read.
+    fn publish(&mut self) {
+        self.notices.refresh(&self.run);
+        self.published.send_replace(status::of(self));
+        self.publish_at = Instant::now() + status::PUBLISH_EVERY;
     }
 
     /// Another number of workers is wanted.

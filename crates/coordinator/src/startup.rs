@@ -5,6 +5,7 @@ mod journaled;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use lsgan_console::Failure;
 use lsgan_control::{Missing, Recovered, Run};
@@ -17,7 +18,7 @@ use lsgan_plan::Plan;
 use lsgan_snapshots::{Error, RunLock, Store};
 use lsgan_spec::{Incarnation, RunSpec, Step};
 use lsgan_wire::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use self::journaled::final_lines;
 
@@ -37,6 +38,7 @@ use crate::rows;
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
+use crate::status::{self, StatusFeed};
 use crate::troubles::Rate;
 
 /// Inputs waiting for the shell. It is fast; when it waits for a full disk, workers wait with it. While it waits for a
@@ -63,6 +65,8 @@ pub struct Prepared {
     pub inputs: mpsc::Sender<Input>,
     /// Where it hears it.
     pub queue: mpsc::Receiver<Input>,
+    /// What it publishes.
+    pub status: StatusFeed,
 }
 
 /// Checks everything, opens everything, and finds where the run goes on.
@@ -236,6 +240,8 @@ async fn ready(
     let notices = first_notices(known.events_until, sentences, paused.as_ref());
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let claims = seen::start(store.clone(), inputs.clone());
+    let (published, status) = watch::channel(status::starting(&spec, &run_dir));
+    let status = StatusFeed::new(status, inputs.clone());
     let shell = Shell {
         secret,
         claims,
@@ -251,6 +257,7 @@ async fn ready(
         depends_on: 0,
         abandon_at: None,
         abandoned: None,
+        broken: None,
         store,
         sessions: Default::default(),
         notices,
@@ -260,7 +267,8 @@ async fn ready(
         corrupt,
         final_files: Vec::new(),
         outcome: None,
-        await_end: Vec::new(),
+        published,
+        publish_at: Instant::now(),
         await_snapshot: Vec::new(),
         paused,
         clock,
@@ -270,7 +278,7 @@ async fn ready(
         counts: Arc::new(counts),
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
-    Ok(Prepared { lock, description, shell, inputs, queue })
+    Ok(Prepared { lock, description, shell, inputs, queue, status })
 }
 
 /// Logs what a person is to know of the start, and keeps it for those who ask for the status. Each sentence comes with

@@ -1,12 +1,52 @@
 //! The run at this moment, for tools and progress bars.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
 use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
+use crate::service::Input;
 use crate::shell::Shell;
+
+/// The shell publishes the status at least so often.
+pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// A reader waits so long for a shell that is busy, and then reads what was published last.
+const FRESH_WITHIN: Duration = Duration::from_millis(250);
+
+/// The status as a value: the shell publishes it, and any task reads it at any time.
+#[derive(Clone, Debug)]
+pub struct StatusFeed {
+    published: watch::Receiver<v1::RunStatus>,
+    shell: mpsc::Sender<Input>,
+}
+
+impl StatusFeed {
+    /// What is published at the other end of `published`; `shell` is asked for more.
+    #[must_use]
+    pub fn new(published: watch::Receiver<v1::RunStatus>, shell: mpsc::Sender<Input>) -> Self {
+        Self { published, shell }
+    }
+
+    /// The status of this moment; the newest one that is known where the shell is busy, or has ended.
+    pub async fn read(&self) -> v1::RunStatus {
+        let (done, published) = oneshot::channel();
+        if self.shell.try_send(Input::Publish(done)).is_ok() {
+            // Late is as good as never: what was published last is read.
+            let _ = timeout(FRESH_WITHIN, published).await;
+        }
+        self.published.borrow().clone()
+    }
+
+    /// The status once the run has an outcome; none if the coordinator ends before it.
+    pub async fn ended(&self) -> Option<v1::RunStatus> {
+        let mut published = self.published.clone();
+        published.wait_for(|status| status.outcome.is_some()).await.ok().map(|status| status.clone())
+    }
+}
 
 /// The status of the run that `shell` holds.
 pub fn of(shell: &Shell) -> v1::RunStatus {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use lsgan_control::SessionId;
 use lsgan_coordinator::service::Input;
 use lsgan_coordinator::startup::{self, Prepared, Start};
+use lsgan_coordinator::status::StatusFeed;
 use lsgan_launch::RunArgs;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// Nothing that is waited for takes nearly as long.
@@ -47,10 +48,10 @@ struct Session {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_disk_holds_up_what_depends_on_it_and_nothing_else() {
     let folder = tempfile::tempdir().expect("there is room for a directory");
-    let Prepared { lock: _lock, description, shell, inputs, queue } = prepare(folder.path()).await;
+    let Prepared { lock: _lock, description, shell, inputs, queue, status } = prepare(folder.path()).await;
     let journal = folder.path().join("run/journal.sqlite");
     // The shell stays where it is, as in the coordinator, and the workers are elsewhere.
-    let workers = tokio::spawn(hold_the_disk_up(inputs, description, journal));
+    let workers = tokio::spawn(hold_the_disk_up(inputs, status, description, journal));
     let present = tokio::select! {
         ended = shell.run(queue) => panic!("the shell ended: {ended:?}"),
         present = workers => present.expect("the workers do not panic"),
@@ -61,6 +62,7 @@ async fn a_slow_disk_holds_up_what_depends_on_it_and_nothing_else() {
 /// Two workers speak while the third one's arrival waits for the disk; names of those who are there afterwards.
 async fn hold_the_disk_up(
     inputs: mpsc::Sender<Input>,
+    status: StatusFeed,
     run: v1::RunDescription,
     journal: PathBuf,
 ) -> Vec<String> {
@@ -79,7 +81,7 @@ async fn hold_the_disk_up(
         for id in [first.id, second.id, third.id] {
             say(&inputs, id, v1::Heartbeat::default().into()).await;
         }
-        let status = status(&inputs).await;
+        let status = status.read().await;
         assert_eq!(status.workers.len(), 3, "nobody is silent: {status:?}");
         warned = status.notices.iter().any(|n| n.warning && n.text.contains("the run waits for it"));
         assert!(third.told.try_recv().is_err(), "it is told what the journal does not have");
@@ -87,13 +89,20 @@ async fn hold_the_disk_up(
     }
     disk.execute_batch("commit").expect("nothing was written");
     third.welcome().await;
-    status(&inputs).await.workers.into_iter().map(|worker| worker.name).collect()
+    status.read().await.workers.into_iter().map(|worker| worker.name).collect()
 }
 
-async fn status(inputs: &mpsc::Sender<Input>) -> v1::RunStatus {
-    let (answer, status) = oneshot::channel();
-    inputs.send(Input::Status(answer)).await.expect("the shell runs");
-    timeout(LIMIT, status).await.expect("it answers in time").expect("it answers")
+/// Whatever the shell does, and however many inputs wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_is_read_while_the_shell_is_busy() {
+    let folder = tempfile::tempdir().expect("there is room for a directory");
+    let prepared = prepare(folder.path()).await;
+    // Nobody runs the shell.
+    let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
+    assert_eq!((status.run.as_str(), status.phase.as_str()), ("slow-disk", "starting"));
+    while prepared.inputs.try_send(Input::Stop).is_ok() {}
+    let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
+    assert_eq!(status.run, "slow-disk");
 }
 
 async fn prepare(folder: &Path) -> Prepared {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster};
+use lsgan_tests::lab::STEPS;
 use lsgan_tests::{Lab, SmallDisk, until};
 use lsgan_wire::v1::RunStatus;
 use nix::sys::signal::Signal;
@@ -57,6 +58,60 @@ fn a_journal_that_is_locked_when_a_coordinator_starts_is_waited_for() {
     coordinator.wait().expect_code(0);
     worker.wait().expect_code(0);
     assert_undisturbed_weights(&lab);
+}
+
+/// A person's open transaction, for longer than any time-out.
+#[test]
+fn a_lock_of_12_seconds_is_waited_for_and_the_run_ends_well() {
+    let lab = Lab::new();
+    let (mut coordinator, mut workers) = cluster(&lab, 2, &[]);
+    coordinator.client.wait_for_step(3);
+    let other = Connection::open(lab.run_dir().join("journal.sqlite")).expect("it is there");
+    until("the lock is ours", || other.execute_batch("begin immediate"));
+    let begin = Instant::now();
+    let step =
+        coordinator.client.wait_until("it is said", |status| warned(status, "the run waits for it")).step;
+    coordinator.client.wait_for_step((step + 1).min(STEPS));
+    let run_dir = lab.run_dir().display().to_string();
+    let mut answers = 0;
+    while begin.elapsed().as_secs() < 12 {
+        let told = lab.start("status", "lsgan", &["status", "--run", &run_dir]).wait().expect_code(0);
+        told.expect_out(&["the journal cannot be written, and the run waits for it"]);
+        answers += 1;
+    }
+    assert!(answers > 1, "status answers all the while");
+    other.execute_batch("commit").expect("nothing was written");
+    drop(other);
+    let ended = coordinator.process.wait().expect_code(0);
+    for words in ["trying again until it can", "the journal can be written again"] {
+        assert_eq!(ended.err.matches(words).count(), 1, "said once: {words}: {ended}");
+    }
+    for worker in &mut workers {
+        worker.wait().expect_code(0);
+    }
+    assert_undisturbed_weights(&lab);
+}
+
+/// Another program drops a table: no try would help.
+#[test]
+fn a_journal_that_is_broken_ends_the_run_with_a_snapshot_and_the_reason() {
+    let lab = Lab::new();
+    let (mut coordinator, workers) =
+        cluster(&lab, 2, &["--set", "steps=1000000", "--set", "checkpoint.every=0"]);
+    coordinator.client.wait_for_step(3);
+    let other = Connection::open(lab.run_dir().join("journal.sqlite")).expect("it is there");
+    until("it is dropped", || other.execute_batch("drop table metrics"));
+    let ended = coordinator.process.wait().expect_code(1);
+    ended.expect_err(&[
+        "the journal cannot be written any more",
+        "metrics",
+        "stopped after step",
+        "with a snapshot",
+    ]);
+    for mut worker in workers {
+        worker.wait();
+    }
+    assert_eq!(std::fs::read_dir(lab.run_dir().join("snapshots")).expect("it is there").count(), 1);
 }
 
 /// The run's directory, with journal, snapshots and the children's logs, is on a disk that fills up and stays full.
