@@ -21,7 +21,8 @@ pub struct Scalar {
 /// Where a scalar comes from, and so whether all workers measure the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The mean over all virtual ranks; it is summed with the gradients of this half, so that all workers have the same.
+    /// The mean over all virtual ranks; it is summed with the gradients of this half, so that all workers have the same. A
+    /// virtual rank's own number is said where the half is computed, in `train/src/step.rs`.
     Mean(Half),
     /// Computed from the summed gradients of this half, which all workers hold.
     Sum(Half),
@@ -48,8 +49,34 @@ scalars! {
     LOSS_G: "loss_g", "", Origin::Mean(Half::Generator), "The generator's loss.";
     D_REAL: "d_real", "", Origin::Mean(Half::Discriminator), "Mean of D(x).";
     D_FAKE: "d_fake", "", Origin::Mean(Half::Discriminator), "Mean of D(G(z)).";
+    D_FAKE_IN_G: "d_fake_in_g", "", Origin::Mean(Half::Generator), "Mean of D(G(z)) in G's half, after D's update.";
     GRAD_NORM_D: "grad_norm_d", "", Origin::Sum(Half::Discriminator), "Euclidean norm of D's mean gradient.";
     GRAD_NORM_G: "grad_norm_g", "", Origin::Sum(Half::Generator), "Euclidean norm of G's mean gradient.";
+}
+
+/// The most means that one of the halves has: so many words of a sum's header carry them.
+pub const MEANS_MAX: usize = {
+    let (d, g) = (means_before(Half::Discriminator, ALL.len()), means_before(Half::Generator, ALL.len()));
+    if d > g { d } else { g }
+};
+
+/// How many of the first `count` scalars are means of this half.
+const fn means_before(half: Half, count: usize) -> usize {
+    let (mut found, mut index) = (0, 0);
+    while index < count {
+        match (ALL[index].origin, half) {
+            (Origin::Mean(Half::Discriminator), Half::Discriminator)
+            | (Origin::Mean(Half::Generator), Half::Generator) => found += 1,
+            _ => {}
+        }
+        index += 1;
+    }
+    found
+}
+
+/// The means of a half, in the order of their words in a sum's header.
+pub fn means_of(half: Half) -> impl Iterator<Item = Scalar> {
+    ALL.iter().copied().filter(move |scalar| scalar.origin == Origin::Mean(half))
 }
 
 #[cfg(test)]
@@ -69,5 +96,11 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count, "a name is given once");
+    }
+
+    #[test]
+    fn the_header_has_a_word_for_each_mean_of_either_half() {
+        let counts = [Half::Discriminator, Half::Generator].map(|half| means_of(half).count());
+        assert_eq!(counts.iter().max(), Some(&MEANS_MAX));
     }
 }

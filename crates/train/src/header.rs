@@ -15,6 +15,7 @@
 
 use std::ops::Range;
 
+use lsgan_spec::scalars::MEANS_MAX;
 use lsgan_spec::{Half, Reduction, VirtualRank};
 
 use crate::error::{Blame, NotApplied};
@@ -71,17 +72,6 @@ impl ControlWords {
     }
 }
 
-/// The means of one virtual rank, or after the all-reduce of all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Means {
-    /// The loss of this half's network.
-    pub loss: f64,
-    /// D(x). 0 in G's half, which sees no real samples.
-    pub real: f64,
-    /// D(G(z)).
-    pub fake: f64,
-}
-
 /// Where everything lies in a header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
@@ -99,7 +89,7 @@ impl Header {
 
     pub fn metrics(self) -> Range<usize> {
         let start = self.marks().end + ControlWord::ALL.len();
-        start..start + 3
+        start..start + MEANS_MAX
     }
 
     /// The words of this worker's wishes, with their values.
@@ -138,8 +128,7 @@ impl Header {
         let first = self.marks().end;
         reading.controls = ControlWords(std::array::from_fn(|index| words[first + index].count() as u32));
         let first = self.metrics().start;
-        let [loss, real, fake] = std::array::from_fn(|index| words[first + index].metric());
-        reading.means = Means { loss, real, fake };
+        reading.means = std::array::from_fn(|index| words[first + index].metric());
         reading
     }
 }
@@ -154,7 +143,8 @@ pub(crate) struct Reading {
     /// Ranks that several computed.
     twice: Vec<u32>,
     pub controls: ControlWords,
-    pub means: Means,
+    /// The means of this half over all virtual ranks, in the order of [`scalars::means_of`](lsgan_spec::scalars::means_of).
+    pub means: [f64; MEANS_MAX],
 }
 
 impl Reading {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Precision, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
@@ -71,8 +72,8 @@ pub(crate) struct Contribution {
     /// The gradient of each parameter, then the batch-norm statistics of each pass. Gradients are f32 in our storage
     /// order on a CPU, and as they come elsewhere; statistics are f32.
     pub tensors: Vec<Tensor>,
-    /// Loss, D(x) (0 in G's half) and D(G(z)); f32 without dimensions.
-    pub means: [Tensor; 3],
+    /// The means of this half in the order of [`scalars::means_of`]; f32 without dimensions. The loss is the first.
+    pub means: [Tensor; MEANS_MAX],
 }
 
 /// A fake with its graph, and the statistics of the batch norms that made it.
@@ -117,7 +118,7 @@ impl Models {
         rank: VirtualRank,
         gradients: Vec<Tensor>,
         statistics: impl IntoIterator<Item = Tensor>,
-        means: [Tensor; 3],
+        means: &[(Scalar, Tensor)],
     ) -> Contribution {
         let entries = self.shared.networks.network(half).parameters.entries();
         let stored = |(gradient, entry): (Tensor, &Entry)| match gradient.device() {
@@ -126,8 +127,21 @@ impl Models {
             Device::Cuda(_) | Device::Mps | Device::Vulkan => gradient,
         };
         let tensors = gradients.into_iter().zip(entries).map(stored).chain(statistics).collect();
-        Contribution { rank, tensors, means }
+        Contribution { rank, tensors, means: in_order(half, means) }
     }
+}
+
+/// The means as the header has them: 0 in the words that this half does not use.
+fn in_order(half: Half, means: &[(Scalar, Tensor)]) -> [Tensor; MEANS_MAX] {
+    let mut order = scalars::means_of(half);
+    std::array::from_fn(|_| match order.next() {
+        Some(scalar) => {
+            let (_, mean) =
+                means.iter().find(|(of, _)| *of == scalar).expect("each mean of a half is computed");
+            mean.shallow_clone()
+        }
+        None => means[0].1.zeros_like(),
+    })
 }
 
 /// One virtual rank's part of a half step.

@@ -55,7 +55,7 @@ pub mod state;
 pub use builder::Builder;
 pub use error::{Blame, NotApplied, TrainError};
 pub use graphs::{Notice, has_cuda_graphs};
-pub use header::{ControlWord, ControlWords, Means};
+pub use header::{ControlWord, ControlWords};
 pub use noise::{LatentSource, SeededLatent};
 pub use numerics::{Numerics, numerics};
 pub use parts::{NamedTensor, Part, StateCopy, TensorData};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
@@ -11,7 +12,7 @@ use crate::builder::Builder;
 use crate::engine::{Engine, Update};
 use crate::error::{NotApplied, TrainError};
 use crate::graphs::Notice;
-use crate::header::{ControlWords, Means};
+use crate::header::ControlWords;
 use crate::lane::{Real, Task};
 use crate::lanes::Lanes;
 use crate::memory;
@@ -41,10 +42,29 @@ pub enum Metrics {
 /// The metrics of a half step, which have the same bits on all workers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HalfMetrics {
-    /// Loss, D(x) (0 in G's half) and D(G(z)), means over all virtual ranks.
-    pub means: Means,
+    /// Of which half.
+    pub half: Half,
+    /// Its means over all virtual ranks, in the order of [`scalars::means_of`].
+    pub means: [f64; MEANS_MAX],
     /// Euclidean norm of the mean gradient of this half's network.
     pub gradient_norm: f64,
+}
+
+impl HalfMetrics {
+    /// All scalars of the half.
+    pub fn scalars(&self) -> impl Iterator<Item = (Scalar, f64)> {
+        let norm = match self.half {
+            Half::Discriminator => scalars::GRAD_NORM_D,
+            Half::Generator => scalars::GRAD_NORM_G,
+        };
+        scalars::means_of(self.half).zip(self.means).chain([(norm, self.gradient_norm)])
+    }
+
+    /// One of them; not a number if it is of the other half.
+    #[must_use]
+    pub fn get(&self, scalar: Scalar) -> f64 {
+        self.scalars().find(|(of, _)| *of == scalar).map_or(f64::NAN, |(_, value)| value)
+    }
 }
 
 /// A reduction that was applied.

@@ -14,7 +14,7 @@
 //! its own batch, [`sum`] adds them up, an all-reduce makes that the mean over all virtual ranks on all workers, and
 //! [`update`] applies it.
 
-use lsgan_spec::{Half, VirtualRank};
+use lsgan_spec::{Half, VirtualRank, scalars};
 use tch::Tensor;
 
 use crate::engine::{Arithmetic, Update};
@@ -45,9 +45,13 @@ pub(crate) fn discriminator(
     let (on_fake, of_fake) = models.judge(&fake.samples.detach(), &models.discriminator); // D(G(z))
     let loss = models.losses().discriminator(&on_real, &on_fake); // L_D
     let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false); // ∂L_D/∂θ_D
-    let means = [loss.detach(), mean(&on_real), mean(&on_fake)];
+    let means = [
+        (scalars::LOSS_D, loss.detach()),
+        (scalars::D_REAL, mean(&on_real)),
+        (scalars::D_FAKE, mean(&on_fake)),
+    ];
     let statistics = of_real.into_iter().chain(of_fake);
-    (models.contribution(Half::Discriminator, rank, gradients, statistics, means), fake)
+    (models.contribution(Half::Discriminator, rank, gradients, statistics, &means), fake)
 }
 
 /// G's half for one virtual rank. D is frozen: no gradients of its weights are computed.
@@ -55,9 +59,8 @@ pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Fake) -> Contr
     let (on_fake, _) = models.judge(&fake.samples, &models.frozen); // D(G(z))
     let loss = models.losses().generator(&on_fake); // L_G
     let gradients = Tensor::run_backward(&[&loss], &models.generator, false, false); // ∂L_G/∂θ_G
-    let none = on_fake.detach().mean(tch::Kind::Float).zeros_like();
-    let means = [loss.detach(), none, mean(&on_fake)];
-    models.contribution(Half::Generator, rank, gradients, fake.statistics, means)
+    let means = [(scalars::LOSS_G, loss.detach()), (scalars::D_FAKE_IN_G, mean(&on_fake))];
+    models.contribution(Half::Generator, rank, gradients, fake.statistics, &means)
 }
 
 /// This worker's part of a half: the virtual ranks that it owns, one after another or several on threads of their own.

@@ -81,21 +81,16 @@ impl Meter {
         let (d, g) = (self.discriminator?, self.generator?);
         let per_step = |time: Duration| time.as_secs_f64() * 1000.0 / self.steps as f64;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let scalars = [
+        let clock = [
             (scalars::STEP_MS, per_step(self.since.elapsed())),
             (scalars::DATA_WAIT_MS, per_step(self.data_wait)),
             (scalars::REDUCE_MS, per_step(self.reduce)),
-            (scalars::LOSS_D, d.means.loss),
-            (scalars::LOSS_G, g.means.loss),
-            (scalars::D_REAL, d.means.real),
-            (scalars::D_FAKE, d.means.fake),
-            (scalars::GRAD_NORM_D, d.gradient_norm),
-            (scalars::GRAD_NORM_G, g.gradient_norm),
         ];
+        let all = clock.into_iter().chain(d.scalars()).chain(g.scalars());
         Some(v1::StepMetrics {
             step,
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            scalars: scalars.into_iter().map(|(scalar, value)| (scalar.name.to_owned(), value)).collect(),
+            scalars: all.map(|(scalar, value)| (scalar.name.to_owned(), value)).collect(),
         })
     }
 }

@@ -129,7 +129,8 @@ impl Update {
 
     /// What the caller is told once it is applied. `gradient_norm` is called where metrics are wanted.
     fn applied(&self, reading: &Reading, gradient_norm: impl FnOnce() -> f64) -> Applied {
-        let metrics = || HalfMetrics { means: reading.means, gradient_norm: gradient_norm() };
+        let half = self.half();
+        let metrics = || HalfMetrics { half, means: reading.means, gradient_norm: gradient_norm() };
         Applied {
             reduction: self.reduction.next(),
             controls: reading.controls,

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use lsgan_spec::scalars::{Origin, Scalar};
 use lsgan_spec::*;
 use lsgan_train::rehearsal::runs::small_dcgan;
 use lsgan_train::{
@@ -189,12 +190,12 @@ pub fn three_steps(folder: &Path, name: &str, device: Device) -> Vec<Share> {
         let samples = fixture.samples(step.0);
         let work = [RankBatch { virtual_rank: RANK, samples: &samples }];
         replica.compute_discriminator(step, &work, ControlWords::default()).expect("D's half is next");
-        let d = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for").means;
+        let d = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for");
         replica.compute_generator(step, &[RANK], ControlWords::default()).expect("G's half is next");
-        let g = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for").means;
-        let said = [("loss_d", d.loss), ("d_real", d.real), ("d_fake", d.fake)];
-        for (key, value) in said.into_iter().chain([("loss_g", g.loss), ("d_fake_in_g", g.fake)]) {
-            metrics.entry(key).or_default().push(value as f32);
+        let g = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for");
+        let is_mean = |scalar: &Scalar| matches!(scalar.origin, Origin::Mean(_));
+        for (scalar, value) in d.scalars().chain(g.scalars()).filter(|(scalar, _)| is_mean(scalar)) {
+            metrics.entry(scalar.name).or_default().push(value as f32);
         }
     }
     let mut shares = vec![];
