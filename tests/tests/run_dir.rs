@@ -307,6 +307,8 @@ fn a_journal_that_is_none_is_refused_with_its_name() {
     ended.expect_err(&["journal.sqlite", "the journal cannot be used", "--fresh"]);
 }
 
+type Maker = fn(&std::path::Path);
+
 /// Commands that only look change nothing of another program's file.
 #[test]
 fn a_strangers_file_is_refused_and_not_changed() {
@@ -320,7 +322,7 @@ fn a_strangers_file_is_refused_and_not_changed() {
     };
     let text = |path: &std::path::Path| fs::write(path, "a letter").expect("there is room");
     let empty = |path: &std::path::Path| fs::write(path, "").expect("there is room");
-    let makers: [(fn(&std::path::Path), &str); 3] =
+    let makers: [(Maker, &str); 3] =
         [(photos, "another program"), (text, "no database"), (empty, "an empty file")];
     for (make, words) in makers {
         make(&journal);

@@ -92,7 +92,10 @@ impl Shell {
             }
             Entry::Generation { generation, .. } => self.counts.generation(generation.0),
             Entry::Admitted { incarnation, .. } => self.counts.incarnation(incarnation.0),
-            Entry::Differs(difference) => self.set_aside(difference.equal),
+            Entry::Differs(difference) => {
+                let chore = self.catalogue.differ(difference.equal);
+                self.start_chore(chore);
+            }
             Entry::Paused { by } => {
                 self.paused = Some(v1::Paused { wall_ms: wall_ms(), by: by.clone() });
             }
@@ -105,7 +108,7 @@ impl Shell {
     fn with_what_broke(&self, outcome: Outcome) -> Outcome {
         match (outcome, &self.broken) {
             (Outcome::Stopped { step }, Some(why)) => {
-                Outcome::Failed { why: format!("{why} {}", stopped(step)) }
+                Outcome::Failed { why: format!("{why} The run was {}.", stopped(step)) }
             }
             (outcome, _) => outcome,
         }

@@ -13,7 +13,7 @@
 //! - [`status`], [`notices`]: the machine's words for people.
 //! - [`causes`]: how long a warning is one. [`troubles`]: why workers cannot start.
 //! - [`counts`]: how far the journal is, for workers that come back.
-//! - [`corrupt`]: records that do not decode.
+//! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
@@ -21,10 +21,11 @@
 
 pub mod about_data;
 pub mod args;
+pub mod catalogue;
 pub mod causes;
 pub mod clock;
-pub mod corrupt;
 pub mod counts;
+pub mod data_set;
 mod held;
 pub mod limits;
 pub mod notices;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use lsgan_console::vital;
 use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
-use tokio::sync::{mpsc, oneshot};
+use lsgan_spec::Step;
+use tokio::sync::mpsc;
 
 /// How long the end of a run waits for what is left to be written; and where that cannot be written as it is.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -66,22 +67,6 @@ impl Queue {
         self.handed
     }
 
-    /// Reads something after all that was handed over before. The sender is dropped if that fails.
-    pub fn ask<T: Send + 'static>(
-        &mut self,
-        mut read: impl FnMut(&mut Writer) -> Result<T, JournalError> + Send + 'static,
-    ) -> oneshot::Receiver<T> {
-        let (answer, answered) = oneshot::channel();
-        let mut answer = Some(answer);
-        self.write(move |journal| {
-            let found = read(journal)?;
-            // Whoever asked may have gone.
-            answer.take().map(|answer| answer.send(found));
-            Ok(())
-        });
-        answered
-    }
-
     /// Whether the write of this number is done.
     #[must_use]
     pub fn is_done(&self, number: u64) -> bool {
@@ -130,7 +115,7 @@ impl Queue {
     }
 
     /// See [`Writer::delete_snapshots`].
-    pub fn delete_snapshots(&mut self, steps: Vec<u64>) {
+    pub fn delete_snapshots(&mut self, steps: Vec<Step>) {
         self.write(move |journal| journal.delete_snapshots(&steps));
     }
 

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use lsgan_console::vital;
-use lsgan_control::{Event, Outcome, SessionId};
-use lsgan_spec::{Step, scalars};
+use lsgan_control::{Event, SessionId};
+use lsgan_snapshots::Store;
+use lsgan_spec::{Step, chain, scalars};
 use lsgan_wire::v1;
 use tokio::task::block_in_place;
 
+use crate::catalogue::Chore;
 use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
 use crate::rows;
@@ -58,13 +60,13 @@ impl Shell {
 
     /// Counts the records that nobody has reported before; with too many of them the run ends.
     pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) {
-        let unknown = self.corrupt.unknown(reported);
+        let unknown = self.data.unknown(reported);
         if unknown.is_empty() {
             return;
         }
         let found: Vec<_> = unknown.iter().map(rows::corrupt_row).collect();
         self.journal.write(move |journal| journal.add_corrupt(&found));
-        if let Some(text) = self.corrupt.add(unknown) {
+        if let Some(text) = self.data.add(unknown) {
             self.notice(true, text);
         }
         self.check_data()
@@ -72,7 +74,7 @@ impl Shell {
 
     /// Ends the run if too many records do not decode.
     pub(crate) fn check_data(&mut self) {
-        match self.corrupt.check() {
+        match self.data.check() {
             Ok(()) => {}
             Err(too_many) => self.apply(Event::DataUnfit { why: too_many.to_string() }),
         }
@@ -96,72 +98,69 @@ impl Shell {
         if self.notices.end(&Cause::Snapshot) {
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
-        if self.retaining {
-            return; // the next snapshot looks again
+        let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until());
+        if let Some(chore) = self.catalogue.written(Step(written.step), equal) {
+            self.start_chore(chore);
         }
-        self.retaining = true;
+    }
+
+    /// Starts something in the store, and goes on.
+    pub(crate) fn start_chore(&self, chore: Chore) {
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
-        // Should states turn out to differ, the newest snapshot from before is what the run goes on from.
-        let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until().0);
-        let surely_right =
-            equal.map(|step| self.journal.ask(move |journal| journal.newest_snapshot_until(step)));
         vital::task("snapshots task", async move {
-            let surely_right = match surely_right {
-                Some(answered) => answered.await.ok().flatten(),
-                None => None,
-            };
-            let pinned: Vec<Step> = surely_right.into_iter().map(Step).collect();
-            let result = store.retain(keep, &pinned).await;
-            let result =
-                result.map(|steps| steps.into_iter().map(|s| s.0).collect()).map_err(|e| e.to_string());
+            let result = perform(&store, keep, chore).await;
             // Only when the coordinator is ending does nobody listen.
-            let _ = inputs.send(Input::Retained(result)).await;
+            let _ = inputs.send(Input::ChoreDone(chore, result)).await;
         });
     }
 
-    /// Moves the snapshots away that are newer than the state that all held the same.
-    pub(crate) fn set_aside(&mut self, equal: Step) {
-        self.retaining = true;
-        self.suspect_after = Some(equal);
-        let (store, inputs) = (self.store.clone(), self.inputs.clone());
-        vital::task("snapshots task", async move {
-            let result = store.set_aside_after(equal).await.map_err(|error| error.to_string());
-            // Only when the coordinator is ending does nobody listen.
-            let _ = inputs.send(Input::SetAside(result)).await;
-        });
-    }
-
-    pub(crate) fn was_set_aside(&mut self, result: Result<Vec<Step>, String>) {
-        match result {
-            Ok(steps) => {
-                for step in &steps {
+    /// Says what came of a chore. The snapshots of these steps are no more.
+    pub(crate) fn chore_done(&mut self, chore: Chore, result: Result<Vec<Step>, String>) {
+        self.catalogue.done(result.as_deref().unwrap_or_default());
+        match (chore, result) {
+            (Chore::Retain { .. }, Ok(gone)) => {
+                self.notices.end(&Cause::Retention);
+                self.journal.delete_snapshots(gone);
+            }
+            (Chore::Retain { .. }, Err(why)) => {
+                self.warn_until(Cause::Retention, format!("old snapshots could not be deleted: {why}"));
+            }
+            (Chore::SetAsideAfter(_), Ok(gone)) => {
+                for step in &gone {
                     let text =
                         format!("the snapshot of step {step} may be wrong and is set aside, in suspect/");
                     self.notice(true, text);
                 }
-                self.journal.delete_snapshots(steps.into_iter().map(|step| step.0).collect());
+                self.journal.delete_snapshots(gone);
             }
-            Err(why) => self.notice(true, format!("suspect snapshots could not be set aside: {why}")),
+            (Chore::SetAsideAfter(_), Err(why)) => {
+                self.notice(true, format!("suspect snapshots could not be set aside: {why}"));
+            }
+            (Chore::DeleteLeftovers, Ok(_)) => {}
+            (Chore::DeleteLeftovers, Err(why)) => {
+                tracing::warn!("leftovers of snapshots could not be deleted: {why}");
+            }
         }
     }
 
-    /// The workers write no more. After a run that has ended well, what lies there unfinished is from somebody who was
-    /// killed; where states differed, a snapshot that was under way then may have come after the others were moved.
+    /// Tidies the store once the workers write no more.
     pub(crate) async fn clean(&mut self) {
         if let (Some(_), Err(error)) = (&self.outcome, self.store.remove_witness().await) {
             tracing::warn!(%error, "what workers were shown in the store could not be deleted");
         }
-        match (&self.outcome, self.suspect_after) {
-            (Some(Outcome::Complete | Outcome::Stopped { .. }), _) => {
-                if let Err(error) = self.store.clean(Duration::ZERO).await {
-                    tracing::warn!(%error, "leftovers of snapshots could not be deleted");
-                }
-            }
-            (_, Some(equal)) => {
-                let result = self.store.set_aside_after(equal).await;
-                self.was_set_aside(result.map_err(|error| error.to_string()));
-            }
-            (_, None) => {}
+        if let Some(chore) = self.catalogue.last_chore(self.outcome.as_ref()) {
+            let result = perform(&self.store, self.spec.checkpoint.keep_last, chore).await;
+            self.chore_done(chore, result);
         }
     }
+}
+
+/// Does a chore. Returns the steps of the snapshots that are no more.
+async fn perform(store: &Store, keep_last: u32, chore: Chore) -> Result<Vec<Step>, String> {
+    let done = match chore {
+        Chore::Retain { pinned } => store.retain(keep_last, pinned.as_slice()).await,
+        Chore::SetAsideAfter(step) => store.set_aside_after(step).await,
+        Chore::DeleteLeftovers => store.clean(Duration::ZERO).await.map(|_| Vec::new()),
+    };
+    done.map_err(|error| chain(&error))
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use lsgan_console::vital;
 use lsgan_control::SessionId;
+use lsgan_spec::Step;
 use lsgan_wire::STARTING;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::catalogue::Chore;
 use crate::counts::Counts;
 use crate::operate::{Order, SnapshotWaiter};
 use crate::status::StatusFeed;
@@ -57,14 +59,12 @@ pub enum Input {
     },
     /// Somebody wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
-    /// The snapshots of these steps may be wrong and were moved away, or could not be.
-    SetAside(Result<Vec<lsgan_spec::Step>, String>),
     /// Whether a worker sees the run's store; if not, why.
     StoreProved(SessionId, Option<String>),
     /// What was found of what a worker says that it wrote.
     Found(crate::seen::Found),
-    /// Retention deleted the snapshots of these steps, or could not.
-    Retained(Result<Vec<u64>, String>),
+    /// A chore in the store is done, and the snapshots of these steps are no more; or it could not be done.
+    ChoreDone(Chore, Result<Vec<Step>, String>),
 }
 
 /// The service; clones share the run. It answers before there is one.

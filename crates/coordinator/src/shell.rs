@@ -11,14 +11,15 @@ use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionI
 use lsgan_journal::wall_ms;
 use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
-use lsgan_spec::{RunSpec, Step};
+use lsgan_spec::RunSpec;
 use lsgan_wire::v1::{self, worker_message::Kind};
 use tokio::sync::{mpsc, watch};
 
+use crate::catalogue::Catalogue;
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
-use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
+use crate::data_set::DataSet;
 use crate::held::Held;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
@@ -35,7 +36,6 @@ const GOODBYE: Duration = Duration::from_secs(10);
 pub struct Shell {
     pub(crate) spec: RunSpec,
     pub(crate) identity: String,
-    pub(crate) data_fingerprint: String,
     pub(crate) run_dir: std::path::PathBuf,
     pub(crate) run: Run,
     pub(crate) plan: Plan,
@@ -63,7 +63,7 @@ pub struct Shell {
     pub(crate) trouble_rate: Rate,
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
-    pub(crate) corrupt: CorruptRecords,
+    pub(crate) data: DataSet,
     pub(crate) final_files: Vec<v1::FinalFile>,
     pub(crate) outcome: Option<Outcome>,
     /// Who waits for a snapshot that they asked for.
@@ -75,9 +75,7 @@ pub struct Shell {
     pub(crate) publish_at: Instant,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
-    pub(crate) retaining: bool,
-    /// States differed: snapshots that are newer than this step may be wrong.
-    pub(crate) suspect_after: Option<Step>,
+    pub(crate) catalogue: Catalogue,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
     /// How many workers their supervisor is to run, if somebody supervises them all.
@@ -98,7 +96,7 @@ impl Shell {
             }
             if self.outcome.is_some() {
                 let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
-                if self.sessions.is_empty() && !self.retaining || Instant::now() >= until {
+                if self.sessions.is_empty() && !self.catalogue.is_busy() || Instant::now() >= until {
                     break;
                 }
             }
@@ -166,34 +164,13 @@ impl Shell {
             }
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
-            Input::SetAside(result) => {
-                self.retaining = false;
-                self.was_set_aside(result)
-            }
-            Input::Retained(result) => {
-                self.retaining = false;
-                match result {
-                    Ok(steps) => {
-                        self.notices.end(&Cause::Retention);
-                        self.journal.delete_snapshots(steps);
-                    }
-                    Err(why) => {
-                        let text = format!("old snapshots could not be deleted: {why}");
-                        self.warn_until(Cause::Retention, text)
-                    }
-                }
-            }
+            Input::ChoreDone(chore, result) => self.chore_done(chore, result),
         }
     }
 
     fn message(&mut self, session: SessionId, kind: Kind) {
         match &kind {
-            Kind::Hello(hello) if hello.data_fingerprint != self.data_fingerprint => {
-                let why = format!(
-                    "the data that this worker reads differs from the coordinator's (fingerprint {}, the coordinator's \
-                     is {}). Give every worker the same files at `data.source`.",
-                    hello.data_fingerprint, self.data_fingerprint
-                );
+            Kind::Hello(hello) if let Some(why) = self.data.differs_from(&hello.data_fingerprint) => {
                 let (worker, text) = (hello.name.clone(), format!("{} was refused: {why}", hello.name));
                 let lasts = Lasts::Until(Cause::CannotStart { name: worker.clone() });
                 self.tell(Telling { warning: true, worker, lasts, text });

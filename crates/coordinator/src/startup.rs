@@ -28,10 +28,11 @@ use self::journaled::{
     set_suspects_aside, waiting,
 };
 use crate::about_data;
+use crate::catalogue::Catalogue;
 use crate::causes::Lasts;
 use crate::clock::Clock;
-use crate::corrupt::CorruptRecords;
 use crate::counts::Counts;
+use crate::data_set::DataSet;
 use crate::notices::{Notices, Telling};
 use crate::queue::Queue;
 use crate::rows;
@@ -216,14 +217,16 @@ async fn ready(
     let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
     let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);
     let corrupt = if other_data { Vec::new() } else { known.corrupt.iter().map(rows::corrupt).collect() };
-    let corrupt = CorruptRecords::new(data.0, spec.data.max_corrupt, corrupt);
-    if let (Err(too_many), true) = (corrupt.check(), recovered.members.is_empty()) {
+    let data_set = DataSet::new(data.clone(), spec.data.max_corrupt, corrupt);
+    if let (Err(too_many), true) = (data_set.check(), recovered.members.is_empty()) {
         return Err(Failure::bad_input(too_many)); // where workers step, the shell ends the run
     }
     let paused = paused(&known).filter(|_| recovered.paused);
     let token = known.fact("token").map_or_else(new_token, str::to_owned);
     let description = describe(&spec, &data, (&token, &places.store));
     let secret = secret(&token);
+    let kept = known.snapshots.iter().map(|step| Step(*step));
+    let catalogue = Catalogue::of(kept.filter(|step| no_snapshot_after.is_none_or(|last| *step <= last)));
     let no_snapshot_after = no_snapshot_after.map(|step| step.0);
     let beginning = Beginning { facts: facts(&description, &spec, token), other_data, no_snapshot_after };
     waiting(|| journal.begin(&beginning))?;
@@ -248,7 +251,6 @@ async fn ready(
         goes: false,
         spec,
         identity: description.identity.clone(),
-        data_fingerprint: data.1,
         run_dir,
         run,
         plan,
@@ -264,7 +266,7 @@ async fn ready(
         trouble_rate: Rate::new(),
         metrics,
         metrics_until,
-        corrupt,
+        data: data_set,
         final_files: Vec::new(),
         outcome: None,
         published,
@@ -273,8 +275,7 @@ async fn ready(
         paused,
         clock,
         inputs: inputs.clone(),
-        retaining: false,
-        suspect_after: None,
+        catalogue,
         counts: Arc::new(counts),
         workers_wanted: workers.supervised.then_some(workers.expected),
     };

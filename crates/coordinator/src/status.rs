@@ -70,9 +70,9 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         final_files: shell.final_files.clone(),
         notices: shell.notices.all(),
         workers_wanted: shell.workers_wanted,
-        corrupt_count: shell.corrupt.count(),
-        corrupt_count_max: shell.corrupt.count_max(),
-        corrupt_records: shell.corrupt.newest(),
+        corrupt_count: shell.data.count(),
+        corrupt_count_max: shell.data.count_max(),
+        corrupt_records: shell.data.newest(),
         paused: shell.paused.clone(),
     }
 }

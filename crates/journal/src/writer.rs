@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lsgan_control::{Entry, Recovered};
 use lsgan_plan::Plan;
+use lsgan_spec::Step;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::migrations::{self, Format};
@@ -152,10 +153,10 @@ impl Writer {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn delete_snapshots(&mut self, steps: &[u64]) -> Result<(), JournalError> {
+    pub fn delete_snapshots(&mut self, steps: &[Step]) -> Result<(), JournalError> {
         self.transaction(|db| {
             let mut update = db.prepare_cached("update checkpoints set deleted_ms = ?2 where step = ?1")?;
-            steps.iter().try_for_each(|step| update.execute(params![step, wall_ms()]).map(drop))
+            steps.iter().try_for_each(|step| update.execute(params![step.0, wall_ms()]).map(drop))
         })
     }
 
@@ -201,15 +202,6 @@ impl Writer {
     /// It cannot be written.
     pub fn set_fact(&mut self, key: &str, value: &str) -> Result<(), JournalError> {
         self.transaction(|db| projections::set_fact(db, key, value))
-    }
-
-    /// The step of the newest snapshot up to `until` that is kept.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn newest_snapshot_until(&self, until: u64) -> Result<Option<u64>, JournalError> {
-        let sql = "select max(step) from checkpoints where step <= ?1 and deleted_ms is null";
-        self.db.query_row(sql, [until], |row| row.get(0)).map_err(JournalError::write(&self.path))
     }
 
     fn transaction(

@@ -2,7 +2,7 @@
 
 use lsgan_console::{Failure, exit::chain};
 use lsgan_snapshots::{Error, Skipped, Store};
-use lsgan_spec::{RunSpec, Step};
+use lsgan_spec::{RunSpec, Step, gone_further};
 
 use crate::other_identity;
 
@@ -64,11 +64,9 @@ pub async fn newest_snapshot(
 pub fn something_to_train(spec: &RunSpec, snapshot: Option<Step>) -> Result<(), Failure> {
     let Some(step) = snapshot.filter(|step| step.0 > spec.steps) else { return Ok(()) };
     Err(Failure::bad_input(format!(
-        "the run `{}` has gone further: {step} steps are done, of which {} are asked for, and its weights are those of step \
-         {step}. Train it longer with --set steps={}, branch off from an earlier snapshot with --fork NAME --fork-at STEP \
-         (`lsgan checkpoints list` shows which there are), or start anew with --fresh.",
-        spec.run,
-        spec.steps,
+        "{} Train it longer with --set steps={}, branch off from an earlier snapshot with --fork NAME --fork-at STEP (`lsgan \
+         checkpoints list` shows which there are), or start anew with --fresh.",
+        gone_further(step, spec.steps),
         step.0.saturating_mul(2)
     )))
 }

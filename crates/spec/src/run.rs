@@ -202,3 +202,12 @@ macro_rules! all_default {
 }
 
 all_default!(EmaSpec, ComputeSpec, ClusterSpec, SamplesSpec, ReportSpec);
+
+/// What is wrong with a run of which fewer steps are asked for than were done.
+#[must_use]
+pub fn gone_further(step: crate::Step, steps: u64) -> String {
+    format!(
+        "the run has gone further: {step} steps are done, of which {steps} are asked for, and its weights are those of step \
+         {step}."
+    )
+}

@@ -2,7 +2,7 @@
 //! it computes, and never writes. The run does not end while one worker holds a state that is not written and another
 //! worker could write it: that one gets the state first.
 
-use lsgan_spec::{Incarnation, Millis, Reduction, Step};
+use lsgan_spec::{Incarnation, Millis, Reduction, Step, gone_further};
 
 use super::attendance::{Keeps, Worker};
 use super::effect::{Effect, Entry};
@@ -191,10 +191,9 @@ impl Run {
     /// The number of steps was lowered under workers that had done more.
     pub(crate) fn gone_further(&self, step: Step) -> String {
         format!(
-            "the run has gone further: {step} steps are done, of which {} are asked for, and its weights are those of step \
-             {step}. They are kept as a snapshot. Train it longer with a higher `steps`, or branch off from an earlier \
-             snapshot with --fork NAME --fork-at STEP.",
-            self.config.steps
+            "{} They are kept as a snapshot. Train it longer with a higher `steps`, or branch off from an earlier snapshot \
+             with --fork NAME --fork-at STEP.",
+            gone_further(step, self.config.steps)
         )
     }
 }

@@ -1,4 +1,5 @@
-//! Records that do not decode: what workers reported, over all of them and all lives of the coordinator.
+//! The data set of a run as its coordinator knows it: whether a worker reads the same, and which records do not decode, as
+//! workers reported over all lives of the coordinator.
 
 use std::collections::VecDeque;
 
@@ -8,20 +9,33 @@ use lsgan_wire::v1::CorruptRecord;
 /// How many are kept for tools that ask; the journal has them all.
 const KEPT: usize = 100;
 
-/// Counts them, and keeps the newest for people.
+/// Its fingerprint; its corrupt records, counted, and the newest of them for people.
 #[derive(Debug)]
-pub struct CorruptRecords {
+pub struct DataSet {
+    fingerprint: String,
     counted: CorruptCount,
     newest: VecDeque<CorruptRecord>,
 }
 
-impl CorruptRecords {
-    /// Of a data set of `records`, of which a share of `max_share` may be corrupt; `known` as the journal has them.
+impl DataSet {
+    /// Of so many `records`, of which a share of `max_share` may be corrupt; `known` as the journal has them.
     #[must_use]
-    pub fn new(records: u64, max_share: f64, known: Vec<CorruptRecord>) -> Self {
+    pub fn new((records, fingerprint): (u64, String), max_share: f64, known: Vec<CorruptRecord>) -> Self {
         let counted = CorruptCount::new(records, max_share, known.iter().map(|r| r.record));
         let newest = known.into_iter().rev().take(KEPT).rev().collect();
-        Self { counted, newest }
+        Self { fingerprint, counted, newest }
+    }
+
+    /// Why a worker whose data has this fingerprint is refused; none if it reads the same.
+    #[must_use]
+    pub fn differs_from(&self, theirs: &str) -> Option<String> {
+        (theirs != self.fingerprint).then(|| {
+            format!(
+                "the data that this worker reads differs from the coordinator's (fingerprint {theirs}, the coordinator's \
+                 is {}). Give every worker the same files at `data.source`.",
+                self.fingerprint
+            )
+        })
     }
 
     /// Those of `reported` that nobody has reported before.
@@ -98,8 +112,16 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_with_other_data_is_refused_with_both_fingerprints() {
+        let data = DataSet::new((100, "abc".to_owned()), 0.002, Vec::new());
+        assert_eq!(data.differs_from("abc"), None);
+        let why = data.differs_from("def").expect("it differs");
+        assert!(why.contains("fingerprint def, the coordinator's is abc"), "{why}");
+    }
+
+    #[test]
     fn each_is_told_once_and_the_newest_are_kept() {
-        let mut corrupt = CorruptRecords::new(100_000, 0.002, vec![record(1)]);
+        let mut corrupt = DataSet::new((100_000, "abc".to_owned()), 0.002, vec![record(1)]);
         let unknown = corrupt.unknown(&[record(1), record(3), record(2), record(3)]);
         assert_eq!(unknown, [record(2), record(3)]);
         assert_eq!(
