@@ -73,12 +73,27 @@ fn small_idx(directory: &Path) -> PathBuf {
     path
 }
 
+fn small_cifar10(directory: &Path) -> PathBuf {
+    let folder = directory.join("cifar-10-batches-bin");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 1..=5 {
+        std::fs::write(folder.join(format!("data_batch_{number}.bin")), common::cifar10(number, 7)).unwrap();
+    }
+    folder
+}
+
+fn cifar10(path: &Path) -> DataSpec {
+    let source = sources::at("cifar10", path.to_str().unwrap()).unwrap();
+    DataSpec::of(source, Some(ImageSpec::of(32, 3)))
+}
+
 /// A row for each source, and for each way to make samples.
 fn rows(directory: &Path) -> Vec<(&'static str, DataSpec, &'static [u64])> {
     let small = small_idx(directory);
     let [train, odd] = ["train-{000000..000001}.tar", "odd-000000.tar"]
         .map(|name| fixture("shards").join(name).display().to_string());
     let image = Some(ImageSpec::of(16, 3));
+    let cifar = small_cifar10(directory);
     vec![
         ("Fashion-MNIST, gzipped, padded to 32", idx(&fashion_mnist(), 32, 1, Fit::Pad), &[]),
         ("Fashion-MNIST with its labels", labelled_fashion_mnist(), &[]),
@@ -96,6 +111,8 @@ fn rows(directory: &Path) -> Vec<(&'static str, DataSpec, &'static [u64])> {
         ("tar by webdataset", shards(&train, 1), &[]),
         ("tar with all kinds of members", shards(&odd, 1), &[3, 4]),
         ("tar in an object store", shards(&format!("file://{train}"), 3), &[]),
+        ("CIFAR-10, the training set", cifar10(&cifar), &[]),
+        ("CIFAR-10, one file", cifar10(&cifar.join("data_batch_3.bin")), &[]),
         ("ring of 8", gaussian(5000), &[]),
         ("ring of 8, one record", gaussian(1), &[]),
         ("grid of 5 x 5", mixture(Modes::Grid { columns: 5, rows: 5, spacing: 0.5 }, 3000), &[]),

@@ -52,6 +52,8 @@ choice! {
         /// Tar files as the webdataset library has them, on a disk or in an object store: of each sample its picture, and its
         /// class from NAME.cls.
         Webdataset = "webdataset" (WebdatasetSource => of::<WebdatasetSource>()),
+        /// CIFAR-10's binary files: pictures of 32 x 32 pixels in colour, of ten classes.
+        Cifar10 = "cifar10" (Cifar10Source => of::<Cifar10Source>()),
         /// Points of a 2-D mixture of Gaussians, a pure function of the seed; for the mlp models, without data.image.
         Gaussian = "gaussian" (GaussianSource => of::<GaussianSource>()),
     }
@@ -135,6 +137,17 @@ section! {
         /// A relative path is taken from the directory where the command runs. Endpoint, region and credentials of an s3://
         /// URL come from the environment (AWS_…) or ~/.aws, never from this file.
         shards: String => text(SHARDS).required("'datasets/train-{000000..000099}.tar'").identity_of_presence(),
+    }
+}
+
+section! {
+    /// CIFAR-10's binary files.
+    Cifar10Source {
+        /// The folder with the five training files, or one of the .bin files; a relative path is taken from the directory
+        /// where the command runs.
+        path: PathBuf => path("a folder with data_batch_1.bin in it")
+            .required("datasets/cifar-10-batches-bin")
+            .identity_of_presence(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! file has `KIND`, `open` and `at`; if it reads pictures, it implements [`pictures::Records`]. `tests/contract.rs` fails
 //! until it has a row for the kind.
 
+mod cifar10;
 pub mod folder;
 mod gaussian;
 mod idx;
@@ -53,6 +54,7 @@ sources! {
     Lsun: lsun, "LMDB folders";
     Webdataset: webdataset, "tar shards";
     Idx: idx, "IDX files";
+    Cifar10: cifar10, "CIFAR-10's binary files";
     Gaussian: gaussian, "";
 }
 

@@ -49,6 +49,12 @@ pub fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A file of CIFAR-10 with so many records, of other bytes for each `number`.
+pub fn cifar10(number: usize, records: usize) -> Vec<u8> {
+    let byte = |record: usize, i: usize| if i == 0 { record % 10 } else { i * (record + 1) * number % 251 };
+    (0..records).flat_map(|record| (0..3073).map(move |i| byte(record, i) as u8)).collect()
+}
+
 /// Points `[record, record + 0.5]`, of which some do not decode; `on_read` is called before each read.
 pub struct Numbered {
     pub records: u64,

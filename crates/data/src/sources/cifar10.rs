@@ -1,0 +1,142 @@
+//! CIFAR-10's binary files (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images").
+//!
+//! The format (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of 3,073 bytes without a header. A record is one
+//! byte with its class, 0 to 9, then 32 x 32 pixels as three planes, red, green and blue, each row after row. The training
+//! set is data_batch_1.bin to data_batch_5.bin, the test set is test_batch.bin; each file has 10,000 records.
+//!
+//! The pixels are held in memory: 154 MB for the training set. The fingerprint does not cover the classes, because training
+//! does not read them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lsgan_spec::{Cifar10Source, ImageSpec};
+
+use super::OpenOptions;
+use super::pictures::{Content, Pictures, Records};
+use crate::error::FETCH;
+use crate::file_kind::{FileKind, kind_at, other_kind};
+use crate::picture::{Channels, Picture};
+use crate::{DataError, Fingerprint, RecordError, Source};
+
+pub(super) const KIND: &str = "cifar10";
+
+const SIDE: u32 = 32;
+const PLANE_BYTES: usize = 32 * 32;
+const PICTURE_BYTES: usize = 3 * PLANE_BYTES;
+const RECORD_BYTES: usize = 1 + PICTURE_BYTES;
+const TRAINING_FILES: u32 = 5;
+
+/// As batches.meta.txt has them.
+const CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+struct Cifar10 {
+    classes: Vec<u8>,
+    /// `[records, 32, 32, 3]`.
+    pixels: Vec<u8>,
+    class_names: Vec<String>,
+    fingerprint: Fingerprint,
+}
+
+pub(super) fn at(place: &str) -> Option<Cifar10Source> {
+    Some(Cifar10Source { path: place.into() })
+}
+
+/// Reads all files as a whole.
+pub(super) fn open(
+    spec: &Cifar10Source,
+    image: Option<&ImageSpec>,
+    _options: &OpenOptions<'_>,
+) -> Result<Box<dyn Source>, DataError> {
+    Pictures::open(image, || {
+        let (mut classes, mut pixels) = (Vec::new(), Vec::new());
+        for path in files(&spec.path)? {
+            read_file(&path, &mut classes, &mut pixels)?;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(KIND.as_bytes()).update(&pixels);
+        let fingerprint = Fingerprint(*hasher.finalize().as_bytes());
+        Ok(Cifar10 { classes, pixels, class_names: CLASSES.map(str::to_owned).to_vec(), fingerprint })
+    })
+}
+
+impl Records for Cifar10 {
+    const KIND: &'static str = KIND;
+
+    fn len(&self) -> u64 {
+        self.classes.len() as u64
+    }
+
+    fn with<T>(
+        &self,
+        record: u64,
+        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
+    ) -> Result<T, RecordError> {
+        // All pixels are in memory, so the offset fits in usize.
+        let start = record as usize * PICTURE_BYTES;
+        let pixels = self.pixels[start..start + PICTURE_BYTES].into();
+        let picture = Picture { height: SIDE, width: SIDE, channels: Channels::Colour, pixels };
+        Ok(act(&|| record.to_string(), Content::Pixels(picture)))
+    }
+
+    fn class(&self, record: u64) -> Option<u32> {
+        Some(u32::from(self.classes[record as usize]))
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+/// The file itself, or the training files of a directory.
+fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if kind_at(KIND, path)? != FileKind::Directory {
+        return Ok(vec![path.into()]);
+    }
+    let files: Vec<PathBuf> =
+        (1..=TRAINING_FILES).map(|number| path.join(format!("data_batch_{number}.bin"))).collect();
+    match files.iter().find(|file| !file.is_file()) {
+        None => Ok(files),
+        Some(missing) => {
+            let what = format!(
+                "{} is not in it; the training set is data_batch_1.bin to data_batch_5.bin. Unpack the binary version of \
+                 CIFAR-10, or name one of its files.",
+                missing.file_name().unwrap_or_default().display()
+            );
+            Err(DataError::unusable(path.display(), what))
+        }
+    }
+}
+
+/// Adds the records of a file.
+fn read_file(path: &Path, classes: &mut Vec<u8>, pixels: &mut Vec<u8>) -> Result<(), DataError> {
+    let bytes = fs::read(path).map_err(DataError::unreadable(path))?;
+    let unusable = |what: String| Err(DataError::unusable(path.display(), what));
+    if bytes.is_empty() || bytes.len() % RECORD_BYTES != 0 {
+        return match kind_at(KIND, path)? {
+            FileKind::Unknown(_) => unusable(format!(
+                "it has {} bytes, and a CIFAR-10 file is made of records of {RECORD_BYTES}: it is cut off or of another \
+                 format. {FETCH}",
+                bytes.len()
+            )),
+            known => Err(other_kind(path.display().to_string(), known, "CIFAR-10 file")),
+        };
+    }
+    for (record, bytes) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
+        let (class, planes) = (bytes[0], &bytes[1..]);
+        if usize::from(class) >= CLASSES.len() {
+            return unusable(format!(
+                "record {record} has class {class}, and CIFAR-10 has classes 0 to 9: it is damaged, or of another data \
+                 set. {FETCH}"
+            ));
+        }
+        classes.push(class);
+        pixels.extend((0..PICTURE_BYTES).map(|i| planes[i % 3 * PLANE_BYTES + i / 3]));
+    }
+    Ok(())
+}
