@@ -70,7 +70,13 @@ impl Source {
     /// Whether it gives pictures, and not 2-D points.
     #[must_use]
     pub fn gives_pictures(&self) -> bool {
-        !matches!(self, Self::Gaussian(_))
+        self.mixture().is_none()
+    }
+
+    /// The mixture, if it gives 2-D points.
+    #[must_use]
+    pub fn mixture(&self) -> Option<&GaussianSource> {
+        if let Self::Gaussian(mixture) = self { Some(mixture) } else { None }
     }
 }
 

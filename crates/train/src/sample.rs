@@ -3,7 +3,7 @@
 //! Pictures become a grid; 2-D points become a density plot over the real modes.
 
 use lsgan_pictures::{density, grid as tile};
-use lsgan_spec::{Grid, RunSpec, Source};
+use lsgan_spec::{Grid, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
@@ -58,12 +58,8 @@ impl Sampler {
             }
             SampleShape::Point => {
                 let points = self.samples(weights, (grid.count() * POINTS_PER_CELL) as usize);
-                let (modes, sigma) = match &self.spec.data.source {
-                    Source::Gaussian(gaussian) => (gaussian.modes.centres(), gaussian.sigma),
-                    Source::Idx(_) | Source::Folder(_) | Source::Lsun(_) | Source::Webdataset(_) => {
-                        (vec![], 1.0)
-                    }
-                };
+                let mixture = self.spec.data.source.mixture();
+                let (modes, sigma) = mixture.map_or((vec![], 1.0), |it| (it.modes.centres(), it.sigma));
                 density(&points, &modes, sigma)?
             }
         })
