@@ -98,7 +98,8 @@ fn every_table_of_the_journal_can_be_read_while_the_run_goes_on() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&[]);
     let mut worker = lab.worker("worker", &coordinator.address);
-    coordinator.client.wait_until("a snapshot", |status| status.snapshot_step.is_some());
+    // With the second one the first is surely in the journal.
+    coordinator.client.wait_until("two snapshots", |status| status.snapshot_step >= Some(50));
     let journal = lab.journal();
     let during = journal.number("select count(*) from metrics");
     assert!((1..STEPS).contains(&during), "{during} rows of metrics: the run goes on");
