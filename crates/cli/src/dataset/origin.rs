@@ -21,8 +21,8 @@ const BATCH: BatchSpec = BatchSpec { virtual_ranks: 4, per_rank: 32 };
 /// Which data set.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Origin {
-    /// The data set: KIND:PLACE with one of the kinds idx, folder, lsun and webdataset, as lsun:/data/bedroom_train_lmdb;
-    /// or the place alone, where looking tells the kind.
+    /// The data set: KIND:PLACE with one of the kinds idx, folder, lsun, webdataset and cifar10, as
+    /// lsun:/data/bedroom_train_lmdb; or the place alone, where looking tells the kind.
     #[arg(value_name = "SOURCE", required_unless_present = "config", conflicts_with = "config")]
     source: Option<String>,
     /// The data set of this run's file.
@@ -161,10 +161,14 @@ fn found(place: &str) -> Result<Spec, Failure> {
     }
 }
 
-/// A directory is an LMDB folder, one of tar shards, as `lsgan dataset pack` writes it, or one of pictures.
+/// A directory is an LMDB folder, one of CIFAR-10's binary files, one of tar shards, as `lsgan dataset pack` writes it, or
+/// one of pictures.
 fn in_directory(path: &Path, place: &str) -> Result<Spec, Failure> {
     if path.join("data.mdb").is_file() {
         return named("lsun", place);
+    }
+    if path.join("data_batch_1.bin").is_file() {
+        return named("cifar10", place);
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let may_hold_pictures =
