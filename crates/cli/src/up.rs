@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
 use lsgan_launch::{LISTENING, Places, RunArgs};
+use lsgan_runfile::RunFile;
 use lsgan_wire::{Client, Listen, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
@@ -44,19 +45,19 @@ pub struct Args {
 /// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(args: Args) -> Result<(), Failure> {
     // Errors in the run's file are reported before anything is started.
-    let spec = args.run.load_spec()?;
-    lsgan_train::device::check(spec.compute.device).map_err(Failure::bad_input_of)?;
+    let file = args.run.load_file()?;
+    lsgan_train::device::check(file.spec.compute.device).map_err(Failure::bad_input_of)?;
     let mut interrupts = interrupts()?;
 
     let (to_lines, mut lines) = mpsc::channel(64);
-    let recipe = coordinator(&args, args.listen.to_string())?;
+    let recipe = coordinator(&args, &file, args.listen.to_string())?;
     let mut coordinator_child = Running::start(recipe, to_lines.clone())?;
     let Some(address) = listening(&mut coordinator_child, &mut lines, &mut interrupts).await? else {
         return Ok(());
     };
     let run_dir = match &args.run.fork {
         Some(_) => None,
-        None => Some(Places::of(&spec, args.run.run_dir.as_deref()).run_dir),
+        None => Some(Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir),
     };
     let (reached, peers) = for_workers(&address)?;
     let mut cluster = Cluster {
@@ -140,8 +141,8 @@ async fn early_end(
     Err(Failure { code: code.unwrap_or(Failure::FAILED), text })
 }
 
-fn coordinator(args: &Args, listen: String) -> Result<Recipe, Failure> {
-    let mut arguments = args.run.to_arguments();
+fn coordinator(args: &Args, file: &RunFile, listen: String) -> Result<Recipe, Failure> {
+    let mut arguments = args.run.to_arguments(file);
     let workers = args.workers.to_string();
     let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
     arguments.extend(ours.map(str::to_owned));

@@ -112,8 +112,7 @@ impl Load {
         let address: Address = args.coordinator.parse()?;
         let described = dial(&address).await?.describe_run(v1::DescribeRunRequest {}).await;
         let run = described.map_err(|status| status.message().to_owned())?.into_inner();
-        let spec = lsgan_runfile::parse(&run.spec_yaml, "the coordinator's run", &[]);
-        let spec = spec.map_err(|errors| errors.render_plain())?;
+        let spec = RunSpec::from_json(&run.spec).map_err(|error| error.to_string())?;
         let plan = Plan::of_run(&spec, run.records).map_err(|error| error.to_string())?;
         Ok(Self {
             args,

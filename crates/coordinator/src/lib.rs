@@ -49,6 +49,7 @@ use std::time::{Duration, Instant};
 use lsgan_console::{Failure, Interrupt, Notices, Progress, print, say, vital};
 use lsgan_control::Outcome;
 use lsgan_launch::{LISTENING, Places};
+use lsgan_runfile::RunFile;
 use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
 use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
@@ -61,7 +62,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::args::Args;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
-use crate::startup::{Prepared, Start};
+use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
 
 /// So long a coordinator that is ending may still have its port, when the next one starts.
@@ -80,16 +81,16 @@ pub async fn coordinate(
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<(), Failure> {
     // What the user can get wrong without a look at the disk comes before the port, and what takes long after it.
-    let spec = args.run.load_spec()?;
-    let run_dir = Places::of(&spec, args.run.run_dir.as_deref()).run_dir;
+    let file = args.run.load_file()?;
+    let run_dir = Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir;
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, run = spec.run, "starting: reading the data set, looking at the snapshots");
-    let service = Service::starting(status::starting(&spec, &run_dir));
+    tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
+    let service = Service::starting(status::starting(&file.spec, &run_dir));
     let server = Serving::start(listener, service.clone());
     let mut interrupted = Box::pin(interrupted);
     let start = tokio::select! {
-        start = prepare(args.clone()) => start?,
+        start = prepare(file, args.clone()) => start?,
         asked = &mut interrupted => {
             let text = "ended before the run began; nothing has changed".to_owned();
             return Err(Failure { code: asked.exit_code(), text });
@@ -107,9 +108,10 @@ pub async fn coordinate(
 }
 
 /// Makes the run ready on a thread of its own: files are read, and nobody waits for that who can be told to go.
-async fn prepare(args: Args) -> Result<Start, Failure> {
+async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
     let runtime = tokio::runtime::Handle::current();
-    let prepare = move || runtime.block_on(startup::prepare(&args.run, args.expect_workers, args.supervised));
+    let workers = Workers { expected: args.expect_workers, supervised: args.supervised };
+    let prepare = move || runtime.block_on(startup::prepare(file, &args.run, workers));
     match tokio::task::spawn_blocking(prepare).await {
         Ok(start) => start,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

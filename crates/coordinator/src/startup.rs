@@ -15,6 +15,7 @@ use lsgan_launch::{
     Newest, Places, RunArgs, branch_off, keep_mix, newest_snapshot, open_data, something_to_train,
 };
 use lsgan_plan::Plan;
+use lsgan_runfile::RunFile;
 use lsgan_snapshots::{Error, RunLock, Store};
 use lsgan_spec::{Incarnation, RunSpec, Step};
 use lsgan_wire::v1;
@@ -74,8 +75,8 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Bad input with exit code 2; a directory in use or a store that cannot be read with exit code 1.
-pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) -> Result<Start, Failure> {
-    let mut asked = Asked::read(args).await?;
+pub async fn prepare(file: RunFile, args: &RunArgs, workers: Workers) -> Result<Start, Failure> {
+    let mut asked = Asked::read(file, args).await?;
     let mut held = Held::take(&mut asked, args).await?;
     let (suspect_after, suspects) = set_suspects_aside(&held.known, &held.store).await?;
     let newest = newest_snapshot(&held.store, &asked.spec, &asked.data.1).await?;
@@ -92,13 +93,14 @@ pub async fn prepare(args: &RunArgs, expected_workers: u32, supervised: bool) ->
     }));
     held.no_snapshot_after = suspect_after;
     let missing = held.missing(&asked, &newest, args.accept_loss)?;
-    let workers = Workers { expected: expected_workers, supervised };
     Ok(Start::Ready(Box::new(ready(asked, held, (newest.valid, missing), (args, workers)).await?)))
 }
 
 /// The run that is asked for: its file and its data, read and checked. Nothing is written yet but a branch.
 struct Asked {
     spec: RunSpec,
+    /// Whether the file sets `data.mix`.
+    sets_mix: bool,
     source: Box<dyn Source>,
     /// Number of records and fingerprint.
     data: (u64, String),
@@ -106,21 +108,22 @@ struct Asked {
 }
 
 impl Asked {
-    async fn read(args: &RunArgs) -> Result<Self, Failure> {
-        let mut spec = args.load_spec()?;
+    async fn read(mut file: RunFile, args: &RunArgs) -> Result<Self, Failure> {
+        let spec = &file.spec;
         let source = open_data(&spec.data, spec.seed)?;
-        let plan = Plan::of_run(&spec, source.len()).map_err(Failure::bad_input_of)?;
+        let plan = Plan::of_run(spec, source.len()).map_err(Failure::bad_input_of)?;
         plan.check_steps(spec.steps).map_err(Failure::bad_input_of)?;
         let data = (source.len(), source.fingerprint().to_string());
-        let mut places = Places::of(&spec, args.run_dir.as_deref());
+        let mut places = Places::of(spec, args.run_dir.as_deref());
         // Before anything is written: a URL that is wrong, or has a password in it, gets no further.
         if Store::is_remote(&places.store) {
             Store::open(&places.store).map_err(Failure::bad_input_of)?;
         }
         if let Some(name) = &args.fork {
-            places = branch_off(&mut spec, (args, name), &places, &data.1).await?;
+            places = branch_off(&mut file, (args, name), &places, &data.1).await?;
         }
-        Ok(Self { spec, source, data, places })
+        let RunFile { spec, sets_mix } = file;
+        Ok(Self { spec, sets_mix, source, data, places })
     }
 
     /// What each virtual rank reads.
@@ -163,7 +166,8 @@ impl Held {
         }
         let mut journal = waiting(|| Writer::open(&run_dir.join(lsgan_journal::FILE)))?;
         let known = waiting(|| journal.known())?;
-        let kept_mix = known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, args, began));
+        let kept_mix =
+            known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, asked.sets_mix, began));
         check_identity(&asked.spec, &known, &run_dir)?;
         let store = Store::open(&places.store)?;
         store.check().await?;
@@ -197,10 +201,11 @@ impl Held {
 }
 
 /// The workers that the command line speaks of.
-struct Workers {
-    expected: u32,
+pub struct Workers {
+    /// How many the first generation waits for.
+    pub expected: u32,
     /// The coordinator's parent process starts them.
-    supervised: bool,
+    pub supervised: bool,
 }
 
 /// Recovers the machine from the journal, and builds the shell around it.
@@ -212,7 +217,7 @@ async fn ready(
     (args, workers): (&RunArgs, Workers),
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
-    let Asked { spec, source, data, places } = asked;
+    let Asked { spec, source, data, places, sets_mix: _ } = asked;
     let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, kept_mix } = held;
     let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
     let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);

@@ -110,7 +110,8 @@ async fn prepare(folder: &Path) -> Prepared {
     std::fs::write(&config, RUN).expect("there is room for a file");
     let run_dir = Some(folder.join("run"));
     let args = RunArgs {
-        config,
+        config: Some(config),
+        resolved: None,
         sets: Vec::new(),
         run_dir,
         fresh: false,
@@ -119,7 +120,9 @@ async fn prepare(folder: &Path) -> Prepared {
         fork_at: None,
         fault_patience: None,
     };
-    match startup::prepare(&args, 0, false).await {
+    let file = args.load_file().expect("the file is right");
+    let workers = startup::Workers { expected: 0, supervised: false };
+    match startup::prepare(file, &args, workers).await {
         Ok(Start::Ready(prepared)) => *prepared,
         Ok(Start::Finished(text)) => panic!("a new run is finished: {text}"),
         Err(failure) => panic!("{failure:?}"),

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lsgan_console::Failure;
-use lsgan_runfile::Override;
-use lsgan_spec::RunSpec;
+use lsgan_runfile::{Override, RunFile};
 
 /// Which run, and what of it is to be different; the same for `coordinator` and `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
     /// The run's YAML file; configs/reference.yaml shows every field.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "resolved")]
+    pub config: Option<PathBuf>,
     /// Override a field of the file, as `--set data.image.size=64`; may be given again.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<Override>,
+    /// The run's file as the process that starts this one has read it.
+    #[arg(long, value_name = "JSON", hide = true, conflicts_with_all = ["config", "sets"], value_parser = resolved)]
+    pub resolved: Option<Box<RunFile>>,
     /// Keep journal, samples and snapshots here instead of where `checkpoint.to` says.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -42,18 +44,20 @@ impl RunArgs {
     ///
     /// # Errors
     /// All that is wrong with it, with exit code 2.
-    pub fn load_spec(&self) -> Result<RunSpec, Failure> {
-        crate::load_spec(&self.config, &self.sets)
+    pub fn load_file(&self) -> Result<RunFile, Failure> {
+        match (&self.resolved, &self.config) {
+            (Some(file), _) => Ok(RunFile::clone(file)),
+            (None, Some(config)) => crate::load_file(config, &self.sets),
+            (None, None) => Err(Failure::bad_input("--config FILE is missing: it names the run's file.")),
+        }
     }
 
-    /// The same arguments for another process. [`Self::fault_patience`] is not handed on.
+    /// The same arguments for another process, with `file`, which this one has read. [`Self::fault_patience`] is not handed
+    /// on.
     #[must_use]
-    pub fn to_arguments(&self) -> Vec<String> {
-        let mut arguments = vec!["--config".to_owned(), self.config.display().to_string()];
+    pub fn to_arguments(&self, file: &RunFile) -> Vec<String> {
+        let mut arguments = vec!["--resolved".to_owned(), file.to_string()];
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-        for set in &self.sets {
-            add("--set", set.to_string());
-        }
         if let Some(dir) = &self.run_dir {
             add("--run-dir", dir.display().to_string());
         }
@@ -67,4 +71,8 @@ impl RunArgs {
         arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.to_owned()));
         arguments
     }
+}
+
+fn resolved(text: &str) -> Result<Box<RunFile>, String> {
+    text.parse().map(Box::new).map_err(|error| format!("it is of another version: {error}"))
 }

@@ -1,6 +1,7 @@
 //! A branch of a run: `--fork NAME`.
 
 use lsgan_console::Failure;
+use lsgan_runfile::{RunFile, to_yaml};
 use lsgan_snapshots::{Error, Store};
 use lsgan_spec::{RunSpec, Step};
 
@@ -12,7 +13,7 @@ use crate::{Places, RunArgs, keep_mix};
 /// # Errors
 /// No snapshot to begin with, or one that leaves nothing to train, with exit code 2.
 pub async fn branch_off(
-    spec: &mut RunSpec,
+    RunFile { spec, sets_mix }: &mut RunFile,
     (args, name): (&RunArgs, &str),
     old: &Places,
     data_fingerprint: &str,
@@ -47,10 +48,10 @@ pub async fn branch_off(
         Err(error @ Error::NoSnapshot { .. }) => return Err(Failure::bad_input_of(error)),
         loaded => loaded?,
     };
-    keep_mix(spec, args, &snapshot.spec_yaml);
+    keep_mix(spec, *sets_mix, &snapshot.spec_yaml);
     snapshot.identity = spec.identity().to_string();
     snapshot.data_fingerprint = data_fingerprint.to_owned();
-    snapshot.spec_yaml = lsgan_runfile::to_yaml(spec);
+    snapshot.spec_yaml = to_yaml(spec);
     Store::open(&new.store)?.write(&snapshot).await?;
     Ok(new)
 }

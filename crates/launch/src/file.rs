@@ -4,29 +4,27 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use lsgan_console::Failure;
-use lsgan_runfile::Override;
+use lsgan_runfile::{Override, RunFile};
 use lsgan_spec::RunSpec;
-
-use crate::RunArgs;
 
 /// Reads a run's file with its overrides.
 ///
 /// # Errors
 /// All that is wrong with it, with exit code 2: with its lines on a terminal, a line each elsewhere.
-pub fn load_spec(config: &Path, sets: &[Override]) -> Result<RunSpec, Failure> {
+pub fn load_file(config: &Path, sets: &[Override]) -> Result<RunFile, Failure> {
     lsgan_runfile::load(config, sets).map_err(|errors| {
         let fancy = std::io::stderr().is_terminal();
         Failure::bad_input(if fancy { errors.render_fancy() } else { errors.render_plain() })
     })
 }
 
-/// Keeps the `data.mix` that a run began with, whose specification is `began`, where the run's file does not set it: its
+/// Keeps the `data.mix` that a run began with, whose specification is `began`, where the run's file does not set it: the
 /// default differs between versions, and a run's mathematics does not change by itself. Returns a sentence for people.
-pub fn keep_mix(spec: &mut RunSpec, args: &RunArgs, began: &str) -> Option<String> {
+pub fn keep_mix(spec: &mut RunSpec, sets_mix: bool, began: &str) -> Option<String> {
     let began = lsgan_runfile::parse(began, "its specification", &[]).ok()?.data;
     let is_other =
         began.source.mix_by_default() == spec.data.source.mix_by_default() && began.mix != spec.data.mix;
-    if !is_other || lsgan_runfile::says(&args.config, &args.sets, "data.mix") {
+    if !is_other || sets_mix {
         return None;
     }
     let (now, then) = (spec.data.mix, began.mix);

@@ -4,7 +4,7 @@
 //! Not here: the journal and the running run (`coordinator`), training (`train`).
 //!
 //! - [`RunArgs`]: the arguments that say which run, the same for `coordinator` and `lsgan up`.
-//! - [`load_spec`]: the run's file with its overrides.
+//! - [`load_file`]: the run's file with its overrides.
 //! - [`Places`]: run directory and store.
 //! - [`open_data`]: the data set, with progress shown.
 //! - [`newest_snapshot`]: the snapshot that a run goes on from. [`branch_off`]: `--fork`.
@@ -19,7 +19,7 @@ mod snapshot;
 pub use args::RunArgs;
 pub use branch::branch_off;
 pub use data::open_data;
-pub use file::{keep_mix, load_spec, other_identity};
+pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
 pub use snapshot::{Newest, newest_snapshot, something_to_train};
 

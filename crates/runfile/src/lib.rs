@@ -22,7 +22,7 @@ mod suggest;
 mod tree;
 
 pub use errors::{Problem, SpecError, SpecErrors};
-pub use load::{load, parse, says, to_yaml};
+pub use load::{RunFile, load, parse, to_yaml};
 pub use overrides::Override;
 pub use reference::reference;
 pub use schema::schema;

@@ -3,9 +3,12 @@
 //! The text becomes a tree with places ([`crate::tree`]), the overrides are written into it, and it is held against the
 //! table of fields ([`crate::draft`]).
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use lsgan_spec::RunSpec;
+use serde::{Deserialize, Serialize};
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error as YamlError, UserMessageFormatter};
 
@@ -17,35 +20,52 @@ use crate::tree::Place;
 /// The most bytes that a run's file may have: a hundred times what a full one has.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// A run's file with its overrides: what the first process of a run reads, and hands to those that it starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// All that it says, defaults included.
+    pub spec: RunSpec,
+    /// Whether it sets `data.mix`: the default differs between versions, and a run keeps the one that it began with.
+    pub sets_mix: bool,
+}
+
+impl fmt::Display for RunFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("a spec has texts as keys and UTF-8 as texts"))
+    }
+}
+
+impl FromStr for RunFile {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
 /// Reads a run's file, applies the overrides in their order, and checks everything, also that the files which the run
 /// needs are there.
 ///
 /// # Errors
 /// All errors at once, each with its place.
-pub fn load(path: &Path, sets: &[Override]) -> Result<RunSpec, SpecErrors> {
+pub fn load(path: &Path, sets: &[Override]) -> Result<RunFile, SpecErrors> {
     let name = path.display().to_string();
     let text = read(path).map_err(|refusal| {
         let (line, problem) = *refusal;
         let place = Place { line, column: usize::from(line > 0), ..Place::default() };
         Sources::one(Sources::new(&name, "").error(place, problem))
     })?;
-    Draft::new(&name, &text, sets)?.check(true)
+    let draft = Draft::new(&name, &text, sets)?;
+    let sets_mix = draft.says("data.mix");
+    Ok(RunFile { spec: draft.check(true)?, sets_mix })
 }
 
-/// The same for a text that came from elsewhere, whose files are not looked for here. `name` is what errors call it.
+/// The spec in a text that was stored, whose files are not looked for here. `name` is what errors call it.
 ///
 /// # Errors
 /// All errors at once, each with its place.
 pub fn parse(text: &str, name: &str, sets: &[Override]) -> Result<RunSpec, SpecErrors> {
     Draft::new(name, text, sets)?.check(false)
-}
-
-/// Whether a run's file, or one of the overrides, has this field, so that it is not at its default. What is wrong with
-/// the file is no matter here.
-#[must_use]
-pub fn says(path: &Path, sets: &[Override], field: &str) -> bool {
-    let text = read(path).unwrap_or_default();
-    Draft::new("", &text, sets).is_ok_and(|draft| draft.says(field))
 }
 
 /// The whole spec as YAML, defaults included; [`parse`] gives the same spec again, bit for bit.

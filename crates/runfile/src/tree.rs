@@ -6,7 +6,8 @@
 use std::fmt;
 
 use lsgan_spec::table::{Scalar, join};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
@@ -44,7 +45,8 @@ pub enum Origin {
 }
 
 /// A value and its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Spanned<Value>")]
 pub struct Node {
     /// What it is.
     pub value: Value,
@@ -95,11 +97,22 @@ pub fn parse(text: &str, origin: Origin) -> Result<Node, serde_saphyr::Error> {
         leading_zero_numbers_as_strings: true,
         with_snippet: false,
     };
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options)?;
-    Ok(raw.into_node(origin))
+    let mut node: Node = serde_saphyr::from_str_with_options(text, options)?;
+    node.set_origin(origin);
+    Ok(node)
 }
 
 impl Node {
+    fn set_origin(&mut self, origin: Origin) {
+        self.place.origin = origin;
+        if let Value::Map(entries) = &mut self.value {
+            for entry in entries {
+                entry.key_place.origin = origin;
+                entry.node.set_origin(origin);
+            }
+        }
+    }
+
     /// What a map holds; nothing for another value.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
@@ -219,110 +232,79 @@ pub fn place(location: &serde_saphyr::Location, origin: Origin) -> Place {
     }
 }
 
-/// A value as the parser hands it over, before it knows whose text it is.
-enum Raw {
-    Null,
-    Scalar(Scalar),
-    List,
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
-}
-
-trait IntoNode {
-    fn into_node(self, origin: Origin) -> Node;
-}
-
-impl IntoNode for Spanned<Raw> {
-    fn into_node(self, origin: Origin) -> Node {
-        let place = place(&self.referenced, origin);
-        let value = match self.value {
-            Raw::Null => Value::Null,
-            Raw::Scalar(value) => Value::Scalar(value),
-            Raw::List => Value::List,
-            Raw::Map(entries) => Value::Map(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| {
-                        let key = key.into_node(origin);
-                        let text = match key.value {
-                            Value::Scalar(Scalar::Text(text)) => text,
-                            _ => key.shown(),
-                        };
-                        Entry { key: text, key_place: key.place, node: value.into_node(origin) }
-                    })
-                    .collect(),
-            ),
-        };
-        Node { value, place }
+impl From<Spanned<Value>> for Node {
+    fn from(spanned: Spanned<Value>) -> Self {
+        Self { place: place(&spanned.referenced, Origin::File), value: spanned.value }
     }
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+        deserializer.deserialize_any(ValueVisitor)
     }
 }
 
-struct RawVisitor;
+struct ValueVisitor;
 
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Bool(value)))
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Bool(value)))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Whole(value.into())))
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Whole(value.into())))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Whole(value.into())))
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Whole(value.into())))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Whole(value)))
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Whole(value)))
     }
 
-    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
         let scalar = i128::try_from(value).map_or_else(|_| Scalar::Text(value.to_string()), Scalar::Whole);
-        Ok(Raw::Scalar(scalar))
+        Ok(Value::Scalar(scalar))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Real(value)))
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Real(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Text(value.to_owned())))
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Text(value.to_owned())))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Scalar::Text(value)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         // No field of a run is a list: its elements are read (a syntax error in them counts) and dropped.
-        while list.next_element::<Raw>()?.is_some() {}
-        Ok(Raw::List)
+        while list.next_element::<Value>()?.is_some() {}
+        Ok(Value::List)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        while let Some((key, node)) = map.next_entry::<Node, Node>()? {
+            let text = match &key.value {
+                Value::Scalar(Scalar::Text(text)) => text.clone(),
+                _ => key.shown(),
+            };
+            entries.push(Entry { key: text, key_place: key.place, node });
         }
-        Ok(Raw::Map(entries))
+        Ok(Value::Map(entries))
     }
 }

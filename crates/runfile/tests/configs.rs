@@ -66,7 +66,7 @@ fn every_configuration_is_accepted_as_it_stands() {
     let files = shipped();
     assert!(files.len() >= 5, "{files:?}");
     for path in files {
-        let spec = load(&path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let spec = load(&path, &[]).unwrap_or_else(|errors| panic!("{errors}")).spec;
         let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
         assert_eq!(spec.run, name, "a run is called as its file");
         assert_eq!(spec.checkpoint.to, format!("runs/{name}"));

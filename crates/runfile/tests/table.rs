@@ -1,6 +1,6 @@
 //! Properties over all specs, and the table of fields held against the types.
 
-use lsgan_runfile::{Override, load, parse, to_yaml};
+use lsgan_runfile::{Override, RunFile, load, parse, to_yaml};
 use lsgan_spec::table::{self, Kind, Row, Scalar, join};
 use lsgan_spec::{FailureTimeout, Fit, Objective, RunSpec, leaves, testing};
 use proptest::prelude::*;
@@ -74,8 +74,9 @@ proptest! {
         prop_assert_eq!(again.identity(), spec.identity());
         prop_assert_eq!(to_yaml(&again), text);
         // As it travels between processes.
-        let json = serde_json::to_string(&spec).expect("a spec is JSON");
-        prop_assert_eq!(&serde_json::from_str::<RunSpec>(&json).expect("it was written by us"), &spec);
+        prop_assert_eq!(&RunSpec::from_json(&spec.to_json()).expect("it was written by us"), &spec);
+        let file = RunFile { spec, sets_mix: true };
+        prop_assert_eq!(&file.to_string().parse::<RunFile>().expect("it was written by us"), &file);
     }
 
     #[test]

@@ -22,20 +22,6 @@ const CONTEXT: &str = "lsgan run identity, canonical form 1";
 #[serde(try_from = "String", into = "String")]
 pub struct Identity([u8; 32]);
 
-impl Identity {
-    /// The 32 bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// From the 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
 /// 64 hexadecimal digits; `{:.12}` shortens it.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -52,6 +52,22 @@ section! {
     }
 }
 
+impl RunSpec {
+    /// The whole spec as it travels between processes.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a spec has texts as keys and UTF-8 as texts")
+    }
+
+    /// What [`RunSpec::to_json`] made.
+    ///
+    /// # Errors
+    /// A text of another version, with other fields.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
 /// A name that is safe as a file's name and as a label everywhere.
 const RUN_NAME: Form = Form {
     accepts: "a text of 1 to 63 ASCII letters, digits, `-`, `_` or `.`, the first a letter or a digit",

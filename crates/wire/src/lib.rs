@@ -25,10 +25,11 @@ impl v1::StepMetrics {
     }
 }
 
-/// Hash of a run's file, by which coordinator and workers see whether a generation was formed under the present one.
+/// Hash of a run's specification as it travels, by which coordinator and workers see whether a generation was formed under
+/// the present one.
 #[must_use]
-pub fn file_hash(spec_yaml: &str) -> String {
-    blake3::hash(spec_yaml.as_bytes()).to_hex()[..16].to_owned()
+pub fn file_hash(spec: &str) -> String {
+    blake3::hash(spec.as_bytes()).to_hex()[..16].to_owned()
 }
 
 /// What a coordinator answers that has its port and not its run yet: it reads data and snapshots. Waiting helps.

@@ -36,7 +36,7 @@ pub struct Args {
 /// A run's file that cannot be used, or a device that it asks for and that is not here; after all else is printed.
 pub fn probe(args: &Args) -> Result<(), Failure> {
     let spec = args.config.as_ref().map(|file| lsgan_runfile::load(file, &args.set)).transpose();
-    let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?;
+    let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?.map(|file| file.spec);
     let driver = gpu::driver();
     print_driver(driver.as_ref().copied())?;
     match nccl::Library::find(None) {

@@ -148,7 +148,7 @@ impl Session {
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
         self.outbound = Some(outbound);
         self.heartbeat = heartbeat(&self.spec);
-        self.outbox.apply(Event::Connected { spec: file_hash(&self.description.spec_yaml) });
+        self.outbox.apply(Event::Connected { spec: file_hash(&self.description.spec) });
         match client.session(ReceiverStream::new(messages)).await {
             Ok(response) => self.inbound = Some(response.into_inner()),
             Err(status) => self.lost(status.message()),
@@ -159,7 +159,7 @@ impl Session {
         self.reaching = None;
         match reached {
             Ok((client, found)) => {
-                self.take_file(found.spec_yaml)?;
+                self.take_file(found.spec)?;
                 self.connect(client).await;
             }
             Err(failure) => {
@@ -172,10 +172,10 @@ impl Session {
     }
 
     /// A coordinator that was started again may have another file, with the same mathematics.
-    fn take_file(&mut self, spec_yaml: String) -> Result<(), Failure> {
-        if spec_yaml != self.description.spec_yaml {
-            self.spec = Arc::new(parse_spec(&spec_yaml)?);
-            self.description.spec_yaml = spec_yaml;
+    fn take_file(&mut self, spec: String) -> Result<(), Failure> {
+        if spec != self.description.spec {
+            self.spec = Arc::new(parse_spec(&spec)?);
+            self.description.spec = spec;
         }
         Ok(())
     }

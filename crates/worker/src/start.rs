@@ -67,7 +67,7 @@ async fn prepare(
     description: &v1::RunDescription,
     terminate: &mut mpsc::Receiver<()>,
 ) -> Result<Option<Prepared>, Failure> {
-    let spec = parse_spec(&description.spec_yaml)?;
+    let spec = parse_spec(&description.spec)?;
     crate::isa::enforce(spec.compute.cpu_isa)?;
     let (data, seed) = (spec.data.clone(), spec.seed);
     let opened = tokio::task::spawn_blocking(move || open_data(&data, seed));
@@ -144,10 +144,9 @@ fn listen(address: SocketAddr) -> Result<Listener, Failure> {
 ///
 /// # Errors
 /// It is a file of another version.
-pub fn parse_spec(yaml: &str) -> Result<RunSpec, Failure> {
-    lsgan_runfile::parse(yaml, "the coordinator's run", &[]).map_err(|errors| {
-        Failure::bad_input(format!("the coordinator is of another version: {}", errors.render_plain()))
-    })
+pub fn parse_spec(json: &str) -> Result<RunSpec, Failure> {
+    RunSpec::from_json(json)
+        .map_err(|error| Failure::bad_input(format!("the coordinator is of another version: {error}")))
 }
 
 /// Waits for a part of the start, however long it takes; none where the process is asked to end.

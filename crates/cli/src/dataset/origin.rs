@@ -8,7 +8,7 @@ use lsgan_data::file_kind::FileKind;
 use lsgan_data::sources::folder::open_picture;
 use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources};
-use lsgan_launch::{load_spec, open_data};
+use lsgan_launch::{load_file, open_data};
 use lsgan_runfile::Override;
 use lsgan_spec::{BatchSpec, DataSpec, Fit, IdxSource, ImageSpec, Source as Spec};
 
@@ -103,7 +103,7 @@ impl Origin {
 
     fn spec(&self) -> Result<(DataSpec, u64, BatchSpec), Failure> {
         if let Some(config) = &self.config {
-            let spec = load_spec(config, &self.sets)?;
+            let spec = load_file(config, &self.sets)?.spec;
             return Ok((spec.data, spec.seed, spec.batch));
         }
         let said = self.source.as_deref().unwrap_or_default();

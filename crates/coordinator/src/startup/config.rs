@@ -45,7 +45,7 @@ pub(super) fn config(
         straggler_percent: (spec.cluster.straggler_factor * 100.0).round() as u64,
         pace_every_ms: PACE_EVERY_MS,
         evict_stragglers: spec.cluster.stragglers == StragglerPolicy::Evict,
-        spec: file_hash(&lsgan_runfile::to_yaml(spec)),
+        spec: file_hash(&spec.to_json()),
         stall_ms: patience.map_or(STALL_MS, ms),
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn describe(
 ) -> v1::RunDescription {
     v1::RunDescription {
         run: spec.run.clone(),
-        spec_yaml: lsgan_runfile::to_yaml(spec),
+        spec: spec.to_json(),
         identity: spec.identity().to_string(),
         token: blake3::hash(token.as_bytes()).as_bytes().to_vec(),
         store: store.to_owned(),
@@ -156,7 +156,7 @@ pub(super) fn facts(
         ("run", description.run.clone()),
         ("token", token),
         ("identity", description.identity.clone()),
-        ("spec_yaml", description.spec_yaml.clone()),
+        ("spec_yaml", lsgan_runfile::to_yaml(spec)),
         ("data_fingerprint", description.data_fingerprint.clone()),
         ("records", description.records.to_string()),
         ("virtual_ranks", spec.batch.virtual_ranks.to_string()),
