@@ -6,7 +6,7 @@ use super::effect::{Effect, Entry};
 use super::machine::Run;
 
 /// Why a run is to end. A later one in this list goes before an earlier one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// An operator asked for it: at the next step boundary, with a snapshot.
     Stop,

@@ -18,10 +18,10 @@ impl Run {
     pub(crate) fn form_next(
         &mut self,
         now: Millis,
+        truth: Option<Reduction>,
         last_copy: Option<Incarnation>,
         effects: &mut Vec<Effect>,
     ) {
-        let truth = self.truth();
         let candidates = self.candidates(last_copy);
         let unproved = self.workers.values().filter(|w| w.is_unproved() && !w.leaving).count();
         let count = (candidates.len() + unproved) as u64;

@@ -109,7 +109,7 @@ impl Run {
         // In the middle of a step the holder of the last copy finishes it first, with the others or alone.
         self.retire_idle_leavers(last_copy, effects);
         if !self.hold(truth, effects) {
-            self.form_next(now, last_copy, effects);
+            self.form_next(now, truth, last_copy, effects);
         }
     }
 
@@ -286,7 +286,7 @@ impl Run {
     }
 
     /// The newest state that an idle worker holds.
-    pub(crate) fn truth(&self) -> Option<Reduction> {
+    fn truth(&self) -> Option<Reduction> {
         self.workers.values().filter(|w| !w.computing).filter_map(|w| w.holds).max()
     }
 }
