@@ -50,8 +50,7 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn known(&mut self) -> Result<Known, JournalError> {
-        let mut read = || reads::known(&*self.db.transaction()?);
-        read().map_err(JournalError::open(&self.path))
+        reads::known(&mut self.db).map_err(JournalError::open(&self.path))
     }
 }
 

@@ -43,8 +43,9 @@ impl Known {
     }
 }
 
-/// Reads all of it. The caller has begun a transaction, so that the parts fit.
-pub(crate) fn known(db: &Connection) -> rusqlite::Result<Known> {
+/// Reads all of it, in one transaction, so that the parts fit.
+pub(crate) fn known(db: &mut Connection) -> rusqlite::Result<Known> {
+    let db = &*db.transaction()?;
     Ok(Known {
         facts: facts(db)?,
         snapshots: snapshots(db)?,

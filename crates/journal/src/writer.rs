@@ -80,8 +80,7 @@ impl Writer {
     /// # Errors
     /// It cannot be read.
     pub fn known(&mut self) -> Result<Known, JournalError> {
-        let mut read = || reads::known(&*self.db.transaction()?);
-        read().map_err(JournalError::open(&self.path))
+        reads::known(&mut self.db).map_err(JournalError::open(&self.path))
     }
 
     /// The run goes on, and has no outcome yet. Writes its facts, and a base.
