@@ -1,56 +1,72 @@
-//! What was seen: counts that show whether the faults really come.
+//! Counts of what a world went through, so that a test can tell whether the faults really come.
 
 use lsgan_control::{Effect, Entry, Event, Message, Run, Start, Wish};
 
-/// What a world has seen, so that a test can tell whether the faults really come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Worlds.
-    pub worlds: u64,
-    /// Events that the machine was given.
-    pub events: u64,
-    /// Simulated time.
-    pub simulated_ms: u64,
-    /// Sums that were made.
-    pub reductions: u64,
+/// Declares the counts once: the fields, their names, and their addition.
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// Counts of one world, or of many added up.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Coverage {
+            $($(#[doc = $doc])* pub $name: u64,)*
+        }
+
+        impl Coverage {
+            /// Every count with its name.
+            pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+
+            /// Adds the counts of another world.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counts! {
+    worlds,
+    /// Events given to the coordinator's machine.
+    events,
+    simulated_ms,
+    /// All-reduces that were completed.
+    reductions,
     /// Generations formed.
-    pub generations: u64,
-    /// Of these, those in the middle of a step.
-    pub formed_mid_step: u64,
-    /// Of these, those from a snapshot.
-    pub from_snapshot: u64,
-    /// Coordinators killed.
-    pub coordinator_deaths: u64,
-    /// Workers that went on with a restarted coordinator.
-    pub adopted: u64,
+    generations,
+    /// Generations formed in the middle of a step.
+    formed_mid_step,
+    /// Generations formed from a snapshot.
+    from_snapshot,
+    coordinator_deaths,
+    /// Workers that went on in their generation with a restarted coordinator.
+    adopted,
     /// Workers that were told that their incarnation is over.
-    pub retired: u64,
-    /// Workers whose loss the machine saw.
-    pub lost: u64,
-    /// Workers refused.
-    pub refused: u64,
-    /// Runs stopped and resumed.
-    pub stops: u64,
-    /// Wishes told.
-    pub wishes: u64,
-    /// Leases renewed.
-    pub leases: u64,
-    /// Runs that ended as failed, as they had to.
-    pub failed: u64,
-    /// Stragglers named.
-    pub stragglers: u64,
-    /// Pairs of workers that do not reach each other, of whom one was told to stand by.
-    pub cut_off: u64,
-    /// Generations that stood while all members were heard.
-    pub stood: u64,
-    /// Workers that were cut off and came back.
-    pub reached_again: u64,
-    /// Differences between states found.
-    pub differences: u64,
-    /// Runs paused.
-    pub pauses: u64,
-    /// Members told that a snapshot is wanted.
-    pub asked_snapshots: u64,
+    retired,
+    /// Workers whose closed stream the machine saw.
+    lost,
+    refused,
+    /// Runs that an operator stopped.
+    stops,
+    /// Wishes sent, except those for a snapshot.
+    wishes,
+    /// Leases extended.
+    leases,
+    /// Runs that failed for a reason that the seed drew.
+    failed,
+    /// Workers named as stragglers.
+    stragglers,
+    /// Workers that stand aside because they and another one do not reach each other.
+    cut_off,
+    /// Generations that did no step although all members were heard.
+    stood,
+    /// Workers that stood aside and were reached again.
+    reached_again,
+    /// Differences found between the states of members.
+    differences,
+    pauses,
+    /// Wishes for a snapshot sent.
+    asked_snapshots,
 }
 
 impl Coverage {
@@ -83,62 +99,5 @@ impl Coverage {
                 Effect::Journal(_) | Effect::Send { .. } | Effect::Close { .. } => {}
             }
         }
-    }
-
-    /// Every count with its name.
-    #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 23] {
-        [
-            ("worlds", self.worlds),
-            ("events", self.events),
-            ("simulated_ms", self.simulated_ms),
-            ("reductions", self.reductions),
-            ("generations", self.generations),
-            ("formed_mid_step", self.formed_mid_step),
-            ("from_snapshot", self.from_snapshot),
-            ("coordinator_deaths", self.coordinator_deaths),
-            ("adopted", self.adopted),
-            ("retired", self.retired),
-            ("lost", self.lost),
-            ("refused", self.refused),
-            ("stops", self.stops),
-            ("wishes", self.wishes),
-            ("leases", self.leases),
-            ("failed", self.failed),
-            ("stragglers", self.stragglers),
-            ("cut_off", self.cut_off),
-            ("stood", self.stood),
-            ("reached_again", self.reached_again),
-            ("differences", self.differences),
-            ("pauses", self.pauses),
-            ("asked_snapshots", self.asked_snapshots),
-        ]
-    }
-
-    /// Adds another world's.
-    pub fn add(&mut self, other: &Self) {
-        self.worlds += other.worlds;
-        self.events += other.events;
-        self.simulated_ms += other.simulated_ms;
-        self.reductions += other.reductions;
-        self.generations += other.generations;
-        self.formed_mid_step += other.formed_mid_step;
-        self.from_snapshot += other.from_snapshot;
-        self.coordinator_deaths += other.coordinator_deaths;
-        self.adopted += other.adopted;
-        self.retired += other.retired;
-        self.lost += other.lost;
-        self.refused += other.refused;
-        self.stops += other.stops;
-        self.wishes += other.wishes;
-        self.leases += other.leases;
-        self.failed += other.failed;
-        self.stragglers += other.stragglers;
-        self.cut_off += other.cut_off;
-        self.stood += other.stood;
-        self.reached_again += other.reached_again;
-        self.differences += other.differences;
-        self.pauses += other.pauses;
-        self.asked_snapshots += other.asked_snapshots;
     }
 }

@@ -1,5 +1,5 @@
-//! What is remembered of a whole run, outside the machine and over all its lives: what each reduction contained,
-//! who was ever admitted, which generation had which members.
+//! The history of a whole run, kept outside the machine and over all lives of the coordinator: what each reduction
+//! contained, which incarnations were admitted, which generation had which members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,7 @@ use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 /// A model state: how many reductions it has applied, and a hash that stands for all its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// Reductions applied.
     pub applied: Reduction,
-    /// Stands for weights, moments and averages.
     pub hash: u64,
 }
 
@@ -46,14 +44,12 @@ fn mix(a: u64, b: u64) -> u64 {
 /// What a rank put into an all-reduce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From which state.
     pub state: State,
-    /// For which virtual ranks.
     pub virtual_ranks: Vec<VirtualRank>,
 }
 
-/// The memory of a run. Each method returns the sentence that did not hold.
-#[derive(Debug)]
+/// The history of a run. A method's error is the invariant that is violated, with the values.
+#[derive(Debug, Default)]
 pub struct History {
     virtual_ranks: u32,
     /// The hash of an undisturbed run's state, by reductions applied.
@@ -67,12 +63,11 @@ pub struct History {
     formed: BTreeSet<(Generation, u32)>,
     ended: Option<Outcome>,
     final_weights: Option<State>,
-    /// A bit of some state has flipped: the bits are not those of an undisturbed run any more.
+    /// A bit of some state has flipped, so that states may differ from those of an undisturbed run.
     pub tainted: bool,
 }
 
 impl History {
-    /// The memory at the beginning of a run.
     #[must_use]
     pub fn new(virtual_ranks: u32, steps: u64) -> Self {
         let mut state = State::fresh();
@@ -82,23 +77,10 @@ impl History {
             state = state.apply(parts.fold(0, u64::wrapping_add));
             canonical.push(state.hash);
         }
-        Self {
-            virtual_ranks,
-            canonical,
-            generations: BTreeMap::new(),
-            admitted: BTreeSet::new(),
-            welcomed: BTreeSet::new(),
-            gone: BTreeSet::new(),
-            consumed: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            formed: BTreeSet::new(),
-            ended: None,
-            final_weights: None,
-            tainted: false,
-        }
+        Self { virtual_ranks, canonical, ..Self::default() }
     }
 
-    /// Whoever holds r holds the bits of an undisturbed run at r.
+    /// A state at reduction r has the bits of an undisturbed run at r.
     pub fn state(&self, who: &str, state: State) -> Result<(), String> {
         let canonical = self.canonical.get(state.applied.0 as usize);
         match canonical {
@@ -233,21 +215,21 @@ impl History {
         Ok(())
     }
 
-    /// An event comes to the machine.
+    /// Remembers an event before the machine gets it.
     pub fn comes(&mut self, event: &Event) {
         if let Event::Ready { session, generation, .. } = event {
             self.ready.insert((*generation, *session));
         }
     }
 
-    /// What one event did, before any of it is performed.
+    /// Checks what one event did, before any of its effects is performed.
     pub fn applied(
         &self,
         (before, after): (&Run, &Run),
         event: &Event,
         effects: &[Effect],
     ) -> Result<(), String> {
-        lives_on_one_stream(event, after)?;
+        has_one_stream(event, after)?;
         abort_reaches_all_who_compute(before, after, effects)?;
         leases_go_to_owners((before, after), effects)?;
         if !matches!(event, Event::Tick | Event::TaskFailed { .. }) {
@@ -266,7 +248,7 @@ impl History {
         Ok(())
     }
 
-    /// A generation steps only when each of its members has said of this generation that it is ready.
+    /// A generation steps only when each of its members has reported that it is ready in this generation.
     fn all_are_ready(&self, generation: Generation, after: &Run) -> Result<(), String> {
         let said = |m: &&Member| {
             after.workers().get(&m.incarnation).is_some_and(|w| self.ready.contains(&(generation, w.session)))
@@ -276,7 +258,6 @@ impl History {
             .map_or(Ok(()), |m| Err(format!("generation {generation} steps, {} is not ready", m.incarnation)))
     }
 
-    /// The final weights were written.
     pub fn final_written(&mut self, state: State) {
         self.final_weights = Some(state);
     }
@@ -293,7 +274,7 @@ impl History {
     }
 }
 
-/// When a generation is aborted, every member that computes is told at once.
+/// When a generation is aborted, an Abort is sent at once to every member that computes.
 fn abort_reaches_all_who_compute(before: &Run, after: &Run, effects: &[Effect]) -> Result<(), String> {
     let aborted = Phase::Halting { aborted: true };
     if *after.phase() != aborted || *before.phase() == aborted {
@@ -357,19 +338,19 @@ fn stops_with_all(step: Step, after: &Run) -> Result<(), String> {
     }
 }
 
-/// A worker that attaches again lives on one stream: as who it was, or that incarnation is over.
-fn lives_on_one_stream(event: &Event, after: &Run) -> Result<(), String> {
+/// A worker that attaches again has one stream: its incarnation is on the new one, or it is over.
+fn has_one_stream(event: &Event, after: &Run) -> Result<(), String> {
     let Event::Joined { session, hello } = event else { return Ok(()) };
     let Some(resume) = &hello.resume else { return Ok(()) };
     match after.workers().get(&resume.incarnation) {
         Some(worker) if worker.session != *session => {
-            Err(format!("{} attached again and lives on on its old stream", resume.incarnation))
+            Err(format!("{} attached again and is still on its old stream", resume.incarnation))
         }
         _ => Ok(()),
     }
 }
 
-/// A worker that may go does not take the only copy of the most advanced state with it.
+/// A retired worker does not take the only copy of the most advanced state with it.
 fn nobody_leaves_with_the_only_copy(
     (before, after): (&Run, &Run),
     event: &Event,

@@ -1,22 +1,21 @@
-//! Simulated time and streams: what happens next, and first-in-first-out delivery with delays.
+//! Simulated time and streams: a queue of what happens next, and first-in-first-out delivery with delays.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use lsgan_control::{Event, Message, SessionId, Task};
-use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step};
+use lsgan_spec::{Generation, Incarnation, Millis, Reduction};
 
 use crate::faults::Fault;
 use crate::history::State;
 
-/// A process in the world: an index into the list of all that ever were.
+/// A process in the world: an index into the list of all that were ever started.
 pub type ProcessIndex = usize;
 
-/// Something that will happen.
+/// Something that will happen at a time.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// The coordinator is started.
     CoordinatorStarts,
-    /// The time that the machine asked for has come.
+    /// The deadline that the coordinator's machine asked for.
     Deadline,
     /// An event reaches the coordinator on a stream.
     AtCoordinator(SessionId, Event),
@@ -28,15 +27,15 @@ pub enum Happening {
     Worker(ProcessIndex, Inner),
     /// A fault strikes.
     Fault(Fault),
-    /// A worker is started.
+    /// A worker starts.
     Spawn,
     /// SIGCONT.
     Thaw(ProcessIndex),
-    /// The operator asks the run to stop.
+    /// An operator asks the run to stop.
     OperatorStops,
-    /// The operator goes on with a stopped run.
+    /// An operator resumes a stopped run.
     OperatorResumes,
-    /// The operator goes on with a run that is paused.
+    /// An operator resumes a paused run.
     OperatorUnpauses,
     /// Nothing fails from here on.
     Calm,
@@ -47,7 +46,7 @@ pub enum Happening {
 pub enum Inner {
     /// It tries to reach the coordinator.
     Connect,
-    /// It says that it lives.
+    /// A heartbeat on this stream is due.
     Heartbeat(SessionId),
     /// All its peers are connected.
     Connected(Generation),
@@ -55,42 +54,35 @@ pub enum Inner {
     Taken(Generation),
     /// It has computed its part of a reduction.
     Computed(Generation, Reduction),
-    /// The sum is there.
+    /// It has received the sum of a reduction.
     Reduced(Generation, Reduction),
-    /// It sees that a peer is gone.
+    /// It sees that the connection to a peer is gone.
     PeerLost(Generation),
-    /// It sees that a peer's host answers nothing.
+    /// It sees that a peer's host does not answer.
     Unreachable(Generation, Incarnation),
-    /// It has tried to connect to these, for a round of trying.
+    /// It has tried to connect to these peers, for a round of [`lsgan_control::Message::Try`].
     Tried(u64, Vec<Incarnation>),
-    /// Nothing of the generation is under way on its device any more.
+    /// Nothing of the generation is running on its device any more.
     Drained(Generation),
     /// The snapshot that it writes in the background is published.
     Published(State),
-    /// It has waited long enough for its training thread to park, as who it was then.
+    /// It has waited long enough for its training thread to park, since it had this incarnation.
     ParkOverdue(Option<Incarnation>),
-    /// The task that it was given is done.
-    TaskDone {
-        /// Which.
-        task: Task,
-        /// What it held when the task was given.
-        state: State,
-        /// It could not be written.
-        fails: bool,
-    },
+    /// It has written `state`, which it held when the task was given, or has failed to.
+    TaskDone { task: Task, state: State, fails: bool },
 }
 
-/// So many milliseconds from now have a slot of their own; nearly everything happens within them.
+/// So many milliseconds from now have a slot of their own. Nearly everything happens within them.
 const SLOTS: u64 = 4_096;
 
-/// What happens when, in order; what was scheduled first comes first.
+/// What happens when, in order. Of the same time, what was pushed first comes first.
 ///
 /// A ring of slots, one for each millisecond: with thousands of workers a heap would take most of the time.
 #[derive(Debug)]
 pub struct Queue {
     /// By time modulo [`SLOTS`].
     near: Vec<VecDeque<Happening>>,
-    /// Beyond the slots. What comes into their reach moves there before anything else is put there.
+    /// Beyond the slots. An entry moves to its slot as soon as the ring reaches it, before anything is pushed there.
     far: BTreeMap<Millis, VecDeque<Happening>>,
     now: Millis,
     near_count: usize,
@@ -104,7 +96,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Schedules `what`; the past is now.
+    /// Schedules `what`. A time in the past counts as now.
     pub fn push(&mut self, at: Millis, what: Happening) {
         let at = at.max(self.now);
         if at.0 - self.now.0 < SLOTS {
@@ -115,7 +107,6 @@ impl Queue {
         }
     }
 
-    /// What happens next.
     pub fn pop(&mut self) -> Option<(Millis, Happening)> {
         loop {
             if let Some(what) = self.near[(self.now.0 % SLOTS) as usize].pop_front() {
@@ -144,7 +135,6 @@ impl Queue {
 /// A stream between a worker and a life of the coordinator.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// The worker's process.
     pub process: ProcessIndex,
     /// The coordinator still reads and writes it.
     pub open_at_coordinator: bool,
@@ -152,13 +142,13 @@ pub struct Link {
     pub open_at_worker: bool,
     last_up: Millis,
     last_down: Millis,
-    /// Nothing arrives before: the network holds it up.
+    /// Nothing that the worker sends arrives before: the network holds it up.
     pub up_cut_until: Millis,
-    /// The same for what the worker is told.
+    /// The same for what the worker is sent.
     pub down_cut_until: Millis,
 }
 
-/// All streams that ever were.
+/// All streams that were ever opened.
 #[derive(Debug, Default)]
 pub struct Network {
     /// By session, which are counted from 1.
@@ -166,7 +156,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens a stream.
     pub fn open(&mut self, process: ProcessIndex) -> SessionId {
         let session = SessionId(self.links.len() as u64 + 1);
         let link = Link {
@@ -182,27 +171,31 @@ impl Network {
         session
     }
 
-    /// The stream.
     pub fn link(&mut self, session: SessionId) -> &mut Link {
         &mut self.links[session.0 as usize - 1]
     }
 
-    /// When something sent to the coordinator, that could be there at `earliest`, arrives: not before what was
-    /// sent before it.
+    /// The worker at the other end.
+    #[must_use]
+    pub fn process(&self, session: SessionId) -> ProcessIndex {
+        self.links[session.0 as usize - 1].process
+    }
+
+    /// When a message to the coordinator arrives: at `earliest`, but not before those that were sent before it.
     pub fn arrival_up(&mut self, session: SessionId, earliest: Millis) -> Millis {
         let link = self.link(session);
         link.last_up = link.last_up.max(earliest).max(link.up_cut_until);
         link.last_up
     }
 
-    /// The same for something sent to the worker.
+    /// The same for a message to the worker.
     pub fn arrival_down(&mut self, session: SessionId, earliest: Millis) -> Millis {
         let link = self.link(session);
         link.last_down = link.last_down.max(earliest).max(link.down_cut_until);
         link.last_down
     }
 
-    /// The coordinator is gone: no stream is open at its end. Returns those that were, with their workers.
+    /// Closes the coordinator's end of all streams, because it is gone. Returns those that were open, with their workers.
     pub fn cut_all(&mut self) -> Vec<(SessionId, ProcessIndex)> {
         let open = (1..).zip(&mut self.links).filter(|(_, link)| link.open_at_coordinator);
         open.map(|(session, link)| {
@@ -211,16 +204,7 @@ impl Network {
         })
         .collect()
     }
-
-    /// The worker at the other end.
-    #[must_use]
-    pub fn process(&self, session: SessionId) -> ProcessIndex {
-        self.links[session.0 as usize - 1].process
-    }
 }
-
-/// A step's snapshot as it lies in the store.
-pub type Store = BTreeMap<Step, State>;
 
 #[cfg(test)]
 mod tests {
@@ -229,7 +213,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// As a sorted list: by time, and of the same time in the order in which they were pushed.
+        /// The model is a list sorted by time and order of the pushes.
         #[test]
         fn a_queue_is_in_order_whatever_is_pushed_when(
             moves in proptest::collection::vec((0_u64..3 * SLOTS, 0_usize..4), 1..300),

@@ -1,50 +1,60 @@
-//! The simulated coordinator: performs effects one by one, keeps a journal, and dies between any two of them.
+//! The simulated coordinator: it performs effects one by one, keeps a journal, and dies between any two effects.
 
 use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Run, SessionId};
 use lsgan_spec::{Generation, Millis};
 
-use crate::faults::LARGE;
-use crate::network::{Happening, ProcessIndex};
-use crate::worker::{Life, Process, brief};
+use crate::network::Happening;
+use crate::process::{Life, Process};
+use crate::setup::LARGE;
+use crate::worker::brief;
 use crate::world::{Trace, World};
 
-/// So many workers are shown of a world.
+/// So many workers of a world are printed.
 const SHOWN: usize = 40;
 
-/// In a large world the machine is looked at after one of so many events.
-const LOOK_EVERY: u64 = 50_000;
+/// In a large world invariants are checked after one of so many events.
+const CHECK_EVERY: u64 = 50_000;
 
 /// One coordinator after another, over the journal that they share.
 #[derive(Debug, Default)]
 pub struct Shell {
     /// The machine, while a coordinator runs.
     pub run: Option<Run>,
-    /// All that was ever journaled.
+    /// All entries of all coordinators.
     pub journal: Vec<Entry>,
-    /// It dies while it performs the effects of the next event that has some, and stays away so long.
+    /// The coordinator dies while it performs the effects of the next event that has some, and restarts after so long.
     pub dies_ms: Option<u64>,
     /// When the machine is woken next.
     alarm: Option<Millis>,
     /// Wake-ups in a row at the same time.
     alarms_in_place: u32,
-    /// Since when somebody waits for a place that is free, or to be let go, and beside which generation.
-    idle_since: Option<(Generation, Millis)>,
-    /// Since when a snapshot is wanted of a stepping generation.
-    wanted_since: Option<(Generation, Millis)>,
+    /// Since when a worker waits for a free place, or to leave.
+    idle_since: Since,
+    /// Since when a snapshot of a stepping generation is wanted.
+    wanted_since: Since,
 }
 
 impl Shell {
-    /// A coordinator runs.
+    /// Whether a coordinator runs.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.run.is_some()
     }
 }
 
+/// Since when a condition holds, and in which generation.
+type Since = Option<(Generation, Millis)>;
+
+/// How long a condition that is `true` now has held in this generation.
+fn held_ms(since: &mut Since, condition: bool, generation: Generation, now: Millis) -> u64 {
+    *since = condition.then(|| since.filter(|(g, _)| *g == generation).unwrap_or((generation, now)));
+    since.map_or(0, |(_, at)| now.0 - at.0)
+}
+
 impl World {
     /// Starts a coordinator from the journal and the snapshots.
     pub(crate) fn start_coordinator(&mut self) {
-        if self.shell.is_up() || self.finished.is_some() {
+        if self.shell.is_up() || self.finished.is_some() || self.stopped {
             return;
         }
         let snapshot = self.store.last_key_value().map(|(step, _)| *step);
@@ -56,9 +66,7 @@ impl World {
         self.shell.run = Some(Run::new(self.setup.config.clone(), recovered, self.now));
         self.shell.alarm = None;
         if self.operator_stops.is_some() {
-            let ask_ms = self.rng.delay_ms(500);
-            let at = self.now.plus(ask_ms);
-            self.queue.push(at, Happening::OperatorStops);
+            self.push_within(500, Happening::OperatorStops);
         }
         if self.data_unfit {
             self.data_is_unfit();
@@ -77,8 +85,7 @@ impl World {
         self.shell.idle_since = None;
         self.shell.wanted_since = None;
         for (session, process) in self.network.cut_all() {
-            let at = self.later(2 * self.setup.net_ms_max);
-            self.queue.push(at, Happening::StreamLost(process, session));
+            self.push_within(2 * self.setup.net_ms_max, Happening::StreamLost(process, session));
         }
         self.queue.push(self.now.plus(down_ms), Happening::CoordinatorStarts);
     }
@@ -92,15 +99,20 @@ impl World {
         if matches!(event, Event::Closed { .. }) {
             link.open_at_coordinator = false;
         }
-        self.apply(event);
+        self.apply_from(Some(session), event);
     }
 
-    /// Applies an event, checks what came of it, and performs the effects.
+    /// Gives the machine an event that no worker caused.
     pub(crate) fn apply(&mut self, event: Event) {
+        self.apply_from(None, event);
+    }
+
+    /// Gives the machine an event, checks the result, and performs the effects.
+    fn apply_from(&mut self, session: Option<SessionId>, event: Event) {
         let Some(run) = &mut self.shell.run else { return };
         let mut effects = Vec::new();
         self.history.comes(&event);
-        if self.setup.workers >= LARGE && !self.coverage.events.is_multiple_of(LOOK_EVERY) {
+        if self.setup.workers >= LARGE && !self.coverage.events.is_multiple_of(CHECK_EVERY) {
             self.coverage.events += 1;
             run.apply(self.now, event, &mut effects);
             self.perform(effects);
@@ -110,13 +122,16 @@ impl World {
         run.apply(self.now, event.clone(), &mut effects);
         let after = run.clone();
         if !matches!(event, Event::Heard { .. }) || self.trace == Trace::Print {
-            self.note(|w| format!("{} -> {}", w.name_event(&event), phase(&after)));
+            self.note(|w| {
+                let from = session.map_or(String::new(), |session| w.name_of(session) + ": ");
+                format!("{from}{event:?} -> {}", phase(&after))
+            });
         }
         if let Err(v) = lsgan_control::invariants::check(&before, &after) {
             return self.violated(format!("{}: {}", v.invariant, v.found));
         }
         self.check(|w| w.history.applied((&before, &after), &event, &effects));
-        self.nobody_is_idle_for_long(&after);
+        self.no_worker_waits_for_long(&after);
         self.a_wanted_snapshot_is_written(&after);
         self.coverage.count(&before, &event, &effects);
         self.perform(effects);
@@ -145,14 +160,18 @@ impl World {
                 Effect::Send { session, message } => {
                     self.note(|w| format!("  send {} {}", w.name_of(session), brief(&message)));
                     self.check(|w| w.history.sent(&message));
-                    if self.network.link(session).open_at_coordinator {
-                        let process = self.network.link(session).process;
-                        let earliest = self.later(self.setup.net_ms_max);
-                        let at = self.network.arrival_down(session, earliest);
-                        self.queue.push(at, Happening::AtWorker(process, session, message));
+                    let link = *self.network.link(session);
+                    if link.open_at_coordinator {
+                        self.push_down(session, Happening::AtWorker(link.process, session, message));
                     }
                 }
-                Effect::Close { session } => self.close(session),
+                Effect::Close { session } => {
+                    let link = self.network.link(session);
+                    let process = link.process;
+                    if std::mem::replace(&mut link.open_at_coordinator, false) {
+                        self.push_down(session, Happening::StreamLost(process, session));
+                    }
+                }
             }
         }
         if let Some(outcome) = ended {
@@ -163,22 +182,18 @@ impl World {
         }
     }
 
-    fn close(&mut self, session: SessionId) {
-        let link = self.network.link(session);
-        if !std::mem::replace(&mut link.open_at_coordinator, false) {
-            return;
-        }
-        let process = link.process;
+    /// Schedules what a worker sees on its stream, after all that was sent to it before.
+    fn push_down(&mut self, session: SessionId, what: Happening) {
         let earliest = self.later(self.setup.net_ms_max);
         let at = self.network.arrival_down(session, earliest);
-        self.queue.push(at, Happening::StreamLost(process, session));
+        self.queue.push(at, what);
     }
 
-    /// The worker's end of a stream is gone; what it sent may be overtaken by that.
+    /// The worker closes its end of a stream. The coordinator may see that before messages that the worker sent earlier.
     pub(crate) fn hang_up(&mut self, session: SessionId) {
         self.network.link(session).open_at_worker = false;
-        let at = self.later(2 * self.setup.net_ms_max);
-        self.queue.push(at, Happening::AtCoordinator(session, Event::Closed { session }));
+        let closed = Happening::AtCoordinator(session, Event::Closed { session });
+        self.push_within(2 * self.setup.net_ms_max, closed);
     }
 
     /// The run has ended: the coordinator exits after what it sent.
@@ -187,9 +202,7 @@ impl World {
         self.shell.dies_ms = None;
         let attached = self.network.cut_all();
         for &(session, process) in &attached {
-            let earliest = self.later(self.setup.net_ms_max);
-            let at = self.network.arrival_down(session, earliest);
-            self.queue.push(at, Happening::StreamLost(process, session));
+            self.push_down(session, Happening::StreamLost(process, session));
         }
         match &outcome {
             Outcome::Complete => {
@@ -198,34 +211,32 @@ impl World {
                 }
                 let steps = self.setup.config.steps;
                 self.check(|w| w.history.complete(steps));
-                self.finished = Some(outcome);
             }
             Outcome::Failed { why } => {
                 let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0;
                 if !expected && !self.data_unfit && !self.history.tainted {
                     self.violated(format!("a run fails for no reason: {why}"));
                 }
-                self.finished = Some(outcome);
             }
             Outcome::Refused { why } => {
                 let sees = |p: &Process| p.life == Life::Running && !p.blind;
                 if attached.iter().any(|(_, p)| sees(&self.processes[*p])) {
                     self.violated(format!("a run does not start although a worker sees the store: {why}"));
                 }
-                self.finished = Some(outcome);
             }
             Outcome::Stopped { step } => {
                 let Some(resume_ms) = self.operator_stops.take() else {
-                    return self.violated("a run stops although nobody asked for it".to_owned());
+                    return self.violated("a run stops although no operator asked for it".to_owned());
                 };
                 if step.0 > 0 && !self.store.contains_key(step) {
                     return self.violated(format!("a run stops at step {step} without a snapshot of it"));
                 }
                 self.coverage.stops += 1;
                 self.stopped = true;
-                self.queue.push(self.now.plus(resume_ms), Happening::OperatorResumes);
+                return self.queue.push(self.now.plus(resume_ms), Happening::OperatorResumes);
             }
         }
+        self.finished = Some(outcome);
     }
 
     /// The machine's deadline has come, unless it has moved since.
@@ -255,85 +266,43 @@ impl World {
         self.queue.push(at, Happening::Deadline);
     }
 
-    /// A standby gets a free place, and a leaver is let go, after a step or two.
-    fn nobody_is_idle_for_long(&mut self, run: &Run) {
+    /// A standby gets a free place, and a leaver may leave, after a step or two.
+    fn no_worker_waits_for_long(&mut self, run: &Run) {
         let limit = self.setup.config.virtual_ranks.min(self.setup.config.max_workers) as usize;
         let free = run.members().len() < limit;
         let waits = |w: &lsgan_control::Worker| !w.computing && (free && w.aside.is_none() || w.leaving);
         let idle = *run.phase() == Phase::Stepping && run.workers().values().any(waits);
-        let generation = run.generation();
-        match self.shell.idle_since {
-            Some((g, since)) if idle && g == generation => {
-                // A frozen member holds up the step until it counts as dead, one that hangs until the others stand.
-                let timeout_ms = self.setup.config.failure_timeout_ms_max;
-                // One whose connections are tried may have to be waited for.
-                let bound_ms = 15_000 + timeout_ms + 4 * self.setup.half_ms_max() + self.setup.stall_ms_max();
-                if self.now > since.plus(bound_ms) {
-                    self.violated(format!(
-                        "somebody waits for {bound_ms} ms for a free place or to be let go"
-                    ));
-                }
-            }
-            _ => self.shell.idle_since = idle.then_some((generation, self.now)),
+        let idle_ms = held_ms(&mut self.shell.idle_since, idle, run.generation(), self.now);
+        // A frozen member holds up the step until it counts as dead, one that hangs until the generation counts as
+        // standing. 15 s are for connections that are tried first.
+        let timeout_ms = self.setup.config.failure_timeout_ms_max;
+        let bound_ms = 15_000 + timeout_ms + 4 * self.setup.half_ms_max() + self.setup.stall_ms_max();
+        if idle_ms > bound_ms {
+            self.violated(format!("a worker waits for {bound_ms} ms for a free place or to leave"));
         }
     }
 
     /// A snapshot that is asked for is written a step or two later.
     fn a_wanted_snapshot_is_written(&mut self, run: &Run) {
-        let generation = run.generation();
         let wanted = *run.phase() == Phase::Stepping && run.wants_snapshot();
-        match self.shell.wanted_since {
-            Some((g, since)) if wanted && g == generation => {
-                let bound_ms =
-                    3_000 + 4 * self.setup.config.failure_timeout_ms + 6 * self.setup.half_ms_max();
-                if self.now > since.plus(bound_ms) {
-                    self.violated(format!("a snapshot is wanted for {bound_ms} ms and not written"));
-                }
-            }
-            _ => self.shell.wanted_since = wanted.then_some((generation, self.now)),
+        let wanted_ms = held_ms(&mut self.shell.wanted_since, wanted, run.generation(), self.now);
+        let bound_ms = 3_000 + 4 * self.setup.config.failure_timeout_ms + 6 * self.setup.half_ms_max();
+        if wanted_ms > bound_ms {
+            self.violated(format!("a snapshot is wanted for {bound_ms} ms and not written"));
         }
     }
 
-    pub(crate) fn name_of(&self, session: SessionId) -> String {
-        let process = self.network.process(session);
-        format!("{}/{}", self.processes[process].name, session.0)
+    fn name_of(&self, session: SessionId) -> String {
+        format!("{}/{}", self.processes[self.network.process(session)].name, session.0)
     }
 
-    fn name_event(&self, event: &Event) -> String {
-        match event {
-            Event::Joined { session, .. }
-            | Event::StoreProved { session, .. }
-            | Event::SnapshotWritten { session, .. }
-            | Event::SnapshotFailed { session }
-            | Event::Heard { session, .. }
-            | Event::StateHash { session, .. }
-            | Event::Ready { session, .. }
-            | Event::Parked { session, .. }
-            | Event::CutOff { session, .. }
-            | Event::Tried { session, .. }
-            | Event::Consumed { session, .. }
-            | Event::WantsLeave { session }
-            | Event::TaskDone { session }
-            | Event::TaskFailed { session, .. }
-            | Event::Closed { session } => format!("{}: {event:?}", self.name_of(*session)),
-            Event::StopRequested
-            | Event::PauseRequested { .. }
-            | Event::ResumeRequested { .. }
-            | Event::SnapshotRequested
-            | Event::DataUnfit { .. }
-            | Event::Tick => format!("{event:?}"),
-        }
-    }
-
-    /// Where everybody is, for a report.
+    /// The state of the coordinator and of each worker, for a report.
     pub(crate) fn situation(&self) -> String {
         let mut lines = vec![match &self.shell.run {
             Some(run) => format!("coordinator: {}", phase(run)),
             None => "coordinator: away".to_owned(),
         }];
-        let alive = |p: &ProcessIndex| self.processes[*p].life != Life::Ended;
-        for p in (0..self.processes.len()).filter(alive).take(SHOWN) {
-            let process = &self.processes[p];
+        for process in self.processes.iter().filter(|process| process.life != Life::Ended).take(SHOWN) {
             lines.push(format!(
                 "{}: {:?}, session {:?}, incarnation {:?}, holds {:?}, {:?}{}",
                 process.name,
@@ -350,15 +319,11 @@ impl World {
 }
 
 fn phase(run: &Run) -> String {
-    let workers: Vec<String> = run
-        .workers()
-        .iter()
-        .take(SHOWN)
-        .map(|(i, w)| {
-            let holds = w.holds.map_or("-".to_owned(), |r| r.to_string());
-            let marks = (if w.computing { "c" } else { "" }, if w.leaving { "l" } else { "" });
-            format!("{i}@{holds}{}{}", marks.0, marks.1)
-        })
-        .collect();
+    let workers = run.workers().iter().take(SHOWN).map(|(i, w)| {
+        let holds = w.holds.map_or("-".to_owned(), |r| r.to_string());
+        let marks = (if w.computing { "c" } else { "" }, if w.leaving { "l" } else { "" });
+        format!("{i}@{holds}{}{}", marks.0, marks.1)
+    });
+    let workers: Vec<String> = workers.collect();
     format!("{:?} of generation {} [{}]", run.phase(), run.generation(), workers.join(" "))
 }

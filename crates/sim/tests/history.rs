@@ -1,4 +1,4 @@
-//! The memory of a run sees what it is there to see.
+//! The history of a run finds each violation that it checks for.
 
 use lsgan_control::{Entry, Form, Member, Message, Outcome, Start};
 use lsgan_sim::history::{History, Part, State};

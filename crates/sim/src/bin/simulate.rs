@@ -1,4 +1,4 @@
-//! `simulate`: lives through the worlds of many seeds, or replays one.
+//! `simulate`: simulates the worlds of many seeds, or replays one.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lsgan_sim::{Coverage, Fixed, Setup, Trace, World, simulate};
 
-/// Drives the run's control machine through simulated worlds with faults.
+/// Drives the protocol's machines through simulated worlds with faults.
 #[derive(Debug, Parser)]
 #[command(name = "simulate", version)]
 struct Arguments {
-    /// How many seeds to live through.
+    /// How many seeds to simulate.
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Live through this seed only.
+    /// Simulate this seed only.
     #[arg(long)]
     seed: Option<u64>,
     /// Print everything that happens; only with --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Steps of the run, instead of what the seed says.
+    /// Steps of the run, instead of the seed's.
     #[arg(long)]
     steps: Option<u64>,
-    /// Workers at the start, instead of what the seed says. With 1,000 and more the world is a large one: a tenth of
-    /// them are members, half a step takes up to a second, and most sentences are looked at rarely.
+    /// Workers at the start, instead of the seed's. With 1,000 and more the world is a large one: a tenth of them are
+    /// members, half a step takes up to a second, and most invariants are checked rarely.
     #[arg(long)]
     workers: Option<u32>,
 }
@@ -45,12 +45,16 @@ fn one(seed: u64, fixed: Fixed, trace: bool) -> ExitCode {
     let setup = Setup::draw(seed, fixed);
     println!("seed {seed}\n{setup}");
     let begun = Instant::now();
-    let lived = if trace { World::new(setup, Trace::Print).run() } else { simulate(seed, fixed) };
-    match lived {
+    let result = if trace { World::new(setup, Trace::Print).run() } else { simulate(seed, fixed) };
+    match result {
         Ok(coverage) => {
             print_counts(&coverage);
-            let (lived, took) = (coverage.simulated_ms as f64 / 1000.0, begun.elapsed().as_secs_f64());
-            eprintln!("{lived:.1} simulated seconds in {took:.2} s, {:.0} a second", lived / took);
+            let (simulated_s, took_s) =
+                (coverage.simulated_ms as f64 / 1000.0, begun.elapsed().as_secs_f64());
+            eprintln!(
+                "{simulated_s:.1} simulated seconds in {took_s:.2} s, {:.0} a second",
+                simulated_s / took_s
+            );
             ExitCode::SUCCESS
         }
         Err(failure) => {
