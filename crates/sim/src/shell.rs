@@ -198,10 +198,9 @@ impl World {
 
     /// The run has ended: the coordinator exits after what it sent.
     fn ended(&mut self, outcome: Outcome) {
-        self.shell.run = None;
+        let Some(run) = self.shell.run.take() else { return };
         self.shell.dies_ms = None;
-        let attached = self.network.cut_all();
-        for &(session, process) in &attached {
+        for (session, process) in self.network.cut_all() {
             self.push_down(session, Happening::StreamLost(process, session));
         }
         match &outcome {
@@ -219,8 +218,10 @@ impl World {
                 }
             }
             Outcome::Refused { why } => {
+                // A worker whose Hello is still under way is not known to the machine.
                 let sees = |p: &Process| p.life == Life::Running && !p.blind;
-                if attached.iter().any(|(_, p)| sees(&self.processes[*p])) {
+                let process = |w: &lsgan_control::Worker| &self.processes[self.network.process(w.session)];
+                if run.workers().values().any(|w| sees(process(w))) {
                     self.violated(format!("a run does not start although a worker sees the store: {why}"));
                 }
             }

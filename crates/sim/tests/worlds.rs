@@ -82,9 +82,15 @@ const FOUND: &[(u64, &str)] = &[
     (1971, "A worker's answer to a task of an earlier stream counted for a later one."),
 ];
 
+/// Seeds for which the simulator reported a violation where there was none.
+const FALSE_ALARMS: &[(u64, &str)] = &[(
+    198_477,
+    "A worker whose Hello was still under way counted as one that could have written snapshots.",
+)];
+
 #[test]
 fn seeds_that_found_a_bug_pass() {
-    for (seed, bug) in FOUND {
+    for (seed, bug) in FOUND.iter().chain(FALSE_ALARMS) {
         if let Err(failure) = simulate(*seed, Fixed::default()) {
             panic!("this bug may be back: {bug}\n{failure}");
         }
