@@ -133,6 +133,38 @@ fn every_kind_of_source_passes_the_contract() {
     assert_eq!(kinds, sources::KINDS.iter().copied().collect(), "a kind of source has no row");
 }
 
+/// A kind that reads files recognises what it reads.
+#[test]
+fn a_place_tells_its_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let folders = folders(directory.path());
+    let beside = directory.path().join("folder-beside-its-tar");
+    std::fs::create_dir_all(beside.join("class")).unwrap();
+    std::fs::write(beside.join("class.tar"), b"").unwrap();
+    let cifar = small_cifar10(directory.path());
+    let mut kinds = BTreeSet::from(["gaussian"]); // reads no files
+    for (place, kind) in [
+        (fashion_mnist(), "idx"),
+        (small_idx(directory.path()), "idx"),
+        (cifar, "cifar10"),
+        (folders.join("8.png"), "folder"),
+        (folders, "folder"),
+        (beside, "folder"),
+        (fixture("lsun_lmdb"), "lsun"),
+        (fixture("lsun_lmdb/data.mdb"), "lsun"),
+        (fixture("shards"), "webdataset"),
+        (fixture("shards/odd-000000.tar"), "webdataset"),
+        ("train-{000000..000001}.tar".into(), "webdataset"),
+        ("s3://bucket/train.tar".into(), "webdataset"),
+    ] {
+        let found = sources::find(place.to_str().unwrap()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(found.word(), kind, "{}", place.display());
+        kinds.insert(kind);
+    }
+    assert_eq!(kinds, sources::KINDS.iter().copied().collect(), "a kind of source has no place");
+    assert!(sources::find("no/such/file").unwrap_err().to_string().starts_with("no/such/file: No such file"));
+}
+
 #[test]
 fn a_source_with_records_that_do_not_decode_passes_the_contract() {
     contract(&Numbered::without(100, [0, 50, 51, 99]), &[0, 50, 51, 99]);

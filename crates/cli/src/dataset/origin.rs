@@ -1,12 +1,9 @@
 //! Which data set: a run's, or one that is named directly.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lsgan_console::Failure;
-use lsgan_data::file_kind::FileKind;
 use lsgan_data::sources::folder::open_picture;
-use lsgan_data::sources::webdataset::pattern_of;
 use lsgan_data::{Source, sources};
 use lsgan_launch::{load_file, open_data};
 use lsgan_runfile::Override;
@@ -21,9 +18,7 @@ const BATCH: BatchSpec = BatchSpec { virtual_ranks: 4, per_rank: 32 };
 /// Which data set.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Origin {
-    /// The data set: KIND:PLACE with one of the kinds idx, folder, lsun, webdataset and cifar10, as
-    /// lsun:/data/bedroom_train_lmdb; or the place alone, where looking tells the kind.
-    #[arg(value_name = "SOURCE", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(value_name = "SOURCE", required_unless_present = "config", conflicts_with = "config", help = source_help())]
     source: Option<String>,
     /// The data set of this run's file.
     #[arg(long, value_name = "FILE")]
@@ -109,7 +104,7 @@ impl Origin {
         let said = self.source.as_deref().unwrap_or_default();
         let source = match said.split_once(':').filter(|(kind, _)| sources::KINDS.contains(kind)) {
             Some((kind, place)) => named(kind, place)?,
-            None => found(said)?,
+            None => sources::find(said).map_err(Failure::bad_input_of)?,
         };
         let (source, channels) = match source {
             Spec::Idx(idx) => (Spec::Idx(IdxSource { labels: self.labels.clone(), ..idx }), 1),
@@ -124,6 +119,17 @@ impl Origin {
     }
 }
 
+/// A kind that reads no files has no place.
+fn source_help() -> String {
+    let kinds: Vec<&str> =
+        sources::KINDS.iter().copied().filter(|kind| sources::at(kind, "").is_some()).collect();
+    format!(
+        "The data set: KIND:PLACE with one of the kinds {}, as lsun:/data/bedroom_train_lmdb; or the place alone, where \
+         looking tells the kind",
+        kinds.join(", ")
+    )
+}
+
 /// The source of a kind that was named.
 fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
     sources::at(kind, place).ok_or_else(|| {
@@ -131,51 +137,4 @@ fn named(kind: &str, place: &str) -> Result<Spec, Failure> {
             "`{kind}` cannot be named directly: it has no place. Take --config with a run's file."
         ))
     })
-}
-
-/// The source at a path, whose kind the files there tell.
-fn found(place: &str) -> Result<Spec, Failure> {
-    // A URL, or several files.
-    if place.contains("://") || place.contains('{') {
-        return named("webdataset", place);
-    }
-    let path = Path::new(place);
-    let looked = FileKind::at(path).map_err(|error| {
-        Failure::bad_input(format!("{place}: {error}. Relative paths start at the current directory."))
-    })?;
-    match looked {
-        FileKind::Directory => in_directory(path, place),
-        FileKind::Picture(_) => named("folder", place),
-        FileKind::Lmdb(_) => named("lsun", place),
-        FileKind::Tar => named("webdataset", place),
-        FileKind::Idx(_) => named("idx", place),
-        FileKind::Gzip(inside) if matches!(*inside, FileKind::Idx(_) | FileKind::Empty) => {
-            named("idx", place)
-        }
-        other => {
-            let advice = other.advice();
-            Err(Failure::bad_input(format!(
-                "{place}: this is {other}, and no data set that is read. {advice}"
-            )))
-        }
-    }
-}
-
-/// A directory is an LMDB folder, one of CIFAR-10's binary files, one of tar shards, as `lsgan dataset pack` writes it, or
-/// one of pictures.
-fn in_directory(path: &Path, place: &str) -> Result<Spec, Failure> {
-    if path.join("data.mdb").is_file() {
-        return named("lsun", place);
-    }
-    if path.join("data_batch_1.bin").is_file() {
-        return named("cifar10", place);
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let may_hold_pictures =
-        |path: PathBuf| path.is_dir() || matches!(FileKind::at(&path), Ok(FileKind::Picture(_)));
-    match pattern_of(path) {
-        // A tar file may lie with the folders that came out of it.
-        Some(pattern) if !entries.into_iter().any(may_hold_pictures) => named("webdataset", &pattern),
-        Some(_) | None => named("folder", place),
-    }
 }

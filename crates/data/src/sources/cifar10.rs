@@ -43,6 +43,12 @@ pub(super) fn at(place: &str) -> Option<Cifar10Source> {
     Some(Cifar10Source { path: place.into() })
 }
 
+/// A directory with the first file of the training set.
+pub(super) fn find(place: &str, found: Option<&FileKind>) -> Option<Cifar10Source> {
+    let is_training_set = || Path::new(place).join("data_batch_1.bin").is_file();
+    (found == Some(&FileKind::Directory) && is_training_set()).then(|| at(place))?
+}
+
 /// Reads all files as a whole.
 pub(super) fn open(
     spec: &Cifar10Source,

@@ -13,6 +13,7 @@ use std::f64::consts::TAU;
 use lsgan_spec::{GaussianSource, ImageSpec};
 
 use super::OpenOptions;
+use crate::file_kind::FileKind;
 use crate::source::check_request;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 
@@ -29,6 +30,10 @@ struct Gaussian {
 
 /// None: a mixture is described, not read from files.
 pub(super) fn at(_place: &str) -> Option<GaussianSource> {
+    None
+}
+
+pub(super) fn find(_place: &str, _found: Option<&FileKind>) -> Option<GaussianSource> {
     None
 }
 

@@ -52,6 +52,15 @@ pub(super) fn at(place: &str) -> Option<IdxSource> {
     Some(IdxSource::of(place))
 }
 
+/// An IDX file, gzipped or not.
+pub(super) fn find(place: &str, found: Option<&FileKind>) -> Option<IdxSource> {
+    match found? {
+        FileKind::Idx(_) => at(place),
+        FileKind::Gzip(inside) if matches!(**inside, FileKind::Idx(_) | FileKind::Empty) => at(place),
+        _ => None,
+    }
+}
+
 /// Reads both files as a whole.
 pub(super) fn open(
     spec: &IdxSource,

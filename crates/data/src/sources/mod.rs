@@ -1,8 +1,8 @@
 //! The kinds of data sources, one file each.
 //!
 //! A new kind is one file here, its variant in [`lsgan_spec::Source`], its `mod`, and its line in `sources!` below. The
-//! file has `KIND`, `open` and `at`; if it reads pictures, it implements [`pictures::Records`]. `tests/contract.rs` fails
-//! until it has a row for the kind.
+//! file has `KIND`, `open`, `at` and `find`; if it reads pictures, it implements [`pictures::Records`]. `tests/contract.rs`
+//! fails until it has a row for the kind and a place where the kind is found.
 
 mod cifar10;
 pub mod folder;
@@ -10,12 +10,13 @@ mod gaussian;
 mod idx;
 mod lsun;
 mod pictures;
-pub mod webdataset;
+mod webdataset;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsgan_spec::{DataSpec, Source as Spec};
 
+use crate::file_kind::{FileKind, other_kind};
 use crate::index::{OnProgress, Progress};
 use crate::{DataError, Source};
 
@@ -46,16 +47,36 @@ macro_rules! sources {
                 _ => None,
             }
         }
+
+        /// The source that reads what lies at a path, URL or pattern. What several kinds could read belongs to the first of
+        /// them in the table.
+        ///
+        /// # Errors
+        ///
+        /// A place that cannot be looked at, or that no kind reads.
+        pub fn find(place: &str) -> Result<Spec, DataError> {
+            let looked = FileKind::at(Path::new(place));
+            $(if let Some(source) = $module::find(place, looked.as_ref().ok()) {
+                return Ok(Spec::$variant(source));
+            })*
+            Err(match looked {
+                Ok(found) => other_kind(place.to_owned(), found, "data set that is read"),
+                Err(error) => {
+                    DataError::unusable(place, format!("{error}. Relative paths start at the current directory."))
+                }
+            })
+        }
     };
 }
 
 sources! {
-    Folder: folder, "folders of pictures";
     Lsun: lsun, "LMDB folders";
     Webdataset: webdataset, "tar shards";
     Idx: idx, "IDX files";
     Cifar10: cifar10, "CIFAR-10's binary files";
     Gaussian: gaussian, "";
+    // The last one: any directory may be one.
+    Folder: folder, "folders of pictures";
 }
 
 /// Opens the data set of a run. `seed` is the run's and decides the points of a synthetic data set.

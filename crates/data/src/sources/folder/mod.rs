@@ -42,6 +42,11 @@ pub(super) fn at(place: &str) -> Option<FolderSource> {
     Some(FolderSource { path: place.into() })
 }
 
+/// A directory, or a single picture.
+pub(super) fn find(place: &str, found: Option<&FileKind>) -> Option<FolderSource> {
+    matches!(found?, FileKind::Directory | FileKind::Picture(_)).then(|| at(place))?
+}
+
 /// Lists the folder, or reads the list from its index.
 pub(super) fn open(
     spec: &FolderSource,

@@ -38,6 +38,15 @@ pub(super) fn at(place: &str) -> Option<LsunSource> {
     Some(LsunSource { path: place.into() })
 }
 
+/// A directory with an LMDB file, or the file.
+pub(super) fn find(place: &str, found: Option<&FileKind>) -> Option<LsunSource> {
+    match found? {
+        FileKind::Directory if Path::new(place).join(DATA_FILE).is_file() => at(place),
+        FileKind::Lmdb(_) => at(place),
+        _ => None,
+    }
+}
+
 /// Finds the leaves of the tree, or reads them from the index.
 pub(super) fn open(
     spec: &LsunSource,

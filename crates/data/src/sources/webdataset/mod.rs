@@ -27,6 +27,7 @@ use lsgan_spec::{ImageSpec, WebdatasetSource};
 
 use super::OpenOptions;
 use super::pictures::{Content, Pictures, Records, with_bytes};
+use crate::file_kind::FileKind;
 use crate::index::{Index, Progress};
 use crate::left_out::LeftOut;
 use crate::{DataError, Fingerprint, RecordError, Source};
@@ -48,6 +49,23 @@ struct Webdataset {
 
 pub(super) fn at(place: &str) -> Option<WebdatasetSource> {
     Some(WebdatasetSource { shards: place.to_owned() })
+}
+
+/// A tar file, a URL or a pattern; a directory of tar files, as `lsgan dataset pack` writes it. A tar file may also lie with
+/// the folders that came out of it: those are a folder of pictures.
+pub(super) fn find(place: &str, found: Option<&FileKind>) -> Option<WebdatasetSource> {
+    match found {
+        None if place.contains("://") || place.contains('{') => at(place),
+        Some(FileKind::Tar) => at(place),
+        Some(FileKind::Directory) => {
+            let entries = std::fs::read_dir(place).ok()?.flatten().map(|entry| entry.path());
+            let may_hold_pictures =
+                |path: PathBuf| matches!(FileKind::at(&path), Ok(FileKind::Directory | FileKind::Picture(_)));
+            let pattern = pattern_of(Path::new(place))?;
+            (!entries.into_iter().any(may_hold_pictures)).then(|| at(&pattern))?
+        }
+        Some(_) | None => None,
+    }
 }
 
 /// Scans the shards, or reads their index.
@@ -164,8 +182,7 @@ impl Records for Webdataset {
 
 /// A pattern for all tar files of a directory, in the order of their names. None if there are none, or if braces cannot
 /// express their names.
-#[must_use]
-pub fn pattern_of(dir: &Path) -> Option<String> {
+pub(super) fn pattern_of(dir: &Path) -> Option<String> {
     let entries = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
     let is_tar =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension == "tar") && path.is_file();
