@@ -11,6 +11,7 @@ const EXAMPLES_MAX: usize = 3;
 
 /// Why a file or a member is no record; reasons by which a picture may be missed come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A picture in another format than JPEG, PNG or WebP.
     OtherFormat,
@@ -45,120 +46,76 @@ pub enum Reason {
     Loop,
 }
 
-/// A reason with its word in JSON, its singular and its plural in messages, and advice if a picture may be missed.
-struct Row(Reason, &'static str, &'static str, &'static str, Option<&'static str>);
-
-/// In the order of [`Reason`].
-const TABLE: &[Row] = &[
-    Row(
-        Reason::OtherFormat,
-        "other_format",
-        "picture in a format that is not read",
-        "pictures in formats that are not read",
-        Some("convert them to JPEG, PNG or WebP"),
-    ),
-    Row(
-        Reason::FurtherPicture,
-        "further_picture",
-        "picture that is not the first of its sample",
-        "pictures that are not the first of their sample",
-        Some(
-            "a sample's name ends at the first dot behind the last slash, and its first picture is the record; give \
-             each picture such a name of its own",
-        ),
-    ),
-    Row(
-        Reason::NamelessPicture,
-        "nameless_picture",
-        "picture whose name begins with a dot or has none",
-        "pictures whose names begin with a dot or have none",
-        Some("call them NAME.jpg, NAME.png or NAME.webp"),
-    ),
-    Row(
-        Reason::TarLink,
-        "tar_link",
-        "link in a tar file",
-        "links in tar files",
-        Some("write the files themselves, with `tar --hard-dereference --dereference`"),
-    ),
-    Row(
-        Reason::BehindEnd,
-        "behind_end",
-        "picture behind the end of a tar file",
-        "pictures behind the ends of tar files, to which others were appended",
-        Some("unpack with `tar --ignore-zeros`, and make one tar file of it"),
-    ),
-    Row(
-        Reason::HiddenPicture,
-        "hidden_picture",
-        "picture whose name begins with a dot",
-        "pictures whose names begin with a dot",
-        Some("give them other names, if they are wanted"),
-    ),
-    Row(
-        Reason::BrokenLink,
-        "broken_link",
-        "link that leads nowhere",
-        "links that lead nowhere",
-        Some("bring back what they lead to, or remove them"),
-    ),
-    Row(
-        Reason::UnreadableFile,
-        "unreadable_file",
-        "file that this user may not read",
-        "files that this user may not read",
-        Some("let this user read them"),
-    ),
-    Row(
-        Reason::UnreadableFolder,
-        "unreadable_folder",
-        "folder that this user may not read",
-        "folders that this user may not read",
-        Some("let this user read them"),
-    ),
-    Row(Reason::NoPicture, "no_picture", "file that is no picture", "files that are no pictures", None),
-    Row(Reason::EmptyFile, "empty_file", "empty file", "empty files", None),
-    Row(
-        Reason::SampleWithout,
-        "sample_without",
-        "sample without a picture",
-        "samples without a picture",
-        None,
-    ),
-    Row(Reason::NoFile, "no_file", "member that is no file", "members that are no files", None),
-    Row(
-        Reason::Hidden,
-        "hidden",
-        "file or folder whose name begins with a dot",
-        "files and folders whose names begin with a dot",
-        None,
-    ),
-    Row(
-        Reason::LostAndFound,
-        "lost_and_found",
-        "folder of a file system's repair",
-        "folders of file systems' repair",
-        None,
-    ),
-    Row(Reason::Special, "special", "pipe, socket or device", "pipes, sockets or devices", None),
-    Row(Reason::Loop, "loop", "link to a folder around it", "links to folders around them", None),
-];
-
 impl Reason {
-    fn row(self) -> &'static Row {
-        TABLE.iter().find(|row| row.0 == self).expect("the table has a row for every reason")
-    }
-
-    /// The word in JSON.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        self.row().1
+    /// Singular and plural in messages, and advice if a picture may be missing for this reason.
+    fn texts(self) -> (&'static str, &'static str, Option<&'static str>) {
+        const READABLE: Option<&str> = Some("let this user read them");
+        match self {
+            Self::OtherFormat => (
+                "picture in a format that is not read",
+                "pictures in formats that are not read",
+                Some("convert them to JPEG, PNG or WebP"),
+            ),
+            Self::FurtherPicture => (
+                "picture that is not the first of its sample",
+                "pictures that are not the first of their sample",
+                Some(
+                    "a sample's name ends at the first dot behind the last slash, and its first picture is the record; \
+                     give each picture such a name of its own",
+                ),
+            ),
+            Self::NamelessPicture => (
+                "picture whose name begins with a dot or has none",
+                "pictures whose names begin with a dot or have none",
+                Some("call them NAME.jpg, NAME.png or NAME.webp"),
+            ),
+            Self::TarLink => (
+                "link in a tar file",
+                "links in tar files",
+                Some("write the files themselves, with `tar --hard-dereference --dereference`"),
+            ),
+            Self::BehindEnd => (
+                "picture behind the end of a tar file",
+                "pictures behind the ends of tar files, to which others were appended",
+                Some("unpack with `tar --ignore-zeros`, and make one tar file of it"),
+            ),
+            Self::HiddenPicture => (
+                "picture whose name begins with a dot",
+                "pictures whose names begin with a dot",
+                Some("give them other names, if they are wanted"),
+            ),
+            Self::BrokenLink => (
+                "link that leads nowhere",
+                "links that lead nowhere",
+                Some("bring back what they lead to, or remove them"),
+            ),
+            Self::UnreadableFile => {
+                ("file that this user may not read", "files that this user may not read", READABLE)
+            }
+            Self::UnreadableFolder => {
+                ("folder that this user may not read", "folders that this user may not read", READABLE)
+            }
+            Self::NoPicture => ("file that is no picture", "files that are no pictures", None),
+            Self::EmptyFile => ("empty file", "empty files", None),
+            Self::SampleWithout => ("sample without a picture", "samples without a picture", None),
+            Self::NoFile => ("member that is no file", "members that are no files", None),
+            Self::Hidden => (
+                "file or folder whose name begins with a dot",
+                "files and folders whose names begin with a dot",
+                None,
+            ),
+            Self::LostAndFound => {
+                ("folder of a file system's repair", "folders of file systems' repair", None)
+            }
+            Self::Special => ("pipe, socket or device", "pipes, sockets or devices", None),
+            Self::Loop => ("link to a folder around it", "links to folders around them", None),
+        }
     }
 
     /// Advice if a picture may be missing for this reason.
     #[must_use]
     pub fn remedy(self) -> Option<&'static str> {
-        self.row().4
+        self.texts().2
     }
 }
 
@@ -227,7 +184,7 @@ impl LeftOut {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |(reason, group): (Reason, &Group)| {
-            let Row(_, _, one, many, remedy) = reason.row();
+            let (one, many, remedy) = reason.texts();
             let names: Vec<String> =
                 group.examples.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
             let more = if group.count > group.examples.len() as u64 { ", …" } else { "" };
@@ -271,13 +228,5 @@ mod tests {
         whole.append(some());
         assert_eq!(whole.count(), 10);
         assert_eq!(whole.groups().map(|(_, group)| group.examples.len()).collect::<Vec<_>>(), [3, 2]);
-    }
-
-    #[test]
-    fn the_table_has_every_reason_once_in_their_order() {
-        assert!(TABLE.iter().enumerate().all(|(index, row)| row.0 as usize == index));
-        let words: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.1).collect();
-        assert_eq!(words.len(), TABLE.len());
-        assert_eq!(Reason::Loop as usize, TABLE.len() - 1, "a reason has no row");
     }
 }

@@ -7,6 +7,7 @@
 //! - [`sources`]: the kinds of sources, one file each.
 //! - [`picture`], [`decode`], [`transform`]: from encoded bytes to a picture to a sample.
 //! - [`file_kind`]: recognises files by their first bytes, for messages.
+//! - `in_order`: numbered items, processed on several threads, in order.
 //! - [`index`]: what the last start learned about a large data set.
 //! - [`left_out`]: counts and names what is no record.
 //! - [`leases`]: how far each virtual rank may read.
@@ -24,6 +25,7 @@ pub mod decode;
 pub mod error;
 pub mod file_kind;
 mod fresh;
+mod in_order;
 pub mod index;
 pub mod leases;
 pub mod left_out;

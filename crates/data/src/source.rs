@@ -1,7 +1,7 @@
 //! The trait of data sources.
 
-use std::fmt;
-
+/// Over a source's kind and content; shown in hexadecimal.
+pub use blake3::Hash as Fingerprint;
 use lsgan_spec::Flip;
 
 use crate::left_out::LeftOut;
@@ -111,22 +111,6 @@ pub enum Stored {
     Pixels(Picture<'static>),
     /// Not stored: computed when it is read.
     Made,
-}
-
-/// BLAKE3 over a source's kind and content; shown in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        blake3::Hash::from(self.0).fmt(f)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({self})")
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,25 +3,18 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
-use common::{opened, refused};
+use common::{cifar10, opened, refused, sample};
 use lsgan_data::source::Stored;
-use lsgan_data::sources;
-use lsgan_spec::{DataSpec, ImageSpec};
-
-fn at(path: &Path) -> DataSpec {
-    DataSpec::of(sources::at("cifar10", path.to_str().unwrap()).unwrap(), Some(ImageSpec::of(32, 3)))
-}
 
 /// A record is a class and three planes; a picture has its three channels side by side.
 #[test]
 fn planes_become_pixels_and_classes_have_names() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test_batch.bin");
-    let bytes = common::cifar10(1, 3);
+    let bytes = common::cifar10_file(1, 3);
     fs::write(&path, &bytes).unwrap();
-    let source = opened(&at(&path));
+    let source = opened(&cifar10(&path));
     assert_eq!((source.len(), source.class(2)), (3, Some(2)));
     assert_eq!(source.class_names()[2], "bird");
     let Stored::Pixels(picture) = source.stored(2).unwrap() else { panic!("pixels are stored") };
@@ -30,10 +23,8 @@ fn planes_become_pixels_and_classes_have_names() {
         let pixel = [planes[i], planes[1024 + i], planes[2048 + i]];
         assert_eq!(picture.pixels[3 * i..3 * i + 3], pixel, "pixel {i}");
     }
-    let mut sample = vec![0.0; source.sample_len()];
-    source.read(2, &mut sample).unwrap();
     assert_eq!(
-        sample[..3],
+        sample(&*source, 2)[..3],
         [planes[0], planes[1024], planes[2048]].map(|byte| f32::from(byte) / 127.5 - 1.0)
     );
 }
@@ -43,12 +34,12 @@ fn the_training_set_is_five_files_in_order() {
     let directory = tempfile::tempdir().unwrap();
     for number in (1..=5).rev() {
         let path = directory.path().join(format!("data_batch_{number}.bin"));
-        fs::write(path, common::cifar10(number, number)).unwrap();
+        fs::write(path, common::cifar10_file(number, number)).unwrap();
     }
-    fs::write(directory.path().join("test_batch.bin"), common::cifar10(6, 6)).unwrap();
-    let source = opened(&at(directory.path()));
+    fs::write(directory.path().join("test_batch.bin"), common::cifar10_file(6, 6)).unwrap();
+    let source = opened(&cifar10(directory.path()));
     assert_eq!(source.len(), 1 + 2 + 3 + 4 + 5);
-    let one = opened(&at(&directory.path().join("data_batch_3.bin")));
+    let one = opened(&cifar10(&directory.path().join("data_batch_3.bin")));
     assert_eq!(source.stored(3).unwrap(), one.stored(0).unwrap());
     assert_ne!(source.fingerprint(), one.fingerprint());
 }
@@ -59,9 +50,9 @@ fn what_is_no_cifar10_is_named_with_what_to_do() {
     let path = directory.path().join("data_batch_1.bin");
     let text = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        refused(&at(&path)).to_string().replace(&format!("{}/", directory.path().display()), "")
+        refused(&cifar10(&path)).to_string().replace(&format!("{}/", directory.path().display()), "")
     };
-    let whole = common::cifar10(1, 2);
+    let whole = common::cifar10_file(1, 2);
     let rows = [
         (
             &whole[..6000],
@@ -83,7 +74,7 @@ fn what_is_no_cifar10_is_named_with_what_to_do() {
     assert!(
         text(&other).starts_with("data_batch_1.bin: record 1 has class 10, and CIFAR-10 has classes 0 to 9:")
     );
-    let found = refused(&at(directory.path())).to_string();
+    let found = refused(&cifar10(directory.path())).to_string();
     assert!(
         found.contains(": data_batch_2.bin is not in it; the training set is data_batch_1.bin to"),
         "{found}"

@@ -5,17 +5,17 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use common::{Numbered, fixture, opened};
+use common::{Numbered, cifar10, fixture, opened, sample};
 use lsgan_data::contract::contract;
 use lsgan_data::{open, sources};
 use lsgan_spec::{DataSpec, Fit, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
 
 fn fashion_mnist() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
+    common::fashion_mnist("t10k-images-idx3-ubyte.gz")
 }
 
 fn labelled_fashion_mnist() -> DataSpec {
-    let labels = Some(fashion_mnist().with_file_name("t10k-labels-idx1-ubyte.gz"));
+    let labels = Some(common::fashion_mnist("t10k-labels-idx1-ubyte.gz"));
     let source = Spec::Idx(IdxSource { labels, ..IdxSource::of(fashion_mnist()) });
     DataSpec::of(source, Some(ImageSpec::of(32, 1)))
 }
@@ -77,14 +77,10 @@ fn small_cifar10(directory: &Path) -> PathBuf {
     let folder = directory.join("cifar-10-batches-bin");
     std::fs::create_dir(&folder).unwrap();
     for number in 1..=5 {
-        std::fs::write(folder.join(format!("data_batch_{number}.bin")), common::cifar10(number, 7)).unwrap();
+        std::fs::write(folder.join(format!("data_batch_{number}.bin")), common::cifar10_file(number, 7))
+            .unwrap();
     }
     folder
-}
-
-fn cifar10(path: &Path) -> DataSpec {
-    let source = sources::at("cifar10", path.to_str().unwrap()).unwrap();
-    DataSpec::of(source, Some(ImageSpec::of(32, 3)))
 }
 
 /// A row for each source, and for each way to make samples.
@@ -204,8 +200,7 @@ fn fingerprints_tell_data_apart() {
 fn the_first_picture_of_fashion_mnist_is_a_boot() {
     let source = opened(&idx(&fashion_mnist(), 32, 1, Fit::Pad));
     assert_eq!(source.len(), 10_000);
-    let mut sample = vec![0.0; source.sample_len()];
-    source.read(0, &mut sample).unwrap();
+    let sample = sample(&*source, 0);
     let light = |row: usize, column: usize| (sample[32 * row + column] + 1.0) * 127.5;
     for i in 0..32 {
         for border in [0, 1, 30, 31] {
@@ -236,8 +231,7 @@ fn classes_are_those_of_the_data() {
         let (centres, source) = (modes.centres(), open(&mixture(modes, 1000), 1).unwrap());
         let mut found = BTreeSet::new();
         for record in 0..source.len() {
-            let (mut point, class) = ([0.0; 2], source.class(record).unwrap());
-            source.read(record, &mut point).unwrap();
+            let (point, class) = (sample(&*source, record), source.class(record).unwrap());
             let [x, y] = centres[class as usize];
             let off = (f64::from(point[0]) - x).hypot(f64::from(point[1]) - y);
             assert!(off < 6.0 * 0.01, "record {record} lies {off} from the mode {class}");

@@ -3,9 +3,9 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{gzipped, idx, refused, spec};
+use common::{fashion_mnist, gzipped, idx, refused, spec};
 use lsgan_data::DataError;
 use lsgan_data::file_kind::FileKind;
 use lsgan_spec::{DataSpec, GaussianSource, IdxSource, ImageSpec, Modes, Source as Spec};
@@ -15,10 +15,6 @@ const HEADER: [u8; 16] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
 /// An IDX file of 2 pictures of 2 x 3 pixels, with this number of pixels.
 fn file(pixels: usize) -> Vec<u8> {
     [&HEADER[..], &vec![9; pixels]].concat()
-}
-
-fn fashion_mnist(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist").join(name)
 }
 
 /// The error for a file of pictures with these bytes, without the directory.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use common::{DEADLINE, Numbered, within_deadline};
+use common::{DEADLINE, Numbered, sample, within_deadline};
 use lsgan_data::{
     Fingerprint, Leases, Loader, LoaderError, LoaderOptions, RankBatch, RecordError, Replaced, SampleShape,
     Source, StepBatch,
@@ -44,12 +44,7 @@ fn steps(mut loader: Loader, count: usize) -> Vec<StepBatch> {
 
 /// The batches of the plan, read in one thread.
 fn wanted(source: &dyn Source, plan: &Plan, ranks: &[VirtualRank], step: Step) -> Vec<RankBatch> {
-    let sample = |record| {
-        let mut sample = vec![0.0; source.sample_len()];
-        source.read(record, &mut sample).unwrap();
-        sample
-    };
-    let samples = |rank| plan.batch(rank, step).flat_map(|it| sample(it.record)).collect();
+    let samples = |rank| plan.batch(rank, step).flat_map(|it| sample(source, it.record)).collect();
     ranks.iter().map(|&virtual_rank| RankBatch { virtual_rank, samples: samples(virtual_rank) }).collect()
 }
 
@@ -241,7 +236,7 @@ fn samples_are_mirrored_as_the_coins_of_their_places_say() {
             Ok(())
         }
         fn fingerprint(&self) -> Fingerprint {
-            Fingerprint([1; 32])
+            Fingerprint::from_bytes([1; 32])
         }
         fn flip(&self) -> Flip {
             Flip::Random

@@ -79,8 +79,7 @@ fn print_left_out(left_out: &LeftOut) -> Result<(), Failure> {
 fn left_out_json(left_out: &LeftOut) -> Value {
     let group = |(reason, group): (Reason, &Group)| {
         let Group { count, examples } = group;
-        let (word, remedy) = (reason.word(), reason.remedy());
-        json!({ "reason": word, "count": count, "examples": examples, "remedy": remedy })
+        json!({ "reason": reason, "count": count, "examples": examples, "remedy": reason.remedy() })
     };
     left_out.groups().map(group).collect()
 }

@@ -16,6 +16,7 @@ mod others;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use image::DynamicImage;
 use image::metadata::Orientation;
 
 use crate::picture::{Channels, Picture};
@@ -44,6 +45,15 @@ impl Format {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::Webp),
             _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::Webp => "WebP",
         }
     }
 }
@@ -88,60 +98,20 @@ fn check_sides(width: u32, height: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Turns a picture as its EXIF orientation says.
-fn upright(picture: Picture<'static>, orientation: Orientation) -> Picture<'static> {
-    let Picture { height, width, channels, pixels } = picture;
-    // The source of the pixel (row, column): sides swapped, then rows and columns counted from the other end.
-    let (swapped, rows_back, columns_back) = match orientation {
-        Orientation::NoTransforms => return Picture { height, width, channels, pixels },
-        Orientation::FlipHorizontal => (false, false, true),
-        Orientation::Rotate180 => (false, true, true),
-        Orientation::FlipVertical => (false, true, false),
-        Orientation::Rotate90FlipH => (true, false, false),
-        Orientation::Rotate90 => (true, true, false),
-        Orientation::Rotate270FlipH => (true, true, true),
-        Orientation::Rotate270 => (true, false, true),
+/// The picture as a viewer shows it: turned as its EXIF orientation says, in grey or RGB of 8 bits.
+fn upright(mut image: DynamicImage, orientation: Orientation) -> Picture<'static> {
+    image.apply_orientation(orientation);
+    let (height, width) = (image.height(), image.width());
+    let (channels, pixels) = match image.color().has_color() {
+        true => (Channels::Colour, image.into_rgb8().into_raw()),
+        false => (Channels::Grey, image.into_luma8().into_raw()),
     };
-    let (out_height, out_width) = if swapped { (width, height) } else { (height, width) };
-    let count = channels.count();
-    let mut out = Vec::with_capacity(pixels.len());
-    for row in 0..out_height {
-        for column in 0..out_width {
-            let (row, column) = if swapped { (column, row) } else { (row, column) };
-            let row = if rows_back { height - 1 - row } else { row };
-            let column = if columns_back { width - 1 - column } else { column };
-            let at = (row as usize * width as usize + column as usize) * count;
-            out.extend_from_slice(&pixels[at..at + count]);
-        }
-    }
-    Picture { height: out_height, width: out_width, channels, pixels: out.into() }
+    Picture { height, width, channels, pixels: pixels.into() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// 2 rows, 3 columns: `abc / def`.
-    #[test]
-    fn an_orientation_turns_the_picture_as_exif_says() {
-        let wanted = [
-            (1, "abc/def"),
-            (2, "cba/fed"),
-            (3, "fed/cba"),
-            (4, "def/abc"),
-            (5, "ad/be/cf"),
-            (6, "da/eb/fc"),
-            (7, "fc/eb/da"),
-            (8, "cf/be/ad"),
-        ];
-        for (exif, wanted) in wanted {
-            let pixels = b"abcdef".as_slice().into();
-            let picture = Picture { height: 2, width: 3, channels: Channels::Grey, pixels };
-            let turned = upright(picture, Orientation::from_exif(exif).expect("1 to 8 are orientations"));
-            let rows: Vec<_> = turned.pixels.chunks(turned.width as usize).collect();
-            assert_eq!(String::from_utf8(rows.join(&b'/')).unwrap(), wanted, "orientation {exif}");
-        }
-    }
 
     #[test]
     fn bytes_of_no_picture_are_refused_with_a_reason() {

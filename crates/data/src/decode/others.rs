@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 
 use super::{PIXELS_MAX, check_sides, upright};
-use crate::picture::{Channels, Picture};
+use crate::picture::Picture;
 
 /// A pixel has at most 4 channels of 16 bits, and a decoder may need twice that.
 const ALLOCATION_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX;
@@ -61,11 +61,5 @@ fn pixels(decoder: Result<impl ImageDecoder, ImageError>, format: &str) -> Resul
     check_sides(width, height)?;
     decoder.set_limits(limits()).map_err(failed)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    let (channels, pixels) = if image.color().has_color() {
-        (Channels::Colour, image.into_rgb8().into_raw())
-    } else {
-        (Channels::Grey, image.into_luma8().into_raw())
-    };
-    Ok(upright(Picture { height, width, channels, pixels: pixels.into() }, orientation))
+    Ok(upright(DynamicImage::from_decoder(decoder).map_err(failed)?, orientation))
 }

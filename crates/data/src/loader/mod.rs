@@ -13,6 +13,7 @@ mod read;
 mod wait;
 mod window;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -227,8 +228,7 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
-            // The window reports a panic to the caller.
-            let _ = thread.join();
+            let _ = thread.join(); // A panic was reported to the caller.
         }
     }
 }
@@ -249,9 +249,11 @@ impl Shared {
     /// The loop of a loader thread.
     fn work(&self) {
         while let Some(claim) = self.window.claim() {
-            let (step, rank) = (claim.step(), claim.rank());
-            let result = self.reader.read(step, rank, &self.leases, || self.window.is_stopped());
-            claim.fill(result);
+            let (step, rank) = (claim.0, self.window.rank(claim.1));
+            let read = || self.reader.read(step, rank, &self.leases, || self.window.is_stopped());
+            // The error of a panic wakes the caller, who would wait forever otherwise.
+            let filled = catch_unwind(AssertUnwindSafe(read));
+            self.window.fill(claim, filled.unwrap_or(Err(LoaderError::Panicked { step, rank })));
         }
     }
 }

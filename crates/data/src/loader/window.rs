@@ -51,14 +51,6 @@ impl Slots {
     }
 }
 
-/// The exclusive right, and the duty, to fill one batch.
-pub(super) struct Claim<'a> {
-    window: &'a Window,
-    step: Step,
-    rank_index: usize,
-    filled: bool,
-}
-
 impl Window {
     pub(super) fn new(ranks: Vec<VirtualRank>, from: Step, depth_steps: usize) -> Self {
         Self {
@@ -71,8 +63,9 @@ impl Window {
         }
     }
 
-    /// Claims the next batch; waits for room. None when the window is stopped.
-    pub(super) fn claim(&self) -> Option<Claim<'_>> {
+    /// Claims the next batch, by its step and its index in `ranks`; waits for room. Who claims it must [`fill`](Self::fill)
+    /// it. None when the window is stopped.
+    pub(super) fn claim(&self) -> Option<(Step, usize)> {
         let mut state = self.lock();
         loop {
             if self.is_stopped() {
@@ -86,9 +79,25 @@ impl Window {
                 }
                 state.next =
                     if rank_index + 1 < self.ranks.len() { (step, rank_index + 1) } else { (step.next(), 0) };
-                return Some(Claim { window: self, step, rank_index, filled: false });
+                return Some((step, rank_index));
             }
             state = self.room.wait(state).expect(UNPOISONED);
+        }
+    }
+
+    pub(super) fn rank(&self, rank_index: usize) -> VirtualRank {
+        self.ranks[rank_index]
+    }
+
+    pub(super) fn fill(&self, (step, rank_index): (Step, usize), filled: Filled) {
+        let mut state = self.lock();
+        // A claimed step stays in the window, because this batch is missing.
+        let index = (step.0 - state.front.0) as usize;
+        let slots = &mut state.steps[index];
+        slots.batches[rank_index] = Some(filled);
+        slots.missing -= 1;
+        if index == 0 && slots.is_decided() {
+            self.decided.notify_all();
         }
     }
 
@@ -133,43 +142,6 @@ impl Window {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(UNPOISONED)
-    }
-}
-
-impl Claim<'_> {
-    pub(super) fn step(&self) -> Step {
-        self.step
-    }
-
-    pub(super) fn rank(&self) -> VirtualRank {
-        self.window.ranks[self.rank_index]
-    }
-
-    pub(super) fn fill(mut self, filled: Filled) {
-        self.put(filled);
-    }
-
-    fn put(&mut self, filled: Filled) {
-        self.filled = true;
-        let mut state = self.window.lock();
-        // A claimed step stays in the window, because this batch is missing.
-        let index = (self.step.0 - state.front.0) as usize;
-        let slots = &mut state.steps[index];
-        slots.batches[self.rank_index] = Some(filled);
-        slots.missing -= 1;
-        if index == 0 && slots.is_decided() {
-            self.window.decided.notify_all();
-        }
-    }
-}
-
-/// Only a panic drops an unfilled claim. The error wakes the caller, who would wait forever otherwise.
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if !self.filled {
-            let (step, rank) = (self.step, self.rank());
-            self.put(Err(LoaderError::Panicked { step, rank }));
-        }
     }
 }
 

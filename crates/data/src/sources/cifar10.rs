@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{Cifar10Source, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records};
+use super::pictures::{Content, Pictures, Records, Summary};
 use crate::error::FETCH;
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::picture::{Channels, Picture};
-use crate::{DataError, Fingerprint, RecordError, Source};
+use crate::{DataError, RecordError, Source};
 
 pub(super) const KIND: &str = "cifar10";
 
@@ -35,8 +35,6 @@ struct Cifar10 {
     classes: Vec<u8>,
     /// `[records, 32, 32, 3]`.
     pixels: Vec<u8>,
-    class_names: Vec<String>,
-    fingerprint: Fingerprint,
 }
 
 pub(super) fn at(place: &str) -> Option<Cifar10Source> {
@@ -62,17 +60,14 @@ pub(super) fn open(
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update(KIND.as_bytes()).update(&pixels);
-        let fingerprint = Fingerprint(*hasher.finalize().as_bytes());
-        Ok(Cifar10 { classes, pixels, class_names: CLASSES.map(str::to_owned).to_vec(), fingerprint })
+        let class_names = CLASSES.map(str::to_owned).to_vec();
+        let summary = Summary { class_names, ..Summary::new(classes.len() as u64, hasher.finalize()) };
+        Ok((Cifar10 { classes, pixels }, summary))
     })
 }
 
 impl Records for Cifar10 {
     const KIND: &'static str = KIND;
-
-    fn len(&self) -> u64 {
-        self.classes.len() as u64
-    }
 
     fn with<T>(
         &self,
@@ -88,14 +83,6 @@ impl Records for Cifar10 {
 
     fn class(&self, record: u64) -> Option<u32> {
         Some(u32::from(self.classes[record as usize]))
-    }
-
-    fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
     }
 }
 

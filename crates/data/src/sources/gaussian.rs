@@ -117,7 +117,7 @@ impl Source for Gaussian {
         for centre in self.centres.iter().flatten() {
             hasher.update(&centre.to_bits().to_le_bytes());
         }
-        Fingerprint(*hasher.finalize().as_bytes())
+        hasher.finalize()
     }
 }
 

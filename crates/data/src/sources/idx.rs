@@ -17,11 +17,11 @@ use flate2::bufread::MultiGzDecoder;
 use lsgan_spec::{IdxSource, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records};
+use super::pictures::{Content, Pictures, Records, Summary};
 use crate::error::FETCH;
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::picture::{Channels, Picture};
-use crate::{DataError, Fingerprint, RecordError, Source};
+use crate::{DataError, RecordError, Source};
 
 pub(super) const KIND: &str = "idx";
 
@@ -38,7 +38,6 @@ struct Idx {
     header: Header,
     pixels: Vec<u8>,
     labels: Option<Vec<u8>>,
-    fingerprint: Fingerprint,
 }
 
 #[derive(Clone, Copy)]
@@ -76,17 +75,13 @@ pub(super) fn open(
         for dimension in [header.count, header.height, header.width] {
             hasher.update(&dimension.to_le_bytes());
         }
-        let fingerprint = Fingerprint(*hasher.update(&pixels).finalize().as_bytes());
-        Ok(Idx { header, pixels, labels: labels.transpose()?, fingerprint })
+        let summary = Summary::new(header.count.into(), hasher.update(&pixels).finalize());
+        Ok((Idx { header, pixels, labels: labels.transpose()? }, summary))
     })
 }
 
 impl Records for Idx {
     const KIND: &'static str = KIND;
-
-    fn len(&self) -> u64 {
-        u64::from(self.header.count)
-    }
 
     fn with<T>(
         &self,
@@ -104,10 +99,6 @@ impl Records for Idx {
 
     fn class(&self, record: u64) -> Option<u32> {
         self.labels.as_ref().map(|labels| u32::from(labels[record as usize]))
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
     }
 }
 

@@ -13,12 +13,10 @@ use crate::transform::Transform;
 use crate::{DataError, Fingerprint, RecordError, SampleShape, Source};
 
 /// The records of a data set of pictures. [`Pictures`] makes a [`Source`] of them; it passes only records below
-/// [`len`](Self::len).
+/// [`Summary::len`].
 pub(super) trait Records: Send + Sync + 'static {
     /// The kind's word in a run's file.
     const KIND: &'static str;
-
-    fn len(&self) -> u64;
 
     /// Calls `act` with a record's content, and with a function that returns its key.
     fn with<T>(
@@ -34,16 +32,22 @@ pub(super) trait Records: Send + Sync + 'static {
     fn class(&self, _record: u64) -> Option<u32> {
         None
     }
+}
 
-    fn class_names(&self) -> &[String] {
-        &[]
+/// What is known of a data set when it is open.
+pub(super) struct Summary {
+    /// Records.
+    pub(super) len: u64,
+    pub(super) fingerprint: Fingerprint,
+    /// Empty if the classes have no names.
+    pub(super) class_names: Vec<String>,
+    pub(super) left_out: LeftOut,
+}
+
+impl Summary {
+    pub(super) fn new(len: u64, fingerprint: Fingerprint) -> Self {
+        Self { len, fingerprint, class_names: Vec::new(), left_out: LeftOut::default() }
     }
-
-    fn left_out(&self) -> &LeftOut {
-        LeftOut::NOTHING
-    }
-
-    fn fingerprint(&self) -> Fingerprint;
 }
 
 /// The content of a record.
@@ -56,6 +60,7 @@ pub(super) enum Content<'a> {
 /// A source of pictures.
 pub(super) struct Pictures<R> {
     records: R,
+    summary: Summary,
     transform: Transform,
 }
 
@@ -63,7 +68,7 @@ impl<R: Records> Pictures<R> {
     /// Opens the records if `image` describes samples.
     pub(super) fn open(
         image: Option<&ImageSpec>,
-        open: impl FnOnce() -> Result<R, DataError>,
+        open: impl FnOnce() -> Result<(R, Summary), DataError>,
     ) -> Result<Box<dyn Source>, DataError> {
         let image = image.ok_or_else(|| {
             DataError::spec(format!(
@@ -73,7 +78,8 @@ impl<R: Records> Pictures<R> {
             ))
         })?;
         let transform = Transform::new(image)?;
-        Ok(Box::new(Self { records: open()?, transform }))
+        let (records, summary) = open()?;
+        Ok(Box::new(Self { records, summary, transform }))
     }
 }
 
@@ -83,7 +89,7 @@ impl<R: Records> Source for Pictures<R> {
     }
 
     fn len(&self) -> u64 {
-        self.records.len()
+        self.summary.len
     }
 
     fn sample_shape(&self) -> SampleShape {
@@ -123,7 +129,7 @@ impl<R: Records> Source for Pictures<R> {
     }
 
     fn left_out(&self) -> &LeftOut {
-        self.records.left_out()
+        &self.summary.left_out
     }
 
     fn class(&self, record: u64) -> Option<u32> {
@@ -131,11 +137,11 @@ impl<R: Records> Source for Pictures<R> {
     }
 
     fn class_names(&self) -> &[String] {
-        self.records.class_names()
+        &self.summary.class_names
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        self.records.fingerprint()
+        self.summary.fingerprint
     }
 }
 

@@ -1,7 +1,5 @@
 //! Encodes samples as PNG or WebP, without loss.
 
-use std::fmt;
-
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder as _, ImageResult};
@@ -44,12 +42,6 @@ impl PackFormat {
             Self::Webp => WebPEncoder::new_lossless(&mut out).write_image(pixels, *width, *height, kind)?,
         }
         Ok(out)
-    }
-}
-
-impl fmt::Display for PackFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.extension())
     }
 }
 
@@ -102,7 +94,7 @@ mod tests {
                 for format in [PackFormat::Png, PackFormat::Webp] {
                     let encoded = format.encode(&picture).unwrap();
                     let again = decode(&encoded, transform.channels()).unwrap();
-                    assert_eq!(sample_of(&again), sample, "{channels} of {kind:?}, {fit:?}, {format}");
+                    assert_eq!(sample_of(&again), sample, "{channels} of {kind:?}, {fit:?}, {format:?}");
                 }
             }
         }

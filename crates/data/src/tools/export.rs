@@ -16,16 +16,15 @@ use serde::Serialize;
 
 use super::encode::PackFormat;
 use super::error::writing;
-use super::in_order::in_order;
 use super::output_dir::OutputDir;
-use super::{CorruptRecord, ToolError};
+use super::{CHUNK, CorruptRecord, PROGRESS_RECORDS, ToolError};
+use crate::Source;
 use crate::decode::{Format, decode};
-use crate::file_kind::instead_of_a_picture;
 use crate::fresh;
+use crate::in_order::in_order;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
-use crate::{RecordError, Source};
 
 /// Hidden, so that the `folder` source leaves it out.
 const JOURNAL: &str = ".lsgan-export.jsonl";
@@ -33,8 +32,6 @@ const JOURNAL: &str = ".lsgan-export.jsonl";
 const VERSION: u32 = 1;
 /// The least number of digits in a file's name.
 const NAME_DIGITS: usize = 6;
-/// Records between two progress reports.
-const PROGRESS_RECORDS: u64 = 64;
 
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -54,13 +51,6 @@ struct Job {
     source: &'static str,
     source_fingerprint: String,
     source_records: u64,
-}
-
-/// The result of one record.
-enum Outcome {
-    Written(u64),
-    Kept(u64),
-    Corrupt(CorruptRecord),
 }
 
 /// Exports `source` into the directory `out`, or completes an interrupted export.
@@ -90,19 +80,16 @@ pub fn export(
     let write = |record| one(source, record, &folders.of(source, record), digits);
     let mut done = Exported { records: 0, records_kept: 0, len_bytes: 0, corrupt: Vec::new() };
     let mut meter = Meter::new(on_progress, "records", Some(source.len()), PROGRESS_RECORDS);
-    in_order(0..source.len(), threads, write, |record, outcome| {
-        let (len_bytes, kept) = match outcome? {
-            Outcome::Written(len_bytes) => (len_bytes, 0),
-            Outcome::Kept(len_bytes) => (len_bytes, 1),
-            Outcome::Corrupt(bad) => {
-                done.corrupt.push(bad);
-                return Ok(());
+    in_order(0..source.len(), threads, CHUNK, write, |record, outcome| {
+        match outcome? {
+            Ok((len_bytes, was_there)) => {
+                done.records += 1;
+                done.records_kept += u64::from(was_there);
+                done.len_bytes += len_bytes;
+                meter.done(record + 1);
             }
-        };
-        done.records += 1;
-        done.records_kept += kept;
-        done.len_bytes += len_bytes;
-        meter.done(record + 1);
+            Err(bad) => done.corrupt.push(bad),
+        }
         Ok::<_, ToolError>(())
     })?;
     match done.corrupt.first() {
@@ -113,9 +100,13 @@ pub fn export(
     }
 }
 
-/// Writes a record's picture unless its file exists.
-fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result<Outcome, ToolError> {
-    let corrupt = |key: String, reason: String| Ok(Outcome::Corrupt(CorruptRecord { record, key, reason }));
+/// Writes a record's picture unless its file exists. Returns its length, and whether it existed.
+fn one(
+    source: &dyn Source,
+    record: u64,
+    folder: &Path,
+    digits: usize,
+) -> Result<Result<(u64, bool), CorruptRecord>, ToolError> {
     let (bytes, extension, is_checked) = match source.stored(record) {
         Ok(Stored::Encoded(bytes)) => {
             let extension = match Format::of(&bytes) {
@@ -131,22 +122,22 @@ fn one(source: &dyn Source, record: u64, folder: &Path, digits: usize) -> Result
             (encoded.map_err(|error| ToolError::Encode { record, reason: error.to_string() })?, "png", true)
         }
         Ok(Stored::Made) => return Err(ToolError::NoPictures { kind: source.kind() }),
-        Err(RecordError::Undecodable { key, reason, .. }) => return corrupt(key, reason),
-        Err(error) => return Err(ToolError::Lost(error)),
+        Err(error) => return CorruptRecord::of(record, error).map(Err).map_err(ToolError::Lost),
     };
     let path = folder.join(format!("{record:0digits$}.{extension}"));
     let len_bytes = bytes.len() as u64;
     let is_there = fs::metadata(&path).is_ok_and(|meta| meta.len() == len_bytes);
     // It decoded when it was written.
     if is_there && fs::read(&path).is_ok_and(|there| there == bytes) {
-        return Ok(Outcome::Kept(len_bytes));
+        return Ok(Ok((len_bytes, true)));
     }
     if !is_checked && let Err(reason) = decode(&bytes, Channels::Colour) {
-        return corrupt(source.key(record).map_err(ToolError::Lost)?, instead_of_a_picture(&bytes, reason));
+        let bad = CorruptRecord::of_bytes(source, record, &bytes, reason);
+        return bad.map(Err).map_err(ToolError::Lost);
     }
     let part = folder.join(format!(".{record:0digits$}.part"));
     fresh::replace(&part, &path, |file| file.write_all(&bytes)).map_err(writing(&path))?;
-    Ok(Outcome::Written(len_bytes))
+    Ok(Ok((len_bytes, false)))
 }
 
 /// The folders of the classes.

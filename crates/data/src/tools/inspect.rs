@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::CorruptRecord;
-use super::in_order::in_order;
+use super::{CHUNK, CorruptRecord, PROGRESS_RECORDS};
 use crate::decode::{Format, decode};
-use crate::file_kind::instead_of_a_picture;
+use crate::in_order::in_order;
 use crate::index::{Meter, OnProgress};
 use crate::picture::Channels;
 use crate::source::Stored;
 use crate::{RecordError, SampleShape, Source};
 
-/// Records between two progress reports.
-const PROGRESS_RECORDS: u64 = 64;
 /// The most points of a synthetic data set whose classes are counted.
 const MADE_MAX: u64 = 1 << 20;
 
@@ -71,11 +68,13 @@ impl fmt::Display for Spread {
     }
 }
 
-enum RecordInfo {
-    Encoded { format: Format, len_bytes: usize, width: u32, height: u32 },
-    Pixels { width: u32, height: u32 },
-    Made,
-    Corrupt { key: String, reason: String },
+/// Of one record.
+struct RecordInfo {
+    format: &'static str,
+    /// If it is encoded.
+    len_bytes: Option<usize>,
+    /// Width and height, if it is a picture.
+    sides: Option<(u32, u32)>,
 }
 
 /// The numbers of `count` records, spread evenly over all; all of them if there are no more.
@@ -101,71 +100,56 @@ pub fn inspect(
         Selection::All => len,
         Selection::AtMost(count) => count.min(len),
     };
-    let nth = |index: u64| (u128::from(index) * u128::from(len) / u128::from(count)) as u64;
+    let records = spread_over(len, count);
     let wanted = match source.sample_shape() {
         SampleShape::Image { channels: 1, .. } => Channels::Grey,
         SampleShape::Image { .. } | SampleShape::Point2 => Channels::Colour,
     };
     let mut looked = Inspection { records: count, ..Inspection::default() };
-    let (mut lens, mut widths, mut heights) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut lens, mut sides) = (Vec::new(), Vec::new());
     let mut meter = Meter::new(on_progress, "records", Some(count), PROGRESS_RECORDS);
     in_order(
         0..count,
         threads,
-        |index| record_info(source, nth(index), wanted),
+        CHUNK,
+        |index| record_info(source, records[index as usize], wanted),
         |index, seen| {
             meter.done(index + 1);
-            let name = match seen? {
-                RecordInfo::Encoded { format, len_bytes, width, height } => {
-                    lens.push(u32::try_from(len_bytes).unwrap_or(u32::MAX));
-                    widths.push(width);
-                    heights.push(height);
-                    match format {
-                        Format::Jpeg => "JPEG",
-                        Format::Png => "PNG",
-                        Format::Webp => "WebP",
-                    }
+            match seen? {
+                Ok(info) => {
+                    *looked.formats.entry(info.format).or_default() += 1;
+                    lens.extend(info.len_bytes.map(|len| u32::try_from(len).unwrap_or(u32::MAX)));
+                    sides.extend(info.sides);
                 }
-                RecordInfo::Pixels { width, height } => {
-                    widths.push(width);
-                    heights.push(height);
-                    "pixels"
-                }
-                RecordInfo::Made => "points",
-                RecordInfo::Corrupt { key, reason } => {
-                    looked.corrupt.push(CorruptRecord { record: nth(index), key, reason });
-                    return Ok(());
-                }
-            };
-            *looked.formats.entry(name).or_default() += 1;
+                Err(bad) => looked.corrupt.push(bad),
+            }
             Ok(())
         },
     )?;
+    let (widths, heights) = sides.into_iter().unzip();
     (looked.len_bytes, looked.width, looked.height) =
         (Spread::of(lens), Spread::of(widths), Spread::of(heights));
     Ok(looked)
 }
 
-fn record_info(source: &dyn Source, record: u64, wanted: Channels) -> Result<RecordInfo, RecordError> {
-    let bytes = match source.stored(record) {
-        Ok(Stored::Encoded(bytes)) => bytes,
-        Ok(Stored::Pixels(picture)) => {
-            return Ok(RecordInfo::Pixels { width: picture.width, height: picture.height });
-        }
-        Ok(Stored::Made) => return Ok(RecordInfo::Made),
-        Err(RecordError::Undecodable { key, reason, .. }) => return Ok(RecordInfo::Corrupt { key, reason }),
-        Err(error) => return Err(error),
+fn record_info(
+    source: &dyn Source,
+    record: u64,
+    wanted: Channels,
+) -> Result<Result<RecordInfo, CorruptRecord>, RecordError> {
+    let (format, len_bytes, sides) = match source.stored(record) {
+        Ok(Stored::Encoded(bytes)) => match decode(&bytes, wanted) {
+            Ok(picture) => {
+                let format = Format::of(&bytes).expect("what decodes has a format");
+                (format.name(), Some(bytes.len()), Some((picture.width, picture.height)))
+            }
+            Err(reason) => return CorruptRecord::of_bytes(source, record, &bytes, reason).map(Err),
+        },
+        Ok(Stored::Pixels(picture)) => ("pixels", None, Some((picture.width, picture.height))),
+        Ok(Stored::Made) => ("points", None, None),
+        Err(error) => return CorruptRecord::of(record, error).map(Err),
     };
-    match (Format::of(&bytes), decode(&bytes, wanted)) {
-        (Some(format), Ok(picture)) => {
-            let (width, height) = (picture.width, picture.height);
-            Ok(RecordInfo::Encoded { format, len_bytes: bytes.len(), width, height })
-        }
-        (_, Err(reason)) => {
-            Ok(RecordInfo::Corrupt { key: source.key(record)?, reason: instead_of_a_picture(&bytes, reason) })
-        }
-        (None, Ok(_)) => unreachable!("what decodes has a format"),
-    }
+    Ok(Ok(RecordInfo { format, len_bytes, sides }))
 }
 
 /// Counts the classes of all records; of a synthetic data set, of at most 2^20.

@@ -185,7 +185,7 @@ mod tests {
             Ok(())
         }
         fn fingerprint(&self) -> Fingerprint {
-            Fingerprint([1; 32])
+            Fingerprint::from_bytes([1; 32])
         }
         fn class(&self, record: u64) -> Option<u32> {
             (self.class)(record)

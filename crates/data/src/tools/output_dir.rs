@@ -20,7 +20,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// A directory that this process has locked.
 #[derive(Debug)]
 pub(super) struct OutputDir {
-    dir: PathBuf,
+    /// Of the journal.
     path: PathBuf,
     journal: File,
 }
@@ -67,22 +67,18 @@ impl OutputDir {
         }
         let mut text = String::new();
         journal.read_to_string(&mut text).map_err(writing(&path))?;
-        let mut lines: Vec<String> = text
-            .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n').map(str::to_owned))
-            .collect();
-        let mut out = Self { dir: dir.into(), path, journal };
-        if lines.is_empty() {
-            out.cut_to(0)?;
-            out.append(job)?;
-        } else {
-            out.check_job(&lines.remove(0), job)?;
+        let whole_bytes = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut lines = text[..whole_bytes].lines().map(str::to_owned);
+        let first = lines.next();
+        if let Some(first) = &first {
+            check_job(dir, &path, first, job)?;
         }
-        Ok((out, lines))
-    }
-
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+        let mut out = Self { path, journal };
+        out.cut_to(whole_bytes as u64)?;
+        if first.is_none() {
+            out.append(job)?;
+        }
+        Ok((out, lines.collect()))
     }
 
     /// Appends the line of a finished part and syncs it, so that it survives a loss of power.
@@ -93,34 +89,27 @@ impl OutputDir {
         written.map_err(writing(&self.path))
     }
 
-    /// Removes all but the first `count` of the `lines` that [`open`](Self::open) returned.
-    pub(super) fn keep(&mut self, lines: &[String], count: usize) -> Result<(), ToolError> {
-        let mut text = String::new();
-        self.journal
-            .rewind()
-            .and_then(|()| self.journal.read_to_string(&mut text))
-            .map_err(writing(&self.path))?;
-        let job = text.find('\n').map_or(0, |end| end + 1);
-        let kept: usize = lines[..count].iter().map(|line| line.len() + 1).sum();
-        self.cut_to((job + kept) as u64)
+    /// Removes the last `lines`.
+    pub(super) fn remove(&mut self, lines: &[String]) -> Result<(), ToolError> {
+        let len_bytes = self.journal.metadata().map_err(writing(&self.path))?.len();
+        let removed_bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
+        self.cut_to(len_bytes - removed_bytes as u64)
     }
 
     fn cut_to(&mut self, len_bytes: u64) -> Result<(), ToolError> {
         let cut = self.journal.set_len(len_bytes);
         cut.and_then(|()| self.journal.seek(SeekFrom::End(0)).map(drop)).map_err(writing(&self.path))
     }
+}
 
-    fn check_job(&self, there: &str, job: &impl Serialize) -> Result<(), ToolError> {
-        let here = serde_json::to_value(job).expect("plain values become JSON");
-        let other = |difference: String| ToolError::Other { dir: self.dir.clone(), difference };
-        let (Ok(Value::Object(there)), Value::Object(here)) = (serde_json::from_str(there), here) else {
-            return Err(other(format!("{} is no journal of this program", self.path.display())));
-        };
-        match difference(&there, &here) {
-            Some(found) => Err(other(found)),
-            None => Ok(()),
-        }
-    }
+/// Refuses the directory if `there`, the first line of its journal, is another job.
+fn check_job(dir: &Path, journal: &Path, there: &str, job: &impl Serialize) -> Result<(), ToolError> {
+    let here = serde_json::to_value(job).expect("plain values become JSON");
+    let difference = match (serde_json::from_str(there), here) {
+        (Ok(Value::Object(there)), Value::Object(here)) => difference(&there, &here),
+        _ => Some(format!("{} is no journal of this program", journal.display())),
+    };
+    difference.map_or(Ok(()), |difference| Err(ToolError::Other { dir: dir.into(), difference }))
 }
 
 /// Describes the first field that differs: `size is 64 there and 32 here`.
@@ -165,7 +154,7 @@ mod tests {
         fs::write(&path, format!("{whole}{{\"tor")).unwrap();
         let (mut out, lines) = open(dir.path(), &JOB).unwrap();
         assert_eq!(lines, ["1", "2", "3"]);
-        out.keep(&lines, 2).unwrap();
+        out.remove(&lines[2..]).unwrap();
         out.append(&3).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
         drop(out);

@@ -9,18 +9,18 @@
 //! shard is a function of the records before it. `manifest.json` is written last.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lsgan_spec::ImageSpec;
 
 use super::encode::{PackFormat, picture_of};
-use super::in_order::in_order;
 use super::manifest::{Job, Shard, file_name, finished, pattern, write_manifest};
 use super::output_dir::OutputDir;
-use super::shard::{ShardDigest, TarShard, digest_of};
-use super::{CorruptRecord, ToolError};
+use super::shard::{TarShard, digest};
+use super::{CHUNK, CorruptRecord, PROGRESS_RECORDS, ToolError};
+use crate::in_order::in_order;
 use crate::index::{Meter, OnProgress, Progress};
-use crate::{RecordError, SampleShape, Source};
+use crate::{SampleShape, Source};
 
 const JOURNAL: &str = ".lsgan-pack.jsonl";
 /// Raised when the same options give other bytes.
@@ -29,8 +29,6 @@ const VERSION: u32 = 1;
 const SHARDS_MAX: u64 = 1_000_000;
 /// The least number of digits in a record's name.
 const NAME_DIGITS: usize = 9;
-/// Records between two progress reports.
-const PROGRESS_RECORDS: u64 = 64;
 
 #[derive(Clone, Debug)]
 pub struct PackOptions {
@@ -80,7 +78,7 @@ pub fn pack(
     let SampleShape::Image { size, channels } = source.sample_shape() else {
         return Err(ToolError::NoPictures { kind: source.kind() });
     };
-    let PackOptions { out: dir, format, limit, threads } = options;
+    let PackOptions { out: dir, format, limit, .. } = options;
     if dir.to_string_lossy().contains(['{', '}']) {
         return Err(ToolError::Braces { dir: dir.clone() });
     }
@@ -97,19 +95,17 @@ pub fn pack(
     };
     let (mut out, lines) = OutputDir::open(dir, JOURNAL, &job)?;
     let mut shards = finished(&lines);
-    out.keep(&lines, shards.len())?;
-    let packer = Packer { source, format: *format, limit: *limit, threads: *threads, dir, on_progress };
+    out.remove(&lines[shards.len()..])?;
+    let packer = Packer { source, size, channels, options, on_progress };
 
-    let whole = packer.check(&shards);
-    for (index, shard) in shards.iter().enumerate().filter(|(index, _)| !whole[*index]) {
-        let mut made = Vec::new();
-        packer.write(index, shard.first..shard.end, |shard| {
-            made.push(shard);
-            Ok(())
-        })?;
-        if made != [shard.clone()] {
-            return Err(ToolError::Changed { path: dir.join(&shard.file) });
+    let mut shards_kept = 0;
+    for (index, shard) in shards.iter().enumerate() {
+        match digest(&dir.join(&shard.file)) {
+            Ok((_, blake3)) if blake3 == shard.blake3 => shards_kept += 1,
+            _ => packer.write_again(index, shard)?,
         }
+        let (done, total) = (index as u64 + 1, Some(shards.len() as u64));
+        on_progress(Progress { unit: "shards checked", done, total });
     }
     let begin = shards.last().map_or(0, |shard| shard.end);
     packer.write(shards.len(), begin..source.len(), |shard| {
@@ -117,11 +113,11 @@ pub fn pack(
         shards.push(shard);
         Ok(())
     })?;
-    write_manifest(out.dir(), &job, source.class_names(), &shards)?;
+    write_manifest(dir, &job, source.class_names(), &shards)?;
     Ok(Packed {
         records: shards.iter().map(|shard| shard.records).sum(),
         shards: shards.len() as u64,
-        shards_kept: whole.iter().filter(|whole| **whole).count() as u64,
+        shards_kept,
         len_bytes: shards.iter().map(|shard| shard.len_bytes).sum(),
         pattern: pattern(dir, shards.len()),
         corrupt: shards.into_iter().flat_map(|shard| shard.corrupt).collect(),
@@ -148,10 +144,9 @@ impl ShardLimit {
 
 struct Packer<'a> {
     source: &'a dyn Source,
-    format: PackFormat,
-    limit: ShardLimit,
-    threads: usize,
-    dir: &'a Path,
+    size: u32,
+    channels: u32,
+    options: &'a PackOptions,
     on_progress: OnProgress<'a>,
 }
 
@@ -164,28 +159,17 @@ struct Current {
 }
 
 impl Packer<'_> {
-    /// For each shard, whether its file is as it was written.
-    fn check(&self, shards: &[Shard]) -> Vec<bool> {
-        let total = Some(shards.len() as u64);
-        let check = |index: u64| {
-            let shard = &shards[index as usize];
-            let is = |digest: ShardDigest| {
-                digest.len_bytes == shard.len_bytes && digest.hash.to_hex().as_str() == shard.blake3
-            };
-            digest_of(&self.dir.join(&shard.file)).is_ok_and(is)
-        };
-        let mut whole = Vec::with_capacity(shards.len());
-        let Ok(()) = in_order::<_, std::convert::Infallible>(
-            0..shards.len() as u64,
-            self.threads,
-            check,
-            |index, is| {
-                (self.on_progress)(Progress { unit: "shards checked", done: index + 1, total });
-                whole.push(is);
-                Ok(())
-            },
-        );
-        whole
+    /// Writes a shard that is damaged or missing again.
+    fn write_again(&self, index: usize, shard: &Shard) -> Result<(), ToolError> {
+        let mut made = Vec::new();
+        self.write(index, shard.first..shard.end, |shard| {
+            made.push(shard);
+            Ok(())
+        })?;
+        match made == std::slice::from_ref(shard) {
+            true => Ok(()),
+            false => Err(ToolError::Changed { path: self.options.out.join(&shard.file) }),
+        }
     }
 
     /// Writes the records of `range` into shards from number `index` on, and calls `finished` with each complete shard.
@@ -201,7 +185,8 @@ impl Packer<'_> {
         let digits = NAME_DIGITS.max((self.source.len() - 1).to_string().len());
         in_order(
             range.clone(),
-            self.threads,
+            self.options.threads,
+            CHUNK,
             |record| self.encoded(record),
             |record, encoded| {
                 let picture = match encoded? {
@@ -215,16 +200,16 @@ impl Packer<'_> {
                 let lens = [Some(picture.len()), class.as_ref().map(String::len)];
                 let more_bytes: u64 = lens.into_iter().flatten().map(TarShard::member_bytes).sum();
                 let len_bytes = current.tar.as_ref().map_or(0, TarShard::len_bytes);
-                if self.limit.is_full(current.records, len_bytes, more_bytes) {
+                if self.options.limit.is_full(current.records, len_bytes, more_bytes) {
                     let next = Current { first: record, records: 0, corrupt: Vec::new(), tar: None };
                     finished(self.sealed(std::mem::replace(&mut current, next), index, record)?)?;
                     index += 1;
                 }
                 let tar = match &mut current.tar {
                     Some(tar) => tar,
-                    none => none.insert(TarShard::create(self.dir.join(self.name(index)?))?),
+                    none => none.insert(TarShard::create(self.options.out.join(name(index)?))?),
                 };
-                tar.add(&format!("{record:0digits$}.{}", self.format.extension()), &picture)?;
+                tar.add(&format!("{record:0digits$}.{}", self.options.format.extension()), &picture)?;
                 if let Some(class) = class {
                     tar.add(&format!("{record:0digits$}.cls"), class.as_bytes())?;
                 }
@@ -239,27 +224,13 @@ impl Packer<'_> {
         finished(self.sealed(current, index, range.end)?)
     }
 
-    fn name(&self, index: usize) -> Result<String, ToolError> {
-        match index as u64 {
-            0..SHARDS_MAX => Ok(file_name(index)),
-            SHARDS_MAX.. => Err(ToolError::TooManyShards { most: SHARDS_MAX }),
-        }
-    }
-
     /// The encoded sample of a record, or why it does not decode.
     fn encoded(&self, record: u64) -> Result<Result<Vec<u8>, CorruptRecord>, ToolError> {
         let mut sample = vec![0.0; self.source.sample_len()];
-        let SampleShape::Image { size, channels } = self.source.sample_shape() else {
-            return Err(ToolError::NoPictures { kind: self.source.kind() });
-        };
-        match self.source.read(record, &mut sample) {
-            Ok(()) => {}
-            Err(RecordError::Undecodable { key, reason, .. }) => {
-                return Ok(Err(CorruptRecord { record, key, reason }));
-            }
-            Err(error) => return Err(ToolError::Lost(error)),
+        if let Err(error) = self.source.read(record, &mut sample) {
+            return CorruptRecord::of(record, error).map(Err).map_err(ToolError::Lost);
         }
-        let encoded = self.format.encode(&picture_of(&sample, size, channels));
+        let encoded = self.options.format.encode(&picture_of(&sample, self.size, self.channels));
         encoded.map(Ok).map_err(|error| ToolError::Encode { record, reason: error.to_string() })
     }
 
@@ -270,9 +241,15 @@ impl Packer<'_> {
             let reason = corrupt.first().map(|bad| bad.reason.clone()).unwrap_or_default();
             return Err(ToolError::NothingDecodes { records: end - first, reason });
         };
-        let ShardDigest { len_bytes, hash } = tar.finish()?;
-        let (file, blake3) = (file_name(index), hash.to_hex().to_string());
-        Ok(Shard { file, first, end, records, len_bytes, blake3, corrupt })
+        let (len_bytes, blake3) = tar.finish()?;
+        Ok(Shard { file: file_name(index), first, end, records, len_bytes, blake3, corrupt })
+    }
+}
+
+fn name(index: usize) -> Result<String, ToolError> {
+    match index as u64 {
+        0..SHARDS_MAX => Ok(file_name(index)),
+        SHARDS_MAX.. => Err(ToolError::TooManyShards { most: SHARDS_MAX }),
     }
 }
 

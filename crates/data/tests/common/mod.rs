@@ -35,6 +35,10 @@ pub fn shards(pattern: &str) -> DataSpec {
     at("webdataset", Path::new(pattern))
 }
 
+pub fn cifar10(path: &Path) -> DataSpec {
+    DataSpec { image: Some(ImageSpec::of(32, 3)), ..at("cifar10", path) }
+}
+
 pub fn opened(spec: &DataSpec) -> Box<dyn Source> {
     open(spec, 1).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -50,9 +54,20 @@ pub fn gzipped(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A file of CIFAR-10 with so many records, of other bytes for each `number`.
-pub fn cifar10(number: usize, records: usize) -> Vec<u8> {
+pub fn cifar10_file(number: usize, records: usize) -> Vec<u8> {
     let byte = |record: usize, i: usize| if i == 0 { record % 10 } else { i * (record + 1) * number % 251 };
     (0..records).flat_map(|record| (0..3073).map(move |i| byte(record, i) as u8)).collect()
+}
+
+pub fn sample(source: &dyn Source, record: u64) -> Vec<f32> {
+    let mut sample = vec![0.0; source.sample_len()];
+    source.read(record, &mut sample).unwrap_or_else(|error| panic!("{error}"));
+    sample
+}
+
+/// A file of Fashion-MNIST's test set.
+pub fn fashion_mnist(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist").join(name)
 }
 
 /// Points `[record, record + 0.5]`, of which some do not decode; `on_read` is called before each read.
@@ -101,7 +116,7 @@ impl Source for Numbered {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(*blake3::hash(&self.records.to_le_bytes()).as_bytes())
+        blake3::hash(&self.records.to_le_bytes())
     }
 }
 

@@ -9,15 +9,18 @@ const LEN_MAX: usize = 16;
 const END_OF_BLOCK: usize = 128;
 
 /// Why coded data cannot be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damage {
-    /// The data end too early.
+    #[error("it ends early: coded data are missing")]
     Ends,
     /// Bits that begin no code, or a code without a meaning here.
+    #[error("its coded data are damaged: no code of its tables")]
     NoCode,
-    /// More than 64 coefficients in a block.
+    /// More than 64 coefficients.
+    #[error("its coded data are damaged: a block has too many coefficients")]
     Overfull,
-    /// A coefficient that 8-bit samples cannot give.
+    /// 8-bit samples cannot give it.
+    #[error("its coded data are damaged: a coefficient is too large")]
     TooLarge,
 }
 

@@ -26,6 +26,7 @@ mod scan;
 mod structure;
 
 use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
 
 use self::coefficients::WantedBlocks;
 use self::colours::Colours;
@@ -46,7 +47,11 @@ fn decoded(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String> {
     let side = |side: usize| u32::try_from(side).expect("a JPEG's sides have 16 bits");
     let (width, height) = (side(jpeg.frame.size.across), side(jpeg.frame.size.down));
     let orientation = jpeg.exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    Ok(upright(Picture { height, width, channels, pixels: pixels.into() }, orientation))
+    let image = match channels {
+        Channels::Grey => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        Channels::Colour => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    Ok(upright(image.expect("a decoder gives a sample for each pixel and channel"), orientation))
 }
 
 fn channels(jpeg: &Jpeg<'_>, wanted: Channels) -> Channels {

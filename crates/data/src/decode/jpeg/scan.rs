@@ -90,24 +90,8 @@ impl<'a> Scan<'a> {
             let data = self.interval(nth).map_err(|reason| format!("{reason}, {}", order.so_far(first)))?;
             let mut bits = Bits::new(&self.data[data]);
             for mcu in first..order.mcus.area().min(first + interval) {
-                order.mcu(mcu, &mut bits, blocks).map_err(|damage| match damage {
-                    Damage::Ends => format!("it ends early: coded data are missing, {}", order.so_far(mcu)),
-                    Damage::NoCode => {
-                        format!("its coded data are damaged: no code of its tables, {}", order.so_far(mcu))
-                    }
-                    Damage::TooLarge => {
-                        format!(
-                            "its coded data are damaged: a coefficient is too large, {}",
-                            order.so_far(mcu)
-                        )
-                    }
-                    Damage::Overfull => {
-                        format!(
-                            "its coded data are damaged: a block has too many coefficients, {}",
-                            order.so_far(mcu)
-                        )
-                    }
-                })?;
+                let decoded = order.mcu(mcu, &mut bits, blocks);
+                decoded.map_err(|damage| format!("{damage}, {}", order.so_far(mcu)))?;
             }
             has_more |= bits.left_bytes() > 0;
         }

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::DataError;
 use crate::index::Meter;
 use crate::left_out::{LeftOut, Reason};
 use crate::sources::OpenOptions;
+use crate::sources::pictures::Summary;
 
 /// The operating system's error number for a cycle of links.
 const ELOOP: i32 = 40;
@@ -140,16 +142,10 @@ impl List {
         self.files.len() as u64
     }
 
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
-    }
-
-    pub(super) fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    pub(super) fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    /// Takes the names of the classes, and what was left out.
+    pub(super) fn summary(&mut self) -> Summary {
+        let (class_names, left_out) = (mem::take(&mut self.class_names), mem::take(&mut self.left_out));
+        Summary { class_names, left_out, ..Summary::new(self.files(), self.fingerprint.into()) }
     }
 
     fn push(&mut self, path: &[u8], len_bytes: u64, hasher: &mut blake3::Hasher) {

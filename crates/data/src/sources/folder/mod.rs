@@ -25,7 +25,7 @@ use super::pictures::{Content, Pictures, Records, with_bytes};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::left_out::LeftOut;
-use crate::{DataError, Fingerprint, RecordError, Source};
+use crate::{DataError, RecordError, Source};
 use list::List;
 
 pub const KIND: &str = "folder";
@@ -63,16 +63,17 @@ pub(super) fn open(
         // The list itself holds the times of the folders; `is_current` compares them.
         let stamp = *blake3::hash(name.as_bytes()).as_bytes();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp, options };
-        let list = index.find_or_build(
+        let mut list = index.find_or_build(
             |list: &List| list.is_current(&root),
             || List::make(&root, options),
             List::files,
         )?;
         if list.files() == 0 {
-            let advice = advice_without_pictures(&root, list.left_out());
+            let advice = advice_without_pictures(&root, &list.summary().left_out);
             return Err(DataError::no_pictures(root.display(), &advice));
         }
-        Ok(Folder { root, list })
+        let summary = list.summary();
+        Ok((Folder { root, list }, summary))
     })
 }
 
@@ -89,7 +90,9 @@ pub fn open_picture(path: &Path, image: Option<&ImageSpec>) -> Result<Box<dyn So
         };
         let len_bytes = path.metadata().map_err(DataError::unreadable(path))?.len();
         let root = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Folder { root, list: List::of_one(name, len_bytes) })
+        let mut list = List::of_one(name, len_bytes);
+        let summary = list.summary();
+        Ok((Folder { root, list }, summary))
     })
 }
 
@@ -103,10 +106,6 @@ impl Folder {
 
 impl Records for Folder {
     const KIND: &'static str = KIND;
-
-    fn len(&self) -> u64 {
-        self.list.files()
-    }
 
     fn with<T>(
         &self,
@@ -129,18 +128,6 @@ impl Records for Folder {
 
     fn class(&self, record: u64) -> Option<u32> {
         self.list.run(record).class
-    }
-
-    fn class_names(&self) -> &[String] {
-        self.list.class_names()
-    }
-
-    fn left_out(&self) -> &LeftOut {
-        self.list.left_out()
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(self.list.fingerprint())
     }
 }
 

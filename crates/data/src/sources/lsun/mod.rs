@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{ImageSpec, LsunSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, RECORD_BYTES_MAX, Records, with_bytes};
+use super::pictures::{Content, Pictures, RECORD_BYTES_MAX, Records, Summary, with_bytes};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
-use crate::{DataError, Fingerprint, RecordError, Source};
+use crate::{DataError, RecordError, Source};
 use leaves::Leaves;
 use pages::{Page, Pages, Value};
 
@@ -63,16 +63,13 @@ pub(super) fn open(
             let advice = "It has no records at all: check that it was copied whole, and what wrote it.";
             return Err(DataError::no_pictures(spec.path.display(), advice));
         }
-        Ok(Lsun { pages, leaves })
+        let summary = Summary::new(leaves.records(), leaves.fingerprint().into());
+        Ok((Lsun { pages, leaves }, summary))
     })
 }
 
 impl Records for Lsun {
     const KIND: &'static str = KIND;
-
-    fn len(&self) -> u64 {
-        self.leaves.records()
-    }
 
     fn with<T>(
         &self,
@@ -102,10 +99,6 @@ impl Records for Lsun {
                 reason: format!("it has {len_bytes} bytes; at most 2^30 are decoded"),
             }),
         }
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(self.leaves.fingerprint())
     }
 }
 

@@ -239,8 +239,8 @@ impl Members {
         self.left_out.append(shard.left_out);
     }
 
-    pub(super) fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub(super) fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     pub(super) fn records(&self) -> u64 {

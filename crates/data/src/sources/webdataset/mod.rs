@@ -20,17 +20,15 @@ mod kinds;
 mod members;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lsgan_spec::{ImageSpec, WebdatasetSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, with_bytes};
+use super::pictures::{Content, Pictures, Records, Summary, with_bytes};
 use crate::file_kind::FileKind;
+use crate::in_order::in_order;
 use crate::index::{Index, Progress};
-use crate::left_out::LeftOut;
-use crate::{DataError, Fingerprint, RecordError, Source};
+use crate::{DataError, RecordError, Source};
 use blobs::Blob;
 use members::{Member, Members, Shard};
 
@@ -87,13 +85,14 @@ pub(super) fn open(
         blobs.iter().for_each(|blob| blob.stamp(&mut hasher));
         let stamp = *hasher.finalize().as_bytes();
         let index = Index { kind: KIND, name: pattern, is_local: !is_url, stamp, options };
-        let members = index.find_or_build(
+        let mut members = index.find_or_build(
             |members: &Members| members.shards() == blobs.len(),
             || scan(&blobs, options),
             Members::records,
         )?;
+        let left_out = members.take_left_out();
         if members.records() == 0 {
-            let advice = match members.left_out().lines() {
+            let advice = match left_out.lines() {
                 lines if lines.is_empty() => {
                     "The shards are empty: check data.source.webdataset.shards.".to_owned()
                 }
@@ -101,48 +100,29 @@ pub(super) fn open(
             };
             return Err(DataError::no_pictures(pattern, &advice));
         }
-        Ok(Webdataset { blobs, members })
+        let mut hasher = blake3::Hasher::new();
+        let fingerprint = hasher.update(KIND.as_bytes()).update(&members.hash()).finalize();
+        let summary = Summary { left_out, ..Summary::new(members.records(), fingerprint) };
+        Ok((Webdataset { blobs, members }, summary))
     })
 }
 
 /// Scans all shards, several at a time. The error of several is that of the first shard.
 fn scan(blobs: &[Box<dyn Blob>], options: &OpenOptions<'_>) -> Result<Members, DataError> {
-    const UNPOISONED: &str = "a panic of a scan ends the scope first";
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(INDEX_THREADS_MAX);
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let scanned: Vec<Mutex<Option<Result<Shard, DataError>>>> =
-        blobs.iter().map(|_| Mutex::default()).collect();
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(blob) = blobs.get(index) else { return };
-            let shard = Shard::scan(blob.as_ref());
-            if shard.is_err() {
-                // The other threads end after their current shards.
-                next.store(blobs.len(), Ordering::Relaxed);
-            }
-            *scanned[index].lock().expect(UNPOISONED) = Some(shard);
-            let (done, total) = (done.fetch_add(1, Ordering::Relaxed) + 1, Some(blobs.len() as u64));
-            (options.progress)(Progress { unit: "shards", done: done as u64, total });
-        }
-    };
-    std::thread::scope(|scope| {
-        (1..threads.min(blobs.len())).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
+    let total = blobs.len() as u64;
     let mut members = Members::default();
-    for shard in scanned.into_iter().filter_map(|shard| shard.into_inner().expect(UNPOISONED)) {
+    let scan = |index| Shard::scan(&*blobs[index as usize]);
+    in_order(0..total, threads.min(blobs.len()), 1, scan, |index, shard| {
         members.push(shard?);
-    }
+        (options.progress)(Progress { unit: "shards", done: index + 1, total: Some(total) });
+        Ok::<_, DataError>(())
+    })?;
     Ok(members)
 }
 
 impl Records for Webdataset {
     const KIND: &'static str = KIND;
-
-    fn len(&self) -> u64 {
-        self.members.records()
-    }
 
     /// Reads the record's member with its headers.
     fn with<T>(
@@ -165,18 +145,8 @@ impl Records for Webdataset {
         })
     }
 
-    fn left_out(&self) -> &LeftOut {
-        self.members.left_out()
-    }
-
     fn class(&self, record: u64) -> Option<u32> {
         self.members.at(record).1.class
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(KIND.as_bytes()).update(&self.members.hash());
-        Fingerprint(*hasher.finalize().as_bytes())
     }
 }
 
