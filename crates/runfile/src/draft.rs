@@ -14,7 +14,7 @@ use crate::files;
 use crate::load::yaml_problem;
 use crate::overrides::{self, Override};
 use crate::suggest;
-use crate::tree::{self, Entry, Node, Origin, Place, Value, quoted};
+use crate::tree::{self, Entry, Node, Origin, Span, Value, quoted};
 
 /// After so many errors the rest is not shown.
 const MAX_ERRORS: usize = 100;
@@ -25,7 +25,7 @@ pub(crate) struct Draft {
     tree: Node,
     errors: Vec<SpecError>,
     /// Where each key and its value stand, by the field's path.
-    places: BTreeMap<String, (Place, Place)>,
+    spans: BTreeMap<String, (Span, Span)>,
     doubtful: Vec<String>,
 }
 
@@ -34,15 +34,15 @@ impl Draft {
     pub(crate) fn new(name: &str, text: &str, sets: &[Override]) -> Result<Self, SpecErrors> {
         let mut sources = Sources::new(name, text);
         let mut tree = tree::parse(text, Origin::File).map_err(|error| {
-            let mut place = error.location().map_or(Place::default(), |at| tree::place(&at, Origin::File));
-            place.start_bytes = byte_offset(text, place.line, place.column);
-            Sources::one(sources.error(place, yaml_problem(&error)))
+            let mut span = error.location().map_or(Span::default(), |at| tree::span(&at, Origin::File));
+            span.start_bytes = byte_offset(text, span.line, span.column);
+            Sources::one(sources.error(span, yaml_problem(&error)))
         })?;
         let keys = listed(&names(table::rows()), "and");
         match &tree.value {
             Value::Map(_) => {}
             Value::Null => {
-                return Err(Sources::one(sources.error(Place::default(), Problem::Empty { accepted: keys })));
+                return Err(Sources::one(sources.error(Span::default(), Problem::Empty { accepted: keys })));
             }
             Value::Scalar(_) | Value::List => {
                 let problem = Problem::WrongValue {
@@ -51,7 +51,7 @@ impl Draft {
                     accepted: format!("a map with {keys}"),
                     fix: "Start from a copy of configs/quickstart.yaml.".to_owned(),
                 };
-                return Err(Sources::one(sources.error(tree.place, problem)));
+                return Err(Sources::one(sources.error(tree.span, problem)));
             }
         }
         let mut twice = Vec::new();
@@ -65,7 +65,7 @@ impl Draft {
         for set in sets {
             errors.extend(overrides::apply(&mut tree, set, &mut sources).err().map(|error| *error));
         }
-        Ok(Self { sources, tree, errors, places: BTreeMap::new(), doubtful: Vec::new() })
+        Ok(Self { sources, tree, errors, spans: BTreeMap::new(), doubtful: Vec::new() })
     }
 
     /// Whether the text or an override has this field.
@@ -116,7 +116,7 @@ impl Draft {
             let here = join(path, row.name);
             let value = match given.get(row.name) {
                 Some(entry) => {
-                    self.places.insert(here.clone(), (entry.key_place, entry.node.place));
+                    self.spans.insert(here.clone(), (entry.key_span, entry.node.span));
                     let none =
                         row.field.presence == Presence::Optional && matches!(entry.node.value, Value::Null);
                     (!none).then(|| self.field(&here, row, &entry.node))
@@ -151,13 +151,13 @@ impl Draft {
     fn choice(&mut self, path: &str, row: &'static Row, rows: &'static [Row], entry: &Entry) -> Json {
         let variant = match rows.iter().find(|variant| variant.name == entry.key) {
             Some(variant) => variant,
-            None => match self.unknown_word(path, row, rows, (&entry.key, Some(entry.key_place))) {
+            None => match self.unknown_word(path, row, rows, (&entry.key, Some(entry.key_span))) {
                 Some(meant) => meant,
                 None => return self.stand_in(path, row),
             },
         };
         let here = join(path, variant.name);
-        self.places.insert(here.clone(), (entry.key_place, entry.node.place));
+        self.spans.insert(here.clone(), (entry.key_span, entry.node.span));
         let content = self.field(&here, variant, &entry.node);
         chosen(variant, content)
     }
@@ -177,14 +177,14 @@ impl Draft {
     }
 
     fn not_one_choice(&mut self, path: &str, row: &'static Row, rows: &'static [Row], node: &Node) -> Json {
-        let place = node.entries().last().map(|entry| entry.key_place);
+        let span = node.entries().last().map(|entry| entry.key_span);
         let problem = Problem::WrongValue {
             path: path.to_owned(),
             found: node.shown(),
             accepted: format!("exactly one of {}", listed(&names(rows), "or")),
             fix: format!("Keep one, as `{}: {}`.", row.name, row.example()),
         };
-        self.report_at(place.unwrap_or_else(|| self.place(path)), problem);
+        self.report_at(span.unwrap_or_else(|| self.span(path)), problem);
         self.stand_in(path, row)
     }
 
@@ -194,7 +194,7 @@ impl Draft {
         path: &str,
         row: &'static Row,
         rows: &'static [Row],
-        (word, place): (&str, Option<Place>),
+        (word, span): (&str, Option<Span>),
     ) -> Option<&'static Row> {
         let known = names(rows);
         let meant = suggest::word(path, word).or_else(|| suggest::nearest(word, &known));
@@ -207,7 +207,7 @@ impl Draft {
                 None => format!("Write for example `{}: {}`.", row.name, row.example()),
             },
         };
-        self.report_at(place.unwrap_or_else(|| self.place(path)), problem);
+        self.report_at(span.unwrap_or_else(|| self.span(path)), problem);
         rows.iter().find(|row| Some(row.name) == meant)
     }
 
@@ -216,7 +216,7 @@ impl Draft {
         let known = names(rows);
         let (meant, fix) = suggest::key(parent, &entry.key, &known, &self.tree);
         let path = quoted(&join(parent, &entry.key)).trim_matches('`').to_owned();
-        self.report_at(entry.key_place, Problem::UnknownKey { path, accepted: listed(&known, "and"), fix });
+        self.report_at(entry.key_span, Problem::UnknownKey { path, accepted: listed(&known, "and"), fix });
         rows.iter().map(|row| row.name).find(|name| Some(*name) == meant)
     }
 
@@ -242,34 +242,34 @@ impl Draft {
     fn report_finding(&mut self, finding: rules::Finding) {
         let rules::Finding { path, mut found, accepted, fix, about: _ } = finding;
         let is_value = table::find(path).is_some_and(|row| row.field.kind.rows().is_empty());
-        if is_value && !self.places.contains_key(path) {
+        if is_value && !self.spans.contains_key(path) {
             found.push_str(" by default");
         }
         self.report(path, Problem::Combination { path: path.to_owned(), found, accepted, fix });
     }
 
     fn report(&mut self, path: &str, problem: Problem) {
-        self.report_at(self.place(path), problem);
+        self.report_at(self.span(path), problem);
     }
 
-    fn report_at(&mut self, place: Place, problem: Problem) {
-        self.errors.push(self.sources.error(place, problem));
+    fn report_at(&mut self, span: Span, problem: Problem) {
+        self.errors.push(self.sources.error(span, problem));
     }
 
     /// Where `path` is, or where the nearest thing around it begins.
-    fn place(&self, path: &str) -> Place {
-        if let Some((_, value)) = self.places.get(path) {
+    fn span(&self, path: &str) -> Span {
+        if let Some((_, value)) = self.spans.get(path) {
             return *value;
         }
         let mut around = path;
         while let Some((parent, _)) = around.rsplit_once('.') {
-            if let Some((key, value)) = self.places.get(parent) {
+            if let Some((key, value)) = self.spans.get(parent) {
                 // A map that an option gave stands under a key of the file.
                 return if matches!(value.origin, Origin::Set(_)) { *value } else { *key };
             }
             around = parent;
         }
-        Place::default()
+        Span::default()
     }
 
     /// Whether `path` or something around it was reported already.

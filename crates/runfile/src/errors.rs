@@ -6,7 +6,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
 
-use crate::tree::{Origin, Place};
+use crate::tree::{Origin, Span};
 
 /// What is wrong, what is accepted, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -61,7 +61,7 @@ pub struct SpecError {
     pub line: usize,
     /// In characters, counts from 1; 0 where there is none.
     pub column: usize,
-    place: Place,
+    span: Span,
     text: NamedSource<Arc<str>>,
 }
 
@@ -82,9 +82,9 @@ impl Diagnostic for SpecError {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = (self.place.start_bytes, self.place.len_bytes);
+        let bytes = (self.span.start_bytes, self.span.len_bytes);
         (self.line > 0).then(|| {
-            let label = LabeledSpan::new_primary_with_span(None, span);
+            let label = LabeledSpan::new_primary_with_span(None, bytes);
             Box::new(std::iter::once(label)) as Box<dyn Iterator<Item = LabeledSpan>>
         })
     }
@@ -140,23 +140,23 @@ impl Sources {
         Origin::Set(self.sets.len() - 1)
     }
 
-    pub(crate) fn error(&self, place: Place, problem: Problem) -> SpecError {
-        let (origin, text, at) = match place.origin {
-            Origin::File => (&self.name, &self.text, (place.line, place.column)),
+    pub(crate) fn error(&self, span: Span, problem: Problem) -> SpecError {
+        let (origin, text, at) = match span.origin {
+            Origin::File => (&self.name, &self.text, (span.line, span.column)),
             Origin::Set(index) => (&self.sets[index].0, &self.sets[index].1, (0, 0)),
             Origin::Nowhere => (&self.name, &self.text, (0, 0)),
         };
         let text = NamedSource::new(origin, Arc::clone(text));
-        SpecError { problem, origin: origin.clone(), line: at.0, column: at.1, place, text }
+        SpecError { problem, origin: origin.clone(), line: at.0, column: at.1, span, text }
     }
 
     /// Sorts the errors, of which there is at least one, by their places; no more than `most` are shown.
     pub(crate) fn collect(&self, mut errors: Vec<SpecError>, most: usize) -> SpecErrors {
-        errors.sort_by_key(|error| error.place);
+        errors.sort_by_key(|error| error.span);
         errors.dedup_by(|a, b| a.problem == b.problem && a.origin == b.origin);
         if errors.len() > most {
             errors.truncate(most);
-            errors.push(self.error(Place::NOWHERE, Problem::More { shown: most }));
+            errors.push(self.error(Span::NOWHERE, Problem::More { shown: most }));
         }
         SpecErrors(errors)
     }

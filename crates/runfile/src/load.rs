@@ -15,7 +15,7 @@ use serde_saphyr::{Error as YamlError, UserMessageFormatter};
 use crate::draft::Draft;
 use crate::errors::{Problem, Sources, SpecErrors};
 use crate::overrides::Override;
-use crate::tree::Place;
+use crate::tree::Span;
 
 /// The most bytes that a run's file may have: a hundred times what a full one has.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -52,8 +52,8 @@ pub fn load(path: &Path, sets: &[Override]) -> Result<RunFile, SpecErrors> {
     let name = path.display().to_string();
     let text = read(path).map_err(|refusal| {
         let (line, problem) = *refusal;
-        let place = Place { line, column: usize::from(line > 0), ..Place::default() };
-        Sources::one(Sources::new(&name, "").error(place, problem))
+        let span = Span { line, column: usize::from(line > 0), ..Span::default() };
+        Sources::one(Sources::new(&name, "").error(span, problem))
     })?;
     let draft = Draft::new(&name, &text, sets)?;
     let sets_mix = draft.says("data.mix");

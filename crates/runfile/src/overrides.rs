@@ -8,7 +8,7 @@ use lsgan_spec::table;
 
 use crate::errors::{Problem, Sources, SpecError};
 use crate::load::yaml_problem;
-use crate::tree::{self, Node, Place, Value};
+use crate::tree::{self, Node, Span, Value};
 
 /// One `--set` as it was given. It is checked where the file is, so that all errors come together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ impl fmt::Display for Override {
 pub(crate) fn apply(tree: &mut Node, set: &Override, sources: &mut Sources) -> Result<(), Box<SpecError>> {
     let (path, value) = set.0.split_once('=').unwrap_or((&set.0, ""));
     let (path, value) = (path.trim(), value.trim());
-    let place = Place { origin: sources.add_set(&set.0, value), ..Place::default() };
+    let span = Span { origin: sources.add_set(&set.0, value), ..Span::default() };
     let bad = |reason: &str, fix: &str| {
         let (reason, fix) = (reason.to_owned(), fix.to_owned());
-        Err(Box::new(sources.error(place, Problem::BadOverride { reason, fix })))
+        Err(Box::new(sources.error(span, Problem::BadOverride { reason, fix })))
     };
     if !set.0.contains('=') {
         return bad("there is no `=` in it", "Write for example `--set steps=500`.");
@@ -46,18 +46,18 @@ pub(crate) fn apply(tree: &mut Node, set: &Override, sources: &mut Sources) -> R
             "Write the keys from the top with a dot between them, as `data.image.size`.",
         );
     }
-    let mut node = tree::parse(value, place.origin)
-        .map_err(|error| Box::new(sources.error(place, yaml_problem(&error))))?;
+    let mut node = tree::parse(value, span.origin)
+        .map_err(|error| Box::new(sources.error(span, yaml_problem(&error))))?;
     let mut twice = Vec::new();
     node.take_duplicates(path, &mut twice);
     if let Some((path, first, _)) = twice.into_iter().next() {
-        return Err(Box::new(sources.error(place, Problem::Twice { path, first_line: first.line })));
+        return Err(Box::new(sources.error(span, Problem::Twice { path, first_line: first.line })));
     }
     // An empty text is nothing, as `key:` is in a file; the parser knows no place for it.
     if matches!(node.value, Value::Null) {
-        node.place = place;
+        node.span = span;
     }
-    match tree.put(path, node, place) {
+    match tree.put(path, node, span) {
         Ok(()) => Ok(()),
         Err(in_the_way) => {
             let found = tree.at(&in_the_way).map_or_else(|| "a value".to_owned(), |entry| entry.node.shown());

@@ -13,7 +13,7 @@ use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 /// Where a value was written: by whom, and there at which line, column and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Span {
     /// Whose text it is.
     pub origin: Origin,
     /// Counts from 1; 0 where there is none.
@@ -26,7 +26,7 @@ pub struct Place {
     pub len_bytes: usize,
 }
 
-impl Place {
+impl Span {
     /// Behind everything that was written.
     pub const NOWHERE: Self =
         Self { origin: Origin::Nowhere, line: 0, column: 0, start_bytes: 0, len_bytes: 0 };
@@ -44,14 +44,14 @@ pub enum Origin {
     Nowhere,
 }
 
-/// A value and its place.
+/// A value and where it stands.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Spanned<Value>")]
 pub struct Node {
     /// What it is.
     pub value: Value,
     /// Where it is.
-    pub place: Place,
+    pub span: Span,
 }
 
 /// What YAML knows.
@@ -73,7 +73,7 @@ pub struct Entry {
     /// The key.
     pub key: String,
     /// Where the key stands.
-    pub key_place: Place,
+    pub key_span: Span,
     /// What it holds.
     pub node: Node,
 }
@@ -104,10 +104,10 @@ pub fn parse(text: &str, origin: Origin) -> Result<Node, serde_saphyr::Error> {
 
 impl Node {
     fn set_origin(&mut self, origin: Origin) {
-        self.place.origin = origin;
+        self.span.origin = origin;
         if let Value::Map(entries) = &mut self.value {
             for entry in entries {
-                entry.key_place.origin = origin;
+                entry.key_span.origin = origin;
                 entry.node.set_origin(origin);
             }
         }
@@ -135,15 +135,15 @@ impl Node {
 
     /// Puts `node` at `path` and makes the maps on the way. A word on the way that names a choice becomes that
     /// choice: `minimax` is `{ minimax: {} }`. Gives the path of the value that stands in the way, if one does.
-    pub fn put(&mut self, path: &str, node: Node, key_place: Place) -> Result<(), String> {
+    pub fn put(&mut self, path: &str, node: Node, key_span: Span) -> Result<(), String> {
         let mut here = self;
         let mut walked = String::new();
         for key in path.split('.') {
             here.make_map(key).map_err(|()| walked.clone())?;
             let Value::Map(entries) = &mut here.value else { return Err(walked) };
             let index = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
-                let empty = Node { value: Value::Map(Vec::new()), place: key_place };
-                entries.push(Entry { key: key.to_owned(), key_place, node: empty });
+                let empty = Node { value: Value::Map(Vec::new()), span: key_span };
+                entries.push(Entry { key: key.to_owned(), key_span, node: empty });
                 entries.len() - 1
             });
             here = &mut entries[index].node;
@@ -164,8 +164,8 @@ impl Node {
                 Ok(())
             }
             Value::Scalar(Scalar::Text(word)) if word == key => {
-                let empty = Node { value: Value::Map(Vec::new()), place: self.place };
-                let entry = Entry { key: word.clone(), key_place: self.place, node: empty };
+                let empty = Node { value: Value::Map(Vec::new()), span: self.span };
+                let entry = Entry { key: word.clone(), key_span: self.span, node: empty };
                 self.value = Value::Map(vec![entry]);
                 Ok(())
             }
@@ -174,13 +174,13 @@ impl Node {
     }
 
     /// Takes the second and later entries of a name out and gives each: (path, first place, this place).
-    pub fn take_duplicates(&mut self, path: &str, found: &mut Vec<(String, Place, Place)>) {
+    pub fn take_duplicates(&mut self, path: &str, found: &mut Vec<(String, Span, Span)>) {
         let Value::Map(entries) = &mut self.value else { return };
         let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
         for mut entry in entries.drain(..) {
             let here = join(path, &entry.key);
             if let Some(first) = kept.iter().find(|first| first.key == entry.key) {
-                found.push((here, first.key_place, entry.key_place));
+                found.push((here, first.key_span, entry.key_span));
             } else {
                 entry.node.take_duplicates(&here, found);
                 kept.push(entry);
@@ -219,11 +219,11 @@ pub fn quoted(text: &str) -> String {
     format!("`{}`", short.escape_debug())
 }
 
-/// The parser's location as a place.
-pub fn place(location: &serde_saphyr::Location, origin: Origin) -> Place {
+/// The span of the parser's location.
+pub fn span(location: &serde_saphyr::Location, origin: Origin) -> Span {
     let number = |n: u64| usize::try_from(n).unwrap_or(0);
     let span = location.span();
-    Place {
+    Span {
         origin,
         line: number(location.line()),
         column: number(location.column()),
@@ -234,7 +234,7 @@ pub fn place(location: &serde_saphyr::Location, origin: Origin) -> Place {
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self { place: place(&spanned.referenced, Origin::File), value: spanned.value }
+        Self { span: span(&spanned.referenced, Origin::File), value: spanned.value }
     }
 }
 
@@ -303,7 +303,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 Value::Scalar(Scalar::Text(text)) => text.clone(),
                 _ => key.shown(),
             };
-            entries.push(Entry { key: text, key_place: key.place, node });
+            entries.push(Entry { key: text, key_span: key.span, node });
         }
         Ok(Value::Map(entries))
     }
