@@ -22,12 +22,7 @@ fn aborters<const N: usize>() -> [Aborter; N] {
 
 /// Rank 0 of two with its device, and the other rank, which never makes a call.
 fn with_an_absent_peer(double: &Double) -> (NcclGroup, Arc<HostDevice>, NcclGroup) {
-    let devices = [(); 2].map(|()| Arc::new(double.device()));
-    let nccls = devices.clone().map(|device| double.nccl_on(device));
-    let groups = try_form(&nccls, PATIENCE, &aborters::<2>());
-    let mut groups = groups.into_iter().map(|group| group.expect("both are there"));
-    let (first, absent) = (groups.next().expect("there are two"), groups.next().expect("there are two"));
-    let [device, _] = devices;
+    let [(device, first), (_, absent)] = double::pair(double, &aborters());
     (first, device, absent)
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use local::double::{Double, HostDevice, try_form, wait_until};
+use local::double::{self, Double, HostDevice, try_form, wait_until};
 use local::{PATIENCE, aborter};
 use lsgan_collective::nccl::device::{Device, Mark, MemoryKind};
 use lsgan_collective::nccl::{AbortFlag, ElementType, Nccl, NcclGroup};
@@ -42,13 +42,7 @@ impl Rank {
 
     /// Two ranks, with these aborters.
     fn pair(double: &Double, aborters: &[Aborter; 2]) -> [Self; 2] {
-        let devices = [(); 2].map(|()| Arc::new(double.device()));
-        let nccls = devices.clone().map(|device| double.nccl_on(device));
-        let groups = try_form(&nccls, PATIENCE, aborters).into_iter();
-        let groups = groups.map(|group| group.expect("both are there"));
-        let ranks: Vec<_> =
-            std::iter::zip(devices, groups).map(|(device, group)| Self::new(device, group)).collect();
-        ranks.try_into().ok().expect("there are two")
+        double::pair(double, aborters).map(|(device, group)| Self::new(device, group))
     }
 
     /// A group of one with these changes to its [`Nccl`].

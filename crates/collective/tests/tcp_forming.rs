@@ -24,6 +24,23 @@ fn form(ours: &mut Listener, generation: u64, rank: usize, members: &[SocketAddr
     connect(ours, &membership(generation, rank, members), Instant::now() + PATIENCE, end)
 }
 
+/// Forms generation `generation` as this rank, and aborts it after `meanwhile`.
+fn form_while(
+    ours: &mut Listener,
+    generation: u64,
+    rank: usize,
+    members: &[SocketAddr],
+    meanwhile: impl FnOnce(),
+) -> Outcome {
+    let end = aborter();
+    thread::scope(|scope| {
+        let forming = scope.spawn(|| form(ours, generation, rank, members, &end));
+        meanwhile();
+        end.abort();
+        forming.join().expect("forming does not panic")
+    })
+}
+
 /// Rank 0 tries to form generation `generation` of two until `within` has passed; returns its error.
 fn fail_to_form(ours: &mut Listener, generation: u64, other: SocketAddr, within: Duration) -> GroupError {
     let membership = membership(generation, 0, &[ours.local_addr(), other]);
@@ -120,24 +137,14 @@ fn a_connection_of_a_newer_generation_waits_for_its_turn() {
     let mut ours = listener();
     let address = ours.local_addr();
     let (_absent, absent) = raw::listener();
-    let first = aborter();
     let mut early = raw::dial(address, &hello(TOKEN, 2, 1, 0, 2));
-    thread::scope(|scope| {
-        let (ours, first_ref) = (&mut ours, &first);
-        let forming = scope.spawn(move || {
-            form(ours, 1, 0, &[address, absent], first_ref).expect_err("rank 1 is at generation 2")
-        });
+    let outcome = form_while(&mut ours, 1, 0, &[address, absent], || {
         await_answer(&mut raw::dial(address, &hello(TOKEN, 0, 1, 0, 2)));
-        first.abort();
-        let error = forming.join().expect("forming does not panic");
-        assert_eq!(error, GroupError::Aborted { generation: Generation(1) });
     });
-    let second = aborter();
-    thread::scope(|scope| {
-        let (ours, second_ref) = (&mut ours, &second);
-        scope.spawn(move || form(ours, 2, 0, &[address, absent], second_ref));
+    let error = outcome.map(drop).expect_err("rank 1 is at generation 2");
+    assert_eq!(error, GroupError::Aborted { generation: Generation(1) });
+    _ = form_while(&mut ours, 2, 0, &[address, absent], || {
         assert_eq!(await_answer(&mut early), answer(0, 0));
-        second.abort();
     });
 }
 
@@ -191,12 +198,8 @@ fn a_member_that_is_ahead_refuses_the_one_behind() {
     let mut behind = listener();
     let mut ahead = listener();
     let members = [behind.local_addr(), ahead.local_addr()];
-    let end = aborter();
-    thread::scope(|scope| {
-        let end_ref = &end;
-        scope.spawn(move || form(&mut ahead, 9, 1, &members, end_ref));
+    _ = form_while(&mut ahead, 9, 1, &members, || {
         let error = join(&mut behind, &membership(8, 0, &members)).expect_err("rank 1 is at generation 9");
-        end.abort();
         let GroupError::Refused { rank: 0, generation: Generation(8), peer, refusal } = error else {
             panic!("{error}")
         };
@@ -211,17 +214,13 @@ fn an_address_that_answers_with_garbage_is_dialed_again() {
     let mut ours = listener();
     let (socket, there) = raw::listener();
     let members = [ours.local_addr(), there];
-    let end = aborter();
-    thread::scope(|scope| {
-        let end_ref = &end;
-        let forming = scope.spawn(move || form(&mut ours, 1, 0, &members, end_ref));
+    let outcome = form_while(&mut ours, 1, 0, &members, || {
         for _dial in 0..3 {
             let (mut dialer, _) = socket.accept().expect("rank 0 dials");
             dialer.write_all(b"220 mail.example ESMTP\r\n").expect("a greeting fits");
         }
-        end.abort();
-        assert!(matches!(forming.join().expect("no panic"), Err(GroupError::Aborted { .. })));
     });
+    assert!(matches!(outcome, Err(GroupError::Aborted { .. })));
 }
 
 #[test]
@@ -247,20 +246,14 @@ fn an_abort_ends_the_forming_at_once() {
     let address = ours.local_addr();
     let mut latencies: Vec<_> = (1..10)
         .map(|generation| {
-            let aborter = aborter();
-            thread::scope(|scope| {
-                let (ours, aborter_ref) = (&mut ours, &aborter);
-                let forming = scope.spawn(move || {
-                    let outcome = form(ours, generation, 0, &[address, absent], aborter_ref);
-                    assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
-                    Instant::now()
-                });
+            let mut aborted_at = None;
+            let outcome = form_while(&mut ours, generation, 0, &[address, absent], || {
                 // The answer shows that rank 0 is forming the generation.
                 await_answer(&mut raw::dial(address, &hello(TOKEN, 0, 1, 0, 2)));
-                let aborted_at = Instant::now();
-                aborter.abort();
-                forming.join().expect("no panic").saturating_duration_since(aborted_at)
-            })
+                aborted_at = Some(Instant::now());
+            });
+            assert!(matches!(outcome, Err(GroupError::Aborted { .. })), "{outcome:?}");
+            aborted_at.expect("it was aborted").elapsed()
         })
         .collect();
     latencies.sort();

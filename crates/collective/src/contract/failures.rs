@@ -1,12 +1,12 @@
 //! Calls that fail: aborts, dead peers, different calls.
 
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::{await_events, run, start, sum_until_error, up_to, values};
-use super::{Implementation, Mismatch};
+use super::{Implementation, Mismatch, processes};
 use crate::{Aborter, Group, GroupError};
 
 /// The bound on the median time, over [`ABORT_ROUNDS`], in which an abort ends a call, on a loaded machine.
@@ -139,37 +139,13 @@ pub(super) fn an_abort_racing_with_completion_leaves_exact_sums(implementation: 
 
 pub(super) fn all_ranks_may_abort_at_once(implementation: &Implementation) {
     for _round in 0..10 {
-        let groups = up_to(implementation, 4);
-        let all = aborters(&groups);
-        let gate = Arc::new(Barrier::new(all.len() + 1));
-        let ranks = start(groups, |mut group| sum_until_error(&mut *group, 10_000, |_| ()));
-        let threads: Vec<_> = all
-            .into_iter()
-            .map(|aborter| {
-                let gate = Arc::clone(&gate);
-                thread::spawn(move || {
-                    gate.wait();
-                    aborter.abort();
-                })
-            })
-            .collect();
-        gate.wait();
-        let errors = ranks.finish();
-        assert!(errors.iter().all(is_an_end), "{errors:?}");
-        threads.into_iter().for_each(|thread| thread.join().expect("an abort does not panic"));
+        run(up_to(implementation, 4), |mut group| processes::all_ranks_may_abort_at_once(&mut *group));
     }
 }
 
-/// Rank 1 leaves between two calls, without an abort.
 pub(super) fn a_dead_peer_ends_the_call_of_every_other(implementation: &Implementation) {
     for size in [2, 3, 5] {
-        let errors = run(up_to(implementation, size), |mut group| {
-            group.barrier().expect("all are alive");
-            (group.rank() != 1).then(|| sum_until_error(&mut *group, 100_000, |_| ()))
-        });
-        for (rank, error) in errors.into_iter().enumerate() {
-            assert!(rank == 1 || error.as_ref().is_some_and(is_an_end), "rank {rank}: {error:?}");
-        }
+        run(up_to(implementation, size), |mut group| processes::a_peer_that_leaves(&mut *group));
     }
 }
 

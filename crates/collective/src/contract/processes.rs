@@ -123,7 +123,7 @@ fn an_abort_in_the_middle_of_a_call(group: &mut dyn Group) {
     assert!(took < ABORT_WITHIN, "the abort took {took:?}; accepted is less than {ABORT_WITHIN:?}");
 }
 
-fn all_ranks_may_abort_at_once(group: &mut dyn Group) {
+pub(super) fn all_ranks_may_abort_at_once(group: &mut dyn Group) {
     let aborter = group.aborter();
     meet_before_an_abort(group);
     let aborting = thread::spawn(move || aborter.abort());
@@ -133,7 +133,7 @@ fn all_ranks_may_abort_at_once(group: &mut dyn Group) {
 }
 
 /// The last rank leaves between two calls, without an abort.
-fn a_peer_that_leaves(group: &mut dyn Group) {
+pub(super) fn a_peer_that_leaves(group: &mut dyn Group) {
     group.barrier().expect("all are alive");
     if group.rank() < group.size() - 1 {
         let error = sum_until_error(group, 100_000, |_| ());

@@ -38,23 +38,12 @@ pub(super) fn sum_each_length(group: &mut dyn Group) {
 
 pub(super) fn float_sums_have_the_same_bits_on_every_rank(implementation: &Implementation) {
     for size in 1..=implementation.size_max.min(8) {
-        for (call, length) in LENGTHS.into_iter().enumerate() {
-            let results = run((implementation.make)(size), move |mut group| {
-                let mut values = floats(group.rank(), call, length);
-                group.all_reduce_f32(&mut values).expect("a healthy group sums");
-                values
-            });
-            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-            for (rank, result) in results.iter().enumerate() {
-                assert!(bits(result) == bits(&results[0]), "rank {rank} of {size}, {length} values");
-            }
-            assert_rounded(&results[0], size, call);
-        }
+        run((implementation.make)(size), |mut group| compare_float_sums(&mut *group));
     }
 }
 
 /// Asserts that these are the sums of all ranks' floats, except for rounding.
-pub(super) fn assert_rounded(found: &[f32], size: usize, call: usize) {
+fn assert_rounded(found: &[f32], size: usize, call: usize) {
     let checked = found.len().min(1000);
     let inputs: Vec<_> = (0..size).map(|rank| floats(rank, call, checked)).collect();
     for (index, sum) in found.iter().take(checked).enumerate() {

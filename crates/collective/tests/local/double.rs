@@ -234,6 +234,14 @@ pub fn form_with(nccls: &[Nccl]) -> Vec<NcclGroup> {
     groups.into_iter().map(|group| group.expect("all members are there")).collect()
 }
 
+/// Two ranks of one double, each with its device and its aborter.
+pub fn pair(double: &Double, aborters: &[Aborter; 2]) -> [(Arc<HostDevice>, NcclGroup); 2] {
+    let devices = [(); 2].map(|()| Arc::new(double.device()));
+    let nccls = devices.clone().map(|device| double.nccl_on(device));
+    let mut groups = try_form(&nccls, PATIENCE, aborters).into_iter();
+    devices.map(|device| (device, groups.next().expect("there are two").expect("both are there")))
+}
+
 /// Returns each rank's result of `connect`, by rank. Each rank has its own aborter.
 pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<Outcome> {
     let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
