@@ -7,6 +7,8 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::ready;
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, StoreFailure, is_url, pieces, without_user};
 use lsgan_spec::Step;
@@ -60,10 +62,10 @@ impl Store {
     pub fn open(to: &str) -> Result<Self, Error> {
         match Root::of(to)? {
             At::Bucket(place) => Self::bucket(&place),
-            At::Directory(dir) => match make_durably(&dir) {
-                Ok(()) => Self::local(&dir),
-                Err(error) => Err(unusable(&dir)(error)),
-            },
+            At::Directory(dir) => {
+                make_durably(&dir).map_err(unusable(&dir))?;
+                Self::local(&dir)
+            }
         }
     }
 
@@ -160,15 +162,12 @@ impl Store {
     /// All of an opened object. The caller has looked at its size.
     pub(crate) async fn read(&self, path: &Path, object: GetResult) -> Result<Bytes, Error> {
         let bytes = if self.is_large(&object) {
-            let mut all = Vec::with_capacity(usize::try_from(object.meta.size).unwrap_or_default());
-            let mut pieces = pieces::get(self.objects.clone(), &object.meta).boxed();
-            loop {
-                match pieces.try_next().await {
-                    Ok(Some(piece)) => all.extend_from_slice(&piece),
-                    Ok(None) => break Ok(Bytes::from(all)),
-                    Err(source) => break Err(source),
-                }
-            }
+            let all = Vec::with_capacity(usize::try_from(object.meta.size).unwrap_or_default());
+            let all = self.stream(object).try_fold(all, |mut all, piece| {
+                all.extend_from_slice(&piece);
+                ready(Ok(all))
+            });
+            all.await.map(Bytes::from)
         } else {
             object.bytes().await
         };
@@ -180,24 +179,25 @@ impl Store {
         matches!(self.root, Root::Bucket(_)) && object.meta.size > pieces::PIECE_BYTES as u64
     }
 
+    /// The bytes of an opened object as they come.
+    fn stream(&self, object: GetResult) -> BoxStream<'static, object_store::Result<Bytes>> {
+        match self.is_large(&object) {
+            true => pieces::get(self.objects.clone(), &object.meta).boxed(),
+            false => object.into_stream(),
+        }
+    }
+
     /// The BLAKE3 hash of an opened object, without holding it.
     pub(crate) async fn hash(&self, path: &Path, object: GetResult) -> Result<blake3::Hash, Error> {
-        let large = self.is_large(&object);
         let hash = match object.payload {
             GetResultPayload::File(file, _) => blocking(move || hash_file(&file)).await,
-            GetResultPayload::Stream(stream) => {
-                let mut stream = stream;
-                if large {
-                    stream = pieces::get(self.objects.clone(), &object.meta).boxed();
-                }
+            GetResultPayload::Stream(_) => {
                 let mut hasher = blake3::Hasher::new();
-                loop {
-                    match stream.try_next().await {
-                        Ok(Some(bytes)) => hasher.update(&bytes),
-                        Ok(None) => break Ok(hasher.finalize()),
-                        Err(source) => break Err(source),
-                    };
-                }
+                let hashed = self.stream(object).try_for_each(|bytes| {
+                    hasher.update(&bytes);
+                    ready(Ok(()))
+                });
+                hashed.await.map(|()| hasher.finalize())
             }
         };
         hash.map_err(|source| self.failed("read", path, source))

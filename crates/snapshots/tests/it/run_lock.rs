@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lsgan_snapshots::{Error, Holder, RunLock, move_aside};
@@ -29,23 +30,27 @@ fn a_held_run_directory_is_refused_with_its_holder() {
     RunLock::acquire(&run).expect("it was let go");
 }
 
-#[test]
-#[ignore = "no test of its own: the next one starts it as the process that it kills"]
-fn holder_to_be_killed() {
-    let run = std::env::var("LSGAN_TEST_HOLD").expect("the next test sets it");
-    let _lock = RunLock::acquire(run.as_ref()).expect("nobody has it");
+/// The directory that the process holds that `a_killed_holder_lets_go_at_once` starts.
+const HELD: &str = "LSGAN_TEST_HELD";
+
+/// Holds the directory until the parent kills this process, or closes the pipe because it died itself.
+fn hold(dir: &Path) {
+    let _lock = RunLock::acquire(dir).expect("it is free");
     println!("\nheld");
     std::io::stdout().flush().expect("the parent reads");
-    // Until the parent kills this process, or closes the pipe by dying itself.
     let _ = std::io::stdin().lines().next();
 }
 
+/// This test starts itself again as the process that it kills.
 #[test]
 fn a_killed_holder_lets_go_at_once() {
+    if let Some(dir) = std::env::var_os(HELD) {
+        return hold(dir.as_ref());
+    }
     let dir = temp();
     let mut holder = Command::new(std::env::current_exe().expect("this test runs"))
-        .args(["--ignored", "--exact", "run_lock::holder_to_be_killed", "--nocapture"])
-        .env("LSGAN_TEST_HOLD", dir.path())
+        .args(["--exact", "run_lock::a_killed_holder_lets_go_at_once", "--nocapture"])
+        .env(HELD, dir.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
