@@ -1,6 +1,6 @@
 //! The words that coordinator and workers exchange: what a worker says of itself, and what it is told.
 
-use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use lsgan_spec::{Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
 /// How a worker introduces itself.
@@ -10,8 +10,8 @@ pub struct Hello {
     pub name: String,
     /// Where its peers reach it, `ip:port`.
     pub address: String,
-    /// What decides the bits that it computes: libtorch, device, instruction set, and the hash of a probe step.
-    pub numerics: String,
+    /// What decides the bits that it computes.
+    pub numerics: Numerics,
     /// Reductions applied in the state that it holds; none if it holds none. Any holder of r holds the same bits.
     pub holds: Option<Reduction>,
     /// Set when it knows the run already and lost its coordinator.

@@ -4,7 +4,7 @@ mod bench;
 
 use std::collections::BTreeSet;
 
-use bench::{Bench, config};
+use bench::{Bench, config, numerics};
 use lsgan_control::{Config, Event, Hello, ParkReason, Recovered, Resume, SessionId};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn hello() -> impl Strategy<Value = Hello> {
         |(holds, resume, odd)| Hello {
             name: "w".to_owned(),
             address: "10.0.0.1:4000".to_owned(),
-            numerics: if odd == 0 { "odd" } else { "even" }.to_owned(),
+            numerics: numerics(if odd == 0 { "odd" } else { "even" }),
             holds: holds.map(Reduction),
             resume,
             data_fingerprint: String::new(),

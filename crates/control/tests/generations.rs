@@ -2,7 +2,7 @@
 
 mod bench;
 
-use bench::{Bench, config};
+use bench::{Bench, config, numerics};
 use lsgan_control::{
     Config, Effect, Entry, Event, Hello, Message, Outcome, ParkReason, Phase, Recovered, SessionId, Start,
     Task, Wish,
@@ -55,7 +55,7 @@ fn a_generation_is_journaled_before_anybody_is_told_to_form_it() {
 fn an_admission_is_journaled_before_the_welcome() {
     let mut bench = Bench::new(config(), Recovered::default());
     bench.join(1, None, None);
-    assert_eq!(bench.effects[0], Effect::Journal(Entry::Numerics("x86".to_owned())));
+    assert_eq!(bench.effects[0], Effect::Journal(Entry::Numerics(numerics("x86"))));
     assert!(matches!(bench.effects[1], Effect::Journal(Entry::Admitted { incarnation: Incarnation(1), .. })));
     assert!(matches!(bench.effects[2], Effect::Send { message: Message::Welcome { .. }, .. }));
 }
@@ -238,7 +238,7 @@ fn a_worker_with_other_numerics_is_refused_with_both_sides_shown() {
     let hello = Hello {
         name: "odd".to_owned(),
         address: "10.0.0.9:4000".to_owned(),
-        numerics: "arm".to_owned(),
+        numerics: numerics("arm"),
         holds: None,
         resume: None,
         data_fingerprint: String::new(),

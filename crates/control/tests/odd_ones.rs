@@ -2,10 +2,10 @@
 
 mod bench;
 
-use bench::{Bench, config};
+use bench::{Bench, config, numerics};
 use lsgan_control::hashes::Difference;
 use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered, Wish};
-use lsgan_spec::{Incarnation, Step};
+use lsgan_spec::{DeviceKind, Incarnation, Numerics, Step};
 
 /// What was journaled of stragglers: whom, and whether it was evicted.
 fn stragglers(bench: &Bench) -> Vec<(u64, bool)> {
@@ -153,18 +153,37 @@ fn nobody_is_evicted_who_is_needed() {
 #[test]
 fn other_numerics_that_are_admitted_are_journaled() {
     let mut bench = Bench::stepping(Config { any_numerics: true, ..config() }, 1);
-    bench.join_with_numerics(2, "another");
-    let other = Entry::OtherNumerics { incarnation: Incarnation(2), numerics: "another".to_owned() };
+    bench.join_with_numerics(2, numerics("another"));
+    let other = Entry::OtherNumerics { incarnation: Incarnation(2), numerics: numerics("another") };
     assert!(bench.journal.contains(&other), "{:#?}", bench.journal);
 }
 
 const CPU: &str = "libtorch 2.11.0 on AMD EPYC with AVX512, probe 0123456789abcdef";
 const GPU: &str = "libtorch 2.11.0 on NVIDIA H100 80GB HBM3 with CUDA sm_90, probe fedcba9876543210";
 
+fn cpu() -> Numerics {
+    Numerics {
+        libtorch: "2.11.0".to_owned(),
+        instructions: "AVX512".to_owned(),
+        probe: 0x0123_4567_89ab_cdef,
+        ..numerics("AMD EPYC")
+    }
+}
+
+fn gpu() -> Numerics {
+    Numerics {
+        device: DeviceKind::Cuda,
+        model: "NVIDIA H100 80GB HBM3".to_owned(),
+        instructions: "sm_90".to_owned(),
+        probe: 0xfedc_ba98_7654_3210,
+        ..cpu()
+    }
+}
+
 #[test]
 fn a_cpu_and_a_gpu_in_one_run_are_refused_whatever_is_admitted() {
     for any_numerics in [false, true] {
-        for [first, second] in [[CPU, GPU], [GPU, CPU]] {
+        for [first, second] in [[cpu(), gpu()], [gpu(), cpu()]] {
             let mut bench = Bench::new(Config { any_numerics, ..config() }, Recovered::default());
             bench.join_with_numerics(1, first);
             bench.join_with_numerics(2, second);
@@ -179,8 +198,8 @@ fn a_cpu_and_a_gpu_in_one_run_are_refused_whatever_is_admitted() {
 #[test]
 fn the_other_kind_is_admitted_where_nobody_of_the_first_is_left() {
     let mut bench = Bench::new(Config { any_numerics: true, ..config() }, Recovered::default());
-    bench.join_with_numerics(1, GPU);
+    bench.join_with_numerics(1, gpu());
     bench.close(1);
-    bench.join_with_numerics(2, CPU);
+    bench.join_with_numerics(2, cpu());
     let Message::Welcome { .. } = &bench.to(2)[0] else { panic!("it got {:?}", bench.to(2)) };
 }

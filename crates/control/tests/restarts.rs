@@ -2,7 +2,7 @@
 
 mod bench;
 
-use bench::{Bench, config, resume};
+use bench::{Bench, config, numerics, resume};
 use lsgan_control::{Effect, Entry, Event, Message, ParkReason, Phase, Recovered, SessionId, Start};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
@@ -17,7 +17,7 @@ fn the_journal_tells_the_next_life_what_it_must_know() {
     assert_eq!(recovered.generation, Generation(1));
     assert_eq!(recovered.members, bench.run.members());
     assert_eq!(recovered.incarnation, Incarnation(2));
-    assert_eq!(recovered.numerics.as_deref(), Some("x86"));
+    assert_eq!(recovered.numerics, Some(numerics("x86")));
     assert_eq!(recovered.consumed, [(VirtualRank(0), 4), (VirtualRank(3), 2)].into());
     assert_eq!(recovered.snapshot, Some(Step(1)));
     bench.close(1);

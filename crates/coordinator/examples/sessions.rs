@@ -261,7 +261,7 @@ fn hello(load: &Load, index: u64) -> v1::Hello {
     v1::Hello {
         name: format!("rack-{}:{}", index / 64, index % 64),
         address: format!("10.{}.{}.{}:40000", index >> 16 & 255, index >> 8 & 255, index & 255),
-        numerics: "libtorch 2.11.0 on nothing with nothing, probe 0123456789abcdef".to_owned(),
+        numerics: Some(v1::Numerics { device: v1::DeviceKind::Cpu.into(), ..v1::Numerics::default() }),
         holds: None,
         resume: None,
         data_fingerprint: load.data_fingerprint.clone(),

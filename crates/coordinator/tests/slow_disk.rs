@@ -136,7 +136,7 @@ async fn open(inputs: &mpsc::Sender<Input>, run: &v1::RunDescription, id: u64, n
     let hello = v1::Hello {
         name: name.to_owned(),
         address: format!("127.0.0.1:{}", 9000 + id.0),
-        numerics: "the same".to_owned(),
+        numerics: Some(v1::Numerics { device: v1::DeviceKind::Cpu.into(), ..v1::Numerics::default() }),
         data_fingerprint: run.data_fingerprint.clone(),
         ..v1::Hello::default()
     };

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::JournalError;
+use crate::migrations::numerics_of_text;
 
 /// Entries are read from the newest base on; before the first base, from the first one on.
 const SINCE_BASE: &str = "select sequence, kind, body from entries
@@ -52,9 +53,16 @@ fn encode(entry: &Entry) -> (String, String) {
     }
 }
 
-/// The reverse of [`encode`].
+/// The reverse of [`encode`]. Reads numerics also where they are text, as in the first journals with entries.
 fn decode(kind: &str, body: &str) -> Result<Entry, serde_json::Error> {
-    let value = match serde_json::from_str(body)? {
+    let mut body: Value = serde_json::from_str(body)?;
+    let numerics = if kind == "numerics" { Some(&mut body) } else { body.get_mut("numerics") };
+    if let Some(numerics) = numerics
+        && let Some(typed) = numerics.as_str().and_then(numerics_of_text)
+    {
+        *numerics = serde_json::to_value(typed)?;
+    }
+    let value = match body {
         Value::Null => Value::String(kind.to_owned()),
         body => Value::Object([(kind.to_owned(), body)].into_iter().collect()),
     };

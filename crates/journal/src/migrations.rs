@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lsgan_control::{Member, Recovered};
-use lsgan_spec::{Generation, Incarnation, VirtualRank};
+use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, VirtualRank};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{JournalError, entries, scalars, wall_ms};
@@ -108,7 +108,7 @@ fn recover_0_1_0(db: &Connection) -> rusqlite::Result<Recovered> {
         generation: Generation(generation),
         members,
         incarnation: Incarnation(number("select coalesce(max(incarnation), 0) from workers")?),
-        numerics: fact("numerics")?,
+        numerics: fact("numerics")?.as_deref().and_then(numerics_of_text),
         consumed: consumed(db, fact("virtual_ranks")?.and_then(|n| n.parse().ok()).unwrap_or(1))?,
         paused: fact("paused_ms")?.is_some(),
         ..Recovered::default()
@@ -137,4 +137,23 @@ fn live_members(db: &Connection, generation: u64) -> rusqlite::Result<Vec<Member
         })
     })?;
     rows.collect()
+}
+
+/// Numerics as 0.1.0 and the first entries have them: `libtorch 2.11.0 on AMD EPYC with AVX512, probe 0123456789abcdef`.
+/// None for another text.
+pub(crate) fn numerics_of_text(text: &str) -> Option<Numerics> {
+    let (libtorch, rest) = text.strip_prefix("libtorch ")?.split_once(" on ")?;
+    let (hardware, probe) = rest.rsplit_once(", probe ")?;
+    let (model, instructions) = hardware.rsplit_once(" with ")?;
+    let (device, instructions) = match instructions.strip_prefix("CUDA") {
+        Some(architecture) => (DeviceKind::Cuda, architecture.trim_start()),
+        None => (DeviceKind::Cpu, instructions),
+    };
+    Some(Numerics {
+        libtorch: libtorch.to_owned(),
+        device,
+        model: model.to_owned(),
+        instructions: instructions.to_owned(),
+        probe: u64::from_str_radix(probe, 16).ok()?,
+    })
 }

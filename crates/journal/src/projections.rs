@@ -32,7 +32,7 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
                 params![incarnation.0, now, why],
             )?;
         }
-        Entry::Numerics(numerics) => set_fact(db, "numerics", numerics)?,
+        Entry::Numerics(numerics) => set_fact(db, "numerics", &numerics.to_string())?,
         Entry::Generation { generation, members, from, start } => {
             let start = match start {
                 Start::Fresh => "fresh",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lsgan_control::{Member, Recovered};
 use lsgan_journal::{LastWords, Reader, Writer};
-use lsgan_spec::{Generation, Incarnation, VirtualRank};
+use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, VirtualRank};
 use rusqlite::Connection;
 
 fn journal_of_0_1_0(dir: &Path) -> PathBuf {
@@ -13,6 +13,16 @@ fn journal_of_0_1_0(dir: &Path) -> PathBuf {
     let db = Connection::open(&path).expect("there is room for a file");
     db.execute_batch(include_str!("fixtures/journal-0.1.0.sql")).expect("it is SQL");
     path
+}
+
+fn numerics() -> Numerics {
+    Numerics {
+        libtorch: "2.11.0".to_owned(),
+        device: DeviceKind::Cpu,
+        model: "a CPU".to_owned(),
+        instructions: "AVX512".to_owned(),
+        probe: 0xf424_254e_6684_f050,
+    }
 }
 
 fn recovered() -> Recovered {
@@ -26,7 +36,7 @@ fn recovered() -> Recovered {
         generation: Generation(1),
         members: vec![member(1, 37275, 0), member(2, 41355, 2)],
         incarnation: Incarnation(2),
-        numerics: Some("libtorch 2.11.0 on a CPU with AVX512, probe f424254e6684f050".to_owned()),
+        numerics: Some(numerics()),
         consumed: (0..4).map(|rank| (VirtualRank(rank), 36)).collect(),
         ..Recovered::default()
     }
@@ -43,6 +53,35 @@ fn a_journal_of_0_1_0_opens_and_recovers() {
         assert_eq!(known.fact("run"), Some("small"));
         assert_eq!(known.snapshots.iter().copied().collect::<Vec<_>>(), [25, 50]);
         assert_eq!((known.metrics_until(), known.events_until), (72, 4));
+    }
+}
+
+/// The first journals with entries have numerics as the sentence for people, in three kinds of entries.
+#[test]
+fn numerics_that_an_entry_has_as_text_are_read() {
+    let cuda = Numerics {
+        device: DeviceKind::Cuda,
+        model: "a GPU with much memory".to_owned(),
+        instructions: "sm_90".to_owned(),
+        ..numerics()
+    };
+    for numerics in [numerics(), cuda] {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let path = dir.path().join("journal.sqlite");
+        drop(Writer::open(&path).expect("it opens"));
+        let db = Connection::open(&path).expect("it is there");
+        let write = |kind: &str, body: serde_json::Value| {
+            let sql = "insert into entries (wall_ms, kind, body) values (0, ?1, ?2)";
+            db.execute(sql, [kind, &body.to_string()]).expect("it is written");
+        };
+        write("numerics", serde_json::json!(numerics.to_string()));
+        write("other_numerics", serde_json::json!({ "incarnation": 2, "numerics": numerics.to_string() }));
+        let read = || Writer::open(&path).expect("it opens").recovered().numerics.clone();
+        assert_eq!(read(), Some(numerics.clone()));
+        let mut base = serde_json::to_value(recovered()).expect("it is JSON");
+        base["numerics"] = serde_json::json!(numerics.to_string());
+        write("base", base);
+        assert_eq!(read(), Some(numerics));
     }
 }
 

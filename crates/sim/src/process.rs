@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lsgan_control::member::{Identity, Participant};
 use lsgan_control::{Form, ParkReason, Report, SessionId};
-use lsgan_spec::{Generation, Millis, VirtualRank};
+use lsgan_spec::{Generation, Millis, Numerics, VirtualRank};
 
 use crate::history::State;
 use crate::network::Happening;
@@ -88,7 +88,7 @@ impl Process {
     pub fn new(name: String, odd: bool) -> Self {
         let identity = Identity {
             address: format!("{name}:4000"),
-            numerics: if odd { "odd".to_owned() } else { "even".to_owned() },
+            numerics: Numerics { model: if odd { "odd" } else { "even" }.to_owned(), ..Numerics::default() },
             name: name.clone(),
             data_fingerprint: String::new(),
         };

@@ -10,6 +10,7 @@
 //! - [`chain`]: an error with its causes.
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`leaves`]: a spec as a flat list of its fields.
+//! - `numerics`: what the bits of a device depend on.
 //! - [`scalars`]: the registry of everything that is measured of a step.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests, made from the table.
@@ -27,6 +28,7 @@ pub mod leaves;
 mod macros;
 pub mod model;
 mod modes;
+mod numerics;
 mod objective;
 mod optimizer;
 pub mod rules;
@@ -43,6 +45,7 @@ pub use data::*;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
 pub use model::*;
+pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;
 pub use optimizer::*;
 pub use run::*;

@@ -57,7 +57,7 @@ pub use error::{Blame, NotApplied, TrainError};
 pub use graphs::{Notice, has_cuda_graphs};
 pub use header::{ControlWord, ControlWords};
 pub use noise::{LatentSource, SeededLatent};
-pub use numerics::{Numerics, numerics};
+pub use numerics::numerics;
 pub use parts::{NamedTensor, Part, StateCopy, TensorData};
 pub use replica::{Applied, HalfMetrics, Metrics, Queue, RankBatch, Replica};
 pub use sample::Sampler;

@@ -1,5 +1,6 @@
-//! What the bits of a device depend on, with the hash of one probe on fixed inputs.
+//! The numerics of this machine's devices, with the hash of one probe on fixed inputs.
 
+use lsgan_spec::{DeviceKind, Numerics};
 use tch::{Device, Kind, Tensor};
 
 use crate::device;
@@ -10,36 +11,26 @@ use crate::native;
 use crate::noise::Stream;
 use crate::tensors::view;
 
-/// What the bits of a device depend on. Devices with equal numerics compute equal bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numerics {
-    /// As `2.11.0`.
-    pub libtorch: String,
-    /// The CPU's or the GPU's name.
-    pub device_model: String,
-    /// The instruction set that libtorch's kernels were chosen for, as `AVX512`; on a GPU, `CUDA`.
-    pub capability: String,
-    /// BLAKE3, in hex, of a forward and backward pass on fixed inputs.
-    pub probe_hash: String,
-}
-
 /// The numerics of a device. Takes some milliseconds.
 #[must_use]
 pub fn numerics(device: Device) -> Numerics {
-    let (device_model, capability) = match device {
-        Device::Cuda(index) => gpu_model(index),
-        Device::Cpu | Device::Mps | Device::Vulkan => (cpu_model(), native::cpu_capability()),
+    let (kind, (model, instructions)) = match device {
+        Device::Cuda(index) => (DeviceKind::Cuda, gpu_model(index)),
+        Device::Cpu | Device::Mps | Device::Vulkan => {
+            (DeviceKind::Cpu, (cpu_model(), native::cpu_capability()))
+        }
     };
-    let probe_hash = probe(device).to_hex().to_string();
-    Numerics { libtorch: native::libtorch_version(), device_model, capability, probe_hash }
+    let probe = *probe(device).as_bytes().first_chunk().expect("a hash has 32 bytes");
+    let (libtorch, probe) = (native::libtorch_version(), u64::from_be_bytes(probe));
+    Numerics { libtorch, device: kind, model, instructions, probe }
 }
 
-/// A GPU's name and capability, as (`NVIDIA H100 80GB HBM3`, `CUDA sm_90`).
+/// A GPU's name and architecture, as (`NVIDIA H100 80GB HBM3`, `sm_90`).
 fn gpu_model(index: usize) -> (String, String) {
     let driver = gpu::driver().ok();
     match driver.and_then(|driver| driver.gpus.get(index)) {
-        Some(gpu) => (gpu.name.clone(), format!("CUDA sm_{}{}", gpu.capability.0, gpu.capability.1)),
-        None => ("unknown GPU".to_owned(), "CUDA".to_owned()),
+        Some(gpu) => (gpu.name.clone(), format!("sm_{}{}", gpu.capability.0, gpu.capability.1)),
+        None => ("unknown GPU".to_owned(), String::new()),
     }
 }
 

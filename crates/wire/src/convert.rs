@@ -4,7 +4,7 @@ use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StorePr
 use lsgan_control::{
     Event, Form, Hello, Member, Message, Outcome, ParkReason, Report, Resume, SessionId, Start, Task, Wish,
 };
-use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 
 use crate::v1::{self, coordinator_message, worker_message};
 
@@ -23,7 +23,7 @@ pub fn event(session: SessionId, message: worker_message::Kind) -> Result<Option
 pub fn report(message: worker_message::Kind) -> Result<Option<Report>, String> {
     use worker_message::Kind;
     Ok(Some(match message {
-        Kind::Hello(hello) => Report::Hello(from_hello(hello)),
+        Kind::Hello(hello) => Report::Hello(from_hello(hello)?),
         Kind::Heartbeat(beat) => {
             Report::Heartbeat { applied: beat.applied.map(Reduction), pace_us: beat.pace_us }
         }
@@ -225,11 +225,11 @@ fn unknown(what: &str, number: i32) -> String {
     format!("{what} of kind {number} is unknown here: the other side is of another version")
 }
 
-fn from_hello(hello: v1::Hello) -> Hello {
-    Hello {
+fn from_hello(hello: v1::Hello) -> Result<Hello, String> {
+    Ok(Hello {
         name: hello.name,
         address: hello.address,
-        numerics: hello.numerics,
+        numerics: from_numerics(hello.numerics.unwrap_or_default())?,
         holds: hello.holds.map(Reduction),
         resume: hello.resume.map(|resume| Resume {
             incarnation: Incarnation(resume.incarnation),
@@ -239,14 +239,14 @@ fn from_hello(hello: v1::Hello) -> Hello {
             spec: resume.spec,
         }),
         data_fingerprint: hello.data_fingerprint,
-    }
+    })
 }
 
 fn to_hello(hello: Hello) -> v1::Hello {
     v1::Hello {
         name: hello.name,
         address: hello.address,
-        numerics: hello.numerics,
+        numerics: Some(to_numerics(hello.numerics)),
         holds: hello.holds.map(|r| r.0),
         resume: hello.resume.map(|resume| v1::Resume {
             incarnation: resume.incarnation.0,
@@ -257,6 +257,25 @@ fn to_hello(hello: Hello) -> v1::Hello {
         }),
         data_fingerprint: hello.data_fingerprint,
     }
+}
+
+fn from_numerics(numerics: v1::Numerics) -> Result<Numerics, String> {
+    let device = match numerics.device() {
+        v1::DeviceKind::Cpu => DeviceKind::Cpu,
+        v1::DeviceKind::Cuda => DeviceKind::Cuda,
+        v1::DeviceKind::Unspecified => return Err(unknown("a device", numerics.device)),
+    };
+    let v1::Numerics { libtorch, model, instructions, probe, .. } = numerics;
+    Ok(Numerics { libtorch, device, model, instructions, probe })
+}
+
+fn to_numerics(numerics: Numerics) -> v1::Numerics {
+    let Numerics { libtorch, device, model, instructions, probe } = numerics;
+    let device = match device {
+        DeviceKind::Cpu => v1::DeviceKind::Cpu,
+        DeviceKind::Cuda => v1::DeviceKind::Cuda,
+    };
+    v1::Numerics { libtorch, device: device.into(), model, instructions, probe }
 }
 
 fn park_reason(parked: v1::Parked) -> Result<ParkReason, String> {

@@ -2,7 +2,7 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{Form, Hello, Member, Message, Outcome, ParkReason, Report, Resume, Start, Task, Wish};
-use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use lsgan_wire::{convert, v1};
 use proptest::collection::vec;
 use proptest::option;
@@ -45,8 +45,17 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn numerics()(
+        libtorch in text(), device in prop_oneof![Just(DeviceKind::Cpu), Just(DeviceKind::Cuda)], model in text(),
+        instructions in text(), probe in number(),
+    ) -> Numerics {
+        Numerics { libtorch, device, model, instructions, probe }
+    }
+}
+
+prop_compose! {
     fn hello()(
-        name in text(), address in text(), numerics in text(), holds in option::of(reduction()),
+        name in text(), address in text(), numerics in numerics(), holds in option::of(reduction()),
         resume in option::of(resume()), data_fingerprint in text(),
     ) -> Hello {
         Hello { name, address, numerics, holds, resume, data_fingerprint }
@@ -193,6 +202,7 @@ fn what_another_version_says_is_an_error_and_no_guess() {
         convert::message(message.clone()).expect_err(&format!("{message:?}"));
     }
     let said = [
+        Said::Hello(v1::Hello::default()),
         Said::Parked(v1::Parked { reason: 9, ..v1::Parked::default() }),
         Said::StateHash(v1::StateHash { hash: vec![0; 31], ..v1::StateHash::default() }),
     ];

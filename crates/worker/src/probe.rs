@@ -7,7 +7,7 @@ use lsgan_console::{Failure, exit::chain, product};
 use lsgan_runfile::Override;
 use lsgan_spec::{ComputeSpec, Device as Wish};
 use lsgan_train::gpu::{Driver, Gpu, NoGpu};
-use lsgan_train::{Device, Numerics, device, gpu, has_cuda_graphs, memory, numerics};
+use lsgan_train::{Device, device, gpu, has_cuda_graphs, memory, numerics};
 
 /// Prints what this host has to compute with, and with `--config` what a step of that run needs of it.
 #[derive(Clone, Debug, clap::Parser)]
@@ -54,10 +54,10 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     if let Some(spec) = &spec {
         device::configure(chosen.device, spec.precision, &compute).map_err(Failure::bad_input_of)?;
     }
-    let Numerics { libtorch, device_model, capability, probe_hash } = numerics(chosen.device);
-    line("libtorch", &libtorch)?;
-    line("device", &format!("{}: {device_model} with {capability}", name(chosen.device)))?;
-    line("numerics", &format!("probe {}", &probe_hash[..16]))?;
+    let numerics = numerics(chosen.device);
+    line("libtorch", &numerics.libtorch)?;
+    line("device", &format!("{}: {}", name(chosen.device), numerics.hardware()))?;
+    line("numerics", &format!("probe {:016x}", numerics.probe))?;
     let graphs =
         if has_cuda_graphs() { "built in" } else { "not built in: no headers of CUDA's runtime were there" };
     line("graphs", graphs)?;

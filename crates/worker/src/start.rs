@@ -11,10 +11,10 @@ use lsgan_control::member::{Identity, Participant};
 use lsgan_data::Source;
 use lsgan_launch::open_data;
 use lsgan_plan::Plan;
-use lsgan_spec::RunSpec;
+use lsgan_spec::{Numerics, RunSpec};
 use lsgan_train::device::{self, Chosen};
 use lsgan_train::rehearsal::Rehearsal;
-use lsgan_train::{Numerics, Replica, numerics};
+use lsgan_train::{Replica, numerics};
 use lsgan_wire::v1;
 use tokio::sync::{mpsc, oneshot};
 
@@ -79,7 +79,7 @@ async fn prepare(
         identity: Identity {
             name: args.name.clone(),
             address: for_peers(args, listener.local_addr()).await?.to_string(),
-            numerics: String::new(), // known when the device is configured
+            numerics: Numerics::default(), // known when the device is configured
             data_fingerprint: source.fingerprint().to_string(),
         },
         run_identity: description.identity.clone(),
@@ -202,13 +202,13 @@ impl Training {
         device::configure(device, spec.precision, &spec.compute).map_err(Failure::bad_input_of)?;
         let way = Way::of(device)?;
         let rehearsal = rehearses.then_some(Rehearsal::Recorded);
-        let numerics = describe(&numerics(device));
+        let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len())?;
         let replica = Replica::builder(&spec).device(device).rehearsal(rehearsal).build()?;
         let origin = Origin {
             identity: run_identity,
             data_fingerprint: identity.data_fingerprint.clone(),
-            numerics: numerics.clone(),
+            numerics: numerics.to_string(),
         };
         let outbox = Arc::new(Outbox::new(Participant::new(Identity { numerics, ..identity })));
         let writer = Writer::start(store.clone(), origin, outbox.clone())?;
@@ -239,9 +239,4 @@ fn token(bytes: &[u8]) -> Result<RunToken, Failure> {
         ))
     })?;
     Ok(RunToken(token))
-}
-
-fn describe(numerics: &Numerics) -> String {
-    let Numerics { libtorch, device_model, capability, probe_hash } = numerics;
-    format!("libtorch {libtorch} on {device_model} with {capability}, probe {}", &probe_hash[..16])
 }

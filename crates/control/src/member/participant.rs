@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_spec::{Generation, Half, Incarnation, Reduction};
+use lsgan_spec::{Generation, Half, Incarnation, Numerics, Reduction};
 
 use crate::member::{Effect, Ending, Event, Mail, Wishes};
 use crate::{Form, Hello, Message, Report, Resume, Wish};
@@ -15,7 +15,7 @@ pub struct Identity {
     /// Where its peers reach it, `ip:port`.
     pub address: String,
     /// What decides the bits that it computes.
-    pub numerics: String,
+    pub numerics: Numerics,
     /// Hash of the data set, as it opened it itself.
     pub data_fingerprint: String,
 }

@@ -1,6 +1,6 @@
 //! The attached workers: they attach, are heard, and are lost.
 
-use lsgan_spec::{Incarnation, Millis, Reduction};
+use lsgan_spec::{DeviceKind, Incarnation, Millis, Numerics, Reduction};
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Entry};
@@ -18,8 +18,8 @@ pub struct Worker {
     pub name: String,
     /// Where its peers reach it.
     pub address: String,
-    /// It computes on a GPU, and so sums with GPUs alone.
-    pub on_gpu: bool,
+    /// What it computes on, and so what it can sum with.
+    pub device: DeviceKind,
     /// Reductions applied in the state that it holds, as far as it has said.
     pub holds: Option<Reduction>,
     /// When it was last heard.
@@ -91,7 +91,7 @@ impl Run {
             session,
             name: hello.name,
             address: hello.address,
-            on_gpu: is_on_gpu(&hello.numerics),
+            device: hello.numerics.device,
             holds: hello.holds,
             heard: now,
             leaving: false,
@@ -149,7 +149,7 @@ impl Run {
     }
 
     /// Gives the worker a new incarnation.
-    fn admit(&mut self, now: Millis, worker: Worker, numerics: String, effects: &mut Vec<Effect>) {
+    fn admit(&mut self, now: Millis, worker: Worker, numerics: Numerics, effects: &mut Vec<Effect>) {
         self.incarnation = self.incarnation.next();
         let (incarnation, session) = (self.incarnation, worker.session);
         let odd = self.numerics.as_ref().is_some_and(|run| *run != numerics);
@@ -180,15 +180,12 @@ impl Run {
 
     /// GPUs sum over NCCL and CPUs over TCP, so that both in one group would wait for each other.
     fn other_kind(&self, hello: &Hello) -> Option<String> {
-        let on_gpu = is_on_gpu(&hello.numerics);
-        let other = self.workers.values().find(|worker| worker.on_gpu != on_gpu)?;
-        let kind = |on_gpu| if on_gpu { "a GPU" } else { "a CPU" };
+        let device = hello.numerics.device;
+        let other = self.workers.values().find(|worker| worker.device != device)?;
         Some(format!(
-            "this worker computes on {}, and {} of the same run on {}: they cannot sum together. Set compute.device to \
-             cpu or cuda for all of them.",
-            kind(on_gpu),
-            other.name,
-            kind(other.on_gpu),
+            "this worker computes on {device}, and {} of the same run on {}: they cannot sum together. Set \
+             compute.device to cpu or cuda for all of them.",
+            other.name, other.device,
         ))
     }
 
@@ -246,9 +243,4 @@ impl Run {
         self.sessions.remove(&worker.session);
         Some(worker)
     }
-}
-
-/// Whether numerics are a GPU's: their capability is then `CUDA sm_90` or the like.
-fn is_on_gpu(numerics: &str) -> bool {
-    numerics.contains(" with CUDA")
 }

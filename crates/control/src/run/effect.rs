@@ -1,6 +1,6 @@
 //! What the shell must do, in the order in which it must happen.
 
-use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use lsgan_spec::{Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
 use super::event::SessionId;
@@ -40,9 +40,9 @@ pub enum Entry {
         why: String,
     },
     /// The first admitted worker's numerics are the run's.
-    Numerics(String),
+    Numerics(Numerics),
     /// A worker with other numerics is admitted all the same: from here on the run does not promise bits.
-    OtherNumerics { incarnation: Incarnation, numerics: String },
+    OtherNumerics { incarnation: Incarnation, numerics: Numerics },
     /// A member is much slower than the others.
     Straggles {
         incarnation: Incarnation,

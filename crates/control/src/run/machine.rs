@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
+use lsgan_spec::{Generation, Incarnation, Millis, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
@@ -67,7 +67,7 @@ pub struct Recovered {
     /// The highest incarnation ever admitted; 0 for a new run.
     pub incarnation: Incarnation,
     /// The run's numerics, if a worker was ever admitted.
-    pub numerics: Option<String>,
+    pub numerics: Option<Numerics>,
     /// For each virtual rank, how many positions it has consumed.
     pub consumed: BTreeMap<VirtualRank, u64>,
     /// Steps done in the newest valid snapshot.
@@ -137,7 +137,7 @@ pub struct Run {
     pub(crate) members: Vec<Member>,
     pub(crate) incarnation: Incarnation,
     pub(crate) workers: BTreeMap<Incarnation, Worker>,
-    pub(crate) numerics: Option<String>,
+    pub(crate) numerics: Option<Numerics>,
     /// By virtual rank.
     pub(crate) consumed: Vec<u64>,
     /// By virtual rank.

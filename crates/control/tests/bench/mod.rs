@@ -6,7 +6,7 @@ use lsgan_control::{
     Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Recovered, Resume, Run, SessionId, Wish,
     invariants,
 };
-use lsgan_spec::{Generation, Incarnation, Millis, Reduction, Step, VirtualRank};
+use lsgan_spec::{Generation, Incarnation, Millis, Numerics, Reduction, Step, VirtualRank};
 
 /// Four virtual ranks, ten steps, everything at once.
 pub fn config() -> Config {
@@ -34,11 +34,16 @@ fn hello(session: u64) -> Hello {
     Hello {
         name: format!("w{session}"),
         address: format!("10.0.0.{session}:4000"),
-        numerics: "x86".to_owned(),
+        numerics: numerics("x86"),
         holds: None,
         resume: None,
         data_fingerprint: String::new(),
     }
+}
+
+/// Those of a CPU of this model.
+pub fn numerics(model: &str) -> Numerics {
+    Numerics { model: model.to_owned(), ..Numerics::default() }
 }
 
 /// A machine, its time, and all that it ever wanted done.
@@ -125,8 +130,8 @@ impl Bench {
         self.say_hello(session, Hello { holds: holds.map(Reduction), resume, ..hello(session) })
     }
 
-    pub fn join_with_numerics(&mut self, session: u64, numerics: &str) -> &[Effect] {
-        self.say_hello(session, Hello { numerics: numerics.to_owned(), ..hello(session) })
+    pub fn join_with_numerics(&mut self, session: u64, numerics: Numerics) -> &[Effect] {
+        self.say_hello(session, Hello { numerics, ..hello(session) })
     }
 
     /// Says Hello, and proves that it sees the store; the effects are those of both.

@@ -3,7 +3,7 @@
 use lsgan_control::hashes::Difference;
 use lsgan_control::{Direction, Entry, Member, Outcome, Start};
 use lsgan_plan::{Geometry, Plan};
-use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
+use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use proptest::prelude::*;
 
 /// Virtual ranks of [`plan`].
@@ -45,8 +45,11 @@ fn plain() -> impl Strategy<Value = Entry> {
     let by = || "anna@box".to_owned();
     let why = || "no route".to_owned();
     prop_oneof![
-        Just(Entry::Numerics("libtorch on a CPU".to_owned())),
-        Just(Entry::OtherNumerics { incarnation, numerics: "libtorch on a GPU".to_owned() }),
+        Just(Entry::Numerics(Numerics::default())),
+        Just(Entry::OtherNumerics {
+            incarnation,
+            numerics: Numerics { device: DeviceKind::Cuda, ..Numerics::default() }
+        }),
         Just(Entry::Straggles { incarnation, pace_us: 9, median_us: 3, evicted: true }),
         Just(Entry::CannotKeep { incarnation, why: why() }),
         Just(Entry::NoKeeper { step }),
