@@ -68,12 +68,15 @@ impl Client {
 }
 
 fn in_short(status: &RunStatus) -> String {
-    let workers = status.workers.iter().map(|w| format!("{} is {} at {:?}", w.name, w.role, w.applied));
+    let workers = status.workers.iter().map(|w| format!("{} is {} at {:?}", w.name, w.role(), w.applied));
     let workers: Vec<_> = workers.collect();
     let notices: Vec<_> = status.notices.iter().map(|n| n.text.as_str()).collect();
     format!(
         "{} in generation {}, step {} of {}; workers: {workers:?}; notices: {notices:#?}",
-        status.phase, status.generation, status.step, status.steps
+        status.phase(),
+        status.generation,
+        status.step,
+        status.steps
     )
 }
 

@@ -7,6 +7,7 @@ use lsgan_tests::disturb::{
 use lsgan_tests::lab::STEPS;
 use lsgan_tests::process::{children_of, lives, send};
 use lsgan_tests::{Coordinator, Lab, Process, Weights, disturb, until};
+use lsgan_wire::v1::Role;
 use nix::sys::signal::Signal;
 
 fn run_with_workers(workers: u32, more: &[&str]) -> Lab {
@@ -148,7 +149,7 @@ fn a_standby_takes_over_when_the_only_member_is_killed() {
     let standby = lab.worker("standby", &coordinator.address);
     // It holds nothing, so what it goes on from is the newest snapshot.
     coordinator.client.wait_until("somebody stands by, and there is a snapshot", |status| {
-        status.snapshot_step.is_some() && status.workers.iter().any(|worker| worker.role == "standby")
+        status.snapshot_step.is_some() && status.workers.iter().any(|worker| worker.role() == Role::Standby)
     });
     member.kill();
     finish(&mut coordinator.process, vec![standby]);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lsgan_tests::binaries::root;
 use lsgan_tests::{Lab, Process, Weights};
+use lsgan_wire::v1::Role;
 
 fn node(lab: &Lab, coordinator: &str, more: &[&str]) -> Process {
     lab.start("node", "lsgan", &[&["node", "--coordinator", coordinator], more].concat())
@@ -103,14 +104,14 @@ fn a_worker_that_cannot_listen_is_tried_again_and_does_not_end_its_sibling() {
     let mut node_process = node(&lab, &coordinator.address, &arguments);
     node_process.wait_for_words("worker 2 died");
     coordinator.client.wait_until("the first one steps, the second one's trouble is shown", |status| {
-        let first = status.workers.iter().any(|w| w.name == "host-4:1" && w.role == "member");
+        let first = status.workers.iter().any(|w| w.name == "host-4:1" && w.role() == Role::Member);
         let second =
             status.notices.iter().any(|n| n.warning && n.worker == "host-4:2" && n.over_ms.is_none());
         first && second && status.step > 0
     });
     drop(taken);
     coordinator.client.wait_until("the second one takes part and its trouble is over", |status| {
-        let member = status.workers.iter().any(|w| w.name == "host-4:2" && w.role == "member");
+        let member = status.workers.iter().any(|w| w.name == "host-4:2" && w.role() == Role::Member);
         let over = status.notices.iter().filter(|n| n.worker == "host-4:2").all(|n| n.over_ms.is_some());
         member && over
     });

@@ -3,6 +3,7 @@
 use lsgan_tests::lab::STEPS;
 use lsgan_tests::process::{children_of, send};
 use lsgan_tests::{Lab, Process, Weights, until};
+use lsgan_wire::v1::{Phase, Role};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -199,7 +200,7 @@ fn a_paused_run_rests_with_a_snapshot_and_goes_on_from_the_held_state() {
     });
     send(one("/coordinator"), Signal::SIGKILL);
     let status = client.wait_until("the coordinator is back, and the run rests", |status| {
-        status.phase == "paused" && status.workers.len() == 2
+        status.phase() == Phase::Paused && status.workers.len() == 2
     });
     assert_eq!(status.step, step);
     assert!(status.paused.is_some(), "{status:?}");
@@ -222,9 +223,9 @@ fn a_paused_run_whose_workers_are_all_gone_goes_on_from_its_snapshot_only_when_i
     worker.kill();
     let mut worker = lab.worker("ben", &coordinator.address);
     let status = coordinator.client.wait_until("the other one stands by", |status| {
-        status.workers.iter().any(|worker| worker.name == "ben" && worker.role == "standby")
+        status.workers.iter().any(|worker| worker.name == "ben" && worker.role() == Role::Standby)
     });
-    assert_eq!((status.phase.as_str(), status.generation), ("paused", 1));
+    assert_eq!((status.phase(), status.generation), (Phase::Paused, 1));
     lsgan(&lab, "resume", &[]).wait().expect_code(0);
     coordinator.process.wait().expect_code(0);
     worker.wait().expect_code(0);

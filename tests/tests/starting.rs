@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lsgan_tests::binaries::binary;
 use lsgan_tests::s3::environment;
 use lsgan_tests::{Client, Lab, Process, until};
+use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;
 
 /// Much less than what is waited for, much more than a loaded machine needs.
@@ -66,8 +67,8 @@ fn a_coordinator_that_starts_has_its_port_says_so_and_ends_at_once() {
         let run = lab.run_arguments(&["--listen", &listen, "--set", SHARDS]);
         let run: Vec<&str> = run.iter().map(String::as_str).collect();
         let mut coordinator = silence.start(&lab, "coordinator", "coordinator", &run);
-        let status =
-            Client::new(address.clone()).wait_until("it says that it starts", |s| s.phase == "starting");
+        let status = Client::new(address.clone())
+            .wait_until("it says that it starts", |s| s.phase() == Phase::Starting);
         assert_eq!((status.run.as_str(), status.steps, status.workers.len()), ("small", 200, 0));
         let shown =
             lab.start("status", "lsgan", &["status", "--coordinator", &address]).wait().expect_code(0);

@@ -9,6 +9,7 @@ use lsgan_tests::Lab;
 use lsgan_tests::binaries::{binary, root};
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
 use lsgan_tests::lab::SHORT;
+use lsgan_wire::v1::{Phase, Role};
 
 type Test = (&'static str, fn());
 
@@ -59,10 +60,10 @@ fn a_worker_that_sees_another_disk_never_writes() {
     let status = coordinator.client.wait_until("the blind one is named", |status| {
         status.workers.iter().any(|worker| worker.cannot_keep.contains("another disk"))
     });
-    assert_eq!(status.phase, "gathering", "nothing starts before one sees the store");
+    assert_eq!(status.phase(), Phase::Gathering, "nothing starts before one sees the store");
     let seeing = lab.worker("seeing", &coordinator.address);
     coordinator.client.wait_until("both compute, and the other one writes", |status| {
-        let members = status.workers.iter().filter(|worker| worker.role == "member");
+        let members = status.workers.iter().filter(|worker| worker.role() == Role::Member);
         members.count() == 2 && status.workers.iter().all(|worker| worker.writes == (worker.name == "seeing"))
     });
     finish(&mut coordinator.process, vec![blind, seeing]);

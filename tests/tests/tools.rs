@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use lsgan_tests::lab::STEPS;
 use lsgan_tests::process::{children_of, lives, send};
-use lsgan_tests::{Journal, Lab, Process, Weights, until};
+use lsgan_tests::{Journal, Lab, Process, Weights, lab::STEPS, until};
+use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn the_status_shows_workers_ranks_metrics_and_snapshots_as_a_table_and_as_json()
     let coordinator = lab.coordinator(&[&ENDLESS[..], &["--expect-workers", "2"]].concat());
     let workers = ["anna", "ben"].map(|name| lab.worker(name, &coordinator.address));
     coordinator.client.wait_until("a snapshot and metrics", |status| {
-        status.snapshot_step.is_some() && status.metrics.is_some() && status.phase == "stepping"
+        status.snapshot_step.is_some() && status.metrics.is_some() && status.phase() == Phase::Stepping
     });
 
     let arguments = ["status", "--coordinator", &coordinator.address];
@@ -341,7 +341,7 @@ fn a_command_after_a_stopped_run_is_not_run() {
     let lab = Lab::new();
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let mut up = lab.up(1, &ENDLESS);
-        let begin = lab.client(&mut up).wait_until("it steps", |status| status.phase == "stepping").step;
+        let begin = lab.client(&mut up).wait_until("it steps", |s| s.phase() == Phase::Stepping).step;
         lab.client(&mut up).wait_for_step(begin + 2);
         up.signal(signal);
         up.wait().expect_code(code).expect_out(&["stopped after step", "the same command goes on"]);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
-use lsgan_journal::LastWords;
+use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_snapshots::Holder;
 use lsgan_wire::{Client, dial, v1};
 use serde_json::{Value, json};
@@ -224,7 +224,7 @@ impl Away {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let LastWords { run, identity, step, snapshot_step, paused_by, outcome, why, .. } = &self.last;
-        let outcome = outcome.as_ref().map(|outcome| json!({ "outcome": outcome, "why": why }));
+        let outcome = outcome.map(|outcome| json!({ "outcome": outcome.word(), "why": why }));
         json!({
             "live": false, "run": run, "identity": identity, "run_dir": self.dir, "step": step, "steps": self.steps(),
             "snapshot_step": snapshot_step, "paused_by": paused_by, "outcome": outcome,
@@ -237,17 +237,19 @@ impl fmt::Display for Away {
         let LastWords { run, step, snapshot_step, paused_by, outcome, why, .. } = &self.last;
         let of = self.steps().map(|steps| format!(" of {steps}")).unwrap_or_default();
         writeln!(f, "the run `{run}` in {} is not live: it has no coordinator", self.dir.display())?;
-        match outcome.as_deref() {
-            Some("complete") => writeln!(f, "it is finished: {step}{of} steps are done")?,
-            Some("stopped") => writeln!(f, "it was stopped {why}{of}")?,
-            Some(_) => writeln!(f, "it failed at step {step}{of}: {why}")?,
+        match outcome {
+            Some(OutcomeKind::Complete) => writeln!(f, "it is finished: {step}{of} steps are done")?,
+            Some(OutcomeKind::Stopped) => writeln!(f, "it was stopped {why}{of}")?,
+            Some(OutcomeKind::Failed | OutcomeKind::Refused) => {
+                writeln!(f, "it failed at step {step}{of}: {why}")?
+            }
             None => writeln!(f, "its coordinator ended before it, at step {step}{of} or later")?,
         }
         if let Some(by) = paused_by {
             writeln!(f, "it is paused, by {by}: started again it waits for `lsgan resume`")?;
         }
-        match (outcome.as_deref(), snapshot_step) {
-            (Some("complete"), _) => write!(
+        match (outcome, snapshot_step) {
+            (Some(OutcomeKind::Complete), _) => write!(
                 f,
                 "pictures: lsgan sample --run {}; more steps: the command that started it, with --set steps=N",
                 self.dir.display()

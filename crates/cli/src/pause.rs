@@ -50,7 +50,8 @@ pub async fn resume(args: Args) -> Result<(), Failure> {
     if status.paused.is_none() {
         return Err(Failure::failed(format!(
             "the run `{}` is not paused; it is {}",
-            status.run, status.phase
+            status.run,
+            status.phase()
         )));
     }
     live.client.resume(v1::ResumeRequest { by: live::operator() }).await.map_err(failed)?;
@@ -71,7 +72,7 @@ async fn rest(target: &Target, mut live: Live) -> Result<v1::RunStatus, Failure>
     let (mut seen, asked) = (false, Instant::now());
     loop {
         match live.status().await {
-            Ok(status) if status.phase == "paused" => return Ok(status),
+            Ok(status) if status.phase() == v1::Phase::Paused => return Ok(status),
             Ok(status) if status.outcome.is_some() => {
                 return Err(Failure::failed(format!("the run `{}` has ended meanwhile", status.run)));
             }

@@ -4,9 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
-use lsgan_journal::wall_ms;
+use lsgan_journal::{OutcomeKind, wall_ms};
 use lsgan_spec::scalars::{self, Scalar};
-use lsgan_wire::{STARTING_PHASE, v1};
+use lsgan_wire::v1;
 use serde_json::{Value, json};
 
 use crate::live::{Args, Found};
@@ -31,10 +31,10 @@ pub async fn status(args: Args) -> Result<(), Failure> {
 }
 
 fn print(status: &v1::RunStatus) -> Result<(), Failure> {
-    if status.phase == STARTING_PHASE {
+    if status.phase() == v1::Phase::Starting {
         return product!("{}: starting: it reads the data set and looks at the snapshots", status.run);
     }
-    product!("{}: step {} of {}, {}", status.run, status.step, status.steps, status.phase)?;
+    product!("{}: step {} of {}, {}", status.run, status.step, status.steps, status.phase())?;
     if let Some(paused) = &status.paused {
         let since = clock(paused.wall_ms, wall_ms());
         product!("paused since {since} by {}; `lsgan resume` goes on", paused.by)?;
@@ -72,9 +72,9 @@ fn workers(status: &v1::RunStatus) -> Table {
             worker.name.clone(),
             worker.address.clone(),
             match (worker.writes, worker.cannot_keep.is_empty()) {
-                (true, _) => format!("{}, writes", worker.role),
-                (false, false) => format!("{}, cannot write", worker.role),
-                (false, true) => worker.role.clone(),
+                (true, _) => format!("{}, writes", worker.role()),
+                (false, false) => format!("{}, cannot write", worker.role()),
+                (false, true) => worker.role().to_string(),
             },
             ranges(&worker.virtual_ranks),
             worker.applied.map_or("-".to_owned(), |applied| (applied / 2).to_string()),
@@ -145,18 +145,6 @@ fn ranges(ranks: &[u32]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// How a run ended, in a word.
-#[must_use]
-pub fn outcome_word(shutdown: &v1::Shutdown) -> &'static str {
-    match shutdown.outcome() {
-        v1::OutcomeKind::Complete => "complete",
-        v1::OutcomeKind::Stopped => "stopped",
-        v1::OutcomeKind::Failed => "failed",
-        v1::OutcomeKind::Refused => "refused",
-        v1::OutcomeKind::Unspecified => "unknown",
-    }
-}
-
 /// The status as JSON, with the wire's names.
 #[must_use]
 pub fn to_json(status: &v1::RunStatus) -> Value {
@@ -167,7 +155,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
     });
     let worker = |w: &v1::WorkerStatus| {
         json!({
-            "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role,
+            "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role().to_string(),
             "virtual_ranks": w.virtual_ranks, "applied": w.applied, "heard_ms_ago": w.heard_ms_ago,
             "pace_us": w.pace_us, "straggles": w.straggles, "writes": w.writes, "cannot_keep": w.cannot_keep,
         })
@@ -180,9 +168,12 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
     };
     let file = |f: &v1::FinalFile| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 });
     let corrupt = |r: &v1::CorruptRecord| json!({ "record": r.record, "key": r.key, "reason": r.reason, "step": r.step });
-    let outcome = status.outcome.as_ref().map(|o| json!({ "outcome": outcome_word(o), "why": o.why }));
+    let outcome = status
+        .outcome
+        .as_ref()
+        .map(|o| json!({ "outcome": o.kind().map_or("unknown", OutcomeKind::word), "why": o.why }));
     json!({
-        "live": true, "run": status.run, "identity": status.identity, "run_dir": status.run_dir, "phase": status.phase,
+        "live": true, "run": status.run, "identity": status.identity, "run_dir": status.run_dir, "phase": status.phase().to_string(),
         "generation": status.generation, "step": status.step, "steps": status.steps,
         "global_batch": status.global_batch, "metrics": metrics, "images_per_s": status.images_per_s,
         "workers": status.workers.iter().map(worker).collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lsgan_console::{Failure, product, say};
+use lsgan_journal::OutcomeKind;
 use lsgan_wire::v1;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -34,8 +35,7 @@ struct Ended {
     step: u64,
     steps: Option<u64>,
     snapshot_step: Option<u64>,
-    /// `complete`, `stopped` or `failed`.
-    outcome: String,
+    outcome: OutcomeKind,
     why: String,
 }
 
@@ -57,7 +57,7 @@ pub async fn stop(args: Args) -> Result<(), Failure> {
     let ended = until_ended(&target, live).await?;
     if json {
         let Ended { run, step, steps, snapshot_step, outcome, why } = &ended;
-        let outcome = json!({ "outcome": outcome, "why": why });
+        let outcome = json!({ "outcome": outcome.word(), "why": why });
         product!(
             "{:#}",
             json!({ "run": run, "step": step, "steps": steps, "snapshot_step": snapshot_step, "outcome": outcome })
@@ -65,16 +65,20 @@ pub async fn stop(args: Args) -> Result<(), Failure> {
     }
     let Ended { run, step, steps, snapshot_step, outcome, why } = ended;
     let of = steps.map(|steps| format!(" of {steps}")).unwrap_or_default();
-    let text = match (outcome.as_str(), snapshot_step) {
-        ("complete", _) => format!("the run `{run}` had come to its end: {step}{of} steps are done"),
-        ("stopped", Some(snapshot)) => format!(
+    let text = match (outcome, snapshot_step) {
+        (OutcomeKind::Complete, _) => {
+            format!("the run `{run}` had come to its end: {step}{of} steps are done")
+        }
+        (OutcomeKind::Stopped, Some(snapshot)) => format!(
             "the run `{run}` is stopped after step {step}{of}, with a snapshot of step {snapshot}; the command that started \
              it goes on from there"
         ),
-        ("stopped", None) => {
+        (OutcomeKind::Stopped, None) => {
             format!("the run `{run}` is stopped before its first step; there was nothing to save")
         }
-        _ => return Err(Failure::failed(format!("the run `{run}` failed instead of stopping: {why}"))),
+        (OutcomeKind::Failed | OutcomeKind::Refused, _) => {
+            return Err(Failure::failed(format!("the run `{run}` failed instead of stopping: {why}")));
+        }
     };
     if json { Ok(()) } else { product!("{text}") }
 }
@@ -135,27 +139,28 @@ async fn ask(live: &mut Live) -> Result<Ended, String> {
         tokio::select! {
             reply = &mut reply => {
                 let status = reply.map_err(|status| status.message().to_owned())?.into_inner().ended;
-                return status.map(ended).ok_or_else(|| "it is of another version".to_owned());
+                return status.and_then(ended).ok_or_else(|| "it is of another version".to_owned());
             }
             _ = beat.tick() => {
                 if let Ok(status) = live.status().await {
-                    say!("{} step {}/{} {}: stopping", status.run, status.step, status.steps, status.phase);
+                    say!("{} step {}/{} {}: stopping", status.run, status.step, status.steps, status.phase());
                 }
             }
         }
     }
 }
 
-fn ended(status: v1::RunStatus) -> Ended {
-    let shutdown = status.outcome.unwrap_or_default();
-    Ended {
+/// None for a status without an outcome, or with one of another version.
+fn ended(status: v1::RunStatus) -> Option<Ended> {
+    let shutdown = status.outcome?;
+    Some(Ended {
         run: status.run,
         step: status.step,
         steps: Some(status.steps),
         snapshot_step: status.snapshot_step,
-        outcome: crate::status::outcome_word(&shutdown).to_owned(),
+        outcome: shutdown.kind()?,
         why: shutdown.why,
-    }
+    })
 }
 
 /// Waits until the coordinator is gone, so that the run can be started again at once.

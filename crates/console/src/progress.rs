@@ -53,7 +53,7 @@ impl Progress {
             say!("{} {}", if notice.warning { "warning:" } else { "·" }, notice.text);
         }
         self.noticed = status.notices.last().map_or(self.noticed, |n| n.number.max(self.noticed));
-        if status.step > 0 || status.phase == "stepping" {
+        if status.step > 0 || status.phase() == v1::Phase::Stepping {
             self.first.get_or_insert((status.step, Instant::now()));
         }
         let numbers = self.numbers(status);
@@ -80,11 +80,15 @@ impl Progress {
     }
 
     fn numbers(&self, status: &v1::RunStatus) -> String {
-        let members = status.workers.iter().filter(|w| w.role == "member").count();
+        let members = status.workers.iter().filter(|w| w.role() == v1::Role::Member).count();
         let workers = if status.workers.len() == 1 { "worker" } else { "workers" };
         let alive = format!("{members}/{} {workers}", status.workers.len());
-        let Some(m) = &status.metrics else { return format!("{} · {alive}", status.phase) };
-        let phase = if status.phase == "stepping" { String::new() } else { format!("{} · ", status.phase) };
+        let Some(m) = &status.metrics else { return format!("{} · {alive}", status.phase()) };
+        let phase = if status.phase() == v1::Phase::Stepping {
+            String::new()
+        } else {
+            format!("{} · ", status.phase())
+        };
         let left = self.left(status).map(|left| format!(" · {left} left")).unwrap_or_default();
         format!(
             "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",

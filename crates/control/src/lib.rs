@@ -14,9 +14,11 @@ pub mod protocol;
 pub mod report;
 pub mod run;
 
-pub use protocol::{Form, Hello, Member, Message, Outcome, ParkReason, Resume, Start, Task, Wish};
+pub use protocol::{
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Resume, Start, Task, Wish,
+};
 pub use report::Report;
 pub use run::{
-    Aside, Config, Direction, Effect, Entry, Event, Keeps, Missing, Phase, Recovered, Run, SessionId, Worker,
-    hashes, invariants,
+    Aside, Config, Direction, Effect, Entry, Event, GoneReason, Keeps, Missing, Phase, Recovered, Run,
+    SessionId, Worker, hashes, invariants,
 };

@@ -170,3 +170,39 @@ pub enum Outcome {
         why: String,
     },
 }
+
+/// How a run ends, without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeKind {
+    Complete,
+    Stopped,
+    Failed,
+    Refused,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Complete => OutcomeKind::Complete,
+            Self::Stopped { .. } => OutcomeKind::Stopped,
+            Self::Failed { .. } => OutcomeKind::Failed,
+            Self::Refused { .. } => OutcomeKind::Refused,
+        }
+    }
+}
+
+impl OutcomeKind {
+    pub const ALL: [Self; 4] = [Self::Complete, Self::Stopped, Self::Failed, Self::Refused];
+
+    /// The word in the journal and in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}

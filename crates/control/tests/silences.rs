@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
-use lsgan_control::{Config, Entry, Event};
+use lsgan_control::{Config, Entry, Event, GoneReason};
 
 fn stepping() -> Bench {
     Bench::stepping(Config { failure_timeout_ms_max: 15_000, ..config() }, 2)
@@ -29,7 +29,8 @@ fn noticed_after_ms(bench: &mut Bench) -> u64 {
         bench.heard(1, 2);
         bench.apply(Event::Tick);
         if bench.run.workers().len() < 2 {
-            let gone = |entry: &&Entry| matches!(entry, Entry::Gone { why, .. } if why.contains("silent"));
+            let gone =
+                |entry: &&Entry| matches!(entry, Entry::Gone { reason: GoneReason::Silent { .. }, .. });
             assert_eq!(bench.journal.iter().filter(gone).count(), 1);
             return bench.now.0 - begin.0;
         }

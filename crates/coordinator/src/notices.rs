@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lsgan_control::{Direction, Entry, Outcome, Run, Start};
+use lsgan_control::{Direction, Entry, GoneReason, Outcome, Run, Start};
 use lsgan_journal::wall_ms;
 use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
@@ -150,8 +150,8 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::Admitted { incarnation, name, address } => {
             (false, format!("worker {incarnation} ({name}, peers at {address}) joined"))
         }
-        Entry::Gone { incarnation, name, why } => {
-            (!why.starts_with("left"), format!("{} is gone: {why}", label(incarnation, name)))
+        Entry::Gone { incarnation, name, reason } => {
+            (*reason != GoneReason::Left, format!("{} is gone: {reason}", label(incarnation, name)))
         }
         Entry::OtherNumerics { incarnation, numerics } => (
             true,

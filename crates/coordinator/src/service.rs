@@ -105,8 +105,9 @@ impl Service {
         begun.expect("a run begins once");
     }
 
+    /// The only failed precondition of a worker's calls: it waits then for the run to begin.
     fn begun(&self) -> Result<&Begun, Status> {
-        self.begun.get().ok_or_else(|| Status::unavailable(STARTING))
+        self.begun.get().ok_or_else(|| Status::failed_precondition(STARTING))
     }
 
     async fn tell(&self, input: Input) -> Result<(), Status> {

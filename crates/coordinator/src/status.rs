@@ -57,7 +57,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         run: shell.spec.run.clone(),
         identity: shell.identity.clone(),
         run_dir: shell.run_dir.display().to_string(),
-        phase: if run.rests() { "paused" } else { phase(run.phase()) }.to_owned(),
+        phase: if run.rests() { v1::Phase::Paused } else { phase(run.phase()) }.into(),
         generation: run.generation().0,
         step: held.unwrap_or(Step(0)).0,
         steps: shell.spec.steps,
@@ -83,40 +83,40 @@ pub fn starting(spec: &RunSpec, run_dir: &Path) -> v1::RunStatus {
         run: spec.run.clone(),
         identity: spec.identity().to_string(),
         run_dir: run_dir.display().to_string(),
-        phase: lsgan_wire::STARTING_PHASE.to_owned(),
+        phase: v1::Phase::Starting.into(),
         steps: spec.steps,
         global_batch: spec.batch.virtual_ranks * spec.batch.per_rank,
         ..v1::RunStatus::default()
     }
 }
 
-fn phase(phase: &Phase) -> &'static str {
+fn phase(phase: &Phase) -> v1::Phase {
     match phase {
-        Phase::Gathering => "gathering",
-        Phase::Adopting => "adopting",
-        Phase::Forming { .. } => "forming",
-        Phase::Stepping => "stepping",
-        Phase::Halting { .. } => "halting",
-        Phase::Closing { .. } => "closing",
-        Phase::Ended(_) => "ended",
+        Phase::Gathering => v1::Phase::Gathering,
+        Phase::Adopting => v1::Phase::Adopting,
+        Phase::Forming { .. } => v1::Phase::Forming,
+        Phase::Stepping => v1::Phase::Stepping,
+        Phase::Halting { .. } => v1::Phase::Halting,
+        Phase::Closing { .. } => v1::Phase::Closing,
+        Phase::Ended(_) => v1::Phase::Ended,
     }
 }
 
 fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
     let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
     let role = match (worker.leaving, worker.computing, member) {
-        (true, _, _) => "leaving",
-        (false, false, _) if worker.aside == Some(Aside::Slow) => "evicted",
-        (false, false, _) if worker.aside == Some(Aside::CutOff) => "cut off",
-        (false, true, Some(_)) => "member",
-        (false, true, None) | (false, false, _) if worker.holds.is_some() => "parked",
-        (false, _, _) => "standby",
+        (true, _, _) => v1::Role::Leaving,
+        (false, false, _) if worker.aside == Some(Aside::Slow) => v1::Role::Evicted,
+        (false, false, _) if worker.aside == Some(Aside::CutOff) => v1::Role::CutOff,
+        (false, true, Some(_)) => v1::Role::Member,
+        (false, true, None) | (false, false, _) if worker.holds.is_some() => v1::Role::Parked,
+        (false, _, _) => v1::Role::Standby,
     };
     v1::WorkerStatus {
         incarnation: incarnation.0,
         name: worker.name.clone(),
         address: worker.address.clone(),
-        role: role.to_owned(),
+        role: role.into(),
         virtual_ranks: member.into_iter().flat_map(|m| m.virtual_ranks()).map(|v| v.0).collect(),
         applied: worker.holds.map(|r| r.0),
         heard_ms_ago: now_ms.saturating_sub(worker.heard.0),

@@ -99,7 +99,7 @@ async fn a_status_is_read_while_the_shell_is_busy() {
     let prepared = prepare(folder.path()).await;
     // Nobody runs the shell.
     let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
-    assert_eq!((status.run.as_str(), status.phase.as_str()), ("slow-disk", "starting"));
+    assert_eq!((status.run.as_str(), status.phase()), ("slow-disk", v1::Phase::Starting));
     while prepared.inputs.try_send(Input::Stop).is_ok() {}
     let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
     assert_eq!(status.run, "slow-disk");

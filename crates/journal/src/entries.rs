@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::JournalError;
-use crate::migrations::numerics_of_text;
+use crate::migrations::{gone_reason_of_text, numerics_of_text};
 
 /// Entries are read from the newest base on; before the first base, from the first one on.
 const SINCE_BASE: &str = "select sequence, kind, body from entries
@@ -53,7 +53,7 @@ fn encode(entry: &Entry) -> (String, String) {
     }
 }
 
-/// The reverse of [`encode`]. Reads numerics also where they are text, as in the first journals with entries.
+/// The reverse of [`encode`]. The first journals with entries have numerics, and why a worker is gone, as text.
 fn decode(kind: &str, body: &str) -> Result<Entry, serde_json::Error> {
     let mut body: Value = serde_json::from_str(body)?;
     let numerics = if kind == "numerics" { Some(&mut body) } else { body.get_mut("numerics") };
@@ -61,6 +61,11 @@ fn decode(kind: &str, body: &str) -> Result<Entry, serde_json::Error> {
         && let Some(typed) = numerics.as_str().and_then(numerics_of_text)
     {
         *numerics = serde_json::to_value(typed)?;
+    }
+    if kind == "gone"
+        && let Some(reason) = body.get("why").and_then(Value::as_str).and_then(gone_reason_of_text)
+    {
+        body["reason"] = serde_json::to_value(reason)?;
     }
     let value = match body {
         Value::Null => Value::String(kind.to_owned()),

@@ -24,6 +24,8 @@ mod rows;
 mod scalars;
 mod writer;
 
+pub use lsgan_control::OutcomeKind;
+
 pub use error::{JournalError, Wait, patiently};
 pub use reader::{LastWords, Reader};
 pub use reads::Known;

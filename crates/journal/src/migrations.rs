@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lsgan_control::{Member, Recovered};
+use lsgan_control::{GoneReason, Member, Recovered};
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, VirtualRank};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -156,4 +156,16 @@ pub(crate) fn numerics_of_text(text: &str) -> Option<Numerics> {
         instructions: instructions.to_owned(),
         probe: u64::from_str_radix(probe, 16).ok()?,
     })
+}
+
+/// Why a worker is gone, as the first entries have it. None for another text.
+pub(crate) fn gone_reason_of_text(text: &str) -> Option<GoneReason> {
+    use GoneReason::{AttachedAgain, Left, NotBack, NotParked, Silent, StreamBroke};
+    let timeout_ms = text.strip_prefix("silent for more than ").and_then(|rest| rest.strip_suffix(" ms"));
+    match timeout_ms.and_then(|number| number.parse().ok()) {
+        Some(timeout_ms) => Some(Silent { timeout_ms }),
+        None => [AttachedAgain, Left, NotBack, NotParked, StreamBroke]
+            .into_iter()
+            .find(|reason| reason.to_string() == text),
+    }
 }

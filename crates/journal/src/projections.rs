@@ -26,10 +26,10 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
                 params![incarnation.0, name, address, now],
             )?;
         }
-        Entry::Gone { incarnation, why, .. } => {
+        Entry::Gone { incarnation, reason, .. } => {
             db.execute(
                 "update workers set gone_ms = ?2, why = ?3 where incarnation = ?1",
-                params![incarnation.0, now, why],
+                params![incarnation.0, now, reason.to_string()],
             )?;
         }
         Entry::Numerics(numerics) => set_fact(db, "numerics", &numerics.to_string())?,
@@ -92,14 +92,13 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
         | Entry::NoKeeper { .. }
         | Entry::ReachedAgain { .. } => {}
         Entry::Ended(outcome) => {
-            let (word, why) = match outcome {
-                Outcome::Complete => ("complete", String::new()),
-                Outcome::Stopped { step } => ("stopped", format!("at step {step}")),
-                Outcome::Failed { why } => ("failed", why.clone()),
-                Outcome::Refused { why } => ("refused", why.clone()),
+            let why = match outcome {
+                Outcome::Complete => String::new(),
+                Outcome::Stopped { step } => format!("at step {step}"),
+                Outcome::Failed { why } | Outcome::Refused { why } => why.clone(),
             };
             forget_pause(db)?;
-            set_fact(db, "outcome", word)?;
+            set_fact(db, "outcome", outcome.kind().word())?;
             set_fact(db, "outcome_why", &why)?;
             db.execute("update generations set halted_ms = coalesce(halted_ms, ?1)", params![now])?;
         }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lsgan_control::OutcomeKind;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::migrations::{self, APPLICATION_ID, Format};
@@ -107,8 +108,8 @@ pub struct LastWords {
     pub snapshot_step: Option<u64>,
     /// Who paused it, if it is paused.
     pub paused_by: Option<String>,
-    /// `complete`, `stopped`, `failed` or `refused`; none for a run whose coordinator ended before it.
-    pub outcome: Option<String>,
+    /// How it ended; none for a run whose coordinator ended before it.
+    pub outcome: Option<OutcomeKind>,
     /// More about the outcome, in a sentence.
     pub why: String,
 }
@@ -133,7 +134,7 @@ impl LastWords {
             step: known.metrics_until().max(snapshot_step.unwrap_or(0)),
             snapshot_step,
             paused_by: fact("paused_by"),
-            outcome: fact("outcome"),
+            outcome: known.outcome(),
             why: fact("outcome_why").unwrap_or_default(),
         }))
     }

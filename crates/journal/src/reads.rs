@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lsgan_control::OutcomeKind;
 use rusqlite::Connection;
 
 use crate::{CorruptRecord, FinalFile, StepRow, scalars};
@@ -26,6 +27,13 @@ impl Known {
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.facts.get(name).map(String::as_str)
+    }
+
+    /// How the run has ended, if it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<OutcomeKind> {
+        let word = self.fact("outcome")?;
+        OutcomeKind::ALL.into_iter().find(|outcome| outcome.word() == word)
     }
 
     /// One past the last step whose metrics are stored, 0 if there are none.

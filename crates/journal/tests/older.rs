@@ -56,9 +56,18 @@ fn a_journal_of_0_1_0_opens_and_recovers() {
     }
 }
 
-/// The first journals with entries have numerics as the sentence for people, in three kinds of entries.
+const GONE: [&str; 6] = [
+    "left as it asked",
+    "its stream broke",
+    "it attached again",
+    "silent for more than 1500 ms",
+    "it did not come back to the restarted coordinator",
+    "it did not park in time",
+];
+
+/// The first journals with entries have numerics, and why a worker is gone, as sentences for people.
 #[test]
-fn numerics_that_an_entry_has_as_text_are_read() {
+fn what_an_entry_has_as_text_is_read() {
     let cuda = Numerics {
         device: DeviceKind::Cuda,
         model: "a GPU with much memory".to_owned(),
@@ -75,6 +84,9 @@ fn numerics_that_an_entry_has_as_text_are_read() {
             db.execute(sql, [kind, &body.to_string()]).expect("it is written");
         };
         write("numerics", serde_json::json!(numerics.to_string()));
+        for why in GONE {
+            write("gone", serde_json::json!({ "incarnation": 2, "name": "anna", "why": why }));
+        }
         write("other_numerics", serde_json::json!({ "incarnation": 2, "numerics": numerics.to_string() }));
         let read = || Writer::open(&path).expect("it opens").recovered().numerics.clone();
         assert_eq!(read(), Some(numerics.clone()));

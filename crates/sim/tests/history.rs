@@ -1,6 +1,6 @@
 //! The history of a run finds each violation that it checks for.
 
-use lsgan_control::{Entry, Form, Member, Message, Outcome, Start};
+use lsgan_control::{Entry, Form, GoneReason, Member, Message, Outcome, Start};
 use lsgan_sim::history::{History, Part, State};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
@@ -102,7 +102,9 @@ fn an_incarnation_given_twice_or_welcomed_when_it_was_over_is_seen() {
     history.journaled(&admitted).unwrap();
     history.journaled(&admitted).unwrap_err();
     history.sent(&adopted).unwrap();
-    history.journaled(&Entry::Gone { name: String::new(), incarnation, why: "killed".to_owned() }).unwrap();
+    history
+        .journaled(&Entry::Gone { name: String::new(), incarnation, reason: GoneReason::StreamBroke })
+        .unwrap();
     history.sent(&adopted).unwrap_err();
 }
 

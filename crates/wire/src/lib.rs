@@ -7,6 +7,7 @@
 pub mod convert;
 mod dial;
 mod listen;
+mod words;
 
 pub use dial::{Address, Client, dial};
 pub use listen::{Listen, from_here, listen};
@@ -32,11 +33,8 @@ pub fn file_hash(spec: &str) -> String {
     blake3::hash(spec.as_bytes()).to_hex()[..16].to_owned()
 }
 
-/// What a coordinator answers that has its port and not its run yet: it reads data and snapshots. Waiting helps.
+/// What a coordinator says that has its port and not its run yet, with the code `FAILED_PRECONDITION`. Waiting helps.
 pub const STARTING: &str = "the coordinator is starting: it reads the data set and looks at the snapshots";
-
-/// The phase in the status of such a coordinator.
-pub const STARTING_PHASE: &str = "starting";
 
 /// The largest message that either side accepts: a grid of samples is the largest there is.
 pub const MESSAGE_LEN_BYTES_MAX: usize = 64 << 20;

@@ -1,7 +1,9 @@
 //! Every message means the same on both sides: converted to the wire's form and back it is what it was.
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
-use lsgan_control::{Form, Hello, Member, Message, Outcome, ParkReason, Report, Resume, Start, Task, Wish};
+use lsgan_control::{
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Report, Resume, Start, Task, Wish,
+};
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use lsgan_wire::{convert, v1};
 use proptest::collection::vec;
@@ -184,6 +186,28 @@ proptest! {
         let kind = v1::CoordinatorMessage::from(said.clone()).kind.expect("it has a kind");
         prop_assert_eq!(convert::message(kind), Ok(Some(said)));
     }
+}
+
+#[test]
+fn every_phase_role_and_outcome_has_its_own_word() {
+    fn words<T: TryFrom<i32> + ToString>() -> Vec<String> {
+        (0..).map_while(|number| T::try_from(number).ok()).map(|value| value.to_string()).collect()
+    }
+    let phases =
+        "unknown starting gathering adopting forming stepping halting closing paused ended".split(' ');
+    assert_eq!(words::<v1::Phase>(), phases.collect::<Vec<_>>());
+    let roles = ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off"];
+    assert_eq!(words::<v1::Role>(), roles);
+    let step = Step(3);
+    let outcomes = [
+        Outcome::Complete,
+        Outcome::Stopped { step },
+        Outcome::Failed { why: String::new() },
+        Outcome::Refused { why: String::new() },
+    ];
+    let kinds = outcomes.map(|outcome| v1::Shutdown::from(&outcome).kind());
+    assert_eq!(kinds, OutcomeKind::ALL.map(Some));
+    assert_eq!(OutcomeKind::ALL.map(OutcomeKind::word), ["complete", "stopped", "failed", "refused"]);
 }
 
 #[test]

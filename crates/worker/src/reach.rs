@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_console::{Failure, News};
 use lsgan_wire::{Address, Client, STARTING, dial, v1};
+use tonic::Code;
 
 use crate::Args;
 
@@ -33,8 +34,8 @@ pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Re
             Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
             Err(error) => error,
         };
-        if error == STARTING {
-            // It is there, and takes as long as its data set does.
+        if error.is_starting {
+            // Reading the data set may take long.
             if !std::mem::replace(&mut waits, true) {
                 let why = format!("waits for the coordinator at {}: {STARTING}", args.coordinator);
                 tracing::info!("{why}");
@@ -48,16 +49,17 @@ pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Re
         if !give_up.is_zero() && since.elapsed() + pause > give_up {
             tell(args, News::GaveUp);
             return Err(Failure::failed(format!(
-                "the coordinator at {} cannot be reached for {}: {error}. --give-up-after sets how long to try.",
+                "the coordinator at {} cannot be reached for {}: {}. --give-up-after sets how long to try.",
                 args.coordinator,
-                humantime::format_duration(give_up)
+                humantime::format_duration(give_up),
+                error.why
             )));
         }
         // At once: an address may be wrong.
         if told.is_none_or(|told| told.elapsed() >= UNREACHABLE_SAID_EVERY) {
             told = Some(Instant::now());
-            let why =
-                format!("the coordinator at {} cannot be reached, trying again: {error}", args.coordinator);
+            let (address, why) = (&args.coordinator, error.why);
+            let why = format!("the coordinator at {address} cannot be reached, trying again: {why}");
             tracing::warn!("{why}");
             tell(args, News::Unreachable { why });
         }
@@ -73,11 +75,19 @@ pub fn tell(args: &Args, news: News) {
     }
 }
 
-async fn try_reach(address: &Address) -> Result<Reached, String> {
-    let mut client = dial(address).await?;
-    let reply = client.describe_run(v1::DescribeRunRequest {}).await;
-    let description = reply.map_err(|status| status.message().to_owned())?.into_inner();
-    Ok((client, description))
+struct Unreached {
+    why: String,
+    /// The coordinator is there, and its run has not begun.
+    is_starting: bool,
+}
+
+async fn try_reach(address: &Address) -> Result<Reached, Unreached> {
+    let mut client = dial(address).await.map_err(|why| Unreached { why, is_starting: false })?;
+    let reply = client.describe_run(v1::DescribeRunRequest {}).await.map_err(|status| Unreached {
+        why: status.message().to_owned(),
+        is_starting: status.code() == Code::FailedPrecondition,
+    })?;
+    Ok((client, reply.into_inner()))
 }
 
 fn same_run(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> Result<(), Failure> {

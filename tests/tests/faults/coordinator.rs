@@ -6,6 +6,7 @@ use std::path::Path;
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish, random_step};
 use lsgan_tests::lab::STEPS;
 use lsgan_tests::{Coordinator, Lab, Process};
+use lsgan_wire::v1::Phase;
 
 /// Kills it; returns where it listened.
 fn kill(coordinator: Coordinator) -> String {
@@ -99,9 +100,9 @@ fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() 
     copy_journal(&lab.run_dir(), &lab.path("older"));
     let coordinator = lab.coordinator_at(&listen, &[]);
     workers.push(lab.worker("third", &coordinator.address));
-    coordinator
-        .client
-        .wait_until("the third one computes", |status| status.phase == "stepping" && status.generation == 2);
+    coordinator.client.wait_until("the third one computes", |status| {
+        status.phase() == Phase::Stepping && status.generation == 2
+    });
     assert_eq!(kill(coordinator), listen);
     copy_journal(&lab.run_dir(), &lab.path("newest"));
     copy_journal(&lab.path("older"), &lab.run_dir());

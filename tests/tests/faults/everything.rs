@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lsgan_tests::disturb::{assert_disturbed, assert_undisturbed_weights, random_step};
 use lsgan_tests::process::{Seen, children_of, lives, send};
 use lsgan_tests::{Lab, Process, leftovers, until};
+use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;
 
 /// The snapshots that are being written: folders of steps without a manifest.
@@ -38,7 +39,7 @@ fn everything_is_killed_at_a_random_step_three_times() {
     for _ in 0..3 {
         let mut up = lab.up(2, &["--set", "checkpoint.every=10"]);
         let client = lab.client(&mut up);
-        let begin = client.wait_until("it steps", |status| status.phase == "stepping").step;
+        let begin = client.wait_until("it steps", |status| status.phase() == Phase::Stepping).step;
         client.wait_for_step(begin + 11 + random_step() % 20);
         let children = children_of(up.id());
         kill_all(up, &children);

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
 use lsgan_tests::leftovers::{self, Held};
 use lsgan_tests::{Lab, Process, until};
+use lsgan_wire::v1::{Phase, Role};
 use nix::sys::signal::Signal;
 
 /// What a process holds, once it is no more than `bound`.
@@ -31,7 +32,8 @@ fn a_worker_that_outlives_many_generations_holds_no_more_than_at_first() {
         workers.pop().expect("there are two").kill();
         workers.push(lab.worker(&format!("next-{n}"), &coordinator.address));
         coordinator.client.wait_until("two compute", |status| {
-            status.phase == "stepping" && status.workers.iter().filter(|w| w.role == "member").count() == 2
+            status.phase() == Phase::Stepping
+                && status.workers.iter().filter(|w| w.role() == Role::Member).count() == 2
         });
     }
     let listen = coordinator.address.trim_start_matches("http://").to_owned();
@@ -41,7 +43,8 @@ fn a_worker_that_outlives_many_generations_holds_no_more_than_at_first() {
     };
     coordinator.process.kill();
     coordinator = lab.coordinator_at(&listen, &more);
-    let step = coordinator.client.wait_until("it is adopted", |status| status.phase == "stepping").step;
+    let step =
+        coordinator.client.wait_until("it is adopted", |status| status.phase() == Phase::Stepping).step;
     coordinator.client.wait_for_step(step + 2);
     no_more_than(&before, &workers[0]);
 

@@ -7,6 +7,7 @@ use lsgan_tests::disturb::{
 };
 use lsgan_tests::process::Ended;
 use lsgan_tests::{Coordinator, Cut, Lab, Process, Proxy, until};
+use lsgan_wire::v1::Role;
 use nix::sys::signal::Signal;
 
 const SHORT_TIMEOUT: [&str; 2] = ["--set", "cluster.failure_timeout=500ms"];
@@ -179,7 +180,7 @@ fn a_worker_that_cannot_be_reached_costs_a_stepping_run_no_step() {
     let named = ["(worker-3) at 127.0.0.99:", "(connection refused)", "--advertise IP"];
     assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
     let status = coordinator.client.status().expect("the run goes on");
-    assert_eq!(status.workers.iter().filter(|worker| worker.role == "cut off").count(), 1, "{status:?}");
+    assert_eq!(status.workers.iter().filter(|worker| worker.role() == Role::CutOff).count(), 1, "{status:?}");
     finish(&mut coordinator.process, workers);
     assert_eq!(lab.journal().generations().len(), 1);
     assert_undisturbed_weights(&lab);
@@ -225,7 +226,7 @@ fn a_slow_worker_is_named_with_its_time_and_the_others_wait_for_it() {
     assert!(own_ms > 2.0 * median_ms, "{notice}");
     let status = coordinator.client.status().expect("the run goes on");
     let worker = |name: &str| status.workers.iter().find(|w| w.name == name).expect("all are attached");
-    assert_eq!((worker("slow").role.as_str(), worker("slow").straggles), ("member", true));
+    assert_eq!((worker("slow").role(), worker("slow").straggles), (Role::Member, true));
     assert!(!worker("worker-1").straggles && !worker("worker-2").straggles, "{:?}", status.workers);
     assert_eq!(status.generation, 1, "nobody was sent away");
     // Its slowness is of no further use.
@@ -270,7 +271,7 @@ fn a_run_of_lsgan_up_is_scaled_up_and_down() {
     client.wait_until("one worker waits", |status| status.workers.len() == 1);
     scale(&lab, "3", &address).expect_code(0).expect_out(&["the run will have 3 workers"]);
     let status = client.wait_until("three compute", |status| {
-        status.workers.iter().filter(|w| w.role == "member").count() == 3 && status.step > 2
+        status.workers.iter().filter(|w| w.role() == Role::Member).count() == 3 && status.step > 2
     });
     assert_eq!(status.workers_wanted, Some(3));
     scale(&lab, "2", &address).expect_code(0);
@@ -304,7 +305,10 @@ fn workers_join_and_leave_again_and_again_while_it_steps() {
     for name in ["second", "third"] {
         let mut guest = lab.worker(name, &coordinator.address);
         let step = coordinator.client.wait_until(&format!("{name} computes"), |status| {
-            status.workers.iter().any(|w| w.name == name && w.role == "member" && !w.virtual_ranks.is_empty())
+            status
+                .workers
+                .iter()
+                .any(|w| w.name == name && w.role() == Role::Member && !w.virtual_ranks.is_empty())
         });
         coordinator.client.wait_for_step(step.step + 2);
         guest.signal(Signal::SIGTERM);

@@ -3,7 +3,7 @@
 use lsgan_spec::{DeviceKind, Incarnation, Millis, Numerics, Reduction};
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Entry};
+use super::effect::{Effect, Entry, GoneReason};
 use super::event::SessionId;
 use super::machine::{Phase, Run};
 use super::reach::Reach;
@@ -142,7 +142,7 @@ impl Run {
         if let Some(old) = self.workers.get(&incarnation) {
             effects.push(Effect::Close { session: old.session });
         }
-        self.lose(incarnation, "it attached again", effects);
+        self.lose(incarnation, GoneReason::AttachedAgain, effects);
         if self.is_member(incarnation) && self.phase == Phase::Adopting {
             self.halt("a member came back that was never told to form it", effects);
         }
@@ -208,7 +208,7 @@ impl Run {
     }
 
     /// The worker's incarnation is over.
-    pub(crate) fn lose(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
+    pub(crate) fn lose(&mut self, incarnation: Incarnation, reason: GoneReason, effects: &mut Vec<Effect>) {
         let Some(worker) = self.detach(incarnation) else { return };
         let needed = match self.phase {
             // It will come back under another incarnation, so the generation cannot be adopted.
@@ -219,9 +219,9 @@ impl Run {
         };
         // Halting is journaled first: a coordinator that finds only half of this must not wait for a worker that is gone.
         if self.is_member(incarnation) && needed {
-            self.halt(&format!("worker {incarnation} ({}) is gone: {why}", worker.name), effects);
+            self.halt(&format!("worker {incarnation} ({}) is gone: {reason}", worker.name), effects);
         }
-        effects.push(Effect::Journal(Entry::Gone { incarnation, name: worker.name, why: why.to_owned() }));
+        effects.push(Effect::Journal(Entry::Gone { incarnation, name: worker.name, reason }));
     }
 
     pub(crate) fn by_session(&mut self, session: SessionId) -> Option<(Incarnation, &mut Worker)> {

@@ -1,5 +1,7 @@
 //! What the shell must do, in the order in which it must happen.
 
+use std::fmt;
+
 use lsgan_spec::{Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +39,7 @@ pub enum Entry {
         incarnation: Incarnation,
         /// Its label; empty if it is not known.
         name: String,
-        why: String,
+        reason: GoneReason,
     },
     /// The first admitted worker's numerics are the run's.
     Numerics(Numerics),
@@ -133,6 +135,38 @@ pub enum Entry {
     DataUnfit(String),
     /// The run has come to its end.
     Ended(Outcome),
+}
+
+/// Why an incarnation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoneReason {
+    /// The worker asked to leave.
+    Left,
+    /// Its stream broke.
+    StreamBroke,
+    /// It attached again, as another incarnation.
+    AttachedAgain,
+    /// Nothing was heard of it for longer than this.
+    Silent { timeout_ms: u64 },
+    /// It did not come back to a restarted coordinator in time.
+    NotBack,
+    /// It did not park in time.
+    NotParked,
+}
+
+/// For people, after `worker 3 is gone: `.
+impl fmt::Display for GoneReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("left as it asked"),
+            Self::StreamBroke => f.write_str("its stream broke"),
+            Self::AttachedAgain => f.write_str("it attached again"),
+            Self::Silent { timeout_ms } => write!(f, "silent for more than {timeout_ms} ms"),
+            Self::NotBack => f.write_str("it did not come back to the restarted coordinator"),
+            Self::NotParked => f.write_str("it did not park in time"),
+        }
+    }
 }
 
 /// Which connections between a worker that stands aside and its peers cannot be made.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
 use super::attendance::Worker;
-use super::effect::{Effect, Entry};
+use super::effect::{Effect, Entry, GoneReason};
 use super::ending::Ending;
 use super::event::{Event, SessionId};
 use super::hashes::StateHashes;
@@ -281,7 +281,7 @@ impl Run {
             Event::TaskFailed { session, why } => self.task_ended(session, Some(why), effects),
             Event::Closed { session } => {
                 if let Some((incarnation, _)) = self.by_session(session) {
-                    self.lose(incarnation, "its stream broke", effects);
+                    self.lose(incarnation, GoneReason::StreamBroke, effects);
                 }
             }
             Event::StopRequested => self.end_for(Ending::Stop, effects),
@@ -329,10 +329,10 @@ impl Run {
         let dead: Vec<_> =
             self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
         for (incarnation, session) in dead {
-            let why = format!("silent for more than {timeout_ms} ms");
-            effects.push(Effect::Send { session, message: Message::Retired { why: why.clone() } });
+            let reason = GoneReason::Silent { timeout_ms };
+            effects.push(Effect::Send { session, message: Message::Retired { why: reason.to_string() } });
             effects.push(Effect::Close { session });
-            self.lose(incarnation, &why, effects);
+            self.lose(incarnation, reason, effects);
         }
         if let Some(longest_silent) = self.workers.values().map(|w| w.heard).min() {
             self.timers.set(Timer::Silence, longest_silent.plus(timeout_ms + 1));
@@ -348,9 +348,9 @@ impl Run {
             Phase::Adopting => {
                 self.halt("a member is missing after the coordinator's restart", effects);
                 for member in self.members.iter().filter(|m| !self.workers.contains_key(&m.incarnation)) {
-                    let why = "it did not come back to the restarted coordinator".to_owned();
                     let (incarnation, name) = (member.incarnation, String::new());
-                    effects.push(Effect::Journal(Entry::Gone { incarnation, name, why }));
+                    let reason = GoneReason::NotBack;
+                    effects.push(Effect::Journal(Entry::Gone { incarnation, name, reason }));
                 }
             }
             Phase::Gathering
@@ -369,7 +369,7 @@ impl Run {
         }
         let hanging: Vec<_> = self.workers.iter().filter(|(_, w)| w.computing).map(|(i, _)| *i).collect();
         for incarnation in hanging {
-            self.retire(incarnation, "it did not park in time", effects);
+            self.retire(incarnation, GoneReason::NotParked, effects);
         }
     }
 

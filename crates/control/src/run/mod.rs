@@ -48,6 +48,6 @@ mod stragglers;
 mod timers;
 
 pub use attendance::{Aside, Keeps, Worker};
-pub use effect::{Direction, Effect, Entry};
+pub use effect::{Direction, Effect, Entry, GoneReason};
 pub use event::{Event, SessionId};
 pub use machine::{Config, Missing, Phase, Recovered, Run, Then};

@@ -2,7 +2,8 @@
 
 use lsgan_spec::{Half, Incarnation, Millis, Reduction, Step};
 
-use super::effect::{Effect, Entry};
+use super::attendance::Worker;
+use super::effect::{Effect, Entry, GoneReason};
 use super::ending::Ending;
 use super::hashes::Difference;
 use super::machine::{Phase, Run, Then};
@@ -243,16 +244,15 @@ impl Run {
         let idle = self.workers.iter().filter(|(_, w)| w.leaving && !w.computing).map(|(i, _)| *i);
         let idle: Vec<_> = idle.filter(|i| Some(*i) != stay).collect();
         for incarnation in idle {
-            self.retire(incarnation, "left as it asked", effects);
+            self.retire(incarnation, GoneReason::Left, effects);
         }
     }
 
     /// Tells a worker that its incarnation is over, and forgets it.
-    pub(crate) fn retire(&mut self, incarnation: Incarnation, why: &str, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.detach(incarnation) else { return };
-        let (session, name, why) = (worker.session, worker.name, why.to_owned());
-        effects.push(Effect::Journal(Entry::Gone { incarnation, name, why: why.clone() }));
-        effects.push(Effect::Send { session, message: Message::Retired { why } });
+    pub(crate) fn retire(&mut self, incarnation: Incarnation, reason: GoneReason, effects: &mut Vec<Effect>) {
+        let Some(Worker { session, name, .. }) = self.detach(incarnation) else { return };
+        effects.push(Effect::Journal(Entry::Gone { incarnation, name, reason }));
+        effects.push(Effect::Send { session, message: Message::Retired { why: reason.to_string() } });
         effects.push(Effect::Close { session });
     }
 

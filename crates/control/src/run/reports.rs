@@ -2,7 +2,7 @@
 
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
-use super::effect::{Effect, Entry};
+use super::effect::{Effect, Entry, GoneReason};
 use super::ending::Ending;
 use super::event::SessionId;
 use super::hashes::StateHash;
@@ -143,7 +143,7 @@ impl Run {
             }
             (Then::Hold, failed) => self.held(session, writer, failed.is_some()),
             (Then::Leave, None) => {
-                self.retire(writer, "left as it asked", effects);
+                self.retire(writer, GoneReason::Left, effects);
                 self.phase = Phase::Gathering;
             }
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lsgan_console::Failure;
-use lsgan_control::Missing;
+use lsgan_control::{Missing, OutcomeKind};
 use lsgan_journal::{JournalError, Known, Wait, patiently};
 use lsgan_launch::{Newest, other_identity};
 use lsgan_snapshots::Store;
@@ -88,7 +88,7 @@ pub(super) fn missing_steps(
         "{what}. If workers of this run still live, start the coordinator where they look for it; if the snapshots are on \
          another disk or host, bring them back or correct checkpoint.to. --accept-loss goes on from {from}."
     );
-    let nobody_has_it = known.fact("outcome").is_some();
+    let nobody_has_it = known.outcome().is_some();
     Some(Lost { known: Missing { steps, why }, what, nobody_has_it })
 }
 
@@ -103,7 +103,7 @@ pub(super) fn secret(token: &str) -> String {
 
 /// What to tell the user if there is nothing left to do.
 pub(super) fn finished(spec: &RunSpec, known: &Known, snapshot: Option<Step>, store: &str) -> Option<String> {
-    let complete = known.fact("outcome") == Some("complete");
+    let complete = known.outcome() == Some(OutcomeKind::Complete);
     let step = snapshot.filter(|step| complete && step.0 == spec.steps)?;
     let files: Vec<_> = known.final_files().into_iter().map(rows::final_file).collect();
     Some(format!(

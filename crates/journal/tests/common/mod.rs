@@ -1,7 +1,7 @@
 //! A plan, and histories of entries such as the control machine writes: numbers of lives and generations are given once.
 
 use lsgan_control::hashes::Difference;
-use lsgan_control::{Direction, Entry, Member, Outcome, Start};
+use lsgan_control::{Direction, Entry, GoneReason, Member, Outcome, Start};
 use lsgan_plan::{Geometry, Plan};
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ pub fn plan() -> Plan {
 #[derive(Clone, Debug)]
 pub enum Word {
     Admit(String),
-    Gone(u8, String),
+    Gone(u8, GoneReason),
     Form { members: u8, skipped: u8, start: u8 },
     Stepping,
     Halting,
@@ -30,12 +30,23 @@ pub fn word() -> impl Strategy<Value = Word> {
     let text = || "[a-z \"'\u{1F600}\n]{0,12}";
     prop_oneof![
         3 => text().prop_map(Word::Admit),
-        1 => (any::<u8>(), text()).prop_map(|(who, why)| Word::Gone(who, why)),
+        1 => (any::<u8>(), gone_reason()).prop_map(|(who, reason)| Word::Gone(who, reason)),
         3 => (0_u8..5, 0_u8..3, 0_u8..3).prop_map(|(members, skipped, start)| Word::Form { members, skipped, start }),
         1 => Just(Word::Stepping),
         1 => Just(Word::Halting),
         5 => (0..VIRTUAL_RANKS, 0_u64..5).prop_map(|(rank, more)| Word::Consumed { rank, more }),
         4 => plain().prop_map(Word::Plain),
+    ]
+}
+
+pub fn gone_reason() -> impl Strategy<Value = GoneReason> {
+    prop_oneof![
+        Just(GoneReason::Left),
+        Just(GoneReason::StreamBroke),
+        Just(GoneReason::AttachedAgain),
+        any::<u64>().prop_map(|timeout_ms| GoneReason::Silent { timeout_ms }),
+        Just(GoneReason::NotBack),
+        Just(GoneReason::NotParked),
     ]
 }
 
@@ -86,9 +97,9 @@ impl Numbers {
                 let address = format!("10.0.0.{}:4000", self.incarnations);
                 Entry::Admitted { incarnation: Incarnation(self.incarnations), name: name.clone(), address }
             }
-            Word::Gone(who, why) => {
+            Word::Gone(who, reason) => {
                 let incarnation = Incarnation(u64::from(*who) % (self.incarnations + 1));
-                Entry::Gone { incarnation, name: String::new(), why: why.clone() }
+                Entry::Gone { incarnation, name: String::new(), reason: *reason }
             }
             Word::Form { members, skipped, start } => {
                 self.generation += 1 + u64::from(*skipped);
