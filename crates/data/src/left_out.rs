@@ -48,6 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Singular and plural in messages, and advice if a picture may be missing for this reason.
+    #[expect(clippy::too_many_lines, reason = "a flat table")]
     fn texts(self) -> (&'static str, &'static str, Option<&'static str>) {
         const READABLE: Option<&str> = Some("let this user read them");
         match self {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Counter, Failure, product};
-use lsgan_data::tools::{self, ClassCount, ClassMixing, Classes, Inspection, Selection, Spread};
+use lsgan_data::tools::{self, ClassMixing, Classes, Inspection, Selection};
 use lsgan_data::{Progress, SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
 use serde_json::{Value, json};
@@ -166,10 +166,6 @@ fn to_json(
     classes: &Classes,
     mixing: Option<&ClassMixing>,
 ) -> Value {
-    let mixed = |mixed: ClassCount| json!({ "samples": mixed.samples, "classes": mixed.classes, "shuffled": mixed.shuffled });
-    let spread = |spread: Option<Spread>| {
-        spread.map(|spread| json!({ "min": spread.min, "median": spread.median, "max": spread.max }))
-    };
     let counts = classes
         .counts
         .iter()
@@ -182,17 +178,17 @@ fn to_json(
         "looked_at": {
             "records": looked.records,
             "formats": looked.formats,
-            "len_bytes": spread(looked.len_bytes),
-            "width": spread(looked.width),
-            "height": spread(looked.height),
+            "len_bytes": looked.len_bytes,
+            "width": looked.width,
+            "height": looked.height,
             "corrupt": looked.corrupt,
         },
         "left_out": left_out_json(source.left_out()),
         "classes": { "records": classes.records, "without": classes.without, "counts": counts.collect::<Value>() },
         "batches": mixing.map(|mixing| json!({
             "mix": mixing.mix,
-            "virtual_rank": mixed(mixing.rank),
-            "step": mixed(mixing.step),
+            "virtual_rank": mixing.rank,
+            "step": mixing.step,
             "is_poor": mixing.is_poor(),
             "better_mix": mixing.better,
         })),

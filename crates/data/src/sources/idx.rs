@@ -83,18 +83,14 @@ pub(super) fn open(
 impl Records for Idx {
     const KIND: &'static str = KIND;
 
-    fn with<T>(
-        &self,
-        record: u64,
-        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
-    ) -> Result<T, RecordError> {
+    fn content<'a>(&'a self, record: u64, _bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let Header { height, width, .. } = self.header;
         let picture_bytes = height as usize * width as usize;
         // All pixels are in memory, so the offset fits in usize.
         let start = record as usize * picture_bytes;
         let pixels = self.pixels[start..start + picture_bytes].into();
         let picture = Picture { height, width, channels: Channels::Grey, pixels };
-        Ok(act(&|| record.to_string(), Content::Pixels(picture)))
+        Ok(Content::Pixels(picture))
     }
 
     fn class(&self, record: u64) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! What all sources of pictures share: the checks of a request, decoding, and the transform.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use lsgan_spec::{Flip, ImageSpec};
 
@@ -18,15 +18,12 @@ pub(super) trait Records: Send + Sync + 'static {
     /// The kind's word in a run's file.
     const KIND: &'static str;
 
-    /// Calls `act` with a record's content, and with a function that returns its key.
-    fn with<T>(
-        &self,
-        record: u64,
-        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
-    ) -> Result<T, RecordError>;
+    /// A record's content. What is read from a file is read into `bytes`.
+    fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError>;
 
+    /// The record's name in messages.
     fn key(&self, record: u64) -> Result<String, RecordError> {
-        self.with(record, |key, _| key())
+        Ok(record.to_string())
     }
 
     fn class(&self, _record: u64) -> Option<u32> {
@@ -98,22 +95,26 @@ impl<R: Records> Source for Pictures<R> {
 
     fn read(&self, record: u64, out: &mut [f32]) -> Result<(), RecordError> {
         check_request(self, record, out.len())?;
-        self.records.with(record, |key, content| {
-            let picture = match content {
-                Content::Pixels(picture) => picture,
-                Content::Encoded(bytes) => decode(bytes, self.transform.channels()).map_err(|reason| {
-                    let reason = instead_of_a_picture(bytes, reason);
-                    RecordError::Undecodable { kind: R::KIND, key: key(), reason }
-                })?,
-            };
-            self.transform.apply(&picture, out);
-            Ok(())
-        })?
+        let mut buffer = BUFFER.take();
+        let picture = match self.records.content(record, &mut buffer)? {
+            Content::Pixels(picture) => Ok(picture),
+            Content::Encoded(bytes) => {
+                decode(bytes, self.transform.channels()).map_err(|reason| instead_of_a_picture(bytes, reason))
+            }
+        };
+        let read = picture.map(|picture| self.transform.apply(&picture, out));
+        BUFFER.set(buffer);
+        match read {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                Err(RecordError::Undecodable { kind: R::KIND, key: self.records.key(record)?, reason })
+            }
+        }
     }
 
     fn stored(&self, record: u64) -> Result<Stored, RecordError> {
         check_request(self, record, self.sample_len())?;
-        self.records.with(record, |_, content| match content {
+        Ok(match self.records.content(record, &mut Vec::new())? {
             Content::Encoded(bytes) => Stored::Encoded(bytes.to_vec()),
             Content::Pixels(picture) => Stored::Pixels(picture.into_owned()),
         })
@@ -146,18 +147,9 @@ impl<R: Records> Source for Pictures<R> {
 }
 
 thread_local! {
-    /// The encoded bytes of the record that this thread reads.
-    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// For the encoded bytes of the record that this thread reads, so that each needs no new memory.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The longest encoded picture. A damaged length must not cause an allocation of many gigabytes.
 pub(super) const RECORD_BYTES_MAX: u64 = 1 << 30;
-
-/// Calls `read` with this thread's buffer.
-pub(super) fn with_bytes<T>(read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    BYTES.with(|bytes| match bytes.try_borrow_mut() {
-        Ok(mut bytes) => read(&mut bytes),
-        // A nested read: slower, with the same result.
-        Err(_) => read(&mut Vec::new()),
-    })
-}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{CHUNK, CorruptRecord, PROGRESS_RECORDS};
 use crate::decode::{Format, decode};
 use crate::in_order::in_order;
@@ -36,7 +38,7 @@ pub struct Inspection {
     pub corrupt: Vec<CorruptRecord>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Spread {
     pub min: u32,
     pub median: u32,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use lsgan_plan::{Geometry, Plan};
 use lsgan_spec::{BatchSpec, DataSpec, Step, VirtualRank};
+use serde::Serialize;
 
 use super::inspect::spread_over;
 use crate::{SampleShape, Source};
@@ -38,7 +39,7 @@ pub struct ClassMixing {
 }
 
 /// The classes of some samples that are seen together; means over some steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassCount {
     /// Samples.
     pub samples: u64,

@@ -8,149 +8,123 @@ use super::structure::ZIGZAG;
 
 /// Adds the bits of one scan. Returns whether the scan has surplus bytes.
 pub(super) fn read(frame: &Frame, scan: &Scan<'_>, planes: &mut [Plane]) -> Result<bool, String> {
-    // Scans of other than the first coefficients have one component.
-    let first = &scan.parts[0];
-    match (scan.band, scan.approximation) {
-        ((0, _), (0, low)) => {
-            let codes = scan.parts.iter().map(dc).collect::<Result<_, _>>()?;
-            let before = vec![0; scan.parts.len()];
-            scan.read(frame, &mut FirstDc { planes, scan, codes, before, low })
-        }
-        ((0, _), (_, low)) => scan.read(frame, &mut MoreDc { planes, scan, bit: 1 << low }),
-        (band, (0, low)) => {
-            let (plane, code) = (&mut planes[first.component], ac(first)?);
-            scan.read(frame, &mut FirstAc { plane, code, band, low, blocks_to_skip: 0 })
-        }
-        (band, (_, low)) => {
-            let (plane, code) = (&mut planes[first.component], ac(first)?);
-            scan.read(frame, &mut MoreAc { plane, code, band, bit: 1 << low, blocks_to_skip: 0 })
-        }
-    }
+    let codes = match (scan.band, scan.approximation) {
+        ((0, _), (0, _)) => scan.parts.iter().map(dc).collect::<Result<_, _>>()?,
+        // Single bits, without a code.
+        ((0, _), _) => Vec::new(),
+        // Scans of other than the first coefficients have one component.
+        _ => vec![ac(&scan.parts[0])?],
+    };
+    let before = vec![0; scan.parts.len()];
+    scan.read(frame, &mut Progressive { planes, scan, codes, before, blocks_to_skip: 0 })
 }
 
-struct FirstDc<'p, 'a> {
+struct Progressive<'p, 'a> {
     planes: &'p mut [Plane],
     scan: &'p Scan<'a>,
     codes: Vec<Code<'a>>,
+    /// The first coefficient of the block before, of each part.
     before: Vec<i32>,
-    low: u8,
+    /// Blocks that have no more coefficients in this scan.
+    blocks_to_skip: u32,
 }
 
-impl Blocks for FirstDc<'_, '_> {
+impl Blocks for Progressive<'_, '_> {
     fn restart(&mut self) {
         self.before.fill(0);
+        self.blocks_to_skip = 0;
     }
 
     fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage> {
-        let value = difference(bits, &self.codes[part], &mut self.before[part])?;
-        self.planes[self.scan.parts[part].component].block_mut(at)[0] = (value << self.low) as i16;
-        Ok(())
-    }
-}
-
-struct MoreDc<'p, 'a> {
-    planes: &'p mut [Plane],
-    scan: &'p Scan<'a>,
-    bit: i16,
-}
-
-impl Blocks for MoreDc<'_, '_> {
-    fn restart(&mut self) {}
-
-    fn block(&mut self, bits: &mut Bits<'_>, part: usize, at: BlockAt) -> Result<(), Damage> {
-        if bits.take(1)? == 1 {
-            self.planes[self.scan.parts[part].component].block_mut(at)[0] |= self.bit;
+        let block = self.planes[self.scan.parts[part].component].block_mut(at);
+        let low = self.scan.approximation.1;
+        let band = (usize::from(self.scan.band.0), usize::from(self.scan.band.1));
+        match (band.0, self.scan.approximation.0) {
+            (0, 0) => {
+                let value = difference(bits, &self.codes[part], &mut self.before[part])?;
+                block[0] = (value << low) as i16;
+                Ok(())
+            }
+            (0, _) => {
+                block[0] |= (bits.take(1)? as i16) << low;
+                Ok(())
+            }
+            (_, 0) => first(bits, &self.codes[0], block, band, low, &mut self.blocks_to_skip),
+            (_, _) => more(bits, &self.codes[0], block, band, 1 << low, &mut self.blocks_to_skip),
         }
-        Ok(())
     }
 }
 
-struct FirstAc<'p, 'a> {
-    plane: &'p mut Plane,
-    code: Code<'a>,
-    band: (u8, u8),
+/// Reads the first bits of the coefficients of a band.
+fn first(
+    bits: &mut Bits<'_>,
+    code: &Code<'_>,
+    block: &mut [i16; BLOCK],
+    (mut next, last): (usize, usize),
     low: u8,
-    blocks_to_skip: u32,
-}
-
-impl Blocks for FirstAc<'_, '_> {
-    fn restart(&mut self) {
-        self.blocks_to_skip = 0;
+    blocks_to_skip: &mut u32,
+) -> Result<(), Damage> {
+    if *blocks_to_skip > 0 {
+        *blocks_to_skip -= 1;
+        return Ok(());
     }
-
-    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: BlockAt) -> Result<(), Damage> {
-        if self.blocks_to_skip > 0 {
-            self.blocks_to_skip -= 1;
-            return Ok(());
-        }
-        let (mut next, last) = (usize::from(self.band.0), usize::from(self.band.1));
-        let block = self.plane.block_mut(at);
-        while next <= last {
-            let symbol = self.code.symbol(bits)?;
-            let (run, len) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            match (run, len) {
-                (15, 0) => next += 16,
-                (run, 0) => {
-                    self.blocks_to_skip = (1 << run) + bits.take(run)? - 1;
-                    return Ok(());
+    while next <= last {
+        let symbol = code.symbol(bits)?;
+        let (run, len) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        match (run, len) {
+            (15, 0) => next += 16,
+            (run, 0) => {
+                *blocks_to_skip = (1 << run) + bits.take(run)? - 1;
+                return Ok(());
+            }
+            (run, len) => {
+                next += run as usize;
+                let value = (bits.signed(len)? << low) as i16;
+                if next > last {
+                    return Err(Damage::Overfull);
                 }
-                (run, len) => {
-                    next += run as usize;
-                    let value = (bits.signed(len)? << self.low) as i16;
-                    if next > last {
-                        return Err(Damage::Overfull);
-                    }
-                    block[usize::from(ZIGZAG[next])] = value;
-                    next += 1;
-                }
+                block[usize::from(ZIGZAG[next])] = value;
+                next += 1;
             }
         }
-        if next > last + 1 { Err(Damage::Overfull) } else { Ok(()) }
     }
+    if next > last + 1 { Err(Damage::Overfull) } else { Ok(()) }
 }
 
-struct MoreAc<'p, 'a> {
-    plane: &'p mut Plane,
-    code: Code<'a>,
-    band: (u8, u8),
+/// Reads one more bit of the coefficients of a band.
+fn more(
+    bits: &mut Bits<'_>,
+    code: &Code<'_>,
+    block: &mut [i16; BLOCK],
+    (mut next, last): (usize, usize),
     bit: i16,
-    blocks_to_skip: u32,
-}
-
-impl Blocks for MoreAc<'_, '_> {
-    fn restart(&mut self) {
-        self.blocks_to_skip = 0;
-    }
-
-    fn block(&mut self, bits: &mut Bits<'_>, _part: usize, at: BlockAt) -> Result<(), Damage> {
-        let (mut next, last) = (usize::from(self.band.0), usize::from(self.band.1));
-        let block = self.plane.block_mut(at);
-        while self.blocks_to_skip == 0 && next <= last {
-            let symbol = self.code.symbol(bits)?;
-            let (run, len) = (u32::from(symbol >> 4), symbol & 15);
-            let new = match len {
-                0 if run < 15 => {
-                    self.blocks_to_skip = (1 << run) + bits.take(run)?;
-                    break;
-                }
-                0 => None,
-                1 => Some(if bits.take(1)? == 1 { self.bit } else { -self.bit }),
-                _ => return Err(Damage::NoCode),
-            };
-            let place = refined(bits, block, &mut next, last, run, self.bit)?;
-            match (new, place) {
-                (Some(value), Some(place)) => block[place] = value,
-                (Some(_), None) => return Err(Damage::Overfull),
-                (None, _) => {}
+    blocks_to_skip: &mut u32,
+) -> Result<(), Damage> {
+    while *blocks_to_skip == 0 && next <= last {
+        let symbol = code.symbol(bits)?;
+        let (run, len) = (u32::from(symbol >> 4), symbol & 15);
+        let new = match len {
+            0 if run < 15 => {
+                *blocks_to_skip = (1 << run) + bits.take(run)?;
+                break;
             }
+            0 => None,
+            1 => Some(if bits.take(1)? == 1 { bit } else { -bit }),
+            _ => return Err(Damage::NoCode),
+        };
+        let place = refined(bits, block, &mut next, last, run, bit)?;
+        match (new, place) {
+            (Some(value), Some(place)) => block[place] = value,
+            (Some(_), None) => return Err(Damage::Overfull),
+            (None, _) => {}
         }
-        if self.blocks_to_skip > 0 {
-            // In the rest of the block no zero coefficient changes.
-            refined(bits, block, &mut next, last, u32::MAX, self.bit)?;
-            self.blocks_to_skip -= 1;
-        }
-        Ok(())
     }
+    if *blocks_to_skip > 0 {
+        // In the rest of the block no zero coefficient changes.
+        refined(bits, block, &mut next, last, u32::MAX, bit)?;
+        *blocks_to_skip -= 1;
+    }
+    Ok(())
 }
 
 /// Reads a bit for each nonzero coefficient until it has passed `zeros` zero coefficients. Returns the place of the next

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{FolderSource, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, with_bytes};
+use super::pictures::{Content, Pictures, Records};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::left_out::LeftOut;
@@ -107,21 +107,13 @@ impl Folder {
 impl Records for Folder {
     const KIND: &'static str = KIND;
 
-    fn with<T>(
-        &self,
-        record: u64,
-        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
-    ) -> Result<T, RecordError> {
+    fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let (path, len_bytes) = self.file(record);
-        let key = || path.display().to_string();
-        with_bytes(|bytes| {
-            let lost = |reason| RecordError::Lost { kind: KIND, key: key(), reason };
-            read_whole(&self.root.join(&path), len_bytes, bytes).map_err(lost)?;
-            Ok(act(&key, Content::Encoded(bytes)))
-        })
+        let lost = |reason| RecordError::Lost { kind: KIND, key: path.display().to_string(), reason };
+        read_whole(&self.root.join(&path), len_bytes, bytes).map_err(lost)?;
+        Ok(Content::Encoded(bytes))
     }
 
-    /// Reads no file.
     fn key(&self, record: u64) -> Result<String, RecordError> {
         Ok(self.file(record).0.display().to_string())
     }

@@ -22,83 +22,36 @@ pub(super) struct Leaves {
     fingerprint: [u8; 32],
 }
 
-/// A branch on the path from the root to the current page.
-struct Branch {
-    bytes: Vec<u8>,
-    number: u64,
-    next_child: usize,
+/// A walk through the tree, depth first.
+struct Walk<'a> {
+    pages: &'a Pages,
+    /// Pages that were not met yet.
+    pages_left: u64,
+    hasher: blake3::Hasher,
+    meter: Meter<'a>,
+    found: Leaves,
 }
 
 impl Leaves {
     /// Walks the tree. Reads keys and lengths, but not the pages of long values.
     pub(super) fn find(pages: &Pages, on_progress: OnProgress<'_>) -> Result<Self, DataError> {
         let entries = pages.main_tree().entries;
-        let damaged = |page: u64, reason: String| damaged(pages, page, &reason);
-        let mut found = Self::default();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(super::KIND.as_bytes());
-        let mut meter = Meter::new(on_progress, "records", Some(entries), PROGRESS_RECORDS);
-        let mut path: Vec<Branch> = Vec::new();
-        let mut next = pages.main_tree().root;
-        let mut pages_left = pages.count();
-        while let Some(number) = next {
-            let here = |reason| damaged(number, reason);
-            pages_left = pages_left.checked_sub(1).ok_or_else(|| here("it was met before".to_owned()))?;
-            let mut bytes = vec![0; pages.page_bytes()];
-            pages.read_page(number, &mut bytes).map_err(here)?;
-            let page = Page::parse(&bytes).map_err(here)?;
-            if page.is_leaf() {
-                refuse_named_databases(pages, page)?;
-                found.add_leaf(pages, number, page, &mut hasher).map_err(here)?;
-                meter.done(found.records);
-                if found.records > entries {
-                    return Err(here(format!("the tree has more than its {entries} records")));
-                }
-            } else if path.len() == DEPTH_MAX {
-                return Err(here(format!("it lies deeper than {DEPTH_MAX} pages")));
-            } else {
-                path.push(Branch { bytes, number, next_child: 0 });
-            }
-            next = next_page(&mut path).map_err(|(page, reason)| damaged(page, reason))?;
+        let meter = Meter::new(on_progress, "records", Some(entries), PROGRESS_RECORDS);
+        let (hasher, found) = (blake3::Hasher::new(), Self::default());
+        let mut walk = Walk { pages, pages_left: pages.count(), hasher, meter, found };
+        walk.hasher.update(super::KIND.as_bytes());
+        if let Some(root) = pages.main_tree().root {
+            walk.page(root, 0)?;
         }
+        let Walk { hasher, mut found, .. } = walk;
         if found.records != entries {
             let reason = format!("the tree has {} records and says that it has {entries}", found.records);
-            return Err(damaged(0, reason));
+            return Err(damaged(pages, 0, &reason));
         }
         let changing = |reason: String| DataError::changing(pages.path().display(), &reason);
         pages.check_unchanged().map_err(changing)?;
         found.fingerprint = *hasher.finalize().as_bytes();
         Ok(found)
-    }
-
-    fn add_leaf(
-        &mut self,
-        pages: &Pages,
-        number: u64,
-        page: Page<'_>,
-        hasher: &mut blake3::Hasher,
-    ) -> Result<(), String> {
-        if page.nodes() > 0 {
-            self.leaves.push((self.records, number));
-        }
-        for index in 0..page.nodes() {
-            let node = page.node(index)?;
-            let len_bytes = match node.value {
-                Value::Here(value) => value.len() as u64,
-                Value::Tree => return Err(format!("its node {index} holds no value")),
-                Value::Pages { first, len_bytes } if pages.holds(first, len_bytes) => len_bytes,
-                Value::Pages { first, .. } => {
-                    return Err(format!(
-                        "the value of its node {index} begins on page {first} and ends behind the end of the file, \
-                         which is cut off"
-                    ));
-                }
-            };
-            hasher.update(&(node.key.len() as u64).to_le_bytes()).update(node.key);
-            hasher.update(&len_bytes.to_le_bytes());
-        }
-        self.records += page.nodes() as u64;
-        Ok(())
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -116,11 +69,61 @@ impl Leaves {
     }
 }
 
+impl Walk<'_> {
+    fn page(&mut self, number: u64, depth: usize) -> Result<(), DataError> {
+        let pages = self.pages;
+        let here = |reason: String| damaged(pages, number, &reason);
+        let entries = pages.main_tree().entries;
+        self.pages_left =
+            self.pages_left.checked_sub(1).ok_or_else(|| here("it was met before".to_owned()))?;
+        let mut bytes = vec![0; pages.page_bytes()];
+        pages.read_page(number, &mut bytes).map_err(here)?;
+        let page = Page::parse(&bytes).map_err(here)?;
+        if page.is_leaf() {
+            refuse_named_databases(pages, page)?;
+            self.leaf(number, page).map_err(here)?;
+            self.meter.done(self.found.records);
+            return match self.found.records > entries {
+                true => Err(here(format!("the tree has more than its {entries} records"))),
+                false => Ok(()),
+            };
+        }
+        if depth == DEPTH_MAX {
+            return Err(here(format!("it lies deeper than {DEPTH_MAX} pages")));
+        }
+        (0..page.nodes()).try_for_each(|index| self.page(page.child(index).map_err(here)?, depth + 1))
+    }
+
+    fn leaf(&mut self, number: u64, page: Page<'_>) -> Result<(), String> {
+        if page.nodes() > 0 {
+            self.found.leaves.push((self.found.records, number));
+        }
+        for index in 0..page.nodes() {
+            let node = page.node(index)?;
+            let len_bytes = match node.value {
+                Value::Here(value) => value.len() as u64,
+                Value::Tree => return Err(format!("its node {index} holds no value")),
+                Value::Pages { first, len_bytes } if self.pages.holds(first, len_bytes) => len_bytes,
+                Value::Pages { first, .. } => {
+                    return Err(format!(
+                        "the value of its node {index} begins on page {first} and ends behind the end of the file, \
+                         which is cut off"
+                    ));
+                }
+            };
+            self.hasher.update(&(node.key.len() as u64).to_le_bytes()).update(node.key);
+            self.hasher.update(&len_bytes.to_le_bytes());
+        }
+        self.found.records += page.nodes() as u64;
+        Ok(())
+    }
+}
+
 /// Refuses a file that keeps its records in named databases, and names them.
 fn refuse_named_databases(pages: &Pages, page: Page<'_>) -> Result<(), DataError> {
     let name = |index| match page.node(index) {
         Ok(Node { key, value: Value::Tree }) => Some(format!("`{}`", super::shown(key))),
-        // `add_leaf` reports a damaged node.
+        // `Walk::leaf` reports a damaged node.
         Ok(_) | Err(_) => None,
     };
     let names: Vec<String> = (0..page.nodes()).filter_map(name).take(NAMES_SHOWN_MAX).collect();
@@ -137,17 +140,4 @@ fn refuse_named_databases(pages: &Pages, page: Page<'_>) -> Result<(), DataError
 fn damaged(pages: &Pages, page: u64, reason: &str) -> DataError {
     let what = format!("the LMDB file is damaged: page {page}: {reason}. {FETCH}");
     DataError::unusable(pages.path().display(), what)
-}
-
-/// The next page of a depth-first walk; none at the end of the tree.
-fn next_page(path: &mut Vec<Branch>) -> Result<Option<u64>, (u64, String)> {
-    while let Some(Branch { bytes, number, next_child }) = path.last_mut() {
-        let page = Page::parse(bytes).map_err(|reason| (*number, reason))?;
-        if *next_child < page.nodes() {
-            *next_child += 1;
-            return page.child(*next_child - 1).map(Some).map_err(|reason| (*number, reason));
-        }
-        path.pop();
-    }
-    Ok(None)
 }

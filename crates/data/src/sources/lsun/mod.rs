@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{ImageSpec, LsunSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, RECORD_BYTES_MAX, Records, Summary, with_bytes};
+use super::pictures::{Content, Pictures, RECORD_BYTES_MAX, Records, Summary};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::{DataError, RecordError, Source};
 use leaves::Leaves;
-use pages::{Page, Pages, Value};
+use pages::{Node, Page, Pages, Value};
 
 pub(super) const KIND: &str = "lsun";
 
@@ -71,35 +71,47 @@ pub(super) fn open(
 impl Records for Lsun {
     const KIND: &'static str = KIND;
 
-    fn with<T>(
-        &self,
-        record: u64,
-        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
-    ) -> Result<T, RecordError> {
-        let (page_number, index) = self.leaves.locate(record);
-        let lost = |key: String, reason: String| RecordError::Lost { kind: KIND, key, reason };
-        let lost_number = |reason: String| lost(format!("number {record}"), reason);
-        self.pages.check_unchanged().map_err(lost_number)?;
+    fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let mut page = vec![0; self.pages.page_bytes()];
-        self.pages.read_page(page_number, &mut page).map_err(lost_number)?;
-        let node = Page::leaf(&page).and_then(|leaf| leaf.node(index));
-        let node = node.map_err(|reason| lost_number(format!("page {page_number}: {reason}")))?;
-        let key = || shown(node.key);
+        let node = self.node(record, &mut page)?;
         match node.value {
-            Value::Here(value) => Ok(act(&key, Content::Encoded(value))),
-            Value::Tree => Err(lost(key(), "it is a named database".to_owned())),
-            Value::Pages { first, len_bytes } if len_bytes <= RECORD_BYTES_MAX => with_bytes(|bytes| {
+            Value::Here(value) => {
+                bytes.clear();
+                bytes.extend_from_slice(value);
+            }
+            Value::Pages { first, len_bytes } if len_bytes <= RECORD_BYTES_MAX => {
                 bytes.resize(len_bytes as usize, 0);
-                self.pages.read_value(first, bytes).map_err(|reason| lost(key(), reason))?;
-                Ok(act(&key, Content::Encoded(bytes)))
-            }),
-            Value::Pages { len_bytes, .. } => Err(RecordError::Undecodable {
-                kind: KIND,
-                key: key(),
-                reason: format!("it has {len_bytes} bytes; at most 2^30 are decoded"),
-            }),
+                self.pages.read_value(first, bytes).map_err(|reason| lost(shown(node.key), reason))?;
+            }
+            Value::Pages { len_bytes, .. } => {
+                let reason = format!("it has {len_bytes} bytes; at most 2^30 are decoded");
+                return Err(RecordError::Undecodable { kind: KIND, key: shown(node.key), reason });
+            }
+            Value::Tree => return Err(lost(shown(node.key), "it is a named database".to_owned())),
         }
+        Ok(Content::Encoded(bytes))
     }
+
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        let mut page = vec![0; self.pages.page_bytes()];
+        Ok(shown(self.node(record, &mut page)?.key))
+    }
+}
+
+impl Lsun {
+    /// A record's node, from its page, which is read into `page`.
+    fn node<'a>(&self, record: u64, page: &'a mut [u8]) -> Result<Node<'a>, RecordError> {
+        let (number, index) = self.leaves.locate(record);
+        let lost = |reason: String| lost(format!("number {record}"), reason);
+        self.pages.check_unchanged().map_err(lost)?;
+        self.pages.read_page(number, page).map_err(lost)?;
+        let node = Page::leaf(page).and_then(|leaf| leaf.node(index));
+        node.map_err(|reason| lost(format!("page {number}: {reason}")))
+    }
+}
+
+fn lost(key: String, reason: String) -> RecordError {
+    RecordError::Lost { kind: KIND, key, reason }
 }
 
 /// The data file of an LMDB folder, or `path` itself if it is a file.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{ImageSpec, WebdatasetSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, Summary, with_bytes};
+use super::pictures::{Content, Pictures, Records, Summary};
 use crate::file_kind::FileKind;
 use crate::in_order::in_order;
 use crate::index::{Index, Progress};
@@ -124,29 +124,33 @@ fn scan(blobs: &[Box<dyn Blob>], options: &OpenOptions<'_>) -> Result<Members, D
 impl Records for Webdataset {
     const KIND: &'static str = KIND;
 
-    /// Reads the record's member with its headers.
-    fn with<T>(
-        &self,
-        record: u64,
-        act: impl FnOnce(&dyn Fn() -> String, Content<'_>) -> T,
-    ) -> Result<T, RecordError> {
-        let (shard, Member { header_block, len_bytes, .. }) = self.members.at(record);
-        let blob = &self.blobs[shard];
-        let begin = u64::from(header_block) * members::BLOCK_BYTES;
-        let lost = |reason: String| {
-            let key = format!("{}, byte {begin}", blob.name());
-            RecordError::Lost { kind: KIND, key, reason }
-        };
-        with_bytes(|bytes| {
-            bytes.resize(len_bytes as usize, 0);
-            blob.read_at(begin, bytes).map_err(lost)?;
-            let (name, picture) = members::only_member(bytes).map_err(lost)?;
-            Ok(act(&|| format!("{}: {}", blob.name(), name.escape_debug()), Content::Encoded(picture)))
-        })
+    fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
+        Ok(Content::Encoded(self.member(record, bytes)?.1))
+    }
+
+    fn key(&self, record: u64) -> Result<String, RecordError> {
+        let mut bytes = Vec::new();
+        let (name, _) = self.member(record, &mut bytes)?;
+        Ok(format!("{}: {}", self.blobs[self.members.at(record).0].name(), name.escape_debug()))
     }
 
     fn class(&self, record: u64) -> Option<u32> {
         self.members.at(record).1.class
+    }
+}
+
+impl Webdataset {
+    /// Reads a record's member with its headers into `bytes`. Returns its name and its picture.
+    fn member<'a>(&self, record: u64, bytes: &'a mut Vec<u8>) -> Result<(String, &'a [u8]), RecordError> {
+        let (shard, Member { header_block, len_bytes, .. }) = self.members.at(record);
+        let begin = u64::from(header_block) * members::BLOCK_BYTES;
+        let lost = |reason: String| {
+            let key = format!("{}, byte {begin}", self.blobs[shard].name());
+            RecordError::Lost { kind: KIND, key, reason }
+        };
+        bytes.resize(len_bytes as usize, 0);
+        self.blobs[shard].read_at(begin, bytes).map_err(lost)?;
+        members::only_member(bytes).map_err(lost)
     }
 }
 
