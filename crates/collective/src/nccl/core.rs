@@ -10,19 +10,8 @@ use lsgan_spec::Generation;
 use super::communicator::{Communicator, CommunicatorError};
 use super::flag::AbortFlag;
 use super::message::{Message, MessageKind};
-use crate::tcp::{Link, Membership};
+use crate::tcp::{Link, Membership, Side};
 use crate::{Aborter, Call, GroupError, LossCause, Peer};
-
-/// A neighbour on the side channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Left,
-    Right,
-}
-
-impl Side {
-    pub(super) const BOTH: [Self; 2] = [Self::Left, Self::Right];
-}
 
 /// Why a group is over.
 #[derive(Clone, Debug)]

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use lsgan_spec::Generation;
 
 use super::communicator::{Communicator, CommunicatorError, Progress};
-use super::core::{Core, EndReason, Side};
+use super::core::{Core, EndReason};
 use super::device::{Device, Mark};
 use super::flag::AbortFlag;
 use super::staging::Staging;
 use super::watch::Watcher;
 use super::{Backoff, ElementType};
-use crate::tcp::set_keepalive;
+use crate::tcp::{Side, set_keepalive};
 use crate::{Aborter, Call, CallKind, Group, GroupError};
 
 /// How long a leaving rank gives NCCL to send its last values. On one host NCCL may wait until the other ranks leave too.

@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::core::{Core, EndReason, Side};
+use super::core::{Core, EndReason};
 use super::device::Device;
 use super::message::{Message, MessageKind};
-use crate::tcp::{moved, poll_until};
+use crate::tcp::{Side, moved, poll_until};
 use crate::{GroupError, LossCause};
 
 /// How long this rank may take to finish a call that a failing neighbour has finished, before it fails as well.

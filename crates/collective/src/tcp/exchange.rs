@@ -257,10 +257,15 @@ pub(crate) fn moved(outcome: io::Result<usize>) -> Result<Option<usize>, LossCau
     }
 }
 
-#[derive(Clone, Copy)]
-enum Side {
+/// A neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
     Left,
     Right,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Left, Self::Right];
 }
 
 /// Sleeps until one of these has an event; returns their events. None if `deadline` passes first.

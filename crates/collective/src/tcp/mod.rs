@@ -28,7 +28,7 @@ use lsgan_spec::Generation;
 use socket2::{SockRef, TcpKeepalive};
 
 use self::exchange::exchange;
-pub(crate) use self::exchange::{Link, Ring, moved, poll_until};
+pub(crate) use self::exchange::{Link, Ring, Side, moved, poll_until};
 use self::flow::{Element, RingAllReduce, RingBroadcast};
 pub use self::form::connect;
 pub use self::listener::Listener;
