@@ -12,6 +12,7 @@
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
+//! - `words`: arguments whose values are those of a field.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
 pub mod checkpoints;
@@ -29,3 +30,4 @@ pub mod snapshot;
 pub mod status;
 pub mod stop;
 pub mod up;
+mod words;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::picture::PictureFile;
 use crate::place::store_of;
+use crate::words::words;
 
 /// The arguments of `lsgan sample`.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,22 +25,14 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     count: u32,
     /// Which of G's weights; by default those of `samples.weights`.
-    #[arg(long, value_name = "WHICH")]
-    weights: Option<WhichWeights>,
+    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
+    weights: Option<SampleWeights>,
     /// The picture to write.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum WhichWeights {
-    /// The moving average.
-    Ema,
-    /// As they are.
-    Raw,
 }
 
 /// Writes a grid of samples.
@@ -55,11 +48,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
     };
     let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
         .map_err(|errors| Failure::failed(errors.render_plain()))?;
-    let weights = args.weights.map_or(spec.samples.weights, |which| match which {
-        WhichWeights::Ema => SampleWeights::Ema,
-        WhichWeights::Raw => SampleWeights::Raw,
-    });
-    let name = match weights {
+    let name = match args.weights.unwrap_or(spec.samples.weights) {
         SampleWeights::Ema => "generator_ema",
         SampleWeights::Raw => "generator",
     };

@@ -378,20 +378,13 @@ impl Cluster {
 }
 
 /// The first of the children to end: its index and exit status.
-pub(crate) async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
+async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
     if children.is_empty() {
         return std::future::pending().await;
     }
-    let mut ends: Vec<_> = children.iter_mut().map(|child| Box::pin(child.ended())).collect();
-    std::future::poll_fn(|context| {
-        for (index, end) in ends.iter_mut().enumerate() {
-            if let std::task::Poll::Ready(status) = end.as_mut().poll(context) {
-                return std::task::Poll::Ready((index, status));
-            }
-        }
-        std::task::Poll::Pending
-    })
-    .await
+    let ends = children.iter_mut().map(|child| Box::pin(child.ended()));
+    let (status, index, _) = futures::future::select_all(ends).await;
+    (index, status)
 }
 
 #[cfg(test)]

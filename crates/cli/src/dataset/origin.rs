@@ -9,6 +9,8 @@ use lsgan_launch::{load_file, open_data};
 use lsgan_runfile::Override;
 use lsgan_spec::{BatchSpec, DataSpec, Fit, IdxSource, ImageSpec, Source as Spec};
 
+use crate::words::words;
+
 /// The default side of a sample in pixels.
 const SIZE: u32 = 64;
 
@@ -33,24 +35,14 @@ pub struct Origin {
     #[arg(long, value_name = "1|3", value_parser = ["1", "3"])]
     channels: Option<String>,
     /// How a picture is made square, instead of data.image.fit.
-    #[arg(long, value_name = "HOW")]
-    fit: Option<HowToFit>,
+    #[arg(long, value_name = "HOW", value_parser = words::<Fit>())]
+    fit: Option<Fit>,
     /// The labels of an idx file that is named directly.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     labels: Option<PathBuf>,
     /// Threads; by default one for each core. From an object store more are faster.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum HowToFit {
-    /// Scaled down until it fits, the rest black.
-    Pad,
-    /// Scaled until the shorter side fits, the middle cut out.
-    Crop,
-    /// Both sides scaled.
-    Squash,
 }
 
 /// A data set that is open.
@@ -73,11 +65,7 @@ impl Origin {
             image.size = self.size.unwrap_or(image.size);
             image.channels =
                 self.channels.as_deref().map_or(image.channels, |said| if said == "1" { 1 } else { 3 });
-            image.fit = self.fit.map_or(image.fit, |fit| match fit {
-                HowToFit::Pad => Fit::Pad,
-                HowToFit::Crop => Fit::Crop,
-                HowToFit::Squash => Fit::Squash,
-            });
+            image.fit = self.fit.unwrap_or(image.fit);
         }
         let source = match &spec.source {
             // A run needs a folder; `dataset inspect` also takes a single picture.
