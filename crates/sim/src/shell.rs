@@ -1,6 +1,6 @@
 //! The simulated coordinator: it performs effects one by one, keeps a journal, and dies between any two effects.
 
-use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Run, SessionId};
+use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Run, SessionId, Worker};
 use lsgan_spec::{Generation, Millis};
 
 use crate::network::Happening;
@@ -220,7 +220,7 @@ impl World {
             Outcome::Refused { why } => {
                 // A worker whose Hello is still under way is not known to the machine.
                 let sees = |p: &Process| p.life == Life::Running && !p.blind;
-                let process = |w: &lsgan_control::Worker| &self.processes[self.network.process(w.session)];
+                let process = |w: &Worker| &self.processes[self.network.process(w.session)];
                 if run.workers().values().any(|w| sees(process(w))) {
                     self.violated(format!("a run does not start although a worker sees the store: {why}"));
                 }
@@ -271,8 +271,12 @@ impl World {
     fn no_worker_waits_for_long(&mut self, run: &Run) {
         let limit = self.setup.config.virtual_ranks.min(self.setup.config.max_workers) as usize;
         let free = run.members().len() < limit;
-        let waits = |w: &lsgan_control::Worker| !w.computing && (free && w.aside.is_none() || w.leaving);
-        let idle = *run.phase() == Phase::Stepping && run.workers().values().any(waits);
+        let member = |i| run.members().iter().any(|m| m.incarnation == i);
+        // A worker that computes and is no member hangs in an earlier generation.
+        let leaves = |i, w: &Worker| w.leaving && (!w.computing || member(i));
+        let waits = |w: &Worker| !w.computing && free && w.aside.is_none();
+        let mut workers = run.workers().iter();
+        let idle = *run.phase() == Phase::Stepping && workers.any(|(i, w)| leaves(*i, w) || waits(w));
         let idle_ms = held_ms(&mut self.shell.idle_since, idle, run.generation(), self.now);
         // A frozen member holds up the step until it counts as dead, one that hangs until the generation counts as
         // standing. 15 s are for connections that are tried first.
