@@ -15,7 +15,7 @@ fn a_run_goes_from_its_first_worker_to_its_end() {
     bench.parked(1, 1, Some(20), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Final)]);
     bench.saved(10);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert_eq!(bench.to(1), [Message::Shutdown(Outcome::Complete)]);
     assert_eq!(bench.journal.last(), Some(&Entry::Ended(Outcome::Complete)));
     assert_eq!(bench.run.next_deadline(), None);
@@ -38,9 +38,7 @@ fn the_first_generation_waits_for_those_expected_but_not_longer_than_gather() {
 
 #[test]
 fn a_generation_is_journaled_before_anybody_is_told_to_form_it() {
-    let mut bench = Bench::new(config(), Recovered::default());
-    bench.join(1, None, None);
-    bench.join(2, None, None);
+    let bench = Bench::with_two();
     let journaled =
         bench.effects.iter().position(|e| matches!(e, Effect::Journal(Entry::Generation { .. }))).unwrap();
     let told = bench
@@ -134,7 +132,7 @@ fn a_retired_incarnation_changes_nothing() {
     bench.parked(2, 1, Some(9), ParkReason::Boundary);
     bench.consumed(2, 3, 5);
     bench.leave(2);
-    bench.apply(Event::TaskDone { session: SessionId(2) });
+    bench.task_done(2);
     assert_eq!(bench.run, before);
     assert!(bench.effects.is_empty());
 }
@@ -155,14 +153,11 @@ fn silence_longer_than_the_failure_timeout_is_a_death() {
 
 #[test]
 fn a_generation_that_is_not_ready_in_time_is_given_up() {
-    let mut bench = Bench::new(config(), Recovered::default());
-    bench.join(1, None, None);
-    bench.join(2, None, None);
+    let mut bench = Bench::with_two();
     bench.ready(1, 1, 0);
     bench.now.0 = 2_900;
-    for session in [1, 2] {
-        bench.apply(Event::Heard { session: SessionId(session), applied: None, pace_us: None });
-    }
+    bench.heard_nothing_new(1);
+    bench.heard_nothing_new(2);
     bench.wake();
     assert_eq!(bench.now.0, 3_000);
     assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
@@ -203,8 +198,7 @@ fn a_joiner_is_taken_in_at_a_step_boundary() {
     assert!(bench.was_wished(1, Wish::Reform) && bench.was_wished(2, Wish::Reform));
     bench.heard(1, 4);
     assert!(bench.effects.is_empty(), "a wish is told once");
-    bench.parked(1, 1, Some(6), ParkReason::Boundary);
-    bench.parked(2, 1, Some(6), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(6), ParkReason::Boundary);
     let form = bench.form(3);
     assert_eq!((form.members.len(), form.from, form.root), (3, Reduction(6), Some(0)));
 }
@@ -216,7 +210,7 @@ fn a_spare_beyond_max_workers_stands_by_and_takes_over_at_a_death() {
     assert!(bench.to(1).is_empty(), "no wish for somebody for whom there is no place");
     bench.close(1);
     bench.parked(2, 1, Some(3), ParkReason::Aborted);
-    assert_eq!(bench.form(3).members.iter().map(|m| m.incarnation.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(bench.members(), [2, 3]);
 }
 
 #[test]
@@ -226,8 +220,7 @@ fn a_standby_that_is_ahead_of_the_stepping_generation_is_taken_in_even_when_it_i
     assert!(bench.was_wished(1, Wish::Reform));
     bench.leave(3);
     assert!(bench.to(3).is_empty(), "it stays until the others have its state");
-    bench.parked(1, 1, Some(2), ParkReason::Boundary);
-    bench.parked(2, 1, Some(2), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(2), ParkReason::Boundary);
     let form = bench.form(3);
     assert_eq!((form.from, form.root), (Reduction(9), Some(1)));
 }
@@ -275,10 +268,9 @@ fn what_was_not_leased_or_is_not_owned_cannot_be_consumed() {
 fn a_number_that_is_not_finite_ends_the_run_with_the_sentence() {
     let mut bench = Bench::stepping(config(), 2);
     let why = "virtual rank 1 is not finite at step 3".to_owned();
-    bench.parked(1, 1, Some(6), ParkReason::Failed(why.clone()));
-    bench.parked(2, 1, Some(6), ParkReason::Failed(why.clone()));
+    bench.all_parked(1..=2, 1, Some(6), ParkReason::Failed(why.clone()));
     assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Failed { why }));
 }
 
@@ -287,11 +279,10 @@ fn a_stop_ends_at_a_boundary_with_a_snapshot() {
     let mut bench = Bench::stepping(config(), 2);
     bench.apply(Event::StopRequested);
     assert!(bench.was_wished(1, Wish::Finish) && bench.was_wished(2, Wish::Finish));
-    bench.parked(1, 1, Some(8), ParkReason::Boundary);
-    bench.parked(2, 1, Some(8), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(8), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
     bench.saved(4);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Stopped { step: Step(4) }));
     assert_eq!(bench.to(2), [Message::Shutdown(Outcome::Stopped { step: Step(4) })]);
 }
@@ -311,7 +302,7 @@ fn data_too_bad_to_train_on_fail_the_run_at_a_boundary_with_a_snapshot() {
     bench.parked(1, 2, Some(8), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
     bench.saved(4);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Failed { why }));
 }
 
@@ -322,10 +313,10 @@ fn a_stop_saves_what_somebody_brings_back_while_it_is_saved() {
     bench.parked(1, 1, Some(8), ParkReason::Boundary);
     bench.join(2, Some(12), None);
     bench.saved(4);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert_eq!(bench.to(2), [Message::Task(Task::Snapshot)]);
     bench.saved(6);
-    bench.apply(Event::TaskDone { session: SessionId(2) });
+    bench.task_done(2);
     assert_eq!(*bench.run.phase(), Phase::Ended(Outcome::Stopped { step: Step(6) }));
 }
 
@@ -334,8 +325,7 @@ fn a_second_joiner_is_wished_in_after_the_first() {
     let mut bench = Bench::stepping(config(), 1);
     bench.join(2, None, None);
     bench.parked(1, 1, Some(2), ParkReason::Boundary);
-    bench.ready(1, 2, 2);
-    bench.ready(2, 2, 2);
+    bench.all_ready(1..=2, 2, 2);
     bench.join(3, None, None);
     assert!(bench.was_wished(1, Wish::Reform) && bench.was_wished(2, Wish::Reform));
 }
@@ -352,8 +342,7 @@ fn a_stop_in_the_middle_of_a_step_finishes_it_first_with_whoever_is_there() {
 #[test]
 fn the_writer_of_the_end_may_die_and_another_takes_over() {
     let mut bench = Bench::stepping(config(), 2);
-    bench.parked(1, 1, Some(20), ParkReason::Boundary);
-    bench.parked(2, 1, Some(20), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(20), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Final)]);
     bench.close(1);
     assert_eq!(bench.to(2), [Message::Task(Task::Final)]);
@@ -370,9 +359,7 @@ fn final_weights_that_cannot_be_written_fail_the_run() {
 
 #[test]
 fn generations_that_come_to_nothing_are_formed_at_once_three_times_and_then_wait_ever_longer() {
-    let mut bench = Bench::new(config(), Recovered::default());
-    bench.join(1, None, None);
-    bench.join(2, None, None);
+    let mut bench = Bench::with_two();
     let mut waits_ms = vec![];
     for generation in 1..8 {
         assert_eq!(bench.run.generation(), Generation(generation));
@@ -389,8 +376,7 @@ fn generations_that_come_to_nothing_are_formed_at_once_three_times_and_then_wait
 
     // One that applies something ends the waiting.
     let generation = bench.run.generation().0;
-    bench.ready(1, generation, 0);
-    bench.ready(2, generation, 0);
+    bench.all_ready(1..=2, generation, 0);
     bench.parked(1, generation, Some(1), ParkReason::Broken("worker 2 is gone".to_owned()));
     bench.parked(2, generation, Some(1), ParkReason::Aborted);
     assert_eq!(bench.form(1).from, Reduction(1));

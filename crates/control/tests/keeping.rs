@@ -18,8 +18,7 @@ fn one_is_blind() -> Bench {
     bench.store_proved(1, false);
     bench.store_proved(2, true);
     assert_eq!(bench.form(1).writer, Some(1));
-    bench.ready(1, 1, 0);
-    bench.ready(2, 1, 0);
+    bench.all_ready(1..=2, 1, 0);
     bench
 }
 
@@ -28,8 +27,7 @@ fn one_that_does_not_see_the_store_is_named_and_never_writes() {
     let mut bench = one_is_blind();
     let named = |entry: &Entry| matches!(entry, Entry::CannotKeep { incarnation, .. } if incarnation.0 == 1);
     assert!(bench.journal.iter().any(named));
-    bench.parked(1, 1, Some(20), ParkReason::Boundary);
-    bench.parked(2, 1, Some(20), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(20), ParkReason::Boundary);
     assert_eq!((bench.to(1), bench.to(2)), (vec![], vec![Message::Task(Task::Final)]));
 }
 
@@ -84,10 +82,8 @@ fn a_state_that_its_holder_cannot_write_goes_to_one_that_can() {
     bench.join(3, None, None);
     let form = bench.form(3);
     assert_eq!((form.from, form.last_step, form.writer), (Reduction(20), Step(10), Some(1)));
-    bench.ready(1, 3, 20);
-    bench.ready(3, 3, 20);
-    bench.parked(1, 3, Some(20), ParkReason::Boundary);
-    bench.parked(3, 3, Some(20), ParkReason::Boundary);
+    bench.all_ready([1, 3], 3, 20);
+    bench.all_parked([1, 3], 3, Some(20), ParkReason::Boundary);
     assert_eq!(bench.to(3), [Message::Task(Task::Final)]);
 }
 
@@ -96,11 +92,9 @@ fn another_member_writes_after_a_write_that_failed() {
     let mut bench = Bench::stepping(config(), 2);
     bench.apply(Event::SnapshotFailed { session: SessionId(1) });
     assert!(bench.was_wished(1, Wish::Reform));
-    bench.parked(1, 1, Some(4), ParkReason::Boundary);
-    bench.parked(2, 1, Some(4), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(4), ParkReason::Boundary);
     assert_eq!(bench.form(1).writer, Some(1));
-    bench.ready(1, 2, 4);
-    bench.ready(2, 2, 4);
+    bench.all_ready(1..=2, 2, 4);
     bench.apply(Event::SnapshotFailed { session: SessionId(2) });
     assert!(!bench.was_wished(1, Wish::Reform), "both failed once");
 }
@@ -108,8 +102,7 @@ fn another_member_writes_after_a_write_that_failed() {
 #[test]
 fn another_holder_closes_the_run_where_the_first_one_could_not() {
     let mut bench = Bench::stepping(config(), 2);
-    bench.parked(1, 1, Some(20), ParkReason::Boundary);
-    bench.parked(2, 1, Some(20), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(20), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Final)]);
     bench.apply(Event::TaskFailed { session: SessionId(1), why: "no keys".to_owned() });
     assert_eq!(bench.to(2), [Message::Task(Task::Final)]);

@@ -11,8 +11,7 @@ fn a_leaver_goes_after_the_step_and_the_others_go_on() {
     let mut bench = Bench::stepping(config(), 2);
     bench.leave(2);
     assert!(bench.to(2).is_empty(), "it computes until the boundary");
-    bench.parked(1, 1, Some(4), ParkReason::Boundary);
-    bench.parked(2, 1, Some(4), ParkReason::Boundary);
+    bench.all_parked(1..=2, 1, Some(4), ParkReason::Boundary);
     assert!(matches!(bench.to(2)[..], [Message::Retired { .. }]));
     assert_eq!(bench.form(1).members.len(), 1);
 }
@@ -33,7 +32,7 @@ fn the_last_one_to_leave_writes_a_snapshot_first() {
     bench.parked(1, 1, Some(4), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
     bench.saved(2);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert!(matches!(bench.to(1)[..], [Message::Retired { .. }]));
     bench.join(2, None, None);
     assert_eq!(bench.form(2).start, Start::Snapshot(Step(2)));
@@ -66,8 +65,7 @@ fn a_leaver_whose_state_a_stayer_holds_is_let_go_in_the_middle_of_a_step() {
     let mut bench = Bench::stepping(config(), 3);
     bench.leave(1);
     bench.close(2);
-    bench.parked(1, 1, Some(5), ParkReason::Aborted);
-    bench.parked(3, 1, Some(5), ParkReason::Aborted);
+    bench.all_parked([1, 3], 1, Some(5), ParkReason::Aborted);
     assert!(matches!(bench.to(1)[..], [Message::Retired { .. }]));
     assert_eq!(bench.form(3).members.len(), 1);
 }
@@ -83,6 +81,6 @@ fn a_leaver_who_could_not_write_the_only_copy_stays_and_tries_again_after_the_ne
     bench.parked(1, 2, Some(6), ParkReason::Boundary);
     assert_eq!(bench.to(1), [Message::Task(Task::Snapshot)]);
     bench.saved(3);
-    bench.apply(Event::TaskDone { session: SessionId(1) });
+    bench.task_done(1);
     assert!(matches!(bench.to(1)[..], [Message::Retired { .. }]));
 }

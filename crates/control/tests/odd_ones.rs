@@ -4,7 +4,7 @@ mod bench;
 
 use bench::{Bench, config, numerics};
 use lsgan_control::hashes::Difference;
-use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered, Wish};
+use lsgan_control::{Config, Effect, Entry, Message, Outcome, ParkReason, Phase, Recovered};
 use lsgan_spec::{DeviceKind, Incarnation, Numerics, Step};
 
 /// What was journaled of stragglers: whom, and whether it was evicted.
@@ -13,7 +13,7 @@ fn stragglers(bench: &Bench) -> Vec<(u64, bool)> {
         Entry::Straggles { incarnation, evicted, .. } => Some((incarnation.0, *evicted)),
         _ => None,
     };
-    bench.journal.iter().filter_map(straggles).collect()
+    bench.journaled(straggles)
 }
 
 /// Heartbeats of sessions 1.. with these paces, once a second for so long.
@@ -24,13 +24,6 @@ fn beat(bench: &mut Bench, paces_us: &[u64], seconds: u64) {
             bench.heard_at_pace(session, 2, Some(*pace_us));
         }
     }
-}
-
-fn wishes_reform(bench: &Bench) -> bool {
-    let wish = |effect: &Effect| {
-        matches!(effect, Effect::Send { message: Message::Wish { wish: Wish::Reform, .. }, .. })
-    };
-    bench.effects.iter().any(wish)
 }
 
 #[test]
@@ -58,9 +51,7 @@ fn the_odd_one_of_three_is_named_and_the_run_fails_without_a_snapshot() {
     for session in 1..=3 {
         assert!(bench.to(session).contains(&Message::Abort(bench.run.generation())), "session {session}");
     }
-    for session in 1..=3 {
-        bench.parked(session, 1, Some(8), ParkReason::Aborted);
-    }
+    bench.all_parked(1..=3, 1, Some(8), ParkReason::Aborted);
     let differs = Entry::Differs(Difference { odd: vec![Incarnation(2)], step: Step(4), equal: Step(2) });
     assert!(bench.journal.contains(&differs), "{:#?}", bench.journal);
     let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
@@ -73,8 +64,7 @@ fn of_two_that_differ_both_are_named() {
     let mut bench = Bench::stepping(config(), 2);
     bench.state_hash(1, 2, 1);
     bench.state_hash(2, 2, 2);
-    bench.parked(1, 1, Some(4), ParkReason::Aborted);
-    bench.parked(2, 1, Some(4), ParkReason::Aborted);
+    bench.all_parked(1..=2, 1, Some(4), ParkReason::Aborted);
     let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
     assert!(why.contains("worker 1 (w1) and worker 2 (w2) hold different states"), "{why}");
 }
@@ -108,7 +98,7 @@ fn a_straggler_is_named_once_after_a_while_and_goes_on() {
     beat(&mut bench, &[1_000, 1_100, 2_500], 20);
     assert_eq!(stragglers(&bench), [(3, false)]);
     assert_eq!(*bench.run.phase(), Phase::Stepping);
-    assert!(!wishes_reform(&bench));
+    assert!(!bench.wishes_reform());
 }
 
 #[test]
@@ -124,29 +114,24 @@ fn a_straggler_is_evicted_where_the_file_says_so_and_stands_by() {
     let mut bench = Bench::stepping(Config { evict_stragglers: true, ..config() }, 3);
     beat(&mut bench, &[1_000, 1_100, 2_500], 4);
     assert_eq!(stragglers(&bench), [(3, true)]);
-    for session in 1..=3 {
-        bench.parked(session, 1, Some(4), ParkReason::Boundary);
-    }
-    let members: Vec<_> = bench.run.members().iter().map(|m| m.incarnation.0).collect();
-    assert_eq!(members, [1, 2]);
-    bench.ready(1, 2, 4);
-    bench.ready(2, 2, 4);
+    bench.all_parked(1..=3, 1, Some(4), ParkReason::Boundary);
+    assert_eq!(bench.members(), [1, 2]);
+    bench.all_ready(1..=2, 2, 4);
     beat(&mut bench, &[1_000, 1_100], 1);
     assert_eq!(*bench.run.phase(), Phase::Stepping);
-    assert!(!wishes_reform(&bench), "it is not asked in again");
+    assert!(!bench.wishes_reform(), "it is not asked in again");
 
     // Needed again, it takes part again.
     bench.close(1);
     bench.close(2);
-    let members: Vec<_> = bench.run.members().iter().map(|m| m.incarnation.0).collect();
-    assert_eq!(members, [3]);
+    assert_eq!(bench.members(), [3]);
 }
 
 #[test]
 fn nobody_is_evicted_who_is_needed() {
     let mut bench = Bench::stepping(Config { evict_stragglers: true, min_workers: 3, ..config() }, 3);
     beat(&mut bench, &[1_000, 1_100, 2_500], 10);
-    assert!(!wishes_reform(&bench));
+    assert!(!bench.wishes_reform());
     assert_eq!(*bench.run.phase(), Phase::Stepping);
 }
 

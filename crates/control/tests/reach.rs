@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
-use lsgan_control::{Aside, Config, Direction, Effect, Entry, Event, Message, ParkReason, Phase, Wish};
+use lsgan_control::{Aside, Config, Direction, Entry, Event, ParkReason, Phase};
 use lsgan_spec::{Incarnation, Reduction};
 
 fn broken() -> ParkReason {
@@ -35,23 +35,18 @@ fn three(says: &[(u64, u64)], holds: [u64; 3]) -> Bench {
     bench
 }
 
-/// Who is in the newest generation.
-fn members(bench: &Bench) -> Vec<u64> {
-    bench.run.members().iter().map(|m| m.incarnation.0).collect()
-}
-
 fn named(bench: &Bench) -> Vec<(u64, u64, Direction)> {
     let entry = |entry: &Entry| match entry {
         Entry::CutOff { incarnation, peer, direction, .. } => Some((incarnation.0, peer.0, *direction)),
         _ => None,
     };
-    bench.journal.iter().filter_map(entry).collect()
+    bench.journaled(entry)
 }
 
 #[test]
 fn who_cannot_be_reached_stands_aside_though_it_is_older() {
     let bench = three(&[(3, 2)], [6, 6, 6]);
-    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(bench.members(), [1, 3]);
     assert_eq!(named(&bench), [(2, 3, Direction::Inbound)]);
     assert_eq!(bench.run.workers()[&Incarnation(2)].aside, Some(Aside::CutOff));
     assert!(!bench.run.workers()[&Incarnation(2)].straggles());
@@ -60,28 +55,28 @@ fn who_cannot_be_reached_stands_aside_though_it_is_older() {
 #[test]
 fn of_two_that_do_not_reach_each_other_the_younger_stands_aside() {
     let bench = three(&[(3, 2), (2, 3)], [6, 6, 6]);
-    assert_eq!(members(&bench), [1, 2]);
+    assert_eq!(bench.members(), [1, 2]);
     assert_eq!(named(&bench), [(3, 2, Direction::Both)]);
 }
 
 #[test]
 fn of_two_that_do_not_reach_each_other_the_one_that_holds_more_stays() {
     let bench = three(&[(3, 2), (2, 3)], [7, 6, 7]);
-    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(bench.members(), [1, 3]);
     assert_eq!(bench.form(1).from, Reduction(7));
 }
 
 #[test]
 fn who_is_named_by_most_stands_aside() {
     let bench = three(&[(1, 2), (3, 2), (2, 1)], [6, 6, 6]);
-    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(bench.members(), [1, 3]);
     assert_eq!(named(&bench), [(2, 1, Direction::Both)]);
 }
 
 #[test]
 fn who_reaches_nobody_is_the_odd_one_itself() {
     let bench = three(&[(1, 2), (1, 3)], [6, 6, 6]);
-    assert_eq!(members(&bench), [2, 3]);
+    assert_eq!(bench.members(), [2, 3]);
     assert_eq!(named(&bench), [(1, 2, Direction::Outbound)]);
 }
 
@@ -90,7 +85,7 @@ fn who_reaches_nobody_is_the_odd_one_itself() {
 fn who_holds_more_than_all_others_stays_though_it_cannot_be_reached() {
     let mut bench = Bench::stepping(config(), 2);
     fall_apart(&mut bench, &[(2, 1)], &[(1, Some(9)), (2, None)]);
-    assert_eq!(members(&bench), [1]);
+    assert_eq!(bench.members(), [1]);
     assert_eq!(named(&bench), [(2, 1, Direction::Outbound)]);
     assert_eq!(bench.form(1).from, Reduction(9));
 }
@@ -98,13 +93,11 @@ fn who_holds_more_than_all_others_stays_though_it_cannot_be_reached() {
 #[test]
 fn who_stood_aside_comes_back_when_it_is_needed_and_is_like_the_others_once_it_was_reached() {
     let mut bench = three(&[(3, 2), (2, 3)], [6, 6, 6]);
-    bench.ready(1, 2, 6);
-    bench.ready(2, 2, 6);
+    bench.all_ready(1..=2, 2, 6);
     bench.close(2);
     bench.parked(1, 2, Some(6), ParkReason::Aborted);
-    assert_eq!(members(&bench), [1, 3]);
-    bench.ready(1, 3, 6);
-    bench.ready(3, 3, 6);
+    assert_eq!(bench.members(), [1, 3]);
+    bench.all_ready([1, 3], 3, 6);
     assert_eq!(*bench.run.phase(), Phase::Stepping);
     assert_eq!(bench.run.workers()[&Incarnation(3)].aside, None);
 }
@@ -114,12 +107,12 @@ fn who_stood_aside_comes_back_when_it_is_needed_and_is_like_the_others_once_it_w
 fn who_stands_aside_and_is_the_last_to_hold_the_newest_state_goes_on_and_the_others_stand_aside() {
     let mut bench = Bench::stepping(config(), 3);
     fall_apart(&mut bench, &[(1, 3)], &[(1, None), (2, Some(6)), (3, Some(6))]);
-    assert_eq!((members(&bench), named(&bench)), (vec![1, 2], vec![(3, 1, Direction::Inbound)]));
+    assert_eq!((bench.members(), named(&bench)), (vec![1, 2], vec![(3, 1, Direction::Inbound)]));
     bench.close(2);
     bench.parked(1, 2, None, ParkReason::Aborted);
-    assert_eq!(members(&bench), [1, 3], "nobody else holds it");
+    assert_eq!(bench.members(), [1, 3], "nobody else holds it");
     fall_apart(&mut bench, &[(1, 3)], &[(1, None), (3, Some(6))]);
-    assert_eq!(members(&bench), [3]);
+    assert_eq!(bench.members(), [3]);
     assert_eq!(named(&bench)[1..], [(1, 3, Direction::Outbound)]);
 }
 
@@ -132,7 +125,7 @@ fn who_has_died_meanwhile_was_not_cut_off() {
     bench.parked(1, 1, Some(6), ParkReason::Aborted);
     assert_eq!(*bench.run.phase(), Phase::Halting { aborted: true }, "the dead one may be alive");
     bench.close(2);
-    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(bench.members(), [1, 3]);
     assert_eq!(named(&bench), []);
 }
 
@@ -167,7 +160,7 @@ fn a_run_that_makes_no_progress_says_why_and_waits_longer_and_longer() {
     bench.heard(1, 0);
     bench.heard(2, 0);
     bench.join(3, None, None);
-    assert_eq!(members(&bench), [2, 3]);
+    assert_eq!(bench.members(), [2, 3]);
 }
 
 /// Members 1 and 2 step; worker 3 has just come, and these connections are broken.
@@ -176,12 +169,6 @@ fn beside_two(broken: &[(u64, u64)]) -> Bench {
     bench.broken = broken.to_vec();
     bench.join(3, None, None);
     bench
-}
-
-fn wishes_reform(bench: &Bench) -> bool {
-    let wish =
-        |e: &Effect| matches!(e, Effect::Send { message: Message::Wish { wish: Wish::Reform, .. }, .. });
-    bench.effects.iter().any(wish)
 }
 
 /// Time passes, with signs of life of all, until `until`.
@@ -203,7 +190,7 @@ fn who_cannot_be_reached_costs_a_healthy_run_no_step() {
         let mut bench = beside_two(broken);
         assert_eq!(named(&bench), [], "one of the others may have died");
         live_until(&mut bench, 1_000);
-        assert!(!wishes_reform(&bench));
+        assert!(!bench.wishes_reform());
         assert_eq!(named(&bench), [(3, 1, direction)]);
         assert_eq!(bench.run.workers()[&Incarnation(3)].aside, Some(Aside::CutOff));
     }
@@ -215,13 +202,13 @@ fn who_did_not_reach_a_member_that_died_joins() {
     let mut bench = beside_two(&[(3, 2)]);
     bench.close(2);
     bench.parked(1, 1, Some(2), ParkReason::Aborted);
-    assert_eq!(members(&bench), [1, 3]);
+    assert_eq!(bench.members(), [1, 3]);
     assert_eq!(named(&bench), []);
 }
 
 #[test]
 fn who_is_reached_joins() {
-    assert!(wishes_reform(&beside_two(&[])));
+    assert!(beside_two(&[]).wishes_reform());
 }
 
 #[test]
@@ -229,16 +216,16 @@ fn who_does_not_answer_holds_nobody_up_for_long() {
     let mut bench = Bench::stepping(config(), 2);
     bench.silent = true;
     bench.join(3, None, None);
-    assert!(!wishes_reform(&bench));
+    assert!(!bench.wishes_reform());
     let mut wished = false;
     while bench.now.0 < 4_000 {
         bench.now = bench.now.plus(500);
         for session in 1..=3 {
             bench.heard(session, 2);
-            wished |= wishes_reform(&bench);
+            wished |= bench.wishes_reform();
         }
         bench.apply(Event::Tick);
-        wished |= wishes_reform(&bench);
+        wished |= bench.wishes_reform();
     }
     assert!(wished);
 }
@@ -256,9 +243,8 @@ fn who_was_cut_off_comes_back_when_the_network_does() {
     live_until(&mut bench, 31_000);
     assert!(bench.journal.contains(&again));
     assert_eq!(bench.run.generation(), generation, "it waits for a step boundary");
-    bench.parked(1, 1, Some(4), ParkReason::Boundary);
-    bench.parked(2, 1, Some(4), ParkReason::Boundary);
-    assert_eq!(members(&bench), [1, 2, 3]);
+    bench.all_parked(1..=2, 1, Some(4), ParkReason::Boundary);
+    assert_eq!(bench.members(), [1, 2, 3]);
 }
 
 /// One report is seen from its reporter's side alone: the other connections tell who is the odd one.
@@ -267,6 +253,6 @@ fn who_is_let_out_nowhere_is_found_by_trying_its_other_connections() {
     let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 3);
     bench.broken = vec![(1, 2), (1, 3)];
     fall_apart(&mut bench, &[(1, 2)], &[(1, Some(6)), (2, Some(6)), (3, Some(6))]);
-    assert_eq!(members(&bench), [2, 3]);
+    assert_eq!(bench.members(), [2, 3]);
     assert_eq!(named(&bench), [(1, 2, Direction::Outbound)]);
 }

@@ -4,7 +4,7 @@ mod bench;
 
 use bench::{Bench, config};
 use lsgan_control::{Entry, Message, ParkReason, Phase};
-use lsgan_spec::{Generation, Incarnation};
+use lsgan_spec::Generation;
 
 /// Heartbeats of sessions 1 to `count` every second for so long, or until the machine ends the generation.
 fn beat(bench: &mut Bench, count: u64, applied: u64, seconds: u64) {
@@ -25,7 +25,7 @@ fn stands(bench: &Bench) -> Vec<(u64, Vec<u64>)> {
         Entry::Stands { stood_ms, behind, .. } => Some((*stood_ms, behind.iter().map(|i| i.0).collect())),
         _ => None,
     };
-    bench.journal.iter().filter_map(stands).collect()
+    bench.journaled(stands)
 }
 
 #[test]
@@ -41,8 +41,7 @@ fn a_group_that_stands_is_said_then_ended_and_goes_on_without_who_does_not_park(
     for session in 1..=3 {
         assert_eq!(bench.to(session), [Message::Abort(Generation(1))], "session {session}");
     }
-    bench.parked(1, 1, Some(4), ParkReason::Aborted);
-    bench.parked(2, 1, Some(4), ParkReason::Aborted);
+    bench.all_parked(1..=2, 1, Some(4), ParkReason::Aborted);
     // The third one's training thread is gone, and it beats on.
     let retired = loop {
         bench.now = bench.now.plus(500);
@@ -56,8 +55,7 @@ fn a_group_that_stands_is_said_then_ended_and_goes_on_without_who_does_not_park(
     };
     assert_eq!(retired, [Message::Retired { why: "it did not park in time".to_owned() }]);
     assert_eq!(bench.run.generation(), Generation(2));
-    let members: Vec<_> = bench.run.members().iter().map(|m| m.incarnation).collect();
-    assert_eq!(members, [Incarnation(1), Incarnation(2)]);
+    assert_eq!(bench.members(), [1, 2]);
 }
 
 #[test]

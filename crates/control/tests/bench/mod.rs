@@ -1,4 +1,4 @@
-//! A bench on which a test holds one machine: it plays the workers and reads what the machine wants done.
+//! A bench for the coordinator's machine: it plays the workers, and keeps the effects.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use lsgan_control::{
 };
 use lsgan_spec::{Generation, Incarnation, Millis, Numerics, Reduction, Step, VirtualRank};
 
-/// Four virtual ranks, ten steps, everything at once.
+/// Four virtual ranks, ten steps.
 pub fn config() -> Config {
     Config {
         steps: 10,
@@ -41,22 +41,21 @@ fn hello(session: u64) -> Hello {
     }
 }
 
-/// Those of a CPU of this model.
+/// The numerics of a CPU of this model.
 pub fn numerics(model: &str) -> Numerics {
     Numerics { model: model.to_owned(), ..Numerics::default() }
 }
 
-/// A machine, its time, and all that it ever wanted done.
+/// A machine, its time, and its effects.
 pub struct Bench {
     pub run: Run,
     pub now: Millis,
-    /// What the last event led to.
+    /// The effects of the last event.
     pub effects: Vec<Effect>,
-    /// All that was journaled.
     pub journal: Vec<Entry>,
     /// Connections that fail when they are tried, from one session to another.
     pub broken: Vec<(u64, u64)>,
-    /// Nobody answers when connections are to be tried.
+    /// No worker answers when connections are to be tried.
     pub silent: bool,
 }
 
@@ -66,6 +65,14 @@ impl Bench {
         let now = Millis(0);
         let run = Run::new(config, recovered, now);
         Self { run, now, effects: Vec::new(), journal: Vec::new(), broken: Vec::new(), silent: false }
+    }
+
+    /// Sessions 1 and 2 have joined a new run.
+    pub fn with_two() -> Self {
+        let mut bench = Self::new(config(), Recovered::default());
+        bench.join(1, None, None);
+        bench.join(2, None, None);
+        bench
     }
 
     /// Applies an event; every invariant must hold. Workers that are told to try connections answer at once.
@@ -101,8 +108,7 @@ impl Bench {
         Event::Tried { session, round, missing }
     }
 
-    /// Lets time pass and wakes the machine whenever it wants, until that leads to something: it may want to be woken
-    /// to see that nobody has been silent for too long.
+    /// Wakes the machine at its deadlines until one of them has an effect. At others it only checks for silent workers.
     pub fn wake(&mut self) -> &[Effect] {
         let phase = self.run.phase().clone();
         loop {
@@ -117,13 +123,9 @@ impl Bench {
     /// A coordinator that starts with the journal of this one.
     pub fn restarted(&self) -> Self {
         let recovered = Recovered::replay(&self.journal, self.run.snapshot());
-        let mut bench = Self::new(self.config_again(), recovered);
+        let mut bench = Self::new(config(), recovered);
         bench.journal.clone_from(&self.journal);
         bench
-    }
-
-    fn config_again(&self) -> Config {
-        config()
     }
 
     pub fn join(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) -> &[Effect] {
@@ -134,7 +136,7 @@ impl Bench {
         self.say_hello(session, Hello { numerics, ..hello(session) })
     }
 
-    /// Says Hello, and proves that it sees the store; the effects are those of both.
+    /// A worker joins, and proves that it sees the store. The effects are those of both.
     fn say_hello(&mut self, session: u64, hello: Hello) -> &[Effect] {
         let mut effects = self.apply(Event::Joined { session: SessionId(session), hello }).to_vec();
         effects.extend_from_slice(self.store_proved(session, true));
@@ -142,7 +144,7 @@ impl Bench {
         &self.effects
     }
 
-    /// Joins, and has not proved yet that it sees the store.
+    /// A worker joins that has not proved yet that it sees the store.
     pub fn join_unproved(&mut self, session: u64) -> &[Effect] {
         self.apply(Event::Joined { session: SessionId(session), hello: hello(session) })
     }
@@ -153,7 +155,7 @@ impl Bench {
         self.apply(Event::Joined { session: SessionId(session), hello });
     }
 
-    /// A sign of life of a worker that holds nothing.
+    /// A heartbeat of a worker that holds no state.
     pub fn heard_nothing_new(&mut self, session: u64) -> &[Effect] {
         self.apply(Event::Heard { session: SessionId(session), applied: None, pace_us: None })
     }
@@ -203,6 +205,30 @@ impl Bench {
         })
     }
 
+    /// These sessions park alike, one after the other.
+    pub fn all_parked(
+        &mut self,
+        sessions: impl IntoIterator<Item = u64>,
+        generation: u64,
+        applied: Option<u64>,
+        reason: ParkReason,
+    ) {
+        for session in sessions {
+            self.parked(session, generation, applied, reason.clone());
+        }
+    }
+
+    /// These sessions are ready, one after the other.
+    pub fn all_ready(&mut self, sessions: impl IntoIterator<Item = u64>, generation: u64, applied: u64) {
+        for session in sessions {
+            self.ready(session, generation, applied);
+        }
+    }
+
+    pub fn task_done(&mut self, session: u64) -> &[Effect] {
+        self.apply(Event::TaskDone { session: SessionId(session) })
+    }
+
     pub fn leave(&mut self, session: u64) -> &[Effect] {
         self.apply(Event::WantsLeave { session: SessionId(session) })
     }
@@ -226,33 +252,42 @@ impl Bench {
         for session in 1..=count {
             bench.join(session, None, None);
         }
-        for session in 1..=count {
-            bench.ready(session, 1, 0);
-        }
+        bench.all_ready(1..=count, 1, 0);
         assert_eq!(*bench.run.phase(), lsgan_control::Phase::Stepping);
         bench
     }
 
     /// What the last event sent to a session.
     pub fn to(&self, session: u64) -> Vec<Message> {
-        self.effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Send { session: to, message } if to.0 == session => Some(message.clone()),
-                Effect::Send { .. } | Effect::Journal(_) | Effect::Close { .. } => None,
-            })
-            .collect()
+        let sent = |effect: &Effect| match effect {
+            Effect::Send { session: to, message } if to.0 == session => Some(message.clone()),
+            Effect::Send { .. } | Effect::Journal(_) | Effect::Close { .. } => None,
+        };
+        self.effects.iter().filter_map(sent).collect()
     }
 
     /// The one Form that the last event sent to a session.
     pub fn form(&self, session: u64) -> Form {
-        let forms: Vec<_> = self
-            .to(session)
-            .into_iter()
-            .filter_map(|message| if let Message::Form(form) = message { Some(form) } else { None })
-            .collect();
-        assert_eq!(forms.len(), 1, "session {session} got {:?}", self.to(session));
-        forms.into_iter().next().expect("there is one")
+        let (messages, is_form) = (self.to(session), |m: &&Message| matches!(m, Message::Form(_)));
+        let forms: Vec<_> = messages.iter().filter(is_form).collect();
+        let [Message::Form(form)] = forms[..] else { panic!("session {session} got {messages:?}") };
+        form.clone()
+    }
+
+    /// The incarnations of the newest generation's members.
+    pub fn members(&self) -> Vec<u64> {
+        self.run.members().iter().map(|m| m.incarnation.0).collect()
+    }
+
+    /// Whether the last event asked any worker to park for a new generation.
+    pub fn wishes_reform(&self) -> bool {
+        let reform = |message: &Message| matches!(message, Message::Wish { wish: Wish::Reform, .. });
+        self.effects.iter().any(|e| matches!(e, Effect::Send { message, .. } if reform(message)))
+    }
+
+    /// The journal entries for which `select` has a value.
+    pub fn journaled<T>(&self, select: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
+        self.journal.iter().filter_map(select).collect()
     }
 
     pub fn was_wished(&self, session: u64, wish: Wish) -> bool {
@@ -261,7 +296,7 @@ impl Bench {
     }
 }
 
-/// What a worker says that has lost its coordinator.
+/// The resume of a worker that lost its coordinator.
 #[allow(dead_code, reason = "each test file uses its part")]
 pub fn resume(incarnation: u64, generation: u64, stepping: bool) -> Option<Resume> {
     let (incarnation, generation) = (Incarnation(incarnation), Generation(generation));
