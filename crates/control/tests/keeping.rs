@@ -142,6 +142,45 @@ fn a_generation_of_another_file_is_formed_anew_and_ends_where_the_file_says() {
     assert_eq!(bench.to(11), [Message::Task(Task::Final)]);
 }
 
+/// The members parked at once, and before they had proved again that they see the store.
+#[test]
+fn a_run_beyond_its_new_last_step_ends_only_when_what_its_members_hold_is_written() {
+    let bench = Bench::stepping(config(), 2);
+    let recovered = Recovered::replay(&bench.journal, None);
+    let mut bench = Bench::new(Config { steps: 3, spec: "fewer".to_owned(), ..config() }, recovered);
+    bench.join_unproved_again(11, Some(8), resume(1, 1, true));
+    bench.join_unproved_again(12, Some(8), resume(2, 1, true));
+    bench.all_parked([11, 12], 1, Some(8), ParkReason::Aborted);
+    assert_eq!(*bench.run.phase(), Phase::Gathering, "nothing ends while its only copies are in memory");
+    bench.store_proved(11, false);
+    assert_eq!(*bench.run.phase(), Phase::Gathering);
+    bench.store_proved(12, true);
+    assert_eq!(bench.to(12), [Message::Task(Task::Snapshot)]);
+    bench.apply(Event::SnapshotWritten { session: SessionId(12), step: Step(4) });
+    bench.task_done(12);
+    assert!(matches!(bench.run.phase(), Phase::Ended(Outcome::Refused { .. })), "{:?}", bench.run.phase());
+}
+
+/// The same for a run that fails: where no holder can write, it ends without a snapshot.
+#[test]
+fn a_run_that_fails_waits_for_the_proofs_of_those_that_hold_its_state() {
+    let why = "virtual rank 1 is not finite at step 4".to_owned();
+    for sees in [true, false] {
+        let mut bench = Bench::stepping(config(), 2).restarted();
+        bench.join_unproved_again(11, Some(8), resume(1, 1, true));
+        bench.join_unproved_again(12, Some(8), resume(2, 1, true));
+        bench.all_parked([11, 12], 1, Some(8), ParkReason::Failed(why.clone()));
+        assert_eq!(*bench.run.phase(), Phase::Gathering);
+        bench.store_proved(11, false);
+        bench.store_proved(12, sees);
+        let ends = Phase::Ended(Outcome::Failed { why: why.clone() });
+        match sees {
+            true => assert_eq!(bench.to(12), [Message::Task(Task::Snapshot)]),
+            false => assert_eq!(*bench.run.phase(), ends),
+        }
+    }
+}
+
 #[test]
 fn an_adopted_writer_goes_on_writing_before_it_has_proved_anything_again() {
     let bench = Bench::stepping(config(), 2);

@@ -137,8 +137,15 @@ impl Run {
         }
         let holds = |w: &Worker| !w.computing && w.holds == truth;
         let holder = self.workers.iter().find(|(_, w)| holds(w)).map(|(i, _)| *i);
-        if holder.is_none() || matches!(outcome, Outcome::Failed { .. } | Outcome::Refused { .. }) {
+        if holder.is_none() {
             return self.end(outcome, effects);
+        }
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::Refused { .. }) {
+            // A holder that came back a moment ago may prove that it sees the store: then it writes first.
+            if !self.workers.values().any(|w| holds(w) && w.keeps == Keeps::Unknown) {
+                self.end(outcome, effects);
+            }
+            return;
         }
         let heir = self.candidates(holder).into_iter().find(|c| c.keeps && Some(c.incarnation) != holder);
         let another = self.workers.values().any(|w| w.keeps == Keeps::Unknown);
