@@ -3,10 +3,6 @@
 use std::path::{Path, PathBuf};
 
 /// The binary of this name in the target directory and profile of the running test.
-///
-/// # Panics
-/// If it was not built: the tests have no dependency on its crate that would make cargo do it.
-#[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has an executable");
     // target/<profile>/deps/<test>, and target/<profile>/chaos
@@ -22,7 +18,6 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// The repository's root.
-#[must_use]
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the workspace")
 }

@@ -9,31 +9,25 @@ use tokio::runtime::Runtime;
 
 use crate::wait::until;
 
-/// A coordinator that does not answer so long is away.
+/// A coordinator that does not answer for so long counts as away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks one coordinator.
+/// A client of one coordinator.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: String,
 }
 
 impl Client {
-    /// For the coordinator at `address`, as `http://127.0.0.1:7070`.
+    /// A client of the coordinator at `address`, as `http://127.0.0.1:7070`.
     pub fn new(address: impl Into<String>) -> Self {
         Self { address: address.into() }
     }
 
-    /// Where it asks.
-    #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The run at this moment.
-    ///
-    /// # Errors
-    /// Nobody answers.
     pub fn status(&self) -> Result<RunStatus, String> {
         let address = self.address.parse()?;
         let ask = async {
@@ -45,9 +39,6 @@ impl Client {
     }
 
     /// Waits until the status is as wanted; returns it.
-    ///
-    /// # Panics
-    /// At the deadline, with the last status in short.
     #[track_caller]
     pub fn wait_until(&self, awaited: &str, wanted: impl Fn(&RunStatus) -> bool) -> RunStatus {
         until(awaited, || match self.status() {
@@ -58,9 +49,6 @@ impl Client {
     }
 
     /// Waits until so many steps are done, as far as the coordinator has heard.
-    ///
-    /// # Panics
-    /// As [`Client::wait_until`].
     #[track_caller]
     pub fn wait_for_step(&self, step: u64) -> RunStatus {
         self.wait_until(&format!("step {step} is done"), |status| status.step >= step)

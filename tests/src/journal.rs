@@ -5,28 +5,20 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// A journal, opened for reading.
 pub struct Journal(Connection);
 
 /// One membership of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationRow {
-    /// Its number.
     pub generation: u64,
     /// Steps done in the state that it started from.
     pub from_step: u64,
     /// `fresh`, `snapshot` or `held`.
     pub start: String,
-    /// How many workers.
     pub members: u64,
 }
 
 impl Journal {
-    /// Opens the journal of a run.
-    ///
-    /// # Panics
-    /// If it cannot be read.
-    #[must_use]
     pub fn open(run_dir: &Path) -> Self {
         let path = run_dir.join("journal.sqlite");
         let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
@@ -36,19 +28,12 @@ impl Journal {
     }
 
     /// From now on this reader sees the journal as it is now, as a tool does that looks for long.
-    ///
-    /// # Panics
-    /// If the journal is not as documented.
     pub fn look_for_long(&self) {
         let begin = self.0.execute_batch("begin; select count(*) from metrics");
         begin.expect("a transaction that only reads can begin");
     }
 
     /// All memberships, oldest first.
-    ///
-    /// # Panics
-    /// If the journal is not as documented.
-    #[must_use]
     pub fn generations(&self) -> Vec<GenerationRow> {
         let sql = "select generation, from_reduction / 2, start,
                    (select count(*) from members m where m.generation = g.generation)
@@ -65,22 +50,18 @@ impl Journal {
         rows.and_then(Iterator::collect).expect("generations can be read")
     }
 
+    pub fn newest(&self) -> GenerationRow {
+        self.generations().pop().expect("there are generations")
+    }
+
     /// The one whole number that this query gives.
-    ///
-    /// # Panics
-    /// If it gives another thing.
     #[track_caller]
-    #[must_use]
     pub fn number(&self, sql: &str) -> u64 {
         self.0.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// The first column of this query's rows, as text.
-    ///
-    /// # Panics
-    /// If it gives another thing.
     #[track_caller]
-    #[must_use]
     pub fn texts(&self, sql: &str) -> Vec<String> {
         let mut query = self.0.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let rows = query.query_map([], |row| row.get(0));

@@ -1,11 +1,13 @@
 //! A directory, a run's file, and the processes that work on it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::binaries::{binary, root};
@@ -27,8 +29,8 @@ pub const STEPS: u64 = 200;
 /// A run that is short, and saved at steps 10, 20 and 30.
 pub const SHORT: [&str; 4] = ["--set", "steps=30", "--set", "checkpoint.every=10"];
 
-/// A test's own place: nothing in it is shared with another test. Declare it first, so that it is dropped last: when
-/// the test fails it shows the ends of all logs. `LSGAN_KEEP=1` keeps the directory.
+/// A directory of a test's own. Declare it first, so that it is dropped last: when the test fails it prints the ends of all
+/// logs. `LSGAN_KEEP=1` keeps the directory.
 pub struct Lab {
     dir: Option<TempDir>,
     path: PathBuf,
@@ -38,20 +40,39 @@ pub struct Lab {
 
 /// A coordinator that listens.
 pub struct Coordinator {
-    /// The process.
     pub process: Process,
-    /// Where it listens, as `http://127.0.0.1:7070`.
+    /// As `http://127.0.0.1:7070`.
     pub address: String,
-    /// Asks it.
     pub client: Client,
 }
 
+impl Coordinator {
+    /// As `127.0.0.1:7070`.
+    pub fn listen(&self) -> String {
+        self.address.trim_start_matches("http://").to_owned()
+    }
+
+    /// Kills it. Returns where it listened.
+    pub fn kill(&mut self) -> String {
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait();
+        self.listen()
+    }
+}
+
+/// The first picture file of Fashion-MNIST's test set.
+pub fn pictures() -> PathBuf {
+    root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
+}
+
+/// A shell that runs `before` and then becomes the command that follows it, with its output redirected.
+pub fn shell(before: &str, redirection: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("{before} exec \"$0\" \"$@\" {redirection}")]);
+    command
+}
+
 impl Lab {
-    /// An empty one.
-    ///
-    /// # Panics
-    /// If no directory can be made.
-    #[must_use]
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("lsgan-test-").expect("a temporary directory can be made");
         let path = dir.path().to_owned();
@@ -60,50 +81,47 @@ impl Lab {
     }
 
     /// A loopback address that no other test of this machine listens on: a port that was free stays free.
-    #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// One in which a [`SHORT`] run is finished.
+    /// A lab in which a [`SHORT`] run is finished.
     #[track_caller]
-    #[must_use]
     pub fn finished() -> Self {
         let lab = Self::new();
-        lab.up(2, &SHORT).wait().expect_code(0);
+        lab.up(2, &SHORT).succeeds();
         lab
     }
 
-    /// A path in it.
-    #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Where its run keeps what lasts.
-    #[must_use]
     pub fn run_dir(&self) -> PathBuf {
         self.path("run")
     }
 
-    /// The run's journal.
-    #[must_use]
     pub fn journal(&self) -> Journal {
         Journal::open(&self.run_dir())
     }
 
-    /// The hashes of what the run trained.
     #[track_caller]
-    #[must_use]
     pub fn weights(&self) -> Weights {
         Weights::of(&self.run_dir())
     }
 
-    /// Starts one of the binaries with these arguments, in this directory.
-    pub fn start(&self, label: &str, name: &str, arguments: &[&str]) -> Process {
+    /// Starts one of the binaries.
+    pub fn start<A: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = A>) -> Process {
         let mut command = Command::new(binary(name));
         command.args(arguments);
-        self.start_command(label, command)
+        let subcommand = command.get_args().next().filter(|first| !first.to_string_lossy().starts_with('-'));
+        let label =
+            subcommand.map_or(name.to_owned(), |subcommand| format!("{name} {}", subcommand.display()));
+        self.start_command(&label, command)
+    }
+
+    pub fn lsgan<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Process {
+        self.start("lsgan", arguments)
     }
 
     /// Starts any command in this directory.
@@ -119,41 +137,25 @@ impl Lab {
         process
     }
 
-    /// The arguments that say which run: `small.yaml` on the real data, in this directory, and `more`.
-    #[must_use]
+    /// The arguments of a run: `small.yaml` on the real data, in this directory, and `more`.
     pub fn run_arguments(&self, more: &[&str]) -> Vec<String> {
-        let data = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
-        let config = root().join("tests/small.yaml");
-        let mut arguments = vec![
-            "--config".to_owned(),
-            config.display().to_string(),
-            "--set".to_owned(),
-            format!("data.source.idx.images={}", data.display()),
-            "--set".to_owned(),
-            format!("checkpoint.to={}", self.run_dir().display()),
-        ];
-        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-        arguments
+        let images = format!("data.source.idx.images={}", pictures().display());
+        let to = format!("checkpoint.to={}", self.run_dir().display());
+        let config = root().join("tests/small.yaml").display().to_string();
+        let arguments = ["--config", &config, "--set", &images, "--set", &to];
+        arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect()
     }
 
-    /// `lsgan up` with so many workers and `more` arguments.
     pub fn up(&self, workers: u32, more: &[&str]) -> Process {
-        let workers = workers.to_string();
-        let mut arguments = vec!["up", "--workers", &workers];
-        let run = self.run_arguments(more);
-        arguments.extend(run.iter().map(String::as_str));
-        self.start("lsgan up", "lsgan", &arguments)
+        let up = ["up".to_owned(), "--workers".to_owned(), workers.to_string()];
+        self.lsgan(up.into_iter().chain(self.run_arguments(more)))
     }
 
-    /// A coordinator that may not come to listen.
+    /// A coordinator that need not come so far as to listen.
     pub fn start_coordinator(&self, more: &[&str]) -> Process {
-        let run = self.run_arguments(more);
-        let mut arguments: Vec<&str> = run.iter().map(String::as_str).collect();
-        if !more.contains(&"--listen") {
-            // The usual port is one for all tests of this machine.
-            arguments.extend(["--listen", "127.0.0.1:0"]);
-        }
-        self.start("coordinator", "coordinator", &arguments)
+        // The default port is the same for all tests of this machine.
+        let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        self.start("coordinator", self.run_arguments(&[more, listen].concat()))
     }
 
     /// A coordinator on a free port, once it listens.
@@ -169,61 +171,54 @@ impl Lab {
     /// A coordinator of another run than `small.yaml`, once it listens.
     pub fn coordinator_of(&self, arguments: &[&str]) -> Coordinator {
         let listen = format!("{}:0", self.host);
-        let arguments = [&["--quiet", "--listen", &listen], arguments].concat();
-        Self::listening(self.start("coordinator", "coordinator", &arguments))
+        Self::listening(self.start("coordinator", [&["--quiet", "--listen", &listen], arguments].concat()))
     }
 
-    fn listening(mut process: Process) -> Coordinator {
+    pub fn listening(mut process: Process) -> Coordinator {
         let line = process.wait_for_words("listening on http://");
-        let address = line.strip_prefix("listening on ").expect("the line begins so").to_owned();
+        let address = line[line.find("http://").expect("it was waited for")..].trim().to_owned();
         let client = Client::new(address.clone());
         Coordinator { process, address, client }
     }
 
     /// A worker for the coordinator at this address.
     pub fn worker(&self, name: &str, coordinator: &str) -> Process {
-        self.worker_with(name, coordinator, &[], &[])
+        self.worker_with(name, coordinator, &[])
     }
 
-    /// A worker with `more` arguments and these variables in its environment.
-    pub fn worker_with(
-        &self,
-        name: &str,
-        coordinator: &str,
-        more: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Process {
-        let mut command = Command::new(binary("worker"));
+    pub fn worker_with(&self, name: &str, coordinator: &str, more: &[&str]) -> Process {
+        self.start_worker(Command::new(binary("worker")), name, coordinator, more)
+    }
+
+    /// A worker that is started by a `wrapper`, which becomes the command behind its own arguments.
+    pub fn worker_under(&self, mut wrapper: Command, name: &str, coordinator: &str) -> Process {
+        wrapper.arg(binary("worker"));
+        self.start_worker(wrapper, name, coordinator, &[])
+    }
+
+    fn start_worker(&self, mut command: Command, name: &str, coordinator: &str, more: &[&str]) -> Process {
         command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
-        command.args(more).envs(environment.iter().copied());
+        command.args(more);
         self.start_command(name, command)
     }
 
     /// Whether this machine lets a test mount something for one process alone.
-    #[must_use]
     pub fn can_mount() -> bool {
         let tried = Command::new("unshare").args(["--mount", "true"]).output();
         tried.is_ok_and(|tried| tried.status.success())
     }
 
     /// A worker on a host where another disk is mounted at the run's directory.
-    ///
-    /// # Panics
-    /// If its disk cannot be made.
     pub fn blind_worker(&self, name: &str, coordinator: &str) -> Process {
-        let (other, run_dir) = (self.path(&format!("{name}-disk")), self.run_dir());
+        let other = self.path(&format!("{name}-disk"));
         std::fs::create_dir_all(&other).expect("a folder can be made");
-        let mut command = Command::new("unshare");
+        let mut wrapper = Command::new("unshare");
         let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-        command.args(["--mount", "sh", "-c", mount, "sh"]).args([other, run_dir]).arg(binary("worker"));
-        command.args(["--coordinator", coordinator, "--name", name, "--peer-listen", "127.0.0.1:0"]);
-        self.start_command(name, command)
+        wrapper.args(["--mount", "sh", "-c", mount, "sh"]).args([other, self.run_dir()]);
+        self.worker_under(wrapper, name, coordinator)
     }
 
-    /// Asks the live coordinator of `run_dir`, which `lsgan up` started: its lock file says where it listens.
-    ///
-    /// # Panics
-    /// If none comes up.
+    /// A client of the live coordinator of `run_dir`, which `lsgan up` started: its lock file says where it listens.
     #[track_caller]
     pub fn client_of(&self, run_dir: &Path, up: &mut Process) -> Client {
         let lock = run_dir.join("coordinator.lock");
@@ -238,7 +233,7 @@ impl Lab {
         })
     }
 
-    /// Asks the coordinator of the `lsgan up` that runs here.
+    /// A client of the coordinator of the `lsgan up` that runs here.
     #[track_caller]
     pub fn client(&self, up: &mut Process) -> Client {
         self.client_of(&self.run_dir(), up)

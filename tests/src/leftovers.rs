@@ -1,4 +1,4 @@
-//! What a run and its processes have left behind, and what they hold while they live.
+//! What a run and its processes leave behind, and what they hold while they live.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,23 +8,18 @@ use crate::binaries::root;
 use crate::lab::{Lab, TEMPORARY};
 use crate::wait::until;
 
-/// What a process holds of the system.
+/// The resources that a process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Sockets, listening and connected.
     pub sockets: usize,
     /// Files, pipes and everything else that is open.
     pub others: usize,
-    /// Threads.
     pub threads: usize,
     /// Memory shared by name, and temporary files, open or mapped.
     pub shared: BTreeSet<PathBuf>,
 }
 
-/// What this process holds now.
-///
-/// # Errors
-/// It is gone.
 pub fn held_by(process: u32) -> std::io::Result<Held> {
     let proc = Path::new("/proc").join(process.to_string());
     let open: Vec<PathBuf> = fs::read_dir(proc.join("fd"))?
@@ -49,7 +44,6 @@ pub fn held_by(process: u32) -> std::io::Result<Held> {
 }
 
 /// The processes of this lab that live: all of them, and their children, work in its directory.
-#[must_use]
 pub fn processes(lab: &Lab) -> Vec<String> {
     let place = lab.path("").canonicalize().expect("a lab has a directory");
     let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -61,9 +55,8 @@ pub fn processes(lab: &Lab) -> Vec<String> {
     .collect()
 }
 
-/// Files below the lab's directory that nobody needs: parts of files, snapshots without a manifest, whatever lies
-/// in the folder for temporary files, and a journal that was not closed.
-#[must_use]
+/// Files below the lab's directory that are left over: parts of files, snapshots without a manifest, temporary files, and a
+/// journal that was not closed.
 pub fn files(lab: &Lab) -> Vec<PathBuf> {
     let temporary = lab.path(TEMPORARY);
     let empty = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() == 0);
@@ -71,7 +64,7 @@ pub fn files(lab: &Lab) -> Vec<PathBuf> {
     walk(&lab.path(""), &mut |path| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let staged = name.rsplit_once('#').is_some_and(|(_, n)| n.parse::<u64>().is_ok());
-        // Somebody who only reads the journal, as tests do, makes an empty one.
+        // A reader of the journal, as tests are, makes an empty one.
         let open = name.ends_with("-wal") && !empty(path);
         let part = open || [".part", ".tmp", "-journal"].iter().any(|end| name.ends_with(end));
         let unfinished = path.is_dir() && name.starts_with("step-") && !path.join("manifest.json").is_file();
@@ -82,17 +75,20 @@ pub fn files(lab: &Lab) -> Vec<PathBuf> {
     found
 }
 
-/// Asserts that no process of the lab lives and that no file lies there that nobody needs.
-///
-/// # Panics
-/// With what is left.
+/// Waits until no process of the lab lives.
 #[track_caller]
-pub fn expect_none(lab: &Lab) {
+pub fn expect_no_process(lab: &Lab) {
     until("no process of the lab lives", || {
         let left = processes(lab);
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
-    assert_eq!(files(lab), Vec::<PathBuf>::new(), "files that nobody needs");
+}
+
+/// Asserts that no process of the lab lives and that no file is left over.
+#[track_caller]
+pub fn expect_none(lab: &Lab) {
+    expect_no_process(lab);
+    assert_eq!(files(lab), Vec::<PathBuf>::new(), "files that are left over");
 }
 
 fn walk(folder: &Path, look: &mut impl FnMut(&Path)) {

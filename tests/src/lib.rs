@@ -16,6 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`s3`]: a real S3 server.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
+//! - [`trials`]: tests that not every machine can run.
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
 //! - [`leftovers`]: what a run and its processes have left behind.
 //! - [`chaos`]: runs with faults drawn from a seed.
@@ -32,6 +33,7 @@ pub mod process;
 pub mod proxy;
 pub mod s3;
 pub mod small_disk;
+pub mod trials;
 pub mod wait;
 pub mod weather;
 pub mod weights;

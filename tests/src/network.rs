@@ -1,7 +1,7 @@
-//! Hosts of their own on one switch, made of network namespaces: cables can be pulled, and single ways cut.
+//! Hosts on one switch, made of network namespaces: cables can be pulled, and single directions cut.
 //!
-//! Each namespace lives as long as a process that holds it, which ends with the test: nothing can be left over, and
-//! nothing of the machine's own network is touched. It needs root.
+//! Each namespace lives as long as a process that holds it, which ends with the test: nothing can be left over, and the
+//! machine's own network is not touched. It needs root.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::binaries::binary;
 use crate::process::Process;
 use crate::wait::until;
 
-/// An address of the link layer that nobody has.
+/// An address of the link layer that no host has.
 const NOBODY: &str = "02:00:00:00:00:fe";
 
 /// What hosts mount over `/etc/hosts` before they become the program that follows it.
@@ -26,7 +26,6 @@ pub enum Protocols {
     V4Alone,
     /// IPv6, without any address of IPv4, not even on loopback.
     V6Alone,
-    /// Both.
     Both,
 }
 
@@ -39,9 +38,6 @@ pub struct Network {
 
 impl Network {
     /// Whether this machine allows it.
-    ///
-    /// # Errors
-    /// Why not.
     pub fn possible() -> Result<(), String> {
         let steps = "ip link add switch type bridge && ip link add v1 type veth peer name v2";
         let tried = Command::new("unshare").args(["--net", "sh", "-c", steps]).output();
@@ -55,29 +51,16 @@ impl Network {
         }
     }
 
-    /// Whether this machine has IPv6 besides.
-    ///
-    /// # Errors
-    /// Why not.
     pub fn possible_with_ipv6() -> Result<(), String> {
         Self::possible()?;
-        std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| format!("no IPv6: {error}"))
+        ipv6()
     }
 
     /// A network of so many hosts, numbered from 0.
-    ///
-    /// # Panics
-    /// If it cannot be made; ask [`Network::possible`] before.
-    #[must_use]
     pub fn of(hosts: usize) -> Self {
         Self::speaking(Protocols::V4, hosts)
     }
 
-    /// A network of so many hosts that have these protocols.
-    ///
-    /// # Panics
-    /// As [`Network::of`].
-    #[must_use]
     pub fn speaking(protocols: Protocols, hosts: usize) -> Self {
         let network = Self { switch: namespace("switch"), hosts: Vec::new(), protocols };
         let switch = network.switch.id();
@@ -102,7 +85,7 @@ impl Network {
             configure(host.id(), &format!("addr add {}/24 dev net", address(number)));
         }
         if matches!(self.protocols, Protocols::V6Alone | Protocols::Both) {
-            // Nobody else has it, which IPv6 would ask for a second.
+            // No other host has it. IPv6 would take a second to make sure.
             configure(host.id(), &format!("addr add {}/64 dev net nodad", address_v6(number)));
         }
         self.hosts.push(host);
@@ -110,33 +93,25 @@ impl Network {
     }
 
     /// A command that runs one of the binaries on a host.
-    #[must_use]
     pub fn command(&self, host: usize, name: &str) -> Command {
-        // It takes the namespace and becomes the program: the process is the program's.
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &self.hosts[host].id().to_string()]).arg(binary(name));
+        let mut command = within(self.hosts[host].id());
+        command.arg(binary(name));
         command
     }
 
     /// The same, on a host that knows these names: the lines of an `/etc/hosts`, which is kept in `file`.
-    ///
-    /// # Panics
-    /// If the file cannot be written.
-    #[must_use]
     pub fn command_with_names(&self, host: usize, name: &str, names: &str, file: &Path) -> Command {
         std::fs::write(file, names).expect("a lab's files can be written");
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &self.hosts[host].id().to_string()]);
+        let mut command = within(self.hosts[host].id());
         command.args(["unshare", "--mount", "sh", "-c", WITH_NAMES]).arg(file).arg(binary(name));
         command
     }
 
-    /// Pulls a host's cable: nobody hears of its end, nor it of theirs.
+    /// Pulls a host's cable, so that neither side is told.
     pub fn unplug(&self, host: usize) {
         configure(self.switch.id(), &format!("link set port{host} down"));
     }
 
-    /// Plugs it in again.
     pub fn plug(&self, host: usize) {
         configure(self.switch.id(), &format!("link set port{host} up"));
     }
@@ -161,20 +136,27 @@ impl Network {
     /// Ends all cuts between these two.
     pub fn heal(&self, one: usize, other: usize) {
         for (from, to) in [(one, other), (other, one)] {
-            // Only where there is one; who has it is asked again.
+            // Fails where there is no cut.
             let _ = try_configure(self.hosts[from].id(), &format!("neigh del {} dev net", address(to)));
         }
     }
 }
 
-/// A host's address of IPv6.
-#[must_use]
+pub fn ipv6() -> Result<(), String> {
+    std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| format!("no IPv6: {error}"))
+}
+
+/// A command that takes the holder's namespace and becomes the program that follows it.
+fn within(holder: u32) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--target", &holder.to_string()]);
+    command
+}
+
 pub fn address_v6(host: usize) -> String {
     format!("fd77::{:x}", host + 1)
 }
 
-/// A host's address.
-#[must_use]
 pub fn address(host: usize) -> String {
     format!("10.77.0.{}", host + 1)
 }
@@ -195,9 +177,8 @@ fn namespace(label: &str) -> Process {
 }
 
 fn switch_ipv6_off(holder: u32) {
-    let mut command = Command::new("nsenter");
-    command.args(["--net", "--target", &holder.to_string(), "sh", "-c"]);
-    command.arg("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let mut command = within(holder);
+    command.args(["sh", "-c"]).arg("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
     let done = command.status().expect("nsenter was run before");
     assert!(done.success(), "IPv6 cannot be switched off");
 }
@@ -207,8 +188,7 @@ fn configure(holder: u32, words: &str) {
 }
 
 fn try_configure(holder: u32, words: &str) -> Result<(), String> {
-    let mut command = Command::new("nsenter");
-    command.args(["--net", "--target", &holder.to_string(), "ip"]).args(words.split_whitespace());
-    let done = command.output().map_err(|error| error.to_string())?;
+    let done = within(holder).arg("ip").args(words.split_whitespace()).output();
+    let done = done.map_err(|error| error.to_string())?;
     if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
 }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::wait::until;
 
@@ -23,14 +24,10 @@ struct Lines {
 }
 
 impl Output {
-    /// Standard output.
-    #[must_use]
     pub fn out(&self) -> String {
         self.0.lock().expect("readers do not panic").out.join("\n")
     }
 
-    /// Standard error.
-    #[must_use]
     pub fn err(&self) -> String {
         self.0.lock().expect("readers do not panic").err.join("\n")
     }
@@ -48,15 +45,11 @@ pub struct Process {
 /// How a process ended, and all that it printed.
 #[derive(Clone)]
 pub struct Ended {
-    /// The process.
     pub label: String,
-    /// Its exit code; none if a signal ended it.
+    /// None if a signal ended it.
     pub code: Option<i32>,
-    /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Standard output.
     pub out: String,
-    /// Standard error.
     pub err: String,
 }
 
@@ -68,29 +61,35 @@ impl fmt::Display for Ended {
 }
 
 impl Ended {
-    /// Asserts the exit code.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
     }
 
-    /// Asserts that standard error has all of these.
     #[track_caller]
     pub fn expect_err(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.err.contains(word), "`{word}` is not on standard error; {self}");
-        }
+        self.expect_words("standard error", &self.err, words);
         self
     }
 
-    /// Asserts that standard output has all of these.
     #[track_caller]
     pub fn expect_out(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.out.contains(word), "`{word}` is not on standard output; {self}");
-        }
+        self.expect_words("standard output", &self.out, words);
         self
+    }
+
+    #[track_caller]
+    fn expect_words(&self, stream: &str, text: &str, words: &[&str]) {
+        for word in words {
+            assert!(text.contains(word), "`{word}` is not on {stream}; {self}");
+        }
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
     }
 
     /// Asserts what holds for every mistake of a user: one error, no panic text, no backtrace, no `Debug` of ours.
@@ -107,9 +106,6 @@ impl Ended {
 
 impl Process {
     /// Starts it. It is killed when the thread that started it ends, so that a test run that is killed leaves none.
-    ///
-    /// # Panics
-    /// If it cannot be started.
     pub fn start(label: &str, mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
@@ -128,22 +124,15 @@ impl Process {
         Self { label: label.to_owned(), child, output, readers, status: None }
     }
 
-    /// Its id.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has printed so far.
-    #[must_use]
     pub fn output(&self) -> Output {
         self.output.clone()
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Panics
-    /// If it was waited for already: its id may be another's.
+    /// Sends it a signal. Panics if it was waited for: its id may be another's by then.
     pub fn signal(&self, signal: Signal) {
         assert!(self.status.is_none(), "{} has ended", self.label);
         send(self.id(), signal);
@@ -164,9 +153,6 @@ impl Process {
     }
 
     /// Whether it runs; as an error, how it ended.
-    ///
-    /// # Errors
-    /// It has ended.
     pub fn running(&mut self) -> Result<(), ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("a child can be asked");
@@ -175,9 +161,6 @@ impl Process {
     }
 
     /// Waits for its end and for all of its output.
-    ///
-    /// # Panics
-    /// At the deadline.
     #[track_caller]
     pub fn wait(&mut self) -> Ended {
         let label = self.label.clone();
@@ -192,10 +175,19 @@ impl Process {
         Ended { label, code: status.code(), signal: status.signal(), out, err }
     }
 
+    /// Waits for its end, and asserts that it succeeds.
+    #[track_caller]
+    pub fn succeeds(&mut self) -> Ended {
+        self.wait().expect_code(0)
+    }
+
+    /// Waits for its end, and asserts that it fails with this exit code and one error that has these words.
+    #[track_caller]
+    pub fn fails(&mut self, code: i32, words: &[&str]) -> Ended {
+        self.wait().expect_code(code).expect_one_error().expect_err(words)
+    }
+
     /// Waits until standard output or standard error has these words; returns the line.
-    ///
-    /// # Panics
-    /// At the deadline, or if the process ends without them.
     #[track_caller]
     pub fn wait_for_words(&mut self, words: &str) -> String {
         let label = self.label.clone();
@@ -224,9 +216,6 @@ fn read(stream: impl Read + Send + 'static, take: impl Fn(String) + Send + 'stat
 }
 
 /// Sends a signal to a process by its id.
-///
-/// # Panics
-/// If there is no such process.
 pub fn send(id: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(id).expect("ids fit"));
     kill(pid, signal).unwrap_or_else(|error| panic!("{signal} cannot be sent to process {id}: {error}"));
@@ -235,14 +224,11 @@ pub fn send(id: u32, signal: Signal) {
 /// A process as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its id.
     pub id: u32,
-    /// Its command line, by arguments.
     pub arguments: Vec<String>,
 }
 
 /// The living children of a process. A zombie does not live.
-#[must_use]
 pub fn children_of(parent: u32) -> Vec<Seen> {
     let ids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -250,8 +236,26 @@ pub fn children_of(parent: u32) -> Vec<Seen> {
     children.filter_map(|id| Some(Seen { id, arguments: arguments_of(id)? })).collect()
 }
 
+impl Seen {
+    pub fn is(&self, name: &str) -> bool {
+        self.arguments[0].ends_with(&format!("/{name}"))
+    }
+}
+
+/// The ids of the children that run one of our binaries.
+pub fn children_named(parent: u32, name: &str) -> Vec<u32> {
+    children_of(parent).into_iter().filter(|seen| seen.is(name)).map(|seen| seen.id).collect()
+}
+
+#[track_caller]
+pub fn all_gone(processes: &[Seen]) {
+    until("all processes are gone", || {
+        let left: Vec<_> = processes.iter().filter(|seen| lives(seen)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
 /// Whether a process with this id and these arguments lives.
-#[must_use]
 pub fn lives(seen: &Seen) -> bool {
     arguments_of(seen.id).as_ref() == Some(&seen.arguments)
 }

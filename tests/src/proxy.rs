@@ -1,6 +1,6 @@
-//! A TCP proxy that can stall, reset and drop one way: what happens to a connection when the network fails.
+//! A TCP proxy that can stall one or both directions and reset connections, as a network does that fails.
 //!
-//! Not here: links between workers, who dial each other by the addresses that they bound (`network` cuts those).
+//! Not here: links between workers, which dial each other at the addresses that they bound (`network` cuts those).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +13,15 @@ use tokio::task::JoinHandle;
 
 use crate::client::runtime;
 
-/// Bytes in one piece.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Which ways are cut. What is under way there waits, as in a kernel that sends again and again; healed, it arrives.
+/// The directions that are cut. Data waits there, as in a kernel that retransmits, and arrives once the cut is healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// None.
     Whole,
-    /// From whoever dialed to whom it dialed.
+    /// From the process that dialed to its target.
     Forth,
-    /// Back to whoever dialed.
+    /// From the target to the process that dialed.
     Back,
     /// Both; new connections are accepted and stay silent.
     Both,
@@ -46,10 +44,6 @@ pub struct Proxy {
 
 impl Proxy {
     /// One at a free port of `host`, before `target`, which need not listen yet.
-    ///
-    /// # Panics
-    /// If there is no free port.
-    #[must_use]
     pub fn before(target: &str, host: &str) -> Self {
         let target: SocketAddr = target.parse().expect("a target is IP:PORT");
         let listener = runtime().block_on(TcpListener::bind((host, 0))).expect("there is a free port");
@@ -64,7 +58,6 @@ impl Proxy {
     }
 
     /// Where it listens, as `http://127.0.0.1:7070`.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -74,7 +67,6 @@ impl Proxy {
         self.state.send_modify(|state| state.cut = cut);
     }
 
-    /// Ends all connections with a reset.
     pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
@@ -102,7 +94,7 @@ async fn carry(dialer: TcpStream, target: SocketAddr, mut state: watch::Receiver
         _ = state.wait_for(|state| state.resets != resets) => {}
         () = over.notified() => {}
     }
-    // What a side still has to hear of the other's end went with the end of its pump.
+    // The end of its pump tells a side that the other has ended.
     forth.abort();
     back.abort();
 }
@@ -112,7 +104,7 @@ async fn ending(pump: impl Future<Output = ()>, over: Arc<tokio::sync::Notify>) 
     over.notify_one();
 }
 
-/// Carries one way, while `stalls` does not say of the cut that it is this one.
+/// Carries one direction, except while `stalls` is true of the cut.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -120,7 +112,7 @@ async fn pump(
     stalls: impl Fn(Cut) -> bool,
 ) {
     let resets = state.borrow().resets;
-    // Closed without a goodbye, as a reset is.
+    // So that closing sends a reset.
     let _ = (from.as_ref().set_zero_linger(), to.as_ref().set_zero_linger());
     let mut piece = vec![0; PIECE_BYTES];
     loop {

@@ -11,7 +11,7 @@ use crate::binaries::root;
 use crate::process::Process;
 use crate::wait::until;
 
-/// Who may do what, as SeaweedFS reads it. Only `admin` may make buckets.
+/// The permissions of each identity, as SeaweedFS reads them. Only `admin` may make buckets.
 const IDENTITIES: &str = r#"{"identities": [
   {"name": "admin", "credentials": [{"accessKey": "admin", "secretKey": "admin-secret"}],
    "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
@@ -28,9 +28,9 @@ pub const READER: (&str, &str) = ("reader", "reader-secret");
 /// Keys that may do all.
 pub const ADMIN: (&str, &str) = ("admin", "admin-secret");
 
-/// What the one process is.
+/// The parts of the one process.
 const PARTS: [&str; 4] = ["master", "volume", "filer", "s3"];
-/// Each has one for HTTP and one for gRPC.
+/// Each part has a port for HTTP and one for gRPC.
 const PORTS: usize = 2 * PARTS.len();
 
 /// The server. It ends with the thread that started it.
@@ -43,9 +43,6 @@ pub struct S3Server {
 
 impl S3Server {
     /// Where its binary is.
-    ///
-    /// # Errors
-    /// Why there is none, and what installs it.
     pub fn possible() -> Result<PathBuf, String> {
         let weed = root().join(".venv-test/bin/weed");
         if weed.is_file() {
@@ -58,10 +55,6 @@ impl S3Server {
     }
 
     /// Starts one on free ports of `host` and waits until it answers.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
     pub fn start(weed: &Path, host: &str) -> Self {
         let dir = TempDir::with_prefix("lsgan-s3-").expect("a temporary directory can be made");
         let config = dir.path().join("identities.json");
@@ -78,7 +71,7 @@ impl S3Server {
         command.args([format!("-filer.localSocket={}", sockets[0].display())]);
         command.args([format!("-s3.localSocket={}", sockets[1].display())]);
         command.args(["-s3", &format!("-s3.config={}", config.display())]);
-        // Nothing of it is anybody else's business, and nothing more of it is needed.
+        // No telemetry, and no services that the tests do not use.
         command.args(["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
         // Each bucket has volumes of its own: one is enough.
         command.args(["-volume.max=100", "-master.volumeSizeLimitMB=1024"]);
@@ -98,8 +91,6 @@ impl S3Server {
         Self { process, address, sockets: sockets.collect(), _dir: dir }
     }
 
-    /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -118,7 +109,6 @@ impl Drop for S3Server {
 }
 
 /// The environment of a process that uses this endpoint with these keys, and nothing of the machine's own.
-#[must_use]
 pub fn environment(endpoint: &str, (id, secret): (&str, &str)) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENDPOINT_URL", endpoint.to_owned()),

@@ -16,9 +16,6 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// One of so many bytes, as mount(8) takes them (`8m`).
-    ///
-    /// # Errors
-    /// It cannot be mounted: it takes root.
     pub fn mount(size: &str) -> Result<Self, String> {
         let dir = TempDir::with_prefix("lsgan-disk-").expect("a temporary directory can be made");
         let mut mount = Command::new("mount");
@@ -30,8 +27,6 @@ impl SmallDisk {
         }
     }
 
-    /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -10,9 +10,6 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Looks until `look` finds what is awaited. Its error says what is there instead.
-///
-/// # Panics
-/// At the deadline, with what was awaited and what was last seen.
 #[track_caller]
 pub fn until<T, E: Debug>(awaited: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let begin = Instant::now();

@@ -1,8 +1,8 @@
-//! An HTTP proxy before a server of objects that makes bad weather: answers 503, breaks bodies off, loses answers, refuses
+//! An HTTP proxy before an object store that makes trouble: it answers 503, breaks bodies off, loses answers, refuses
 //! connections.
 //!
-//! A request is a connection here (`Connection: close` is put into it), so that the end of an answer is the end of the
-//! connection and nothing has to be understood of it. Signatures stay right: they cover `Host`, which stays as it was.
+//! Each request has a connection of its own (`Connection: close` is added to it), so that the end of the connection is the
+//! end of the answer, which need not be parsed. Signatures stay valid: they cover `Host`, which is unchanged.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::runtime;
 
-/// A head larger than this is none.
+/// The largest head of a request or an answer.
 const HEAD_MAX_BYTES: usize = 64 << 10;
 
 /// What happens to a request.
@@ -31,11 +31,9 @@ pub enum Trouble {
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `PUT` …
     pub method: String,
-    /// Path and query.
     pub path: String,
-    /// What happened to it; none where it was only carried.
+    /// Its trouble, if there was any.
     pub trouble: Option<Trouble>,
 }
 
@@ -62,10 +60,6 @@ pub struct Weather {
 
 impl Weather {
     /// Fair weather at a free port of `host`, before `target`.
-    ///
-    /// # Panics
-    /// If there is no free port.
-    #[must_use]
     pub fn before(target: SocketAddr, host: &str) -> Self {
         let listener = runtime().block_on(TcpListener::bind((host, 0))).expect("there is a free port");
         let address = listener.local_addr().expect("a listener has an address");
@@ -76,12 +70,11 @@ impl Weather {
     }
 
     /// Where it listens, as `http://127.0.0.1:8333`.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The next `times` requests of this method whose path has `path` in it come to this. Earlier rules go first.
+    /// The next `times` requests of this method whose path contains `path` have this trouble. Earlier rules go first.
     pub fn make(&self, trouble: Trouble, times: usize, method: &'static str, path: &str) {
         self.sky().rules.push(Rule { method, path: path.to_owned(), trouble, times });
     }
@@ -91,14 +84,12 @@ impl Weather {
         self.open.send_replace(!refuse);
     }
 
-    /// The requests whose path has `path` in it, as they came.
-    #[must_use]
+    /// The requests whose path contains `path`, in order.
     pub fn requests(&self, path: &str) -> Vec<Request> {
         self.sky().requests.iter().filter(|request| request.path.contains(path)).cloned().collect()
     }
 
-    /// How many of them came to trouble.
-    #[must_use]
+    /// How many of them had trouble.
     pub fn troubled(&self, path: &str) -> usize {
         self.requests(path).iter().filter(|request| request.trouble.is_some()).count()
     }
@@ -211,7 +202,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
-/// Notes the request and decides what becomes of it.
+/// Records the request, and returns the trouble that the next rule has for it.
 fn fate(sky: &Mutex<Sky>, method: &str, path: &str) -> Option<Trouble> {
     let mut sky = sky.lock().expect("nothing panics while it is locked");
     let rule = sky

@@ -16,11 +16,7 @@ pub struct Weights {
 
 impl Weights {
     /// Of the run in this directory.
-    ///
-    /// # Panics
-    /// If it is not finished.
     #[track_caller]
-    #[must_use]
     pub fn of(run_dir: &Path) -> Self {
         let hash = |name: &str| {
             let path = run_dir.join("final").join(name);
@@ -31,12 +27,11 @@ impl Weights {
     }
 
     /// Of an undisturbed run of `small.yaml` with one worker. Trained once for all tests of a process.
-    #[must_use]
     pub fn undisturbed() -> &'static Self {
         static WEIGHTS: OnceLock<Weights> = OnceLock::new();
         WEIGHTS.get_or_init(|| {
             let lab = Lab::new();
-            lab.up(1, &[]).wait().expect_code(0);
+            lab.up(1, &[]).succeeds();
             lab.weights()
         })
     }

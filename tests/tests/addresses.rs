@@ -5,11 +5,11 @@
 
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
 use lsgan_tests::binaries::binary;
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish};
-use lsgan_tests::network::{Protocols, address, address_v6};
-use lsgan_tests::{Lab, Network, Process};
+use lsgan_tests::network::{Protocols, address, address_v6, ipv6};
+use lsgan_tests::trials::{Test, run, trials};
+use lsgan_tests::{Lab, Network, Process, tests};
 
 /// The coordinator's host; the workers' follow.
 const COORDINATOR: usize = 0;
@@ -17,39 +17,18 @@ const COORDINATOR: usize = 0;
 /// Where a lab keeps what its hosts have as `/etc/hosts`.
 const NAMES: &str = "hosts";
 
-/// Its name, what it needs, and the test.
-type Test = (&'static str, fn() -> Result<(), String>, fn());
-
-const TESTS: [Test; 5] = [
-    ("loopback_may_be_that_of_ipv6", ipv6, loopback_may_be_that_of_ipv6),
-    ("a_cluster_may_have_ipv6_alone", Network::possible_with_ipv6, a_cluster_may_have_ipv6_alone),
-    ("a_laptop_may_have_ipv6_alone", Network::possible_with_ipv6, a_laptop_may_have_ipv6_alone),
-    ("a_cluster_may_have_ipv4_alone", Network::possible, a_cluster_may_have_ipv4_alone),
-    (
-        "a_name_with_both_addresses_leads_to_the_one_that_listens",
-        Network::possible_with_ipv6,
-        a_name_with_both_addresses_leads_to_the_one_that_listens,
-    ),
-];
-
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let trial = |(name, needs, test): Test| {
-        let possible = needs();
-        if let Err(why) = &possible {
-            eprintln!("skipped {name}, {why}");
-        }
-        let run = move || {
-            test();
-            Ok(())
-        };
-        Trial::test(name, run).with_ignored_flag(possible.is_err())
-    };
-    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
-}
-
-fn ipv6() -> Result<(), String> {
-    std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| format!("no IPv6: {error}"))
+    let with_ipv6: &[Test] = tests![
+        a_cluster_may_have_ipv6_alone,
+        a_laptop_may_have_ipv6_alone,
+        a_name_with_both_addresses_leads_to_the_one_that_listens,
+    ];
+    let all = [
+        trials(&ipv6(), tests![loopback_may_be_that_of_ipv6]),
+        trials(&Network::possible_with_ipv6(), with_ipv6),
+        trials(&Network::possible(), tests![a_cluster_may_have_ipv4_alone]),
+    ];
+    run(all.into_iter().flatten().collect())
 }
 
 /// Starts a coordinator with `coordinator` and two workers with their commands, and waits for the run's good end.
@@ -62,9 +41,8 @@ fn train(
     reached: &str,
 ) {
     coordinator.args(lab.run_arguments(&["--quiet", "--listen", listen, "--expect-workers", "2"]));
-    let mut coordinator = lab.start_command("coordinator", coordinator);
-    let line = coordinator.wait_for_words("listening on http://");
-    let port = line.rsplit_once(':').expect("an address has a port").1.to_owned();
+    let mut coordinator = Lab::listening(lab.start_command("coordinator", coordinator));
+    let port = coordinator.address.rsplit_once(':').expect("an address has a port").1.to_owned();
     let workers = (1..=2).map(|number| -> Process {
         let name = format!("worker-{number}");
         let mut command = worker(number);
@@ -72,7 +50,7 @@ fn train(
         lab.start_command(&name, command)
     });
     let workers = workers.collect();
-    finish(&mut coordinator, workers);
+    finish(&mut coordinator.process, workers);
     assert_undisturbed_weights(lab);
 }
 
@@ -107,8 +85,9 @@ fn a_laptop_may_have_ipv6_alone() {
         let (lab, network) = (Lab::new(), Network::speaking(Protocols::V6Alone, 1));
         let mut command = network.command_with_names(0, "lsgan", "::1 localhost\n", &lab.path(NAMES));
         command.args(["up", "--workers", "2"]).args(lab.run_arguments(listen));
-        let ended = lab.start_command("lsgan up", command).wait().expect_code(0);
-        ended.expect_err(&["the coordinator listens on http://[::"]);
+        lab.start_command("lsgan up", command)
+            .succeeds()
+            .expect_err(&["the coordinator listens on http://[::"]);
         assert_undisturbed_weights(&lab);
     }
 }
@@ -122,7 +101,7 @@ fn a_cluster_may_have_ipv4_alone() {
     let lab = Lab::new();
     let mut command = network.command(0, "lsgan");
     command.args(["up", "--workers", "2"]).args(lab.run_arguments(&["--listen", "[::]:0"]));
-    lab.start_command("lsgan up", command).wait().expect_code(0);
+    lab.start_command("lsgan up", command).succeeds();
     assert_undisturbed_weights(&lab);
 }
 

@@ -5,17 +5,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use lsgan_tests::binaries::root;
-use lsgan_tests::lab::SHORT;
+use lsgan_tests::lab::{SHORT, pictures};
 use lsgan_tests::{Lab, until};
 
 /// Both ways to start a run refuse it with exit code 2 and these words, and leave nothing behind.
 #[track_caller]
 fn refused_as_bad_input(more: &[&str], words: &[&str]) {
     let lab = Lab::new();
-    let coordinator = lab.start_coordinator(&[&["--listen", "127.0.0.1:0"], more].concat());
-    for mut process in [lab.up(2, more), coordinator] {
-        let ended = process.wait().expect_code(2).expect_one_error().expect_err(words);
+    for mut process in [lab.up(2, more), lab.start_coordinator(more)] {
+        let ended = process.fails(2, words);
         assert!(ended.out.is_empty(), "nothing was started, so nothing listens; {ended}");
     }
     assert!(!lab.run_dir().exists(), "no run directory was made");
@@ -24,46 +22,35 @@ fn refused_as_bad_input(more: &[&str], words: &[&str]) {
 // ---- the run's file ----
 
 #[test]
-fn a_misspelt_field_is_named_with_the_right_one() {
-    refused_as_bad_input(
-        &["--set", "checkpoint.evry=5"],
-        &["checkpoint.evry is not known", "Did you mean `every`?"],
-    );
+fn what_is_wrong_in_a_run_is_refused_with_what_to_do_and_nothing_is_started() {
+    for (more, words) in [
+        // A misspelt field.
+        (&["--set", "checkpoint.evry=5"][..], &["checkpoint.evry is not known", "Did you mean `every`?"][..]),
+        // More workers than virtual ranks.
+        (&["--set", "cluster.min_workers=5"], &["cluster.min_workers is 5", "at most 4 workers"]),
+        // A discriminator of another kind than the generator.
+        (&["--set", "model.discriminator={ lsgan112: {} }"], &["model.discriminator"]),
+        // An override without a value.
+        (&["--set", "steps"], &["--set steps", "path=value"]),
+        // Data that is not there.
+        (
+            &["--set", "data.source.idx.images=nowhere.gz"],
+            &["data.source.idx.images is `nowhere.gz`, which does not exist"],
+        ),
+        (&["--fresh", "--fork", "name"], &["--fresh", "--fork", "cannot be used with"]),
+    ] {
+        refused_as_bad_input(more, words);
+    }
 }
 
 #[test]
 fn all_errors_are_reported_at_once() {
+    let wrong = ["data.image.size=60", "seed=-1", "steps=many", "reduction=exakt"];
+    let size = "data.image.size is 60; dcgan accepts 32, 64 or 128";
     refused_as_bad_input(
-        &[
-            "--set",
-            "data.image.size=60",
-            "--set",
-            "seed=-1",
-            "--set",
-            "steps=many",
-            "--set",
-            "reduction=exakt",
-        ],
-        &["data.image.size is 60; dcgan accepts 32, 64 or 128", "seed is -1", "steps is `many`", "`exakt`"],
+        &wrong.map(|set| ["--set", set]).concat(),
+        &[size, "seed is -1", "steps is `many`", "`exakt`"],
     );
-}
-
-#[test]
-fn more_workers_than_virtual_ranks_are_refused_as_a_minimum() {
-    refused_as_bad_input(
-        &["--set", "cluster.min_workers=5"],
-        &["cluster.min_workers is 5", "at most 4 workers"],
-    );
-}
-
-#[test]
-fn a_discriminator_of_another_kind_is_refused() {
-    refused_as_bad_input(&["--set", "model.discriminator={ lsgan112: {} }"], &["model.discriminator"]);
-}
-
-#[test]
-fn an_override_without_a_value_is_refused() {
-    refused_as_bad_input(&["--set", "steps"], &["--set steps", "path=value"]);
 }
 
 #[test]
@@ -75,27 +62,15 @@ fn a_file_that_is_missing_or_no_yaml_is_refused_with_its_name_and_line() {
     for (config, words) in
         [("nowhere.yaml", "nowhere.yaml: there is no such file"), (&broken, "broken.yaml:2:7")]
     {
-        for arguments in [vec!["up", "--config", config], vec!["--config", config]] {
-            let name = if arguments[0] == "up" { "lsgan" } else { "coordinator" };
-            let ended = lab.start(name, name, &arguments).wait();
-            ended.expect_code(2).expect_one_error().expect_err(&[words]);
-        }
+        lab.lsgan(["up", "--config", config]).fails(2, &[words]);
+        lab.start("coordinator", ["--config", config]).fails(2, &[words]);
     }
-}
-
-#[test]
-fn data_that_is_not_there_is_refused() {
-    refused_as_bad_input(
-        &["--set", "data.source.idx.images=nowhere.gz"],
-        &["data.source.idx.images is `nowhere.gz`, which does not exist"],
-    );
 }
 
 #[test]
 fn data_that_is_empty_cut_off_or_something_else_is_refused_with_what_is_wrong() {
     let lab = Lab::new();
-    let whole = fs::read(root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"));
-    let whole = whole.expect("the data set is in the repository");
+    let whole = fs::read(pictures()).expect("the data set is in the repository");
     for (name, bytes, words) in [
         ("empty.gz", &[][..], "this is an empty file (0 bytes)"),
         ("cut.gz", &whole[..whole.len() / 2], "the gzip stream is cut off"),
@@ -116,11 +91,8 @@ fn a_port_in_use_is_named_with_the_option_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let words = ["cannot listen on", &address, "--listen", "port 0 takes a free one"];
-    let ended = lab.up(1, &["--listen", &address]).wait();
-    ended.expect_code(1).expect_one_error().expect_err(&words);
-
-    let ended = lab.start_coordinator(&["--listen", &address]).wait();
-    let ended = ended.expect_code(1).expect_one_error().expect_err(&words);
+    lab.up(1, &["--listen", &address]).fails(1, &words);
+    let ended = lab.start_coordinator(&["--listen", &address]).fails(1, &words);
     assert!(ended.out.is_empty(), "{ended}");
 }
 
@@ -128,13 +100,15 @@ fn a_port_in_use_is_named_with_the_option_that_changes_it() {
 fn a_worker_tries_again_says_so_and_gives_up_when_told() {
     let lab = Lab::new();
     let address = format!("http://{}:7070", lab.host());
-    let mut worker = lab.start("worker", "worker", &["--coordinator", &address, "--give-up-after", "1s"]);
-    let ended = worker.wait().expect_code(1).expect_one_error();
-    ended.expect_err(&[
-        &format!("the coordinator at {address} cannot be reached, trying again"),
-        &format!("the coordinator at {address} cannot be reached for 1s"),
-        "--give-up-after sets how long to try",
-    ]);
+    let mut worker = lab.start("worker", ["--coordinator", &address, "--give-up-after", "1s"]);
+    worker.fails(
+        1,
+        &[
+            &format!("the coordinator at {address} cannot be reached, trying again"),
+            &format!("the coordinator at {address} cannot be reached for 1s"),
+            "--give-up-after sets how long to try",
+        ],
+    );
 }
 
 #[test]
@@ -144,22 +118,20 @@ fn a_worker_that_was_started_first_finds_its_coordinator_later() {
     let mut worker = lab.worker("early", &format!("http://{listen}"));
     worker.wait_for_words("cannot be reached, trying again");
     let mut coordinator = lab.coordinator_at(&listen, &SHORT);
-    coordinator.process.wait().expect_code(0);
-    worker.wait().expect_code(0);
+    coordinator.process.succeeds();
+    worker.succeeds();
 }
 
 #[test]
 fn an_address_that_is_none_is_refused_at_once() {
     let lab = Lab::new();
     for address in ["nonsense", "host:7070", "::", "ftp://host:7070"] {
-        let commands: [(&str, &[&str]); 3] = [
-            ("worker", &["--coordinator", address]),
-            ("lsgan", &["status", "--coordinator", address]),
-            ("lsgan", &["node", "--workers", "1", "--coordinator", address]),
-        ];
-        for (name, arguments) in commands {
-            let ended = lab.start(name, name, arguments).wait();
-            ended.expect_code(2).expect_one_error().expect_err(&[address, "write http://HOST:PORT"]);
+        for mut process in [
+            lab.start("worker", ["--coordinator", address]),
+            lab.lsgan(["status", "--coordinator", address]),
+            lab.lsgan(["node", "--workers", "1", "--coordinator", address]),
+        ] {
+            process.fails(2, &[address, "write http://HOST:PORT"]);
         }
     }
 }
@@ -168,13 +140,8 @@ fn an_address_that_is_none_is_refused_at_once() {
 fn the_status_of_nobody_says_where_nobody_answers() {
     let lab = Lab::new();
     let address = format!("http://{}:7070", lab.host());
-    let ended = lab.start("status", "lsgan", &["status", "--coordinator", &address]).wait();
-    ended.expect_code(1).expect_one_error().expect_err(&[&address, "check that the coordinator runs"]);
-}
-
-#[test]
-fn fresh_and_fork_exclude_each_other() {
-    refused_as_bad_input(&["--fresh", "--fork", "name"], &["--fresh", "--fork", "cannot be used with"]);
+    let words = [&address, "check that the coordinator runs"];
+    lab.lsgan(["status", "--coordinator", &address]).fails(1, &words);
 }
 
 // ---- data that changes ----
@@ -196,10 +163,10 @@ fn data_that_changed_since_the_snapshot_is_refused() {
     let data = lab.path("ten.idx");
     ten_pictures(&data, 1);
     let set = format!("data.source.idx.images={}", data.display());
-    lab.up(1, &[&SHORT[..], &["--set", &set]].concat()).wait().expect_code(0);
+    lab.up(1, &[&SHORT[..], &["--set", &set]].concat()).succeeds();
     ten_pictures(&data, 2);
-    let ended = lab.up(1, &["--set", &set]).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["the data has changed since the snapshot of step 30", "--fork NAME"]);
+    lab.up(1, &["--set", &set])
+        .fails(2, &["the data has changed since the snapshot of step 30", "--fork NAME"]);
 }
 
 #[test]
@@ -210,8 +177,8 @@ fn a_worker_that_reads_other_data_is_refused() {
     let set = format!("data.source.idx.images={}", data.display());
     let coordinator = lab.coordinator(&["--set", &set]);
     ten_pictures(&data, 2);
-    let ended = lab.worker("other", &coordinator.address).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["the data that this worker reads differs from the coordinator's", "same files"]);
+    lab.worker("other", &coordinator.address)
+        .fails(2, &["the data that this worker reads differs from the coordinator's", "same files"]);
     until("the coordinator's status names the refused worker", || {
         let status = coordinator.client.status()?;
         let told = status.notices.iter().any(|n| n.warning && n.text.contains("other was refused"));

@@ -2,12 +2,13 @@
 //! killed, and records that do not decode counted over the workers.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsgan_tests::binaries::root;
-use lsgan_tests::disturb::{random_step, workers_of};
-use lsgan_tests::process::{children_of, send};
-use lsgan_tests::{Lab, Process, Weights};
+use lsgan_tests::disturb::random_step;
+use lsgan_tests::lab::pictures;
+use lsgan_tests::process::{children_named, children_of, send};
+use lsgan_tests::{Journal, Lab, Process, Weights};
 use nix::sys::signal::Signal;
 
 const PICTURES: &str = "
@@ -55,7 +56,19 @@ fn up(lab: &Lab, workers: u32, run_dir: &str, more: &[&str]) -> Process {
     let to = format!("checkpoint.to={}", lab.path(run_dir).display());
     let workers = workers.to_string();
     let arguments = ["up", "--config", "run.yaml", "--workers", &workers, "--set", &to];
-    lab.start("lsgan up", "lsgan", &[&arguments, more].concat())
+    lab.lsgan([&arguments, more].concat())
+}
+
+/// The source of a folder's pictures.
+fn folder(path: &Path) -> String {
+    format!("{{ folder: {{ path: {} }} }}", path.display())
+}
+
+/// Writes a picture of one colour.
+fn write_picture(path: &Path, side: u32, colour: [u8; 3]) {
+    fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder can be made");
+    let picture = image::RgbImage::from_pixel(side, side, image::Rgb(colour));
+    picture.save(path).expect("a picture can be written");
 }
 
 /// Pictures in sub-folders, made of the fixtures.
@@ -70,17 +83,17 @@ fn folders(lab: &Lab) -> String {
         fs::create_dir_all(&class).expect("a folder can be made");
         fs::copy(from, class.join(name)).expect("a picture can be copied");
     }
-    lab.path("pictures").display().to_string()
+    folder(&lab.path("pictures"))
 }
 
 #[test]
 fn every_kind_of_source_trains_the_same_bits_with_one_and_with_three_workers() {
     let lab = Lab::new();
-    let idx = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let idx = pictures();
     let bad = "  max_corrupt: 1";
     let rows = [
         ("idx", format!("{{ idx: {{ images: {} }} }}", idx.display()), PICTURES, ""),
-        ("folder", format!("{{ folder: {{ path: {} }} }}", folders(&lab)), PICTURES, ""),
+        ("folder", folders(&lab), PICTURES, ""),
         ("lsun", format!("{{ lsun: {{ path: {} }} }}", fixture("lsun_lmdb")), PICTURES, bad),
         (
             "webdataset",
@@ -101,7 +114,7 @@ fn every_kind_of_source_trains_the_same_bits_with_one_and_with_three_workers() {
         run_file(&lab, &source, model, more);
         let weights = [1, 3].map(|workers| {
             let run_dir = format!("{kind}-{workers}");
-            up(&lab, workers, &run_dir, &[]).wait().expect_code(0);
+            up(&lab, workers, &run_dir, &[]).succeeds();
             Weights::of(&lab.path(&run_dir))
         });
         assert_eq!(weights[0], weights[1], "{kind}");
@@ -130,10 +143,10 @@ fn records_that_do_not_decode_are_reported_once_counted_and_listed() {
     // Through some more epochs, in which they are met again by whoever reads them then.
     client.wait_for_step(status.step + 60);
     let address = client.address().to_owned();
-    let shown = lab.start("lsgan status", "lsgan", &["status", "--coordinator", &address]).wait();
+    let shown = lab.lsgan(["status", "--coordinator", &address]).wait();
     shown.expect_code(0).expect_out(&["2 corrupt records, of which", &keys[0], &keys[1]]);
     // A coordinator that starts again knows them, and hears of them again without a word.
-    send(coordinator_of(&run), Signal::SIGKILL);
+    send(children_named(run.id(), "coordinator")[0], Signal::SIGKILL);
     client.wait_until("the new coordinator knows them too", |status| status.corrupt_count == LSUN_BAD);
     run.signal(Signal::SIGINT);
     run.wait().expect_code(130);
@@ -146,15 +159,6 @@ fn records_that_do_not_decode_are_reported_once_counted_and_listed() {
     assert_eq!(known, keys);
     let told = "select count(*) from events where text like '%does not decode%'";
     assert!((1..=LSUN_BAD).contains(&journal.number(told)), "each is told once");
-}
-
-fn coordinator_of(up: &Process) -> u32 {
-    let children = children_of(up.id());
-    children
-        .iter()
-        .find(|seen| seen.arguments[0].ends_with("/coordinator"))
-        .expect("up runs a coordinator")
-        .id
 }
 
 #[test]
@@ -171,8 +175,8 @@ fn more_corrupt_records_than_accepted_stop_the_run_with_a_snapshot_and_it_goes_o
 
     let steps = format!("steps={}", stopped_at + 10);
     let accepted = ["--set", "data.max_corrupt=0.05", "--set", &steps];
-    up(&lab, 2, "run", &accepted).wait().expect_code(0);
-    up(&lab, 1, "whole", &accepted).wait().expect_code(0);
+    up(&lab, 2, "run", &accepted).succeeds();
+    up(&lab, 1, "whole", &accepted).succeeds();
     assert_eq!(Weights::of(&lab.run_dir()), Weights::of(&lab.path("whole")));
 }
 
@@ -182,19 +186,16 @@ fn more_corrupt_records_than_accepted_stop_the_run_with_a_snapshot_and_it_goes_o
 fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
     let lab = Lab::new();
     let pictures = lab.path("pictures");
-    fs::create_dir_all(&pictures).expect("a folder can be made");
     for index in 0..64_u8 {
-        let picture = image::RgbImage::from_pixel(40, 40, image::Rgb([index * 3, 255 - index, 90]));
-        picture.save(pictures.join(format!("{index:03}.png"))).expect("a picture can be written");
+        write_picture(&pictures.join(format!("{index:03}.png")), 40, [index * 3, 255 - index, 90]);
     }
     fs::write(pictures.join("zzz.jpg"), b"64").expect("a file can be written");
-    let source = format!("{{ folder: {{ path: {} }} }}", pictures.display());
     for mix in ["data.mix=1", "data.mix=2"] {
-        run_file(&lab, &source, PICTURES, "  max_corrupt: 0.5");
+        run_file(&lab, &folder(&pictures), PICTURES, "  max_corrupt: 0.5");
         let weights = [1, 3].map(|workers| {
             let run_dir = format!("{mix}-{workers}");
-            up(&lab, workers, &run_dir, &["--set", mix]).wait().expect_code(0);
-            let journal = lsgan_tests::Journal::open(&lab.path(&run_dir));
+            up(&lab, workers, &run_dir, &["--set", mix]).succeeds();
+            let journal = Journal::open(&lab.path(&run_dir));
             assert_eq!(journal.texts("select key from corrupt_records"), ["zzz.jpg"]);
             Weights::of(&lab.path(&run_dir))
         });
@@ -208,43 +209,35 @@ fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
 fn a_folder_is_mixed_by_default_and_a_run_keeps_what_it_began_with() {
     let lab = Lab::new();
     for index in 0..400_u32 {
-        let class = lab.path("pictures").join(format!("class-{}", index / 40));
-        fs::create_dir_all(&class).expect("a folder can be made");
-        let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([(index % 250) as u8, 100, 90]));
-        picture.save(class.join(format!("{index:03}.png"))).expect("a picture can be written");
+        let name = format!("pictures/class-{}/{index:03}.png", index / 40);
+        write_picture(&lab.path(&name), 8, [(index % 250) as u8, 100, 90]);
     }
-    let file = run_file(
-        &lab,
-        &format!("{{ folder: {{ path: {} }} }}", lab.path("pictures").display()),
-        PICTURES,
-        "",
-    );
+    let file = run_file(&lab, &folder(&lab.path("pictures")), PICTURES, "");
     let text = fs::read_to_string(&file).expect("it was written").replace("  mix: 2\n", "");
     fs::write(&file, text.replace("shard_records: 4", "shard_records: 20")).expect("a file can be written");
-    let journal_says = |run: &str| {
-        lsgan_tests::Journal::open(&lab.path(run)).texts("select value from meta where key = 'spec_yaml'")
-    };
+    let journal_says =
+        |run: &str| Journal::open(&lab.path(run)).texts("select value from meta where key = 'spec_yaml'");
 
-    let old = up(&lab, 1, "old", &["--set", "steps=10", "--set", "data.mix=1"]).wait().expect_code(0);
+    let old = up(&lab, 1, "old", &["--set", "steps=10", "--set", "data.mix=1"]).succeeds();
     old.expect_err(&["the data set is sorted by class, and data.mix is 1. Set data.mix to"]);
-    let went_on = up(&lab, 1, "old", &[]).wait().expect_code(0);
+    let went_on = up(&lab, 1, "old", &[]).succeeds();
     went_on.expect_err(&[
         "data.mix is 1, as when this run began; the file says nothing of it, and the default is 16 now",
     ]);
-    up(&lab, 2, "whole", &["--set", "data.mix=1"]).wait().expect_code(0);
+    up(&lab, 2, "whole", &["--set", "data.mix=1"]).succeeds();
     assert_eq!(Weights::of(&lab.path("old")), Weights::of(&lab.path("whole")));
     // What the file says is another matter.
     let refused = up(&lab, 1, "old", &["--set", "data.mix=16"]).wait().expect_code(2);
     refused.expect_err(&["data.mix: 16 here, 1 there"]);
 
-    let new = up(&lab, 1, "new", &["--set", "steps=10"]).wait().expect_code(0);
+    let new = up(&lab, 1, "new", &["--set", "steps=10"]).succeeds();
     assert!(!new.err.contains("sorted by class"), "{new}");
     assert!(journal_says("new")[0].contains("mix: 16"), "{:?}", journal_says("new"));
     assert!(journal_says("old")[0].contains("mix: 1\n"), "{:?}", journal_says("old"));
 
     let inspect = |mix: &str| {
         let arguments = ["dataset", "inspect", "--config", "run.yaml", "--set", mix];
-        lab.start("inspect", "lsgan", &arguments).wait().expect_code(0)
+        lab.lsgan(arguments).succeeds()
     };
     inspect("data.mix=1").expect_out(&["batches      of the 10 classes", "the data set is sorted by class"]);
     assert!(!inspect("data.mix=16").out.contains("sorted by class"));
@@ -255,16 +248,14 @@ fn a_folder_is_mixed_by_default_and_a_run_keeps_what_it_began_with() {
 fn what_a_data_set_leaves_out_is_said_when_a_run_starts() {
     let lab = Lab::new();
     let pictures = lab.path("pictures");
-    fs::create_dir_all(&pictures).expect("a folder can be made");
     for index in 0..32_u8 {
-        let picture = image::RgbImage::from_pixel(40, 40, image::Rgb([index * 3, 255 - index, 90]));
-        picture.save(pictures.join(format!("{index:03}.png"))).expect("a picture can be written");
+        write_picture(&pictures.join(format!("{index:03}.png")), 40, [index * 3, 255 - index, 90]);
         for (ending, bytes) in [("bmp", &b"BM"[..]), ("tif", b"II*\0")] {
             fs::write(pictures.join(format!("{index:03}.{ending}")), bytes).expect("a file can be written");
         }
     }
-    run_file(&lab, &format!("{{ folder: {{ path: {} }} }}", pictures.display()), PICTURES, "");
-    let ended = up(&lab, 1, "run", &["--set", "steps=2"]).wait().expect_code(0);
+    run_file(&lab, &folder(&pictures), PICTURES, "");
+    let ended = up(&lab, 1, "run", &["--set", "steps=2"]).succeeds();
     let text = "the data set has 32 records; left out are 64 pictures in formats that are not read (`000.bmp`, `000.tif`, \
                 `001.bmp`, …): convert them to JPEG, PNG or WebP";
     ended.expect_err(&[text]);
@@ -277,13 +268,13 @@ fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_o
     let idx = subset(&lab, 403);
     run_file(&lab, &format!("{{ idx: {{ images: {} }} }}", idx.display()), PICTURES, "");
     let steps = ["--set", "steps=200"];
-    up(&lab, 1, "whole", &steps).wait().expect_code(0);
+    up(&lab, 1, "whole", &steps).succeeds();
 
     let mut run = up(&lab, 3, "run", &steps);
     let client = lab.client(&mut run);
     let first = random_step();
     client.wait_for_step(first);
-    send(workers_of(&run)[0], Signal::SIGKILL);
+    send(children_named(run.id(), "worker")[0], Signal::SIGKILL);
     client.wait_for_step(first + 30);
     let mut all: Vec<_> = children_of(run.id()).iter().map(|seen| seen.id).collect();
     all.insert(0, run.id());
@@ -291,8 +282,7 @@ fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_o
         send(id, Signal::SIGKILL);
     }
     run.wait();
-    let ended = up(&lab, 2, "run", &steps).wait().expect_code(0);
-    ended.expect_err(&["from the snapshot of step"]);
+    up(&lab, 2, "run", &steps).succeeds().expect_err(&["from the snapshot of step"]);
     assert_eq!(Weights::of(&lab.run_dir()), Weights::of(&lab.path("whole")));
 
     // 403 records are 100 shards of 4 and one of 3; 200 steps of 12 are 2,400 records: almost six epochs.
@@ -303,13 +293,13 @@ fn killed_in_the_middle_of_an_epoch_and_resumed_each_shard_is_consumed_exactly_o
         assert_eq!((journal.number(&shards), journal.number(&distinct)), (101, 101), "epoch {epoch}");
     }
     let same = "select count(*) from completions";
-    let whole = lsgan_tests::Journal::open(&lab.path("whole"));
+    let whole = Journal::open(&lab.path("whole"));
     assert_eq!(journal.number(same), whole.number(same));
 }
 
 /// The first pictures of Fashion-MNIST's test set, as a file of their own.
 fn subset(lab: &Lab, count: u32) -> PathBuf {
-    let whole = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let whole = pictures();
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(
         &mut flate2::read::GzDecoder::new(fs::File::open(whole).expect("it is in the repository")),
@@ -332,8 +322,8 @@ fn the_shortest_lease_reaches_as_far_as_the_largest_steps_need() {
     run_file(&lab, &source, PICTURES, "");
     // Groups of nine records and batches of four: a step in the middle needs two groups.
     let mixed = ["--set", "data.mix=3", "--set", "data.shard_records=3"];
-    up(&lab, 1, "far", &mixed).wait().expect_code(0);
+    up(&lab, 1, "far", &mixed).succeeds();
     let short = [&mixed[..], &["--set", "cluster.lease_horizon_steps=1"]].concat();
-    up(&lab, 2, "short", &short).wait().expect_code(0);
+    up(&lab, 2, "short", &short).succeeds();
     assert_eq!(Weights::of(&lab.path("short")), Weights::of(&lab.path("far")));
 }

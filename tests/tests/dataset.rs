@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use lsgan_tests::binaries::root;
-use lsgan_tests::lab::SHORT;
+use lsgan_tests::lab::{SHORT, pictures};
 use lsgan_tests::process::Ended;
-use lsgan_tests::{Lab, until};
+use lsgan_tests::{Lab, Process, until};
 use serde_json::Value;
 
 const LSUN: &str = "crates/data/tests/fixtures/lsun_lmdb";
@@ -19,19 +19,18 @@ fn place(path: &str) -> String {
     root().join(path).display().to_string()
 }
 
+/// Starts `lsgan dataset WHAT` on the data of `small.yaml`.
+fn start_of_run(lab: &Lab, what: &str, more: &[&str]) -> Process {
+    lab.lsgan(["dataset".to_owned(), what.to_owned()].into_iter().chain(lab.run_arguments(more)))
+}
+
 /// `lsgan dataset WHAT` on the data of `small.yaml`.
 fn of_run(lab: &Lab, what: &str, more: &[&str]) -> Ended {
-    let run = lab.run_arguments(more);
-    let arguments: Vec<&str> = ["dataset", what].into_iter().chain(run.iter().map(String::as_str)).collect();
-    lab.start(what, "lsgan", &arguments).wait()
+    start_of_run(lab, what, more).wait()
 }
 
 fn dataset(lab: &Lab, arguments: &[&str]) -> Ended {
-    lab.start(arguments[0], "lsgan", &[&["dataset"], arguments].concat()).wait()
-}
-
-fn json(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("no JSON ({error}): {ended}"))
+    lab.lsgan([&["dataset"], arguments].concat()).wait()
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -59,7 +58,7 @@ fn inspect_shows_what_is_in_a_data_set_as_text_as_json_and_as_a_sheet() {
     let size = image::image_dimensions(lab.path("sheet.png")).expect("the sheet is a picture");
     assert_eq!(size, (6 * 34 + 2, 4 * 34 + 2));
 
-    let told = json(&of_run(&lab, "inspect", &["--set", &labels, "--json"]).expect_code(0));
+    let told = of_run(&lab, "inspect", &["--set", &labels, "--json"]).expect_code(0).json();
     let counts = told["classes"]["counts"].as_array().expect("a list");
     assert_eq!(counts.len(), 10);
     assert!(counts.iter().all(|row| row["records"] == 1000), "Fashion-MNIST has 1,000 of each: {told:#}");
@@ -83,7 +82,7 @@ fn verify_names_every_record_that_does_not_decode_and_says_so_with_its_exit_code
     ended.expect_err(&["2 of 90 records do not decode"]);
     let told =
         dataset(&lab, &["inspect", &format!("lsun:{}", place(LSUN)), "--verify", "--json"]).expect_code(1);
-    let corrupt = json(&told)["looked_at"]["corrupt"].clone();
+    let corrupt = told.json()["looked_at"]["corrupt"].clone();
     assert_eq!([&corrupt[0]["record"], &corrupt[1]["record"]], [&Value::from(7), &Value::from(50)]);
 }
 
@@ -92,19 +91,16 @@ fn a_pack_that_is_killed_goes_on_and_ends_with_the_bytes_of_one_that_was_not() {
     let lab = Lab::new();
     let options = ["--size", "64", "--shard-records", "250", "--threads", "1", "--format", "webp"];
     of_run(&lab, "pack", &[&["--out", "whole"], &options[..]].concat()).expect_code(0);
-    let run = lab.run_arguments(&[&["--out", "killed"], &options[..]].concat());
-    let arguments: Vec<&str> =
-        ["dataset", "pack"].into_iter().chain(run.iter().map(String::as_str)).collect();
+    let pack = || start_of_run(&lab, "pack", &[&["--out", "killed"], &options[..]].concat());
     for shards in [1, 4] {
-        let mut process = lab.start("pack", "lsgan", &arguments);
+        let mut process = pack();
         let shard = lab.path(&format!("killed/shard-{shards:06}.tar"));
         until("some shards are there", || if shard.exists() { Ok(()) } else { Err(process.running().err()) });
         let ended = process.kill_if_it_runs();
         assert_eq!(ended.signal, Some(9), "it was killed in the middle; {ended}");
         assert!(!lab.path("killed/manifest.json").exists());
     }
-    let ended = lab.start("pack", "lsgan", &arguments).wait().expect_code(0);
-    ended.expect_out(&["10000 of 10000 records are in 40 shards", "of them were there already"]);
+    pack().succeeds().expect_out(&["10000 of 10000 records are in 40 shards", "of them were there already"]);
     assert!(files(&lab.path("killed")) == files(&lab.path("whole")), "another pack than the undisturbed one");
 }
 
@@ -118,7 +114,7 @@ fn training_on_packed_shards_ends_with_the_weights_of_training_on_their_source()
         told.out.lines().find_map(|line| line.trim().strip_prefix("source: ")).expect("it prints the source");
     assert!(source.starts_with("{ webdataset: { shards: 'packed/shard-{000000..0000"), "{told}");
     let source = format!("data.source={source}");
-    packed.up(2, &[&SHORT[..], &["--set", &source]].concat()).wait().expect_code(0);
+    packed.up(2, &[&SHORT[..], &["--set", &source]].concat()).succeeds();
     assert_eq!(packed.weights(), lab.weights());
 }
 
@@ -130,12 +126,12 @@ fn an_export_is_a_folder_with_the_classes_and_the_same_samples() {
     ended.expect_out(&["10000 of 10000 records are in clothes", "source: { folder: { path: 'clothes' } }"]);
     // The first picture is an ankle boot, class 9.
     assert_eq!(image::image_dimensions(lab.path("clothes/9/000000.png")).expect("a picture"), (28, 28));
-    let told = json(&dataset(&lab, &["inspect", "folder:clothes", "--json"]).expect_code(0));
+    let told = dataset(&lab, &["inspect", "folder:clothes", "--json"]).expect_code(0).json();
     assert_eq!(told["records"], 10_000);
     let counts = told["classes"]["counts"].as_array().expect("a list");
     assert!(counts.len() == 10 && counts.iter().all(|row| row["records"] == 1000), "{told:#}");
     let again = of_run(&lab, "export", &["--set", &labels, "--out", "clothes", "--json"]).expect_code(0);
-    assert_eq!(json(&again)["records_kept"], 10_000);
+    assert_eq!(again.json()["records_kept"], 10_000);
 }
 
 #[test]
@@ -148,12 +144,12 @@ fn inspect_takes_what_pack_wrote_and_a_single_file_of_every_kind() {
         ("packed".to_owned(), "webdataset", 88),
         ("packed/shard-000000.tar".to_owned(), "webdataset", 40),
         (format!("{}/data.mdb", place(LSUN)), "lsun", 90),
-        (place("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"), "idx", 10_000),
+        (pictures().display().to_string(), "idx", 10_000),
         (format!("{odd}/colour.jpg"), "folder", 1),
         (format!("folder:{odd}/lossy.webp"), "folder", 1),
         (odd, "folder", 48),
     ] {
-        let told = json(&dataset(&lab, &["inspect", &what, "--json"]).expect_code(0));
+        let told = dataset(&lab, &["inspect", &what, "--json"]).expect_code(0).json();
         assert_eq!((&told["kind"], &told["records"]), (&Value::from(kind), &Value::from(records)), "{what}");
     }
 }
@@ -186,9 +182,9 @@ fn what_a_folder_leaves_out_is_counted_and_named_and_the_rest_is_read() {
         if is_root {
             command.uid(65_534).gid(65_534);
         }
-        lab.start_command("inspect", command).wait().expect_code(0)
+        lab.start_command("inspect", command).succeeds()
     };
-    let told = json(&inspect(&["--json", "--verify"]));
+    let told = inspect(&["--json", "--verify"]).json();
     assert_eq!(told["records"], 3, "{told:#}");
     let found: BTreeMap<_, _> = told["left_out"]
         .as_array()
@@ -240,7 +236,7 @@ fn what_cannot_be_done_is_one_error_that_says_what_to_do() {
     let ring = place("configs/gaussian-ring-gan.yaml");
     wrong(&["pack", "--config", &ring, "--out", "packed"], 1, "only pictures are written");
     wrong(&["export", "--config", &ring, "--out", "exported"], 1, "only pictures are written");
-    let images = place("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
+    let images = pictures().display().to_string();
     wrong(
         &["inspect", &images, "--labels", &images],
         2,

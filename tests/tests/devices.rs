@@ -5,10 +5,11 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use lsgan_tests::binaries::{binary, root};
+use lsgan_tests::lab::shell;
 use lsgan_tests::{Lab, Process};
 
 /// A worker's command that sees the double as the driver, with so many GPUs and that version of CUDA.
-fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[&str]) -> Process {
+fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[String]) -> Process {
     let mut command = Command::new(binary("worker"));
     command.arg("--probe").args(more);
     with_driver(lab, "probe", command, (gpus, version))
@@ -28,32 +29,24 @@ fn with_driver(lab: &Lab, label: &str, mut command: Command, (gpus, version): (&
     lab.start_command(label, command)
 }
 
+/// The arguments of a run on a device.
 fn run_of(lab: &Lab, device: &str) -> Vec<String> {
-    let set = format!("compute.device={device}");
-    // `--config FILE --set …`; the run directory is no matter of a probe.
-    lab.run_arguments(&["--set", &set])
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
+    lab.run_arguments(&["--set", &format!("compute.device={device}")])
 }
 
 #[test]
 fn a_probe_says_what_is_here_and_what_a_step_needs() {
     let lab = Lab::new();
-    let arguments = run_of(&lab, "cpu");
-    let ended = probe_with_driver(&lab, "0", "12040", &borrowed(&arguments)).wait().expect_code(0);
-    let words =
-        ["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    ", "virtual ranks of", "MiB"];
-    let ended = ended.expect_out(&words);
+    let ended = probe_with_driver(&lab, "0", "12040", &run_of(&lab, "cpu")).succeeds();
+    let ended = ended.expect_out(&["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    "]);
+    let ended = ended.expect_out(&["virtual ranks of", "MiB"]);
     ended.expect_out(&["GPUs      none: the NVIDIA driver shows no GPU to this process", "NCCL      none: "]);
 }
 
 #[test]
 fn a_probe_shows_the_drivers_gpus_with_memory_and_peers() {
     let lab = Lab::new();
-    let ended = probe_with_driver(&lab, "2", "12040", &[]).wait().expect_code(0);
-    ended.expect_out(&[
+    probe_with_driver(&lab, "2", "12040", &[]).succeeds().expect_out(&[
         "driver    supports CUDA 12.4",
         "GPU 0     Double GPU, 8.0 GiB, sm_90, reaches [1] directly",
         "GPU 1     Double GPU, 8.0 GiB, sm_90, reaches [0] directly",
@@ -63,39 +56,27 @@ fn a_probe_shows_the_drivers_gpus_with_memory_and_peers() {
 }
 
 #[test]
-fn a_driver_that_is_too_old_is_named_with_what_is_needed() {
-    let lab = Lab::new();
-    let arguments = run_of(&lab, "cuda");
-    let ended = probe_with_driver(&lab, "1", "11080", &borrowed(&arguments)).wait().expect_code(1);
-    let sentence = "compute.device is cuda, but the NVIDIA driver is too old: it supports CUDA 11.8, and libtorch needs \
-                    12.0 or newer";
-    ended.expect_one_error().expect_err(&[sentence, "compute.device: cpu trains without"]);
-}
-
-#[test]
-fn an_index_that_is_not_there_is_named_with_those_that_are() {
-    let lab = Lab::new();
-    let arguments = run_of(&lab, "cuda:2");
-    let ended = probe_with_driver(&lab, "2", "12040", &borrowed(&arguments)).wait().expect_code(1);
-    let sentence =
+fn a_device_that_cannot_be_used_is_named_with_what_is_here_and_what_is_needed() {
+    let too_old = "compute.device is cuda, but the NVIDIA driver is too old: it supports CUDA 11.8, and libtorch needs 12.0 \
+                   or newer";
+    let no_such =
         "compute.device is cuda:2, but there is no GPU 2: this process sees 2, which are counted from 0";
-    ended.expect_one_error().expect_err(&[sentence]);
-}
-
-#[test]
-fn a_libtorch_without_cuda_is_said_to_be_one() {
-    let lab = Lab::new();
-    let arguments = run_of(&lab, "cuda");
-    let ended = probe_with_driver(&lab, "1", "12040", &borrowed(&arguments)).wait().expect_code(1);
-    ended.expect_one_error().expect_err(&["this libtorch has no CUDA part", "LIBTORCH_VARIANT=cuda"]);
+    let no_cuda = "this libtorch has no CUDA part";
+    for (device, gpus, version, words) in [
+        ("cuda", "1", "11080", &[too_old, "compute.device: cpu trains without"][..]),
+        ("cuda:2", "2", "12040", &[no_such]),
+        ("cuda", "1", "12040", &[no_cuda, "LIBTORCH_VARIANT=cuda"]),
+    ] {
+        let lab = Lab::new();
+        probe_with_driver(&lab, gpus, version, &run_of(&lab, device)).fails(1, words);
+    }
 }
 
 #[test]
 fn a_worker_of_a_run_on_gpus_ends_with_what_is_missing_here() {
     let lab = Lab::new();
     let coordinator = lab.coordinator(&["--set", "compute.device=cuda"]);
-    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(2);
-    ended.expect_one_error().expect_err(&["compute.device is cuda, but "]);
+    lab.worker("anna", &coordinator.address).fails(2, &["compute.device is cuda, but "]);
 }
 
 /// Another try changes nothing, so there is none: no coordinator is started, and no worker again and again.
@@ -113,8 +94,7 @@ fn lsgan_up_of_a_run_on_a_gpu_that_is_not_here_is_refused_once() {
         let lab = Lab::new();
         let mut command = Command::new(binary("lsgan"));
         command.args(["up", "--workers", "2"]).args(run_of(&lab, device));
-        let ended = with_driver(&lab, "up", command, driver).wait().expect_code(2).expect_one_error();
-        let ended = ended.expect_err(&[words]);
+        let ended = with_driver(&lab, "up", command, driver).fails(2, &[words]);
         assert_eq!(ended.err.matches("compute.device is").count(), 1, "{ended}");
         assert!(ended.out.is_empty() && !lab.run_dir().exists(), "nothing was started; {ended}");
     }
@@ -124,8 +104,8 @@ fn lsgan_up_of_a_run_on_a_gpu_that_is_not_here_is_refused_once() {
 fn tf32_on_a_cpu_is_refused() {
     let lab = Lab::new();
     let coordinator = lab.coordinator(&["--set", "compute.device=cpu", "--set", "precision=tf32"]);
-    let ended = lab.worker("anna", &coordinator.address).wait().expect_code(2);
-    ended.expect_one_error().expect_err(&["precision is tf32, which a CPU does not have"]);
+    let words = ["precision is tf32, which a CPU does not have"];
+    lab.worker("anna", &coordinator.address).fails(2, &words);
 }
 
 #[test]
@@ -141,14 +121,8 @@ fn too_little_memory_is_an_error_that_names_the_batch() {
     let sets = sets.iter().flat_map(|set| ["--set", set]);
     let arguments: Vec<_> = ["--config", &config].into_iter().chain(sets).collect();
     let coordinator = lab.coordinator_of(&arguments);
-    let mut limited = Command::new("sh");
-    let worker = binary("worker").display().to_string();
-    limited.args(["-c", "ulimit -v 2000000; exec \"$@\"", "sh", &worker]);
-    limited.args(["--coordinator", &coordinator.address, "--name", "anna", "--peer-listen", "127.0.0.1:0"]);
-    let ended = lab.start_command("anna", limited).wait().expect_one_error();
-    ended.expect_err(&[
-        "the CPU has too little memory for",
-        "of batch.per_rank 65536",
-        "Lower batch.per_rank",
-    ]);
+    let limited = shell("ulimit -v 2000000;", "");
+    let ended = lab.worker_under(limited, "anna", &coordinator.address).wait().expect_one_error();
+    let too_little = "the CPU has too little memory for";
+    ended.expect_err(&[too_little, "of batch.per_rank 65536", "Lower batch.per_rank"]);
 }

@@ -5,57 +5,40 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use libtest_mimic::{Arguments, Trial};
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step, wait_for_members};
 use lsgan_tests::network::address;
-use lsgan_tests::{Lab, Network, Process, until};
+use lsgan_tests::trials::{Test, run, trials};
+use lsgan_tests::{Lab, Network, Process, tests, until};
 
 /// The coordinator's host; the workers' follow.
 const COORDINATOR: usize = 0;
 
-type Test = (&'static str, fn());
-
-const TESTS: [Test; 13] = [
-    ("a_lost_host_is_done_without", a_lost_host_is_done_without),
-    (
-        "a_host_whose_cable_is_pulled_for_a_while_comes_back",
-        a_host_whose_cable_is_pulled_for_a_while_comes_back,
-    ),
-    ("a_cut_between_a_worker_and_the_coordinator", a_cut_between_a_worker_and_the_coordinator),
-    ("a_worker_that_the_coordinator_does_not_hear", a_worker_that_the_coordinator_does_not_hear),
-    ("a_worker_that_does_not_hear_the_coordinator", a_worker_that_does_not_hear_the_coordinator),
-    ("a_cut_between_two_workers", a_cut_between_two_workers),
-    ("a_one_way_cut_between_two_workers", a_one_way_cut_between_two_workers),
-    ("a_cut_between_two_workers_that_heals", a_cut_between_two_workers_that_heals),
-    ("who_was_cut_off_for_a_while_comes_back_by_itself", who_was_cut_off_comes_back),
-    ("a_worker_behind_a_firewall_that_rejects_is_done_without", a_firewall_that_rejects),
-    ("a_worker_with_an_address_that_nobody_has_is_done_without", an_address_that_nobody_has),
-    ("a_worker_with_an_address_that_refuses_is_done_without", an_address_that_refuses),
-    ("a_worker_with_the_address_of_another_one_is_done_without", the_address_of_another_one),
+const TESTS: &[Test] = tests![
+    a_lost_host_is_done_without,
+    a_host_whose_cable_is_pulled_for_a_while_comes_back,
+    a_cut_between_a_worker_and_the_coordinator,
+    a_worker_that_the_coordinator_does_not_hear,
+    a_worker_that_does_not_hear_the_coordinator,
+    a_cut_between_two_workers,
+    a_one_way_cut_between_two_workers,
+    a_cut_between_two_workers_that_heals,
+    who_was_cut_off_for_a_while_comes_back_by_itself,
+    a_worker_behind_a_firewall_that_rejects_is_done_without,
+    a_worker_with_an_address_that_nobody_has_is_done_without,
+    a_worker_with_an_address_that_refuses_is_done_without,
+    a_worker_with_the_address_of_another_one_is_done_without,
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let possible = Network::possible();
-    if let Err(why) = &possible {
-        eprintln!("skipped, {why}");
-    }
-    let trial = |(name, test): Test| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        Trial::test(name, run).with_ignored_flag(possible.is_err())
-    };
-    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
+    run(trials(&Network::possible(), TESTS))
 }
 
 /// A run whose coordinator and three workers each have a host of their own.
 struct Cluster {
-    lab: Lab,
-    network: Network,
     coordinator: Process,
     workers: Vec<Process>,
+    network: Network,
+    lab: Lab,
 }
 
 impl Cluster {
@@ -63,7 +46,7 @@ impl Cluster {
         Self::start_with(&[], [&[]; 3])
     }
 
-    /// One with more arguments for the coordinator, and for each worker.
+    /// With more arguments for the coordinator, and for each worker.
     fn start_with(more: &[&str], workers: [&[&str]; 3]) -> Self {
         let (lab, network) = (Lab::new(), Network::of(4));
         let listen = format!("{}:7070", address(COORDINATOR));
@@ -100,7 +83,7 @@ impl Cluster {
     }
 }
 
-/// The host is gone for good, with all that it had to say.
+/// The host is gone for good.
 fn a_lost_host_is_done_without() {
     let mut cluster = Cluster::start();
     cluster.network.unplug(2);
@@ -119,23 +102,25 @@ fn a_host_whose_cable_is_pulled_for_a_while_comes_back() {
     cluster.finish();
 }
 
-fn a_cut_between_a_worker_and_the_coordinator() {
+/// The first worker is cut from the coordinator until the others went on without it.
+#[track_caller]
+fn first_is_cut_off(cut: impl FnOnce(&Network)) {
     let cluster = Cluster::start();
-    cluster.network.cut(COORDINATOR, 1);
+    cut(&cluster.network);
     assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
     cluster.network.heal(COORDINATOR, 1);
     cluster.finish();
+}
+
+fn a_cut_between_a_worker_and_the_coordinator() {
+    first_is_cut_off(|network| network.cut(COORDINATOR, 1));
 }
 
 fn a_worker_that_the_coordinator_does_not_hear() {
-    let cluster = Cluster::start();
-    cluster.network.cut_one_way(1, COORDINATOR);
-    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
-    cluster.network.heal(COORDINATOR, 1);
-    cluster.finish();
+    first_is_cut_off(|network| network.cut_one_way(1, COORDINATOR));
 }
 
-/// What it says is not acknowledged, and so sent more and more rarely: it is taken for dead, or steps on until then.
+/// What it sends is not acknowledged, so that it is sent ever more rarely: it counts as dead, or steps on until then.
 fn a_worker_that_does_not_hear_the_coordinator() {
     let cluster = Cluster::start();
     cluster.network.cut_one_way(COORDINATOR, 1);
@@ -145,7 +130,7 @@ fn a_worker_that_does_not_hear_the_coordinator() {
     cluster.finish();
 }
 
-/// The coordinator hears both: it goes on without one of them, and need not wait until the network is mended.
+/// The coordinator hears both workers and goes on without one of them, before the network is mended.
 #[track_caller]
 fn goes_on_without_one(mut cluster: Cluster) {
     let begin = Instant::now();
@@ -168,7 +153,7 @@ fn a_one_way_cut_between_two_workers() {
     goes_on_without_one(cluster);
 }
 
-/// Who must have all three waits for the network.
+/// A run that needs all three workers waits for the network.
 fn a_cut_between_two_workers_that_heals() {
     let cluster = Cluster::start_with(&["--set", "cluster.min_workers=3"], [&[]; 3]);
     cluster.network.cut(1, 2);
@@ -193,16 +178,16 @@ fn trains_without_the_second(first: &[&str], second: &[&str], why: &str) {
     cluster.finish();
 }
 
-fn an_address_that_nobody_has() {
+fn a_worker_with_an_address_that_nobody_has_is_done_without() {
     trains_without_the_second(&[], &["--advertise", "10.77.0.99"], "10.77.0.99");
 }
 
-fn an_address_that_refuses() {
+fn a_worker_with_an_address_that_refuses_is_done_without() {
     trains_without_the_second(&[], &["--advertise", &address(COORDINATOR)], "(connection refused)");
 }
 
-/// As behind one address translation: who is there is not who is called.
-fn the_address_of_another_one() {
+/// As behind one address translation: another worker than the one that was called answers.
+fn a_worker_with_the_address_of_another_one_is_done_without() {
     let listen = ["--peer-listen", "0.0.0.0:7071"];
     let first = address(1);
     let second = [&listen[..], &["--advertise", &first]].concat();
@@ -210,7 +195,7 @@ fn the_address_of_another_one() {
     trains_without_the_second(&listen, &second, "answer");
 }
 
-fn who_was_cut_off_comes_back() {
+fn who_was_cut_off_for_a_while_comes_back_by_itself() {
     let slowly: &[&str] = &["--fault-slowness", "25"];
     let cluster = Cluster::start_with(&[], [slowly; 3]);
     cluster.network.cut(1, 2);
@@ -224,8 +209,8 @@ fn who_was_cut_off_comes_back() {
     cluster.finish();
 }
 
-/// Whatever the other two send to the second one is answered for it: unreachable. So it reaches nobody either.
-fn a_firewall_that_rejects() {
+/// What the other two send to the second worker is rejected as unreachable. So it reaches neither of them.
+fn a_worker_behind_a_firewall_that_rejects_is_done_without() {
     let mut cluster = Cluster::start();
     cluster.network.reject(1, 2);
     cluster.network.reject(3, 2);

@@ -4,12 +4,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use lsgan_tests::binaries::root;
-use lsgan_tests::{Lab, Process, Weights};
+use lsgan_tests::disturb::assert_undisturbed_weights;
+use lsgan_tests::lab::pictures;
+use lsgan_tests::{Lab, Process};
 use lsgan_wire::v1::Role;
 
 fn node(lab: &Lab, coordinator: &str, more: &[&str]) -> Process {
-    lab.start("node", "lsgan", &[&["node", "--coordinator", coordinator], more].concat())
+    lab.lsgan([&["node", "--coordinator", coordinator], more].concat())
 }
 
 #[test]
@@ -22,7 +23,7 @@ fn an_address_where_nothing_listens_is_said_at_once_with_what_to_check() {
     let mut node = node(&lab, &address, &["--workers", "2", "--give-up-after", "2s"]);
     let line = node.wait_for_words("cannot be reached");
     assert!(line.contains(&address) && line.contains("Nothing listens there"), "{line}");
-    let ended = node.wait().expect_code(1).expect_one_error().expect_err(&["cannot be reached for 2s"]);
+    let ended = node.fails(1, &["cannot be reached for 2s"]);
     let said = ended.err.lines().filter(|line| line.contains("trying again")).count();
     assert_eq!(said, 1, "two workers say it once; {ended}");
 }
@@ -34,15 +35,13 @@ fn a_name_that_is_not_known_and_an_address_that_is_none_are_said_at_once() {
     let line = unknown.wait_for_words("cannot be reached");
     assert!(line.contains("check its spelling"), "{line}");
     unknown.kill();
-    let ended = node(&lab, "no-such-host:7070", &["--workers", "1"]).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["is no address of a coordinator"]);
+    node(&lab, "no-such-host:7070", &["--workers", "1"]).fails(2, &["is no address of a coordinator"]);
 }
 
 /// The data set as a file of the lab's own, for a coordinator that opens it there.
 fn own_data(lab: &Lab) -> (PathBuf, String) {
     let path = lab.path("images-idx3-ubyte.gz");
-    let from = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
-    fs::copy(from, &path).expect("the data can be copied");
+    fs::copy(pictures(), &path).expect("the data can be copied");
     let set = format!("data.source.idx.images={}", path.display());
     (path, set)
 }
@@ -74,7 +73,7 @@ fn data_that_is_missing_on_a_host_ends_its_node_and_is_seen_at_the_coordinator_u
         let mut its = status.notices.iter().filter(|notice| notice.worker == "host-3:1");
         its.next().is_some_and(|notice| notice.count == 3) && its.next().is_none()
     });
-    let shown = lab.start("status", "lsgan", &["status", "--coordinator", &coordinator.address]).wait();
+    let shown = lab.lsgan(["status", "--coordinator", &coordinator.address]).wait();
     shown.expect_code(0).expect_out(&["warning, ", " UTC, 3 times, last ", "host-3:1 cannot start: "]);
 
     fs::rename(&hidden, &data).expect("it can be renamed");
@@ -83,9 +82,9 @@ fn data_that_is_missing_on_a_host_ends_its_node_and_is_seen_at_the_coordinator_u
         let mut its = status.notices.iter().filter(|notice| notice.worker.starts_with("host-3:"));
         its.all(|notice| notice.over_ms.is_some())
     });
-    coordinator.process.wait().expect_code(0);
-    healed.wait().expect_code(0).expect_err(&["the run is finished"]);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    coordinator.process.succeeds();
+    healed.succeeds().expect_err(&["the run is finished"]);
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
@@ -115,31 +114,29 @@ fn a_worker_that_cannot_listen_is_tried_again_and_does_not_end_its_sibling() {
         let over = status.notices.iter().filter(|n| n.worker == "host-4:2").all(|n| n.over_ms.is_some());
         member && over
     });
-    lab.start("stop", "lsgan", &["stop", "--coordinator", &coordinator.address]).wait().expect_code(0);
+    lab.lsgan(["stop", "--coordinator", &coordinator.address]).succeeds();
     coordinator.process.wait();
     node_process.wait().expect_err(&["the run was stopped"]);
 
     let too_few = format!("{}:{first}-{first}", lab.host());
     let arguments = ["--workers", "2", "--peer-listen", &too_few];
-    let ended = node(&lab, &coordinator.address, &arguments).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["--peer-listen has no port for worker 2"]);
+    node(&lab, &coordinator.address, &arguments).fails(2, &["--peer-listen has no port for worker 2"]);
 }
 
 #[test]
 fn a_coordinator_that_goes_and_comes_back_is_said() {
     let lab = Lab::new();
-    let coordinator = lab.coordinator(&[]);
+    let mut coordinator = lab.coordinator(&[]);
     let mut node = node(&lab, &coordinator.address, &["--workers", "1", "--name", "host-5"]);
     node.wait_for_words("worker 1 takes part in the run `small`, as worker 1");
     coordinator.client.wait_for_step(3);
-    let listen = coordinator.address.trim_start_matches("http://").to_owned();
-    coordinator.process.kill();
+    let listen = coordinator.kill();
     node.wait_for_words("worker 1 is cut off from the coordinator and goes on without it");
     let mut coordinator = lab.coordinator_at(&listen, &[]);
     node.wait_for_words("worker 1 takes part again in the run `small`");
-    coordinator.process.wait().expect_code(0);
-    node.wait().expect_code(0).expect_err(&["the run is finished"]);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    coordinator.process.succeeds();
+    node.succeeds().expect_err(&["the run is finished"]);
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
@@ -147,8 +144,8 @@ fn a_nodes_logs_are_json_where_that_is_asked_for() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--set", "steps=30"]);
     let arguments = ["--workers", "1", "--log", "json", "--logs", "logs"];
-    let ended = node(&lab, &coordinator.address, &arguments).wait().expect_code(0);
-    coordinator.process.wait().expect_code(0);
+    let ended = node(&lab, &coordinator.address, &arguments).succeeds();
+    coordinator.process.succeeds();
     let worker = fs::read_to_string(lab.path("logs/worker-1.log")).expect("it has a log");
     for line in ended.err.lines().chain(worker.lines()) {
         let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));

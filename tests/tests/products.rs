@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
 use lsgan_tests::Lab;
-use lsgan_tests::binaries::{binary, root};
-use lsgan_tests::lab::SHORT;
+use lsgan_tests::binaries::binary;
+use lsgan_tests::lab::{SHORT, pictures};
 
 #[test]
 fn a_picture_that_cannot_be_written_is_refused_before_the_work_and_by_name() {
@@ -28,8 +28,7 @@ fn a_picture_that_cannot_be_written_is_refused_before_the_work_and_by_name() {
         let sample = ["sample", "--run", &run, "--out", out];
         let sheet = ["dataset", "inspect", &data, "--sheet", out];
         for (option, arguments) in [("--out", &sample[..]), ("--sheet", &sheet)] {
-            let ended = lab.start(out, "lsgan", arguments).wait().expect_code(2).expect_one_error();
-            let ended = ended.expect_err(&[&format!("{option} {out}: "), words]);
+            let ended = lab.lsgan(arguments).fails(2, &[&format!("{option} {out}: "), words]);
             assert!(ended.out.is_empty(), "nothing was looked at; {ended}");
         }
     }
@@ -42,12 +41,12 @@ fn nothing_to_verify_is_no_success() {
     fs::create_dir(lab.path("empty")).expect("it can be made");
     let verify = |more: &[&str]| {
         let arguments = [&["checkpoints", "verify", "--run", "empty"], more].concat();
-        let ended = lab.start("verify", "lsgan", &arguments).wait().expect_code(1).expect_one_error();
+        let ended = lab.lsgan(arguments).wait().expect_code(1).expect_one_error();
         ended.expect_err(&["empty holds no snapshots", "checkpoint.every"])
     };
     verify(&[]);
     assert_eq!(verify(&["--json"]).out.trim(), "[]");
-    lab.start("list", "lsgan", &["checkpoints", "list", "--run", "empty"]).wait().expect_code(0);
+    lab.lsgan(["checkpoints", "list", "--run", "empty"]).succeeds();
 }
 
 #[test]
@@ -58,13 +57,11 @@ fn a_fork_has_a_name_as_a_run_has_or_is_refused_at_the_command_line() {
         let fork = format!("--fork={name}");
         let more = [&SHORT[..], &["--set", "steps=40", &fork]].concat();
         for mut process in [lab.up(1, &more), lab.start_coordinator(&more)] {
-            let ended = process.wait().expect_code(2).expect_one_error();
-            ended.expect_err(&["--fork <NAME>", "1 to 63 ASCII letters"]);
+            process.fails(2, &["--fork <NAME>", "1 to 63 ASCII letters"]);
         }
     }
     let more = [&SHORT[..], &["--set", "steps=40", "--fork", "run"]].concat();
-    let ended = lab.up(1, &more).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["--fork run names the run's own place"]);
+    lab.up(1, &more).fails(2, &["--fork run names the run's own place"]);
     let names = fs::read_dir(lab.path("")).expect("it is there").flatten().map(|entry| entry.file_name());
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
@@ -86,8 +83,7 @@ fn a_reader_that_has_seen_enough_and_a_full_disk_are_no_bugs() {
     let other = Lab::new();
     let coordinator = other.coordinator(&[]);
     let run = lab.run_dir().display().to_string();
-    let data = "idx:".to_owned()
-        + &root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz").display().to_string();
+    let data = format!("idx:{}", pictures().display());
     for arguments in [
         &["checkpoints", "list", "--run", &run][..],
         &["checkpoints", "list", "--json", "--run", &run],

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use lsgan_tests::binaries::binary;
-use lsgan_tests::lab::SHORT;
-use lsgan_tests::{Journal, Lab, Process, Weights};
+use lsgan_tests::disturb::assert_undisturbed_weights;
+use lsgan_tests::lab::{SHORT, shell};
+use lsgan_tests::{Coordinator, Journal, Lab, Process, Weights};
 
 /// The short run's arguments and more.
 fn short<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -32,99 +33,103 @@ fn damage(lab: &Lab, step: u64) {
 fn a_damaged_newest_snapshot_is_skipped_for_the_one_before() {
     let lab = Lab::finished();
     damage(&lab, 30);
-    let ended = lab.up(1, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
-    ended.expect_err(&[
+    lab.up(1, &["--set", "checkpoint.every=10"]).succeeds().expect_err(&[
         "the snapshot of step 30 is skipped",
         "generator.safetensors",
         "starts from the snapshot of step 20",
     ]);
-    let newest = lab.journal().generations().pop().expect("there are generations");
+    let newest = lab.journal().newest();
     assert_eq!((newest.from_step, newest.start.as_str()), (20, "snapshot"));
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
 fn a_newest_snapshot_that_was_cut_off_while_written_is_skipped() {
     let lab = Lab::finished();
     fs::remove_file(snapshot(&lab, 30).join("manifest.json")).expect("the manifest is there");
-    let ended = lab.up(1, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
-    ended.expect_err(&["starts from the snapshot of step 20"]);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    lab.up(1, &["--set", "checkpoint.every=10"])
+        .succeeds()
+        .expect_err(&["starts from the snapshot of step 20"]);
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
 fn a_run_whose_snapshots_are_all_damaged_is_refused_with_what_to_do() {
     let lab = Lab::finished();
     [10, 20, 30].into_iter().for_each(|step| damage(&lab, step));
-    let ended = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["no snapshot of this run can be used", "step 10", "step 20", "step 30", "--fresh"]);
+    lab.up(1, &[])
+        .fails(2, &["no snapshot of this run can be used", "step 10", "step 20", "step 30", "--fresh"]);
 }
+
+/// The signal that comes with an error of a file's size would end the process. If it is ignored, only the error is left.
+const ONLY_THE_ERROR: &str = "trap '' XFSZ;";
 
 /// A worker whose files may not grow beyond 8 KiB: every part of a snapshot is larger. `write` then fails as it does
 /// on a full disk, and the limit can be lifted while it runs.
-fn worker_on_a_full_disk(lab: &Lab, coordinator: &str) -> Process {
-    let mut command = Command::new("sh");
-    // The signal that comes with the error would end the process; ignored, only the error is left.
-    command.args(["-c", "trap '' XFSZ; ulimit -S -f 8; exec \"$0\" \"$@\""]).arg(binary("worker"));
-    command.args(["--coordinator", coordinator, "--peer-listen", "127.0.0.1:0"]);
-    lab.start_command("worker", command)
+fn worker_on_a_full_disk(lab: &Lab, coordinator: &Coordinator) -> Process {
+    let wrapper = shell(&format!("{ONLY_THE_ERROR} ulimit -S -f 8;"), "");
+    lab.worker_under(wrapper, "worker", &coordinator.address)
+}
+
+/// Limits the size of a process's files.
+fn limit(process: &Process, size: &str) {
+    let (id, size) = (process.id().to_string(), format!("--fsize={size}"));
+    let done = Command::new("prlimit").args(["--pid", &id, &size]).status();
+    assert!(done.expect("util-linux has prlimit").success(), "the limit is set");
 }
 
 fn make_room(process: &Process) {
-    let id = process.id().to_string();
-    let done = Command::new("prlimit").args(["--pid", &id, "--fsize=unlimited:unlimited"]).status();
-    assert!(done.expect("util-linux has prlimit").success(), "the limit is lifted");
+    limit(process, "unlimited:unlimited");
 }
 
 #[test]
 fn a_full_disk_is_reported_and_training_goes_on() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--set", "checkpoint.every=10"]);
-    let mut worker = worker_on_a_full_disk(&lab, &coordinator.address);
+    let mut worker = worker_on_a_full_disk(&lab, &coordinator);
     let status = coordinator.client.wait_until("a snapshot that failed is reported", |status| {
         status.notices.iter().any(|notice| notice.warning && notice.text.contains("could not be written"))
     });
     assert_eq!(status.snapshot_step, None);
     coordinator.client.wait_for_step(status.step + 5);
     make_room(&worker);
-    let ended = coordinator.process.wait().expect_code(0);
-    ended.expect_err(&["the snapshot of step 10 could not be written", "File too large"]);
-    worker.wait().expect_code(0);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    coordinator
+        .process
+        .succeeds()
+        .expect_err(&["the snapshot of step 10 could not be written", "File too large"]);
+    worker.succeeds();
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
 fn a_disk_that_is_still_full_at_the_end_fails_the_run_which_can_be_finished_later() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&[]);
-    let _worker = worker_on_a_full_disk(&lab, &coordinator.address);
+    let _worker = worker_on_a_full_disk(&lab, &coordinator);
     let ended = coordinator.process.wait().expect_code(1);
     ended.expect_err(&["could not be written", "File too large"]);
     // With room again the same command says that all of it is lost; told that this is known, it comes to the same weights.
     let refused = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
     refused.expect_err(&["the journal has 200 steps of this run", "has no snapshot", "--accept-loss"]);
-    lab.up(1, &["--accept-loss"]).wait().expect_code(0);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    lab.up(1, &["--accept-loss"]).succeeds();
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
 fn a_journal_that_cannot_be_written_makes_the_run_wait_not_fail() {
     let lab = Lab::new();
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary("coordinator"));
-    command.args(lab.run_arguments(&["--quiet", "--listen", "127.0.0.1:0"]));
-    let mut coordinator = lab.start_command("coordinator", command);
-    let address = coordinator.wait_for_words("listening on ").replace("listening on ", "");
-    let id = coordinator.id().to_string();
+    let mut command = shell(ONLY_THE_ERROR, "");
+    command.arg(binary("coordinator")).args(lab.run_arguments(&["--quiet", "--listen", "127.0.0.1:0"]));
+    let coordinator = Lab::listening(lab.start_command("coordinator", command));
+    let (address, mut coordinator) = (coordinator.address, coordinator.process);
     // From now on every write behind the first page of a file fails.
-    let limited = Command::new("prlimit").args(["--pid", &id, "--fsize=4096:unlimited"]).status();
-    assert!(limited.expect("util-linux has prlimit").success());
+    limit(&coordinator, "4096:unlimited");
     let mut worker = lab.worker("worker", &address);
     coordinator.wait_for_words("the journal cannot be written; trying again until it can");
     make_room(&coordinator);
-    coordinator.wait().expect_code(0);
-    worker.wait().expect_code(0);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    coordinator.succeeds();
+    worker.succeeds();
+    assert_undisturbed_weights(&lab);
 }
 
 // ---- the run's directory ----
@@ -133,13 +138,10 @@ fn a_journal_that_cannot_be_written_makes_the_run_wait_not_fail() {
 fn a_run_directory_in_use_is_refused_with_its_holder() {
     let lab = Lab::new();
     let first = lab.coordinator(&[]);
-    let address = first.address.trim_start_matches("http://");
     let holder = format!("process {}", first.process.id());
-    let ended = lab.up(1, &[]).wait().expect_code(1).expect_one_error();
-    ended.expect_err(&["coordinator.lock", &holder, address]);
+    lab.up(1, &[]).fails(1, &["coordinator.lock", &holder, &first.listen()]);
     // Not even --fresh moves a live run away.
-    let ended = lab.up(1, &["--fresh"]).wait().expect_code(1).expect_one_error();
-    ended.expect_err(&[&holder]);
+    lab.up(1, &["--fresh"]).fails(1, &[&holder]);
     assert!(first.client.status().is_ok(), "the first one is not disturbed");
 }
 
@@ -151,7 +153,7 @@ fn a_finished_run_says_so_and_what_to_do_next() {
     for mut again in
         [lab.up(2, &SHORT), lab.start_coordinator(&[&SHORT[..], &["--listen", "127.0.0.1:0"]].concat())]
     {
-        again.wait().expect_code(0).expect_out(&[
+        again.succeeds().expect_out(&[
             "the run `small` is finished: 30 of 30 steps are done",
             &weights.generator,
             &weights.discriminator,
@@ -164,8 +166,8 @@ fn a_finished_run_says_so_and_what_to_do_next() {
     assert!(journal == after, "a look at a finished run does not write into its journal");
 
     // It can be made longer, with the weights of a run that was as long from the start.
-    lab.up(2, &[]).wait().expect_code(0);
-    assert_eq!(lab.weights(), *Weights::undisturbed());
+    lab.up(2, &[]).succeeds();
+    assert_undisturbed_weights(&lab);
 }
 
 #[test]
@@ -174,14 +176,16 @@ fn another_mathematics_is_refused_with_the_difference() {
     let weights = lab.weights();
     let more = short(&["--set", "seed=2", "--set", "optimizer.generator.adam.learning_rate=1e-3"]);
     for mut other in [lab.up(2, &more), lab.start_coordinator(&more)] {
-        let ended = other.wait().expect_code(2).expect_one_error();
-        ended.expect_err(&[
-            "has other mathematics",
-            "seed: 2 here, 1 there",
-            "optimizer.generator.adam.learning_rate: 0.001 here, 0.0002 there",
-            "--fresh",
-            "--fork NAME",
-        ]);
+        other.fails(
+            2,
+            &[
+                "has other mathematics",
+                "seed: 2 here, 1 there",
+                "optimizer.generator.adam.learning_rate: 0.001 here, 0.0002 there",
+                "--fresh",
+                "--fork NAME",
+            ],
+        );
     }
     assert_eq!(lab.weights(), weights, "the run is as it was");
 }
@@ -190,13 +194,14 @@ fn another_mathematics_is_refused_with_the_difference() {
 fn fresh_starts_anew_and_keeps_the_old_run() {
     let lab = Lab::finished();
     let old = lab.weights();
-    let ended = lab.up(2, &short(&["--set", "seed=2", "--fresh"])).wait().expect_code(0);
-    ended.expect_err(&["the old run is kept in", "run.old-1"]);
+    lab.up(2, &short(&["--set", "seed=2", "--fresh"]))
+        .succeeds()
+        .expect_err(&["the old run is kept in", "run.old-1"]);
     assert_ne!(lab.weights(), old);
     assert_eq!(Weights::of(&lab.path("run.old-1")), old);
     assert_eq!(lab.journal().generations()[0].start, "fresh");
     // And once more, which takes the next name.
-    lab.up(2, &short(&["--fresh"])).wait().expect_code(0);
+    lab.up(2, &short(&["--fresh"])).succeeds();
     assert_eq!(lab.weights(), old);
     assert_eq!(Weights::of(&lab.path("run.old-1")), old);
     assert!(lab.path("run.old-2").join("final").is_dir());
@@ -208,10 +213,9 @@ fn a_fork_goes_on_from_the_newest_snapshot_beside_the_old_run() {
     let old = lab.weights();
     let more =
         ["--set", "steps=40", "--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "faster"];
-    let ended = lab.up(2, &more).wait().expect_code(0);
-    ended
-        .expect_err(&["starts from the snapshot of step 30"])
-        .expect_out(&["/faster/final/generator.safetensors"]);
+    let ended = lab.up(2, &more).succeeds();
+    let ended = ended.expect_err(&["starts from the snapshot of step 30"]);
+    ended.expect_out(&["/faster/final/generator.safetensors"]);
     let fork = lab.path("faster");
     let generations = Journal::open(&fork).generations();
     assert_eq!(
@@ -222,7 +226,7 @@ fn a_fork_goes_on_from_the_newest_snapshot_beside_the_old_run() {
     assert_ne!(Weights::of(&fork), old);
     assert_eq!(lab.weights(), old, "the old run is as it was");
     // The same command finds its own run, not the old one's snapshot again.
-    lab.up(2, &more).wait().expect_code(0).expect_out(&["the run `faster` is finished"]);
+    lab.up(2, &more).succeeds().expect_out(&["the run `faster` is finished"]);
 }
 
 #[test]
@@ -231,8 +235,8 @@ fn a_fork_goes_on_from_the_snapshot_of_the_step_that_is_asked_for() {
     let more =
         short(&["--set", "optimizer.generator.adam.learning_rate=1e-3", "--fork", "faster", "--fork-at"]);
     let at = |step| [more.clone(), vec![step]].concat();
-    lab.up(2, &at("15")).wait().expect_code(2).expect_one_error().expect_err(&["step-0000000015"]);
-    lab.up(2, &at("20")).wait().expect_code(0).expect_err(&["starts from the snapshot of step 20"]);
+    lab.up(2, &at("15")).fails(2, &["step-0000000015"]);
+    lab.up(2, &at("20")).succeeds().expect_err(&["starts from the snapshot of step 20"]);
     assert_eq!(Journal::open(&lab.path("faster")).generations()[0].from_step, 20);
 }
 
@@ -248,28 +252,23 @@ fn a_fork_that_has_nothing_to_train_is_refused_with_what_to_do() {
         vec!["--set", "steps=10", "--fork", "same"],
     ] {
         for mut process in [lab.up(2, &more), lab.start_coordinator(&more)] {
-            let ended = process.wait().expect_code(2).expect_one_error();
-            ended.expect_err(&["there is nothing to train for `same`", "--set steps=", "--fork-at STEP"]);
+            process.fails(2, &["there is nothing to train for `same`", "--set steps=", "--fork-at STEP"]);
         }
     }
     assert!(!lab.path("same").exists(), "nothing was made");
     assert_eq!(lab.weights(), weights, "the old run is as it was");
-    let ended = lab.up(2, &short(&["--fork", "same", "--fork-at", "20"])).wait().expect_code(0);
-    ended.expect_err(&["starts from the snapshot of step 20"]);
+    lab.up(2, &short(&["--fork", "same", "--fork-at", "20"]))
+        .succeeds()
+        .expect_err(&["starts from the snapshot of step 20"]);
     assert_eq!(Weights::of(&lab.path("same")), weights, "the same mathematics from step 20 on");
 }
 
 #[test]
 fn a_fork_of_a_run_without_snapshots_is_refused_as_bad_input() {
     let lab = Lab::new();
-    lab.up(2, &["--fork", "early"])
-        .wait()
-        .expect_code(2)
-        .expect_one_error()
-        .expect_err(&["there is no directory"]);
+    lab.up(2, &["--fork", "early"]).fails(2, &["there is no directory"]);
     fs::create_dir(lab.run_dir()).expect("it can be made");
-    let ended = lab.up(2, &["--fork", "early"]).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["holds no snapshot to branch off from"]);
+    lab.up(2, &["--fork", "early"]).fails(2, &["holds no snapshot to branch off from"]);
 }
 
 /// The weights of step 20 are asked for, and those of step 30 are there.
@@ -280,12 +279,10 @@ fn fewer_steps_than_are_done_are_refused_whether_the_run_is_finished_or_not() {
     let refused = || {
         for mut process in [lab.up(1, &["--set", "steps=20"]), lab.start_coordinator(&["--set", "steps=20"])]
         {
-            let ended = process.wait().expect_code(2).expect_one_error();
-            ended.expect_err(&[
-                "30 steps are done, of which 20 are asked for",
-                "--set steps=60",
-                "--fork-at STEP",
-            ]);
+            process.fails(
+                2,
+                &["30 steps are done, of which 20 are asked for", "--set steps=60", "--fork-at STEP"],
+            );
         }
     };
     refused();
@@ -303,8 +300,7 @@ fn a_journal_that_is_none_is_refused_with_its_name() {
     let lab = Lab::finished();
     let journal = lab.run_dir().join("journal.sqlite");
     fs::write(&journal, "a letter that somebody put here by mistake").expect("a file can be written");
-    let ended = lab.up(1, &SHORT).wait().expect_code(1).expect_one_error();
-    ended.expect_err(&["journal.sqlite", "the journal cannot be used", "--fresh"]);
+    lab.up(1, &SHORT).fails(1, &["journal.sqlite", "the journal cannot be used", "--fresh"]);
 }
 
 type Maker = fn(&std::path::Path);
@@ -328,8 +324,7 @@ fn a_strangers_file_is_refused_and_not_changed() {
         make(&journal);
         let before = fs::read(&journal).expect("it is there");
         for command in [["checkpoints", "list", "--run", &run], ["status", "--run", &run, "--json"]] {
-            let ended = lab.start("look", "lsgan", &command).wait().expect_code(1).expect_one_error();
-            ended.expect_err(&["journal.sqlite", "the journal cannot be used", words]);
+            lab.lsgan(command).fails(1, &["journal.sqlite", "the journal cannot be used", words]);
         }
         assert!(fs::read(&journal).expect("it is there") == before, "not a byte is changed");
         assert_eq!(fs::read_dir(&dir).expect("it is there").count(), 1, "nothing is made beside it");
@@ -341,6 +336,5 @@ fn a_strangers_file_is_refused_and_not_changed() {
 fn a_run_directory_that_is_a_file_is_refused_with_its_name() {
     let lab = Lab::new();
     fs::write(lab.run_dir(), "no directory").expect("a file can be written");
-    let ended = lab.up(1, &[]).wait().expect_code(2).expect_one_error();
-    ended.expect_err(&[&lab.run_dir().display().to_string()]);
+    lab.up(1, &[]).fails(2, &[&lab.run_dir().display().to_string()]);
 }

@@ -1,5 +1,6 @@
 //! Keys of an object store: used as they were meant, and shown nowhere.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -20,7 +21,7 @@ fn shows(text: &str) -> bool {
 
 /// Runs a command with these variables, and looks for the secret in all that is left of it.
 #[track_caller]
-fn run(lab: &Lab, name: &str, arguments: &[&str], variables: &[(&str, String)]) -> Ended {
+fn run<A: AsRef<OsStr>>(lab: &Lab, name: &str, arguments: &[A], variables: &[(&str, String)]) -> Ended {
     let mut command = Command::new(binary(name));
     command.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value.clone())));
     command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
@@ -29,6 +30,11 @@ fn run(lab: &Lab, name: &str, arguments: &[&str], variables: &[(&str, String)]) 
     assert!(!ended.err.contains("panicked"), "{ended}");
     no_secret_below(&lab.path(""));
     ended
+}
+
+/// Lists the snapshots of a run in a bucket.
+fn list(lab: &Lab, variables: &[(&str, String)]) -> Ended {
+    run(lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], variables)
 }
 
 fn no_secret_below(dir: &Path) {
@@ -72,7 +78,7 @@ fn a_lines_end_around_a_variable_is_taken_off() {
             *value = format!(" {value}\n");
         }
     }
-    let ended = run(&lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], &variables);
+    let ended = list(&lab, &variables);
     ended.expect_code(1).expect_one_error().expect_err(&["AccessDenied"]);
     let lines = request.join().expect("it was asked");
     let line = |name: &str| lines.iter().find(|line| line.to_lowercase().starts_with(name)).cloned();
@@ -84,22 +90,20 @@ fn a_lines_end_around_a_variable_is_taken_off() {
 #[test]
 fn a_variable_that_no_header_can_carry_is_refused_by_name() {
     let lab = Lab::new();
+    let with = |name: &'static str, value: &str| {
+        let mut variables = environment("http://127.0.0.1:1", ("AKIA", "x"));
+        variables.retain(|(other, _)| *other != name);
+        variables.push((name, value.to_owned()));
+        variables
+    };
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
         for value in ["hun\nter2", "hun\tter2", "hunäter2", "hun\u{7f}ter2"] {
-            let mut variables = environment("http://127.0.0.1:1", ("AKIA", "x"));
-            variables.retain(|(other, _)| *other != name);
-            variables.push((name, value.to_owned()));
-            let ended = run(&lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], &variables);
-            ended.expect_one_error().expect_err(&[name, "character 4"]);
+            list(&lab, &with(name, value)).expect_one_error().expect_err(&[name, "character 4"]);
         }
     }
     for (name, value) in [("AWS_REGION", "eu central"), ("AWS_REGION", "ü"), ("AWS_SSE_KMS_KEY_ID", "a\nb")]
     {
-        let mut variables = environment("http://127.0.0.1:1", ("AKIA", "x"));
-        variables.retain(|(other, _)| *other != name);
-        variables.push((name, value.to_owned()));
-        let ended = run(&lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], &variables);
-        ended.expect_one_error().expect_err(&[name]);
+        list(&lab, &with(name, value)).expect_one_error().expect_err(&[name]);
     }
 }
 
@@ -126,7 +130,7 @@ fn a_secret_with_a_slash_is_shown_by_no_command_wherever_it_was_written() {
         for set in [format!("checkpoint.to={url}"), shards] {
             let arguments =
                 lab.run_arguments(&["--listen", "127.0.0.1:0", "--run-dir", "run", "--set", &set]);
-            let ended = run(&lab, "coordinator", &borrowed(&arguments), &variables);
+            let ended = run(&lab, "coordinator", &arguments, &variables);
             ended.expect_code(2).expect_one_error().expect_err(&["has a user or a password"]);
         }
     }
@@ -135,20 +139,13 @@ fn a_secret_with_a_slash_is_shown_by_no_command_wherever_it_was_written() {
         format!("AKIA:{SECRET}@box"),
         format!("http://{SECRET}@box"),
     ] {
-        let ended =
-            run(&lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], &with_keys(&endpoint));
-        ended.expect_one_error().expect_err(&["AWS_ENDPOINT_URL", "it has a user or a password"]);
+        list(&lab, &with_keys(&endpoint))
+            .expect_one_error()
+            .expect_err(&["AWS_ENDPOINT_URL", "it has a user or a password"]);
     }
     // Nobody is there: what the client says of its request has no secret in it either.
-    let ended = run(
-        &lab,
-        "lsgan",
-        &["checkpoints", "list", "--run", "s3://bucket/run"],
-        &with_keys("http://127.0.0.1:1"),
-    );
-    ended.expect_code(1).expect_one_error().expect_err(&["s3://bucket/run"]);
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
+    list(&lab, &with_keys("http://127.0.0.1:1"))
+        .expect_code(1)
+        .expect_one_error()
+        .expect_err(&["s3://bucket/run"]);
 }

@@ -1,5 +1,6 @@
 //! A start that takes long: the port is there first and says so, a worker waits, and a signal ends it at once.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Mutex;
@@ -37,12 +38,12 @@ impl Silence {
         self.asked.lock().expect("nothing panics with it").push(stream);
     }
 
-    fn start(&self, lab: &Lab, label: &str, name: &str, arguments: &[&str]) -> Process {
-        // What an earlier process has asked is not what this one asks.
+    fn start(&self, lab: &Lab, name: &str, arguments: &[impl AsRef<OsStr>]) -> Process {
+        // Requests of an earlier process are not those of this one.
         while self.listener.accept().is_ok() {}
         let mut command = Command::new(binary(name));
         command.args(arguments).envs(self.variables.clone());
-        lab.start_command(label, command)
+        lab.start_command(name, command)
     }
 }
 
@@ -65,16 +66,14 @@ fn a_coordinator_that_starts_has_its_port_says_so_and_ends_at_once() {
     let address = format!("http://{listen}");
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let run = lab.run_arguments(&["--listen", &listen, "--set", SHARDS]);
-        let run: Vec<&str> = run.iter().map(String::as_str).collect();
-        let mut coordinator = silence.start(&lab, "coordinator", "coordinator", &run);
+        let mut coordinator = silence.start(&lab, "coordinator", &run);
         let status = Client::new(address.clone())
             .wait_until("it says that it starts", |s| s.phase() == Phase::Starting);
         assert_eq!((status.run.as_str(), status.steps, status.workers.len()), ("small", 200, 0));
-        let shown =
-            lab.start("status", "lsgan", &["status", "--coordinator", &address]).wait().expect_code(0);
+        let shown = lab.lsgan(["status", "--coordinator", &address]).succeeds();
         shown.expect_out(&["small", "starting"]);
 
-        let mut worker = lab.worker_with("early", &address, &["--give-up-after", "1s"], &[]);
+        let mut worker = lab.worker_with("early", &address, &["--give-up-after", "1s"]);
         worker.wait_for_words("waits for the coordinator");
         let begin = Instant::now();
         until("more time goes by than it would try to reach one that is away", || {
@@ -91,8 +90,7 @@ fn a_coordinator_that_starts_has_its_port_says_so_and_ends_at_once() {
 fn lsgan_up_and_tools_that_wait_for_a_bucket_end_at_once() {
     let (lab, silence) = (Lab::new(), Silence::new());
     let run = lab.run_arguments(&["--set", SHARDS]);
-    let run: Vec<&str> = run.iter().map(String::as_str).collect();
-    let up = [&["up", "--workers", "2"], &run[..]].concat();
+    let up = ["up", "--workers", "2"].into_iter().chain(run.iter().map(String::as_str)).collect::<Vec<_>>();
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         for arguments in [
             &up[..],
@@ -100,7 +98,7 @@ fn lsgan_up_and_tools_that_wait_for_a_bucket_end_at_once() {
             &["checkpoints", "verify", "--run", "s3://slow/run"],
             &["sample", "--run", "s3://slow/run", "--out", "x.png"],
         ] {
-            let mut process = silence.start(&lab, arguments[0], "lsgan", arguments);
+            let mut process = silence.start(&lab, "lsgan", arguments);
             // It has set up its signals before it asks for anything.
             silence.wait_for_request();
             ends_at_once(&mut process, signal, code);

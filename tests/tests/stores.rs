@@ -4,55 +4,27 @@
 
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
-use lsgan_tests::Lab;
-use lsgan_tests::binaries::{binary, root};
-use lsgan_tests::disturb::{assert_undisturbed_weights, cluster, finish};
-use lsgan_tests::lab::SHORT;
+use lsgan_tests::binaries::binary;
+use lsgan_tests::disturb::{Cluster, assert_undisturbed_weights, finish};
+use lsgan_tests::lab::{SHORT, pictures};
+use lsgan_tests::trials::{Test, run, trials};
+use lsgan_tests::{Lab, tests};
 use lsgan_wire::v1::{Phase, Role};
 
-type Test = (&'static str, fn());
-
-const TESTS: [Test; 5] = [
-    (
-        "a_worker_that_sees_another_disk_is_named_and_never_writes",
-        a_worker_that_sees_another_disk_never_writes,
-    ),
-    (
-        "a_run_does_not_start_where_no_worker_sees_its_store",
-        a_run_does_not_start_where_no_worker_sees_its_store,
-    ),
-    (
-        "a_state_that_no_living_worker_can_write_waits_for_one_that_can",
-        a_state_that_no_living_worker_can_write_waits_for_one_that_can,
-    ),
-    (
-        "snapshots_that_are_gone_are_not_trained_again_without_a_word",
-        snapshots_that_are_gone_are_not_trained_again_without_a_word,
-    ),
-    (
-        "a_pack_on_a_full_disk_says_so_and_goes_on_with_room",
-        a_pack_on_a_full_disk_says_so_and_goes_on_with_room,
-    ),
+const TESTS: &[Test] = tests![
+    a_worker_that_sees_another_disk_is_named_and_never_writes,
+    a_run_does_not_start_where_no_worker_sees_its_store,
+    a_state_that_no_living_worker_can_write_waits_for_one_that_can,
+    snapshots_that_are_gone_are_not_trained_again_without_a_word,
+    a_pack_on_a_full_disk_says_so_and_goes_on_with_room,
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let possible = Lab::can_mount();
-    if !possible {
-        eprintln!("skipped: mount namespaces cannot be made");
-    }
-    let trial = |(name, test): Test| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        Trial::test(name, run).with_ignored_flag(!possible)
-    };
-    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit_code()
+    let possible = if Lab::can_mount() { Ok(()) } else { Err("mount namespaces cannot be made".to_owned()) };
+    run(trials(&possible, TESTS))
 }
 
-fn a_worker_that_sees_another_disk_never_writes() {
+fn a_worker_that_sees_another_disk_is_named_and_never_writes() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
     // Older than the one that sees the store, so that it is the first rank.
@@ -79,8 +51,9 @@ fn a_run_does_not_start_where_no_worker_sees_its_store() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
     let workers = ["one", "two"].map(|name| lab.blind_worker(name, &coordinator.address));
-    let ended = coordinator.process.wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["no worker can keep this run's snapshots", "  one: ", "  two: ", "checkpoint.to"]);
+    coordinator
+        .process
+        .fails(2, &["no worker can keep this run's snapshots", "  one: ", "  two: ", "checkpoint.to"]);
     for mut worker in workers {
         worker.wait().expect_code(2);
     }
@@ -104,23 +77,20 @@ fn a_state_that_no_living_worker_can_write_waits_for_one_that_can() {
 }
 
 fn snapshots_that_are_gone_are_not_trained_again_without_a_word() {
-    let lab = Lab::new();
-    let more: Vec<&str> = SHORT.iter().copied().chain(["--set", "steps=100000"]).collect();
-    let (coordinator, workers) = cluster(&lab, 1, &more);
+    let more = [&SHORT[..], &["--set", "steps=100000"]].concat();
+    let Cluster { lab, mut coordinator, workers } = Cluster::start(1, &more);
     coordinator.client.wait_until("a snapshot is written", |status| status.snapshot_step >= Some(20));
-    coordinator.process.kill();
-    for worker in workers {
-        worker.kill();
-    }
+    coordinator.kill();
+    drop(workers);
     let snapshots = lab.run_dir().join("snapshots");
     std::fs::rename(&snapshots, lab.path("elsewhere")).expect("it can be moved");
-    let mut refused = lab.up(1, &SHORT);
-    refused.wait().expect_code(2).expect_err(&["the journal has a snapshot of step", "--accept-loss"]);
+    let words = ["the journal has a snapshot of step", "--accept-loss"];
+    lab.up(1, &SHORT).wait().expect_code(2).expect_err(&words);
     std::fs::rename(lab.path("elsewhere"), &snapshots).expect("it can be moved back");
     let back = lab.run_dir().join("snapshots/step-0000000020");
     assert!(back.is_dir(), "nothing was written meanwhile, and nothing deleted");
     std::fs::remove_dir_all(&snapshots).expect("it can be deleted");
-    lab.up(1, &[&SHORT[..], &["--accept-loss"]].concat()).wait().expect_code(0);
+    lab.up(1, &[&SHORT[..], &["--accept-loss"]].concat()).succeeds();
     assert_eq!(lab.weights(), Lab::finished().weights());
 }
 
@@ -133,10 +103,9 @@ fn a_pack_on_a_full_disk_says_so_and_goes_on_with_room() {
         \"$2\" dataset pack \"idx:$3\" --size 32 --out \"$1\" --shard-mib 1; echo \"first try: $?\"
         mount -o remount,size=100m \"$1\" || exit 9
         \"$2\" dataset pack \"idx:$3\" --size 32 --out \"$1\" --shard-mib 1; echo \"second try: $?\"";
-    let data = root().join("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&out).arg(binary("lsgan")).arg(data);
-    let ended = lab.start_command("pack", command).wait().expect_code(0);
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&out).arg(binary("lsgan")).arg(pictures());
+    let ended = lab.start_command("pack", command).succeeds();
     let ended = ended.expect_out(&["first try: 1", "second try: 0", "10000 of 10000 records are in"]);
     ended.expect_err(&[
         "it cannot be written: No space left",

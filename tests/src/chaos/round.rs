@@ -1,22 +1,20 @@
 //! Does to a run what a schedule says.
 
 use std::mem::take;
-use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
 use super::{Fault, Schedule};
-use crate::binaries::binary;
-use crate::lab::{Coordinator, Lab};
+use crate::lab::{Coordinator, Lab, shell};
 use crate::leftovers;
 use crate::process::Process;
 use crate::proxy::{Cut, Proxy};
 use crate::wait::until;
 use crate::weights::Weights;
 
-/// Faults come fast, so that deaths must be noticed fast; states are compared often, so that a difference is found
-/// where it began; and there is always a snapshot not far back.
+/// Faults come fast, so that deaths must be noticed fast. States are compared often, so that a difference is found where it
+/// began. There is always a recent snapshot.
 const MORE: [&str; 6] = [
     "--set",
     "cluster.failure_timeout=500ms",
@@ -34,7 +32,7 @@ struct Worker {
     name: String,
     process: Process,
     proxy: Proxy,
-    /// It sees the run's store, and its peers reach it: a run with such workers alone cannot end.
+    /// It sees the run's store, and its peers reach it. A run needs at least one such worker to end.
     whole: bool,
     /// Frozen or cut until then.
     until: Option<Instant>,
@@ -55,17 +53,14 @@ struct Round {
     coordinator: Option<Coordinator>,
     listen: String,
     workers: Vec<Worker>,
-    /// Who was told to leave.
+    /// Workers that were told to leave.
     leaving: Vec<Worker>,
     started: u32,
     wanted: u64,
 }
 
-/// Runs a schedule, and compares the final weights with those of an undisturbed run. Returns the faults that came
-/// too late: the run was over.
-///
-/// # Panics
-/// If the weights differ, something panicked, hung or was left over.
+/// Runs a schedule, and compares the final weights with those of an undisturbed run. Returns how many faults came too
+/// late, because the run was over.
 #[track_caller]
 pub fn run(schedule: &Schedule) -> usize {
     let undisturbed = Weights::undisturbed();
@@ -86,57 +81,41 @@ impl Round {
     fn start(workers: u64) -> Self {
         let lab = Lab::new();
         let (coordinator, wanted) = (lab.coordinator(&MORE), workers);
-        let listen = coordinator.address.trim_start_matches("http://").to_owned();
+        let (listen, coordinator) = (coordinator.listen(), Some(coordinator));
         let (workers, leaving, started) = (Vec::new(), Vec::new(), 0);
-        let mut round =
-            Self { lab, coordinator: Some(coordinator), listen, workers, leaving, started, wanted };
+        let mut round = Self { lab, coordinator, listen, workers, leaving, started, wanted };
         round.fill_up();
         round
     }
 
+    /// Starts a worker behind a proxy of its own.
+    fn join_by(&mut self, whole: bool, start: impl FnOnce(&Lab, &str, &str) -> Process) {
+        self.started += 1;
+        let name = format!("worker-{}", self.started);
+        let proxy = Proxy::before(&self.listen, self.lab.host());
+        let process = start(&self.lab, &name, &proxy.url());
+        self.workers.push(Worker { name, process, proxy, whole, until: None });
+    }
+
     fn join(&mut self) {
-        self.join_with_log("");
+        self.join_by(true, Lab::worker);
     }
 
-    /// Starts a worker whose standard error goes where a shell's redirection says; nowhere else if it is empty.
+    /// Starts a worker whose standard error is redirected.
     fn join_with_log(&mut self, redirection: &str) {
-        self.started += 1;
-        let name = format!("worker-{}", self.started);
-        let proxy = Proxy::before(&self.listen, self.lab.host());
-        let process = match redirection {
-            "" => self.lab.worker(&name, &proxy.url()),
-            redirection => {
-                let mut command = Command::new("bash");
-                let script = format!("exec \"$0\" \"$@\" {redirection}");
-                command.args(["-c", &script]).arg(binary("worker"));
-                command.args(["--coordinator", &proxy.url(), "--name", &name]);
-                command.args(["--peer-listen", "127.0.0.1:0"]);
-                self.lab.start_command(&name, command)
-            }
-        };
-        self.workers.push(Worker { name, process, proxy, whole: true, until: None });
+        self.join_by(true, |lab, name, address| lab.worker_under(shell("", redirection), name, address));
     }
 
-    /// Starts a worker that sees another disk where the run's store is. Without root there are no such disks, and it is
-    /// one like all others.
+    /// Starts a worker that sees another disk where the run's store is. Without root there is no such disk, and the worker
+    /// is an ordinary one.
     fn join_blind(&mut self) {
-        if !Lab::can_mount() {
-            return self.join();
-        }
-        self.started += 1;
-        let name = format!("worker-{}", self.started);
-        let proxy = Proxy::before(&self.listen, self.lab.host());
-        let process = self.lab.blind_worker(&name, &proxy.url());
-        self.workers.push(Worker { name, process, proxy, whole: false, until: None });
+        if Lab::can_mount() { self.join_by(false, Lab::blind_worker) } else { self.join() }
     }
 
-    /// Starts a worker that tells its peers an address at which nobody listens.
+    /// Starts a worker that gives its peers an address where nothing listens.
     fn join_unreachable(&mut self) {
-        self.started += 1;
-        let name = format!("worker-{}", self.started);
-        let proxy = Proxy::before(&self.listen, self.lab.host());
-        let process = self.lab.worker_with(&name, &proxy.url(), &["--advertise", "127.0.0.9"], &[]);
-        self.workers.push(Worker { name, process, proxy, whole: false, until: None });
+        let unreachable = ["--advertise", "127.0.0.9"];
+        self.join_by(false, |lab, name, address| lab.worker_with(name, address, &unreachable));
     }
 
     /// Starts workers until there are as many as at first.
@@ -213,12 +192,12 @@ impl Round {
                 worker.proxy.cut(cut);
             }
             Fault::Reset(whom) => self.workers[whom % there].proxy.reset(),
-            Fault::KillCoordinator => self.restart(|coordinator| drop(coordinator.process.kill())),
+            Fault::KillCoordinator => self.restart(kill),
             Fault::KillAll => {
                 for worker in take(&mut self.workers).into_iter().chain(take(&mut self.leaving)) {
                     worker.process.kill();
                 }
-                self.restart(|coordinator| drop(coordinator.process.kill()));
+                self.restart(kill);
             }
             Fault::Stop => self.restart(|mut coordinator| {
                 if coordinator.process.running().is_ok() {
@@ -241,7 +220,7 @@ impl Round {
         self.leaving.push(worker);
     }
 
-    /// Ends the coordinator and starts it again where it was. It may have been over by then; the next one says so.
+    /// Ends the coordinator and starts it again where it was. If the run was over by then, the next one says so.
     #[track_caller]
     fn restart(&mut self, end: impl FnOnce(Coordinator)) {
         self.workers.iter_mut().for_each(Worker::heal);
@@ -262,13 +241,13 @@ impl Round {
 
     #[track_caller]
     fn finish(mut self, undisturbed: &Weights) {
-        // Who is cut or frozen is healed in time.
+        // Workers that are cut or frozen are healed in time.
         until("the run ends", || {
             self.tend();
             let status = self.coordinator().client.status();
             if self.coordinator().process.running().is_err() { Ok(()) } else { Err(format!("{status:?}")) }
         });
-        self.coordinator().process.wait().expect_code(0);
+        self.coordinator().process.succeeds();
         assert_eq!(self.lab.weights(), *undisturbed, "the weights are those of an undisturbed run");
         for worker in self.workers.drain(..).chain(self.leaving.drain(..)) {
             let err = worker.process.output().err();
@@ -278,4 +257,8 @@ impl Round {
         }
         leftovers::expect_none(&self.lab);
     }
+}
+
+fn kill(coordinator: Coordinator) {
+    coordinator.process.kill();
 }

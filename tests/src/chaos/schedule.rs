@@ -1,4 +1,4 @@
-//! What happens in a round, as a function of its seed.
+//! The faults of a round, as a function of its seed.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const STEPS_APART_MAX: u64 = 25;
 /// How long something is frozen or cut, at most: beyond the failure timeout of a round.
 const LASTS_MS_MAX: u64 = 1_500;
 
-/// Something that goes wrong. Whom it hits is taken modulo the workers that are there.
+/// A fault. The number of the worker that it hits is taken modulo the number of living workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// SIGKILL.
@@ -29,17 +29,17 @@ pub enum Fault {
     HangUp(usize),
     /// Another worker is started.
     Join,
-    /// Another one, whose log's reader goes away after a few lines.
+    /// Another worker, whose log's reader goes away after a few lines.
     JoinUnread,
-    /// Another one, whose log is on a full disk.
+    /// Another worker, whose log is on a full disk.
     JoinFull,
-    /// Another one, which sees another disk where the run's store is.
+    /// Another worker, which sees another disk where the run's store is.
     JoinBlind,
-    /// Another one, at whose address its peers reach nobody.
+    /// Another worker, which its peers cannot reach at its address.
     JoinUnreachable,
-    /// The ways between it and the coordinator are cut for so long.
+    /// Directions between the worker and the coordinator are cut for so long.
     Cut(usize, Cut, Duration),
-    /// Its connections to the coordinator are reset.
+    /// The worker's connections to the coordinator are reset.
     Reset(usize),
     /// The coordinator is killed and started again.
     KillCoordinator,
@@ -52,17 +52,14 @@ pub enum Fault {
 /// A round's faults by the step that they wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// What it was drawn from.
     pub seed: u64,
-    /// How many workers it starts with.
+    /// Workers at the start.
     pub workers: u64,
     /// `(step, fault)`, ascending. Steps that the run has passed already happen at once.
     pub faults: Vec<(u64, Fault)>,
 }
 
 impl Schedule {
-    /// Draws one.
-    #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut numbers = Numbers(seed);
         let workers = 1 + numbers.below(WORKERS_MAX);

@@ -5,20 +5,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lsgan_tests::disturb::{assert_disturbed, assert_undisturbed_weights, random_step};
-use lsgan_tests::process::{Seen, children_of, lives, send};
+use lsgan_tests::process::{Seen, all_gone, children_of, send};
 use lsgan_tests::{Lab, Process, leftovers, until};
 use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;
 
-/// The snapshots that are being written: folders of steps without a manifest.
-fn unfinished(lab: &Lab) -> Vec<PathBuf> {
+/// The folders of snapshots that have a manifest, and of those that are being written and have none.
+fn snapshots(lab: &Lab) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let folders = fs::read_dir(lab.run_dir().join("snapshots")).into_iter().flatten().flatten();
-    folders.map(|entry| entry.path()).filter(|path| !path.join("manifest.json").exists()).collect()
-}
-
-fn has_snapshot(lab: &Lab) -> bool {
-    let folders = fs::read_dir(lab.run_dir().join("snapshots")).into_iter().flatten().flatten();
-    folders.into_iter().any(|entry| entry.path().join("manifest.json").exists())
+    folders.map(|entry| entry.path()).partition(|path| path.join("manifest.json").exists())
 }
 
 /// Ends a `lsgan up` and all of its children at once.
@@ -27,10 +22,7 @@ fn kill_all(up: Process, children: &[Seen]) {
     up.signal(Signal::SIGSTOP);
     children.iter().for_each(|seen| send(seen.id, Signal::SIGKILL));
     up.kill();
-    until("the children of the killed lsgan up are gone", || {
-        let left: Vec<_> = children.iter().filter(|seen| lives(seen)).collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-    });
+    all_gone(children);
 }
 
 #[test]
@@ -44,24 +36,27 @@ fn everything_is_killed_at_a_random_step_three_times() {
         let children = children_of(up.id());
         kill_all(up, &children);
     }
-    lab.up(2, &["--set", "checkpoint.every=10"]).wait().expect_code(0);
+    lab.up(2, &["--set", "checkpoint.every=10"]).succeeds();
     assert_disturbed(&lab, "snapshot");
     assert_undisturbed_weights(&lab);
     leftovers::expect_none(&lab);
 }
 
-/// All processes are frozen while a snapshot is being written; if it is unfinished then, it stays so.
+/// Freezes all processes while a snapshot is being written, so that it stays unfinished. Returns its folder.
 fn freeze_in_a_snapshot(lab: &Lab, children: &[Seen]) -> Vec<PathBuf> {
     until("all are frozen in the middle of a snapshot", || {
         // A spin: a snapshot of so small a state is written within milliseconds.
         let begin = Instant::now();
-        let writes = || has_snapshot(lab) && !unfinished(lab).is_empty();
+        let writes = || {
+            let (whole, unfinished) = snapshots(lab);
+            !whole.is_empty() && !unfinished.is_empty()
+        };
         while !writes() && begin.elapsed() < Duration::from_secs(1) {
             std::hint::spin_loop();
         }
         children.iter().for_each(|seen| send(seen.id, Signal::SIGSTOP));
         if writes() {
-            return Ok(unfinished(lab));
+            return Ok(snapshots(lab).1);
         }
         children.iter().for_each(|seen| send(seen.id, Signal::SIGCONT));
         Err("no snapshot was being written")
@@ -78,8 +73,7 @@ fn everything_is_killed_in_the_middle_of_a_snapshot_and_goes_on_from_the_one_bef
     let cut_off = freeze_in_a_snapshot(&lab, &children);
     kill_all(up, &children);
 
-    let ended = lab.up(2, &[]).wait().expect_code(0);
-    ended.expect_err(&["starts from the snapshot of step"]);
+    lab.up(2, &[]).succeeds().expect_err(&["starts from the snapshot of step"]);
     // Its step is passed again, and what was written of it is not in the way.
     let gone = |path: &PathBuf| !path.exists() || path.join("manifest.json").exists();
     assert!(cut_off.iter().all(gone), "{cut_off:?}");

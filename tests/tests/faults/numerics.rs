@@ -1,67 +1,64 @@
 //! Workers on other hardware: here one whose libtorch is told to use an older CPU's instructions.
 
-use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step};
-use lsgan_tests::{Lab, Weights, until};
+use std::process::Command;
+
+use lsgan_tests::disturb::{Cluster, finish, random_step};
+use lsgan_tests::{Coordinator, Lab, Process, Weights, until};
 use nix::sys::signal::Signal;
 
-/// What libtorch and its oneDNN read: they compute as on a CPU without wider vectors.
-const OLDER_CPU: [(&str, &str); 2] = [("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "AVX2")];
+/// A worker whose libtorch and oneDNN compute as on a CPU without wider vectors.
+fn other(lab: &Lab, coordinator: &Coordinator) -> Process {
+    let mut older_cpu = Command::new("env");
+    older_cpu.args(["ATEN_CPU_CAPABILITY=default", "ONEDNN_MAX_CPU_ISA=AVX2"]);
+    lab.worker_under(older_cpu, "other", &coordinator.address)
+}
 
 #[test]
 fn a_worker_that_would_compute_other_bits_is_refused_and_the_run_goes_on() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&[]);
-    let worker = lab.worker("worker", &coordinator.address);
-    coordinator.client.wait_for_step(1);
-    let mut other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
-    let ended = other.wait().expect_code(2).expect_one_error();
-    ended.expect_err(&[
-        "would compute other bits than the run",
-        "it has libtorch",
-        "the run has libtorch",
-        "numerics",
-    ]);
-    let ended = coordinator.process.wait().expect_code(0);
-    ended.expect_err(&["a worker was refused: this worker would compute other bits"]);
-    finish(&mut coordinator.process, vec![worker]);
-    assert_eq!(lab.journal().generations().len(), 1, "the run was not disturbed");
-    assert_undisturbed_weights(&lab);
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.wait_for_step(1);
+    let would = "would compute other bits than the run";
+    let words = [would, "it has libtorch", "the run has libtorch", "numerics"];
+    other(&cluster.lab, &cluster.coordinator).fails(2, &words);
+    cluster
+        .coordinator
+        .process
+        .succeeds()
+        .expect_err(&["a worker was refused: this worker would compute other bits"]);
+    assert_eq!(cluster.finish().journal().generations().len(), 1, "the run was not disturbed");
 }
 
 #[test]
 fn any_numerics_admit_it_with_a_warning() {
-    let lab = Lab::new();
-    let any = ["--expect-workers", "2", "--set", "cluster.numerics=any"];
-    let mut coordinator = lab.coordinator(&any);
-    let mut workers = vec![lab.worker("worker", &coordinator.address)];
-    coordinator.client.wait_until("the first one sets the numerics", |status| status.workers.len() == 1);
-    workers.push(lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU));
-    let ended = coordinator.process.wait().expect_code(0);
-    ended.expect_err(&["(other) has other numerics than the run", "no longer promises equal bits"]);
-    finish(&mut coordinator.process, workers);
-    assert_eq!(lab.journal().generations()[0].members, 2);
+    let mut cluster = Cluster::of(&[], &["--expect-workers", "2", "--set", "cluster.numerics=any"]);
+    cluster.join("worker", &[]);
+    let client = &cluster.coordinator.client;
+    client.wait_until("the first one sets the numerics", |status| status.workers.len() == 1);
+    cluster.workers.push(other(&cluster.lab, &cluster.coordinator));
+    cluster
+        .coordinator
+        .process
+        .succeeds()
+        .expect_err(&["(other) has other numerics than the run", "no longer promises equal bits"]);
+    assert_eq!(cluster.ends_well().journal().generations()[0].members, 2);
 }
 
 #[test]
 fn the_older_instructions_make_a_mixed_fleet_agree() {
     let avx2 = ["--set", "compute.cpu_isa=avx2"];
     let alone = Lab::new();
-    alone.up(1, &avx2).wait().expect_code(0);
+    alone.up(1, &avx2).succeeds();
 
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&[&["--expect-workers", "2"], &avx2[..]].concat());
-    let plain = lab.worker("plain", &coordinator.address);
-    let other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
-    finish(&mut coordinator.process, vec![plain, other]);
-    let journal = lab.journal();
-    assert_eq!(journal.generations()[0].members, 2);
-    let numerics = journal.texts("select value from meta where key = 'numerics'");
+    let mut cluster = Cluster::of(&[], &[&["--expect-workers", "2"], &avx2[..]].concat());
+    cluster.join("plain", &[]);
+    cluster.workers.push(other(&cluster.lab, &cluster.coordinator));
+    let lab = cluster.ends_well();
+    assert_eq!(lab.journal().generations()[0].members, 2);
+    let numerics = lab.journal().texts("select value from meta where key = 'numerics'");
     assert!(numerics[0].contains("AVX2"), "{numerics:?}");
     assert_eq!(lab.weights(), alone.weights());
-    println!(
-        "the same bits as with this CPU's own instructions: {}",
-        lab.weights() == *Weights::undisturbed()
-    );
+    let same = lab.weights() == *Weights::undisturbed();
+    println!("the same bits as with this CPU's own instructions: {same}");
 }
 
 /// A stopped run is resumed where only other hardware is there.
@@ -73,16 +70,15 @@ fn resuming_on_other_hardware_says_so_and_asks_for_any_numerics() {
     up.signal(Signal::SIGINT);
     up.wait().expect_code(130);
 
-    let coordinator = lab.coordinator(&[]);
-    let mut other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
-    let ended = other.wait().expect_code(2).expect_one_error();
-    ended.expect_err(&["would compute other bits than the run", "cluster.numerics to any"]);
+    let mut coordinator = lab.coordinator(&[]);
+    let words = ["would compute other bits than the run", "cluster.numerics to any"];
+    other(&lab, &coordinator).fails(2, &words);
     let notices = coordinator.client.status().expect("it waits for others").notices;
     assert!(notices.iter().any(|n| n.warning && n.text.contains("a worker was refused")), "{notices:?}");
-    coordinator.process.kill();
+    coordinator.kill();
 
     let mut coordinator = lab.coordinator(&["--set", "cluster.numerics=any"]);
-    let other = lab.worker_with("other", &coordinator.address, &[], &OLDER_CPU);
+    let other = other(&lab, &coordinator);
     let warned = "has other numerics than the run";
     until("the run warns", || match coordinator.process.output().err() {
         err if err.contains(warned) => Ok(()),

@@ -1,35 +1,33 @@
-//! What is printed fails nothing and holds up nothing: readers that are gone or stand still, full disks, closed
-//! descriptors. And what asks for the end while the output breaks still gets its snapshot.
+//! Output that cannot be printed fails nothing and holds up nothing: readers that are gone or stand still, full disks, closed
+//! descriptors. A run that is told to end while its output breaks still writes its snapshot.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lsgan_tests::binaries::binary;
-use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step, wait_for_members};
+use lsgan_tests::disturb::{Cluster, assert_undisturbed_weights, finish, random_step, wait_for_members};
+use lsgan_tests::lab::shell;
 use lsgan_tests::process::{children_of, lives, send};
-use lsgan_tests::{Lab, Process};
+use lsgan_tests::{Coordinator, Lab, Process};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 const ENDLESS: [&str; 4] = ["--set", "steps=1000000", "--set", "checkpoint.every=0"];
 
-/// One of the binaries with its output redirected as a shell does it.
-fn redirected(lab: &Lab, label: &str, name: &str, arguments: &[&str], redirection: &str) -> Process {
-    let mut command = Command::new("sh");
-    let script = format!("exec \"$0\" \"$@\" {redirection}");
-    command.args(["-c", &script]).arg(binary(name)).args(arguments);
-    lab.start_command(label, command)
-}
-
 /// `lsgan up` with two workers and its output redirected.
 fn up(lab: &Lab, more: &[&str], redirection: &str) -> Process {
-    let run = lab.run_arguments(more);
-    let mut arguments = vec!["up", "--workers", "2"];
-    arguments.extend(run.iter().map(String::as_str));
-    redirected(lab, "lsgan up", "lsgan", &arguments, redirection)
+    let mut command = shell("", redirection);
+    command.arg(binary("lsgan")).args(["up", "--workers", "2"]).args(lab.run_arguments(more));
+    lab.start_command("lsgan up", command)
+}
+
+/// A worker whose log goes into a pipe.
+fn worker_with_log(lab: &Lab, pipe: &Path, coordinator: &Coordinator) -> Process {
+    let redirection = format!("2>'{}'", pipe.display());
+    lab.worker_under(shell("", &redirection), "first", &coordinator.address)
 }
 
 /// A pipe with a name, and its reading end.
@@ -41,14 +39,15 @@ fn pipe(lab: &Lab, name: &str) -> (PathBuf, File) {
     (path, reader)
 }
 
-/// Another reader opens such a pipe without being its writer.
-fn only_reader(path: &PathBuf, both: File) -> File {
+/// Closes the reading end of a pipe that a process writes into.
+fn close(path: &Path, both: File) {
+    // The end that is open for both would keep the writer from noticing.
     let reader = File::open(path).expect("it can be opened");
     drop(both);
-    reader
+    drop(reader);
 }
 
-/// The store has a snapshot of all steps that were done.
+/// Asserts that the store has a snapshot of all steps that were done.
 #[track_caller]
 fn assert_saved(lab: &Lab, at_least: u64) {
     let done = lab.journal().number("select max(step) + 1 from metrics");
@@ -67,13 +66,9 @@ fn a_worker_whose_log_reader_is_gone_goes_on() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--set", "steps=400"]);
     let (path, both) = pipe(&lab, "log");
-    let arguments =
-        ["--coordinator", &coordinator.address, "--name", "first", "--peer-listen", "127.0.0.1:0"];
-    let redirection = format!("2>'{}'", path.display());
-    let first = redirected(&lab, "first", "worker", &arguments, &redirection);
+    let first = worker_with_log(&lab, &path, &coordinator);
     coordinator.client.wait_for_step(3);
-    let reader = only_reader(&path, both);
-    drop(reader);
+    close(&path, both);
     let second = lab.worker("second", &coordinator.address);
     wait_for_members(&lab, 2);
     finish(&mut coordinator.process, vec![first, second]);
@@ -86,16 +81,13 @@ fn a_worker_whose_log_reader_stands_still_goes_on() {
     let mut coordinator = lab.coordinator(&[]);
     let (path, mut both) = pipe(&lab, "log");
     fill(&mut both);
-    let arguments =
-        ["--coordinator", &coordinator.address, "--name", "first", "--peer-listen", "127.0.0.1:0"];
-    let redirection = format!("2>'{}'", path.display());
-    let first = redirected(&lab, "first", "worker", &arguments, &redirection);
+    let first = worker_with_log(&lab, &path, &coordinator);
     finish(&mut coordinator.process, vec![first]);
     assert_undisturbed_weights(&lab);
 }
 
 fn fill(pipe: &mut File) {
-    // For this end alone: who opens the pipe by its name waits until there is room.
+    // For this end alone: a process that opens the pipe by its name waits until there is room.
     fcntl(&*pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe can be made non-blocking");
     while pipe.write(&[b'x'; 4096]).is_ok() {}
 }
@@ -103,14 +95,14 @@ fn fill(pipe: &mut File) {
 #[test]
 fn a_run_whose_output_goes_to_a_full_disk_trains_to_its_end() {
     let lab = Lab::new();
-    up(&lab, &[], ">/dev/full 2>/dev/full").wait().expect_code(0);
+    up(&lab, &[], ">/dev/full 2>/dev/full").succeeds();
     assert_undisturbed_weights(&lab);
 }
 
 #[test]
 fn a_run_that_is_started_without_output_trains_to_its_end() {
     let lab = Lab::new();
-    up(&lab, &[], ">&- 2>&-").wait().expect_code(0);
+    up(&lab, &[], ">&- 2>&-").succeeds();
     assert_undisturbed_weights(&lab);
 }
 
@@ -122,7 +114,7 @@ fn an_interrupt_after_the_reader_is_gone_still_stops_with_a_snapshot() {
     let redirection = format!(">'{0}' 2>'{0}'", path.display());
     let mut up = up(&lab, &ENDLESS, &redirection);
     let step = lab.client(&mut up).wait_for_step(random_step()).step;
-    drop(only_reader(&path, both));
+    close(&path, both);
     up.signal(Signal::SIGINT);
     up.wait();
     assert_saved(&lab, step);
@@ -145,13 +137,12 @@ fn a_closed_terminal_and_a_schedulers_signal_stop_a_run_with_a_snapshot() {
 #[test]
 fn a_run_under_nohup_outlives_its_terminal() {
     let lab = Lab::new();
-    let run = lab.run_arguments(&[]);
     let mut command = Command::new("nohup");
-    command.arg(binary("lsgan")).args(["up", "--workers", "2"]).args(&run);
+    command.arg(binary("lsgan")).args(["up", "--workers", "2"]).args(lab.run_arguments(&[]));
     let mut up = lab.start_command("lsgan up", command);
     lab.client(&mut up).wait_for_step(3);
     up.signal(Signal::SIGHUP);
-    up.wait().expect_code(0);
+    up.succeeds();
     assert_undisturbed_weights(&lab);
 }
 
@@ -178,11 +169,10 @@ fn lines_never_stick_to_the_progress_bar_and_events_appear_once() {
     let command = [&[binary("coordinator").display().to_string()], &run[..]].concat().join(" ");
     let mut script = Command::new("script");
     script.args(["-qefc", &command, "/dev/null"]).env("TERM", "xterm");
-    let mut coordinator = lab.start_command("coordinator", script);
-    let line = coordinator.wait_for_words("listening on http://");
-    let address = line[line.find("http://").expect("it says where")..].trim().to_owned();
-    lab.worker("worker", &address).wait().expect_code(0);
-    let shown = coordinator.wait().expect_code(0).out;
+    let coordinator = lab.start_command("coordinator", script);
+    let mut coordinator = Lab::listening(coordinator);
+    lab.worker("worker", &coordinator.address).succeeds();
+    let shown = coordinator.process.succeeds().out;
     assert!(shown.contains("images/s") && shown.contains("━"), "there is a bar: {shown:?}");
     // A log line begins with its time, in a faint colour.
     let begins: Vec<_> = shown.match_indices("\u{1b}[2m20").map(|(at, _)| &shown[..at]).collect();
@@ -201,12 +191,8 @@ fn lines_never_stick_to_the_progress_bar_and_events_appear_once() {
 
 #[test]
 fn a_training_thread_that_panics_ends_its_process() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
-    let mut panics = lab.worker_with("panics", &coordinator.address, &["--fault-panic-at", "20"], &[]);
-    let other = lab.worker("other", &coordinator.address);
+    let mut cluster = Cluster::of(&[("panics", &["--fault-panic-at", "20"]), ("other", &[])], &[]);
     let said = ["thread trainer panicked", "error: the trainer panicked, and this process ends"];
-    panics.wait().expect_code(101).expect_err(&said);
-    finish(&mut coordinator.process, vec![other]);
-    assert_undisturbed_weights(&lab);
+    cluster.workers.remove(0).wait().expect_code(101).expect_err(&said);
+    cluster.finish();
 }

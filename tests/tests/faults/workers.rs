@@ -2,209 +2,155 @@
 
 use std::time::Duration;
 
-use lsgan_tests::disturb::{
-    assert_disturbed, assert_undisturbed_weights, cluster, finish, random_step, wait_for_members, workers_of,
-};
-use lsgan_tests::process::Ended;
-use lsgan_tests::{Coordinator, Cut, Lab, Process, Proxy, until};
-use lsgan_wire::v1::Role;
+use lsgan_tests::disturb::{Cluster, assert_disturbed, assert_undisturbed_weights, wait_for_members};
+use lsgan_tests::process::children_named;
+use lsgan_tests::{Cut, Lab, Process, Proxy, until};
+use lsgan_wire::v1::{Role, RunStatus};
 use nix::sys::signal::Signal;
 
 const SHORT_TIMEOUT: [&str; 2] = ["--set", "cluster.failure_timeout=500ms"];
 
 #[test]
 fn a_worker_that_ends_by_an_error_is_done_without() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--expect-workers", "3"]);
     // Without any grace the wish to leave ends it where it is.
-    let mut fails = lab.worker_with("fails", &coordinator.address, &["--grace", "0s"], &[]);
-    let others: Vec<_> = (1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
-    coordinator.client.wait_for_step(random_step());
-    fails.signal(Signal::SIGTERM);
-    fails.wait().expect_code(143).expect_err(&["no step boundary was reached within 0s, ends now"]);
-    wait_for_members(&lab, 2);
-    finish(&mut coordinator.process, others);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
+    let workers = [("fails", &["--grace", "0s"][..]), ("worker-1", &[]), ("worker-2", &[])];
+    let mut cluster = Cluster::of(&workers, &[]);
+    cluster.wait_for_random_step();
+    cluster.leaves(0).expect_err(&["no step boundary was reached within 0s, ends now"]);
+    wait_for_members(&cluster.lab, 2);
+    assert_disturbed(&cluster.finish(), "held");
 }
 
-/// They look at an update only when the next half is computed, as on a GPU, and record halves with a stand-in; of three
-/// one does not. One is killed, one leaves, one comes: the weights are those of a run on CPUs.
+/// They look at an update only when the next half is computed, as on a GPU, and record halves with a stand-in; one of three
+/// does not. One is killed, one leaves, one joins: the weights are those of a run on CPUs.
 #[test]
 fn workers_that_run_ahead_as_on_a_gpu_train_the_same_weights() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--expect-workers", "3"]);
-    let address = coordinator.address.clone();
-    let rehearsing = |name: &str| lab.worker_with(name, &address, &["--rehearse-gpu"], &[]);
-    let (killed, mut leaves, plain) =
-        (rehearsing("killed"), rehearsing("leaves"), lab.worker("plain", &address));
-    let step = random_step();
-    coordinator.client.wait_for_step(step);
-    killed.kill();
-    let new = rehearsing("new");
-    coordinator.client.wait_for_step(2 * step);
-    leaves.signal(Signal::SIGTERM);
-    leaves.wait().expect_code(143);
-    finish(&mut coordinator.process, vec![plain, new]);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
+    let rehearsing = &["--rehearse-gpu"][..];
+    let mut cluster = Cluster::of(&[("killed", rehearsing), ("leaves", rehearsing), ("plain", &[])], &[]);
+    let step = cluster.wait_for_random_step();
+    cluster.workers.remove(0).kill();
+    cluster.join("new", rehearsing);
+    cluster.wait_for_step(2 * step);
+    cluster.leaves(0);
+    assert_disturbed(&cluster.finish(), "held");
 }
 
 /// Its heartbeats go on, and the others wait for its sum.
 #[test]
 fn a_training_thread_that_hangs_is_noticed_and_done_without() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--expect-workers", "3", "--fault-patience", "2s"]);
-    let mut hangs = lab.worker_with("hangs", &coordinator.address, &["--fault-stall-at", "20"], &[]);
-    let others: Vec<_> = (1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
-    wait_for_members(&lab, 2);
-    finish(&mut coordinator.process, others);
+    let workers = [("hangs", &["--fault-stall-at", "20"][..]), ("worker-1", &[]), ("worker-2", &[])];
+    let mut cluster = Cluster::of(&workers, &["--fault-patience", "2s"]);
+    let mut hangs = cluster.workers.remove(0);
+    wait_for_members(&cluster.lab, 2);
+    let lab = cluster.finish();
     let told = lab.journal().texts("select text from events where warning = 1");
     for words in ["has done no step for", "it did not park in time"] {
         assert!(told.iter().any(|text| text.contains(words)), "{words}: {told:?}");
     }
     hangs.wait().expect_code(1).expect_err(&["this incarnation is over", "error: the training thread hangs"]);
     assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
 }
 
-/// A boundary that cannot come, because a peer is frozen for longer than anybody waits for it.
+/// No boundary can come, because a peer is frozen for longer than the grace.
 #[test]
 fn a_leaver_whose_grace_is_over_ends_without_a_boundary() {
-    let lab = Lab::new();
-    let patient = ["--expect-workers", "2", "--set", "cluster.failure_timeout=1h"];
-    let mut coordinator = lab.coordinator(&patient);
-    let mut leaver = lab.worker_with("leaver", &coordinator.address, &["--grace", "300ms"], &[]);
-    let stays = lab.worker("stays", &coordinator.address);
-    coordinator.client.wait_for_step(random_step());
-    stays.signal(Signal::SIGSTOP);
-    leaver.signal(Signal::SIGTERM);
-    leaver
-        .wait()
-        .expect_code(143)
-        .expect_err(&["leaving at the next step boundary", "within 300ms, ends now"]);
-    stays.signal(Signal::SIGCONT);
-    finish(&mut coordinator.process, vec![stays]);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
+    let workers = [("leaver", &["--grace", "300ms"][..]), ("stays", &[])];
+    let mut cluster = Cluster::of(&workers, &["--set", "cluster.failure_timeout=1h"]);
+    cluster.wait_for_random_step();
+    cluster.workers[1].signal(Signal::SIGSTOP);
+    cluster.leaves(0).expect_err(&["leaving at the next step boundary", "within 300ms, ends now"]);
+    cluster.workers[0].signal(Signal::SIGCONT);
+    assert_disturbed(&cluster.finish(), "held");
 }
 
 /// With `min_workers` at three the others wait for the one that comes back, so that it surely takes part again.
 #[test]
 fn a_frozen_worker_is_told_that_its_incarnation_is_over_and_comes_back_as_a_new_one() {
-    let lab = Lab::new();
-    let three = ["--set", "cluster.min_workers=3"];
-    let (mut coordinator, mut workers) = cluster(&lab, 3, &[&SHORT_TIMEOUT[..], &three].concat());
-    coordinator.client.wait_for_step(random_step());
-    workers[0].signal(Signal::SIGSTOP);
-    coordinator.client.wait_until("the frozen one is taken for dead", |status| status.workers.len() == 2);
-    workers[0].signal(Signal::SIGCONT);
-    workers[0].wait_for_words("this incarnation is over: silent for more than 500 ms");
-    finish(&mut coordinator.process, workers);
+    let mut cluster = Cluster::start(3, &[&SHORT_TIMEOUT[..], &["--set", "cluster.min_workers=3"]].concat());
+    cluster.wait_for_random_step();
+    cluster.workers[0].signal(Signal::SIGSTOP);
+    let frozen = |status: &RunStatus| status.workers.len() == 2;
+    cluster.coordinator.client.wait_until("the frozen worker counts as dead", frozen);
+    cluster.workers[0].signal(Signal::SIGCONT);
+    cluster.workers[0].wait_for_words("this incarnation is over: silent for more than 500 ms");
+    let lab = cluster.finish();
     assert_eq!(wait_for_members(&lab, 3).start, "held");
     let lives = "select incarnation from workers where name = 'worker-1'";
     assert_eq!(lab.journal().number(&format!("select count(*) from ({lives})")), 2);
     assert_eq!(lab.journal().number(&format!("{lives} order by 1 desc limit 1")), 4);
-    assert_undisturbed_weights(&lab);
 }
 
-/// A worker behind a proxy, and the others of a run of three.
-fn one_behind_a_proxy(lab: &Lab) -> (Coordinator, Proxy, Vec<Process>) {
-    let coordinator = lab.coordinator(&[&["--expect-workers", "3"], &SHORT_TIMEOUT[..]].concat());
-    let proxy = Proxy::before(coordinator.address.trim_start_matches("http://"), lab.host());
-    let mut workers = vec![lab.worker("behind", &proxy.url())];
-    workers.extend((1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)));
-    (coordinator, proxy, workers)
+/// A run of three workers, of which the last one reaches the coordinator through a proxy. At a step in the middle.
+fn one_behind_a_proxy() -> (Cluster, Proxy, u64) {
+    let mut cluster = Cluster::of(&[], &[&SHORT_TIMEOUT[..], &["--expect-workers", "3"]].concat());
+    let proxy = Proxy::before(&cluster.coordinator.listen(), cluster.lab.host());
+    cluster.join("worker-1", &[]);
+    cluster.join("worker-2", &[]);
+    cluster.workers.push(cluster.lab.worker("behind", &proxy.url()));
+    let step = cluster.wait_for_random_step();
+    (cluster, proxy, step)
 }
 
-/// Cuts one worker from the coordinator but not from its peers, waits until the others went on without it, heals.
-#[track_caller]
-fn is_cut_off(cut: Cut) {
-    let lab = Lab::new();
-    let (mut coordinator, proxy, workers) = one_behind_a_proxy(&lab);
-    coordinator.client.wait_for_step(random_step());
-    proxy.cut(cut);
-    assert_eq!(wait_for_members(&lab, 2).start, "held");
-    proxy.cut(Cut::Whole);
-    finish(&mut coordinator.process, workers);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
-}
-
+/// One worker is cut from the coordinator but not from its peers: off, or so that it hears and is not heard.
 #[test]
-fn a_worker_that_is_cut_from_the_coordinator_is_done_without_until_it_is_back() {
-    is_cut_off(Cut::Both);
+fn a_worker_that_the_coordinator_does_not_hear_is_done_without_until_it_is_back() {
+    for cut in [Cut::Both, Cut::Forth] {
+        let (cluster, proxy, _) = one_behind_a_proxy();
+        proxy.cut(cut);
+        assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+        proxy.cut(Cut::Whole);
+        assert_disturbed(&cluster.finish(), "held");
+    }
 }
 
-#[test]
-fn a_worker_that_hears_but_is_not_heard_is_done_without_until_it_is_back() {
-    is_cut_off(Cut::Forth);
-}
-
-/// Nobody needs the coordinator's words while stepping: it goes on with the others, whatever it does not hear.
+/// A member that steps needs no message of the coordinator: it goes on with the others.
 #[test]
 fn a_worker_that_is_heard_but_does_not_hear_steps_on() {
-    let lab = Lab::new();
-    let (mut coordinator, proxy, workers) = one_behind_a_proxy(&lab);
-    let step = coordinator.client.wait_for_step(random_step()).step;
+    let (cluster, proxy, step) = one_behind_a_proxy();
     proxy.cut(Cut::Back);
-    coordinator.client.wait_for_step(step + 20);
+    cluster.wait_for_step(step + 20);
     proxy.cut(Cut::Whole);
-    finish(&mut coordinator.process, workers);
-    assert_undisturbed_weights(&lab);
+    cluster.finish();
 }
 
 #[test]
 fn a_worker_whose_connection_is_reset_comes_back_at_once() {
-    let lab = Lab::new();
-    let (mut coordinator, proxy, mut workers) = one_behind_a_proxy(&lab);
-    coordinator.client.wait_for_step(random_step());
+    let (mut cluster, proxy, _) = one_behind_a_proxy();
     proxy.reset();
-    workers[0].wait_for_words("the coordinator is away, going on without it");
-    finish(&mut coordinator.process, workers);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
+    cluster.workers[2].wait_for_words("the coordinator is away, going on without it");
+    assert_disturbed(&cluster.finish(), "held");
 }
 
-/// It is tried before anybody parks for it.
+/// Connections to it are tried before any member parks for it.
 #[test]
 fn a_worker_that_cannot_be_reached_costs_a_stepping_run_no_step() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator(&["--expect-workers", "2"]);
-    let worker = |name: &str, more: &[&str]| lab.worker_with(name, &coordinator.address, more, &[]);
-    let slowly = ["--fault-slowness", "12"];
-    let mut workers = vec![worker("worker-1", &slowly), worker("worker-2", &slowly)];
-    coordinator.client.wait_for_step(5);
-    workers.push(worker("worker-3", &["--advertise", "127.0.0.99"]));
-    let warned = coordinator.process.wait_for_words("though the coordinator hears both");
+    let slowly = &["--fault-slowness", "12"][..];
+    let mut cluster = Cluster::of(&[("worker-1", slowly), ("worker-2", slowly)], &[]);
+    cluster.wait_for_step(5);
+    cluster.join("worker-3", &["--advertise", "127.0.0.99"]);
+    let warned = cluster.coordinator.process.wait_for_words("though the coordinator hears both");
     let named = ["(worker-3) at 127.0.0.99:", "(connection refused)", "--advertise IP"];
     assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
-    let status = coordinator.client.status().expect("the run goes on");
+    let status = cluster.coordinator.client.status().expect("the run goes on");
     assert_eq!(status.workers.iter().filter(|worker| worker.role() == Role::CutOff).count(), 1, "{status:?}");
-    finish(&mut coordinator.process, workers);
-    assert_eq!(lab.journal().generations().len(), 1);
-    assert_undisturbed_weights(&lab);
+    assert_eq!(cluster.finish().journal().generations().len(), 1);
 }
 
-/// Three workers of which `slow` computes many times as slowly.
-fn one_is_slow(lab: &Lab, more: &[&str]) -> (Coordinator, Process, Vec<Process>) {
-    let coordinator = lab.coordinator(&[&["--expect-workers", "3"], more].concat());
-    let slow = lab.worker_with("slow", &coordinator.address, &["--fault-slowness", "25"], &[]);
-    let others = (1..=2).map(|n| lab.worker(&format!("worker-{n}"), &coordinator.address)).collect();
-    (coordinator, slow, others)
+/// Three workers of which the first computes many times as slowly.
+fn one_is_slow(more: &[&str]) -> Cluster {
+    let workers = [("slow", &["--fault-slowness", "25"][..]), ("worker-1", &[]), ("worker-2", &[])];
+    Cluster::of(&workers, more)
 }
 
 /// The notice that names the straggler, once there is one.
-fn wait_for_straggler(coordinator: &Coordinator) -> String {
-    let named = |status: &lsgan_wire::v1::RunStatus| {
-        let text = |text: &str| text.contains("(slow) is a straggler");
-        status
-            .notices
-            .iter()
-            .find(|notice| notice.warning && text(&notice.text))
-            .map(|notice| notice.text.clone())
+fn wait_for_straggler(cluster: &Cluster) -> String {
+    let named = |status: &RunStatus| {
+        let mut notices = status.notices.iter();
+        let found = notices.find(|notice| notice.warning && notice.text.contains("(slow) is a straggler"));
+        found.map(|notice| notice.text.clone())
     };
-    let status = coordinator.client.wait_until("the straggler is named", |status| named(status).is_some());
+    let client = &cluster.coordinator.client;
+    let status = client.wait_until("the straggler is named", |status| named(status).is_some());
     named(&status).expect("it was waited for")
 }
 
@@ -219,39 +165,32 @@ fn times_of(notice: &str) -> (f64, f64) {
 
 #[test]
 fn a_slow_worker_is_named_with_its_time_and_the_others_wait_for_it() {
-    let lab = Lab::new();
-    let (mut coordinator, mut slow, others) = one_is_slow(&lab, &[]);
-    let notice = wait_for_straggler(&coordinator);
+    let mut cluster = one_is_slow(&[]);
+    let notice = wait_for_straggler(&cluster);
     let (own_ms, median_ms) = times_of(&notice);
     assert!(own_ms > 2.0 * median_ms, "{notice}");
-    let status = coordinator.client.status().expect("the run goes on");
+    let status = cluster.coordinator.client.status().expect("the run goes on");
     let worker = |name: &str| status.workers.iter().find(|w| w.name == name).expect("all are attached");
     assert_eq!((worker("slow").role(), worker("slow").straggles), (Role::Member, true));
     assert!(!worker("worker-1").straggles && !worker("worker-2").straggles, "{:?}", status.workers);
-    assert_eq!(status.generation, 1, "nobody was sent away");
+    assert_eq!(status.generation, 1, "no worker was evicted");
     // Its slowness is of no further use.
-    slow.signal(Signal::SIGTERM);
-    slow.wait().expect_code(143);
-    finish(&mut coordinator.process, others);
-    assert_undisturbed_weights(&lab);
+    cluster.leaves(0);
+    cluster.finish();
 }
 
 #[test]
 fn a_slow_worker_is_evicted_where_the_spec_says_so() {
-    let lab = Lab::new();
-    let (mut coordinator, mut slow, others) = one_is_slow(&lab, &["--set", "cluster.stragglers=evict"]);
-    let notice = wait_for_straggler(&coordinator);
+    let cluster = one_is_slow(&["--set", "cluster.stragglers=evict"]);
+    let notice = wait_for_straggler(&cluster);
     assert!(notice.contains("it stands by while there are enough others"), "{notice}");
-    assert_eq!(wait_for_members(&lab, 2).start, "held");
-    finish(&mut coordinator.process, others);
-    slow.wait().expect_code(0);
-    assert_disturbed(&lab, "held");
-    assert_undisturbed_weights(&lab);
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    assert_disturbed(&cluster.finish(), "held");
 }
 
 /// Asks a run of `lsgan up` for another number of workers.
-fn scale(lab: &Lab, workers: &str, address: &str) -> Ended {
-    lab.start("scale", "lsgan", &["scale", "--workers", workers, "--coordinator", address]).wait()
+fn scale(lab: &Lab, workers: &str, address: &str) -> Process {
+    lab.lsgan(["scale", "--workers", workers, "--coordinator", address])
 }
 
 /// The address that `lsgan up` printed.
@@ -269,17 +208,17 @@ fn a_run_of_lsgan_up_is_scaled_up_and_down() {
     let address = address_of(&mut up);
     let client = lab.client(&mut up);
     client.wait_until("one worker waits", |status| status.workers.len() == 1);
-    scale(&lab, "3", &address).expect_code(0).expect_out(&["the run will have 3 workers"]);
+    scale(&lab, "3", &address).succeeds().expect_out(&["the run will have 3 workers"]);
     let status = client.wait_until("three compute", |status| {
         status.workers.iter().filter(|w| w.role() == Role::Member).count() == 3 && status.step > 2
     });
     assert_eq!(status.workers_wanted, Some(3));
-    scale(&lab, "2", &address).expect_code(0);
-    until("the third worker has left", || match workers_of(&up).len() {
+    scale(&lab, "2", &address).succeeds();
+    until("the third worker has left", || match children_named(up.id(), "worker").len() {
         2 => Ok(()),
         others => Err(others),
     });
-    up.wait().expect_code(0).expect_err(&["from 1 to 3 workers", "from 3 to 2 workers"]);
+    up.succeeds().expect_err(&["from 1 to 3 workers", "from 3 to 2 workers"]);
     let members: Vec<_> = lab.journal().generations().iter().map(|g| g.members).collect();
     assert_eq!(members.last(), Some(&2), "{members:?}");
     assert!(members.contains(&3), "{members:?}");
@@ -292,51 +231,44 @@ fn a_run_of_lsgan_up_is_scaled_up_and_down() {
 fn a_run_whose_workers_nobody_supervises_cannot_be_scaled() {
     let lab = Lab::new();
     let coordinator = lab.coordinator(&[]);
-    let ended = scale(&lab, "2", &coordinator.address).expect_code(1).expect_one_error();
-    ended.expect_err(&["nobody supervises this run's workers"]);
+    scale(&lab, "2", &coordinator.address).fails(1, &["nobody supervises this run's workers"]);
 }
 
-/// The others go on while the joiner starts: what a join costs them is one generation's change.
+/// The others go on while the joiner starts: a join costs them one change of generation.
 #[test]
 fn workers_join_and_leave_again_and_again_while_it_steps() {
-    let lab = Lab::new();
-    let (mut coordinator, mut workers) = cluster(&lab, 1, &[]);
-    coordinator.client.wait_for_step(5);
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.wait_for_step(5);
     for name in ["second", "third"] {
-        let mut guest = lab.worker(name, &coordinator.address);
-        let step = coordinator.client.wait_until(&format!("{name} computes"), |status| {
+        cluster.join(name, &[]);
+        let status = cluster.coordinator.client.wait_until(&format!("{name} computes"), |status| {
             status
                 .workers
                 .iter()
                 .any(|w| w.name == name && w.role() == Role::Member && !w.virtual_ranks.is_empty())
         });
-        coordinator.client.wait_for_step(step.step + 2);
-        guest.signal(Signal::SIGTERM);
-        guest.wait().expect_code(143);
+        cluster.wait_for_step(status.step + 2);
+        cluster.leaves(1);
     }
-    workers.push(lab.worker("last", &coordinator.address));
-    finish(&mut coordinator.process, workers);
+    cluster.join("last", &[]);
+    let lab = cluster.finish();
     let journal = lab.journal();
     // A leave that is announced repeats nothing: every generation starts where the one before ended.
     assert!(journal.generations().iter().skip(1).all(|g| g.start == "held"), "{:?}", journal.generations());
     assert_eq!(journal.number("select count(*) from workers where why = 'left as it asked'"), 2);
-    assert_undisturbed_weights(&lab);
 }
 
-/// Nobody waits for a time-out of any kind: with a failure timeout of minutes it takes no longer.
+/// No time-out is waited for: a failure timeout of minutes makes it no slower.
 #[test]
 fn survivors_of_a_death_go_on_at_once() {
-    let lab = Lab::new();
-    let (mut coordinator, mut workers) = cluster(&lab, 3, &["--set", "cluster.failure_timeout=5m"]);
-    coordinator.client.wait_for_step(random_step());
-    workers.remove(0).kill();
-    finish(&mut coordinator.process, workers);
-    let gap_ms = lab.journal().number(
+    let mut cluster = Cluster::start(3, &["--set", "cluster.failure_timeout=5m"]);
+    cluster.wait_for_random_step();
+    cluster.workers.remove(0).kill();
+    let gap_ms = cluster.finish().journal().number(
         "select b.stepping_ms - a.halted_ms from generations a join generations b on b.generation = a.generation + 1
          where (select count(*) from members m where m.generation = b.generation) = 2",
     );
     let gap = Duration::from_millis(gap_ms);
     println!("{gap:?} from the notice of the death to the next step");
     assert!(gap < Duration::from_secs(5), "{gap:?}, on however slow a machine");
-    assert_undisturbed_weights(&lab);
 }

@@ -85,7 +85,7 @@ fn every_arrow_is_drawn_and_every_drawn_arrow_is_needed() {
     assert_rule(
         "Crates depend on each other as this test draws it (ARCHITECTURE.md, The house). Move what both need down, or \
          what needs more up; a new arrow is a decision about the house.",
-        &broken(&found, &drawn),
+        broken(&found, &drawn),
     );
 }
 
@@ -95,11 +95,11 @@ fn only_train_evaluate_worker_and_cli_see_libtorch() {
         let declared = package.declared.iter().map(|(name, _)| name);
         let seen =
             declared.chain(&package.needs).filter(|name| ["tch", "torch-sys"].contains(&name.as_str()));
-        let broken: Vec<_> = seen.map(|name| format!("{} sees {name}", package.name)).collect();
+        let broken = seen.map(|name| format!("{} sees {name}", package.name));
         assert_rule(
             "Only train, evaluate, worker and cli see libtorch; above all the coordinator never does. Say it with \
              slices and types of spec, and let the worker turn them into tensors.",
-            &broken,
+            broken,
         );
     }
     let worker = package("lsgan-worker");
@@ -112,10 +112,10 @@ fn console_needs_no_store_and_no_decoder() {
     let needs = &package("lsgan-console").needs;
     let broken =
         ["object_store", "image", "zune-jpeg", "rusqlite"].into_iter().filter(|name| needs.contains(*name));
-    let broken: Vec<_> = broken.map(|name| format!("console needs {name}")).collect();
+    let broken = broken.map(|name| format!("console needs {name}"));
     assert_rule(
         "console only prints. What opens data sets and stores for all binaries is in launch.",
-        &broken,
+        broken,
     );
 }
 

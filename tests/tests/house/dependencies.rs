@@ -19,12 +19,11 @@ fn every_dependency_is_pinned() {
     let in_table = workspace_dependencies()
         .into_iter()
         .filter(|(_, what)| !what.contains("path =") && !what.contains("\"="));
-    let broken: Vec<_> =
-        unpinned.chain(in_table.map(|(name, what)| format!("Cargo.toml: {name} = {what}"))).collect();
+    let broken = unpinned.chain(in_table.map(|(name, what)| format!("Cargo.toml: {name} = {what}")));
     assert_rule(
         "Dependencies are pinned with `=` in [workspace.dependencies], and crates say `name.workspace = true`: other \
          versions may compute other bits.",
-        &broken,
+        broken,
     );
 }
 
@@ -47,17 +46,17 @@ fn every_dependency_is_used_and_explained() {
         workspace_dependencies().into_iter().filter(|(_, what)| !what.contains("path =")).collect();
     assert!(theirs.len() > 30, "the table is read: {theirs:?}");
     let unused = theirs.iter().filter(|(name, _)| !used.contains(name.as_str()));
-    let broken: Vec<_> = unused.map(|(name, _)| name.clone()).collect();
-    assert_rule("Nobody uses these. Take them out of [workspace.dependencies].", &broken);
+    let broken = unused.map(|(name, _)| name.clone());
+    assert_rule("Nobody uses these. Take them out of [workspace.dependencies].", broken);
     let silent = theirs.iter().filter(|(name, _)| !explained.contains(name.as_str()));
-    let broken: Vec<_> = silent.map(|(name, _)| name.clone()).collect();
+    let broken = silent.map(|(name, _)| name.clone());
     assert_rule(
         "ARCHITECTURE.md's table of dependencies has a row for each: what for, why this one. Add these.",
-        &broken,
+        broken,
     );
     let known: BTreeSet<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
     let titles = ["crate", "---"];
     let gone = explained.iter().filter(|name| !known.contains(**name) && !titles.contains(*name));
-    let broken: Vec<_> = gone.map(|name| (*name).to_owned()).collect();
-    assert_rule("ARCHITECTURE.md explains what is no dependency any more. Take these out.", &broken);
+    let broken = gone.map(|name| (*name).to_owned());
+    assert_rule("ARCHITECTURE.md explains what is no dependency any more. Take these out.", broken);
 }

@@ -21,9 +21,8 @@ fn a_package_is_named_after_its_folder() {
         let folder = package.dir.file_name().and_then(|name| name.to_str()).expect("folders have names");
         package.name != format!("lsgan-{folder}")
     });
-    let broken: Vec<_> =
-        broken.map(|package| format!("{} in {}", package.name, package.dir.display())).collect();
-    assert_rule("A crate is called lsgan-<folder>. Rename it.", &broken);
+    let broken = broken.map(|package| format!("{} in {}", package.name, package.dir.display()));
+    assert_rule("A crate is called lsgan-<folder>. Rename it.", broken);
     assert!(packages().len() >= 13, "all of the house is there: {}", packages().len());
 }
 
@@ -31,9 +30,9 @@ fn a_package_is_named_after_its_folder() {
 fn every_crate_opens_with_its_map() {
     let broken = packages().iter().map(|package| package.dir.join("src/lib.rs"));
     let broken = broken.filter(|file| !read(file).starts_with("//! "));
-    let broken: Vec<_> = broken.map(|file| file.display().to_string()).collect();
+    let broken = broken.map(|file| file.display().to_string());
     assert_rule(
         "lib.rs begins with the map of its crate: `//! What is here, what is not, where to start.`",
-        &broken,
+        broken,
     );
 }

@@ -16,14 +16,15 @@ pub fn broken(found: &[(String, String)], exceptions: &[Exception]) -> Vec<Strin
 
 /// Fails with the rule and all that break it.
 #[track_caller]
-pub fn assert_rule(rule: &str, broken: &[String]) {
+pub fn assert_rule(rule: &str, broken: impl IntoIterator<Item = String>) {
+    let broken: Vec<_> = broken.into_iter().collect();
     assert!(broken.is_empty(), "{rule}\n  {}", broken.join("\n  "));
 }
 
 /// Fails with the rule, all places that break it and are no exceptions, and all exceptions that are not needed.
 #[track_caller]
 pub fn assert_with_exceptions(rule: &str, found: &[(String, String)], exceptions: &[Exception]) {
-    assert_rule(rule, &broken(found, exceptions));
+    assert_rule(rule, broken(found, exceptions));
 }
 
 #[test]

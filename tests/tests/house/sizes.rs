@@ -27,6 +27,6 @@ fn no_file_is_longer_than_450_lines() {
     }
     assert_rule(
         "A file has at most 450 lines, better 300. Ask which thing in it deserves a name, and give it a file.",
-        &broken,
+        broken,
     );
 }

@@ -11,11 +11,11 @@ fn pure_crates_have_no_runtime() {
     for package in packages().iter().filter(|package| PURE.contains(&package.name.as_str())) {
         let broken = ["tokio", "mio", "tonic", "rusqlite", "object_store", "serde-saphyr", "miette"];
         let broken = broken.iter().filter(|name| package.needs.contains(**name));
-        let broken: Vec<_> = broken.map(|name| format!("{} needs {name}", package.name)).collect();
+        let broken = broken.map(|name| format!("{} needs {name}", package.name));
         assert_rule(
             "spec, plan, control and sim are pure: no runtime, no sockets, no database, no YAML. Push an effect and let the \
              coordinator's shell perform it.",
-            &broken,
+            broken,
         );
     }
 }

@@ -7,34 +7,20 @@ use lsgan_data::contract::contract;
 use lsgan_data::{DataError, OpenOptions, RecordError, Source, open_with};
 use lsgan_objects::{FailureKind, StoreFailure};
 use lsgan_spec::{DataSpec, ImageSpec, Source as Spec, WebdatasetSource};
-use lsgan_tests::Trouble;
 use lsgan_tests::binaries::root;
+use lsgan_tests::trials::Test;
+use lsgan_tests::{Trouble, tests};
 use object_store::ObjectStoreExt as _;
 
-use crate::{Test, admin, client, fill, wait, world};
+use crate::{admin, client, fill, wait, world};
 
-pub const TESTS: [Test; 6] = [
-    (
-        "shards_keep_the_contract_and_are_those_of_the_disk",
-        shards_keep_the_contract_and_are_those_of_the_disk,
-    ),
-    (
-        "slow_down_and_bodies_that_break_off_are_waited_out",
-        slow_down_and_bodies_that_break_off_are_waited_out,
-    ),
-    (
-        "connections_that_are_refused_for_a_while_are_waited_out",
-        connections_that_are_refused_for_a_while_are_waited_out,
-    ),
-    (
-        "a_missing_bucket_and_a_missing_key_are_told_apart_at_once",
-        a_missing_bucket_and_a_missing_key_are_told_apart_at_once,
-    ),
-    (
-        "wrong_credentials_are_refused_at_once_in_the_servers_words",
-        wrong_credentials_are_refused_at_once_in_the_servers_words,
-    ),
-    ("an_object_that_is_written_to_or_gone_is_lost", an_object_that_is_written_to_or_gone_is_lost),
+pub const TESTS: &[Test] = tests![
+    shards_keep_the_contract_and_are_those_of_the_disk,
+    slow_down_and_bodies_that_break_off_are_waited_out,
+    connections_that_are_refused_for_a_while_are_waited_out,
+    a_missing_bucket_and_a_missing_key_are_told_apart_at_once,
+    wrong_credentials_are_refused_at_once_in_the_servers_words,
+    an_object_that_is_written_to_or_gone_is_lost,
 ];
 
 /// What is said at once comes long before any patience ends.

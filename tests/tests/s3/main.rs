@@ -10,15 +10,14 @@ mod snapshots;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock, RwLock};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use lsgan_objects::settings::Environment;
 use lsgan_objects::{BucketUrl, RetryLimit, s3};
 use lsgan_tests::s3::{ADMIN, S3Server, WRITER, environment};
+use lsgan_tests::trials::trials;
 use lsgan_tests::{Lab, Weather};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-
-type Test = (&'static str, fn());
 
 /// The server, and the weather before it that tests inside this process use. They keep apart by their buckets.
 struct World {
@@ -35,12 +34,11 @@ fn world() -> Arc<World> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let possible = S3Server::possible();
-    if let Err(why) = &possible {
-        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-            eprintln!("error: {why}");
-            return ExitCode::FAILURE;
-        }
-        eprintln!("skipped, {why}");
+    if let Err(why) = &possible
+        && std::env::var("CI").is_ok_and(|ci| ci == "true")
+    {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
     }
     let lab = Lab::new();
     if let (Ok(weed), false) = (&possible, arguments.list) {
@@ -52,15 +50,9 @@ fn main() -> ExitCode {
         }
         *WORLD.write().expect("nobody panics with it") = Some(Arc::new(World { server, weather }));
     }
-    let trial = |(name, test): Test| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        Trial::test(name, run).with_ignored_flag(possible.is_err())
-    };
-    let tests = data::TESTS.into_iter().chain(snapshots::TESTS).chain(run::TESTS);
-    let code = libtest_mimic::run(&arguments, tests.map(trial).collect()).exit_code();
+    let tests = [data::TESTS, snapshots::TESTS, run::TESTS];
+    let tests = tests.into_iter().flat_map(|tests| trials(&possible.clone().map(drop), tests));
+    let code = libtest_mimic::run(&arguments, tests.collect()).exit_code();
     // Statics are not dropped, and the server is to be gone.
     drop(WORLD.write().expect("nobody panics with it").take());
     code
@@ -86,9 +78,21 @@ fn admin(bucket: &str) -> Arc<dyn ObjectStore> {
 }
 
 fn client(bucket: &str, endpoint: &str, keys: (&str, &str)) -> Arc<dyn ObjectStore> {
+    client_with(bucket, endpoint, keys, &[])
+}
+
+/// A client with `more` variables in its environment.
+fn client_with(
+    bucket: &str,
+    endpoint: &str,
+    keys: (&str, &str),
+    more: &[(&str, &str)],
+) -> Arc<dyn ObjectStore> {
     let place = BucketUrl::parse(&format!("s3://{bucket}")).expect("it is a bucket");
+    let environment = environment(endpoint, keys).into_iter();
+    let more = more.iter().map(|&(name, value)| (name, value.to_owned()));
     let environment: Environment =
-        environment(endpoint, keys).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        environment.chain(more).map(|(name, value)| (name.to_owned(), value)).collect();
     s3::open_with(&place, RetryLimit::SNAPSHOTS, &environment).expect("it can be opened")
 }
 

@@ -4,33 +4,21 @@ use std::process::Command;
 use std::time::Instant;
 
 use lsgan_tests::binaries::{binary, root};
-use lsgan_tests::process::Process;
 use lsgan_tests::s3::{READER, WRITER, environment};
-use lsgan_tests::{Lab, Trouble, Weather, Weights};
+use lsgan_tests::trials::Test;
+use lsgan_tests::{Ended, Lab, Process, Trouble, Weather, Weights, tests};
 use object_store::ObjectStoreExt as _;
 
 use crate::data::{PATTERN, fill_with_shards, fixtures};
-use crate::{Test, admin, fill, wait, world};
+use crate::{admin, fill, wait, world};
 
-pub const TESTS: [Test; 6] = [
-    (
-        "a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk",
-        a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk,
-    ),
-    (
-        "a_run_whose_store_is_away_goes_on_and_keeps_what_is_there",
-        a_run_whose_store_is_away_goes_on_and_keeps_what_is_there,
-    ),
-    (
-        "a_run_that_ends_while_the_store_is_away_waits_for_it",
-        a_run_that_ends_while_the_store_is_away_waits_for_it,
-    ),
-    ("workers_without_keys_compute_and_never_write", workers_without_keys_compute_and_never_write),
-    ("a_fresh_run_moves_the_old_one_in_the_bucket_aside", a_fresh_run_moves_the_old_one_in_the_bucket_aside),
-    (
-        "mistakes_with_buckets_and_keys_end_at_once_with_one_error",
-        mistakes_with_buckets_and_keys_end_at_once_with_one_error,
-    ),
+pub const TESTS: &[Test] = tests![
+    a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk,
+    a_run_whose_store_is_away_goes_on_and_keeps_what_is_there,
+    a_run_that_ends_while_the_store_is_away_waits_for_it,
+    workers_without_keys_compute_and_never_write,
+    a_fresh_run_moves_the_old_one_in_the_bucket_aside,
+    mistakes_with_buckets_and_keys_end_at_once_with_one_error,
 ];
 
 /// `small.yaml` with shards for its pictures; a run of 60 steps with a snapshot after every 10.
@@ -51,6 +39,16 @@ fn config(lab: &Lab, shards: &str, to: &str) -> String {
     path.display().to_string()
 }
 
+/// The address of the server itself, without weather.
+fn direct() -> String {
+    format!("http://{}", world().server.address())
+}
+
+/// The shards on this machine's disk.
+fn shards() -> String {
+    fixtures().join(PATTERN).display().to_string()
+}
+
 /// One of the binaries, with what it needs to reach S3 by this endpoint.
 fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -> Command {
     let mut command = Command::new(binary(name));
@@ -58,10 +56,26 @@ fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -
     command
 }
 
-fn up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Process {
+fn up_command(lab: &Lab, workers: &str, config: &str, endpoint: &str, more: &[&str]) -> Command {
     let run_dir = lab.run_dir().display().to_string();
-    let arguments = [&["up", "--workers", "2", "--config", config, "--run-dir", &run_dir], more].concat();
-    lab.start_command("lsgan up", command("lsgan", endpoint, WRITER, &arguments))
+    let arguments = [&["up", "--workers", workers, "--config", config, "--run-dir", &run_dir], more].concat();
+    command("lsgan", endpoint, WRITER, &arguments)
+}
+
+fn up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Process {
+    lab.start_command("lsgan up", up_command(lab, "2", config, endpoint, more))
+}
+
+/// `lsgan up` with one worker that gives up on the store after the second attempt, as after minutes of an outage.
+fn impatient_up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Process {
+    let mut command = up_command(lab, "1", config, endpoint, more);
+    command.env("AWS_MAX_ATTEMPTS", "2");
+    lab.start_command("lsgan up", command)
+}
+
+/// Runs `lsgan` with the keys of a reader.
+fn read(lab: &Lab, endpoint: &str, arguments: &[&str]) -> Ended {
+    lab.start_command(arguments[0], command("lsgan", endpoint, READER, arguments)).succeeds()
 }
 
 /// The hashes of what a run has left in a bucket.
@@ -78,42 +92,39 @@ fn weights_in(bucket: &str, prefix: &str) -> Weights {
 fn workers_without_keys_compute_and_never_write() {
     let lab = Lab::new();
     fill("keys", &[]);
-    let endpoint = format!("http://{}", world().server.address());
-    let shards = fixtures().join(PATTERN).display().to_string();
-    let config = config(&lab, &shards, "s3://keys/runs/one");
+    let endpoint = direct();
+    let config = config(&lab, &shards(), "s3://keys/runs/one");
     let (run_dir, listen) = (lab.run_dir().display().to_string(), format!("{}:0", lab.host()));
     let arguments = ["--quiet", "--config", &config, "--run-dir", &run_dir, "--listen", &listen];
     let arguments = [&arguments[..], &["--expect-workers", "3"]].concat();
-    let mut coordinator =
-        lab.start_command("coordinator", command("coordinator", &endpoint, WRITER, &arguments));
-    let line = coordinator.wait_for_words("listening on http://");
-    let address = line.strip_prefix("listening on ").expect("the line begins so");
+    let coordinator = command("coordinator", &endpoint, WRITER, &arguments);
+    let mut coordinator = Lab::listening(lab.start_command("coordinator", coordinator));
     let worker = |name: &str, keys: Option<(&str, &str)>| {
-        let arguments = ["--coordinator", address, "--name", name, "--peer-listen", "127.0.0.1:0"];
-        let mut command = command("worker", &endpoint, keys.unwrap_or(WRITER), &arguments);
+        let mut wrapper = Command::new("env");
+        wrapper.envs(environment(&endpoint, keys.unwrap_or(WRITER)));
         if keys.is_none() {
-            command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+            wrapper.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
         }
-        lab.start_command(name, command)
+        lab.worker_under(wrapper, name, &coordinator.address)
     };
     let mut workers = vec![worker("keyless", None), worker("reader", Some(READER))];
     let named = |name: &str| format!("({name}) computes, but cannot write snapshots");
     for name in ["keyless", "reader"] {
-        coordinator.wait_for_words(&named(name));
+        coordinator.process.wait_for_words(&named(name));
     }
     workers.push(worker("writer", Some(WRITER)));
-    coordinator.wait().expect_code(0);
+    coordinator.process.succeeds();
     for mut worker in workers {
-        worker.wait().expect_code(0);
+        worker.succeeds();
     }
-    assert_eq!(weights_in("keys", "runs/one"), from_disk());
+    assert_eq!(weights_in("keys", "runs/one"), from_disk(&[]));
 }
 
-fn from_disk() -> Weights {
+/// The weights of a run whose data and snapshots are on disk.
+fn from_disk(more: &[&str]) -> Weights {
     let lab = Lab::new();
-    let shards = fixtures().join(PATTERN).display().to_string();
-    let config = config(&lab, &shards, &lab.run_dir().display().to_string());
-    up(&lab, &config, "http://127.0.0.1:1", &[]).wait().expect_code(0);
+    let config = config(&lab, &shards(), &lab.run_dir().display().to_string());
+    up(&lab, &config, "http://127.0.0.1:1", more).succeeds();
     lab.weights()
 }
 
@@ -137,42 +148,28 @@ fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
     let steps = format!("steps={goal}");
     weather.make(Trouble::CutAfter(1000), 3, "GET", "/snapshots/");
     let mut again = up(&lab, &config, &weather.url(), &["--set", &steps]);
-    let ended = again.wait().expect_code(0);
+    let ended = again.succeeds();
     assert!(ended.out.contains("s3://killed/runs/one/final/generator.safetensors"), "{ended}");
     let restored = lab.journal().generations().iter().any(|g| g.start == "snapshot" && g.from_step >= 20);
     assert!(restored, "{:#?}", lab.journal().generations());
     assert!(!lab.run_dir().join("snapshots").exists(), "they are in the bucket only");
 
-    let disk = Lab::new();
-    let on_disk = self::config(
-        &disk,
-        &fixtures().join(PATTERN).display().to_string(),
-        &disk.run_dir().display().to_string(),
-    );
-    up(&disk, &on_disk, "http://127.0.0.1:1", &["--set", &steps]).wait().expect_code(0);
-    assert_eq!(weights_in("killed", "runs/one"), disk.weights());
+    assert_eq!(weights_in("killed", "runs/one"), from_disk(&["--set", &steps]));
 
     let run_dir = lab.run_dir().display().to_string();
     for run in ["s3://killed/runs/one", &run_dir] {
-        let arguments = ["checkpoints", "verify", "--run", run];
-        let verified = lab.start_command("verify", command("lsgan", &weather.url(), READER, &arguments));
-        ended_well(verified).expect_out(&[&goal.to_string(), "whole"]);
+        let verified = read(&lab, &weather.url(), &["checkpoints", "verify", "--run", run]);
+        verified.expect_out(&[&goal.to_string(), "whole"]);
         let png = lab.path("grid.png").display().to_string();
-        let arguments = ["sample", "--run", run, "--count", "4", "--out", &png];
-        ended_well(lab.start_command("sample", command("lsgan", &weather.url(), READER, &arguments)));
+        read(&lab, &weather.url(), &["sample", "--run", run, "--count", "4", "--out", &png]);
     }
-}
-
-fn ended_well(mut process: Process) -> lsgan_tests::Ended {
-    process.wait().expect_code(0)
 }
 
 /// The step of the newest snapshot of the killed run.
 fn newest(lab: &Lab, weather: &Weather) -> u64 {
     let arguments = ["checkpoints", "list", "--json", "--run", "s3://killed/runs/one"];
-    let listed = ended_well(lab.start_command("list", command("lsgan", &weather.url(), READER, &arguments)));
-    let rows: Vec<serde_json::Value> = serde_json::from_str(&listed.out).expect("it is JSON");
-    let usable = rows.iter().filter(|row| row["usable"] == true);
+    let rows = read(lab, &weather.url(), &arguments).json();
+    let usable = rows.as_array().expect("a list").iter().filter(|row| row["usable"] == true);
     usable.filter_map(|row| row["step"].as_u64()).max().expect("there are snapshots")
 }
 
@@ -180,15 +177,8 @@ fn a_run_whose_store_is_away_goes_on_and_keeps_what_is_there() {
     let lab = Lab::new();
     fill("away", &[]);
     let weather = Weather::before(world().server.address(), lab.host());
-    let shards = fixtures().join(PATTERN).display().to_string();
-    let config = config(&lab, &shards, "s3://away/run");
-    let run_dir = lab.run_dir().display().to_string();
-    let arguments =
-        ["up", "--workers", "1", "--config", &config, "--run-dir", &run_dir, "--set", "steps=1000000"];
-    let mut command = command("lsgan", &weather.url(), WRITER, &arguments);
-    // Its patience ends after the second attempt, so that this test sees what an outage of minutes comes to.
-    command.env("AWS_MAX_ATTEMPTS", "2");
-    let mut up = lab.start_command("lsgan up", command);
+    let config = config(&lab, &shards(), "s3://away/run");
+    let mut up = impatient_up(&lab, &config, &weather.url(), &["--set", "steps=1000000"]);
     let client = lab.client(&mut up);
     client.wait_until("a snapshot", |status| status.snapshot_step.is_some());
     weather.refuse(true);
@@ -208,36 +198,28 @@ fn a_run_that_ends_while_the_store_is_away_waits_for_it() {
     let lab = Lab::new();
     fill("closing", &[]);
     let weather = Weather::before(world().server.address(), lab.host());
-    let shards = fixtures().join(PATTERN).display().to_string();
-    let config = config(&lab, &shards, "s3://closing/run");
-    let run_dir = lab.run_dir().display().to_string();
-    let arguments =
-        ["up", "--workers", "1", "--config", &config, "--run-dir", &run_dir, "--set", "checkpoint.every=0"];
-    let mut command = command("lsgan", &weather.url(), WRITER, &arguments);
-    command.env("AWS_MAX_ATTEMPTS", "2");
+    let config = config(&lab, &shards(), "s3://closing/run");
     // The first request after the coordinator's own at its start is for the last snapshot.
     weather.make(Trouble::SlowDown, 7, "GET", "/closing/run/snapshots/step-0000000060/manifest.json");
-    let mut up = lab.start_command("lsgan up", command);
-    up.wait().expect_code(0);
+    impatient_up(&lab, &config, &weather.url(), &["--set", "checkpoint.every=0"]).succeeds();
     assert_eq!(weather.troubled("manifest.json"), 7);
-    assert_eq!(weights_in("closing", "run"), from_disk());
+    assert_eq!(weights_in("closing", "run"), from_disk(&[]));
 }
 
 fn a_fresh_run_moves_the_old_one_in_the_bucket_aside() {
     let lab = Lab::new();
     fill("fresh", &[]);
-    let endpoint = format!("http://{}", world().server.address());
-    let shards = fixtures().join(PATTERN).display().to_string();
-    let config = config(&lab, &shards, "s3://fresh/run");
+    let endpoint = direct();
+    let config = config(&lab, &shards(), "s3://fresh/run");
     let steps = ["--set", "steps=20"];
-    up(&lab, &config, &endpoint, &steps).wait().expect_code(0);
+    up(&lab, &config, &endpoint, &steps).succeeds();
     let first = weights_in("fresh", "run");
-    let again = up(&lab, &config, &endpoint, &steps).wait().expect_code(0);
+    let again = up(&lab, &config, &endpoint, &steps).succeeds();
     assert!(again.out.contains("is finished") && again.out.contains("--run s3://fresh/run"), "{again}");
     let other = up(&lab, &config, &endpoint, &["--set", "steps=20", "--set", "seed=2"]).wait().expect_code(2);
     other.expect_err(&["seed"]).expect_one_error();
     let seed_2 = ["--set", "steps=20", "--set", "seed=2", "--fresh"];
-    up(&lab, &config, &endpoint, &seed_2).wait().expect_code(0);
+    up(&lab, &config, &endpoint, &seed_2).succeeds();
     assert_eq!(weights_in("fresh", "run.old-1"), first);
     assert_ne!(weights_in("fresh", "run"), first);
 }
@@ -245,8 +227,8 @@ fn a_fresh_run_moves_the_old_one_in_the_bucket_aside() {
 fn mistakes_with_buckets_and_keys_end_at_once_with_one_error() {
     let lab = Lab::new();
     fill_with_shards("mistakes");
-    let endpoint = format!("http://{}", world().server.address());
-    let disk = fixtures().join(PATTERN).display().to_string();
+    let endpoint = direct();
+    let disk = shards();
     let there = format!("s3://mistakes/{PATTERN}");
     let begin = Instant::now();
     for (shards, to, keys, words) in [

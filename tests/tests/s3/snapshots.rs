@@ -6,28 +6,24 @@ use futures::TryStreamExt as _;
 use lsgan_objects::FailureKind;
 use lsgan_snapshots::{Error, Manifest, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
-use lsgan_tests::Trouble;
+use lsgan_tests::s3::WRITER;
+use lsgan_tests::trials::Test;
+use lsgan_tests::{Trouble, tests};
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
-use crate::{Test, admin, fill, wait, world};
+use crate::{admin, client_with, fill, wait, world};
 
-pub const TESTS: [Test; 9] = [
-    ("a_snapshot_is_read_back_and_listed", a_snapshot_is_read_back_and_listed),
-    ("of_writers_at_once_exactly_one_state_wins", of_writers_at_once_exactly_one_state_wins),
-    ("a_damaged_snapshot_is_passed_over", a_damaged_snapshot_is_passed_over),
-    (
-        "retention_setting_aside_and_moving_the_old_run_away",
-        retention_setting_aside_and_moving_the_old_run_away,
-    ),
-    (
-        "a_large_part_goes_and_comes_in_pieces_in_bad_weather",
-        a_large_part_goes_and_comes_in_pieces_in_bad_weather,
-    ),
-    ("lost_answers_and_slow_down_spoil_no_write", lost_answers_and_slow_down_spoil_no_write),
-    ("a_bucket_is_checked_before_a_run_depends_on_it", a_bucket_is_checked_before_a_run_depends_on_it),
-    ("a_missing_bucket_is_an_error_and_no_empty_store", a_missing_bucket_is_an_error_and_no_empty_store),
-    ("nothing_is_left_of_a_large_write_that_fails", nothing_is_left_of_a_large_write_that_fails),
+pub const TESTS: &[Test] = tests![
+    a_snapshot_is_read_back_and_listed,
+    of_writers_at_once_exactly_one_state_wins,
+    a_damaged_snapshot_is_passed_over,
+    retention_setting_aside_and_moving_the_old_run_away,
+    a_large_part_goes_and_comes_in_pieces_in_bad_weather,
+    lost_answers_and_slow_down_spoil_no_write,
+    a_bucket_is_checked_before_a_run_depends_on_it,
+    a_missing_bucket_is_an_error_and_no_empty_store,
+    nothing_is_left_of_a_large_write_that_fails,
 ];
 
 /// A state of two parts; `variant` decides their elements, `len` how many the first one has.
@@ -232,17 +228,9 @@ fn a_missing_bucket_is_an_error_and_no_empty_store() {
 }
 
 fn nothing_is_left_of_a_large_write_that_fails() {
-    let place = lsgan_objects::BucketUrl::parse("s3://failing").expect("it is a bucket");
     fill("failing", &[]);
     let endpoint = world().weather.url();
-    let mut environment: lsgan_objects::settings::Environment =
-        lsgan_tests::s3::environment(&endpoint, lsgan_tests::s3::WRITER)
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-    environment.insert("AWS_MAX_ATTEMPTS".to_owned(), "2".to_owned());
-    let objects = lsgan_objects::s3::open_with(&place, lsgan_objects::RetryLimit::SNAPSHOTS, &environment);
-    let objects = objects.expect("it can be opened");
+    let objects = client_with("failing", &endpoint, WRITER, &[("AWS_MAX_ATTEMPTS", "2")]);
     world().weather.make(Trouble::SlowDown, 100, "PUT", "/failing/a?partNumber");
     let bytes = vec![7_u8; 40 << 20].into();
     let error = wait(lsgan_objects::pieces::put(&*objects, &Path::from("a"), &bytes));
