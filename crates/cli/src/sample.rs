@@ -54,7 +54,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
     };
     let part = store.load_part(&manifest, name).await?;
     let grid = grid(args.count);
-    let png = picture(&spec, part, grid)?;
+    let png = picture(&spec, &part, grid)?;
     out.write(&png)?;
     let (out, step, count) = (args.out.display().to_string(), manifest.step.0, grid.count());
     if args.json {
@@ -77,11 +77,9 @@ async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
     })
 }
 
-fn picture(spec: &RunSpec, part: Part, grid: Grid) -> Result<Vec<u8>, Failure> {
+fn picture(spec: &RunSpec, part: &Part, grid: Grid) -> Result<Vec<u8>, Failure> {
     let sampler = Sampler::new(spec)?;
-    let part = lsgan_worker::snapshots::to_train(part)
-        .ok_or_else(|| Failure::failed("the snapshot's part is of another version"))?;
-    Ok(sampler.picture_of_part(&part, grid)?)
+    Ok(sampler.picture_of_part(part, grid)?)
 }
 
 /// The squarest grid of at least `count` pictures.

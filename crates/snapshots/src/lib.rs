@@ -31,7 +31,7 @@
 //! write fails as [`Error::OtherSnapshot`], and the next start of either is refused.
 //!
 //! The modules in reading order:
-//! - [`snapshot`]: a run's state on the host: parts, tensors; and their way to bytes and back.
+//! - [`snapshot`]: a run's state on the host, and the way of its parts to bytes and back.
 //! - [`manifest`]: the file that makes a snapshot.
 //! - [`store`]: opening, and the few things that are asked of an object store.
 //! - [`witness`]: whether two processes see the same store.
@@ -56,8 +56,9 @@ mod write;
 pub use error::Error;
 pub use keep::LEFTOVER_AGE;
 pub use lock::{Holder, RunLock, move_aside};
+pub use lsgan_spec::{NamedTensor, Part, TensorData};
 pub use manifest::{Manifest, PartEntry};
 pub use read::{Entry, Found, Skipped};
-pub use snapshot::{NamedTensor, Part, Snapshot, TensorData};
+pub use snapshot::Snapshot;
 pub use store::Store;
 pub use write::FinalPart;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lsgan_spec::Step;
+use lsgan_spec::{Part, Step};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use crate::error::Error;
 use crate::layout;
 use crate::manifest::{self, Manifest, PartEntry};
-use crate::snapshot::{Part, Snapshot};
+use crate::snapshot::{self, Snapshot};
 use crate::store::{Store, blocking};
 
 /// What lies in the store for one step.
@@ -198,7 +198,7 @@ impl Store {
         let entry = entry.clone();
         let decode = move || {
             expect_hash(&shown, &entry, blake3::hash(&bytes))?;
-            Part::from_bytes(&entry.name, &bytes, &shown)
+            snapshot::from_bytes(&entry.name, &bytes, &shown)
         };
         blocking(decode).await
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lsgan_spec::Part;
 use object_store::path::Path;
 
 use crate::error::Error;
 use crate::layout;
 use crate::manifest::{self, Manifest, PartEntry};
-use crate::snapshot::{Part, Snapshot};
+use crate::snapshot::{self, Snapshot};
 use crate::store::{Put, Store, blocking};
 
 /// How often a write starts over when a rival takes away what it has put in place. A rival does so once: by
@@ -275,7 +276,7 @@ impl Encoded {
 async fn encode(part: &Arc<Part>) -> Result<Encoded, Error> {
     let part = Arc::clone(part);
     let encode = move || {
-        let bytes = part.to_bytes()?;
+        let bytes = snapshot::to_bytes(&part)?;
         let blake3 = blake3::hash(&bytes).to_hex().to_string();
         Ok(Encoded { bytes, blake3 })
     };

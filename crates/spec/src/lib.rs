@@ -12,6 +12,7 @@
 //! - [`leaves`]: a spec as a flat list of its fields.
 //! - `numerics`: what the bits of a device depend on.
 //! - [`scalars`]: the registry of everything that is measured of a step.
+//! - `tensors`: named tensors, as training and snapshots hand them to each other.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests, made from the table.
 
@@ -35,6 +36,7 @@ pub mod rules;
 mod run;
 pub mod scalars;
 pub mod table;
+mod tensors;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -49,3 +51,4 @@ pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;
 pub use optimizer::*;
 pub use run::*;
+pub use tensors::{NamedTensor, Part, TensorData};

@@ -58,7 +58,7 @@ pub use graphs::{Notice, has_cuda_graphs};
 pub use header::{ControlWord, ControlWords};
 pub use noise::{LatentSource, SeededLatent};
 pub use numerics::numerics;
-pub use parts::{NamedTensor, Part, StateCopy, TensorData};
+pub use parts::StateCopy;
 pub use replica::{Applied, HalfMetrics, Metrics, Queue, RankBatch, Replica};
 pub use sample::Sampler;
 pub use tch::Device;

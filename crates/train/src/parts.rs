@@ -10,36 +10,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use lsgan_spec::{Half, Reduction};
+use lsgan_spec::{Half, NamedTensor, Part, Reduction, TensorData};
 
 use crate::TrainError;
 use crate::flat::{Entry, Layout, from_row_major, to_row_major};
 use crate::layers::Network;
 use crate::state::{Networks, Regions, State, reduction_of};
-
-/// Named tensors that lie in one file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Part {
-    /// The file's name without its ending, as `generator`.
-    pub name: &'static str,
-    pub tensors: Vec<NamedTensor>,
-}
-
-/// One tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedTensor {
-    /// PyTorch's state-dict name.
-    pub name: String,
-    /// Empty for a scalar.
-    pub shape: Vec<usize>,
-    pub data: TensorData,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum TensorData {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
-}
 
 /// A copy of the state, for another thread to split into parts. Needs no libtorch.
 #[derive(Clone)]
@@ -125,10 +101,6 @@ fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) 
     ]
 }
 
-/// All parts, in their order.
-pub const NAMES: [&str; 5] =
-    ["generator", GENERATOR_EMA, "discriminator", "generator_adam", "discriminator_adam"];
-
 /// The part that holds the moving average.
 pub const GENERATOR_EMA: &str = "generator_ema";
 
@@ -150,7 +122,7 @@ fn parts(networks: &Networks, regions: &Regions, numbers: &[f32]) -> Vec<Part> {
                 data: TensorData::I64(vec![batches]),
             }));
         }
-        Part { name: recipe.name, tensors }
+        Part { name: recipe.name.to_owned(), tensors }
     };
     recipes(networks, regions, reduction_of(numbers)).into_iter().map(part).collect()
 }
@@ -207,7 +179,7 @@ struct Tensors<'a> {
 impl<'a> Tensors<'a> {
     fn of(part: &'a Part) -> Self {
         let by_name = part.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        Self { part: part.name, by_name }
+        Self { part: &part.name, by_name }
     }
 
     fn get(&self, entry: &Entry, suffix: &str) -> Result<&'a [f32], TrainError> {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
-use lsgan_spec::{Half, Reduction, RunSpec, Step, VirtualRank};
+use lsgan_spec::{Half, Part, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
 use crate::builder::Builder;
@@ -17,7 +17,7 @@ use crate::lane::{Real, Task};
 use crate::lanes::Lanes;
 use crate::memory;
 use crate::models::SampleShape;
-use crate::parts::{self, Part, StateCopy};
+use crate::parts::{self, StateCopy};
 use crate::sample::{Sampler, Weights};
 use crate::state::{Networks, State};
 use crate::step::{Keep, Work};

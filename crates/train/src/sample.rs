@@ -3,7 +3,7 @@
 //! Pictures become a grid; 2-D points become a density plot over the real modes.
 
 use lsgan_pictures::{density, grid as tile};
-use lsgan_spec::{Grid, RunSpec};
+use lsgan_spec::{Grid, Part, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
@@ -12,7 +12,7 @@ use crate::flat::Layout;
 use crate::layers::{Network, Norm};
 use crate::models::{self, SampleShape};
 use crate::noise::Stream;
-use crate::parts::{self, Part};
+use crate::parts;
 use crate::tensors::view;
 
 /// How many points a density plot shows for each cell of the grid.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 mod reference;
 
-use lsgan_spec::Reduction;
-use lsgan_train::{Device, NamedTensor, Part, Replica, TensorData};
+use lsgan_spec::{NamedTensor, Part, Reduction, TensorData};
+use lsgan_train::{Device, Replica};
 use reference::{Fixture, Share, spec};
 
 /// Where the fixtures are.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use lsgan_console::{exit::chain, vital};
 use lsgan_control::report::{FinalFile, PublishedSnapshot};
 use lsgan_control::{Report, Task};
-use lsgan_snapshots::{self as snapshots, Manifest, NamedTensor, Snapshot, Store, TensorData};
+use lsgan_snapshots::{self as snapshots, Manifest, Snapshot, Store};
 use lsgan_spec::Step;
-use lsgan_train::parts::{self, StateCopy};
+use lsgan_train::StateCopy;
 
 use crate::outbox::Outbox;
 use crate::store::RunStore;
@@ -155,7 +155,7 @@ async fn snapshot(
         data_fingerprint: origin.data_fingerprint.clone(),
         numerics: origin.numerics.clone(),
         spec_yaml: state.spec_yaml.clone(),
-        parts: state.copy.parts().into_iter().map(|part| Arc::new(to_snapshot(part))).collect(),
+        parts: state.copy.parts().into_iter().map(Arc::new).collect(),
     };
     let write = async {
         let store = store.open().map_err(WriteError::NoStore)?;
@@ -224,38 +224,4 @@ fn published(store: &Store, step: Step, manifest: &Manifest, blocked: Duration) 
         blake3: manifest.blake3(),
         blocked_us: u64::try_from(blocked.as_micros()).unwrap_or(u64::MAX),
     }
-}
-
-fn to_snapshot(part: parts::Part) -> snapshots::Part {
-    let tensor = |tensor: parts::NamedTensor| NamedTensor {
-        name: tensor.name,
-        shape: tensor.shape,
-        data: match tensor.data {
-            parts::TensorData::F32(data) => TensorData::F32(data),
-            parts::TensorData::I64(data) => TensorData::I64(data),
-        },
-    };
-    snapshots::Part { name: part.name.to_owned(), tensors: part.tensors.into_iter().map(tensor).collect() }
-}
-
-/// A snapshot's parts as the replica takes them.
-#[must_use]
-pub fn from_snapshot(snapshot: Snapshot) -> Vec<parts::Part> {
-    let parts = snapshot.parts.into_iter().map(Arc::unwrap_or_clone);
-    parts.filter_map(to_train).collect()
-}
-
-/// A saved part as the replica takes it; none if it has no use for it.
-#[must_use]
-pub fn to_train(part: snapshots::Part) -> Option<parts::Part> {
-    let name = parts::NAMES.into_iter().find(|name| *name == part.name)?;
-    let tensor = |tensor: NamedTensor| parts::NamedTensor {
-        name: tensor.name,
-        shape: tensor.shape,
-        data: match tensor.data {
-            TensorData::F32(data) => parts::TensorData::F32(data),
-            TensorData::I64(data) => parts::TensorData::I64(data),
-        },
-    };
-    Some(parts::Part { name, tensors: part.tensors.into_iter().map(tensor).collect() })
 }

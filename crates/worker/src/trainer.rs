@@ -19,7 +19,7 @@ use crate::faults::Faults;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::reduce::{Formed, ReduceError, Way};
-use crate::snapshots::{Writer, from_snapshot};
+use crate::snapshots::Writer;
 use crate::stepping::Stepping;
 use crate::store::RunStore;
 
@@ -193,7 +193,8 @@ impl Trainer {
             Start::Snapshot(step) if root => {
                 let store = self.store.open().map_err(Halt::Coordinator)?;
                 let snapshot = self.runtime.block_on(store.load(step))?;
-                self.replica.import(&from_snapshot(snapshot), step.first_reduction())?;
+                let parts: Vec<_> = snapshot.parts.into_iter().map(Arc::unwrap_or_clone).collect();
+                self.replica.import(&parts, step.first_reduction())?;
             }
             Start::Snapshot(_) | Start::Held => {}
         }

@@ -59,7 +59,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "spec",
             "train",
             "wire",
-            "worker",
         ],
     ),
 ];

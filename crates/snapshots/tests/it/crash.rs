@@ -4,6 +4,7 @@
 use std::fs;
 
 use lsgan_snapshots::Error;
+use lsgan_snapshots::snapshot::to_bytes;
 use lsgan_spec::Step;
 
 use crate::common::{Fault, Fixture, snapshot};
@@ -39,7 +40,7 @@ fn copy_of_step_200(fixture: &Fixture) {
     fs::create_dir_all(fixture.step_dir(200)).expect("it can be made");
     for part in snapshot(200, 0).parts {
         let path = fixture.step_dir(200).join(format!("{}.safetensors", part.name));
-        fs::write(path, part.to_bytes().expect("it is valid")).expect("it can be written");
+        fs::write(path, to_bytes(&part).expect("it is valid")).expect("it can be written");
     }
 }
 

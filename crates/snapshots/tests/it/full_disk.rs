@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use lsgan_snapshots::snapshot::to_bytes;
 use lsgan_snapshots::{Error, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ use crate::common::{Fault, Fixture, snapshot};
 #[tokio::test]
 async fn a_store_that_fills_up_at_any_put_keeps_the_snapshot_before_and_nothing_else() {
     let sizes =
-        snapshot(200, 0).parts.into_iter().map(|part| part.to_bytes().expect("it is valid").len() as u64);
+        snapshot(200, 0).parts.into_iter().map(|part| to_bytes(&part).expect("it is valid").len() as u64);
     let mut room = 0;
     // No room for the first part, for the second, for the third, for the manifest.
     for size in sizes.chain([0]) {

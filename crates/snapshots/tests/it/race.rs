@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
+use lsgan_snapshots::snapshot::to_bytes;
 use lsgan_snapshots::{Error, Manifest, Snapshot};
 use lsgan_spec::Step;
 use tokio::sync::Barrier;
@@ -118,7 +119,7 @@ async fn a_writer_whose_rival_takes_a_part_back_at_any_operation_publishes_a_who
         let part = &snapshot(200, 0).parts[0];
         let path = fixture.step_dir(200).join("generator.safetensors");
         fs::create_dir_all(fixture.step_dir(200)).expect("it can be made");
-        fs::write(&path, part.to_bytes().expect("it is valid")).expect("it can be written");
+        fs::write(&path, to_bytes(part).expect("it is valid")).expect("it can be written");
         let take_back = {
             let manifest = fixture.step_dir(200).join("manifest.json");
             move || {

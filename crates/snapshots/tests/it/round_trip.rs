@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lsgan_snapshots::snapshot::{from_bytes, to_bytes};
 use lsgan_snapshots::{Error, NamedTensor, Part, Snapshot, Store, TensorData};
 use lsgan_spec::Step;
 use object_store::memory::InMemory;
@@ -67,7 +68,7 @@ proptest! {
     fn equal_tensors_give_equal_bytes_whatever_their_order(
         (ordered, shuffled) in tensors().prop_flat_map(|t| (Just(t.clone()), Just(t).prop_shuffle()))
     ) {
-        let bytes = |tensors| Part { name: "generator".to_owned(), tensors }.to_bytes().expect("it is valid");
+        let bytes = |tensors| to_bytes(&Part { name: "generator".to_owned(), tensors }).expect("it is valid");
         prop_assert_eq!(bytes(ordered), bytes(shuffled));
     }
 }
@@ -77,8 +78,8 @@ proptest! {
 fn tensors_without_elements_are_loaded_in_the_order_of_their_names() {
     let names: Vec<String> = (0..20).map(|i| format!("t{i:02}")).collect();
     let tensors = names.iter().map(|name| NamedTensor::f32(name, [0], vec![])).collect();
-    let bytes = Part { name: "generator".to_owned(), tensors }.to_bytes().expect("it is valid");
-    let part = Part::from_bytes("generator", &bytes, "generator.safetensors").expect("it is valid");
+    let bytes = to_bytes(&Part { name: "generator".to_owned(), tensors }).expect("it is valid");
+    let part = from_bytes("generator", &bytes, "generator.safetensors").expect("it is valid");
     assert_eq!(part.tensors.into_iter().map(|tensor| tensor.name).collect::<Vec<_>>(), names);
 }
 
@@ -86,12 +87,12 @@ fn tensors_without_elements_are_loaded_in_the_order_of_their_names() {
 fn a_tensor_of_another_number_format_is_refused_by_name() {
     let header = br#"{"w":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}"#;
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header, &[0, 0]].concat();
-    let error = Part::from_bytes("generator", &bytes, "g.safetensors").expect_err("it is bf16");
+    let error = from_bytes("generator", &bytes, "g.safetensors").expect_err("it is bf16");
     assert_eq!(
         error.to_string(),
         "tensor `w` of `g.safetensors` is BF16; F32 and I64 are accepted. Use another snapshot."
     );
-    let error = Part::from_bytes("generator", &bytes[..9], "g.safetensors").expect_err("it is cut short");
+    let error = from_bytes("generator", &bytes[..9], "g.safetensors").expect_err("it is cut short");
     assert!(error.to_string().starts_with("`g.safetensors` is not a safetensors file"), "{error}");
 }
 
@@ -117,7 +118,7 @@ fn a_part_is_a_safetensors_file_by_the_letter_of_the_format() {
     let weight = NamedTensor::f32("main.0.weight", [2, 1], vec![1.5, -2.0]);
     let part =
         Part { name: "generator".to_owned(), tensors: vec![weight, NamedTensor::i64("n", [], vec![7])] };
-    let bytes = part.to_bytes().expect("it is valid");
+    let bytes = to_bytes(&part).expect("it is valid");
     let (length, rest) = bytes.split_first_chunk::<8>().expect("it is longer");
     let length = usize::try_from(u64::from_le_bytes(*length)).expect("it is small");
     assert_eq!(length % 8, 0, "the numbers begin at a multiple of 8 bytes");

@@ -15,9 +15,7 @@ use std::sync::Arc;
 use lsgan_spec::scalars::{Origin, Scalar};
 use lsgan_spec::*;
 use lsgan_train::rehearsal::runs::small_dcgan;
-use lsgan_train::{
-    ControlWords, Device, LatentSource, Metrics, NamedTensor, Part, RankBatch, Replica, TensorData,
-};
+use lsgan_train::{ControlWords, Device, LatentSource, Metrics, RankBatch, Replica};
 use safetensors::{Dtype, SafeTensors};
 
 /// Of a flat vector.
@@ -88,11 +86,11 @@ impl Fixture {
                 .collect()
         };
         vec![
-            Part { name: "generator", tensors: self.under("initial.generator") },
-            Part { name: "generator_ema", tensors: self.under("initial.generator") },
-            Part { name: "discriminator", tensors: self.under("initial.discriminator") },
-            Part { name: "generator_adam", tensors: zeros("generator") },
-            Part { name: "discriminator_adam", tensors: zeros("discriminator") },
+            Part { name: "generator".to_owned(), tensors: self.under("initial.generator") },
+            Part { name: "generator_ema".to_owned(), tensors: self.under("initial.generator") },
+            Part { name: "discriminator".to_owned(), tensors: self.under("initial.discriminator") },
+            Part { name: "generator_adam".to_owned(), tensors: zeros("generator") },
+            Part { name: "discriminator_adam".to_owned(), tensors: zeros("discriminator") },
         ]
     }
 
@@ -215,7 +213,7 @@ fn state_shares(fixture: &Fixture, name: &str, replica: &Replica) -> Vec<Share> 
             let TensorData::F32(found) = &tensor.data else { continue };
             let key = format!("final.{}.{}", part.name, tensor.name);
             let distance = Distance::of(found, fixture.floats(&key));
-            let vector = vector_of(part.name, &tensor.name);
+            let vector = vector_of(&part.name, &tensor.name);
             let sum = vectors.entry(vector.clone()).or_default();
             *sum = sum.plus(distance);
             tensors.push((key, vector, distance));
