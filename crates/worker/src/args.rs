@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lsgan_console::Log;
 
+use crate::faults::Faults;
+
 /// Trains on one device for a coordinator, which tells it everything else.
 ///
 /// SIGTERM, SIGINT, SIGHUP and SIGUSR1 make it leave at the next step boundary; a second one ends it at once.
@@ -35,21 +37,8 @@ pub struct Args {
     /// Print what this host has to compute with, and end; `worker --probe --help` says more.
     #[arg(long)]
     pub probe: bool,
-    /// For tests: flip a bit of the weights after so many steps.
-    #[arg(long, value_name = "STEP", hide = true)]
-    pub fault_flip_bit: Option<u64>,
-    /// For tests: have the training thread panic after so many steps.
-    #[arg(long, value_name = "STEP", hide = true)]
-    pub fault_panic_at: Option<u64>,
-    /// For tests: have the training thread stand still for ever after so many steps.
-    #[arg(long, value_name = "STEP", hide = true)]
-    pub fault_stall_at: Option<u64>,
-    /// For tests: compute so many times as slowly.
-    #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
-    pub fault_slowness: u32,
-    /// For tests: queue and record as on a GPU, on a CPU.
-    #[arg(long, hide = true)]
-    pub rehearse_gpu: bool,
+    #[command(flatten)]
+    pub faults: Faults,
     /// Print a line for each turn in the worker's life on standard output, for the process that supervises it.
     #[arg(long, hide = true)]
     pub supervised: bool,

@@ -4,7 +4,7 @@
 //! worker decides by itself (`control::member`).
 //! Start at [`work`]; then `session` for the shell around the worker's machine and `trainer` for the thread that trains.
 //!
-//! - [`args`]: the command line. `faults`: what goes wrong on purpose, in tests.
+//! - [`args`]: the command line. `faults`: what goes wrong on purpose, in tests only.
 //! - `start`: opens the data, prepares the training thread, runs the session.
 //! - `address`: where the other workers reach this one.
 //! - `reach`: reaches the coordinator, however often that must be tried.
@@ -13,11 +13,11 @@
 //! - `orders`: what the session tells the training thread, and how it interrupts it.
 //! - `trainer`: forms generations, parks, does tasks. `stepping`: one generation while it steps.
 //! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone.
-//! - `reduce`: what sums travel over: TCP for a CPU's, NCCL for a GPU's.
+//! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU.
 //! - [`probe`]: what this host has to compute with.
 //! - `isa`: keeps libtorch to the instructions that the run's file allows.
 //! - `store`: the run's store, and the proof that it is the coordinator's.
-//! - [`snapshots`]: writes snapshots on a thread of its own.
+//! - `snapshots`: writes snapshots on a thread of its own.
 //! - `trouble`: tells the coordinator why this worker cannot start.
 //! - `try_peers`: sees whether other workers are reached.
 
@@ -34,7 +34,7 @@ pub mod probe;
 mod reach;
 mod reduce;
 mod session;
-pub mod snapshots;
+mod snapshots;
 mod start;
 mod stepping;
 mod store;

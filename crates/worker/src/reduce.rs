@@ -1,4 +1,4 @@
-//! The transport of sums: TCP where they lie on the host, NCCL where they lie in a GPU's memory.
+//! Sums over the members of a generation: by TCP where they lie on the host, by NCCL where they lie in a GPU's memory.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
 use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
 
-/// How this worker's groups are formed, for its whole life.
+/// What this worker's sums travel over, for its whole life.
 #[derive(Clone)]
-pub enum Way {
+pub enum Transport {
     /// Over TCP.
     Tcp,
     /// Over NCCL.
     Nccl(nccl::Nccl),
 }
 
-impl Way {
-    /// The one for a device.
+impl Transport {
+    /// The transport of a device.
     ///
     /// # Errors
     /// A GPU without NCCL.

@@ -13,7 +13,6 @@ use lsgan_launch::open_data;
 use lsgan_plan::Plan;
 use lsgan_spec::{Numerics, RunSpec};
 use lsgan_train::device::{self, Chosen};
-use lsgan_train::rehearsal::Rehearsal;
 use lsgan_train::{Replica, numerics};
 use lsgan_wire::v1;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +23,7 @@ use crate::faults::Faults;
 use crate::orders::Order;
 use crate::outbox::Outbox;
 use crate::reach::{Reached, reach};
-use crate::reduce::Way;
+use crate::reduce::Transport;
 use crate::session::{Ended, Session};
 use crate::snapshots::{Origin, Writer};
 use crate::store::RunStore;
@@ -88,8 +87,7 @@ async fn prepare(
         source,
         listener,
         store: store.clone(),
-        faults: Faults::of(args),
-        rehearses: args.rehearse_gpu,
+        faults: args.faults,
         local_rank: args.local_rank,
     };
     // Unbounded, but the coordinator sends the next order only after the last one was answered.
@@ -175,36 +173,23 @@ struct Training {
     listener: Listener,
     store: Arc<RunStore>,
     faults: Faults,
-    rehearses: bool,
     local_rank: u32,
 }
 
 impl Training {
     /// Configures the device and makes the trainer. On the training thread, since libtorch's settings are a thread's.
     fn prepare(self, runtime: tokio::runtime::Handle) -> Result<(Trainer, Arc<Outbox>), Failure> {
-        let Self {
-            identity,
-            run_identity,
-            token,
-            spec,
-            source,
-            listener,
-            store,
-            faults,
-            rehearses,
-            local_rank,
-        } = self;
+        let Self { identity, run_identity, token, spec, source, listener, store, faults, local_rank } = self;
         let Chosen { device, no_gpu } =
             device::choose(spec.compute.device, local_rank).map_err(Failure::bad_input_of)?;
         if let Some(why) = no_gpu {
             tracing::warn!("trains on the CPU: {why}");
         }
         device::configure(device, spec.precision, &spec.compute).map_err(Failure::bad_input_of)?;
-        let way = Way::of(device)?;
-        let rehearsal = rehearses.then_some(Rehearsal::Recorded);
+        let transport = Transport::of(device)?;
         let numerics = numerics(device);
         let plan = Plan::of_run(&spec, source.len())?;
-        let replica = Replica::builder(&spec).device(device).rehearsal(rehearsal).build()?;
+        let replica = Replica::builder(&spec).device(device).rehearsal(faults.rehearsal()).build()?;
         let origin = Origin {
             identity: run_identity,
             data_fingerprint: identity.data_fingerprint.clone(),
@@ -217,7 +202,7 @@ impl Training {
             plan,
             source,
             replica,
-            way,
+            transport,
             listener,
             token,
             store,

@@ -129,7 +129,7 @@ impl<'a> Stepping<'a> {
         let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
         let controls = ControlWords::default();
         self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut after_first)?;
-        self.trainer.faults.dawdle(begin);
+        self.trainer.faults.slow_down(begin);
         let waited = batch.waited;
         self.loader.recycle(batch);
         self.settle()?;
@@ -231,7 +231,7 @@ impl<'a> Stepping<'a> {
             tracing::warn!(step = done.0, "a bit of the weights is flipped, as --fault-flip-bit says");
             rehearsal::flip_a_bit(&mut self.trainer.replica);
         }
-        self.trainer.faults.cripple(done.0);
+        self.trainer.faults.fail_after(done.0);
         self.report_state(done);
         let wishes = from_header(controls);
         if wishes.snapshot {

@@ -18,7 +18,7 @@ use lsgan_train::{NotApplied, Replica, TrainError};
 use crate::faults::Faults;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
-use crate::reduce::{Formed, ReduceError, Way};
+use crate::reduce::{Formed, ReduceError, Transport};
 use crate::snapshots::Writer;
 use crate::stepping::Stepping;
 use crate::store::RunStore;
@@ -40,7 +40,7 @@ pub struct Trainer {
     /// The trainable state.
     pub replica: Replica,
     /// What sums travel over.
-    pub way: Way,
+    pub transport: Transport,
     /// Where peers connect.
     pub listener: Listener,
     /// Tells the run's connections from others.
@@ -170,7 +170,7 @@ impl Trainer {
         let patience =
             (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
         let deadline = Instant::now() + patience;
-        let mut group = self.way.connect(&mut self.listener, &membership, deadline, live.aborter())?;
+        let mut group = self.transport.connect(&mut self.listener, &membership, deadline, live.aborter())?;
         // A host that is lost is noticed by the coordinator, before this.
         group.set_unreachable_after(2 * failure_timeout)?;
         self.take_over(form, group.group())?;
