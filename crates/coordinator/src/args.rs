@@ -20,7 +20,7 @@ pub struct Args {
     /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub expect_workers: u32,
-    /// Whoever starts this coordinator starts the workers too, `--expect-workers` of them, and follows `lsgan scale`.
+    /// The parent process starts the workers too, `--expect-workers` of them, and follows `lsgan scale`.
     #[arg(long, hide = true, requires = "expect_workers")]
     pub supervised: bool,
     /// Form of the log; with `json`, standard output has objects too: `{"listening": "http://…"}` first, the outcome last.

@@ -3,7 +3,7 @@
 use lsgan_control::{Aside, Entry, Run};
 use lsgan_spec::Incarnation;
 
-/// A warning about a moment is shown for so long.
+/// How long a warning about a moment is shown.
 pub const A_WHILE_MS: u64 = 10 * 60 * 1000;
 
 /// How long a person should look at a warning.
@@ -46,7 +46,7 @@ pub enum Cause {
 
 impl Cause {
     /// Whether `run` shows that the cause has ended. `newest`: the youngest worker that was attached when it was said.
-    /// What is no state of the run is ended by what follows it.
+    /// Causes that the run's state does not show are ended by their opposite event.
     pub(crate) fn has_ended(&self, run: &Run, newest: Incarnation) -> bool {
         let attached = |name: &str| run.workers().values().any(|w| w.name == name);
         match self {

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use lsgan_spec::Millis;
 
-/// A wake-up that comes later than this was held up by something that held up the workers' messages too (a
-/// suspended machine, a full disk): the machine's clock stands still for that long, so that nobody is declared
-/// dead for a silence that was ours.
+/// A wake-up that is later than this was delayed by something that also delayed the workers' messages (a suspended
+/// machine, a full disk). The clock then skips the delay, so that no worker is declared dead for it.
 const LATENESS_MS_MAX: u64 = 250;
 
-/// The machine's clock: time since the start, less the time that was lost.
+/// Time since the start, less the delays of this process.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
@@ -26,19 +25,16 @@ impl Clock {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The time.
     pub fn now(&self) -> Millis {
         Millis(self.raw_ms().saturating_sub(self.lost_ms))
     }
 
-    /// How long until `then`.
     pub(crate) fn until(&self, then: Millis) -> Duration {
         Duration::from_millis(then.0.saturating_sub(self.now().0))
     }
 
-    /// Takes back what a wake-up for `then` came too late, and some time before it, in which everybody is heard who
-    /// spoke meanwhile: he may have fallen silent, as it looks from here, before `then` was late. Returns whether there
-    /// was something to take back.
+    /// Shifts the clock back by the delay of a wake-up that was due at `then`, and by a margin in which the heartbeats that
+    /// are still queued are handled. Returns whether the wake-up was late.
     pub(crate) fn forgive(&mut self, then: Millis) -> bool {
         let late_ms = self.now().0.saturating_sub(then.0);
         let too_late = late_ms > LATENESS_MS_MAX;

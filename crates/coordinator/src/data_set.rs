@@ -38,7 +38,7 @@ impl DataSet {
         })
     }
 
-    /// Those of `reported` that nobody has reported before.
+    /// Those of `reported` that were not reported before.
     #[must_use]
     pub fn unknown(&self, reported: &[CorruptRecord]) -> Vec<CorruptRecord> {
         let mut unknown: Vec<_> =

@@ -1,7 +1,7 @@
-//! What waits for the journal: sends, and what is known once an entry is written.
+//! What waits for the journal: messages to workers, and facts that hold once an entry is written.
 //!
-//! The machine goes on meanwhile, and so do answers to whoever asks; what it wants to be sent stays in order behind the
-//! writes. To workers a coordinator whose disk is slow is one that is slow to speak.
+//! The machine and the answers to status requests go on meanwhile. Messages stay in order behind the writes, so that workers
+//! see a coordinator with a slow disk as a slow coordinator.
 
 use std::time::{Duration, Instant};
 
@@ -16,26 +16,26 @@ use crate::queue::News;
 use crate::shell::Shell;
 use crate::stopped;
 
-/// An end that was asked for waits so long for a journal that cannot be written.
+/// How long a requested end waits for a journal that cannot be written.
 const STOP_WAITS: Duration = Duration::from_secs(3);
-/// And then so long for the workers to come to a boundary and to write what they can.
+/// How long it then waits for the workers to reach a boundary and to write a snapshot.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is done once the writes before it are done.
+/// An action that waits for the writes before it.
 #[derive(Debug)]
 pub(crate) enum Held {
-    /// An entry is in the journal.
+    /// Acts on an entry that is in the journal now.
     Written(Entry),
-    /// The metrics of the steps below are, and their reporter is to know.
+    /// Tells the reporter that the metrics of the steps below are stored.
     Stored(SessionId, u64),
-    /// A message is sent.
+    /// Sends a message.
     Send(SessionId, Message),
-    /// A stream is ended after what was sent on it.
+    /// Ends a stream after what was sent on it.
     Close(SessionId),
 }
 
 impl Shell {
-    /// Does it now, or when what stands before it is written.
+    /// Does it now, or once the writes before it are done.
     pub(crate) fn hold(&mut self, held: Held) {
         self.held.push_back((self.depends_on, held));
         self.release()
@@ -43,13 +43,13 @@ impl Shell {
 
     /// Tells the reporter that its metrics are stored, once write `number` is done.
     pub(crate) fn hold_stored(&mut self, number: u64, session: SessionId, until: u64) {
-        // The newest says it all; a word for each of thousands at once would not fit into the worker's stream.
+        // The newest is enough. Thousands of them at once would not fit into the worker's stream.
         self.held.retain(|(_, held)| !matches!(held, Held::Stored(of, _) if *of == session));
         self.held.push_back((number, Held::Stored(session, until)));
         self.release()
     }
 
-    /// Does what need not wait any longer.
+    /// Does all that need not wait any longer.
     fn release(&mut self) {
         while self
             .held
@@ -64,7 +64,7 @@ impl Shell {
                     self.counts.metrics_until(self.metrics_until);
                     self.send(session, v1::MetricsStored { until }.into());
                 }
-                // A generation or an incarnation that is not in the journal would be given again.
+                // A restarted coordinator would give out again a number that is not in the journal.
                 Held::Send(_, Message::Form(_) | Message::Welcome { .. }) if self.abandoned.is_some() => {}
                 Held::Send(session, message) => {
                     let message = match message {
@@ -104,7 +104,7 @@ impl Shell {
         }
     }
 
-    /// A run that was stopped because its journal is broken has failed for that.
+    /// A run that was stopped because its journal is broken counts as failed.
     fn with_what_broke(&self, outcome: Outcome) -> Outcome {
         match (outcome, &self.broken) {
             (Outcome::Stopped { step }, Some(why)) => {
@@ -114,14 +114,14 @@ impl Shell {
         }
     }
 
-    /// For the status and who watches it; the journal is what cannot have it.
+    /// A warning for the status only: the journal cannot take it.
     fn journal_warning(&mut self, text: String) {
         let lasts = Lasts::Until(Cause::Journal);
         let telling = Telling { warning: true, worker: String::new(), lasts, text };
         self.notices.add(telling, Incarnation::default());
     }
 
-    /// Something has come of writing.
+    /// Handles news of the journal's thread.
     pub(crate) fn journal_news(&mut self, news: News) {
         match news {
             News::Written => self.release(),
@@ -137,7 +137,7 @@ impl Shell {
                 self.notices.end(&Cause::Journal);
                 self.notice(false, "the journal can be written again".to_owned())
             }
-            // One reason is enough, and the run ends already.
+            // The run ends already, with the first reason.
             News::Broken(_) if self.broken.is_some() => {}
             News::Broken(error) => {
                 let text = format!("the journal cannot be written any more: {error}");
@@ -145,20 +145,20 @@ impl Shell {
                 self.journal_warning(text.clone());
                 self.broken.get_or_insert(text);
                 self.abandon();
-                // With what can be kept: the workers' state.
+                // The workers' state can still be kept.
                 self.apply(Event::StopRequested)
             }
         }
     }
 
-    /// Where an end is asked for and the journal cannot be written, the end comes first, in a while.
+    /// After a requested end, goes on without a journal that cannot be written for [`STOP_WAITS`].
     pub(crate) fn stop_without_journal(&mut self) {
         if self.run.stops() && self.journal.waits() && self.abandoned.is_none() {
             self.abandon_at.get_or_insert_with(|| Instant::now() + STOP_WAITS);
         }
     }
 
-    /// Goes on without the journal when it is time to, and ends the run where even that comes to nothing.
+    /// Goes on without the journal when that is due, and ends the run as failed if it does not end by itself then.
     pub(crate) fn end_stuck(&mut self) {
         if self.abandon_at.is_some_and(|at| at <= Instant::now()) {
             self.abandon();
@@ -177,7 +177,7 @@ impl Shell {
         self.outcome = Some(outcome);
     }
 
-    /// From now on nothing waits for the journal: the run ends with what can be kept.
+    /// From now on nothing waits for the journal. The run ends with a snapshot if the workers can write one.
     fn abandon(&mut self) {
         self.abandon_at = None;
         if self.abandoned.is_none() {

@@ -65,7 +65,7 @@ use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
 
-/// So long a coordinator that is ending may still have its port, when the next one starts.
+/// How long the port may still belong to the coordinator before, which is ending.
 const PORT_TAKES: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
@@ -107,7 +107,7 @@ pub async fn coordinate(
     }
 }
 
-/// Makes the run ready on a thread of its own: files are read, and nobody waits for that who can be told to go.
+/// Makes the run ready on a thread of its own, so that a signal ends the process while files are read.
 async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
     let runtime = tokio::runtime::Handle::current();
     let workers = Workers { expected: args.expect_workers, supervised: args.supervised };
@@ -168,7 +168,7 @@ impl Serving {
             let _ = stopped.await;
         });
         let task = vital::task("server", async move {
-            // Without it nobody reaches the shell any more.
+            // Without it no client reaches the shell.
             serving.await.expect("the server ends when it is told to");
         });
         Self { task, stop }
@@ -215,7 +215,7 @@ async fn run(
 
     interrupt.abort();
     if let Some(progress) = progress {
-        // It ends by itself when nobody answers it.
+        // It ends by itself when no answer comes.
         let _ = progress.await;
     }
     server.end().await;

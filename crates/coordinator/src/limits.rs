@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit of open files as far as this process may: every session is one, and the 1,024 that are usual are
-/// too few for a large cluster. Returns the limit that holds now.
+/// Raises the limit of open files as far as this process may. Each session needs one, and the usual 1,024 are too few for a
+/// large cluster. Returns the new limit.
 ///
 /// # Errors
 /// The operating system's.

@@ -21,7 +21,7 @@ fn coordinator(args: Args) -> Result<(), Failure> {
     let shell = async { coordinate(args, interrupted()?).await };
     let runtime = runtime?;
     let result = runtime.block_on(vital::guard("shell", shell));
-    // Nobody waits for what a start that was ended is still reading.
+    // Threads of an interrupted start may still read files: they are not waited for.
     runtime.shutdown_background();
     result
 }

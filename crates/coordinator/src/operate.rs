@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::shell::Shell;
 
-/// The longest name of an operator that is shown: it comes from anybody who reaches the port.
+/// The longest name of an operator that is shown. Any process that reaches the port can send one.
 const BY_CHARS_MAX: usize = 80;
 
 /// What an operator asks for.
@@ -73,7 +73,7 @@ impl Shell {
         }
     }
 
-    /// Somebody wants a snapshot of the next step boundary.
+    /// An operator wants a snapshot of the next step boundary.
     pub(crate) fn snapshot_asked(&mut self, by: &str, answer: SnapshotWaiter) {
         if self.outcome.is_none() {
             self.notice(false, format!("{} asks for a snapshot", name(by)));
@@ -94,15 +94,15 @@ impl Shell {
             _ => Err("the run has ended without another snapshot".to_owned()),
         };
         for answer in std::mem::take(&mut self.await_snapshot) {
-            // Whoever asked may have gone.
+            // The operator may have gone.
             let _ = answer.send(reply.clone());
         }
     }
 
-    /// A snapshot could not be written; that may be one that was asked for.
+    /// A snapshot could not be written: tells the operators that wait for one.
     pub(crate) fn snapshot_failed(&mut self, why: &str) {
         for answer in std::mem::take(&mut self.await_snapshot) {
-            // Whoever asked may have gone.
+            // The operator may have gone.
             let _ = answer.send(Err(format!("the snapshot could not be written: {why}")));
         }
     }

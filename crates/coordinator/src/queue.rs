@@ -1,7 +1,7 @@
-//! The journal on a thread of its own: what is to be written, in order, for as long as it takes.
+//! The journal on a thread of its own, which does the writes in order, however long they take.
 //!
-//! A disk that is full, or another program that holds the file, keeps this thread waiting and nobody else: the shell hears
-//! of it, answers whoever asks, and holds back only what must not be sent before it is written.
+//! A full disk, or another program that locks the file, blocks only this thread. The shell is told, answers requests, and
+//! holds back only what must not be sent before it is written.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -12,18 +12,18 @@ use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
 use lsgan_spec::Step;
 use tokio::sync::mpsc;
 
-/// How long the end of a run waits for what is left to be written; and where that cannot be written as it is.
+/// How long the end of a run waits for the last writes; shorter if the journal cannot be written at the moment.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
 
 type Write = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
 
-/// What comes of writing.
+/// What the thread tells the shell.
 #[derive(Debug)]
 pub enum News {
-    /// The oldest write that was waited for is done, or never will be.
+    /// The oldest open write is done, or was given up.
     Written,
-    /// It cannot be written at the moment, and is tried again and again; why.
+    /// It cannot be written at the moment and is tried again.
     Waits(JournalError),
     /// It could be written after all.
     GoesOn,
@@ -56,7 +56,7 @@ impl Queue {
         Ok(Self { writes: Some(writes), news, thread: Some(thread), handed: 0, done: 0, waits: false })
     }
 
-    /// Hands something over to be written. Returns its number, counted from 1; see [`Self::is_done`].
+    /// Queues a write. Returns its number, counted from 1; see [`Self::is_done`].
     pub fn write(
         &mut self,
         write: impl FnMut(&mut Writer) -> Result<(), JournalError> + Send + 'static,
@@ -91,7 +91,7 @@ impl Queue {
         news
     }
 
-    /// Waits until all is written and the file is closed, but not for long. Returns whether that is so.
+    /// Waits for a short time until all is written and the file is closed. Returns whether it is.
     pub async fn drain(mut self) -> bool {
         let within = if self.waits { DRAIN_WITHIN_STUCK } else { DRAIN_WITHIN };
         let all = async {
@@ -107,7 +107,7 @@ impl Queue {
     }
 }
 
-/// By their names in [`Writer`], for those who need not know when it is written.
+/// Writes whose completion the caller does not wait for, under their names in [`Writer`].
 impl Queue {
     /// See [`Writer::add_snapshot`].
     pub fn add_snapshot(&mut self, snapshot: Snapshot) {

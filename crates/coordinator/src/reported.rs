@@ -58,7 +58,7 @@ impl Shell {
         }
     }
 
-    /// Counts the records that nobody has reported before; with too many of them the run ends.
+    /// Counts the records that were not reported before. The run ends if there are too many.
     pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) {
         let unknown = self.data.unknown(reported);
         if unknown.is_empty() {
@@ -109,7 +109,7 @@ impl Shell {
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
         vital::task("snapshots task", async move {
             let result = perform(&store, keep, chore).await;
-            // Only when the coordinator is ending does nobody listen.
+            // The shell may have ended.
             let _ = inputs.send(Input::ChoreDone(chore, result)).await;
         });
     }

@@ -1,5 +1,5 @@
-//! Looks into the store before a snapshot counts as written, or a worker as one that sees it: what a worker says of a store
-//! is true of the store that it sees.
+//! Looks into the store before a snapshot counts as written, or a worker as one that sees the store: a worker can have
+//! another store at the same place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,17 +15,16 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::service::Input;
 use crate::shell::Shell;
 
-/// How long what a worker has written may take to be seen here: network file systems keep what they know of a directory for
-/// some seconds.
+/// How long a worker's write may take to be seen here: network file systems cache directories for some seconds.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A worker's answer that was not seen is looked for again after so long, so often: a network may be cut, a bucket away.
+/// When, and how often, a worker's answer that was not seen is looked for again: the store may be away for a while.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const LOOKS_MAX: u32 = 100;
-/// A store that answers neither yes nor no for so long has not proved anything.
+/// How long to wait for a store that does not answer.
 const PROOF_WITHIN: Duration = Duration::from_secs(60);
-/// What workers say they have written, not looked at yet. They write one snapshot after another.
+/// Claims that were not checked yet. Workers write one snapshot after another.
 const CLAIMS_MAX: usize = 1024;
 
 /// What a worker says that it wrote.
@@ -138,9 +137,9 @@ impl Shell {
         vital::task("store task", async move {
             for _ in 0..LOOKS_MAX {
                 let why_not = look_for_answer(&store, &secret, &proof).await;
-                // What failed at the worker it says again itself, when it no longer does.
+                // The worker reports again itself once it sees the store.
                 let may_come = why_not.is_some() && proof.why_not.is_empty() && proof.secret == secret;
-                // Only when the coordinator is ending does nobody listen.
+                // The shell may have ended.
                 if inputs.send(Input::StoreProved(session, why_not)).await.is_err() || !may_come {
                     return;
                 }

@@ -41,7 +41,7 @@ pub enum Input {
     Go,
     /// An operator asks for something.
     Order(Order),
-    /// Somebody wants a snapshot of the next step boundary.
+    /// An operator wants a snapshot of the next step boundary.
     Snapshot {
         /// Who.
         by: String,
@@ -57,7 +57,7 @@ pub enum Input {
         /// Why, as it says.
         why: String,
     },
-    /// Somebody wants another number of workers.
+    /// An operator wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
     /// Whether a worker sees the run's store; if not, why.
     StoreProved(SessionId, Option<String>),
@@ -86,7 +86,7 @@ struct Begun {
 }
 
 impl Service {
-    /// A service of a run that is being made ready; whoever asks is told `starting`.
+    /// A service of a run that has not begun. Its status is `starting`.
     #[must_use]
     pub fn starting(starting: v1::RunStatus) -> Self {
         Self { starting: Arc::new(starting), begun: Arc::default(), sessions: Arc::default() }
@@ -195,8 +195,7 @@ impl Coordinator for Service {
     }
 }
 
-/// Carries a worker's messages to the shell until its stream ends. A task of its own, because nobody else would
-/// see the stream break.
+/// Carries a worker's messages to the shell until its stream ends. A task of its own, so that a broken stream is noticed.
 async fn forward(
     session: SessionId,
     mut messages: Streaming<v1::WorkerMessage>,

@@ -32,7 +32,7 @@ use crate::troubles::Rate;
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// Everything that the run is, in one place.
+/// The state of the shell.
 pub struct Shell {
     pub(crate) spec: RunSpec,
     pub(crate) identity: String,
@@ -44,33 +44,33 @@ pub struct Shell {
     pub(crate) held: VecDeque<(u64, Held)>,
     /// The newest write that sends depend on.
     pub(crate) depends_on: u64,
-    /// An end was asked for while the journal cannot be written: when it is gone on without it.
+    /// When to go on without the journal: an end was requested, and it cannot be written.
     pub(crate) abandon_at: Option<Instant>,
-    /// It is gone on without the journal; when even that has taken too long.
+    /// Set once nothing waits for the journal any more: when the run is ended as failed if it has not ended by itself.
     pub(crate) abandoned: Option<Instant>,
-    /// Why the journal can never be written again, which ends the run.
+    /// Why the journal cannot be written any more, which ends the run.
     pub(crate) broken: Option<String>,
     pub(crate) store: Store,
-    /// What is posted in the store, for workers to find.
+    /// The secret in the store that workers must find.
     pub(crate) secret: String,
-    /// What workers say that they wrote, to be looked for in order.
+    /// Snapshots that workers have reported, to be looked for in order.
     pub(crate) claims: mpsc::Sender<(SessionId, Claim)>,
-    /// This process is to end, and the run is not.
+    /// This process ends, and the run goes on without it.
     pub(crate) goes: bool,
     pub(crate) sessions: BTreeMap<SessionId, Outbound>,
     pub(crate) notices: Notices,
-    /// How many reports of workers that cannot start are taken.
+    /// Bounds the reports of workers that cannot start.
     pub(crate) trouble_rate: Rate,
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
     pub(crate) data: DataSet,
     pub(crate) final_files: Vec<v1::FinalFile>,
     pub(crate) outcome: Option<Outcome>,
-    /// Who waits for a snapshot that they asked for.
+    /// Operators that wait for a snapshot.
     pub(crate) await_snapshot: Vec<SnapshotWaiter>,
     /// An operator holds the run.
     pub(crate) paused: Option<v1::Paused>,
-    /// The status for all who want it, and when it is published next.
+    /// The status, and when it is published next.
     pub(crate) published: watch::Sender<v1::RunStatus>,
     pub(crate) publish_at: Instant,
     pub(crate) clock: Clock,
@@ -78,7 +78,7 @@ pub struct Shell {
     pub(crate) catalogue: Catalogue,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
-    /// How many workers their supervisor is to run, if somebody supervises them all.
+    /// How many workers `lsgan up` is to run, if it runs them.
     pub(crate) workers_wanted: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl Shell {
     /// Runs until the run has ended and every worker was told, or `inputs` closes.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Ended {
         self.apply(Event::Tick);
-        // A coordinator that was killed may have known it and told nobody.
+        // The coordinator before may have been killed before it acted on the records that it knew.
         self.check_data();
         let mut goodbye = None;
         while !self.goes || self.outcome.is_some() {
@@ -102,7 +102,7 @@ impl Shell {
             }
             self.end_stuck();
             if self.journal.waits() {
-                // Leases that they wait for may be among what is held.
+                // The workers may wait for leases that are held back.
                 self.run.hold_still(self.clock.now());
             }
             let deadline = self.run.next_deadline();
@@ -153,13 +153,13 @@ impl Shell {
             }
             Input::Publish(done) => {
                 self.publish();
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = done.send(());
             }
             Input::Trouble { name, why } => self.trouble(&name, &why),
             Input::Scale(workers, answer) => {
                 let result = self.scale(workers);
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = answer.send(result);
             }
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
@@ -209,7 +209,7 @@ impl Shell {
     /// Lets the machine handle an event, and does what it asks for, in order.
     pub(crate) fn apply(&mut self, event: Event) {
         let mut effects = Vec::new();
-        // Everybody goes at the end, which is no news.
+        // All workers go when the run ends: that is not worth a notice.
         let ended = matches!(self.run.phase(), Phase::Ended(_));
         let stops = event == Event::StopRequested;
         self.run.apply(self.clock.now(), event, &mut effects);
@@ -232,7 +232,7 @@ impl Shell {
         }
     }
 
-    /// Hands an entry over to be written; what is known by it, and what follows it, waits for that.
+    /// Queues an entry. What follows from it waits until it is written.
     fn journal(&mut self, entry: Entry, ended: bool) {
         let (written, plan, now_ms) = (entry.clone(), self.plan, wall_ms());
         self.depends_on = self.journal.write(move |journal| journal.record(&written, &plan, now_ms));
@@ -247,19 +247,18 @@ impl Shell {
     pub(crate) fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
         let Some(outbound) = self.sessions.get(&session) else { return };
         if outbound.try_send(Ok(message)).is_err() {
-            // It does not read, or it is gone: ending our half makes its inbound task see the end.
+            // It does not read, or it is gone: without our half its inbound task ends too.
             self.sessions.remove(&session);
         }
     }
 
-    /// Makes the status of this moment the one that is read.
     fn publish(&mut self) {
         self.notices.refresh(&self.run);
         self.published.send_replace(status::of(self));
         self.publish_at = Instant::now() + status::PUBLISH_EVERY;
     }
 
-    /// Another number of workers is wanted.
+    /// Sets how many workers `lsgan up` is to run.
     fn scale(&mut self, workers: u32) -> Result<(), String> {
         match &mut self.workers_wanted {
             Some(wanted) => {
@@ -274,20 +273,20 @@ impl Shell {
         }
     }
 
-    /// Tells people of a moment: the log, the journal, and whoever asks for the status.
+    /// Adds a notice about a moment to log, journal and status.
     pub(crate) fn notice(&mut self, warning: bool, text: String) {
         self.tell(Telling { warning, worker: String::new(), lasts: Lasts::AWhile, text })
     }
 
-    /// Tells people what stands until its cause has ended.
+    /// Adds a warning that stands until its cause has ended.
     pub(crate) fn warn_until(&mut self, cause: Cause, text: String) {
         self.tell(Telling { warning: true, worker: String::new(), lasts: Lasts::Until(cause), text })
     }
 
-    /// Tells people: the log, the journal, and whoever asks for the status.
+    /// Adds a notice to log, journal and status.
     pub(crate) fn tell(&mut self, telling: Telling) {
         let (warning, text) = (telling.warning, telling.text.clone());
-        // Reports from outside of the run: their number is anybody's choice.
+        // Any process that reaches the port can send these reports: repeated ones are only counted.
         let counted = matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. }));
         let newest = self.run.workers().keys().next_back().copied().unwrap_or_default();
         let heard = self.notices.add(telling, newest);
@@ -307,7 +306,7 @@ impl Shell {
     }
 }
 
-/// How it ended.
+/// How the shell ended.
 #[derive(Debug)]
 pub struct Ended {
     /// None if this process ends and the run does not.

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use crate::service::Input;
 use crate::shell::Shell;
 
-/// The shell publishes the status at least so often.
+/// The longest time between two publications of the status.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// A reader waits so long for a shell that is busy, and then reads what was published last.
+/// How long a reader waits for a busy shell before it reads what was published last.
 const FRESH_WITHIN: Duration = Duration::from_millis(250);
 
 /// The status as a value: the shell publishes it, and any task reads it at any time.
@@ -25,7 +25,6 @@ pub struct StatusFeed {
 }
 
 impl StatusFeed {
-    /// What is published at the other end of `published`; `shell` is asked for more.
     #[must_use]
     pub fn new(published: watch::Receiver<v1::RunStatus>, shell: mpsc::Sender<Input>) -> Self {
         Self { published, shell }
@@ -35,7 +34,7 @@ impl StatusFeed {
     pub async fn read(&self) -> v1::RunStatus {
         let (done, published) = oneshot::channel();
         if self.shell.try_send(Input::Publish(done)).is_ok() {
-            // Late is as good as never: what was published last is read.
+            // A late answer is not awaited: what was published last is read.
             let _ = timeout(FRESH_WITHIN, published).await;
         }
         self.published.borrow().clone()

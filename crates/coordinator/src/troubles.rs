@@ -1,7 +1,7 @@
-//! Why workers cannot start, as they say themselves before they are anybody's: shown to people, and nothing else.
+//! Why workers cannot start, as they report before they attach. It is only shown.
 //!
-//! Everybody who reaches the port can say so. A report is cut to a few lines, a name that stands is only counted up, and
-//! new names are taken at a bounded rate, so that reports can neither fill the journal nor push out what else is shown.
+//! Any process that reaches the port can report. A report is cut to a few lines, a name that is shown already is only
+//! counted, and new names are taken at a bounded rate, so that reports cannot fill the journal or displace other notices.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,7 @@ use crate::shell::Shell;
 const NAME_CHARS_MAX: usize = 100;
 /// The longest reason that is shown.
 const WHY_CHARS_MAX: usize = 1_000;
-/// So many new names are taken at once, and then one after each [`NEW_EVERY`]: a large cluster whose data is missing says
-/// enough with these.
+/// How many new names are taken at once; after that, one in each [`NEW_EVERY`].
 const NEW_AT_ONCE: u32 = 32;
 /// See [`NEW_AT_ONCE`].
 const NEW_EVERY: Duration = Duration::from_secs(2);
@@ -27,7 +26,6 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Nothing was reported yet.
     pub(crate) fn new() -> Self {
         Self { left: NEW_AT_ONCE, since: Instant::now() }
     }
@@ -49,7 +47,7 @@ impl Shell {
     /// A worker says why it cannot start.
     pub(crate) fn trouble(&mut self, name: &str, why: &str) {
         let (name, why) = (shown(name, NAME_CHARS_MAX), shown(why, WHY_CHARS_MAX));
-        // Whoever is attached has started.
+        // An attached worker has started.
         let attached = self.run.workers().values().any(|worker| worker.name == name);
         let cause = Cause::CannotStart { name: name.clone() };
         if name.is_empty() || why.is_empty() || attached || self.outcome.is_some() {

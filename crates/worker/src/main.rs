@@ -38,7 +38,7 @@ fn worker() -> Result<(), Failure> {
     match ended {
         Ended::Finished => Ok(()),
         Ended::Stopped => Err(Failure::stopped(Interrupt::Person.exit_code())),
-        // Where a signal ended its start, threads read data and use libtorch, and nobody waits for them.
+        // Threads of an interrupted start may still read data and use libtorch: they are not waited for.
         Ended::Left => print::end_now(asked.get().unwrap_or(&Interrupt::System).exit_code().into()),
     }
 }

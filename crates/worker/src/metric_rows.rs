@@ -50,7 +50,7 @@ impl MetricRows {
         self.stored_until = self.stored_until.max(until);
     }
 
-    /// The metrics of the steps below are stored, as far as the coordinator has said.
+    /// The metrics of the steps below are stored, as the coordinator said last.
     #[must_use]
     pub fn stored_until(&self) -> u64 {
         self.stored_until

@@ -15,8 +15,7 @@ use lsgan_train::StateCopy;
 use crate::outbox::Outbox;
 use crate::store::RunStore;
 
-/// How long a store may be away when a run closes. The next snapshot makes up for one that failed; after the last one
-/// there is none.
+/// How long a store may be away when a run closes: no later snapshot makes up for the last one.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// The same when a person stops the run, or a worker leaves: they wait at a terminal, or for a grace period.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +64,7 @@ enum WriteError {
 }
 
 impl WriteError {
-    /// Another try may succeed without that a person does something here.
+    /// Another try may succeed without a person's help.
     fn may_pass(&self) -> bool {
         match self {
             Self::NoStore(_) => false,
@@ -113,7 +112,7 @@ impl Writer {
         back
     }
 
-    /// Writes a snapshot of `copy`, for which the training thread stood still for so long.
+    /// Writes a snapshot of `copy`. `blocked`: how long the training thread stood still for the copy.
     pub fn snapshot(&mut self, copy: StateCopy, spec_yaml: String, blocked: Duration) {
         self.send(Job::Snapshot { state: State { copy, spec_yaml }, blocked });
     }
@@ -133,7 +132,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        // Nobody reads what comes back any more, and the channel has room for all that is under way.
+        // What comes back is not read any more, and fits into the channel.
         if let Some(thread) = self.thread.take() {
             // A panic has ended the process.
             let _ = thread.join();

@@ -35,7 +35,7 @@ pub struct Stepping<'a> {
     data_waited: Duration,
     /// The first rank makes the pictures.
     pictures: bool,
-    /// An update that a GPU has not come to yet, as far as was looked. Never on a CPU.
+    /// An update that is queued on a GPU and not known to be done. Never on a CPU.
     queued: Option<Queued>,
 }
 
@@ -93,13 +93,13 @@ impl<'a> Stepping<'a> {
 
     /// One half of a step, up to and with the update that its reduction feeds.
     ///
-    /// On a GPU this queues its work ahead of it: while the device sums and updates, the host queues the next half, which
-    /// changes nothing that lasts; only before it queues that half's own sum it looks at what has come of the update before
-    /// ([`Self::settle`]). So the device never waits for the host, and yet all that a step boundary decides is decided from
-    /// the reduced header before this rank takes part in a sum beyond it: every rank parks at the same reduction.
+    /// On a GPU the host runs ahead: while the device sums and updates, the host queues the next half, which changes no
+    /// state. Before it queues that half's own sum, it reads the result of the update before ([`Self::settle`]). So the
+    /// device never waits for the host, and every rank still parks at the same reduction, because a step boundary is decided
+    /// from the reduced header before the next sum.
     ///
-    /// Of D's sum nothing is left to compute meanwhile but that: G's half needs D's new weights, the fake and its graph are
-    /// kept, and batches and noise have a stream of their own (`lsgan_train::feed`). So sums stay on the training stream.
+    /// Sums stay on the training stream: there is nothing to compute beside them. G's half needs D's new weights, the fake
+    /// and its graph are kept, and batches and noise have a stream of their own (`lsgan_train::feed`).
     fn half(&mut self) -> Result<(), Halt> {
         let reduction = self.trainer.replica.next_reduction();
         let step = reduction.step();
@@ -148,8 +148,8 @@ impl<'a> Stepping<'a> {
         self.reduce(step)
     }
 
-    /// Whether D's half of `step` may be computed before it is known what has come of the update before. Not where the
-    /// state is looked at in between, nor where the loader may wait for the coordinator, which waits for our word.
+    /// Whether D's half of `step` may be computed before the result of the last update is known. Not if the state is read
+    /// in between, nor if the loader may wait for a lease: the coordinator extends it after our report.
     fn may_run_ahead(&self, step: Step) -> bool {
         let spec = &self.trainer.spec;
         let looks = [spec.samples.every, spec.checkpoint.every, spec.report.state_hash_every];
@@ -173,12 +173,12 @@ impl<'a> Stepping<'a> {
         }
     }
 
-    /// Waits for the update that is queued, if one is, and does what is due after it.
+    /// Waits for the queued update, if there is one, and does what is due after it.
     fn settle(&mut self) -> Result<(), Halt> {
         let Some(queued) = self.queued.take() else { return Ok(()) };
         let finished = self.group.finish(&mut self.trainer.replica, queued);
         if matches!(finished, Err(ReduceError::Group(GroupError::NotDrained { .. }))) {
-            // The device may yet change the state, so that nobody knows what it is.
+            // The device may still change the state, so that it is unknown.
             self.trainer.holds = false;
         }
         self.applied(finished?)
@@ -189,7 +189,6 @@ impl<'a> Stepping<'a> {
         let Applied { reduction, controls, metrics } = applied;
         let outbox = &self.trainer.outbox;
         match reduction.half() {
-            // D's was it.
             Half::Generator => {
                 self.meter.discriminator(metrics);
                 outbox.applied(reduction);
@@ -213,7 +212,7 @@ impl<'a> Stepping<'a> {
         }
     }
 
-    /// Says so where the steps wait for data.
+    /// Warns if steps wait for data.
     fn watch_waiting(&mut self) {
         let (waited, whole) = (std::mem::take(&mut self.data_waited), self.step_began.elapsed());
         self.step_began = Instant::now();
@@ -249,7 +248,7 @@ impl<'a> Stepping<'a> {
         if parks { Err(Halt::Boundary) } else { Ok(()) }
     }
 
-    /// Says what this step took, measured and consumed.
+    /// Reports this step's time, metrics and consumed positions.
     fn report(&mut self, step: Step, done: Step) {
         self.watch_waiting();
         while let Some(Notice { is_warning, text }) = self.trainer.replica.take_notice() {

@@ -98,7 +98,7 @@ fn in_words(reason: &ParkReason) -> &'static str {
 }
 
 impl Trainer {
-    /// Follows orders until nobody gives them any more.
+    /// Follows orders until the session has ended.
     pub fn run(mut self, orders: &Receiver<Order>) {
         // A panic must not wait for the snapshots that are being written.
         let _vital = Vital("trainer");
@@ -200,7 +200,7 @@ impl Trainer {
         }
         match form.root {
             Some(rank) if rank == form.rank => {
-                // A broadcast only reads the root's bytes, but takes them as everybody's: mutable.
+                // A broadcast only reads the root's bytes, but takes them as mutable, like those of the others.
                 let mut bytes = self.replica.state_bytes().to_vec();
                 group.broadcast(rank as usize, &mut bytes)?;
             }

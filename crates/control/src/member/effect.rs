@@ -50,7 +50,7 @@ pub enum Effect {
     Try {
         /// The number of the round.
         round: u64,
-        /// Whom, and at which address.
+        /// The workers, each with its address.
         peers: Vec<(Incarnation, String)>,
     },
     /// Wait for the training thread to park, and apply [`crate::member::Event::ParkOverdue`] if it takes too long.

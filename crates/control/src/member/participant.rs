@@ -20,7 +20,7 @@ pub struct Identity {
     pub data_fingerprint: String,
 }
 
-/// Who gave a task to the training thread, and so hears what comes of it.
+/// Who gave a task to the training thread, and gets its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
     /// The coordinator, on the present stream.

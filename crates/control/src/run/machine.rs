@@ -52,7 +52,7 @@ pub struct Config {
     pub evict_stragglers: bool,
     /// Hash of the run's file as it is now. A generation that was formed under another one is formed anew.
     pub spec: String,
-    /// A generation that does no step for so long is ended; it may take longer where its steps are slow.
+    /// How long a generation may do no step before it is ended; longer if its steps are slow.
     pub stall_ms: u64,
 }
 

@@ -22,14 +22,14 @@ use crate::protocol::Message;
 
 /// A worker gives a connection up after 2 s. An answer that has not come after twice as long is not waited for.
 const ANSWER_WITHIN_MS: u64 = 4_000;
-/// A worker that was not reached for the first time is tried once more after so long: the reason may be a member that has
+/// How long after its first failure a worker is tried once more: the reason may be a member that has
 /// just died, which the coordinator does not know yet.
 const CONFIRM_AFTER_MS: u64 = 1_000;
-/// A worker that is cut off is tried again after so long, and after twice as long each further time.
+/// How long after it was cut off a worker is tried again; doubles each further time.
 const RETRY_FIRST_MS: u64 = 10_000;
 /// The longest of that.
 const RETRY_LONGEST_MS: u64 = 600_000;
-/// A worker that stood aside for the last time so long ago begins anew with the shortest.
+/// How long after it last stood aside a worker starts again with the shortest time.
 const RETRY_FORGOTTEN_MS: u64 = 300_000;
 
 /// Whether a worker is reached.

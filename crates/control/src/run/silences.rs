@@ -10,9 +10,9 @@ use super::machine::Config;
 
 /// The timeout is so many times the longest silence: three heartbeats in a row are lost rarely.
 const FACTOR: u64 = 3;
-/// Silences are remembered for at least so long, and for at most twice as long.
+/// Silences are remembered for this long at least, and for twice as long at most.
 const WINDOW_MS: u64 = 120_000;
-/// For so long after the first worker attached little is known, and a machine on which workers start is busy.
+/// How long after the first worker attached silences are tolerated: a machine on which workers start is busy.
 const UNKNOWN_FOR_MS: u64 = 5_000;
 
 /// See the module.
@@ -31,7 +31,7 @@ impl Silences {
         self.since.get_or_insert(now);
     }
 
-    /// A worker is heard that was silent for so long.
+    /// A worker is heard after a silence.
     pub fn ended(&mut self, now: Millis, silent_ms: u64) {
         if now >= self.window_until {
             // A window without a heartbeat counts as two.

@@ -11,7 +11,7 @@ use lsgan_wire::file_hash;
 /// the broadcast of the state, a few seconds for gigabytes.
 const FORMING_TIMEOUT_MS: u64 = 60_000;
 
-/// A generation that does no step for so long is ended; longer where steps are slow ([`lsgan_control::Run`] says how much).
+/// How long a generation may do no step before it is ended; longer where steps are slow (see [`lsgan_control::Run`]).
 const STALL_MS: u64 = 60_000;
 
 /// How often workers' paces are compared.

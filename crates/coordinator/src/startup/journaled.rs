@@ -12,7 +12,7 @@ use lsgan_wire::v1;
 
 use crate::rows;
 
-/// Does it under the journal's one policy: what holds it up is waited for, and said once.
+/// Reads or writes the journal under its one policy: waits for a locked or full journal, and says so once.
 pub(super) fn waiting<T>(work: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
     let tell = |wait| match wait {
         Wait::Begins(error) if error.is_lock() => {
@@ -139,7 +139,7 @@ pub(super) fn describe(
         store: store.to_owned(),
         records: data.0,
         data_fingerprint: data.1.clone(),
-        // Said as they are when somebody asks.
+        // `Service::describe_run` fills these in.
         generation: 0,
         incarnation: 0,
         metrics_until: 0,
@@ -163,7 +163,7 @@ pub(super) fn facts(
     ]
 }
 
-/// Digits that no other run has: the standard library's hasher is seeded by the operating system.
+/// A random token. The standard library's hasher is seeded by the operating system.
 pub(super) fn new_token() -> String {
     use std::hash::{BuildHasher, RandomState};
     let seed: Vec<u8> = (0..4_u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
