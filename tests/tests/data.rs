@@ -140,7 +140,7 @@ fn records_that_do_not_decode_are_reported_once_counted_and_listed() {
     let client = lab.client(&mut run);
     let status = client.wait_until("both are known", |status| status.corrupt_count == LSUN_BAD);
     let keys: Vec<_> = status.corrupt_records.iter().map(|r| r.key.clone()).collect();
-    // Through some more epochs, in which they are met again by whoever reads them then.
+    // Through some more epochs, in which other workers may read them again.
     client.wait_for_step(status.step + 60);
     let address = client.address().to_owned();
     let shown = lab.lsgan(["status", "--coordinator", &address]).wait();

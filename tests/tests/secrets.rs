@@ -50,10 +50,10 @@ fn no_secret_below(dir: &Path) {
     }
 }
 
-/// A server that knows nobody: what it was sent with the first request.
+/// A server that refuses all keys: the lines of the first request that it was sent.
 fn asked(listener: TcpListener) -> std::thread::JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("somebody asks");
+        let (stream, _) = listener.accept().expect("a client connects");
         let mut stream = BufReader::new(stream);
         let lines: Vec<String> =
             stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();

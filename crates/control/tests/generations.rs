@@ -207,7 +207,7 @@ fn a_joiner_is_taken_in_at_a_step_boundary() {
 fn a_spare_beyond_max_workers_stands_by_and_takes_over_at_a_death() {
     let mut bench = Bench::stepping(Config { max_workers: 2, ..config() }, 2);
     bench.join(3, None, None);
-    assert!(bench.to(1).is_empty(), "no wish for somebody for whom there is no place");
+    assert!(bench.to(1).is_empty(), "no wish for a worker for which there is no place");
     bench.close(1);
     bench.parked(2, 1, Some(3), ParkReason::Aborted);
     assert_eq!(bench.members(), [2, 3]);

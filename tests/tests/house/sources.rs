@@ -3,7 +3,7 @@
 use crate::rule::{Exception, assert_rule, assert_with_exceptions};
 use crate::workspace::{lines_with, package, packages};
 
-/// Crates without clock, file, runtime or randomness: whoever needs time gets `now: Millis`.
+/// Crates without clock, file, runtime or randomness: code that needs time gets `now: Millis`.
 const PURE: [&str; 4] = ["lsgan-spec", "lsgan-plan", "lsgan-control", "lsgan-sim"];
 
 #[test]
@@ -66,7 +66,7 @@ fn nothing_prints_but_the_console() {
     let found: Vec<_> = shipped.flat_map(|package| lines_with(package, prints)).collect();
     assert_with_exceptions(
         "A line that cannot be printed (a reader that is gone, a full disk) must not end anything: `println!` and its \
-         siblings panic. Use say! for people, announce! for whoever follows the process, product! for what a command was \
+         siblings panic. Use say! for people, announce! for a process that follows this one, product! for what a command was \
          asked for (lsgan_console::print).",
         &found,
         MAY_PRINT,
