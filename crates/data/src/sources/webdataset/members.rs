@@ -21,13 +21,14 @@ const CLASS_BYTES_MAX: u64 = 16;
 const NO_CLASS: u32 = u32::MAX;
 
 /// A record in its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Member {
     /// The block of the member's first header.
     pub(super) header_block: u32,
     /// From there to the end of the picture.
     pub(super) len_bytes: u32,
-    pub(super) class: Option<u32>,
+    /// Or [`NO_CLASS`]: an option would take 4 bytes more.
+    class: u32,
 }
 
 /// The records of one shard, in its order.
@@ -41,8 +42,8 @@ pub(super) struct Shard {
 /// The records of all shards.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Members {
-    /// Block, length and class of each: 12 bytes.
-    packed: Vec<[u32; 3]>,
+    /// 12 bytes each.
+    members: Vec<Member>,
     /// The first record of each shard.
     firsts: Vec<u64>,
     /// The hash of each shard.
@@ -144,7 +145,9 @@ impl Scan<'_> {
     fn end_sample(&mut self) {
         let Sample { name, picture, class, other_format } = std::mem::take(&mut self.sample);
         match (picture, other_format) {
-            (Some(picture), _) => self.shard.members.push(Member { class, ..picture }),
+            (Some(picture), _) => {
+                self.shard.members.push(Member { class: class.unwrap_or(NO_CLASS), ..picture });
+            }
             (None, Some(path)) => self.leave_out(Reason::OtherFormat, &path),
             (None, None) if name.is_empty() => {} // before the first sample
             (None, None) => self.leave_out(Reason::SampleWithout, &name),
@@ -212,7 +215,11 @@ impl Member {
         let (Ok(header_block), Ok(len_bytes)) = numbers else {
             return Err(io::Error::other("a picture lies beyond 2 TiB or is larger than 4 GiB"));
         };
-        Ok(Self { header_block, len_bytes, class: None })
+        Ok(Self { header_block, len_bytes, class: NO_CLASS })
+    }
+
+    pub(super) fn class(self) -> Option<u32> {
+        (self.class != NO_CLASS).then_some(self.class)
     }
 }
 
@@ -231,11 +238,9 @@ pub(super) fn only_member(bytes: &[u8]) -> Result<(String, &[u8]), String> {
 
 impl Members {
     pub(super) fn push(&mut self, shard: Shard) {
-        self.firsts.push(self.packed.len() as u64);
+        self.firsts.push(self.members.len() as u64);
         self.hashes.push(shard.hash);
-        let packed =
-            |member: &Member| [member.header_block, member.len_bytes, member.class.unwrap_or(NO_CLASS)];
-        self.packed.extend(shard.members.iter().map(packed));
+        self.members.extend(shard.members);
         self.left_out.append(shard.left_out);
     }
 
@@ -244,7 +249,7 @@ impl Members {
     }
 
     pub(super) fn records(&self) -> u64 {
-        self.packed.len() as u64
+        self.members.len() as u64
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -253,9 +258,7 @@ impl Members {
 
     /// The shard and the member of a record below [`records`](Self::records).
     pub(super) fn at(&self, record: u64) -> (usize, Member) {
-        let [header_block, len_bytes, class] = self.packed[record as usize];
-        let shard = self.firsts.partition_point(|first| *first <= record) - 1;
-        (shard, Member { header_block, len_bytes, class: (class != NO_CLASS).then_some(class) })
+        (self.firsts.partition_point(|first| *first <= record) - 1, self.members[record as usize])
     }
 
     pub(super) fn hash(&self) -> [u8; 32] {
@@ -271,11 +274,13 @@ mod tests {
     fn members_are_found_by_record_across_shards_of_which_one_is_empty() {
         let mut members = Members::default();
         let member = |header_block, class| Member { header_block, len_bytes: 700, class };
-        for list in [vec![member(0, None), member(4, Some(7))], vec![], vec![member(9, Some(0))]] {
+        for list in [vec![member(0, NO_CLASS), member(4, 7)], vec![], vec![member(9, 0)]] {
             members.push(Shard { members: list, ..Shard::default() });
         }
-        assert_eq!(members.at(0), (0, member(0, None)));
-        assert_eq!(members.at(1), (0, member(4, Some(7))));
-        assert_eq!(members.at(2), (2, member(9, Some(0))));
+        let classes = [0, 1, 2].map(|record| members.at(record).1.class());
+        assert_eq!(classes, [None, Some(7), Some(0)]);
+        assert_eq!(members.at(0), (0, member(0, NO_CLASS)));
+        assert_eq!(members.at(1), (0, member(4, 7)));
+        assert_eq!(members.at(2), (2, member(9, 0)));
     }
 }

@@ -135,7 +135,7 @@ impl Records for Webdataset {
     }
 
     fn class(&self, record: u64) -> Option<u32> {
-        self.members.at(record).1.class
+        self.members.at(record).1.class()
     }
 }
 
