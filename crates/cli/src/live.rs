@@ -105,6 +105,16 @@ impl Target {
 }
 
 impl Live {
+    /// How the run is found again after a restart of its coordinator, which may listen at another address then: by its
+    /// directory if that is known, else as `target` found it.
+    #[must_use]
+    pub fn again(&self, target: &Target) -> Target {
+        match &self.dir {
+            Some(dir) => Target { run: Some(dir.clone()), coordinator: None },
+            None => target.clone(),
+        }
+    }
+
     /// The run at this moment.
     ///
     /// # Errors

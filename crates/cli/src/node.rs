@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_ends_badly_only_when_nobody_could_take_part_or_the_run_did() {
+    fn a_node_ends_badly_only_when_no_worker_could_take_part_or_the_run_did() {
         let code = |ends: Vec<End>| result(ends).map_or_else(|failure| failure.code, |()| 0);
         let complete = || End::WithRun(RunEnd::Complete, 0, String::new());
         let out = || End::CannotTakePart("no data".to_owned());

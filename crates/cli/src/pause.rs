@@ -63,10 +63,7 @@ pub async fn resume(args: Args) -> Result<(), Failure> {
 
 /// Waits until the run rests, also over a restart of its coordinator.
 async fn rest(target: &Target, mut live: Live) -> Result<v1::RunStatus, Failure> {
-    let again = match &live.dir {
-        Some(dir) => Target { run: Some(dir.clone()), coordinator: None },
-        None => target.clone(),
-    };
+    let again = live.again(target);
     let mut heard = Instant::now();
     // The status has a pause once it is journaled, which may be a moment after it was asked for.
     let (mut seen, asked) = (false, Instant::now());

@@ -85,12 +85,7 @@ pub async fn stop(args: Args) -> Result<(), Failure> {
 
 /// Asks for the end until the run has ended, also over restarts of its coordinator, and waits for the coordinator's own.
 async fn until_ended(target: &Target, mut live: Live) -> Result<Ended, Failure> {
-    let dir = live.dir.clone();
-    // By its directory a coordinator is found again that is started anew at another address.
-    let again = match &dir {
-        Some(dir) => Target { run: Some(dir.clone()), coordinator: None },
-        None => target.clone(),
-    };
+    let again = live.again(target);
     let mut away_since = None;
     loop {
         match ask(&mut live).await {

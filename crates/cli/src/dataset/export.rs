@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, product};
-use lsgan_data::Progress;
+use lsgan_console::{Failure, product};
 use lsgan_data::tools::{self, Exported};
 use serde_json::json;
 
 use super::origin::{Opened, Origin};
-use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
+use super::{LISTED_MAX, counted, left_out_json, mib, print_corrupt, print_left_out, threads};
 
 /// The arguments of `lsgan dataset export`.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,10 +35,8 @@ pub struct Args {
 /// A data set that cannot be opened with exit code 2; what cannot be read or written with 1.
 pub fn export(args: Args) -> Result<(), Failure> {
     let Opened { source, .. } = args.origin.open()?;
-    let counter = Counter::new("exporting");
-    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
-    let exported = tools::export(&*source, &args.out, threads(args.origin.threads), &progress);
-    counter.end();
+    let threads = threads(args.origin.threads);
+    let exported = counted("exporting", |progress| tools::export(&*source, &args.out, threads, progress));
     let Exported { records, records_kept, len_bytes, corrupt } = exported?;
     let out = args.out.display().to_string();
     if args.json {

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Counter, Failure, product};
+use lsgan_console::{Failure, product};
 use lsgan_data::tools::{self, ClassMixing, Classes, Inspection, Selection};
-use lsgan_data::{Progress, SampleShape, Source};
+use lsgan_data::{SampleShape, Source};
 use lsgan_spec::{Grid, ImageSpec};
 use serde_json::{Value, json};
 
 use super::origin::{Opened, Origin};
-use super::{left_out_json, print_corrupt, print_left_out, sheet, threads};
+use super::{counted, left_out_json, print_corrupt, print_left_out, sheet, threads};
 use crate::picture::PictureFile;
 
 /// Records that are looked at without `--verify`.
@@ -54,12 +54,12 @@ pub fn inspect(args: Args) -> Result<(), Failure> {
     let sheet_file = args.sheet.as_deref().map(|path| PictureFile::open("--sheet", path)).transpose()?;
     let Opened { spec, source, batch } = args.origin.open()?;
     let source = &*source;
-    let counter = Counter::new(if args.verify { "verifying" } else { "looking" });
-    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
-    let which = if args.verify { Selection::All } else { Selection::AtMost(RECORDS) };
-    let looked = tools::inspect(source, which, threads(args.origin.threads), &progress);
-    counter.end();
-    let looked = looked?;
+    let (doing, which) = match args.verify {
+        true => ("verifying", Selection::All),
+        false => ("looking", Selection::AtMost(RECORDS)),
+    };
+    let threads = threads(args.origin.threads);
+    let looked = counted(doing, |progress| tools::inspect(source, which, threads, progress))?;
     let classes = tools::classes(source);
     let mixing = tools::mixing(source, &spec, &batch, 0);
     if let Some(file) = sheet_file {

@@ -11,10 +11,10 @@ pub mod origin;
 pub mod pack;
 pub mod sheet;
 
-use lsgan_console::{Failure, product};
-use lsgan_data::LeftOut;
+use lsgan_console::{Counter, Failure, product};
 use lsgan_data::left_out::{Group, Reason};
 use lsgan_data::tools::CorruptRecord;
+use lsgan_data::{LeftOut, Progress};
 use serde_json::{Value, json};
 
 /// The arguments of `lsgan dataset`.
@@ -46,6 +46,14 @@ pub fn dataset(args: Args) -> Result<(), Failure> {
         What::Pack(args) => pack::pack(args),
         What::Export(args) => export::export(args),
     }
+}
+
+/// Does the work while a bar shows how far it is.
+fn counted<T>(what: &'static str, work: impl FnOnce(&(dyn Fn(Progress) + Sync)) -> T) -> T {
+    let counter = Counter::new(what);
+    let done = work(&|at| counter.show(at.unit, at.done, at.total));
+    counter.end();
+    done
 }
 
 /// The default number of threads: one for each core.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use lsgan_console::{Counter, Failure, product};
+use lsgan_console::{Failure, product};
+use lsgan_data::Source;
 use lsgan_data::tools::{self, PackFormat, PackOptions, Packed, ShardLimit};
-use lsgan_data::{Progress, Source};
 use lsgan_spec::{DataSpec, Flip, ImageSpec};
 use serde_json::json;
 
 use super::origin::{Opened, Origin};
-use super::{LISTED_MAX, left_out_json, mib, print_corrupt, print_left_out, threads};
+use super::{LISTED_MAX, counted, left_out_json, mib, print_corrupt, print_left_out, threads};
 
 /// The default size of a shard: few requests to an object store, and little to write again after a crash.
 const SHARD_MIB: u64 = 256;
@@ -73,11 +73,7 @@ pub fn pack(args: Args) -> Result<(), Failure> {
     };
     // A source of points has none, and is refused below.
     let image = spec.image.clone().unwrap_or(ImageSpec::of(1, 1));
-    let counter = Counter::new("packing");
-    let progress = |at: Progress| counter.show(at.unit, at.done, at.total);
-    let packed = tools::pack(&*source, &image, &options, &progress);
-    counter.end();
-    let packed = packed?;
+    let packed = counted("packing", |progress| tools::pack(&*source, &image, &options, progress))?;
     if args.json {
         let Packed { records, shards, shards_kept, len_bytes, corrupt, pattern } = &packed;
         product!(
