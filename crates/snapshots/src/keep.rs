@@ -1,4 +1,4 @@
-//! Retention: which snapshots stay, and what becomes of leftovers.
+//! Retention: which snapshots stay, and when leftovers are deleted.
 
 use std::fs;
 use std::path::{Path as FsPath, PathBuf};

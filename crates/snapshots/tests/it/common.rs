@@ -88,15 +88,15 @@ impl Fixture {
     }
 
     /// The same directory through a store that fails.
-    pub fn faulty(&self, fault: Fault) -> (Store, Arc<Faulty>) {
+    pub fn faulty(&self, fault: Fault) -> (Store, Faulty) {
         let inner = LocalFileSystem::new_with_prefix(self.path()).expect("it exists");
-        let faulty = Arc::new(Faulty(Arc::new(State {
-            inner: Arc::new(inner.with_automatic_cleanup(true)),
+        let faulty = Faulty(Arc::new(State {
+            inner: inner.with_automatic_cleanup(true),
             fault,
             operations: AtomicU64::new(0),
             put_bytes: AtomicU64::new(0),
-        })));
-        (Store::over(faulty.clone(), Path::default(), "faulty:"), faulty)
+        }));
+        (Store::over(Arc::new(faulty.clone()), Path::default(), "faulty:"), faulty)
     }
 
     /// Every file below the directory with its bytes.
@@ -135,32 +135,34 @@ pub enum Fault {
     Meanwhile(u64, Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
+#[derive(Clone)]
 pub struct Faulty(Arc<State>);
 
 struct State {
-    inner: Arc<dyn ObjectStore>,
+    inner: LocalFileSystem,
     fault: Fault,
     operations: AtomicU64,
     put_bytes: AtomicU64,
 }
 
-impl State {
-    fn reached(&self) -> bool {
-        let at = match self.fault {
+impl Faulty {
+    /// Whether so many operations came that the fault has happened.
+    pub fn reached(&self) -> bool {
+        let at = match self.0.fault {
             Fault::DownFrom(at)
             | Fault::OnceAt(at)
             | Fault::LostAnswerAt(at)
             | Fault::LostAnswerAndDownAt(at)
             | Fault::Meanwhile(at, _) => at,
-            Fault::FullAfter(bytes) => return self.put_bytes.load(Ordering::SeqCst) > bytes,
+            Fault::FullAfter(bytes) => return self.0.put_bytes.load(Ordering::SeqCst) > bytes,
         };
-        self.operations.load(Ordering::SeqCst) > at
+        self.0.operations.load(Ordering::SeqCst) > at
     }
 
     /// Runs one operation under the fault.
     async fn run<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        let index = self.operations.fetch_add(1, Ordering::SeqCst);
-        match &self.fault {
+        let index = self.0.operations.fetch_add(1, Ordering::SeqCst);
+        match &self.0.fault {
             Fault::DownFrom(at) if index >= *at => Err(away()),
             Fault::OnceAt(at) if index == *at => Err(away()),
             Fault::LostAnswerAt(at) if index == *at => operation.await.and(Err(away())),
@@ -172,13 +174,6 @@ impl State {
             }
             _ => operation.await,
         }
-    }
-}
-
-impl Faulty {
-    /// Whether so many operations came that the fault has happened.
-    pub fn reached(&self) -> bool {
-        self.0.reached()
     }
 }
 
@@ -229,7 +224,7 @@ impl ObjectStore for Faulty {
             }
             self.0.inner.put_opts(location, payload, opts).await
         };
-        self.0.run(put).await
+        self.run(put).await
     }
 
     async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -237,25 +232,21 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.run(self.0.inner.get_opts(location, options)).await
+        self.run(self.0.inner.get_opts(location, options)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let state = self.0.clone();
-        let deleted =
-            async move { state.run(state.inner.delete_stream(locations).try_collect::<Vec<_>>()).await };
-        all_of(deleted)
+        let this = self.clone();
+        all_of(async move { this.run(this.0.inner.delete_stream(locations).try_collect::<Vec<_>>()).await })
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let state = self.0.clone();
-        let prefix = prefix.cloned();
-        let list = async move { state.run(state.inner.list(prefix.as_ref()).try_collect::<Vec<_>>()).await };
-        all_of(list)
+        let (this, prefix) = (self.clone(), prefix.cloned());
+        all_of(async move { this.run(this.0.inner.list(prefix.as_ref()).try_collect::<Vec<_>>()).await })
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.run(self.0.inner.list_with_delimiter(prefix)).await
+        self.run(self.0.inner.list_with_delimiter(prefix)).await
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {

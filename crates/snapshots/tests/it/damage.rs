@@ -135,7 +135,7 @@ fn replace(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     text.replace(from, to).into_bytes()
 }
 
-/// Changes a manifest and puts the hash right, as somebody who means harm would.
+/// Changes a manifest and its hash with it, as an attacker would.
 fn reseal(bytes: &[u8], change: fn(&mut serde_json::Value)) -> Vec<u8> {
     let mut file: serde_json::Value = serde_json::from_slice(bytes).expect("a manifest is JSON");
     change(&mut file["snapshot"]);

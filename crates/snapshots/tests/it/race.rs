@@ -1,4 +1,4 @@
-//! Two writers of the same step: whoever publishes first is never spoilt by the other.
+//! Two writers of the same step: the snapshot that is published first is never damaged by the other writer.
 
 use std::fs;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Which snapshots stay, and what becomes of leftovers.
+//! Which snapshots stay, and when leftovers are deleted.
 
 use std::fs::{self, File};
 use std::path::Path;
