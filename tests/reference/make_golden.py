@@ -129,7 +129,7 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         "discriminator": torch.optim.Adam(d.parameters(), **case["adam"]),
     }
     average = {key: value.clone() for key, value in g.state_dict().items() if value.is_floating_point()}
-    metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": []}
+    metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": [], "fake_std": []}
 
     for step, (pixels, z) in enumerate(inputs(case)):
         keep(f"step.{step}", [("pixels", pixels), ("z", z)])
@@ -159,7 +159,7 @@ def train(case, dtype, memory_format=torch.contiguous_format):
             if key in average:
                 average[key].mul_(case["ema_decay"]).add_(value, alpha=1.0 - case["ema_decay"])
         said = dict(loss_d=loss_d, loss_g=loss_g, d_real=on_real.mean(), d_fake=on_fake.mean(),
-                    d_fake_in_g=on_fake_in_g.mean())
+                    d_fake_in_g=on_fake_in_g.mean(), fake_std=fake.std(dim=0, unbiased=False).mean())
         for key, value in said.items():
             metrics[key].append(value.detach())
 

@@ -50,6 +50,7 @@ scalars! {
     D_REAL: "d_real", "", Origin::Mean(Half::Discriminator), "Mean of D(x).";
     D_FAKE: "d_fake", "", Origin::Mean(Half::Discriminator), "Mean of D(G(z)).";
     D_FAKE_IN_G: "d_fake_in_g", "", Origin::Mean(Half::Generator), "Mean of D(G(z)) in G's half, after D's update.";
+    FAKE_STD: "fake_std", "", Origin::Mean(Half::Generator), "Standard deviation of the fakes of a batch; it falls when G collapses.";
     GRAD_NORM_D: "grad_norm_d", "", Origin::Sum(Half::Discriminator), "Euclidean norm of D's mean gradient.";
     GRAD_NORM_G: "grad_norm_g", "", Origin::Sum(Half::Generator), "Euclidean norm of G's mean gradient.";
 }

@@ -59,7 +59,14 @@ pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Fake) -> Contr
     let (on_fake, _) = models.judge(&fake.samples, &models.frozen); // D(G(z))
     let loss = models.losses().generator(&on_fake); // L_G
     let gradients = Tensor::run_backward(&[&loss], &models.generator, false, false); // ∂L_G/∂θ_G
-    let means = [(scalars::LOSS_G, loss.detach()), (scalars::D_FAKE_IN_G, mean(&on_fake))];
+    let means = [
+        (scalars::LOSS_G, loss.detach()),
+        (scalars::D_FAKE_IN_G, mean(&on_fake)),
+        (
+            scalars::FAKE_STD,
+            mean(&fake.samples.detach().to_kind(tch::Kind::Float).std_dim([0].as_slice(), false, false)),
+        ),
+    ];
     models.contribution(Half::Generator, rank, gradients, fake.statistics, &means)
 }
 

@@ -179,6 +179,13 @@ pub(super) fn all_read_the_same_metrics_whatever_the_grouping(row: &Row) {
     for (index, metrics) in alone.iter().enumerate() {
         let loss = metrics.get(if index % 2 == 0 { scalars::LOSS_D } else { scalars::LOSS_G });
         assert!(loss > 0.0 && metrics.gradient_norm > 0.0, "{}: {metrics:?}", row.name);
+        let spread = metrics.get(scalars::FAKE_STD);
+        assert_eq!(
+            spread > 0.0 && spread < 1.0,
+            index % 2 == 1,
+            "{}: only G's half, whose tanh is in −1..1",
+            row.name
+        );
         assert_eq!(metrics.get(scalars::D_REAL).is_nan(), index % 2 == 1, "only D's half sees real samples");
     }
 }
