@@ -17,6 +17,11 @@ pub enum Report {
         /// The time that it lately needed by itself for one virtual rank in a step, in µs; none while it does not step.
         pace_us: Option<u64>,
     },
+    /// A part of the state that the generation starts from has come, or was sent on.
+    Progress {
+        /// The generation that it forms.
+        generation: Generation,
+    },
     /// It is connected to all its peers and holds the state that the generation starts from.
     Ready {
         /// The generation that it formed.
@@ -161,6 +166,7 @@ impl Report {
         Some(match self {
             Self::Hello(hello) => Event::Joined { session, hello },
             Self::Heartbeat { applied, pace_us } => Event::Heard { session, applied, pace_us },
+            Self::Progress { generation } => Event::Progress { session, generation },
             Self::Ready { generation, applied } => Event::Ready { session, generation, applied },
             Self::Parked { generation, applied, reason } => {
                 Event::Parked { session, generation, applied, reason }

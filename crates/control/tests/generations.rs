@@ -49,6 +49,31 @@ fn a_generation_is_journaled_before_anybody_is_told_to_form_it() {
     assert!(journaled < told);
 }
 
+/// A state that travels over a slow link takes longer than the time-out.
+#[test]
+fn a_generation_forms_as_long_as_there_is_progress() {
+    let mut bench = Bench::with_two();
+    let timeout_ms = config().forming_timeout_ms;
+    bench.ready(1, 1, 0);
+    let later = |bench: &mut Bench, ms: u64| {
+        bench.now = bench.now.plus(ms);
+        for session in [1, 2] {
+            bench.heard_nothing_new(session);
+        }
+    };
+    for _ in 0..4 {
+        later(&mut bench, timeout_ms * 3 / 4);
+        bench.progress(2, 1);
+        bench.progress(1, 7); // of another generation
+        bench.apply(Event::Tick);
+        assert!(matches!(bench.run.phase(), Phase::Forming { .. }), "{:?}", bench.run.phase());
+    }
+    later(&mut bench, timeout_ms + 1);
+    bench.progress(2, 0);
+    bench.apply(Event::Tick);
+    assert!(matches!(bench.run.phase(), Phase::Halting { .. }), "{:?}", bench.run.phase());
+}
+
 #[test]
 fn an_admission_is_journaled_before_the_welcome() {
     let mut bench = Bench::new(config(), Recovered::default());

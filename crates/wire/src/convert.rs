@@ -27,6 +27,9 @@ pub fn report(message: worker_message::Kind) -> Result<Option<Report>, String> {
         Kind::Heartbeat(beat) => {
             Report::Heartbeat { applied: beat.applied.map(Reduction), pace_us: beat.pace_us }
         }
+        Kind::Progress(v1::Progress { generation }) => {
+            Report::Progress { generation: Generation(generation) }
+        }
         Kind::Ready(ready) => {
             Report::Ready { generation: Generation(ready.generation), applied: Reduction(ready.applied) }
         }
@@ -74,6 +77,7 @@ impl From<Report> for v1::WorkerMessage {
             Report::Heartbeat { applied, pace_us } => {
                 v1::Heartbeat { applied: applied.map(|r| r.0), pace_us }.into()
             }
+            Report::Progress { generation } => v1::Progress { generation: generation.0 }.into(),
             Report::Ready { generation, applied } => {
                 v1::Ready { generation: generation.0, applied: applied.0 }.into()
             }

@@ -49,7 +49,7 @@ macro_rules! wrap {
     };
 }
 
-wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Ready, Parked, Consumed, Metrics, WantsLeave,
+wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Progress, Ready, Parked, Consumed, Metrics, WantsLeave,
     SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
     CorruptRecords, Warning, StoreProof, TriedPeers);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,

@@ -96,6 +96,7 @@ fn report() -> impl Strategy<Value = Report> {
         hello().prop_map(Report::Hello),
         (option::of(reduction()), option::of(number()))
             .prop_map(|(applied, pace_us)| Report::Heartbeat { applied, pace_us }),
+        generation().prop_map(|generation| Report::Progress { generation }),
         (generation(), reduction()).prop_map(|(generation, applied)| Report::Ready { generation, applied }),
         (generation(), option::of(reduction()), reason())
             .prop_map(|(generation, applied, reason)| Report::Parked { generation, applied, reason }),

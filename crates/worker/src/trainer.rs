@@ -29,6 +29,12 @@ const CONNECT_FAILURE_TIMEOUTS: u32 = 4;
 /// The shortest and the longest of that; the coordinator's own limit is longer.
 const CONNECT_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
+/// A state is broadcast in pieces of this size, which a link of 1 Mbit/s carries in 8 s: far less than the coordinator waits
+/// for progress.
+const BROADCAST_PIECE_BYTES: usize = 1 << 20;
+/// How often progress is reported.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
 /// What the training thread owns.
 pub struct Trainer {
     /// The run.
@@ -88,6 +94,24 @@ impl From<ReduceError> for Halt {
 }
 
 /// Why a worker parked, for its log.
+/// Broadcasts a state from rank `root` in pieces, and says now and then that some of it has passed here.
+fn broadcast(
+    group: &mut dyn Group,
+    root: u32,
+    state: &mut [u8],
+    progress: impl Fn(),
+) -> Result<(), GroupError> {
+    let mut said = Instant::now();
+    for piece in state.chunks_mut(BROADCAST_PIECE_BYTES) {
+        group.broadcast(root as usize, piece)?;
+        if said.elapsed() > PROGRESS_EVERY {
+            progress();
+            said = Instant::now();
+        }
+    }
+    Ok(())
+}
+
 fn in_words(reason: &ParkReason) -> &'static str {
     match reason {
         ParkReason::Boundary => "all do at this step",
@@ -198,16 +222,18 @@ impl Trainer {
             }
             Start::Snapshot(_) | Start::Held => {}
         }
+        let outbox = &self.outbox;
+        let progress = || outbox.say(Report::Progress { generation: form.generation });
         match form.root {
             Some(rank) if rank == form.rank => {
                 // A broadcast only reads the root's bytes, but takes them as mutable, like those of the others.
                 let mut bytes = self.replica.state_bytes().to_vec();
-                group.broadcast(rank as usize, &mut bytes)?;
+                broadcast(group, rank, &mut bytes, progress)?;
             }
             Some(rank) => {
                 self.holds = false; // until all of it has come
                 self.replica
-                    .receive_state(|bytes| group.broadcast(rank as usize, bytes).map_err(Halt::from))?;
+                    .receive_state(|bytes| broadcast(group, rank, bytes, progress).map_err(Halt::from))?;
             }
             None => {}
         }

@@ -33,7 +33,7 @@ impl Mail {
     /// A stream begins. The Hello says what Ready and Parked have said before it, and tasks are given again.
     pub(super) fn begin(&mut self) {
         self.words.retain(|word| match word {
-            Report::Ready { .. } | Report::Parked { .. } => false,
+            Report::Progress { .. } | Report::Ready { .. } | Report::Parked { .. } => false,
             Report::TaskDone { .. } | Report::TaskFailed { .. } => false,
             Report::Hello(_) | Report::Heartbeat { .. } | Report::WantsLeave | Report::Consumed { .. } => {
                 true

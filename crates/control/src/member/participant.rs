@@ -319,7 +319,8 @@ impl Participant {
                 Some(Asker::Itself) => self.leave_alone(effects),
                 Some(Asker::EarlierStream) | None => {}
             },
-            Report::CutOff { .. }
+            Report::Progress { .. }
+            | Report::CutOff { .. }
             | Report::Tried { .. }
             | Report::StateHash { .. }
             | Report::StoreProof(_)

@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// What a member holds after a step.
     StateHash { session: SessionId, step: Step, hash: [u8; 32] },
+    /// A part of the state that the generation starts from has come to the worker, or was sent on by it.
+    Progress { session: SessionId, generation: Generation },
     /// The worker is connected to all its peers and holds the state that the generation starts from.
     Ready {
         session: SessionId,

@@ -257,6 +257,7 @@ impl Run {
                 }
             }
             Event::StateHash { session, step, hash } => self.state_hash(session, step, hash, effects),
+            Event::Progress { session, generation } => self.progress(now, session, generation),
             Event::Ready { session, generation, applied } => self.ready(now, session, generation, applied),
             Event::Parked { session, generation, applied, reason } => {
                 self.parked(now, session, (generation, applied, reason), effects);

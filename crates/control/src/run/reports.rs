@@ -7,6 +7,7 @@ use super::ending::Ending;
 use super::event::SessionId;
 use super::hashes::StateHash;
 use super::machine::{Phase, Run, Then};
+use super::timers::Timer;
 use crate::protocol::{Member, Message, Outcome, ParkReason};
 
 impl Run {
@@ -27,6 +28,17 @@ impl Run {
             && ready.insert(incarnation)
         {
             self.workers.get_mut(&incarnation).expect("it was found by its session").holds = Some(applied);
+        }
+    }
+
+    /// A state that travels over a slow link takes as long as it takes: what ends a generation that forms is a time without
+    /// progress.
+    pub(crate) fn progress(&mut self, now: Millis, session: SessionId, generation: Generation) {
+        let Some((incarnation, worker)) = self.by_session(session) else { return };
+        worker.heard = now;
+        let forms = matches!(self.phase, Phase::Forming { .. }) && generation == self.generation;
+        if forms && self.is_member(incarnation) {
+            self.timers.set(Timer::Phase, now.plus(self.config.forming_timeout_ms));
         }
     }
 

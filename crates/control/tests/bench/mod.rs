@@ -184,6 +184,11 @@ impl Bench {
         self.apply(Event::CutOff { session, generation, peer: Incarnation(peer), why })
     }
 
+    pub fn progress(&mut self, session: u64, generation: u64) -> &[Effect] {
+        let (session, generation) = (SessionId(session), Generation(generation));
+        self.apply(Event::Progress { session, generation })
+    }
+
     pub fn ready(&mut self, session: u64, generation: u64, applied: u64) -> &[Effect] {
         let (session, generation) = (SessionId(session), Generation(generation));
         self.apply(Event::Ready { session, generation, applied: Reduction(applied) })

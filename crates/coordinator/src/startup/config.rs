@@ -7,8 +7,8 @@ use lsgan_plan::Plan;
 use lsgan_spec::{NumericsPolicy, RunSpec, StragglerPolicy};
 use lsgan_wire::file_hash;
 
-/// A generation that has not formed after this long is given up. Connecting takes milliseconds; what takes time is
-/// the broadcast of the state, a few seconds for gigabytes.
+/// A generation that forms is given up after so long without progress. Connecting takes milliseconds; what takes time is
+/// the broadcast of the state: seconds for gigabytes, minutes over a slow link.
 const FORMING_TIMEOUT_MS: u64 = 60_000;
 
 /// How long a generation may do no step before it is ended; longer where steps are slow (see [`lsgan_control::Run`]).
