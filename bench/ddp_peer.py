@@ -14,6 +14,7 @@ Variants:
                   all-reduce for D (no_sync for the first backward), D frozen in the G phase, channels-last, fused
                   Adam, losses read every tenth step
   compiled        tuned, and both networks through torch.compile
+  fp16-hook       tuned, gradients rounded to fp16 on the wire (DDP's fp16_compress_hook)
   bf16            tuned, under bf16 autocast
   bf16-compiled   compiled, under bf16 autocast
 
@@ -59,12 +60,14 @@ class Variant:
     tuned: bool = True
     compiled: bool = False
     bf16: bool = False
+    fp16_hook: bool = False
 
 
 VARIANTS = {
     "eager": Variant(tuned=False),
     "tuned": Variant(),
     "compiled": Variant(compiled=True),
+    "fp16-hook": Variant(fp16_hook=True),
     "bf16": Variant(bf16=True),
     "bf16-compiled": Variant(compiled=True, bf16=True),
 }
@@ -79,6 +82,9 @@ def arguments():
     parser.add_argument("--per-rank", type=int, default=64, help="samples of one rank in a step")
     parser.add_argument("--warm-up", type=int, default=3, help="steps before the clock starts")
     parser.add_argument("--steps", type=int, default=10, help="steps that are timed")
+    parser.add_argument("--namespaces", help="network namespaces, one for each rank, with commas between them")
+    parser.add_argument("--master", default="127.0.0.1", help="address of rank 0")
+    parser.add_argument("--interface", help="the network interface on which gloo sums")
     parser.add_argument("--compiler-cache", help="where torch.compile keeps what it compiled")
     return parser.parse_args()
 
@@ -89,7 +95,7 @@ def launch(args):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_ADDR": args.master,
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(args.ranks),
         "OMP_NUM_THREADS": "1",
@@ -98,8 +104,12 @@ def launch(args):
         env |= MALLOC_KEEP
     if args.compiler_cache:
         env["TORCHINDUCTOR_CACHE_DIR"] = args.compiler_cache
+    if args.interface:
+        env["GLOO_SOCKET_IFNAME"] = args.interface
+    spaces = args.namespaces.split(",") if args.namespaces else [None] * args.ranks
     command = [sys.executable, *sys.argv]
-    ranks = [subprocess.Popen(command, env=env | {"RANK": str(rank)}) for rank in range(args.ranks)]
+    inside = [["ip", "netns", "exec", space, *command] if space else command for space in spaces]
+    ranks = [subprocess.Popen(inside[rank], env=env | {"RANK": str(rank)}) for rank in range(args.ranks)]
     try:
         return max(abs(rank.wait()) for rank in ranks)
     finally:
@@ -174,6 +184,11 @@ def make_step(model, variant, per_rank):
     options = {"gradient_as_bucket_view": True, "broadcast_buffers": False} if variant.tuned else {}
     ddp_g = DistributedDataParallel(generator, **options)
     ddp_d = DistributedDataParallel(discriminator, **options)
+    if variant.fp16_hook:
+        from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
+
+        for net in (ddp_g, ddp_d):
+            net.register_comm_hook(None, fp16_compress_hook)
     sample = make_sampler(model, per_rank, layout)
 
     def precision():

@@ -44,6 +44,7 @@ macro_rules! cases {
 pub const CASES: &[Case] = cases![
     sums::ranks_size_and_generation_are_told,
     sums::integer_sums_are_exact,
+    sums::sums_of_32_bits_are_exact_and_the_values_stay,
     sums::a_large_sum_is_exact,
     sums::float_sums_have_the_same_bits_on_every_rank,
     sums::many_calls_of_changing_length_follow_each_other,

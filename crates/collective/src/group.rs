@@ -28,6 +28,10 @@ pub trait Group: Send {
     /// that none does. Every rank ends with the same values, whatever the size and the order.
     fn all_reduce_i64(&mut self, values: &mut [i64]) -> Result<(), GroupError>;
 
+    /// Makes each value of `sums` the sum of that of `own` over all ranks; both are equally long, and `own` stays as it is.
+    /// Sums beyond the range of `i32` wrap.
+    fn all_reduce_i32(&mut self, own: &[i32], sums: &mut [i32]) -> Result<(), GroupError>;
+
     /// Replaces each value by its sum over all ranks. Every rank ends with the same bits, which depend on the size, because
     /// floating-point addition depends on its order.
     fn all_reduce_f32(&mut self, values: &mut [f32]) -> Result<(), GroupError>;
@@ -49,6 +53,7 @@ pub trait Group: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
     AllReduceI64,
+    AllReduceI32,
     AllReduceF32,
     Broadcast { root: u32 },
 }
@@ -69,6 +74,7 @@ impl fmt::Display for Call {
         let Self { kind, sequence, length } = self;
         match kind {
             CallKind::AllReduceI64 => write!(f, "call {sequence}, all_reduce_i64 of {length} values"),
+            CallKind::AllReduceI32 => write!(f, "call {sequence}, all_reduce_i32 of {length} values"),
             CallKind::AllReduceF32 => write!(f, "call {sequence}, all_reduce_f32 of {length} values"),
             CallKind::Broadcast { root } => {
                 write!(f, "call {sequence}, broadcast of {length} bytes from rank {root}")

@@ -79,11 +79,12 @@ pub async fn prepare(file: RunFile, args: &RunArgs, workers: Workers) -> Result<
     let mut asked = Asked::read(file, args).await?;
     let mut held = Held::take(&mut asked, args).await?;
     let (suspect_after, suspects) = set_suspects_aside(&held.known, &held.store).await?;
-    let newest = newest_snapshot(&held.store, &asked.spec, &asked.data.1).await?;
+    let newest = newest_snapshot(&held.store, &mut asked.spec, &asked.data.1).await?;
     something_to_train(&asked.spec, newest.valid)?;
     if let Some(text) = finished(&asked.spec, &held.known, newest.valid, &asked.places.store) {
         return Ok(Start::Finished(text));
     }
+    held.keeps.extend(newest.kept.map(str::to_owned));
     held.warnings.extend(newest.warnings.iter().cloned().chain(suspects));
     held.warnings.extend(held.store.linked_folders().into_iter().map(|(link, to)| {
         format!(
@@ -144,8 +145,8 @@ struct Held {
     no_snapshot_after: Option<Step>,
     /// Sentences for people.
     warnings: Vec<String>,
-    /// The same about `data.mix`, which is no warning.
-    kept_mix: Option<String>,
+    /// The same about what the run keeps from when it began, which is no warning.
+    keeps: Vec<String>,
 }
 
 impl Held {
@@ -166,8 +167,9 @@ impl Held {
         }
         let mut journal = waiting(|| Writer::open(&run_dir.join(lsgan_journal::FILE)))?;
         let known = waiting(|| journal.known())?;
-        let kept_mix =
-            known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, asked.sets_mix, began));
+        let mix = known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, asked.sets_mix, began));
+        let reduction = known.fact("identity").and_then(|began| asked.spec.keep_reduction(began));
+        let keeps = mix.into_iter().chain(reduction.map(str::to_owned)).collect();
         check_identity(&asked.spec, &known, &run_dir)?;
         let store = Store::open(&places.store)?;
         store.check().await?;
@@ -176,7 +178,7 @@ impl Held {
         }
         let old = (!aside.is_empty()).then(|| format!("the old run is kept in {}", aside.join(" and ")));
         let warnings = old.into_iter().collect();
-        Ok(Self { lock, run_dir, journal, known, store, no_snapshot_after: None, warnings, kept_mix })
+        Ok(Self { lock, run_dir, journal, known, store, no_snapshot_after: None, warnings, keeps })
     }
 
     /// The steps that only workers can still bring; an error where none can and their loss is not accepted.
@@ -218,7 +220,7 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places, sets_mix: _ } = asked;
-    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, kept_mix } = held;
+    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, keeps } = held;
     let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
     let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);
     let corrupt = if other_data { Vec::new() } else { known.corrupt.iter().map(rows::corrupt).collect() };
@@ -243,7 +245,8 @@ async fn ready(
     let clock = Clock::start();
     let config = config(&spec, &plan, workers.expected, args.fault_patience);
     let run = Run::new(config, recovered, clock.now());
-    let warnings = warnings.into_iter().map(|text| (true, text)).chain(kept_mix.map(|text| (false, text)));
+    let warnings =
+        warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));
     let sentences = warnings.chain(about_data::sentences(&*source, &spec));
     let notices = first_notices(known.events_until, sentences, paused.as_ref());
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);

@@ -34,11 +34,14 @@ pub fn keep_mix(spec: &mut RunSpec, sets_mix: bool, began: &str) -> Option<Strin
     ))
 }
 
-/// The refusal of a run or snapshot, `what`, whose specification `theirs` has another identity.
+/// The refusal of a run or snapshot, `what`, whose specification `theirs` has another identity, `began`.
 #[must_use]
-pub fn other_identity(spec: &RunSpec, theirs: &str, what: &str) -> Failure {
+pub fn other_identity(spec: &RunSpec, (theirs, began): (&str, &str), what: &str) -> Failure {
     let diff = match lsgan_runfile::parse(theirs, "its specification", &[]) {
-        Ok(theirs) => spec.identity_diff(&theirs).iter().map(|d| format!("\n  {d}")).collect(),
+        Ok(mut theirs) => {
+            theirs.keep_reduction(began);
+            spec.identity_diff(&theirs).iter().map(|d| format!("\n  {d}")).collect()
+        }
         Err(_) => String::from("\n  (its specification is of another version)"),
     };
     Failure::bad_input(format!(

@@ -15,15 +15,17 @@ pub struct Newest {
     pub skipped: Option<Step>,
     /// A sentence for each one that was skipped.
     pub warnings: Vec<String>,
+    /// A sentence about what the run keeps from when it began.
+    pub kept: Option<&'static str>,
 }
 
-/// Finds the newest valid snapshot in a run's store.
+/// Finds the newest valid snapshot in a run's store. `spec` gets the kind of sum that the snapshot's run began with.
 ///
 /// # Errors
 /// With exit code 2: a snapshot of another run or of other data, or only damaged ones.
 pub async fn newest_snapshot(
     store: &Store,
-    spec: &RunSpec,
+    spec: &mut RunSpec,
     data_fingerprint: &str,
 ) -> Result<Newest, Failure> {
     let found = store.newest_valid().await?;
@@ -42,9 +44,10 @@ pub async fn newest_snapshot(
             warnings.join("\n  ")
         )));
     };
+    let kept = spec.keep_reduction(&manifest.identity);
     if manifest.identity != spec.identity().to_string() {
         let what = format!("the snapshot of step {}", manifest.step);
-        return Err(other_identity(spec, &manifest.spec_yaml, &what));
+        return Err(other_identity(spec, (&manifest.spec_yaml, &manifest.identity), &what));
     }
     if manifest.data_fingerprint != data_fingerprint {
         return Err(Failure::bad_input(format!(
@@ -54,7 +57,7 @@ pub async fn newest_snapshot(
         )));
     }
     let skipped = found.skipped.iter().map(|s| s.step).max();
-    Ok(Newest { valid: Some(manifest.step), skipped, warnings })
+    Ok(Newest { valid: Some(manifest.step), skipped, warnings, kept })
 }
 
 /// Refuses a run that has gone beyond the steps that are asked for: it no longer has the weights of that step.

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use lsgan_runfile::{load, parse, reference, schema, to_yaml};
-use lsgan_spec::Identity;
+use lsgan_spec::{Identity, ReductionMode, RunSpec};
 
-/// The identities are kept in journals and manifests: when one of these changes, every run of before is refused. A new
-/// field with a default says `identity_unless`.
+/// The identities, with `reduction: exact64`, which is how all runs summed that began with version 0.1.0. They are kept in
+/// journals and manifests: when one of these changes, every run of before is refused. A new field with a default says
+/// `identity_unless`, and a word that gets another meaning `identity_as`.
 const IDENTITIES: &[(&str, &str)] = &[
     ("bench/configs/dcgan32-f32.yaml", "e48635e65b150ce130abb1dab1fc5e71a0452e652d7cbbf1d47e2a01bcdc97c8"),
     ("bench/configs/dcgan64-bf16.yaml", "8a465e5b48e9879cc99ce4b1a4d78e61924ed372b58697b457d1fc4c1f7a7331"),
@@ -116,6 +117,7 @@ fn the_schema_accepts_every_configuration_and_refuses_what_the_program_refuses()
 fn the_identities_of_the_shipped_configurations_are_what_they_were() {
     for (path, was) in IDENTITIES {
         let spec = parse(&read(path), path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let spec = RunSpec { reduction: ReductionMode::Exact64, ..spec };
         assert_eq!(spec.identity().to_string(), *was, "{path}");
         let identity: Identity = was.parse().expect("it is an identity");
         assert_eq!(serde_json::to_string(&identity).expect("it is a text"), format!("\"{was}\""));
@@ -129,17 +131,43 @@ fn the_texts_of_earlier_versions_are_read_as_they_were_meant() {
     let stored = include_str!("stored.txt");
     for one in stored.split("=== ").skip(1) {
         let (identity, text) = one.split_once('\n').expect("a text follows its identity");
-        let spec = parse(text, "stored", &[]).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        assert_eq!(spec.identity().to_string(), identity);
+        let mut spec = parse(text, "stored", &[]).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         assert_eq!(to_yaml(&spec), text);
+        assert_eq!(spec.keep_reduction(identity).is_some(), text.contains("reduction: exact"));
+        assert_eq!(spec.identity().to_string(), identity);
     }
     // One from before `data.mix`, `data.image.flip` and half of `cluster` were there.
-    let spec =
+    let mut spec =
         parse(include_str!("first.yaml"), "first.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(
-        spec.identity().to_string(),
-        "d28f73942100852607b32f7118a87895f737b686d8159b12afa44e06eb7da0d2"
+    let identity = "d28f73942100852607b32f7118a87895f737b686d8159b12afa44e06eb7da0d2";
+    assert!(spec.keep_reduction(identity).is_some());
+    assert_eq!(spec.identity().to_string(), identity);
+}
+
+/// `exact` stood for `exact64` once.
+#[test]
+fn a_run_keeps_the_sum_that_it_began_with() {
+    let text = read("configs/quickstart.yaml");
+    let read = |sets: &[&str]| {
+        let sets: Vec<_> = sets.iter().map(|set| set.parse().expect("an override")).collect();
+        parse(&text, "quickstart", &sets).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (now, then) = (read(&[]), read(&["reduction=exact64"]));
+    assert_ne!(now.identity(), then.identity());
+    let lines: Vec<_> = now.identity_diff(&then).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["reduction: exact here, exact64 there"]);
+
+    let mut resumed = now.clone();
+    assert!(
+        resumed.keep_reduction(&then.identity().to_string()).is_some_and(|said| said.contains("exact64"))
     );
+    assert_eq!(resumed, then);
+    // One that began now, one that says what it wants, one that differs elsewhere as well.
+    let kept = |spec: &RunSpec, began: &RunSpec| spec.clone().keep_reduction(&began.identity().to_string());
+    assert_eq!(kept(&now, &now), None);
+    assert_eq!(kept(&then, &then), None);
+    assert_eq!(kept(&read(&["reduction=fast"]), &then), None);
+    assert_eq!(kept(&read(&["seed=7"]), &then), None);
 }
 
 #[test]

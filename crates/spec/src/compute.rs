@@ -110,9 +110,13 @@ words! {
 words! {
     /// How gradients are summed.
     ReductionMode {
-        /// 64-bit fixed point, the same bits for any number of workers
+        /// fixed point whose last bit is chosen for each 1024 parameters, 4 bytes each; the same bits for any number of
+        /// workers
         Exact = "exact",
-        /// plain f32, half the bytes, and the bits depend on the number of workers
+        /// 64-bit fixed point with one last bit, 8 bytes each; as `exact` was in version 0.1.0: runs that began with
+        /// it keep it
+        Exact64 = "exact64",
+        /// plain f32, and the bits depend on the number of workers; deprecated, for `exact` sends no more bytes
         Fast = "fast",
     }
 }

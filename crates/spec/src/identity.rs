@@ -89,7 +89,7 @@ impl RunSpec {
     pub fn identity(&self) -> Identity {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         for leaf in deciding(self) {
-            let value = encoded(&leaf.value);
+            let value = counted(&leaf.path, &leaf.value);
             for part in [leaf.path.as_bytes(), &value] {
                 // Lengths first, so that no two lists of fields are the same bytes.
                 hasher.update(&(part.len() as u64).to_le_bytes());
@@ -112,7 +112,9 @@ impl RunSpec {
         }
         paths
             .into_iter()
-            .filter(|(_, [ours, theirs])| ours.map(encoded) != theirs.map(encoded))
+            .filter(|(path, [ours, theirs])| {
+                ours.map(|value| counted(path, value)) != theirs.map(|value| counted(path, value))
+            })
             .map(|(path, [ours, theirs])| FieldDiff {
                 path: path.to_owned(),
                 ours: ours.map(ToString::to_string).or_else(|| unsaid(path)),
@@ -126,7 +128,7 @@ impl RunSpec {
 fn unsaid(path: &str) -> Option<String> {
     match table::find(path)?.part() {
         Part::ValueUnless(first) => Some(first.to_owned()),
-        Part::Value | Part::Presence | Part::Nothing => None,
+        Part::Value | Part::ValueAs(_) | Part::Presence | Part::Nothing => None,
     }
 }
 
@@ -136,12 +138,24 @@ fn deciding(spec: &RunSpec) -> Vec<Leaf> {
     leaves::of(spec)
         .into_iter()
         .filter_map(|leaf| match part(&leaf.path) {
-            Part::Value => Some(leaf),
+            Part::Value | Part::ValueAs(_) => Some(leaf),
             Part::ValueUnless(first) => (leaf.value.to_string() != first).then_some(leaf),
             Part::Presence => Some(Leaf { value: Scalar::Nothing, ..leaf }),
             Part::Nothing => None,
         })
         .collect()
+}
+
+/// What a field's value counts as.
+fn counted(path: &str, value: &Scalar) -> Vec<u8> {
+    let part = table::find(path).map(|row| row.part());
+    match (part, value) {
+        (Some(Part::ValueAs(words)), Scalar::Text(word)) => {
+            let other = words.iter().find(|(of, _)| of == word).map(|(_, counts_as)| *counts_as);
+            encoded(&Scalar::Text(other.unwrap_or(word).to_owned()))
+        }
+        _ => encoded(value),
+    }
 }
 
 /// A value as bytes that no library's way to print numbers can change.

@@ -38,7 +38,9 @@ section! {
         /// Number format of the forward and backward pass; weights and moments are always f32.
         precision: Precision => of::<Precision>().default("f32").identity(),
         /// How gradients are summed.
-        reduction: ReductionMode => of::<ReductionMode>().default("exact").identity(),
+        reduction: ReductionMode => of::<ReductionMode>()
+            .default("exact")
+            .identity_as(&[("exact64", "exact"), ("exact", "exact, a last bit for each block")]),
         /// What a worker computes on.
         compute: ComputeSpec => of::<ComputeSpec>(),
         /// Who takes part, and when a worker counts as dead.
@@ -57,6 +59,20 @@ impl RunSpec {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a spec has texts as keys and UTF-8 as texts")
+    }
+
+    /// Keeps the sum that a run began with, whose identity is `began`: in version 0.1.0 the word `exact` stood for `exact64`.
+    /// Returns a sentence for people where that is not what this spec says.
+    pub fn keep_reduction(&mut self, began: &str) -> Option<&'static str> {
+        let old = Self { reduction: ReductionMode::Exact64, ..self.clone() };
+        if self.reduction != ReductionMode::Exact || old.identity().to_string() != began {
+            return None;
+        }
+        *self = old;
+        Some(
+            "reduction is exact64, as when this run began: what is called exact now gives other weights. Begin anew with \
+             --fresh, or branch off with --fork NAME, to have its faster sums",
+        )
     }
 
     /// What [`RunSpec::to_json`] made.

@@ -44,7 +44,8 @@ scalars! {
     IMAGES_PER_S: "images_per_s", "images/s", Origin::Clock, "Samples of the global batch per second.";
     STEP_MS: "step_ms", "ms", Origin::Clock, "Time of a step.";
     DATA_WAIT_MS: "data_wait_ms", "ms", Origin::Clock, "Of step_ms, waiting for data.";
-    REDUCE_MS: "reduce_ms", "ms", Origin::Clock, "Of step_ms, in the all-reduce, waiting for peers included.";
+    REDUCE_MS: "reduce_ms", "ms", Origin::Clock, "Of step_ms, waiting for the all-reduce and so for peers.";
+    SUMS_REPEATED: "sums_repeated", "", Origin::Clock, "Parts of sums that travelled again in 64 bits, in a step.";
     LOSS_D: "loss_d", "", Origin::Mean(Half::Discriminator), "The discriminator's loss.";
     LOSS_G: "loss_g", "", Origin::Mean(Half::Generator), "The generator's loss.";
     D_REAL: "d_real", "", Origin::Mean(Half::Discriminator), "Mean of D(x).";

@@ -60,6 +60,9 @@ pub enum Part {
     /// Its value, unless it is this one. A field that came later: it has this value, and so no part in the identity,
     /// in the runs that were made before, which therefore go on.
     ValueUnless(&'static str),
+    /// Its value, where each word `.0` counts as the text `.1`. The meaning of a word changed, and runs that were made
+    /// before keep theirs.
+    ValueAs(&'static [(&'static str, &'static str)]),
     /// Only that it is there: it names a choice, but its value is a place.
     Presence,
     /// Nothing.
@@ -70,7 +73,7 @@ impl Part {
     /// Whether another value makes another run.
     #[must_use]
     pub fn decides(self) -> bool {
-        matches!(self, Self::Value | Self::ValueUnless(_))
+        matches!(self, Self::Value | Self::ValueUnless(_) | Self::ValueAs(_))
     }
 }
 
@@ -139,6 +142,10 @@ impl Field {
 
     pub(crate) const fn identity_unless(self, value: &'static str) -> Self {
         Self { part: Part::ValueUnless(value), ..self }
+    }
+
+    pub(crate) const fn identity_as(self, words: &'static [(&'static str, &'static str)]) -> Self {
+        Self { part: Part::ValueAs(words), ..self }
     }
 
     pub(crate) const fn identity_of_presence(self) -> Self {

@@ -1,7 +1,7 @@
 //! Times steps on synthetic data and prints one line of JSON.
 //!
 //! ```text
-//! step_bench [--model dcgan64|dcgan32|lsgan112|mlp] [--precision f32|bf16] [--reduction exact|fast]
+//! step_bench [--model dcgan64|dcgan32|lsgan112|mlp] [--precision f32|bf16] [--reduction exact|exact64|fast]
 //!            [--batch N] [--ranks N] [--threads N] [--steps N] [--warm N] [--allocator system|tuned]
 //! ```
 //!
@@ -30,9 +30,12 @@ fn main() {
     if option("precision", "f32") == "bf16" {
         spec.precision = Precision::Bf16;
     }
-    if option("reduction", "exact") == "fast" {
-        spec.reduction = ReductionMode::Fast;
-    }
+    spec.reduction = match option("reduction", "exact").as_str() {
+        "exact" => ReductionMode::Exact,
+        "exact64" => ReductionMode::Exact64,
+        "fast" => ReductionMode::Fast,
+        other => panic!("no reduction is called {other}; see the head of this file"),
+    };
     let mut replica = Replica::builder(&spec).build().expect("the spec is valid");
     let samples: Vec<f32> =
         (0..replica.batch_len()).map(|i| (i as f32 * 0.618_034).fract() * 2.0 - 1.0).collect();

@@ -2,11 +2,11 @@
 //!
 //! Plain loops that read the gradient right out of the sum: 4 ms where flat tensor operations took 21 ms.
 
-use lsgan_spec::Optimizer;
+use lsgan_spec::{Half, Optimizer, OptimizersSpec, Reduction};
 use tch::{Kind, Tensor};
 
 use crate::widest::widest;
-use crate::word::Word;
+use crate::word::Mean;
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,16 @@ impl AdamStep {
         }
     }
 
+    /// The last update of this half's network, when so many reductions are applied; none before its first.
+    #[must_use]
+    pub(crate) fn last(optimizers: &OptimizersSpec, half: Half, applied: Reduction) -> Option<Self> {
+        let (optimizer, updates) = match half {
+            Half::Discriminator => (&optimizers.discriminator, applied.0.div_ceil(2)),
+            Half::Generator => (&optimizers.generator, applied.0 / 2),
+        };
+        (updates > 0).then(|| Self::new(optimizer, updates))
+    }
+
     /// One number: m += (g − m)(1 − β1), v = v·β2 + g²·(1 − β2), w −= step_size · m / (√v / correction2 + ε).
     #[inline(always)]
     fn update(self, g: f32, m: &mut f32, v: &mut f32, w: &mut f32) {
@@ -47,6 +57,11 @@ impl AdamStep {
         *v = *v * self.beta2 + g * g * self.mix2;
         let root = v.sqrt() / self.correction2 + self.epsilon;
         *w -= self.step_size * (*m / root);
+    }
+
+    /// What corrects a second moment for its bias: 1 / (1 − β2^t).
+    pub(crate) fn second_moment_correction(self) -> f32 {
+        1.0 / (self.correction2 * self.correction2)
     }
 }
 
@@ -77,18 +92,22 @@ fn power(base: f64, exponent: u64) -> f64 {
 }
 
 widest! {
-    /// Updates the weights `w` and the moments `m`, `v` by the mean gradients in a sum.
-    pub(crate) fn adam<W: Word>(step: AdamStep, sum: &[W], m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
+    /// Updates the weights `w` and the moments `m`, `v` by the mean gradients in a sum whose words count `unit`s. Returns the
+    /// largest of `v`.
+    pub(crate) fn adam<W: Mean>(step: AdamStep, sum: &[W], unit: f32, m: &mut [f32], v: &mut [f32], w: &mut [f32]) -> f32 {
+        let mut largest = 0.0_f32;
         for (((sum, m), v), w) in sum.iter().zip(m).zip(v).zip(w) {
-            step.update(sum.mean(), m, v, w);
+            step.update(sum.mean(unit), m, v, w);
+            largest = if *v > largest { *v } else { largest };
         }
+        largest
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::word::{Mode, put};
+    use crate::word::{Mode, Word, put};
 
     const ADAM: Optimizer = Optimizer::Adam { learning_rate: 0.1, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
 
@@ -96,7 +115,7 @@ mod tests {
     #[test]
     fn the_first_step_is_the_learning_rate_against_the_gradients_sign() {
         let (mut m, mut v, mut w) = (vec![0.0; 3], vec![0.0; 3], vec![1.0; 3]);
-        adam(AdamStep::new(&ADAM, 1), &[0.25, -3.0, 0.0], &mut m, &mut v, &mut w);
+        adam(AdamStep::new(&ADAM, 1), &[0.25, -3.0, 0.0], 1.0, &mut m, &mut v, &mut w);
         for (w, wanted) in w.iter().zip([0.9, 1.1, 1.0]) {
             assert!((w - wanted).abs() < 1e-6, "{w} instead of {wanted}");
         }
@@ -108,7 +127,7 @@ mod tests {
         let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![4.0]);
         for t in 1..=500 {
             let gradient = [2.0 * (w[0] - 3.0)];
-            adam(AdamStep::new(&ADAM, t), &gradient, &mut m, &mut v, &mut w);
+            adam(AdamStep::new(&ADAM, t), &gradient, 1.0, &mut m, &mut v, &mut w);
         }
         assert!((w[0] - 3.0_f32).abs() < 1e-2, "{}", w[0]);
     }
@@ -123,9 +142,9 @@ mod tests {
             for t in 1..4 {
                 let step = AdamStep::new(&ADAM, t);
                 if exact {
-                    adam(step, &sum, &mut m, &mut v, &mut w);
+                    adam(step, &sum, i64::UNIT, &mut m, &mut v, &mut w);
                 } else {
-                    adam(step, &g, &mut m, &mut v, &mut w);
+                    adam(step, &g, 1.0, &mut m, &mut v, &mut w);
                 }
             }
             (m, v, w)

@@ -11,15 +11,18 @@ use crate::engine::host::HostEngine;
 use crate::engine::{DeviceWord, Engine};
 use crate::error::TrainError;
 use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
+use crate::header::SumLayout;
 use crate::lane::{ComputeWeights, Lane, Shared};
 use crate::lanes::Lanes;
-use crate::memory::kept_max;
+use crate::memory::{ahead_max, kept_max};
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
 use crate::rehearsal::Rehearsal;
 use crate::replica::Replica;
 use crate::state::{Networks, Regions, State};
+use crate::sums::{FixedSum, SMALL, ScaledSum};
+use crate::word::Word;
 
 /// Builds a [`Replica`].
 #[must_use]
@@ -28,11 +31,12 @@ pub struct Builder<'a> {
     device: Device,
     latent: Option<Arc<dyn LatentSource>>,
     rehearsal: Option<Rehearsal>,
+    small: usize,
 }
 
 impl<'a> Builder<'a> {
     pub(crate) fn new(spec: &'a RunSpec) -> Self {
-        Self { spec, device: Device::Cpu, latent: None, rehearsal: None }
+        Self { spec, device: Device::Cpu, latent: None, rehearsal: None, small: SMALL }
     }
 
     /// Computes on this device.
@@ -48,6 +52,11 @@ impl<'a> Builder<'a> {
     /// For tests: computes on a CPU as on a GPU.
     pub fn rehearsal(self, rehearsal: Option<Rehearsal>) -> Self {
         Self { rehearsal, ..self }
+    }
+
+    /// For tests: networks of so many parameters or more sum their gradients in 32 bits, where `reduction` is exact.
+    pub fn in_32_bits_from(self, small: usize) -> Self {
+        Self { small, ..self }
     }
 
     /// The replica, at reduction 0.
@@ -70,7 +79,7 @@ impl<'a> Builder<'a> {
         });
         let (recorder, notice) = self.recorder();
         let (engine, lanes) = match spec.reduction {
-            ReductionMode::Exact => self.engine::<i64>(&shared, state, recorder),
+            ReductionMode::Exact | ReductionMode::Exact64 => self.engine::<i64>(&shared, state, recorder),
             ReductionMode::Fast => self.engine::<f32>(&shared, state, recorder),
         };
         Ok(Replica {
@@ -78,6 +87,7 @@ impl<'a> Builder<'a> {
             engine,
             sample: SampleShape::of(spec)?,
             kept_max: kept_max(&networks.generator, spec.batch.per_rank),
+            ahead_max: ahead_max(&networks.discriminator),
             networks,
             device,
             spec: spec.clone(),
@@ -125,14 +135,29 @@ impl<'a> Builder<'a> {
         };
         if self.device == Device::Cpu && self.rehearsal.is_none() {
             let weights = weights(state.tensor());
-            let engine = HostEngine::<W>::new(networks, state, spec.batch.virtual_ranks);
-            return (Box::new(engine), lanes(weights));
+            return (self.on_host::<W>(networks, state), lanes(weights));
         }
-        let device = DeviceEngine::<W>::new(networks, state, self.device, spec.batch.virtual_ranks);
+        let device = DeviceEngine::<W>::new(networks, state, self.device, spec);
         let weights = weights(device.numbers());
         let Some(recorder) = recorder else { return (Box::new(device), lanes(weights)) };
         let proof = if spec.compute.deterministic { Proof::SameBits } else { Proof::Close };
         let lane = Lane::new(shared.clone(), &weights);
         (Box::new(Graphs::new(device, recorder, lane, proof)), lanes(weights))
+    }
+
+    fn on_host<W: Word>(&self, networks: &Networks, state: State) -> Box<dyn Engine> {
+        let (halves, optimizers) = ([Half::Discriminator, Half::Generator], self.spec.optimizer);
+        let layout = |half| SumLayout::new(half, networks.network(half), self.spec.batch.virtual_ranks);
+        match self.spec.reduction {
+            ReductionMode::Exact => {
+                let scaled =
+                    |half| ScaledSum::new(layout(half), &networks.network(half).parameters, self.small);
+                Box::new(HostEngine::new(state, halves.map(scaled), optimizers))
+            }
+            ReductionMode::Exact64 | ReductionMode::Fast => {
+                let fixed = |half| FixedSum::<W>::new(layout(half));
+                Box::new(HostEngine::new(state, halves.map(fixed), optimizers))
+            }
+        }
     }
 }

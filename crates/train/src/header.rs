@@ -1,4 +1,4 @@
-//! The layout of a sum, `[header | gradients | batch-norm statistics]`, and what its header says.
+//! The layout of a sum, `[header | batch-norm statistics | gradients]`, and what its header says.
 //!
 //! Every worker fills the words with the sum over its own virtual ranks. After the all-reduce they hold the mean over
 //! all V of them, and every worker reads the same words. The header is
@@ -8,6 +8,7 @@
 //! | ⌈V / 7⌉ | a mark for each virtual rank, three bits each | virtual ranks |
 //! | 4 | the control words | workers |
 //! | 3 | loss, D(x), D(G(z)) | virtual ranks, divided by V |
+//! | one for each bucket | whether the rank's numbers do not fit into 32 bits: [`crate::sums::scaled`] | virtual ranks |
 //!
 //! padded with zeros to a multiple of 16 words. A mark is 1 where the rank's numbers are good, 6 where one is
 //! too large, 7 where one is not finite; 0 says that no worker computed the rank, anything else that several did.
@@ -21,6 +22,7 @@ use lsgan_spec::{Half, Reduction, VirtualRank};
 use crate::error::{Blame, NotApplied};
 use crate::flat::{ALIGNMENT, Entry};
 use crate::layers::Network;
+use crate::sums::bucket_count;
 use crate::word::Word;
 
 const MARK_BITS: u32 = 3;
@@ -75,12 +77,14 @@ impl ControlWords {
 /// Where everything lies in a header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
-    virtual_ranks: u32,
+    pub virtual_ranks: u32,
+    /// Parts of the gradients that may travel by themselves.
+    pub buckets: usize,
 }
 
 impl Header {
     pub fn len(self) -> usize {
-        self.metrics().end.next_multiple_of(ALIGNMENT)
+        self.misfits().end.next_multiple_of(ALIGNMENT)
     }
 
     pub fn marks(self) -> Range<usize> {
@@ -90,6 +94,32 @@ impl Header {
     pub fn metrics(self) -> Range<usize> {
         let start = self.marks().end + ControlWord::ALL.len();
         start..start + MEANS_MAX
+    }
+
+    /// How many virtual ranks have numbers that do not fit into 32 bits, for each bucket.
+    pub fn misfits(self) -> Range<usize> {
+        let start = self.metrics().end;
+        start..start + self.buckets
+    }
+
+    /// Adds a virtual rank's mark and metrics to the header in `words`.
+    pub fn add<W: Word>(
+        self,
+        words: &mut [W],
+        rank: VirtualRank,
+        blame: Option<Blame>,
+        means: [f64; MEANS_MAX],
+    ) {
+        let mark = match blame {
+            None => GOOD,
+            Some(Blame::OutOfRange) => TOO_LARGE,
+            Some(Blame::NotFinite) => NOT_FINITE,
+        };
+        let (word, shift) = self.mark(rank);
+        words[word] = words[word].plus(W::of_count(mark << shift));
+        for (index, mean) in self.metrics().zip(means) {
+            words[index] = words[index].plus(W::of_metric(mean / f64::from(self.virtual_ranks)));
+        }
     }
 
     /// The words of this worker's wishes, with their values.
@@ -177,6 +207,7 @@ pub(crate) struct SumLayout {
     pub virtual_ranks: u32,
     /// The tensors of a contribution: the parameters, then the statistics of each pass. Offsets count from the body.
     pub parts: Vec<Entry>,
+    parameters: usize,
     gradients: usize,
     statistics: usize,
     passes: usize,
@@ -186,19 +217,24 @@ impl SumLayout {
     pub fn new(half: Half, network: &Network, virtual_ranks: u32) -> Self {
         let (gradients, statistics) = (network.parameters.len(), network.statistics.len());
         let passes = passes(half);
-        let mut parts = network.parameters.entries().to_vec();
+        let moved = |entry: &Entry, by: usize| Entry { offset: by + entry.offset, ..entry.clone() };
+        let parameters = network.parameters.entries().iter().map(|entry| moved(entry, passes * statistics));
+        let mut parts: Vec<_> = parameters.collect();
         for pass in 0..passes {
-            let shifted = |entry: &Entry| Entry {
-                offset: gradients + pass * statistics + entry.offset,
-                ..entry.clone()
-            };
-            parts.extend(network.statistics.entries().iter().map(shifted));
+            parts.extend(network.statistics.entries().iter().map(|entry| moved(entry, pass * statistics)));
         }
-        Self { header: Header { virtual_ranks }, virtual_ranks, parts, gradients, statistics, passes }
+        let parameters = network.parameters.entries().len();
+        let header = Header { virtual_ranks, buckets: bucket_count(&network.parameters) };
+        Self { header, virtual_ranks, parts, parameters, gradients, statistics, passes }
     }
 
     pub fn len(&self) -> usize {
-        self.header.len() + self.gradients + self.passes * self.statistics
+        self.head().end + self.gradients
+    }
+
+    /// Header and statistics.
+    pub fn head(&self) -> Range<usize> {
+        0..self.header.len() + self.passes * self.statistics
     }
 
     /// All behind the header.
@@ -207,12 +243,17 @@ impl SumLayout {
     }
 
     pub fn gradients(&self) -> Range<usize> {
-        self.header.len()..self.header.len() + self.gradients
+        self.head().end..self.len()
     }
 
     /// The batch-norm statistics of each pass, laid out like the network's running ones.
     pub fn statistics(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (start, len) = (self.gradients().end, self.statistics);
+        let (start, len) = (self.header.len(), self.statistics);
         (0..self.passes).map(move |pass| start + pass * len..start + (pass + 1) * len)
+    }
+
+    /// How many of the parts are parameters' gradients; the others are statistics.
+    pub fn parameters(&self) -> usize {
+        self.parameters
     }
 }

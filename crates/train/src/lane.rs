@@ -13,7 +13,7 @@ use crate::layers::{Network, Norm, Role};
 use crate::noise::LatentSource;
 use crate::objectives::Losses;
 use crate::state::Networks;
-use crate::step::{self, Keep};
+use crate::step::{self, Keep, RealTerm};
 use crate::tensors::{floats, in_storage_order, view};
 
 /// What all lanes of a replica share.
@@ -74,6 +74,13 @@ pub(crate) struct Contribution {
     pub tensors: Vec<Tensor>,
     /// The means of this half in the order of [`scalars::means_of`]; f32 without dimensions. The loss is the first.
     pub means: [Tensor; MEANS_MAX],
+}
+
+impl Contribution {
+    /// The means as numbers.
+    pub fn means(&self) -> [f64; MEANS_MAX] {
+        self.means.each_ref().map(|mean| mean.double_value(&[]))
+    }
 }
 
 /// A fake with its graph, and the statistics of the batch norms that made it.
@@ -178,6 +185,8 @@ pub(crate) struct Lane {
     shared: Arc<Shared>,
     models: Models,
     kept: BTreeMap<VirtualRank, (Step, Fake)>,
+    /// What was computed ahead of D's half.
+    ahead: BTreeMap<VirtualRank, (Step, RealTerm)>,
     noise: Feed,
     real: Feed,
 }
@@ -193,24 +202,35 @@ impl Lane {
             shared: shared.clone(),
         };
         let (noise, real) = (Feed::to(shared.device), Feed::to(shared.device));
-        Self { models, kept: BTreeMap::new(), noise, real, shared }
+        Self { models, kept: BTreeMap::new(), ahead: BTreeMap::new(), noise, real, shared }
     }
 
     pub fn compute(&mut self, task: &Task) -> Contribution {
         let needs_z = task.real.is_some() || !self.keeps(task);
         let z = needs_z.then(|| self.latent(task));
-        let real = task.real.as_ref().map(|real| self.carried(&real.samples));
+        let is_ahead = self.ahead.get(&task.rank).is_some_and(|(step, _)| *step == task.step);
+        let real = task.real.as_ref().filter(|_| !is_ahead).map(|real| self.carried(&real.samples));
         self.compute_on(task, z.as_ref(), real.as_ref())
     }
 
-    /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples.
+    /// Computes what D's half needs of real samples and keeps it until then.
+    pub fn compute_ahead(&mut self, task: &Task) {
+        let Some(real) = &task.real else { return };
+        let samples = self.carried(&real.samples);
+        self.ahead.insert(task.rank, (task.step, step::real(&self.models, &samples)));
+    }
+
+    /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples, which
+    /// are needed only where nothing was computed ahead.
     pub fn compute_on(&mut self, task: &Task, z: Option<&Tensor>, real: Option<&Tensor>) -> Contribution {
         let Task { step, rank, .. } = *task;
         let given = "the caller gives what this half needs";
         match task.real {
             Some(Real { keep, .. }) => {
-                let inputs = [z.expect(given), real.expect(given)];
-                let (contribution, fake) = step::discriminator(&self.models, rank, inputs, keep);
+                let ahead = self.ahead.remove(&rank).filter(|(of, _)| *of == step).map(|(_, term)| term);
+                let term = ahead.unwrap_or_else(|| step::real(&self.models, real.expect(given)));
+                let (contribution, fake) =
+                    step::discriminator(&self.models, rank, term, z.expect(given), keep);
                 if keep == Keep::Kept {
                     self.kept.insert(rank, (step, fake));
                 }
@@ -229,8 +249,14 @@ impl Lane {
     }
 
     /// Drops every kept fake with its graph.
+    pub fn forget_fakes(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Drops all that was kept.
     pub fn forget(&mut self) {
         self.kept.clear();
+        self.ahead.clear();
     }
 
     /// Samples on the host as the networks read them, on the device.

@@ -24,12 +24,14 @@ enum Threads {
 
 struct LaneThread {
     orders: Option<Sender<Order>>,
-    results: Receiver<Contribution>,
+    results: Receiver<Option<Contribution>>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Order {
     Compute(Task),
+    ComputeAhead(Task),
+    ForgetFakes,
     Forget,
 }
 
@@ -52,7 +54,22 @@ impl Lanes {
                     threads[index].order(Order::Compute(task.share()));
                 }
                 for (_, index) in tasks.iter().zip((0..threads.len()).cycle()) {
-                    take(threads[index].result());
+                    take(threads[index].result().expect("a half has a contribution"));
+                }
+            }
+        }
+    }
+
+    /// Computes what these tasks of D's half need of real samples, each on the lane that gets its task later.
+    pub fn run_ahead(&mut self, tasks: &[Task]) {
+        match &mut self.threads {
+            Threads::Calling(lane) => tasks.iter().for_each(|task| lane.compute_ahead(task)),
+            Threads::Own(threads) => {
+                for (task, index) in tasks.iter().zip((0..threads.len()).cycle()) {
+                    threads[index].order(Order::ComputeAhead(task.share()));
+                }
+                for (_, index) in tasks.iter().zip((0..threads.len()).cycle()) {
+                    threads[index].result();
                 }
             }
         }
@@ -61,7 +78,10 @@ impl Lanes {
     /// The weights of a half's network were updated.
     pub fn updated(&mut self, half: Half) {
         if half == Half::Generator {
-            self.forget();
+            match &mut self.threads {
+                Threads::Calling(lane) => lane.forget_fakes(),
+                Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::ForgetFakes)),
+            }
         }
         self.weights[half as usize].refresh();
     }
@@ -72,7 +92,7 @@ impl Lanes {
         self.weights.iter_mut().for_each(ComputeWeights::refresh);
     }
 
-    /// Drops every kept fake.
+    /// Drops all that lanes keep.
     pub fn forget(&mut self) {
         match &mut self.threads {
             Threads::Calling(lane) => lane.forget(),
@@ -88,13 +108,23 @@ impl LaneThread {
         let work = move || {
             device::one_thread();
             for order in inbox {
-                match order {
-                    Order::Compute(task) => {
-                        if outbox.send(lane.compute(&task)).is_err() {
-                            return;
-                        }
+                let result = match order {
+                    Order::Compute(task) => Some(lane.compute(&task)),
+                    Order::ComputeAhead(task) => {
+                        lane.compute_ahead(&task);
+                        None
                     }
-                    Order::Forget => lane.forget(),
+                    Order::ForgetFakes => {
+                        lane.forget_fakes();
+                        continue;
+                    }
+                    Order::Forget => {
+                        lane.forget();
+                        continue;
+                    }
+                };
+                if outbox.send(result).is_err() {
+                    return;
                 }
             }
         };
@@ -108,7 +138,7 @@ impl LaneThread {
         orders.send(order).expect("a lane ends only by a panic, which is our bug");
     }
 
-    fn result(&self) -> Contribution {
+    fn result(&self) -> Option<Contribution> {
         self.results.recv().expect("a lane ends only by a panic, which is our bug")
     }
 }

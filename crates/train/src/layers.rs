@@ -9,11 +9,19 @@ use crate::TrainError;
 use crate::flat::Layout;
 use crate::init::Init;
 use crate::native;
+use crate::word::Mean;
 
 /// Added to a batch's variance before its root is taken: PyTorch's default.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics: PyTorch's default.
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+/// r ← 0.9·r + 0.1·batch: running statistics and the mean batch-norm statistics of a pass, whose words count `unit`s.
+pub(crate) fn mix_running<W: Mean>(running: &mut [f32], batch: &[W], unit: f32) {
+    for (running, batch) in running.iter_mut().zip(batch) {
+        *running = (1.0 - BATCH_NORM_MOMENTUM) * *running + BATCH_NORM_MOMENTUM * batch.mean(unit);
+    }
+}
 
 /// One layer. Channels and sides are in numbers, strides and paddings the same in both directions.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,12 +5,14 @@
 //! Start at `step`: a whole step on one screen. Then [`Replica`]: what a worker calls.
 //!
 //! - `step`: forward, losses, backward, sum and update.
-//! - [`replica`]: one device's copy of the state; compute, (all-reduce), apply. `builder`: which parts it has.
+//! - [`replica`]: one device's copy of the state; compute, (all-reduce), apply. `queue`: updates that are queued. `builder`:
+//!   which parts it has.
 //! - [`engine`]: where state and sums lie, on the host or on a device. `graphs`: what is queued on a GPU at every step is
 //!   recorded once.
 //! - `lane`: what one thread computes a virtual rank with; `lanes`: several ranks at once; `feed`: batches and noise on
 //!   their way to a device.
-//! - `header`: the layout of a sum, and what rides in its header; `word`: fixed point or f32; `sums`: a sum on the host.
+//! - `header`: the layout of a sum, and what rides in its header; `word`: fixed point or f32; `scale`: the last bit of each
+//!   block; `sums`: a sum on the host.
 //! - [`models`], [`objectives`]: each a file, each kind with its contract; [`layers`]: a network is a list of them.
 //! - [`flat`]: many named tensors in one; [`state`]: the whole state in one; [`parts`]: the state as PyTorch names it.
 //! - [`adam`], [`ema`]: updates over flat slices; [`init`], [`noise`]: random numbers as pure functions.
@@ -25,6 +27,8 @@ mod header;
 mod lane;
 mod lanes;
 mod native;
+mod queue;
+mod scale;
 mod step;
 mod sums;
 mod tensors;
@@ -59,7 +63,8 @@ pub use header::{ControlWord, ControlWords};
 pub use noise::{LatentSource, SeededLatent};
 pub use numerics::numerics;
 pub use parts::StateCopy;
-pub use replica::{Applied, HalfMetrics, Metrics, Queue, RankBatch, Replica};
+pub use queue::Queue;
+pub use replica::{Applied, HalfMetrics, Metrics, RankBatch, Replica};
 pub use sample::Sampler;
 pub use tch::Device;
-pub use word::{DeviceWords, WordsMut};
+pub use word::{DeviceWords, Words};

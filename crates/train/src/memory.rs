@@ -46,7 +46,8 @@ impl Estimate {
             Precision::Bf16 => (2, 2 * parameters),
         };
         let word = match spec.reduction {
-            ReductionMode::Exact => size_of::<i64>() as u64,
+            // In 32 bits this worker's and the sum.
+            ReductionMode::Exact | ReductionMode::Exact64 => size_of::<i64>() as u64,
             ReductionMode::Fast => float,
         };
         let sum = |half, network: &Network| {
@@ -92,6 +93,12 @@ impl fmt::Display for Estimate {
 pub(crate) fn kept_max(generator: &Network, per_rank: u32) -> usize {
     let bytes_per_rank = generator.graph_numbers() * u64::from(per_rank) * size_of::<f32>() as u64;
     (KEPT_BYTES_MAX / bytes_per_rank.max(1)).max(1) as usize
+}
+
+/// For how many virtual ranks D's gradients of real samples fit into a quarter of [`KEPT_BYTES_MAX`].
+pub(crate) fn ahead_max(discriminator: &Network) -> usize {
+    let bytes_per_rank = (discriminator.parameters.len() * size_of::<f32>()) as u64;
+    (KEPT_BYTES_MAX / 4 / bytes_per_rank.max(1)) as usize
 }
 
 /// libtorch's words for too little memory, if that caused the panic: the bindings panic where libtorch fails.

@@ -18,11 +18,12 @@ use crate::lanes::Lanes;
 use crate::memory;
 use crate::models::SampleShape;
 use crate::parts::{self, StateCopy};
+use crate::queue::Queue;
 use crate::sample::{Sampler, Weights};
 use crate::state::{Networks, State};
 use crate::step::{Keep, Work};
 use crate::tensors::{samples, samples_in_place};
-use crate::word::WordsMut;
+use crate::word::Words;
 
 /// One virtual rank's real samples for a step.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +77,13 @@ pub struct Applied {
     pub controls: ControlWords,
     /// The metrics, if they were asked for.
     pub metrics: Option<HalfMetrics>,
+    /// Parts of the gradients that travelled again in 64 bits, since they did not fit into 32.
+    pub repeated: u32,
 }
 
 /// One device's copy of the whole trainable state with its networks. Belongs to the training thread.
 ///
-/// A step is `compute_discriminator`, all-reduce of `words`, `apply`, `compute_generator`, all-reduce of `words`,
+/// A step is `compute_discriminator`, all-reduce of its words, `apply`, `compute_generator`, all-reduce of its words,
 /// `apply`. A replica whose state came from a peer or a snapshot enters at either half.
 ///
 /// On a GPU updates can be queued ([`Self::queue`]), so that the device never waits for the host.
@@ -92,6 +95,8 @@ pub struct Replica {
     pub(crate) spec: RunSpec,
     pub(crate) sample: SampleShape,
     pub(crate) kept_max: usize,
+    /// For so many virtual ranks real terms may be kept.
+    pub(crate) ahead_max: usize,
     /// The step whose D update can be taken back.
     pub(crate) before: Option<Step>,
     pub(crate) notice: Option<Notice>,
@@ -131,7 +136,7 @@ impl Replica {
         self.kept_max = count;
     }
 
-    /// Computes D's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
+    /// Computes D's half of `step` for the given virtual ranks; their sum is then in [`Self::take_words`].
     pub fn compute_discriminator(
         &mut self,
         step: Step,
@@ -151,8 +156,31 @@ impl Replica {
         after_first: &mut dyn FnMut(),
     ) -> Result<(), TrainError> {
         let half = Half::Discriminator;
-        let ranks: Vec<_> = work.iter().map(|batch| batch.virtual_rank).collect();
-        self.check(step, half, &ranks)?;
+        self.check(step, half, self.next_reduction(), &ranks_of(work))?;
+        let tasks = self.tasks(step, work)?;
+        self.compute(
+            step,
+            |replica| {
+                let mut work = Work { half, tasks, controls, after_first };
+                replica.engine.compute(&mut replica.lanes, &mut work)
+            },
+            work.len(),
+        )
+    }
+
+    /// Computes what D's half of `step` needs of real samples, while the sum of G's half before it still travels: G has no
+    /// part in it. [`Self::compute_discriminator`] then needs the same batches and is faster; its bits are the same.
+    pub fn compute_ahead(&mut self, step: Step, work: &[RankBatch]) -> Result<(), TrainError> {
+        self.check(step, Half::Discriminator, self.next_reduction().next(), &ranks_of(work))?;
+        if work.len() > self.ahead_max {
+            return Ok(());
+        }
+        let tasks = self.tasks(step, work)?;
+        self.compute(step, |replica| replica.lanes.run_ahead(&tasks), work.len())
+    }
+
+    /// D's tasks.
+    fn tasks(&self, step: Step, work: &[RankBatch]) -> Result<Vec<Task>, TrainError> {
         work.iter().try_for_each(|batch| self.check_batch(batch))?;
         let size = self.sample.size(self.spec.batch.per_rank as usize);
         let task = |(index, batch): (usize, &RankBatch)| {
@@ -164,11 +192,10 @@ impl Replica {
             let keep = if index < self.kept_max { Keep::Kept } else { Keep::ComputedAgain };
             Task { step, rank: batch.virtual_rank, real: Some(Real { samples, keep }) }
         };
-        let tasks = work.iter().enumerate().map(task).collect();
-        self.compute(step, Work { half, tasks, controls, after_first })
+        Ok(work.iter().enumerate().map(task).collect())
     }
 
-    /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::words`].
+    /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::take_words`].
     ///
     /// Works also where another worker did D's half for these ranks.
     pub fn compute_generator(
@@ -189,14 +216,21 @@ impl Replica {
         after_first: &mut dyn FnMut(),
     ) -> Result<(), TrainError> {
         let half = Half::Generator;
-        self.check(step, half, ranks)?;
+        self.check(step, half, self.next_reduction(), ranks)?;
         let tasks = ranks.iter().map(|&rank| Task { step, rank, real: None }).collect();
-        self.compute(step, Work { half, tasks, controls, after_first })
+        self.compute(
+            step,
+            |replica| {
+                let mut work = Work { half, tasks, controls, after_first };
+                replica.engine.compute(&mut replica.lanes, &mut work)
+            },
+            ranks.len(),
+        )
     }
 
-    fn compute(&mut self, step: Step, mut work: Work) -> Result<(), TrainError> {
+    fn compute(&mut self, step: Step, work: impl FnOnce(&mut Self), ranks: usize) -> Result<(), TrainError> {
         // The next half step begins its sum anew, whatever a panic left of this one.
-        let computed = catch_unwind(AssertUnwindSafe(|| self.engine.compute(&mut self.lanes, &mut work)));
+        let computed = catch_unwind(AssertUnwindSafe(|| work(self)));
         let Err(panic) = computed else { return Ok(()) };
         let Some(words) = memory::too_little(&*panic) else { resume_unwind(panic) };
         self.forget_fakes();
@@ -204,12 +238,18 @@ impl Replica {
             Device::Cuda(index) => format!("cuda:{index}"),
             Device::Cpu | Device::Mps | Device::Vulkan => "the CPU".to_owned(),
         };
-        let (ranks, per_rank) = (work.tasks.len(), self.spec.batch.per_rank);
+        let per_rank = self.spec.batch.per_rank;
         Err(TrainError::OutOfMemory { step, device, ranks, per_rank, words })
     }
 
-    fn check(&self, step: Step, half: Half, ranks: &[VirtualRank]) -> Result<(), TrainError> {
-        let reduction = self.next_reduction();
+    /// Whether `reduction` stands before this half, whose ranks are good.
+    fn check(
+        &self,
+        step: Step,
+        half: Half,
+        reduction: Reduction,
+        ranks: &[VirtualRank],
+    ) -> Result<(), TrainError> {
         if (reduction.step(), reduction.half()) != (step, half) {
             return Err(TrainError::WrongHalf { step, half, reduction });
         }
@@ -236,9 +276,17 @@ impl Replica {
         Err(TrainError::BatchLength { virtual_rank: batch.virtual_rank, found, accepted, shape })
     }
 
-    /// The words of the half that comes next: this worker's sum, to be all-reduced in place.
-    pub fn words(&mut self) -> WordsMut<'_> {
-        self.engine.words(self.engine.next_reduction().half())
+    /// The words of the half that comes next that are to be added up over all workers now: one call each, in this order.
+    /// They are given back by [`Self::put_words`]; then, on all workers, either some are left or none. Where one worker has all
+    /// virtual ranks, none need be taken.
+    pub fn take_words(&mut self) -> Vec<Words> {
+        self.engine.take_words(self.engine.next_reduction().half())
+    }
+
+    /// Gives back the words that were taken, added up. Where that failed, nothing is given back: the half can be computed
+    /// again.
+    pub fn put_words(&mut self, words: Vec<Words>) {
+        self.engine.put_words(self.engine.next_reduction().half(), words);
     }
 
     /// Applies the all-reduced sum: Adam, running statistics, after G's half the moving average.
@@ -255,10 +303,10 @@ impl Replica {
 
     /// The queue of updates, where the device has one: a GPU.
     pub fn queue(&mut self) -> Option<Queue<'_>> {
-        self.engine.queue().is_some().then_some(Queue(self))
+        self.engine.queue().is_some().then(|| Queue::of(self))
     }
 
-    fn finished(&mut self, applied: Result<Applied, NotApplied>) -> Result<Applied, NotApplied> {
+    pub(crate) fn finished(&mut self, applied: Result<Applied, NotApplied>) -> Result<Applied, NotApplied> {
         match &applied {
             Ok(Applied { reduction, .. }) if reduction.half() == Half::Generator => {
                 self.before = Some(reduction.step());
@@ -278,7 +326,6 @@ impl Replica {
             return false;
         }
         self.engine.step_back();
-        self.engine.state_mut().set_reduction(reduction.step().first_reduction());
         self.forget();
         true
     }
@@ -392,33 +439,6 @@ impl Replica {
     }
 }
 
-/// A replica's queue of updates. One update is queued at a time; until it is finished, the next half may be computed
-/// already, which changes nothing of the state, and is void if the update was not made.
-pub struct Queue<'a>(&'a mut Replica);
-
-impl Queue<'_> {
-    /// Queues the update behind the sum that a collective queued on the device. It does nothing if `abort_flag` is set
-    /// when its turn comes. Waits for nothing.
-    ///
-    /// # Safety
-    /// `abort_flag` points to a u32 that lives until the device has come past the update; on a GPU, in pinned memory.
-    pub unsafe fn push(&mut self, metrics: Metrics, abort_flag: Option<*const u32>) {
-        let Self(replica) = self;
-        let update = Update::new(&replica.spec, replica.reduction(), metrics);
-        if let Some(queue) = replica.engine.queue() {
-            // SAFETY: the caller vouches for the flag.
-            unsafe { queue.push(&update, abort_flag) };
-        }
-        // Queued behind the update, too. Of one that is not made there is nothing to take over.
-        replica.lanes.updated(update.half());
-    }
-
-    /// Reads whether the update was made. The device must have come past it. If it was not made, what was computed since
-    /// is void.
-    pub fn finish(&mut self) -> Result<Applied, NotApplied> {
-        let Self(replica) = self;
-        let queue = replica.engine.queue().expect("this is made only where there is a queue");
-        let applied = queue.finish();
-        replica.finished(applied)
-    }
+fn ranks_of(work: &[RankBatch]) -> Vec<VirtualRank> {
+    work.iter().map(|batch| batch.virtual_rank).collect()
 }

@@ -30,28 +30,47 @@ pub(crate) enum Keep {
     ComputedAgain,
 }
 
+/// The term of D's half that depends on real samples. G has no part in it: it can be computed while the sum of G's half of
+/// the step before still travels, to the same bits.
+pub(crate) struct RealTerm {
+    loss: Tensor,
+    mean: Tensor,
+    gradients: Vec<Tensor>,
+    statistics: Vec<Tensor>,
+}
+
+/// ½ E[(D(x) − b)²] and its gradients.
+pub(crate) fn real(models: &Models, x: &Tensor) -> RealTerm {
+    let (on_real, statistics) = models.judge(x, &models.discriminator); // D(x)
+    let loss = models.losses().real(&on_real);
+    let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false);
+    RealTerm { loss: loss.detach(), mean: mean(&on_real), gradients, statistics }
+}
+
 /// D's half for one virtual rank.
 pub(crate) fn discriminator(
     models: &Models,
     rank: VirtualRank,
-    [z, x]: [&Tensor; 2],
+    real: RealTerm,
+    z: &Tensor,
     keep: Keep,
 ) -> (Contribution, Fake) {
     let fake = match keep {
         Keep::Kept => models.generate(z), // G(z)
         Keep::ComputedAgain => tch::no_grad(|| models.generate(z)),
     };
-    let (on_real, of_real) = models.judge(x, &models.discriminator); // D(x)
     let (on_fake, of_fake) = models.judge(&fake.samples.detach(), &models.discriminator); // D(G(z))
-    let loss = models.losses().discriminator(&on_real, &on_fake); // L_D
-    let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false); // ∂L_D/∂θ_D
+    let loss = models.losses().fake(&on_fake); // ½ E[(D(G(z)) − a)²]
+    let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false);
+    // ∂L_D/∂θ_D
+    let gradients = real.gradients.into_iter().zip(&gradients).map(|(mut sum, of_fake)| sum.g_add_(of_fake));
     let means = [
-        (scalars::LOSS_D, loss.detach()),
-        (scalars::D_REAL, mean(&on_real)),
+        (scalars::LOSS_D, real.loss + loss.detach()),
+        (scalars::D_REAL, real.mean),
         (scalars::D_FAKE, mean(&on_fake)),
     ];
-    let statistics = of_real.into_iter().chain(of_fake);
-    (models.contribution(Half::Discriminator, rank, gradients, statistics, &means), fake)
+    let statistics = real.statistics.into_iter().chain(of_fake);
+    (models.contribution(Half::Discriminator, rank, gradients.collect(), statistics, &means), fake)
 }
 
 /// G's half for one virtual rank. D is frozen: no gradients of its weights are computed.

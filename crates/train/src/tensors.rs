@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::flat::{self, Entry};
-use crate::word::{Word, WordsMut};
+use crate::word::{DeviceWords, Word};
 
 /// The view of one named tensor in a flat one (which may itself be a part of a larger one).
 pub(crate) fn view(base: &Tensor, entry: &Entry) -> Tensor {
@@ -37,20 +37,14 @@ pub(crate) fn words_mut<W: Word>(tensor: &mut Tensor) -> &mut [W] {
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
-/// A tensor over the words of a sum, which lie on `device`.
+/// A tensor over the words of a sum in a device's memory.
 ///
 /// # Safety
 /// The tensor must not outlive the replica whose words these are, nor be used while the replica computes.
-pub(crate) unsafe fn over_words(words: WordsMut<'_>, device: Device) -> Tensor {
-    let (start, count, kind, device) = match words {
-        WordsMut::Exact(words) => (words.as_mut_ptr().cast(), words.len(), Kind::Int64, Device::Cpu),
-        WordsMut::Fast(words) => (words.as_mut_ptr().cast(), words.len(), Kind::Float, Device::Cpu),
-        WordsMut::Device(words) => {
-            (words.start.cast(), words.count, if words.exact { Kind::Int64 } else { Kind::Float }, device)
-        }
-    };
+pub(crate) unsafe fn over_words(words: DeviceWords, device: Device) -> Tensor {
+    let kind = if words.exact { Kind::Int64 } else { Kind::Float };
     // SAFETY: the memory has so many words of this kind; the caller vouches for its life.
-    unsafe { Tensor::from_blob(start, &[count as i64], &[1], kind, device) }
+    unsafe { Tensor::from_blob(words.start.cast(), &[words.count as i64], &[1], kind, device) }
 }
 
 /// Samples `[count, h, w, c]` (or `[count, 2]`) as a tensor of the shape that the networks see.

@@ -1,9 +1,12 @@
-//! The words of a sum: i64 in fixed point (`reduction: exact`) or f32 (`reduction: fast`).
+//! The words of a sum.
 //!
-//! **Exact.** A virtual rank's number x enters the sum as round(x · 2^48 / V), ties to even, computed in f64. Integer
+//! **Fixed**, i64: a virtual rank's number x enters the sum as round(x · 2^48 / V), ties to even, computed in f64. Integer
 //! addition is associative, so the sum over all V ranks is the same whatever the order and the grouping: their mean in
-//! units of 2^-48 (3.6e-15). |x| may reach 2^14; then V ranks stay below 2^62 together, and the sum cannot wrap.
-//! **Fast.** x enters as x · (1 / V) in f32. The sum depends on the order of additions.
+//! units of 2^-48 (3.6e-15). |x| may reach 2^14; then V ranks stay below 2^62 together, and the sum cannot wrap. Gradients
+//! of `reduction: exact64` are such words, and the batch-norm statistics of `exact`.
+//! **Scaled**, i32 or i64: the same with a last bit for each block of parameters, see [`crate::scale`]. Gradients of
+//! `reduction: exact`.
+//! **Fast**, f32: x enters as x · (1 / V). The sum depends on the order of additions.
 //!
 //! A number that is beyond the range, or not finite, is reported instead of being added.
 
@@ -22,13 +25,21 @@ pub(crate) const METRIC_LIMIT: f64 = (1_u64 << 38) as f64;
 /// Numbers that are checked, then converted, while they lie in the first-level cache.
 const BLOCK: usize = 2048;
 
-/// The words of a sum, for a collective to add up in place.
-pub enum WordsMut<'a> {
-    /// Fixed point, on the host.
-    Exact(&'a mut [i64]),
-    /// f32, on the host.
-    Fast(&'a mut [f32]),
-    /// In a GPU's memory.
+/// Words of a sum, for a collective to add up: one call each.
+#[derive(Debug)]
+pub enum Words {
+    /// 64 bits of fixed point, on the host, in place.
+    Wide(Vec<i64>),
+    /// 32 bits of fixed point, on the host.
+    Narrow {
+        /// This worker's; they stay as they are.
+        own: Vec<i32>,
+        /// As many words for the sum over all workers.
+        sum: Vec<i32>,
+    },
+    /// f32, on the host, in place.
+    Fast(Vec<f32>),
+    /// In a GPU's memory, in place.
     Device(DeviceWords),
 }
 
@@ -43,20 +54,85 @@ pub struct DeviceWords {
     pub exact: bool,
 }
 
-/// One word of a sum.
-pub(crate) trait Word: Copy + Default + Send + 'static {
+// SAFETY: it is an address. To read or write there is unsafe, wherever it is done.
+unsafe impl Send for DeviceWords {}
+
+/// A word of a summed gradient.
+pub(crate) trait Mean: Copy {
+    /// The mean over the virtual ranks, where 1 is `unit`.
+    fn mean(self, unit: f32) -> f32;
+}
+
+impl Mean for i64 {
+    /// Exact up to 2^53, then rounded twice, always alike.
+    #[inline(always)]
+    fn mean(self, unit: f32) -> f32 {
+        (self as f64 * f64::from(unit)) as f32
+    }
+}
+
+/// Rounds as the same number in an i64 does, since units are powers of two.
+impl Mean for i32 {
+    #[inline(always)]
+    fn mean(self, unit: f32) -> f32 {
+        self as f32 * unit
+    }
+}
+
+impl Mean for f32 {
+    #[inline(always)]
+    fn mean(self, _unit: f32) -> f32 {
+        self
+    }
+}
+
+/// A word with a last bit of its block: [`crate::scale`].
+pub(crate) trait Scaled: Mean + Default {
+    /// A virtual rank's number, which fits.
+    fn of(x: f32, factor: f32) -> Self;
+    fn plus(self, other: Self) -> Self;
+}
+
+impl Scaled for i32 {
+    #[inline(always)]
+    fn of(x: f32, factor: f32) -> Self {
+        // SAFETY: |x| ≤ scale::limit, as the caller has checked, so it is below 2^31.
+        unsafe { (x * factor).round_ties_even().to_int_unchecked() }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+}
+
+impl Scaled for i64 {
+    #[inline(always)]
+    fn of(x: f32, factor: f32) -> Self {
+        // SAFETY: |x| ≤ 2^14 and factor ≤ 2^48, as the caller has checked, so it is at most 2^62.
+        unsafe { (x * factor).round_ties_even().to_int_unchecked() }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+}
+
+/// One word of a sum that has the same last bit everywhere.
+pub(crate) trait Word: Mean + Default + Send + 'static {
     /// What a virtual rank's numbers are multiplied by.
     type Factor: Copy;
     const KIND: Kind;
     /// The largest magnitude that a virtual rank may add.
     const LIMIT: f32;
+    /// What [`Mean::mean`] is told.
+    const UNIT: f32;
 
     fn factor(virtual_ranks: u32) -> Self::Factor;
     /// A virtual rank's number, at most [`Self::LIMIT`] in magnitude.
     fn of(x: f32, factor: Self::Factor) -> Self;
     fn plus(self, other: Self) -> Self;
-    /// The mean over the virtual ranks.
-    fn mean(self) -> f32;
 
     /// Marks and control words of the header.
     fn of_count(count: i64) -> Self;
@@ -66,13 +142,16 @@ pub(crate) trait Word: Copy + Default + Send + 'static {
     fn of_metric(share: f64) -> Self;
     fn metric(self) -> f64;
 
-    fn words_mut(words: &mut [Self]) -> WordsMut<'_>;
+    /// For a collective, and back.
+    fn into_words(words: Vec<Self>) -> Words;
+    fn from_words(words: Words) -> Vec<Self>;
 }
 
 impl Word for i64 {
     type Factor = f64;
     const KIND: Kind = Kind::Int64;
     const LIMIT: f32 = 16384.0; // 2^14
+    const UNIT: f32 = (1.0 / SCALE) as f32;
 
     fn factor(virtual_ranks: u32) -> f64 {
         SCALE / f64::from(virtual_ranks)
@@ -88,12 +167,6 @@ impl Word for i64 {
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self.wrapping_add(other)
-    }
-
-    /// Exact up to 2^53, then rounded twice, always alike.
-    #[inline(always)]
-    fn mean(self) -> f32 {
-        (self as f64 * (1.0 / SCALE)) as f32
     }
 
     fn of_count(count: i64) -> Self {
@@ -112,8 +185,13 @@ impl Word for i64 {
         self as f64 / METRIC_SCALE
     }
 
-    fn words_mut(words: &mut [Self]) -> WordsMut<'_> {
-        WordsMut::Exact(words)
+    fn into_words(words: Vec<Self>) -> Words {
+        Words::Wide(words)
+    }
+
+    fn from_words(words: Words) -> Vec<Self> {
+        let Words::Wide(words) = words else { panic!("words come back as they were taken") };
+        words
     }
 }
 
@@ -121,6 +199,7 @@ impl Word for f32 {
     type Factor = f32;
     const KIND: Kind = Kind::Float;
     const LIMIT: f32 = f32::MAX;
+    const UNIT: f32 = 1.0;
 
     fn factor(virtual_ranks: u32) -> f32 {
         1.0 / virtual_ranks as f32
@@ -134,11 +213,6 @@ impl Word for f32 {
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self + other
-    }
-
-    #[inline(always)]
-    fn mean(self) -> f32 {
-        self
     }
 
     fn of_count(count: i64) -> Self {
@@ -157,8 +231,13 @@ impl Word for f32 {
         f64::from(self)
     }
 
-    fn words_mut(words: &mut [Self]) -> WordsMut<'_> {
-        WordsMut::Fast(words)
+    fn into_words(words: Vec<Self>) -> Words {
+        Words::Fast(words)
+    }
+
+    fn from_words(words: Words) -> Vec<Self> {
+        let Words::Fast(words) = words else { panic!("words come back as they were taken") };
+        words
     }
 }
 
@@ -185,9 +264,14 @@ pub(crate) fn put<W: Word>(x: &[f32], factor: W::Factor, mode: Mode, sum: &mut [
             }
         }
     }
+    within(worst, W::LIMIT)
+}
+
+/// Says what is wrong with numbers whose largest magnitude has these bits.
+pub(crate) fn within(worst: u32, limit: f32) -> Result<(), Blame> {
     if worst >= f32::INFINITY.to_bits() {
         Err(Blame::NotFinite)
-    } else if worst > W::LIMIT.to_bits() {
+    } else if worst > limit.to_bits() {
         Err(Blame::OutOfRange)
     } else {
         Ok(())
@@ -196,7 +280,7 @@ pub(crate) fn put<W: Word>(x: &[f32], factor: W::Factor, mode: Mode, sum: &mut [
 
 widest! {
     /// The bits of the largest magnitude. Floats without a sign order like their bits, infinities and NaNs last.
-    fn largest_magnitude(x: &[f32]) -> u32 {
+    pub(crate) fn largest_magnitude(x: &[f32]) -> u32 {
         x.iter().fold(0, |worst, x| worst.max(x.to_bits() & 0x7fff_ffff))
     }
 }
@@ -217,16 +301,41 @@ widest! {
     }
 }
 
+/// Puts a block of a virtual rank's numbers, which fit, into `sum`.
+pub(crate) fn put_scaled<W: Scaled>(x: &[f32], factor: f32, mode: Mode, sum: &mut [W]) {
+    assert_eq!(x.len(), sum.len(), "a sum is as long as its contributions");
+    match mode {
+        Mode::Set => set_scaled(x, factor, sum),
+        Mode::Add => add_scaled(x, factor, sum),
+    }
+}
+
+widest! {
+    fn set_scaled<W: Scaled>(x: &[f32], factor: f32, sum: &mut [W]) {
+        for (sum, x) in sum.iter_mut().zip(x) {
+            *sum = W::of(*x, factor);
+        }
+    }
+}
+
+widest! {
+    fn add_scaled<W: Scaled>(x: &[f32], factor: f32, sum: &mut [W]) {
+        for (sum, x) in sum.iter_mut().zip(x) {
+            *sum = sum.plus(W::of(*x, factor));
+        }
+    }
+}
+
 /// Partial sums that the compiler may hold in one register; their number fixes the order of additions.
 const PARTIAL_SUMS: usize = 8;
 
 widest! {
     /// Σ g² of mean gradients.
-    pub(crate) fn square_sum<W: Word>(words: &[W]) -> f64 {
+    pub(crate) fn square_sum<W: Mean>(words: &[W], unit: f32) -> f64 {
         let mut partial = [0.0_f64; PARTIAL_SUMS];
         for chunk in words.chunks(PARTIAL_SUMS) {
             for (partial, word) in partial.iter_mut().zip(chunk) {
-                let g = f64::from(word.mean());
+                let g = f64::from(word.mean(unit));
                 *partial += g * g;
             }
         }
@@ -239,6 +348,7 @@ mod tests {
     use super::*;
 
     const LIMIT: f32 = i64::LIMIT;
+    const UNIT: f32 = i64::UNIT;
 
     fn pseudo_random(count: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
@@ -278,8 +388,8 @@ mod tests {
         }
         for i in 0..3000 {
             let mean = ranks.iter().map(|rank| f64::from(rank[i])).sum::<f64>() / 4.0;
-            let error = (f64::from(sum[i].mean()) - mean).abs();
-            assert!(error <= mean.abs() * 1e-7 + 1e-14, "{i}: {} instead of {mean}", sum[i].mean());
+            let error = (f64::from(sum[i].mean(UNIT)) - mean).abs();
+            assert!(error <= mean.abs() * 1e-7 + 1e-14, "{i}: {} instead of {mean}", sum[i].mean(UNIT));
         }
     }
 
@@ -303,7 +413,7 @@ mod tests {
             for _ in 0..ranks {
                 put(&[sign * LIMIT], i64::factor(ranks), Mode::Add, &mut sum).expect("the limit is inside");
             }
-            assert_eq!(sum[0].mean(), sign * LIMIT);
+            assert_eq!(sum[0].mean(UNIT), sign * LIMIT);
         }
     }
 

@@ -8,16 +8,21 @@ use lsgan_train::engine::contract::{CASES, Row};
 use lsgan_train::rehearsal::Rehearsal;
 use lsgan_train::{Device, Replica, device};
 
+const HOST: Row =
+    Row { name: "host", make: host, reference: host, has_queue: false, records: false, mixes: true };
+const QUEUE: Row = Row { has_queue: true, ..HOST };
+
 const ON_A_CPU: &[Row] = &[
-    Row { name: "host", make: host, reference: host, has_queue: false, records: false },
-    Row { name: "device, on the CPU", make: call_by_call, reference: host, has_queue: true, records: false },
-    Row { name: "graphs, on the CPU", make: recorded, reference: host, has_queue: true, records: true },
+    HOST,
+    Row { name: "host, in 32 bits", make: narrow, mixes: false, ..HOST },
+    Row { name: "device, on the CPU", make: call_by_call, ..QUEUE },
+    Row { name: "graphs, on the CPU", make: recorded, records: true, ..QUEUE },
 ];
 
 /// A GPU has other bits than a CPU, and the same bits with and without graphs.
 const ON_A_GPU: &[Row] = &[
-    Row { name: "device, on a GPU", make: cuda, reference: cuda, has_queue: true, records: false },
-    Row { name: "graphs, on a GPU", make: cuda_graphs, reference: cuda, has_queue: true, records: true },
+    Row { name: "device, on a GPU", make: cuda, reference: cuda, ..QUEUE },
+    Row { name: "graphs, on a GPU", make: cuda_graphs, reference: cuda, records: true, ..QUEUE },
 ];
 
 fn rehearsed(spec: &RunSpec, rehearsal: Option<Rehearsal>) -> Replica {
@@ -26,6 +31,10 @@ fn rehearsed(spec: &RunSpec, rehearsal: Option<Rehearsal>) -> Replica {
 
 fn host(spec: &RunSpec) -> Replica {
     rehearsed(spec, None)
+}
+
+fn narrow(spec: &RunSpec) -> Replica {
+    Replica::builder(spec).in_32_bits_from(0).build().expect("the spec is valid")
 }
 
 fn call_by_call(spec: &RunSpec) -> Replica {

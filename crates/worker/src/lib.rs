@@ -13,7 +13,8 @@
 //! - `orders`: what the session tells the training thread, and how it interrupts it.
 //! - `trainer`: forms generations, parks, does tasks. `stepping`: one generation while it steps.
 //! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone.
-//! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU.
+//! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU. `exchange`: TCP on a
+//!   thread of its own.
 //! - [`probe`]: what this host has to compute with.
 //! - `isa`: keeps libtorch to the instructions that the run's file allows.
 //! - `store`: the run's store, and the proof that it is the coordinator's.
@@ -23,6 +24,7 @@
 
 mod address;
 pub mod args;
+mod exchange;
 mod faults;
 mod isa;
 mod meter;

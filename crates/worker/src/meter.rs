@@ -14,6 +14,7 @@ pub struct Meter {
     steps: u64,
     data_wait: Duration,
     reduce: Duration,
+    repeated: u32,
     discriminator: Option<HalfMetrics>,
     generator: Option<HalfMetrics>,
 }
@@ -29,6 +30,7 @@ impl Meter {
             steps: 0,
             data_wait: zero,
             reduce: zero,
+            repeated: 0,
             discriminator: None,
             generator: None,
         }
@@ -53,6 +55,11 @@ impl Meter {
     /// Time that was spent in an all-reduce.
     pub fn reduce(&mut self, spent: Duration) {
         self.reduce += spent;
+    }
+
+    /// So many parts of a sum travelled again.
+    pub fn repeated(&mut self, parts: u32) {
+        self.repeated += parts;
     }
 
     /// The metrics of D's half.
@@ -85,6 +92,7 @@ impl Meter {
             (scalars::STEP_MS, per_step(self.since.elapsed())),
             (scalars::DATA_WAIT_MS, per_step(self.data_wait)),
             (scalars::REDUCE_MS, per_step(self.reduce)),
+            (scalars::SUMS_REPEATED, f64::from(self.repeated) / self.steps as f64),
         ];
         let all = clock.into_iter().chain(d.scalars()).chain(g.scalars());
         Some(v1::StepMetrics {

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use lsgan_collective::nccl::device::Mark;
 use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::CudaDevice};
-use lsgan_collective::tcp::{self, Listener, Membership, TcpGroup};
+use lsgan_collective::tcp::{self, Listener, Membership};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
-use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, WordsMut};
+use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, Words};
+
+use crate::exchange::{Exchange, add_up};
 
 /// What this worker's sums travel over, for its whole life.
 #[derive(Clone)]
@@ -53,7 +55,7 @@ impl Transport {
         match self {
             Self::Tcp => {
                 let group = tcp::connect(listener, membership, deadline, aborter)?;
-                Ok(Formed::Tcp(Box::new(group)))
+                Ok(Formed::Tcp(Exchange::new(group)?))
             }
             Self::Nccl(nccl) => {
                 let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
@@ -66,7 +68,7 @@ impl Transport {
 /// One generation's group.
 pub enum Formed {
     /// Over TCP.
-    Tcp(Box<TcpGroup>),
+    Tcp(Exchange),
     /// Over NCCL.
     Nccl(Box<NcclGroup>),
 }
@@ -102,7 +104,7 @@ impl Formed {
     /// The group itself, for broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
-            Self::Tcp(group) => &mut **group,
+            Self::Tcp(exchange) => exchange.group(),
             Self::Nccl(group) => &mut **group,
         }
     }
@@ -113,29 +115,68 @@ impl Formed {
     /// The operating system refuses.
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         match self {
-            Self::Tcp(group) => group.set_unreachable_after(timeout),
+            Self::Tcp(exchange) => exchange.group().set_unreachable_after(timeout),
             Self::Nccl(group) => group.set_unreachable_after(timeout),
         }
     }
 
-    /// Sums the words of the half that the replica has computed over all members.
+    /// Sums the words of the half that the replica has computed over all members. Returns how long that took.
     ///
     /// On a GPU the sum is only queued.
     ///
     /// # Errors
     /// The group is over.
-    pub fn all_reduce(&mut self, replica: &mut Replica) -> Result<(), GroupError> {
-        match (replica.words(), self) {
-            (WordsMut::Exact(words), group) => group.group().all_reduce_i64(words),
-            (WordsMut::Fast(words), group) => group.group().all_reduce_f32(words),
-            (WordsMut::Device(words), Self::Nccl(group)) => {
-                let values = if words.exact { ElementType::I64 } else { ElementType::F32 };
-                // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It outlives
-                // the group.
-                unsafe { group.enqueue_all_reduce(words.start, words.count, values) }
-            }
-            (WordsMut::Device(_), Self::Tcp(_)) => unreachable!("a GPU's sums travel over NCCL"),
+    pub fn all_reduce(&mut self, replica: &mut Replica) -> Result<Duration, GroupError> {
+        let begin = Instant::now();
+        if self.is_alone() {
+            self.group().all_reduce_i64(&mut [])?; // an abort ends it all the same
+            return Ok(begin.elapsed());
         }
+        loop {
+            let mut taken = replica.take_words();
+            match (&mut *self, taken.as_mut_slice()) {
+                (_, []) => return Ok(begin.elapsed()),
+                (Self::Nccl(group), [Words::Device(words)]) => {
+                    let values = if words.exact { ElementType::I64 } else { ElementType::F32 };
+                    // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It
+                    // outlives the group.
+                    unsafe { group.enqueue_all_reduce(words.start, words.count, values) }?;
+                }
+                (group, words) => add_up(group.group(), words)?,
+            }
+            replica.put_words(taken);
+        }
+    }
+
+    /// The same; `meanwhile` computes while the words travel, where that is another thread's work. Returns how long this
+    /// thread waited.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn all_reduce_during(
+        &mut self,
+        replica: &mut Replica,
+        meanwhile: impl FnOnce(&mut Replica),
+    ) -> Result<Duration, GroupError> {
+        let is_alone = self.is_alone();
+        let Self::Tcp(exchange) = self else { return self.all_reduce(replica) };
+        if is_alone || replica.queue().is_some() {
+            return self.all_reduce(replica);
+        }
+        let words = replica.take_words();
+        let mut since = Instant::now();
+        let words = exchange.add_up_during(words, || {
+            meanwhile(replica);
+            since = Instant::now();
+        })?;
+        let waited = since.elapsed();
+        replica.put_words(words);
+        Ok(waited + self.all_reduce(replica)?) // what has to travel again
+    }
+
+    /// Whether this worker has all virtual ranks, and its sum is whole as it is. Over NCCL the group decides.
+    fn is_alone(&mut self) -> bool {
+        matches!(self, Self::Tcp(_)) && self.group().size() == 1
     }
 
     /// Applies the sum. On a GPU the update is only queued behind it, and [`Self::finish`] says whether it was made; it does

@@ -6,9 +6,9 @@ use lsgan_collective::GroupError;
 use lsgan_control::member::{Boundary, Duty, Event, Wishes};
 use lsgan_control::report::CorruptRecord;
 use lsgan_control::{Form, Report};
-use lsgan_data::{Loader, LoaderOptions, RecordError, Replaced, WaitWatch};
+use lsgan_data::{Loader, LoaderOptions, RecordError, Replaced, StepBatch, WaitWatch};
 use lsgan_spec::{Generation, Half, Step, VirtualRank};
-use lsgan_train::{Applied, ControlWord, ControlWords, Metrics, Notice, RankBatch, rehearsal};
+use lsgan_train::{Applied, ControlWord, ControlWords, Metrics, Notice, RankBatch, Replica, rehearsal};
 
 use crate::meter::Meter;
 use crate::orders::Live;
@@ -35,6 +35,8 @@ pub struct Stepping<'a> {
     data_waited: Duration,
     /// The first rank makes the pictures.
     pictures: bool,
+    /// The batch of the next step, taken while the sum of this one travels; or what is wrong with it.
+    ahead: Option<Result<StepBatch, Halt>>,
     /// An update that is queued on a GPU and not known to be done. Never on a CPU.
     queued: Option<Queued>,
 }
@@ -73,6 +75,7 @@ impl<'a> Stepping<'a> {
             waits: WaitWatch::default(),
             step_began: Instant::now(),
             data_waited: Duration::ZERO,
+            ahead: None,
             queued: None,
             trainer,
             group,
@@ -114,16 +117,15 @@ impl<'a> Stepping<'a> {
         if !self.may_run_ahead(step) {
             self.settle()?;
         }
-        let batch = self.loader.next()?;
+        let batch = match self.ahead.take() {
+            Some(ahead) => ahead?,
+            None => self.loader.next()?,
+        };
         debug_assert_eq!(batch.step, step);
         for replaced in &batch.replaced {
             self.replaced(step, replaced);
         }
-        let work: Vec<_> = batch
-            .batches
-            .iter()
-            .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples })
-            .collect();
+        let work = work_of(&batch);
         let begin = Instant::now();
         let (group, queued) = (&mut self.group, &self.queued);
         let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
@@ -159,10 +161,21 @@ impl<'a> Stepping<'a> {
 
     /// Sums what was computed over all members, and applies it or queues that.
     fn reduce(&mut self, step: Step) -> Result<(), Halt> {
-        let begin = Instant::now();
-        self.group.all_reduce(&mut self.trainer.replica)?;
-        self.meter.reduce(begin.elapsed());
-        self.pace.waited(begin.elapsed());
+        let next = step.next();
+        let goes_on =
+            self.trainer.replica.next_reduction().half() == Half::Generator && !self.duty.is_over(next);
+        let (loader, ahead) = (&mut self.loader, &mut self.ahead);
+        let waited = if goes_on {
+            self.group.all_reduce_during(&mut self.trainer.replica, |replica| {
+                if loader.has_next() {
+                    *ahead = Some(take_ahead(loader, replica, next));
+                }
+            })
+        } else {
+            self.group.all_reduce(&mut self.trainer.replica)
+        }?;
+        self.meter.reduce(waited);
+        self.pace.waited(waited);
         let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
         match self.group.apply(&mut self.trainer.replica, metrics)? {
             Update::Done(applied) => self.applied(applied),
@@ -186,7 +199,8 @@ impl<'a> Stepping<'a> {
 
     /// What is due after an update.
     fn applied(&mut self, applied: Applied) -> Result<(), Halt> {
-        let Applied { reduction, controls, metrics } = applied;
+        let Applied { reduction, controls, metrics, repeated } = applied;
+        self.meter.repeated(repeated);
         let outbox = &self.trainer.outbox;
         match reduction.half() {
             Half::Generator => {
@@ -274,6 +288,18 @@ impl<'a> Stepping<'a> {
             self.trainer.outbox.say(Report::StateHash { step: done, hash });
         }
     }
+}
+
+/// Takes the batch of the next step, and computes what needs only that: D on real samples.
+fn take_ahead(loader: &mut Loader, replica: &mut Replica, next: Step) -> Result<StepBatch, Halt> {
+    let batch = loader.next()?;
+    replica.compute_ahead(next, &work_of(&batch))?;
+    Ok(batch)
+}
+
+fn work_of(batch: &StepBatch) -> Vec<RankBatch<'_>> {
+    let batches = batch.batches.iter();
+    batches.map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples }).collect()
 }
 
 fn is_due(every: u64, done: Step) -> bool {

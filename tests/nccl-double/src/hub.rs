@@ -21,6 +21,7 @@ pub(crate) const HELLO_BYTES: usize = 16;
 
 /// The supported types.
 pub(crate) const UINT8: u32 = 1;
+pub(crate) const INT32: u32 = 2;
 pub(crate) const INT64: u32 = 4;
 pub(crate) const FLOAT32: u32 = 7;
 
@@ -29,7 +30,7 @@ pub(crate) fn value_bytes(of: u32) -> Option<usize> {
     match of {
         UINT8 => Some(1),
         INT64 => Some(8),
-        FLOAT32 => Some(4),
+        INT32 | FLOAT32 => Some(4),
         _ => None,
     }
 }
@@ -109,6 +110,11 @@ fn call(ranks: &mut [TcpStream]) -> Option<Vec<u8>> {
 
 fn add(of: u32, sums: &mut [u8], values: &[u8]) {
     match of {
+        INT32 => {
+            for (sum, value) in sums.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+                *sum = i32::from_le_bytes(*sum).wrapping_add(i32::from_le_bytes(*value)).to_le_bytes();
+            }
+        }
         INT64 => {
             for (sum, value) in sums.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
                 *sum = i64::from_le_bytes(*sum).wrapping_add(i64::from_le_bytes(*value)).to_le_bytes();

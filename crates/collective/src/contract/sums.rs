@@ -36,6 +36,23 @@ pub(super) fn sum_each_length(group: &mut dyn Group) {
     }
 }
 
+/// The values stay, and the sums come where garbage was.
+pub(super) fn sums_of_32_bits_are_exact_and_the_values_stay(implementation: &Implementation) {
+    for size in 1..=implementation.size_max.min(8) {
+        run((implementation.make)(size), |mut group| {
+            for (call, length) in LENGTHS.into_iter().enumerate() {
+                let narrow =
+                    |values: Vec<i64>| values.into_iter().map(|value| value as i32).collect::<Vec<_>>();
+                let own = narrow(values(group.rank(), call, length));
+                let (before, mut found) = (own.clone(), vec![0x5555_5555; length]);
+                group.all_reduce_i32(&own, &mut found).expect("a healthy group sums");
+                assert!(found == narrow(sums(group.size(), call, length)), "{length} over {}", group.size());
+                assert!(own == before, "{length} values over {} ranks", group.size());
+            }
+        });
+    }
+}
+
 pub(super) fn float_sums_have_the_same_bits_on_every_rank(implementation: &Implementation) {
     for size in 1..=implementation.size_max.min(8) {
         run((implementation.make)(size), |mut group| compare_float_sums(&mut *group));

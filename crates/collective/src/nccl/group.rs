@@ -261,6 +261,11 @@ impl Group for NcclGroup {
         self.all_reduce_staged(values, ElementType::I64)
     }
 
+    fn all_reduce_i32(&mut self, own: &[i32], sums: &mut [i32]) -> Result<(), GroupError> {
+        sums.copy_from_slice(own);
+        self.all_reduce_staged(sums, ElementType::I32)
+    }
+
     fn all_reduce_f32(&mut self, values: &mut [f32]) -> Result<(), GroupError> {
         self.all_reduce_staged(values, ElementType::F32)
     }

@@ -60,6 +60,8 @@ const LOOK_EACH: Duration = Duration::from_micros(200);
 pub enum ElementType {
     /// Sums wrap.
     I64,
+    /// Sums wrap.
+    I32,
     /// Every rank ends with the same bits.
     F32,
 }
@@ -68,6 +70,7 @@ impl ElementType {
     fn call_kind(self) -> CallKind {
         match self {
             Self::I64 => CallKind::AllReduceI64,
+            Self::I32 => CallKind::AllReduceI32,
             Self::F32 => CallKind::AllReduceF32,
         }
     }
@@ -75,6 +78,7 @@ impl ElementType {
     fn data_type(self) -> ncclDataType_t {
         match self {
             Self::I64 => ncclDataType_t::ncclInt64,
+            Self::I32 => ncclDataType_t::ncclInt32,
             Self::F32 => ncclDataType_t::ncclFloat32,
         }
     }

@@ -38,12 +38,14 @@ const HEADER_BYTES: usize = 24;
 
 /// The first number of a header. Neither zeros nor text begin with one.
 const ALL_REDUCE_I64: u32 = 0xa11e_d164;
+const ALL_REDUCE_I32: u32 = 0xa11e_d132;
 const ALL_REDUCE_F32: u32 = 0xa11e_df32;
 const BROADCAST: u32 = 0xb40a_dca5;
 
 fn encode(call: Call) -> [u8; HEADER_BYTES] {
     let (kind, root) = match call.kind {
         CallKind::AllReduceI64 => (ALL_REDUCE_I64, 0),
+        CallKind::AllReduceI32 => (ALL_REDUCE_I32, 0),
         CallKind::AllReduceF32 => (ALL_REDUCE_F32, 0),
         CallKind::Broadcast { root } => (BROADCAST, root),
     };
@@ -61,6 +63,7 @@ fn decode(header: &[u8; HEADER_BYTES]) -> Option<Call> {
     let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
     let kind = match (u32_at(0), u32_at(4)) {
         (ALL_REDUCE_I64, 0) => CallKind::AllReduceI64,
+        (ALL_REDUCE_I32, 0) => CallKind::AllReduceI32,
         (ALL_REDUCE_F32, 0) => CallKind::AllReduceF32,
         (BROADCAST, root) => CallKind::Broadcast { root },
         _ => return None,

@@ -29,24 +29,30 @@ pub(super) trait Flow {
 
 /// A number that can be summed and sent.
 pub(super) trait Element: bytemuck::Pod {
-    /// Adds the values in `bytes`, which need not be aligned.
-    fn add(values: &mut [Self], bytes: &[u8]);
+    fn plus(self, other: Self) -> Self;
 }
 
 impl Element for i64 {
-    fn add(values: &mut [Self], bytes: &[u8]) {
-        for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
-            *value = value.wrapping_add(Self::from_le_bytes(*bytes));
-        }
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+}
+
+impl Element for i32 {
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
     }
 }
 
 impl Element for f32 {
-    fn add(values: &mut [Self], bytes: &[u8]) {
-        for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
-            *value += Self::from_le_bytes(*bytes);
-        }
+    fn plus(self, other: Self) -> Self {
+        self + other
     }
+}
+
+/// The values in `bytes`, which need not be aligned.
+fn read<T: Element>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned)
 }
 
 /// A position in a stream of chunks, one for each step.
@@ -66,6 +72,8 @@ pub(super) struct RingAllReduce<'a, T> {
     rank: usize,
     size: usize,
     values: &'a mut [T],
+    /// This rank's values, where they are not in `values` but are to stay.
+    pub(super) own: Option<&'a [T]>,
     sending: Cursor,
     /// The end of what is received and, in the first n−1 steps, added; whole values there.
     received: Cursor,
@@ -78,8 +86,16 @@ impl<'a, T: Element> RingAllReduce<'a, T> {
     pub(super) fn new(rank: usize, size: usize, values: &'a mut [T], scratch: &'a mut Vec<u8>) -> Self {
         scratch.resize(SCRATCH_BYTES, 0);
         let start = Cursor { step: 0, offset_bytes: 0 };
-        let mut flow =
-            Self { rank, size, values, sending: start, received: start, scratch, scratch_filled_bytes: 0 };
+        let mut flow = Self {
+            rank,
+            size,
+            values,
+            own: None,
+            sending: start,
+            received: start,
+            scratch,
+            scratch_filled_bytes: 0,
+        };
         flow.skip_finished_steps();
         flow
     }
@@ -125,8 +141,22 @@ impl<'a, T: Element> RingAllReduce<'a, T> {
     fn add_scratch(&mut self) {
         let whole_bytes = self.scratch_filled_bytes - self.scratch_filled_bytes % size_of::<T>();
         let start = self.chunk(self.received.step + 1).start + self.received.offset_bytes / size_of::<T>();
-        let values = &mut self.values[start..start + whole_bytes / size_of::<T>()];
-        T::add(values, &self.scratch[..whole_bytes]);
+        let at = start..start + whole_bytes / size_of::<T>();
+        let received = read::<T>(&self.scratch[..whole_bytes]);
+        match self.own {
+            // Each value is added to once.
+            Some(own) => {
+                for ((value, own), received) in self.values[at.clone()].iter_mut().zip(&own[at]).zip(received)
+                {
+                    *value = own.plus(received);
+                }
+            }
+            None => {
+                for (value, received) in self.values[at].iter_mut().zip(received) {
+                    *value = value.plus(received);
+                }
+            }
+        }
         self.scratch.copy_within(whole_bytes..self.scratch_filled_bytes, 0);
         self.scratch_filled_bytes -= whole_bytes;
         self.received.offset_bytes += whole_bytes;
@@ -145,7 +175,8 @@ impl<T: Element> Flow for RingAllReduce<'_, T> {
             Some(source) if source > self.received.step => 0,
             _ => chunk.len(),
         };
-        &bytemuck::cast_slice(self.values)[chunk.start + offset_bytes..chunk.start + ready_bytes]
+        let values = self.own.filter(|_| step == 0).unwrap_or(self.values);
+        &bytemuck::cast_slice(values)[chunk.start + offset_bytes..chunk.start + ready_bytes]
     }
 
     fn sent(&mut self, count_bytes: usize) {

@@ -146,11 +146,19 @@ impl TcpGroup {
         })
     }
 
-    fn all_reduce<T: Element>(&mut self, kind: CallKind, values: &mut [T]) -> Result<(), GroupError> {
+    /// Of `values`, or of `own` into `values`.
+    fn all_reduce<T: Element>(
+        &mut self,
+        kind: CallKind,
+        own: Option<&[T]>,
+        values: &mut [T],
+    ) -> Result<(), GroupError> {
         let (rank, size) = (self.rank, self.size);
         self.call(kind, values.len(), |ring, call| {
             let mut scratch = std::mem::take(&mut ring.scratch);
-            let outcome = exchange(ring, call, &mut RingAllReduce::new(rank, size, values, &mut scratch));
+            let mut flow = RingAllReduce::new(rank, size, values, &mut scratch);
+            flow.own = own;
+            let outcome = exchange(ring, call, &mut flow);
             ring.scratch = scratch;
             outcome
         })
@@ -184,11 +192,19 @@ impl Group for TcpGroup {
     }
 
     fn all_reduce_i64(&mut self, values: &mut [i64]) -> Result<(), GroupError> {
-        self.all_reduce(CallKind::AllReduceI64, values)
+        self.all_reduce(CallKind::AllReduceI64, None, values)
+    }
+
+    fn all_reduce_i32(&mut self, own: &[i32], sums: &mut [i32]) -> Result<(), GroupError> {
+        assert_eq!(own.len(), sums.len(), "a sum for each value");
+        if self.size == 1 {
+            sums.copy_from_slice(own);
+        }
+        self.all_reduce(CallKind::AllReduceI32, Some(own), sums)
     }
 
     fn all_reduce_f32(&mut self, values: &mut [f32]) -> Result<(), GroupError> {
-        self.all_reduce(CallKind::AllReduceF32, values)
+        self.all_reduce(CallKind::AllReduceF32, None, values)
     }
 
     fn broadcast(&mut self, root: usize, bytes: &mut [u8]) -> Result<(), GroupError> {

@@ -35,7 +35,7 @@ pub(super) fn check_identity(spec: &RunSpec, known: &Known, run_dir: &Path) -> R
     match known.fact("identity") {
         Some(identity) if identity != spec.identity().to_string() => {
             let theirs = known.fact("spec_yaml").unwrap_or_default();
-            Err(other_identity(spec, theirs, &format!("the run in {}", run_dir.display())))
+            Err(other_identity(spec, (theirs, identity), &format!("the run in {}", run_dir.display())))
         }
         _ => Ok(()),
     }

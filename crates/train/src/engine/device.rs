@@ -8,9 +8,10 @@
 //! one ends. So it is predicated on the device: it changes nothing, and is not counted, where a mark of the sum is not
 //! good or the abort flag is set, nor is any update after it; see `collective::nccl::flag`.
 
-use lsgan_spec::{Half, Reduction};
+use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec};
 use tch::{Device, Kind, Tensor};
 
+use super::device_scales::DeviceScales;
 use super::device_sum::{DeviceSum, DeviceWord};
 use super::{Arithmetic, Engine, Update, UpdateQueue};
 use crate::adam::AdamStep;
@@ -24,7 +25,7 @@ use crate::replica::{Applied, Metrics};
 use crate::state::{Networks, State};
 use crate::step::{self, Work};
 use crate::tensors::{words, words_mut};
-use crate::word::{DeviceWords, WordsMut};
+use crate::word::{DeviceWords, Words};
 
 pub(crate) struct DeviceEngine<W> {
     /// On the host: the reduction, and the rest as it was copied last.
@@ -49,6 +50,7 @@ pub(crate) struct DeviceEngine<W> {
     before: Tensor,
     report: Report,
     queued: Option<Update>,
+    optimizers: OptimizersSpec,
 }
 
 /// Memory of the host that the device writes behind an update.
@@ -60,15 +62,19 @@ struct Report {
 }
 
 impl<W: DeviceWord> DeviceEngine<W> {
-    pub fn new(networks: &Networks, state: State, device: Device, virtual_ranks: u32) -> Self {
+    pub fn new(networks: &Networks, state: State, device: Device, spec: &RunSpec) -> Self {
         let regions = state.regions();
         let numbers = Tensor::zeros([regions.len as i64], (Kind::Float, device));
         // SAFETY: the memory has so many f32, and lives as long as `numbers`, which is dropped with this.
         let writable = unsafe {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
-        let sums = [Half::Discriminator, Half::Generator]
-            .map(|half| DeviceSum::new(SumLayout::new(half, networks.network(half), virtual_ranks), device));
+        let sums = [Half::Discriminator, Half::Generator].map(|half| {
+            let (network, virtual_ranks) = (networks.network(half), spec.batch.virtual_ranks);
+            let is_scaled = spec.reduction == ReductionMode::Exact;
+            let scales = is_scaled.then(|| DeviceScales::new(&network.parameters, virtual_ranks, device));
+            DeviceSum::new(SumLayout::new(half, network, virtual_ranks), scales, device)
+        });
         let report = Report {
             headers: sums.each_ref().map(|sum| shared_with(device, sum.layout.header.len() as i64, W::KIND)),
             applied: shared_with(device, 1, Kind::Int64),
@@ -85,6 +91,7 @@ impl<W: DeviceWord> DeviceEngine<W> {
             flag: Tensor::zeros([1], (Kind::Int, device)),
             before: Tensor::zeros([regions.discriminator.all().len() as i64], (Kind::Float, device)),
             queued: None,
+            optimizers: spec.optimizer,
             state,
         };
         engine.state_changed();
@@ -123,6 +130,15 @@ impl<W: DeviceWord> DeviceEngine<W> {
         sum.clear_header();
     }
 
+    /// Chooses the last bits of a network's next sum.
+    fn choose_scales(&mut self, half: Half) {
+        let last = AdamStep::last(&self.optimizers, half, self.state.reduction());
+        let v = self.region(&self.state.regions().of(half).second_moments);
+        if let Some(scales) = &mut self.sums[half as usize].scales {
+            scales.choose(&v, last.map_or(1.0, AdamStep::second_moment_correction));
+        }
+    }
+
     fn trust_again(&mut self) {
         let _ = self.sound.fill_(1);
         let _ = self.flag.zero_();
@@ -148,16 +164,27 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
         step::sum(self, lanes, work);
     }
 
-    fn words(&mut self, half: Half) -> WordsMut<'_> {
-        let words = &mut self.sums[half as usize].words;
-        match words.device() {
-            Device::Cpu => W::words_mut(words_mut(words)),
-            Device::Cuda(_) | Device::Mps | Device::Vulkan => WordsMut::Device(DeviceWords {
-                start: words.data_ptr(),
-                count: words.numel(),
+    fn take_words(&mut self, half: Half) -> Vec<Words> {
+        let sum = &mut self.sums[half as usize];
+        match (sum.is_whole, sum.words.device()) {
+            (true, _) => vec![],
+            (false, Device::Cpu) => vec![W::into_words(words(&sum.words).to_vec())],
+            (false, Device::Cuda(_) | Device::Mps | Device::Vulkan) => vec![Words::Device(DeviceWords {
+                start: sum.words.data_ptr(),
+                count: sum.words.numel(),
                 exact: W::KIND == Kind::Int64,
-            }),
+            })],
         }
+    }
+
+    fn put_words(&mut self, half: Half, given: Vec<Words>) {
+        let sum = &mut self.sums[half as usize];
+        for given in given {
+            if !matches!(given, Words::Device(_)) {
+                words_mut(&mut sum.words).copy_from_slice(&W::from_words(given));
+            }
+        }
+        sum.is_whole = true;
     }
 
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
@@ -174,7 +201,9 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
 
     fn step_back(&mut self) {
         self.region(&self.state.regions().discriminator.all()).copy_(&self.before);
+        self.state.set_reduction(self.state.reduction().step().first_reduction());
         self.clear_headers();
+        self.choose_scales(Half::Discriminator);
     }
 
     fn reduction(&self) -> Reduction {
@@ -204,6 +233,9 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
         self.queued = None;
         self.trust_again();
         self.clear_headers();
+        for half in [Half::Discriminator, Half::Generator] {
+            self.choose_scales(half);
+        }
     }
 }
 
@@ -239,7 +271,8 @@ impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
             return Err(NotApplied::Aborted { step, half });
         }
         self.state.set_reduction(update.reduction.next());
-        Ok(update.applied(&reading, || self.report.gradient_norm.double_value(&[0])))
+        self.choose_scales(update.half());
+        Ok(update.applied(&reading, 0, || self.report.gradient_norm.double_value(&[0])))
     }
 }
 

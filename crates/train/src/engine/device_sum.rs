@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
+use super::device_scales::DeviceScales;
 use crate::header::{ControlWords, GOOD, NOT_FINITE, SumLayout, TOO_LARGE};
 use crate::lane::Contribution;
 use crate::tensors::view;
@@ -12,9 +13,13 @@ use crate::word::{METRIC_LIMIT, METRIC_SCALE, Mode, SCALE, Word};
 
 pub(super) struct DeviceSum<W> {
     pub layout: SumLayout,
-    /// `[header | gradients | statistics of each pass]`.
+    /// `[header | statistics of each pass | gradients]`.
     pub words: Tensor,
-    /// One virtual rank's numbers, f32 `[gradients | statistics]`; the gaps between tensors stay 0.
+    /// The last bits of the gradients, where each block has its own.
+    pub scales: Option<DeviceScales>,
+    /// It is the sum over all workers.
+    pub is_whole: bool,
+    /// One virtual rank's numbers, f32 `[statistics | gradients]`; the gaps between tensors stay 0.
     numbers: Tensor,
     /// Views of them, one for each tensor of a contribution.
     parts: Vec<Tensor>,
@@ -25,13 +30,15 @@ pub(super) struct DeviceSum<W> {
 }
 
 impl<W: DeviceWord> DeviceSum<W> {
-    pub fn new(layout: SumLayout, device: Device) -> Self {
+    pub fn new(layout: SumLayout, scales: Option<DeviceScales>, device: Device) -> Self {
         let numbers = Tensor::zeros([layout.body().len() as i64], (Kind::Float, device));
         Self {
             words: Tensor::zeros([layout.len() as i64], (W::KIND, device)),
             parts: layout.parts.iter().map(|part| view(&numbers, part)).collect(),
             complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
             numbers,
+            scales,
+            is_whole: false,
             mode: Mode::Set,
             word: PhantomData,
             layout,
@@ -45,6 +52,7 @@ impl<W: DeviceWord> DeviceSum<W> {
             let _ = self.words.narrow(0, index as i64, 1).fill_(count);
         }
         self.mode = Mode::Set;
+        self.is_whole = false;
     }
 
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
@@ -55,7 +63,18 @@ impl<W: DeviceWord> DeviceSum<W> {
         let means = Tensor::stack(&contribution.means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
         let worst = self.numbers.abs().max();
         let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
-        let (values, mark) = W::shares(&self.numbers, self.layout.virtual_ranks, &worst, &finite);
+        let scaled = match &self.scales {
+            Some(scales) => {
+                let statistics = self.layout.head().len() - self.layout.header.len();
+                let len = self.numbers.numel() - statistics;
+                let gradients = self.numbers.narrow(0, statistics as i64, len as i64) * &scales.factors;
+                let fixed = self.numbers.narrow(0, 0, statistics as i64).to_kind(Kind::Double);
+                let fixed = fixed * <i64 as Word>::factor(self.layout.virtual_ranks);
+                Tensor::cat(&[fixed, gradients.to_kind(Kind::Double)], 0)
+            }
+            None => W::scaled(&self.numbers, self.layout.virtual_ranks),
+        };
+        let (values, mark) = W::shares(scaled, &worst, &finite);
         match self.mode {
             Mode::Set => self.body().copy_(&values),
             Mode::Add => drop(self.body().g_add_(&values)),
@@ -102,7 +121,11 @@ impl<W: DeviceWord> DeviceSum<W> {
     }
 
     pub fn gradients(&self) -> Tensor {
-        W::means(self.range(self.layout.gradients()))
+        let words = self.range(self.layout.gradients());
+        match &self.scales {
+            Some(scales) => (words.to_kind(Kind::Double) * &scales.units).to_kind(Kind::Float),
+            None => W::means(words),
+        }
     }
 
     pub fn statistics(&self) -> impl Iterator<Item = Tensor> {
@@ -116,8 +139,10 @@ impl<W: DeviceWord> DeviceSum<W> {
 
 /// [`Word`]'s conversions over tensors.
 pub(crate) trait DeviceWord: Word {
-    /// A virtual rank's numbers as words, and its mark. `worst`: the largest magnitude; `finite`: all numbers are.
-    fn shares(numbers: &Tensor, virtual_ranks: u32, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor);
+    /// A virtual rank's numbers in units of the sum, not rounded.
+    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor;
+    /// They as words, and the rank's mark. `worst`: the largest magnitude; `finite`: all numbers are.
+    fn shares(scaled: Tensor, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor);
     /// A virtual rank's shares in the metrics' means as words.
     fn metrics(shares: Tensor) -> Tensor;
     /// The means over the virtual ranks, f32.
@@ -125,12 +150,15 @@ pub(crate) trait DeviceWord: Word {
 }
 
 impl DeviceWord for i64 {
+    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor {
+        numbers.to_kind(Kind::Double) * Self::factor(virtual_ranks)
+    }
+
     /// Bad numbers are not added.
-    fn shares(numbers: &Tensor, virtual_ranks: u32, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
+    fn shares(scaled: Tensor, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
         let fits = worst.le(f64::from(Self::LIMIT));
         let mark = scalar(TOO_LARGE, worst).where_self(&fits.logical_not(), &scalar(GOOD, worst));
         let mark = mark.where_self(finite, &scalar(NOT_FINITE, worst));
-        let scaled = numbers.to_kind(Kind::Double) * Self::factor(virtual_ranks);
         let good = scaled.where_self(&finite.logical_and(&fits), &scaled.zeros_like());
         (good.round().to_kind(Kind::Int64), mark)
     }
@@ -146,9 +174,12 @@ impl DeviceWord for i64 {
 }
 
 impl DeviceWord for f32 {
-    fn shares(numbers: &Tensor, virtual_ranks: u32, _worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
-        let mark = scalar(GOOD, finite).where_self(finite, &scalar(NOT_FINITE, finite));
-        (numbers * f64::from(Self::factor(virtual_ranks)), mark)
+    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor {
+        numbers * f64::from(Self::factor(virtual_ranks))
+    }
+
+    fn shares(scaled: Tensor, _worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
+        (scaled, scalar(GOOD, finite).where_self(finite, &scalar(NOT_FINITE, finite)))
     }
 
     fn metrics(shares: Tensor) -> Tensor {

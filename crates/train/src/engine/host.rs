@@ -1,56 +1,55 @@
 //! The engine of a CPU: loops over the state's own memory, and updates that are made at once.
 
-use lsgan_spec::{Half, Reduction};
+use lsgan_spec::{Half, OptimizersSpec, Reduction};
 
 use super::{Arithmetic, Engine, Update};
-use crate::adam::{AdamStep, adam};
+use crate::adam::AdamStep;
 use crate::ema::ema;
 use crate::error::NotApplied;
-use crate::header::{ControlWords, SumLayout};
+use crate::header::ControlWords;
 use crate::lane::Contribution;
 use crate::lanes::Lanes;
-use crate::layers::BATCH_NORM_MOMENTUM;
 use crate::replica::Applied;
-use crate::state::{Networks, State};
+use crate::state::State;
 use crate::step::{self, Work};
-use crate::sums::Sums;
-use crate::word::{Word, WordsMut, square_sum};
+use crate::sums::HostSum;
+use crate::word::Words;
 
-pub(crate) struct HostEngine<W> {
+pub(crate) struct HostEngine<S> {
     state: State,
     /// D's and G's.
-    sums: [Sums<W>; 2],
+    sums: [S; 2],
     /// D's numbers before this step's update of them.
     before: Vec<f32>,
+    optimizers: OptimizersSpec,
 }
 
-impl<W: Word> HostEngine<W> {
-    pub fn new(networks: &Networks, state: State, virtual_ranks: u32) -> Self {
-        let sums = [Half::Discriminator, Half::Generator]
-            .map(|half| Sums::new(SumLayout::new(half, networks.network(half), virtual_ranks)));
+impl<S: HostSum> HostEngine<S> {
+    /// `sums`: D's and G's.
+    pub fn new(state: State, sums: [S; 2], optimizers: OptimizersSpec) -> Self {
         let before = vec![0.0; state.regions().discriminator.all().len()];
-        Self { state, sums, before }
-    }
-
-    fn clear_headers(&mut self) {
-        self.sums.iter_mut().for_each(Sums::clear_header);
+        Self { state, sums, before, optimizers }
     }
 }
 
-impl<W: Word> Engine for HostEngine<W> {
+impl<S: HostSum> Engine for HostEngine<S> {
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
         step::sum(self, lanes, work);
     }
 
-    fn words(&mut self, half: Half) -> WordsMut<'_> {
-        self.sums[half as usize].words_mut()
+    fn take_words(&mut self, half: Half) -> Vec<Words> {
+        self.sums[half as usize].take_words()
+    }
+
+    fn put_words(&mut self, half: Half, words: Vec<Words>) {
+        self.sums[half as usize].put_words(words);
     }
 
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
         let sums = &self.sums[update.half() as usize];
         let reading = sums.read_header();
         reading.check(update.reduction)?;
-        let applied = update.applied(&reading, || square_sum(sums.gradients()).sqrt());
+        let applied = update.applied(&reading, sums.repeated(), || sums.square_sum().sqrt());
         step::update(self, update);
         self.sums[update.half() as usize].clear_header();
         self.state.set_reduction(applied.reduction);
@@ -60,7 +59,8 @@ impl<W: Word> Engine for HostEngine<W> {
     fn step_back(&mut self) {
         let at = self.state.regions().discriminator.all();
         self.state.numbers_mut()[at].copy_from_slice(&self.before);
-        self.clear_headers();
+        self.state.set_reduction(self.state.reduction().step().first_reduction());
+        self.state_changed();
     }
 
     fn reduction(&self) -> Reduction {
@@ -76,11 +76,16 @@ impl<W: Word> Engine for HostEngine<W> {
     }
 
     fn state_changed(&mut self) {
-        self.clear_headers();
+        for half in [Half::Discriminator, Half::Generator] {
+            let sum = &mut self.sums[half as usize];
+            sum.clear_header();
+            let moments = &self.state.numbers()[self.state.regions().of(half).second_moments.clone()];
+            sum.moments_changed(moments, AdamStep::last(&self.optimizers, half, self.state.reduction()));
+        }
     }
 }
 
-impl<W: Word> Arithmetic for HostEngine<W> {
+impl<S: HostSum> Arithmetic for HostEngine<S> {
     fn begin(&mut self, half: Half, controls: ControlWords) {
         self.sums[half as usize].begin(controls);
     }
@@ -103,17 +108,12 @@ impl<W: Word> Arithmetic for HostEngine<W> {
         let regions = [&at.weights, &at.first_moments, &at.second_moments].map(Clone::clone);
         let disjoint = self.state.numbers_mut().get_disjoint_mut(regions);
         let [w, m, v] = disjoint.expect("the regions of a state are disjoint");
-        adam(step, self.sums[half as usize].gradients(), m, v, w);
+        self.sums[half as usize].adam(step, m, v, w);
     }
 
     fn running_statistics(&mut self, half: Half) {
         let at = self.state.regions().of(half).statistics.clone();
-        let running = &mut self.state.numbers_mut()[at];
-        for batch in self.sums[half as usize].statistics() {
-            for (running, batch) in running.iter_mut().zip(batch) {
-                *running = (1.0 - BATCH_NORM_MOMENTUM) * *running + BATCH_NORM_MOMENTUM * batch.mean();
-            }
-        }
+        self.sums[half as usize].running_statistics(&mut self.state.numbers_mut()[at]);
     }
 
     fn average(&mut self, decay: f32) {

@@ -8,6 +8,7 @@
 
 pub mod contract;
 pub(crate) mod device;
+mod device_scales;
 mod device_sum;
 pub(crate) mod host;
 
@@ -24,15 +25,18 @@ use crate::lanes::Lanes;
 use crate::replica::{Applied, HalfMetrics, Metrics};
 use crate::state::State;
 use crate::step::Work;
-use crate::word::WordsMut;
+use crate::word::Words;
 
 /// A replica's state and sums.
 pub(crate) trait Engine: Send {
-    /// Computes this worker's part of a half; its sum is then in [`Self::words`].
+    /// Computes this worker's part of a half; its sum is then in [`Self::take_words`].
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work);
 
-    /// The words of a half's sum, to be all-reduced in place.
-    fn words(&mut self, half: Half) -> WordsMut<'_>;
+    /// The words of a half's sum that are to be added up over all workers next; none where the sum is whole.
+    fn take_words(&mut self, half: Half) -> Vec<Words>;
+
+    /// The words that were taken, added up.
+    fn put_words(&mut self, half: Half, words: Vec<Words>);
 
     /// Updates the state with the all-reduced sum, or changes nothing. Returns when that is done.
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied>;
@@ -42,7 +46,7 @@ pub(crate) trait Engine: Send {
         None
     }
 
-    /// D's numbers are again those before this step's update of them.
+    /// D's numbers are again those before this step's update of them, and so is the reduction.
     fn step_back(&mut self);
 
     /// How many reductions are applied.
@@ -115,11 +119,8 @@ pub(crate) struct Update {
 
 impl Update {
     pub fn new(spec: &RunSpec, reduction: Reduction, metrics: Metrics) -> Self {
-        let optimizer = match reduction.half() {
-            Half::Discriminator => &spec.optimizer.discriminator,
-            Half::Generator => &spec.optimizer.generator,
-        };
-        let adam = AdamStep::new(optimizer, reduction.step().0 + 1);
+        let adam = AdamStep::last(&spec.optimizer, reduction.half(), reduction.next());
+        let adam = adam.expect("with it there is an update");
         Self { reduction, adam, decay: spec.ema.decay as f32, metrics }
     }
 
@@ -128,13 +129,14 @@ impl Update {
     }
 
     /// What the caller is told once it is applied. `gradient_norm` is called where metrics are wanted.
-    fn applied(&self, reading: &Reading, gradient_norm: impl FnOnce() -> f64) -> Applied {
+    fn applied(&self, reading: &Reading, repeated: u32, gradient_norm: impl FnOnce() -> f64) -> Applied {
         let half = self.half();
         let metrics = || HalfMetrics { half, means: reading.means, gradient_norm: gradient_norm() };
         Applied {
             reduction: self.reduction.next(),
             controls: reading.controls,
             metrics: (self.metrics == Metrics::Read).then(metrics),
+            repeated,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;
 use crate::step::{self, Work};
-use crate::word::WordsMut;
+use crate::word::Words;
 
 pub use library::has_cuda_graphs;
 pub(crate) use library::open;
@@ -275,8 +275,12 @@ impl<W: DeviceWord> Engine for Graphs<W> {
         self.notice.take()
     }
 
-    fn words(&mut self, half: Half) -> WordsMut<'_> {
-        self.device.words(half)
+    fn take_words(&mut self, half: Half) -> Vec<Words> {
+        self.device.take_words(half)
+    }
+
+    fn put_words(&mut self, half: Half, words: Vec<Words>) {
+        self.device.put_words(half, words);
     }
 
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {

@@ -9,9 +9,14 @@ use super::Losses;
 pub struct Hinge;
 
 impl Losses for Hinge {
-    /// E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))]
-    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        (1.0_f64 - real).relu().mean(Kind::Float) + (1.0_f64 + fake).relu().mean(Kind::Float)
+    /// E[max(0, 1 − D(x))]
+    fn real(&self, real: &Tensor) -> Tensor {
+        (1.0_f64 - real).relu().mean(Kind::Float)
+    }
+
+    /// E[max(0, 1 + D(G(z)))]
+    fn fake(&self, fake: &Tensor) -> Tensor {
+        (1.0_f64 + fake).relu().mean(Kind::Float)
     }
 
     /// −E[D(G(z))]

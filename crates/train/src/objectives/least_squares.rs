@@ -13,9 +13,14 @@ pub struct LeastSquares {
 }
 
 impl Losses for LeastSquares {
-    /// ½E[(D(x)−b)²] + ½E[(D(G(z))−a)²]
-    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        half_mean_square(real, self.b) + half_mean_square(fake, self.a)
+    /// ½E[(D(x)−b)²]
+    fn real(&self, real: &Tensor) -> Tensor {
+        half_mean_square(real, self.b)
+    }
+
+    /// ½E[(D(G(z))−a)²]
+    fn fake(&self, fake: &Tensor) -> Tensor {
+        half_mean_square(fake, self.a)
     }
 
     /// ½E[(D(G(z))−c)²]

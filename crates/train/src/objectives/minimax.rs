@@ -8,9 +8,14 @@ use super::{Losses, minus_log_sigmoid};
 pub struct Minimax;
 
 impl Losses for Minimax {
-    /// −E[log σ(D(x))] − E[log(1 − σ(D(G(z))))], where 1 − σ(y) = σ(−y)
-    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        minus_log_sigmoid(real).mean(Kind::Float) + minus_log_sigmoid(&-fake).mean(Kind::Float)
+    /// −E[log σ(D(x))]
+    fn real(&self, real: &Tensor) -> Tensor {
+        minus_log_sigmoid(real).mean(Kind::Float)
+    }
+
+    /// −E[log(1 − σ(D(G(z))))], where 1 − σ(y) = σ(−y)
+    fn fake(&self, fake: &Tensor) -> Tensor {
+        minus_log_sigmoid(&-fake).mean(Kind::Float)
     }
 
     /// E[log(1 − σ(D(G(z))))]

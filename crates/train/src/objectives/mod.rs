@@ -20,12 +20,20 @@ pub use contract::contract;
 /// The losses of D and G as functions of D's outputs.
 ///
 /// `real`, `fake`: D's outputs for one virtual rank, f32 `[per_rank]`. Each loss is a scalar on the same device,
-/// a mean over this virtual rank only.
+/// a mean over this virtual rank only. D's loss is a sum of two terms, so that the one of real samples, in which G has no
+/// part, can be computed before G is known.
 pub trait Losses: Send + Sync {
-    /// What D minimises.
-    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor;
+    /// The term of what D minimises that depends on real samples.
+    fn real(&self, real: &Tensor) -> Tensor;
+    /// The term that depends on fakes.
+    fn fake(&self, fake: &Tensor) -> Tensor;
     /// What G minimises.
     fn generator(&self, fake: &Tensor) -> Tensor;
+
+    /// What D minimises.
+    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
+        self.real(real) + self.fake(fake)
+    }
 }
 
 /// The losses that a run's file names.

@@ -10,9 +10,14 @@ use super::{Losses, minus_log_sigmoid};
 pub struct NonSaturating;
 
 impl Losses for NonSaturating {
-    /// −E[log σ(D(x))] − E[log(1 − σ(D(G(z))))]
-    fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        Minimax.discriminator(real, fake)
+    /// −E[log σ(D(x))]
+    fn real(&self, real: &Tensor) -> Tensor {
+        Minimax.real(real)
+    }
+
+    /// −E[log(1 − σ(D(G(z))))]
+    fn fake(&self, fake: &Tensor) -> Tensor {
+        Minimax.fake(fake)
     }
 
     /// −E[log σ(D(G(z)))]

@@ -8,6 +8,7 @@ use tch::Tensor;
 use crate::header::ControlWords;
 use crate::replica::{Metrics, RankBatch, Replica};
 use crate::tensors::over_words;
+use crate::word::Words;
 
 /// The virtual ranks of the small runs.
 pub const ALL: &[u32] = &[0, 1, 2, 3];
@@ -72,18 +73,75 @@ pub fn real(step: Step, rank: VirtualRank, len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// The words of a replica's sum as a tensor over the same memory.
-pub(crate) fn words(replica: &mut Replica) -> Tensor {
-    let device = replica.device;
-    // SAFETY: the callers use it before the replica computes again.
-    unsafe { over_words(replica.words(), device) }
-}
-
 /// Sums the words of all members, as a group does.
 pub fn all_reduce(members: &mut [Replica]) {
-    let words: Vec<_> = members.iter_mut().map(words).collect();
-    let sum = words[1..].iter().fold(words[0].copy(), |sum, words| sum + words);
-    words.into_iter().for_each(|mut words| words.copy_(&sum));
+    loop {
+        let mut taken: Vec<_> = members.iter_mut().map(Replica::take_words).collect();
+        if taken[0].is_empty() {
+            assert!(taken.iter().all(Vec::is_empty), "all members take the same words");
+            return;
+        }
+        for call in 0..taken[0].len() {
+            let devices: Vec<_> = members.iter().map(|member| member.device).collect();
+            let mut words: Vec<_> = taken.iter_mut().map(|words| &mut words[call]).collect();
+            add_up(&mut words, &devices);
+        }
+        members.iter_mut().zip(taken).for_each(|(member, words)| member.put_words(words));
+    }
+}
+
+/// Makes each member's words the sum of all members'.
+fn add_up(words: &mut [&mut Words], devices: &[tch::Device]) {
+    let tensors: Vec<_> =
+        words.iter().zip(devices).map(|(words, device)| tensor_of(words, *device)).collect();
+    let sum = tensors[1..].iter().fold(tensors[0].copy(), |sum, words| sum + words);
+    for (words, tensor) in words.iter_mut().zip(tensors) {
+        match words {
+            Words::Wide(words) => {
+                let count = words.len();
+                sum.copy_data(words, count);
+            }
+            Words::Narrow { sum: words, .. } => {
+                let count = words.len();
+                sum.copy_data(words, count);
+            }
+            Words::Fast(words) => {
+                let count = words.len();
+                sum.copy_data(words, count);
+            }
+            Words::Device(_) => { tensor }.copy_(&sum),
+        }
+    }
+}
+
+/// This member's words: a copy, but over a device's own memory.
+fn tensor_of(words: &Words, device: tch::Device) -> Tensor {
+    match words {
+        Words::Wide(words) => Tensor::from_slice(words),
+        Words::Narrow { own, .. } => Tensor::from_slice(own),
+        Words::Fast(words) => Tensor::from_slice(words),
+        // SAFETY: the callers use it before the replica computes again.
+        Words::Device(words) => unsafe { over_words(*words, device) },
+    }
+}
+
+/// Overwrites the last words of a replica's sum, as an abort may that comes while they are summed.
+pub(crate) fn spoil(replica: &mut Replica, count: usize) {
+    const GARBAGE: i64 = 0x5555_5555_5555;
+    let mut taken = replica.take_words();
+    match taken.last_mut() {
+        Some(Words::Wide(words)) => {
+            let start = words.len() - count;
+            words[start..].fill(GARBAGE);
+        }
+        Some(Words::Device(words)) => {
+            // SAFETY: the replica does not compute meanwhile.
+            let words = unsafe { over_words(*words, replica.device) };
+            let _ = words.narrow(0, words.numel() as i64 - count as i64, count as i64).fill_(GARBAGE);
+        }
+        other => panic!("a device's words are in one piece, not {other:?}"),
+    }
+    replica.put_words(taken);
 }
 
 /// Computes the half that comes next, member i for the ranks `owned[i]`.
@@ -97,17 +155,31 @@ pub fn compute_half(members: &mut [Replica], owned: &[&[u32]]) {
 pub fn compute_wishing(replica: &mut Replica, owned: &[u32], wishes: ControlWords) {
     let reduction = replica.next_reduction();
     let (step, len) = (reduction.step(), replica.batch_len());
-    let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
     let computed = match reduction.half() {
         Half::Discriminator => {
-            let batches: Vec<_> = ranks.iter().map(|&rank| real(step, rank, len)).collect();
-            let batch = |(&virtual_rank, samples)| RankBatch { virtual_rank, samples };
-            let work: Vec<_> = ranks.iter().zip(batches.iter().map(Vec::as_slice)).map(batch).collect();
-            replica.compute_discriminator(step, &work, wishes)
+            with_batches(len, step, owned, |work| replica.compute_discriminator(step, work, wishes))
         }
-        Half::Generator => replica.compute_generator(step, &ranks, wishes),
+        Half::Generator => {
+            let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
+            replica.compute_generator(step, &ranks, wishes)
+        }
     };
     computed.expect("the half that comes next can be computed");
+}
+
+/// Computes ahead what D's half of the next step needs of real samples.
+pub fn ahead(replica: &mut Replica, owned: &[u32]) {
+    let step = replica.next_reduction().next().step();
+    with_batches(replica.batch_len(), step, owned, |work| replica.compute_ahead(step, work))
+        .expect("G's half comes next");
+}
+
+fn with_batches<T>(len: usize, step: Step, owned: &[u32], then: impl FnOnce(&[RankBatch]) -> T) -> T {
+    let ranks = owned.iter().map(|&rank| VirtualRank(rank));
+    let batches: Vec<_> = ranks.map(|rank| (rank, real(step, rank, len))).collect();
+    let work: Vec<_> =
+        batches.iter().map(|(rank, samples)| RankBatch { virtual_rank: *rank, samples }).collect();
+    then(&work)
 }
 
 /// Runs `count` halves.

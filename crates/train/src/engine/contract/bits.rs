@@ -5,11 +5,13 @@ use lsgan_spec::{ReductionMode, RunSpec, scalars};
 use super::{HALVES, Row, exact_runs, in_words, runs};
 use crate::error::TrainError;
 use crate::header::{ControlWord, ControlWords};
-use crate::rehearsal::runs::{ALL, all_reduce, compute_half, compute_wishing, run_halves, small_dcgan};
+use crate::rehearsal::runs::{
+    ALL, ahead, all_reduce, compute_half, compute_wishing, run_halves, small_dcgan,
+};
 use crate::replica::{HalfMetrics, Metrics, Replica};
 
 pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
-    for (spec, kept) in runs().iter().zip([4, 4, 2, 0, 2, 4]) {
+    for (spec, kept) in runs().iter().zip([4, 4, 2, 0, 2, 4].into_iter().cycle()) {
         let (mut engine, mut reference) = ([(row.make)(spec)], [(row.reference)(spec)]);
         engine[0].keep_fakes_at_most(kept);
         let mut notices = vec![];
@@ -32,10 +34,30 @@ pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
 }
 
 pub(super) fn members_with_different_engines_make_one_sum(row: &Row) {
-    for spec in exact_runs() {
+    for spec in exact_runs().into_iter().filter(|_| row.mixes) {
         let mut mixed = [(row.make)(&spec), (row.reference)(&spec)];
         run_halves(&mut mixed, &[&[0, 3], &[1, 2]], HALVES);
         row.assert_state(&mixed, row.wanted(&spec, HALVES), &in_words(&spec));
+    }
+}
+
+/// D's gradients of real samples are computed before the update of G's half of the step before.
+pub(super) fn what_is_computed_ahead_of_a_step_has_the_same_bits(row: &Row) {
+    for spec in runs().into_iter().filter(|_| !row.has_queue) {
+        for threads in [1, 3] {
+            let mut spec = spec.clone();
+            spec.compute.threads = threads;
+            let mut members = row.members(&spec, 1);
+            for half in 0..HALVES {
+                compute_half(&mut members, &[ALL]);
+                if half % 2 == 1 {
+                    ahead(&mut members[0], ALL);
+                }
+                all_reduce(&mut members);
+                members[0].apply(Metrics::Read).expect("good sums are applied");
+            }
+            row.assert_state(&members, row.wanted(&spec, HALVES), &in_words(&spec));
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Row {
     pub has_queue: bool,
     /// Its halves are recorded and replayed.
     pub records: bool,
+    /// Its words are those of the reference, so that they can be members of one group.
+    pub mixes: bool,
 }
 
 /// A case's name, and what it does; it panics where the engine is wrong.
@@ -38,6 +40,7 @@ macro_rules! cases {
 pub const CASES: &[Case] = cases![
     bits::every_half_has_the_bits_of_the_reference,
     bits::members_with_different_engines_make_one_sum,
+    bits::what_is_computed_ahead_of_a_step_has_the_same_bits,
     bits::any_grouping_of_the_virtual_ranks_gives_the_same_state,
     bits::the_number_of_threads_never_changes_a_bit,
     bits::a_fake_that_is_computed_again_is_the_same,
@@ -97,8 +100,8 @@ fn exact_runs() -> [RunSpec; 3] {
     [small_dcgan(), RunSpec { precision: Precision::Bf16, ..small_dcgan() }, small_mlp()]
 }
 
-/// The same, exact and fast.
+/// The same with every kind of sum.
 fn runs() -> Vec<RunSpec> {
     let of = |reduction| exact_runs().map(|spec| RunSpec { reduction, ..spec });
-    [ReductionMode::Exact, ReductionMode::Fast].map(of).concat()
+    [ReductionMode::Exact, ReductionMode::Exact64, ReductionMode::Fast].map(of).concat()
 }

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::{HALVES, Row, in_words, runs};
 use crate::error::NotApplied;
 use crate::native::shared_with;
-use crate::rehearsal::runs::{ALL, compute_half, run_halves, small_dcgan, words};
+use crate::rehearsal::runs::{ALL, compute_half, run_halves, small_dcgan, spoil};
 use crate::replica::{Applied, Metrics, Replica};
 
 pub(super) fn a_queue_is_where_the_row_says(row: &Row) {
@@ -46,8 +46,7 @@ pub(super) fn an_aborted_sum_never_reaches_the_weights(row: &Row) {
         let before = members[0].state_hash();
         compute_half(&mut members, &[ALL]);
         // All marks are good, as they may be when the header came through and the rest did not.
-        let words = words(&mut members[0]);
-        let _ = words.narrow(0, words.numel() as i64 - 200, 200).fill_(0x5555_5555_5555);
+        spoil(&mut members[0], 200);
         let applied = queued(&mut members, true, |_| ());
         assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{}: {applied:?}", row.name);
         row.assert_state(&members, before, &format!("aborted at {half}"));

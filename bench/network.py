@@ -1,0 +1,161 @@
+"""Two workers in network namespaces, joined by a link of a given rate, with PyTorch's DDP over the same link.
+
+It needs root for `ip netns` and `tc`; the namespaces are its own and are gone when it ends. Traffic stays between them.
+"""
+
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from measure import (
+    LIMIT_S, PEER_PYTHON, RELEASE, ROOT, SCRATCH, WORKERS, BenchError, query, run, steady_step_ms,
+)
+from report import EAGER, OURS
+
+RATES = {"free": None, "10g": "10gbit", "1g": "1gbit", "200m": "200mbit"}
+TUNED = "pytorch tuned"
+FP16_HOOK = "pytorch tuned, fp16 hook"
+# Headers of Ethernet, IP and TCP with time stamps, which the kernel counts for each packet that it queues.
+HEADERS_BYTES = 14 + 20 + 32
+# Name, configuration, images of a worker in a step, DDP's variants, steps and warm-up of a measurement.
+CASES = [
+    ("dcgan64.f32", "dcgan64-f32", 64, {EAGER: "eager", TUNED: "tuned", FP16_HOOK: "fp16-hook"}, (12, 4)),
+    ("dcgan64.bf16", "dcgan64-bf16", 64, {"pytorch bf16": "bf16"}, (24, 4)),
+    ("dcgan64b16.f32", "dcgan64-f32", 16, {EAGER: "eager", TUNED: "tuned"}, (40, 4)),
+    ("dcgan32.f32", "dcgan32-f32", 64, {EAGER: "eager", TUNED: "tuned"}, (100, 20)),
+]
+
+
+class Link:
+    """Two namespaces and the cable between them."""
+
+    def __init__(self, rate):
+        self.rate = rate
+        self.names = [f"lsgan-bench-{os.getpid()}-{side}" for side in range(WORKERS)]
+
+    def __enter__(self):
+        try:
+            for name in self.names:
+                ip("netns", "add", name)
+            ends = [f"name eth0 netns {name}".split() for name in self.names]
+            ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+            for side, name in enumerate(self.names):
+                inside = ["-n", name]
+                ip(*inside, "addr", "add", f"{address(side)}/24", "dev", "eth0")
+                for device in ["lo", "eth0"]:
+                    ip(*inside, "link", "set", device, "up")
+                if self.rate:
+                    limit = ["root", "tbf", "rate", self.rate, "burst", "256kb", "latency", "100ms"]
+                    call("tc", *inside, "qdisc", "add", "dev", "eth0", *limit)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+    def sent_bytes(self):
+        """What side 1 has sent, without headers."""
+        counters = call("ip", "-n", self.names[1], "-s", "link", "show", "dev", "eth0")
+        sent, packets = map(int, re.search(r"TX:.*\n\s*(\d+)\s+(\d+)", counters).groups())
+        return sent - packets * HEADERS_BYTES
+
+
+def address(side):
+    return f"10.77.0.{side + 1}"
+
+
+def call(*command):
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        raise BenchError(f"{' '.join(command)}: {getattr(error, 'stderr', '') or error}") from error
+
+
+def ip(*words):
+    return call("ip", *words)
+
+
+def unusable():
+    """Why this machine cannot measure it; None if it can."""
+    try:
+        with Link("1gbit"):
+            return None
+    except BenchError as error:
+        return str(error).strip()
+
+
+def ours(link, config, per_rank, steps, warm_up):
+    """Images/s, the share of a step that waits for sums, the share of sums that travelled again, and sent bytes a step."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="network-", dir=SCRATCH) as folder, contextlib.ExitStack() as started:
+        run_dir = Path(folder) / "run"
+        inside = [["ip", "netns", "exec", name] for name in link.names]
+
+        def start(name, command, **options):
+            with open(Path(folder) / f"{name}.log", "w") as log:
+                command = [*map(str, command)]
+                process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=log, text=True, **options)
+            started.callback(process.wait)
+            started.callback(process.kill)
+            return process
+
+        sets = [f"steps={steps + warm_up}", f"batch.per_rank={per_rank}", "report.every=4"]
+        command = [*inside[0], RELEASE / "coordinator", "--config", ROOT / "bench/configs" / f"{config}.yaml"]
+        command += ["--run-dir", run_dir, "--quiet", "--expect-workers", WORKERS, "--listen", f"{address(0)}:0"]
+        command += [word for override in sets for word in ("--set", override)]
+        coordinator = start("coordinator", command, stdout=subprocess.PIPE)
+        url = coordinator.stdout.readline().split()[-1:]
+        for side in range(WORKERS):
+            command = [*inside[side], RELEASE / "worker", "--coordinator", *url, "--name", f"bench:{side}"]
+            start(f"worker{side}", command, stdout=subprocess.DEVNULL)
+        if coordinator.wait(timeout=LIMIT_S):
+            raise BenchError((Path(folder) / "coordinator.log").read_text())
+        rows = query(
+            run_dir / "journal.sqlite",
+            "SELECT step, wall_ms, reduce_ms, step_ms, sums_repeated FROM metrics ORDER BY step",
+        )
+        step_ms = steady_step_ms([row[:2] for row in rows], warm_up)
+        steady = [row for row in rows if row[0] >= warm_up]
+        exposed = sum(row[2] for row in steady) / sum(row[3] for row in steady)
+        repeated = sum(row[4] for row in steady) / len(steady)
+        sent_bytes = link.sent_bytes() / (steps + warm_up)
+        return WORKERS * per_rank / step_ms * 1e3, exposed, repeated, sent_bytes
+
+
+def ddp(link, model, variant, per_rank, steps, warm_up):
+    command = [PEER_PYTHON, ROOT / "bench/ddp_peer.py", "--model", model, "--variant", variant, "--malloc", "keep"]
+    command += ["--per-rank", per_rank, "--steps", steps, "--warm-up", warm_up]
+    command += ["--namespaces", ",".join(link.names), "--master", address(0), "--interface", "eth0"]
+    return run([*map(str, command)], events=True)["result"]["images_per_s"]
+
+
+def network(rounds, wanted):
+    if why := unusable():
+        print(f"skipped: part network needs network namespaces, which this machine does not allow: {why}")
+        return {}
+    groups = {}
+    for index in range(rounds):
+        for rate, limit in RATES.items():
+            for name, config, per_rank, variants, lengths in CASES:
+                group = f"network.{rate}.{name}"
+                if not wanted(group):
+                    continue
+                rows = {OURS: None, **variants}
+                for row in list(rows) if index % 2 == 0 else reversed(rows):
+                    with Link(limit) as link:
+                        if row == OURS:
+                            found = ours(link, config, per_rank, *lengths)
+                        else:
+                            model = config.split("-")[0]
+                            found = [ddp(link, model, rows[row], per_rank, *lengths)]
+                    print(f"round {index + 1}/{rounds}  {group:<28} {row:<26} " + " ".join(f"{f:.4g}" for f in found), flush=True)
+                    names = [row, "exposed share", "sums repeated", "sent bytes"]
+                    for name_of, value in zip(names, found):
+                        groups.setdefault(group, {}).setdefault(name_of, []).append(round(value, 4))
+    return groups
