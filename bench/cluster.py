@@ -79,9 +79,13 @@ class Cluster:
         self.started += 1
         name = f"bench:{self.started}"
         command = [self.binaries / "worker", "--coordinator", f"http://{self.address}", "--name", name]
-        command += ["--peer-listen", "127.0.0.1:0", "--local-rank", self.started - 1]
+        command += ["--peer-listen", self.peer_address(), "--local-rank", self.started - 1]
         self.workers[name] = self.start(name, command, stdout=subprocess.DEVNULL)
         return name
+
+    def peer_address(self):
+        """Where the worker that is started next hears its peers."""
+        return "127.0.0.1:0"
 
     def environment(self, name):
         """What a process finds in its environment."""

@@ -3,16 +3,12 @@
 It needs root for `ip netns` and `tc`; the namespaces are its own and are gone when it ends. Traffic stays between them.
 """
 
-import contextlib
 import os
 import re
 import subprocess
-import tempfile
-from pathlib import Path
 
-from measure import (
-    LIMIT_S, PEER_PYTHON, RELEASE, ROOT, SCRATCH, WORKERS, BenchError, query, run, steady_step_ms,
-)
+from cluster import Cluster
+from measure import LIMIT_S, PEER_PYTHON, ROOT, WORKERS, BenchError, run, steady_step_ms
 from report import EAGER, OURS
 
 RATES = {"free": None, "10g": "10gbit", "1g": "1gbit", "200m": "200mbit"}
@@ -90,42 +86,35 @@ def unusable():
         return str(error).strip()
 
 
+class Remote(Cluster):
+    """A cluster with one worker in each namespace, and its coordinator in the first."""
+
+    def __init__(self, link, config, *sets):
+        super().__init__(config)
+        self.link, self.sets, self.address = link, sets, f"{address(0)}:0"
+
+    def start(self, name, command, stdout):
+        side = max(self.started - 1, 0)  # workers are counted before they are started
+        inside = ["ip", "netns", "exec", self.link.names[side]]
+        return super().start(name, [*inside, *command], stdout)
+
+    def peer_address(self):
+        return f"{address(self.started - 1)}:0"
+
+
 def ours(link, config, per_rank, steps, warm_up):
-    """Images/s, the share of a step that waits for sums, the share of sums that travelled again, and sent bytes a step."""
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="network-", dir=SCRATCH) as folder, contextlib.ExitStack() as started:
-        run_dir = Path(folder) / "run"
-        inside = [["ip", "netns", "exec", name] for name in link.names]
-
-        def start(name, command, **options):
-            with open(Path(folder) / f"{name}.log", "w") as log:
-                command = [*map(str, command)]
-                process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=log, text=True, **options)
-            started.callback(process.wait)
-            started.callback(process.kill)
-            return process
-
-        sets = [f"steps={steps + warm_up}", f"batch.per_rank={per_rank}", "report.every=4"]
-        command = [*inside[0], RELEASE / "coordinator", "--config", ROOT / "bench/configs" / f"{config}.yaml"]
-        command += ["--run-dir", run_dir, "--quiet", "--expect-workers", WORKERS, "--listen", f"{address(0)}:0"]
-        command += [word for override in sets for word in ("--set", override)]
-        coordinator = start("coordinator", command, stdout=subprocess.PIPE)
-        url = coordinator.stdout.readline().split()[-1:]
-        for side in range(WORKERS):
-            command = [*inside[side], RELEASE / "worker", "--coordinator", *url, "--name", f"bench:{side}"]
-            start(f"worker{side}", command, stdout=subprocess.DEVNULL)
-        if coordinator.wait(timeout=LIMIT_S):
-            raise BenchError((Path(folder) / "coordinator.log").read_text())
-        rows = query(
-            run_dir / "journal.sqlite",
-            "SELECT step, wall_ms, reduce_ms, step_ms, sums_repeated FROM metrics ORDER BY step",
-        )
+    """Images/s, the share of a step that waits for sums, the parts of sums that travelled again in a step, and sent bytes
+    a step."""
+    sets = [f"steps={steps + warm_up}", f"batch.per_rank={per_rank}", "report.every=4"]
+    with Remote(link, config, *sets) as cluster:
+        if cluster.coordinator.wait(timeout=LIMIT_S):
+            raise BenchError(cluster.log("coordinator"))
+        rows = cluster.journal.all("SELECT step, wall_ms, reduce_ms, step_ms, sums_repeated FROM metrics ORDER BY step")
         step_ms = steady_step_ms([row[:2] for row in rows], warm_up)
         steady = [row for row in rows if row[0] >= warm_up]
         exposed = sum(row[2] for row in steady) / sum(row[3] for row in steady)
         repeated = sum(row[4] for row in steady) / len(steady)
-        sent_bytes = link.sent_bytes() / (steps + warm_up)
-        return WORKERS * per_rank / step_ms * 1e3, exposed, repeated, sent_bytes
+        return WORKERS * per_rank / step_ms * 1e3, exposed, repeated, link.sent_bytes() / (steps + warm_up)
 
 
 def ddp(link, model, variant, per_rank, steps, warm_up):

@@ -9,8 +9,8 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// Calls `work` for every number of `range` on several threads, and `take` with each result on this thread, in their order.
 ///
-/// A thread processes `chunk` of them at a time. Chunk i belongs to thread i mod `threads`, which sends its results through a bounded queue of its own. So the threads
-/// need no synchronisation for the order, and none runs far ahead.
+/// A thread processes `chunk` of them at a time. Chunk i belongs to thread i mod `threads`, which sends its results through a
+/// bounded queue of its own. So the threads need no synchronisation for the order, and none runs far ahead.
 ///
 /// # Errors
 ///

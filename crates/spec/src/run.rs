@@ -61,6 +61,14 @@ impl RunSpec {
         serde_json::to_string(self).expect("a spec has texts as keys and UTF-8 as texts")
     }
 
+    /// What [`RunSpec::to_json`] made.
+    ///
+    /// # Errors
+    /// A text of another version, with other fields.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
     /// Keeps the sum that a run began with, whose identity is `began`: in version 0.1.0 the word `exact` stood for `exact64`.
     /// Returns a sentence for people where that is not what this spec says.
     pub fn keep_reduction(&mut self, began: &str) -> Option<&'static str> {
@@ -73,14 +81,6 @@ impl RunSpec {
             "reduction is exact64, as when this run began: what is called exact now gives other weights. Begin anew with \
              --fresh, or branch off with --fork NAME, to have its faster sums",
         )
-    }
-
-    /// What [`RunSpec::to_json`] made.
-    ///
-    /// # Errors
-    /// A text of another version, with other fields.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Origin {
     Mean(Half),
     /// Computed from the summed gradients of this half, which all workers hold.
     Sum(Half),
-    /// A time on the reporting worker, a mean over the steps since the row before.
+    /// Counted or timed by the reporting worker, a mean over the steps since the row before.
     Clock,
 }
 

@@ -8,23 +8,24 @@
 //! Start two at once to see what two workers on one host do. `ms` is the median wall time of a step, `mean_ms` the mean,
 //! `cpu_ms` the smallest time that the process's threads spent computing one; the phases are medians.
 
-use std::collections::HashMap;
+mod support;
+
 use std::time::{Duration, Instant};
 
 use lsgan_spec::*;
-use lsgan_train::rehearsal::runs::small_dcgan;
 use lsgan_train::{ControlWords, Metrics, RankBatch, Replica};
+use support::Options;
 
 fn main() {
-    let options = options();
-    let option = |name: &str, default: &str| options.get(name).cloned().unwrap_or(default.to_owned());
-    let number = |name: &str, default: &str| option(name, default).parse::<u32>().expect("a whole number");
+    let options = Options::read();
+    let option = |name: &str, default: &str| options.text(name, default);
+    let number = |name: &str, default: &str| options.number(name, default);
     if option("allocator", "tuned") == "tuned" {
         lsgan_train::allocator::tune();
     }
     let (ranks, batch, threads) = (number("ranks", "1"), number("batch", "64"), number("threads", "1"));
     let model = option("model", "dcgan64");
-    let mut spec = spec(&model);
+    let mut spec = support::spec(&model);
     spec.batch = BatchSpec { virtual_ranks: ranks, per_rank: batch };
     spec.compute.threads = threads;
     if option("precision", "f32") == "bf16" {
@@ -107,51 +108,4 @@ fn cpu_time() -> Duration {
     let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     assert_eq!(status, 0, "every process has a CPU clock");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn options() -> HashMap<String, String> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    arguments
-        .chunks(2)
-        .map(|pair| match pair {
-            [name, value] => (name.trim_start_matches('-').to_owned(), value.clone()),
-            _ => panic!("every option has a value; see the head of this file"),
-        })
-        .collect()
-}
-
-fn spec(model: &str) -> RunSpec {
-    let picture = |size, channels| Some(ImageSpec::of(size, channels));
-    let dcgan = |width| ModelSpec {
-        generator: Generator::Dcgan { latent: Latent::Normal(100), width },
-        discriminator: Discriminator::Dcgan { width },
-    };
-    let idx = Source::Idx(IdxSource::of("synthetic"));
-    let (source, image, model) = match model {
-        "dcgan64" => (idx, picture(64, 3), dcgan(64)),
-        "dcgan32" => (idx, picture(32, 1), dcgan(32)),
-        "lsgan112" => {
-            let generator = Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 };
-            let discriminator = Discriminator::Lsgan112 { width: 64 };
-            (idx, picture(112, 3), ModelSpec { generator, discriminator })
-        }
-        "mlp" => {
-            let ring = Modes::Ring { count: 8, radius: 1.0 };
-            let source = Source::Gaussian(GaussianSource { modes: ring, sigma: 0.01, records: 1 << 20 });
-            let generator = Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 };
-            let discriminator = Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 };
-            (source, None, ModelSpec { generator, discriminator })
-        }
-        other => panic!("no model is called {other}; see the head of this file"),
-    };
-    RunSpec {
-        run: "bench".to_owned(),
-        seed: 1,
-        data: DataSpec::of(source, image),
-        model,
-        objective: Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 },
-        ema: EmaSpec::default(),
-        compute: ComputeSpec::default(),
-        ..small_dcgan()
-    }
 }

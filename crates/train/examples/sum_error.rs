@@ -2,42 +2,42 @@
 //!
 //! ```text
 //! zcat datasets/fashion-mnist/t10k-images-idx3-ubyte.gz > /tmp/images
-//! sum_error --images /tmp/images [--model dcgan32|dcgan64|mlp] [--steps N] [--batch N]
+//! sum_error --images /tmp/images [--model dcgan32|dcgan64|lsgan112|mlp] [--steps N] [--batch N]
 //! ```
 //!
 //! A run of 4 virtual ranks is trained; at some of its steps each rank's gradient is taken by itself, and summed by each
 //! scheme. Errors are of the mean gradient, ‖sum − mean‖₂ / ‖mean‖₂ in f64. A rank that does not fit is one of whose numbers
 //! does not fit into 32 bits.
 
-use std::collections::HashMap;
+mod support;
 
 use lsgan_spec::*;
-use lsgan_train::rehearsal::runs::{small_dcgan, small_mlp};
 use lsgan_train::state::Regions;
 use lsgan_train::{ControlWords, Metrics, RankBatch, Replica, Words};
+use support::Options;
 
 const RANKS: u32 = 4;
 const BLOCKS: [usize; 4] = [256, 1024, 4096, usize::MAX];
 const HEADROOMS: [i32; 3] = [4, 6, 8];
 
 fn main() {
-    let options: HashMap<_, _> = std::env::args().skip(1).collect::<Vec<_>>().chunks(2).map(pair).collect();
-    let option = |name: &str, default: &str| options.get(name).cloned().unwrap_or(default.to_owned());
-    let number = |name: &str, default: &str| option(name, default).parse::<u32>().expect("a whole number");
-    let model = option("model", "dcgan32");
-    let spec = spec(&model, number("batch", "16"));
+    let options = Options::read();
+    let (model, steps) = (options.text("model", "dcgan32"), u64::from(options.number("steps", "300")));
+    let batch = BatchSpec { virtual_ranks: RANKS, per_rank: options.number("batch", "16") };
+    // Its sums are 2^-48 fine, so that they serve as the truth.
+    let spec = RunSpec { batch, reduction: ReductionMode::Exact64, ..support::spec(&model) };
     let images =
-        std::fs::read(option("images", "/tmp/images")).expect("--images is a file of the IDX format");
+        std::fs::read(options.text("images", "/tmp/images")).expect("--images is a file of the IDX format");
     let mut replica = Replica::builder(&spec).build().expect("the spec is valid");
     println!("| model | step | half | f32 sum | {} |", columns());
     println!("| --- | --- | --- | --- |{}", " --- |".repeat(BLOCKS.len() * HEADROOMS.len()));
-    for step in 0..u64::from(number("steps", "300")) {
+    for step in 0..steps {
         let batches: Vec<_> = (0..RANKS).map(|rank| samples(&spec, &images, step, rank)).collect();
-        let looks = step > 0 && (step + 1).is_power_of_two() || step + 1 == u64::from(number("steps", "300"));
+        let looks = step > 0 && (step + 1).is_power_of_two() || step + 1 == steps;
         for half in [Half::Discriminator, Half::Generator] {
             if looks {
                 let gradients: Vec<_> =
-                    (0..RANKS).map(|rank| gradient(&mut replica, &batches, half, &[rank])).collect();
+                    (0..RANKS).map(|rank| gradient(&mut replica, &batches, half, rank)).collect();
                 println!("| {model} | {} | {half:?} | {} |", step + 1, row(&replica, half, &gradients));
             }
             compute(&mut replica, &batches, half, &[0, 1, 2, 3]);
@@ -46,41 +46,10 @@ fn main() {
     }
 }
 
-fn pair(pair: &[String]) -> (String, String) {
-    let [name, value] = pair else { panic!("every option has a value; see the head of this file") };
-    (name.trim_start_matches('-').to_owned(), value.clone())
-}
-
 fn columns() -> String {
     let block = |block: usize| if block == usize::MAX { "tensor".to_owned() } else { block.to_string() };
     let of = |size: usize| HEADROOMS.map(|headroom| format!("block {}, H {headroom}", block(size)));
     BLOCKS.map(|size| of(size).join(" | ")).join(" | ")
-}
-
-fn spec(model: &str, batch: u32) -> RunSpec {
-    let dcgan = |size, channels| RunSpec {
-        data: DataSpec::of(Source::Idx(IdxSource::of("images")), Some(ImageSpec::of(size, channels))),
-        model: ModelSpec {
-            generator: Generator::Dcgan { latent: Latent::Normal(100), width: 64 },
-            discriminator: Discriminator::Dcgan { width: 64 },
-        },
-        ..small_dcgan()
-    };
-    let spec = match model {
-        "dcgan32" => dcgan(32, 1),
-        "dcgan64" => dcgan(64, 3),
-        "mlp" => RunSpec {
-            model: ModelSpec {
-                generator: Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
-                discriminator: Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
-            },
-            ..small_mlp()
-        },
-        other => panic!("no model is called {other}; see the head of this file"),
-    };
-    let batch = BatchSpec { virtual_ranks: RANKS, per_rank: batch };
-    // Its sums are 2^-48 fine, so that they serve as the truth.
-    RunSpec { batch, reduction: ReductionMode::Exact64, ..spec }
 }
 
 /// Pictures of 28 × 28, scaled to the run's by their nearest pixels; or points near a ring.
@@ -120,8 +89,8 @@ fn compute(replica: &mut Replica, batches: &[Vec<f32>], half: Half, ranks: &[u32
 }
 
 /// A virtual rank's share of the mean gradient.
-fn gradient(replica: &mut Replica, batches: &[Vec<f32>], half: Half, ranks: &[u32]) -> Vec<f64> {
-    compute(replica, batches, half, ranks);
+fn gradient(replica: &mut Replica, batches: &[Vec<f32>], half: Half, rank: u32) -> Vec<f64> {
+    compute(replica, batches, half, &[rank]);
     let taken = replica.take_words();
     let [Words::Wide(words)] = &taken[..] else { panic!("exact64 has words of one kind") };
     let len = replica.networks().network(half).parameters.len();

@@ -6,7 +6,7 @@ use lsgan_spec::{Half, Optimizer, OptimizersSpec, Reduction};
 use tch::{Kind, Tensor};
 
 use crate::widest::widest;
-use crate::word::Mean;
+use crate::word::Summand;
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,7 +94,7 @@ fn power(base: f64, exponent: u64) -> f64 {
 widest! {
     /// Updates the weights `w` and the moments `m`, `v` by the mean gradients in a sum whose words count `unit`s. Returns the
     /// largest of `v`.
-    pub(crate) fn adam<W: Mean>(step: AdamStep, sum: &[W], unit: f32, m: &mut [f32], v: &mut [f32], w: &mut [f32]) -> f32 {
+    pub(crate) fn adam<W: Summand>(step: AdamStep, sum: &[W], unit: f32, m: &mut [f32], v: &mut [f32], w: &mut [f32]) -> f32 {
         let mut largest = 0.0_f32;
         for (((sum, m), v), w) in sum.iter().zip(m).zip(v).zip(w) {
             step.update(sum.mean(unit), m, v, w);

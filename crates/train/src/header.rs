@@ -79,7 +79,7 @@ impl ControlWords {
 pub(crate) struct Header {
     pub virtual_ranks: u32,
     /// Parts of the gradients that may travel by themselves.
-    pub buckets: usize,
+    buckets: usize,
 }
 
 impl Header {
@@ -102,7 +102,21 @@ impl Header {
         start..start + self.buckets
     }
 
-    /// Adds a virtual rank's mark and metrics to the header in `words`.
+    /// Makes the marks in `words` say that no worker computed anything; nothing where they were taken away.
+    pub fn clear<W: Word>(self, words: &mut [W]) {
+        let len = self.len().min(words.len());
+        words[..len].fill(W::default());
+    }
+
+    /// Begins the header in `words`, with this worker's wishes.
+    pub fn begin<W: Word>(self, words: &mut [W], controls: ControlWords) {
+        self.clear(words);
+        for (index, count) in self.wishes(controls) {
+            words[index] = W::of_count(count);
+        }
+    }
+
+    /// Adds a virtual rank's mark and metrics, of which the first is its loss, to the header in `words`.
     pub fn add<W: Word>(
         self,
         words: &mut [W],
@@ -110,7 +124,7 @@ impl Header {
         blame: Option<Blame>,
         means: [f64; MEANS_MAX],
     ) {
-        let mark = match blame {
+        let mark = match blame.max((!means[0].is_finite()).then_some(Blame::NotFinite)) {
             None => GOOD,
             Some(Blame::OutOfRange) => TOO_LARGE,
             Some(Blame::NotFinite) => NOT_FINITE,
@@ -204,7 +218,6 @@ pub(crate) fn passes(half: Half) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct SumLayout {
     pub header: Header,
-    pub virtual_ranks: u32,
     /// The tensors of a contribution: the parameters, then the statistics of each pass. Offsets count from the body.
     pub parts: Vec<Entry>,
     parameters: usize,
@@ -225,7 +238,7 @@ impl SumLayout {
         }
         let parameters = network.parameters.entries().len();
         let header = Header { virtual_ranks, buckets: bucket_count(&network.parameters) };
-        Self { header, virtual_ranks, parts, parameters, gradients, statistics, passes }
+        Self { header, parts, parameters, gradients, statistics, passes }
     }
 
     pub fn len(&self) -> usize {

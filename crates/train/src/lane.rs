@@ -180,6 +180,15 @@ impl Task {
     }
 }
 
+/// What a lane keeps for later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Fakes with their graphs.
+    Fakes,
+    /// Fakes, and what was computed ahead.
+    All,
+}
+
 /// What one thread needs to compute virtual ranks.
 pub(crate) struct Lane {
     shared: Arc<Shared>,
@@ -248,15 +257,12 @@ impl Lane {
         self.kept.get(&task.rank).is_some_and(|(step, _)| *step == task.step)
     }
 
-    /// Drops every kept fake with its graph.
-    pub fn forget_fakes(&mut self) {
+    /// Drops what was kept.
+    pub fn forget(&mut self, kept: Kept) {
         self.kept.clear();
-    }
-
-    /// Drops all that was kept.
-    pub fn forget(&mut self) {
-        self.kept.clear();
-        self.ahead.clear();
+        if kept == Kept::All {
+            self.ahead.clear();
+        }
     }
 
     /// Samples on the host as the networks read them, on the device.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use lsgan_spec::Half;
 
 use crate::device;
-use crate::lane::{ComputeWeights, Contribution, Lane, Task};
+use crate::lane::{ComputeWeights, Contribution, Kept, Lane, Task};
 
 /// The lanes of a replica, with the weights that they read.
 pub(crate) struct Lanes {
@@ -31,8 +31,7 @@ struct LaneThread {
 enum Order {
     Compute(Task),
     ComputeAhead(Task),
-    ForgetFakes,
-    Forget,
+    Forget(Kept),
 }
 
 impl Lanes {
@@ -49,14 +48,8 @@ impl Lanes {
     pub fn run(&mut self, tasks: &[Task], mut take: impl FnMut(Contribution)) {
         match &mut self.threads {
             Threads::Calling(lane) => tasks.iter().for_each(|task| take(lane.compute(task))),
-            Threads::Own(threads) => {
-                for (task, index) in tasks.iter().zip((0..threads.len()).cycle()) {
-                    threads[index].order(Order::Compute(task.share()));
-                }
-                for (_, index) in tasks.iter().zip((0..threads.len()).cycle()) {
-                    take(threads[index].result().expect("a half has a contribution"));
-                }
-            }
+            Threads::Own(threads) => each(threads, tasks, Order::Compute)
+                .for_each(|result| take(result.expect("a half has a contribution"))),
         }
     }
 
@@ -64,41 +57,42 @@ impl Lanes {
     pub fn run_ahead(&mut self, tasks: &[Task]) {
         match &mut self.threads {
             Threads::Calling(lane) => tasks.iter().for_each(|task| lane.compute_ahead(task)),
-            Threads::Own(threads) => {
-                for (task, index) in tasks.iter().zip((0..threads.len()).cycle()) {
-                    threads[index].order(Order::ComputeAhead(task.share()));
-                }
-                for (_, index) in tasks.iter().zip((0..threads.len()).cycle()) {
-                    threads[index].result();
-                }
-            }
+            Threads::Own(threads) => each(threads, tasks, Order::ComputeAhead).for_each(drop),
         }
     }
 
     /// The weights of a half's network were updated.
     pub fn updated(&mut self, half: Half) {
         if half == Half::Generator {
-            match &mut self.threads {
-                Threads::Calling(lane) => lane.forget_fakes(),
-                Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::ForgetFakes)),
-            }
+            self.forget(Kept::Fakes);
         }
         self.weights[half as usize].refresh();
     }
 
     /// The whole state is another one.
     pub fn state_changed(&mut self) {
-        self.forget();
+        self.forget(Kept::All);
         self.weights.iter_mut().for_each(ComputeWeights::refresh);
     }
 
-    /// Drops all that lanes keep.
-    pub fn forget(&mut self) {
+    /// Drops what lanes keep.
+    pub fn forget(&mut self, kept: Kept) {
         match &mut self.threads {
-            Threads::Calling(lane) => lane.forget(),
-            Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::Forget)),
+            Threads::Calling(lane) => lane.forget(kept),
+            Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::Forget(kept))),
         }
     }
+}
+
+/// Orders all tasks, task i on thread i mod n, and returns the results in the tasks' order.
+fn each(
+    threads: &[LaneThread],
+    tasks: &[Task],
+    order: fn(Task) -> Order,
+) -> impl Iterator<Item = Option<Contribution>> {
+    let assigned = || tasks.iter().zip(threads.iter().cycle());
+    assigned().for_each(|(task, thread)| thread.order(order(task.share())));
+    assigned().map(|(_, thread)| thread.result())
 }
 
 impl LaneThread {
@@ -114,12 +108,8 @@ impl LaneThread {
                         lane.compute_ahead(&task);
                         None
                     }
-                    Order::ForgetFakes => {
-                        lane.forget_fakes();
-                        continue;
-                    }
-                    Order::Forget => {
-                        lane.forget();
+                    Order::Forget(kept) => {
+                        lane.forget(kept);
                         continue;
                     }
                 };

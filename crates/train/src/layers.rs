@@ -9,7 +9,7 @@ use crate::TrainError;
 use crate::flat::Layout;
 use crate::init::Init;
 use crate::native;
-use crate::word::Mean;
+use crate::word::Summand;
 
 /// Added to a batch's variance before its root is taken: PyTorch's default.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -17,7 +17,7 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
 
 /// r ← 0.9·r + 0.1·batch: running statistics and the mean batch-norm statistics of a pass, whose words count `unit`s.
-pub(crate) fn mix_running<W: Mean>(running: &mut [f32], batch: &[W], unit: f32) {
+pub(crate) fn mix_running<W: Summand>(running: &mut [f32], batch: &[W], unit: f32) {
     for (running, batch) in running.iter_mut().zip(batch) {
         *running = (1.0 - BATCH_NORM_MOMENTUM) * *running + BATCH_NORM_MOMENTUM * batch.mean(unit);
     }

@@ -13,7 +13,7 @@ use crate::engine::{Engine, Update};
 use crate::error::{NotApplied, TrainError};
 use crate::graphs::Notice;
 use crate::header::ControlWords;
-use crate::lane::{Real, Task};
+use crate::lane::{Kept, Real, Task};
 use crate::lanes::Lanes;
 use crate::memory;
 use crate::models::SampleShape;
@@ -158,14 +158,7 @@ impl Replica {
         let half = Half::Discriminator;
         self.check(step, half, self.next_reduction(), &ranks_of(work))?;
         let tasks = self.tasks(step, work)?;
-        self.compute(
-            step,
-            |replica| {
-                let mut work = Work { half, tasks, controls, after_first };
-                replica.engine.compute(&mut replica.lanes, &mut work)
-            },
-            work.len(),
-        )
+        self.compute_half(step, Work { half, tasks, controls, after_first })
     }
 
     /// Computes what D's half of `step` needs of real samples, while the sum of G's half before it still travels: G has no
@@ -176,7 +169,7 @@ impl Replica {
             return Ok(());
         }
         let tasks = self.tasks(step, work)?;
-        self.compute(step, |replica| replica.lanes.run_ahead(&tasks), work.len())
+        self.compute(step, tasks.len(), |replica| replica.lanes.run_ahead(&tasks))
     }
 
     /// D's tasks.
@@ -218,17 +211,16 @@ impl Replica {
         let half = Half::Generator;
         self.check(step, half, self.next_reduction(), ranks)?;
         let tasks = ranks.iter().map(|&rank| Task { step, rank, real: None }).collect();
-        self.compute(
-            step,
-            |replica| {
-                let mut work = Work { half, tasks, controls, after_first };
-                replica.engine.compute(&mut replica.lanes, &mut work)
-            },
-            ranks.len(),
-        )
+        self.compute_half(step, Work { half, tasks, controls, after_first })
     }
 
-    fn compute(&mut self, step: Step, work: impl FnOnce(&mut Self), ranks: usize) -> Result<(), TrainError> {
+    fn compute_half(&mut self, step: Step, mut work: Work) -> Result<(), TrainError> {
+        let ranks = work.tasks.len();
+        self.compute(step, ranks, |replica| replica.engine.compute(&mut replica.lanes, &mut work))
+    }
+
+    /// Lets `work` compute so many virtual ranks.
+    fn compute(&mut self, step: Step, ranks: usize, work: impl FnOnce(&mut Self)) -> Result<(), TrainError> {
         // The next half step begins its sum anew, whatever a panic left of this one.
         let computed = catch_unwind(AssertUnwindSafe(|| work(self)));
         let Err(panic) = computed else { return Ok(()) };
@@ -416,7 +408,7 @@ impl Replica {
     }
 
     fn forget_fakes(&mut self) {
-        self.lanes.forget();
+        self.lanes.forget(Kept::All);
         self.engine.forget_fakes();
     }
 

@@ -57,13 +57,19 @@ pub struct DeviceWords {
 // SAFETY: it is an address. To read or write there is unsafe, wherever it is done.
 unsafe impl Send for DeviceWords {}
 
-/// A word of a summed gradient.
-pub(crate) trait Mean: Copy {
-    /// The mean over the virtual ranks, where 1 is `unit`.
+/// A word of a sum.
+pub(crate) trait Summand: Copy + Default {
+    fn plus(self, other: Self) -> Self;
+    /// The mean over the virtual ranks, of a word that counts `unit`s.
     fn mean(self, unit: f32) -> f32;
 }
 
-impl Mean for i64 {
+impl Summand for i64 {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
     /// Exact up to 2^53, then rounded twice, always alike.
     #[inline(always)]
     fn mean(self, unit: f32) -> f32 {
@@ -71,15 +77,25 @@ impl Mean for i64 {
     }
 }
 
-/// Rounds as the same number in an i64 does, since units are powers of two.
-impl Mean for i32 {
+impl Summand for i32 {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    /// Rounds as the same number in an i64 does, since units are powers of two.
     #[inline(always)]
     fn mean(self, unit: f32) -> f32 {
         self as f32 * unit
     }
 }
 
-impl Mean for f32 {
+impl Summand for f32 {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
     #[inline(always)]
     fn mean(self, _unit: f32) -> f32 {
         self
@@ -87,10 +103,9 @@ impl Mean for f32 {
 }
 
 /// A word with a last bit of its block: [`crate::scale`].
-pub(crate) trait Scaled: Mean + Default {
+pub(crate) trait Scaled: Summand {
     /// A virtual rank's number, which fits.
     fn of(x: f32, factor: f32) -> Self;
-    fn plus(self, other: Self) -> Self;
 }
 
 impl Scaled for i32 {
@@ -98,11 +113,6 @@ impl Scaled for i32 {
     fn of(x: f32, factor: f32) -> Self {
         // SAFETY: |x| ≤ scale::limit, as the caller has checked, so it is below 2^31.
         unsafe { (x * factor).round_ties_even().to_int_unchecked() }
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
     }
 }
 
@@ -112,27 +122,21 @@ impl Scaled for i64 {
         // SAFETY: |x| ≤ 2^14 and factor ≤ 2^48, as the caller has checked, so it is at most 2^62.
         unsafe { (x * factor).round_ties_even().to_int_unchecked() }
     }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
 }
 
 /// One word of a sum that has the same last bit everywhere.
-pub(crate) trait Word: Mean + Default + Send + 'static {
+pub(crate) trait Word: Summand + Send + 'static {
     /// What a virtual rank's numbers are multiplied by.
     type Factor: Copy;
     const KIND: Kind;
     /// The largest magnitude that a virtual rank may add.
     const LIMIT: f32;
-    /// What [`Mean::mean`] is told.
+    /// What [`Summand::mean`] is told.
     const UNIT: f32;
 
     fn factor(virtual_ranks: u32) -> Self::Factor;
     /// A virtual rank's number, at most [`Self::LIMIT`] in magnitude.
     fn of(x: f32, factor: Self::Factor) -> Self;
-    fn plus(self, other: Self) -> Self;
 
     /// Marks and control words of the header.
     fn of_count(count: i64) -> Self;
@@ -162,11 +166,6 @@ impl Word for i64 {
         let scaled = (f64::from(x) * factor).round_ties_even();
         // SAFETY: |x| ≤ 2^14, as the caller has checked, so |scaled| ≤ 2^62.
         unsafe { scaled.to_int_unchecked() }
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
     }
 
     fn of_count(count: i64) -> Self {
@@ -208,11 +207,6 @@ impl Word for f32 {
     #[inline(always)]
     fn of(x: f32, factor: f32) -> Self {
         x * factor
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
     }
 
     fn of_count(count: i64) -> Self {
@@ -331,7 +325,7 @@ const PARTIAL_SUMS: usize = 8;
 
 widest! {
     /// Σ g² of mean gradients.
-    pub(crate) fn square_sum<W: Mean>(words: &[W], unit: f32) -> f64 {
+    pub(crate) fn square_sum<W: Summand>(words: &[W], unit: f32) -> f64 {
         let mut partial = [0.0_f64; PARTIAL_SUMS];
         for chunk in words.chunks(PARTIAL_SUMS) {
             for (partial, word) in partial.iter_mut().zip(chunk) {

@@ -101,8 +101,9 @@ impl<'a> Stepping<'a> {
     /// device never waits for the host, and every rank still parks at the same reduction, because a step boundary is decided
     /// from the reduced header before the next sum.
     ///
-    /// Sums stay on the training stream: there is nothing to compute beside them. G's half needs D's new weights, the fake
-    /// and its graph are kept, and batches and noise have a stream of their own (`lsgan_train::feed`).
+    /// There sums stay on the training stream, and batches and noise have a stream of their own (`lsgan_train::feed`). On a CPU
+    /// G's sum travels on a thread of its own, while D is computed on the real samples of the next step ([`take_ahead`]).
+    /// Beside D's sum there is nothing to compute: G's half needs D's new weights, and the fake and its graph are kept.
     fn half(&mut self) -> Result<(), Halt> {
         let reduction = self.trainer.replica.next_reduction();
         let step = reduction.step();

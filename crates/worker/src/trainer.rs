@@ -93,7 +93,6 @@ impl From<ReduceError> for Halt {
     }
 }
 
-/// Why a worker parked, for its log.
 /// Broadcasts a state from rank `root` in pieces, and says now and then that some of it has passed here.
 fn broadcast(
     group: &mut dyn Group,
@@ -112,6 +111,7 @@ fn broadcast(
     Ok(())
 }
 
+/// Why a worker parked, for its log.
 fn in_words(reason: &ParkReason) -> &'static str {
     match reason {
         ParkReason::Boundary => "all do at this step",

@@ -73,7 +73,7 @@ pub(super) struct RingAllReduce<'a, T> {
     size: usize,
     values: &'a mut [T],
     /// This rank's values, where they are not in `values` but are to stay.
-    pub(super) own: Option<&'a [T]>,
+    own: Option<&'a [T]>,
     sending: Cursor,
     /// The end of what is received and, in the first n−1 steps, added; whole values there.
     received: Cursor,
@@ -83,14 +83,20 @@ pub(super) struct RingAllReduce<'a, T> {
 }
 
 impl<'a, T: Element> RingAllReduce<'a, T> {
-    pub(super) fn new(rank: usize, size: usize, values: &'a mut [T], scratch: &'a mut Vec<u8>) -> Self {
+    /// The sums come into `values`, where this rank's values are as well, unless they are in `own`.
+    pub(super) fn new(
+        (rank, size): (usize, usize),
+        own: Option<&'a [T]>,
+        values: &'a mut [T],
+        scratch: &'a mut Vec<u8>,
+    ) -> Self {
         scratch.resize(SCRATCH_BYTES, 0);
         let start = Cursor { step: 0, offset_bytes: 0 };
         let mut flow = Self {
             rank,
             size,
             values,
-            own: None,
+            own,
             sending: start,
             received: start,
             scratch,
@@ -142,20 +148,11 @@ impl<'a, T: Element> RingAllReduce<'a, T> {
         let whole_bytes = self.scratch_filled_bytes - self.scratch_filled_bytes % size_of::<T>();
         let start = self.chunk(self.received.step + 1).start + self.received.offset_bytes / size_of::<T>();
         let at = start..start + whole_bytes / size_of::<T>();
-        let received = read::<T>(&self.scratch[..whole_bytes]);
-        match self.own {
-            // Each value is added to once.
-            Some(own) => {
-                for ((value, own), received) in self.values[at.clone()].iter_mut().zip(&own[at]).zip(received)
-                {
-                    *value = own.plus(received);
-                }
-            }
-            None => {
-                for (value, received) in self.values[at].iter_mut().zip(received) {
-                    *value = value.plus(received);
-                }
-            }
+        if let Some(own) = self.own {
+            self.values[at.clone()].copy_from_slice(&own[at.clone()]); // each is added to once
+        }
+        for (value, received) in self.values[at].iter_mut().zip(read(&self.scratch[..whole_bytes])) {
+            *value = value.plus(received);
         }
         self.scratch.copy_within(whole_bytes..self.scratch_filled_bytes, 0);
         self.scratch_filled_bytes -= whole_bytes;
@@ -295,21 +292,24 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pieces and the delays, every rank ends with the plain sum.
+        /// Whatever the pieces and the delays, every rank ends with the plain sum, in place or beside its values.
         #[test]
         fn a_ring_sums_whatever_the_pieces(
             size in 2_usize..6,
             length in prop_oneof![0_usize..8, 0_usize..400],
             moves in vec((0_usize..6, 1_usize..200), 0..400),
             seed in any::<i64>(),
+            is_beside in any::<bool>(),
         ) {
             let value = |rank: usize, index: usize| seed.wrapping_mul(rank as i64 + 1) ^ (index as i64) << 20;
-            let mut values: Vec<Vec<i64>> =
+            let own: Vec<Vec<i64>> =
                 (0..size).map(|rank| (0..length).map(|index| value(rank, index)).collect()).collect();
+            let mut values = if is_beside { vec![vec![0x5555; length]; size] } else { own.clone() };
             let mut scratches = vec![Vec::new(); size];
             let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
             for ((rank, values), scratch) in values.iter_mut().enumerate().zip(&mut scratches) {
-                flows.push(Box::new(RingAllReduce::new(rank, size, values, scratch)));
+                let own = is_beside.then_some(&own[rank][..]);
+                flows.push(Box::new(RingAllReduce::new((rank, size), own, values, scratch)));
             }
             move_all(&mut flows, &moves);
             prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));

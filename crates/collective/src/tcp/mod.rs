@@ -153,11 +153,10 @@ impl TcpGroup {
         own: Option<&[T]>,
         values: &mut [T],
     ) -> Result<(), GroupError> {
-        let (rank, size) = (self.rank, self.size);
+        let members = (self.rank, self.size);
         self.call(kind, values.len(), |ring, call| {
             let mut scratch = std::mem::take(&mut ring.scratch);
-            let mut flow = RingAllReduce::new(rank, size, values, &mut scratch);
-            flow.own = own;
+            let mut flow = RingAllReduce::new(members, own, values, &mut scratch);
             let outcome = exchange(ring, call, &mut flow);
             ring.scratch = scratch;
             outcome

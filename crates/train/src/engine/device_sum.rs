@@ -69,10 +69,10 @@ impl<W: DeviceWord> DeviceSum<W> {
                 let len = self.numbers.numel() - statistics;
                 let gradients = self.numbers.narrow(0, statistics as i64, len as i64) * &scales.factors;
                 let fixed = self.numbers.narrow(0, 0, statistics as i64).to_kind(Kind::Double);
-                let fixed = fixed * <i64 as Word>::factor(self.layout.virtual_ranks);
+                let fixed = fixed * <i64 as Word>::factor(self.layout.header.virtual_ranks);
                 Tensor::cat(&[fixed, gradients.to_kind(Kind::Double)], 0)
             }
-            None => W::scaled(&self.numbers, self.layout.virtual_ranks),
+            None => W::scaled(&self.numbers, self.layout.header.virtual_ranks),
         };
         let (values, mark) = W::shares(scaled, &worst, &finite);
         match self.mode {
@@ -82,7 +82,7 @@ impl<W: DeviceWord> DeviceSum<W> {
         self.mode = Mode::Add;
         let (word, shift) = self.layout.header.mark(contribution.rank);
         self.add_words(word, &(mark * (1_i64 << shift)).reshape([1]));
-        let shares = W::metrics(means / f64::from(self.layout.virtual_ranks));
+        let shares = W::metrics(means / f64::from(self.layout.header.virtual_ranks));
         self.add_words(self.layout.header.metrics().start, &shares);
     }
 

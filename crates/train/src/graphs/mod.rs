@@ -19,7 +19,7 @@ use tch::Tensor;
 use crate::engine::device::DeviceEngine;
 use crate::engine::{Arithmetic, DeviceWord, Engine, Update, UpdateQueue};
 use crate::error::NotApplied;
-use crate::lane::{Lane, Task};
+use crate::lane::{Kept, Lane, Task};
 use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;
@@ -114,7 +114,7 @@ impl<W: DeviceWord> Graphs<W> {
         self.recordings.iter_mut().for_each(Vec::clear);
         self.inputs.ranks.clear();
         self.inputs.real = None;
-        self.inputs.lane.forget();
+        self.inputs.lane.forget(Kept::All);
         self.recorder.begin_anew();
     }
 
@@ -263,7 +263,7 @@ impl<W: DeviceWord> Engine for Graphs<W> {
 
     /// The state is another one, or an update was not made: no fake is kept.
     fn forget_fakes(&mut self) {
-        self.inputs.lane.forget();
+        self.inputs.lane.forget(Kept::All);
         match self.stage {
             Stage::HalfProved(_) => self.begin_anew(),
             Stage::Proved(_) => self.stage = Stage::Proved(None),

@@ -90,28 +90,24 @@ pub fn all_reduce(members: &mut [Replica]) {
     }
 }
 
-/// Makes each member's words the sum of all members'.
-fn add_up(words: &mut [&mut Words], devices: &[tch::Device]) {
+/// Makes each member's words, which lie on its device, the sum of all members'.
+pub(crate) fn add_up(words: &mut [&mut Words], devices: &[tch::Device]) {
     let tensors: Vec<_> =
         words.iter().zip(devices).map(|(words, device)| tensor_of(words, *device)).collect();
     let sum = tensors[1..].iter().fold(tensors[0].copy(), |sum, words| sum + words);
     for (words, tensor) in words.iter_mut().zip(tensors) {
         match words {
-            Words::Wide(words) => {
-                let count = words.len();
-                sum.copy_data(words, count);
-            }
-            Words::Narrow { sum: words, .. } => {
-                let count = words.len();
-                sum.copy_data(words, count);
-            }
-            Words::Fast(words) => {
-                let count = words.len();
-                sum.copy_data(words, count);
-            }
+            Words::Wide(words) => copy(&sum, words),
+            Words::Narrow { sum: words, .. } => copy(&sum, words),
+            Words::Fast(words) => copy(&sum, words),
             Words::Device(_) => { tensor }.copy_(&sum),
         }
     }
+}
+
+fn copy<T: tch::kind::Element>(from: &Tensor, to: &mut [T]) {
+    let count = to.len();
+    from.copy_data(to, count);
 }
 
 /// This member's words: a copy, but over a device's own memory.

@@ -42,8 +42,6 @@ pub(super) struct Bucket {
     sum: Vec<i32>,
     wide: Vec<i64>,
     holder: Holder,
-    /// Whether a virtual rank's numbers are in it.
-    mode: Mode,
 }
 
 impl Bucket {
@@ -52,12 +50,11 @@ impl Bucket {
         let local = |block: Range<usize>| block.start - range.start..block.end - range.start;
         let blocks = blocks.map(|block| Block { at: local(block), k: scale::FINEST }).collect();
         let (own, sum, wide) = (vec![0; range.len()], vec![], vec![]);
-        Self { range, blocks, own, sum, wide, holder: Holder::Own, mode: Mode::Set }
+        Self { range, blocks, own, sum, wide, holder: Holder::Own }
     }
 
     /// Begins a sum; in 64 bits, where it is known beforehand that 32 are too few.
     pub fn begin(&mut self, is_wide: bool) {
-        self.mode = Mode::Set;
         self.own.resize(self.range.len(), 0); // where a group that failed has not given it back
         self.holder = Holder::Own;
         if is_wide {
@@ -67,7 +64,7 @@ impl Bucket {
 
     /// Puts one tensor's numbers, which begin at block `first`. Returns the bits of the largest magnitude; numbers beyond
     /// the range of 64 bits are not put.
-    pub fn put(&mut self, first: usize, x: &[f32], virtual_ranks: u32) -> Put {
+    pub fn put(&mut self, first: usize, x: &[f32], virtual_ranks: u32, mode: Mode) -> Put {
         let mut put = Put { largest: 0, fits: true };
         for (index, x) in x.chunks(BLOCK).enumerate() {
             let Block { at, k } = self.blocks[first + index].clone();
@@ -85,33 +82,27 @@ impl Bucket {
             }
             let factor = scale::factor(k, virtual_ranks);
             match self.holder {
-                Holder::Wide => put_scaled(x, factor, self.mode, &mut self.wide[at]),
-                Holder::Own | Holder::Sum => put_scaled(x, factor, self.mode, &mut self.own[at]),
+                Holder::Wide => put_scaled(x, factor, mode, &mut self.wide[at]),
+                Holder::Own | Holder::Sum => put_scaled(x, factor, mode, &mut self.own[at]),
             }
         }
         put
     }
 
-    /// A virtual rank's numbers are all in it.
-    pub fn added(&mut self) {
-        self.mode = Mode::Add;
-    }
-
-    /// Ends this worker's part.
-    pub fn end(&mut self) {
-        if self.mode == Mode::Set {
-            match self.holder {
-                Holder::Wide => self.wide.fill(0),
-                Holder::Own | Holder::Sum => self.own.fill(0),
-            }
+    /// This worker computed no virtual rank.
+    pub fn clear(&mut self) {
+        match self.holder {
+            Holder::Wide => self.wide.fill(0),
+            Holder::Own | Holder::Sum => self.own.fill(0),
         }
     }
 
-    /// Goes on in 64 bits, with what is in it.
+    /// Goes on in 64 bits, with what is in 32.
     fn widen(&mut self) {
-        self.wide.clear();
-        self.wide.extend(self.own.iter().map(|&word| i64::from(word)));
-        self.holder = Holder::Wide;
+        let mut wide = std::mem::take(&mut self.wide);
+        wide.clear();
+        self.append_wide(&mut wide);
+        (self.wide, self.holder) = (wide, Holder::Wide);
     }
 
     /// The words in 32 bits; where this worker's do not fit, any words: all workers read so in the header.

@@ -2,7 +2,6 @@
 
 use super::HostSum;
 use crate::adam::{AdamStep, adam};
-use crate::error::Blame;
 use crate::header::{ControlWords, Reading, SumLayout};
 use crate::lane::Contribution;
 use crate::layers::mix_running;
@@ -29,25 +28,21 @@ impl<W: Word> FixedSum<W> {
 impl<W: Word> HostSum for FixedSum<W> {
     fn begin(&mut self, controls: ControlWords) {
         self.words.resize(self.layout.len(), W::default()); // where a group that failed has not given them back
-        self.clear_header();
-        for (index, count) in self.layout.header.wishes(controls) {
-            self.words[index] = W::of_count(count);
-        }
+        self.layout.header.begin(&mut self.words, controls);
         self.mode = Mode::Set;
         self.is_whole = false;
     }
 
     fn add(&mut self, contribution: &Contribution) {
-        let means = contribution.means();
-        let mut blame = if means[0].is_finite() { None } else { Some(Blame::NotFinite) };
-        let factor = W::factor(self.layout.virtual_ranks);
+        let mut blame = None;
+        let factor = W::factor(self.layout.header.virtual_ranks);
         let body = self.layout.body();
         for (part, tensor) in self.layout.parts.iter().zip(&contribution.tensors) {
             let sum = &mut self.words[body.clone()][part.range()];
             blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
         }
         self.mode = Mode::Add;
-        self.layout.header.add(&mut self.words, contribution.rank, blame, means);
+        self.layout.header.add(&mut self.words, contribution.rank, blame, contribution.means());
     }
 
     fn end(&mut self) {
@@ -57,8 +52,7 @@ impl<W: Word> HostSum for FixedSum<W> {
     }
 
     fn clear_header(&mut self) {
-        let len = self.layout.header.len().min(self.words.len());
-        self.words[..len].fill(W::default());
+        self.layout.header.clear(&mut self.words);
     }
 
     fn take_words(&mut self) -> Vec<Words> {

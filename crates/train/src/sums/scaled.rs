@@ -12,7 +12,6 @@ use std::ops::Range;
 use super::HostSum;
 use super::bucket::Bucket;
 use crate::adam::AdamStep;
-use crate::error::Blame;
 use crate::flat::Layout;
 use crate::header::{ControlWords, Reading, SumLayout};
 use crate::lane::Contribution;
@@ -113,47 +112,41 @@ impl ScaledSum {
 impl HostSum for ScaledSum {
     fn begin(&mut self, controls: ControlWords) {
         self.head.resize(self.layout.head().len(), 0); // where a group that failed has not given it back
-        self.clear_header();
-        for (index, count) in self.layout.header.wishes(controls) {
-            self.head[index] = count;
-        }
+        self.layout.header.begin(&mut self.head, controls);
         self.buckets.iter_mut().for_each(|bucket| bucket.begin(!self.is_scaled));
         (self.mode, self.stage) = (Mode::Set, Stage::Computed);
     }
 
     fn add(&mut self, contribution: &Contribution) {
-        let means = contribution.means();
-        let mut blame = if means[0].is_finite() { None } else { Some(Blame::NotFinite) };
+        let (mut blame, virtual_ranks) = (None, self.layout.header.virtual_ranks);
         let (gradients, statistics) = contribution.tensors.split_at(self.layout.parameters());
         let mut misfits = vec![false; self.buckets.len()];
         for (tensor, &(bucket, first)) in gradients.iter().zip(&self.places) {
-            let put = self.buckets[bucket].put(first, floats(tensor), self.layout.virtual_ranks);
+            let put = self.buckets[bucket].put(first, floats(tensor), virtual_ranks, self.mode);
             blame = blame.max(within(put.largest, i64::LIMIT).err());
             misfits[bucket] |= !put.fits;
         }
-        self.buckets.iter_mut().for_each(Bucket::added);
-        let (factor, body) = (i64::factor(self.layout.virtual_ranks), self.layout.header.len());
+        let (factor, body) = (i64::factor(virtual_ranks), self.layout.header.len());
         for (part, tensor) in self.layout.parts[gradients.len()..].iter().zip(statistics) {
             let sum = &mut self.head[body..][part.range()];
             blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
         }
         self.mode = Mode::Add;
-        self.layout.header.add(&mut self.head, contribution.rank, blame, means);
+        self.layout.header.add(&mut self.head, contribution.rank, blame, contribution.means());
         for (word, misfit) in self.layout.header.misfits().zip(misfits) {
             self.head[word] += i64::from(misfit);
         }
     }
 
     fn end(&mut self) {
-        self.buckets.iter_mut().for_each(Bucket::end);
         if self.mode == Mode::Set {
+            self.buckets.iter_mut().for_each(Bucket::clear);
             self.head[self.layout.header.len()..].fill(0);
         }
     }
 
     fn clear_header(&mut self) {
-        let len = self.layout.header.len().min(self.head.len());
-        self.head[..len].fill(0);
+        self.layout.header.clear(&mut self.head);
     }
 
     fn take_words(&mut self) -> Vec<Words> {
@@ -242,11 +235,12 @@ impl HostSum for ScaledSum {
 mod tests {
     use lsgan_spec::scalars::MEANS_MAX;
     use lsgan_spec::{Half, Optimizer, VirtualRank};
-    use tch::Tensor;
+    use tch::{Device, Tensor};
 
     use super::*;
     use crate::init::Init;
     use crate::layers::{Layer, Network};
+    use crate::rehearsal::runs::add_up;
 
     const OPTIMIZER: Optimizer =
         Optimizer::Adam { learning_rate: 0.1, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
@@ -291,33 +285,15 @@ mod tests {
             }
             for call in 0..taken[0].len() {
                 let mut words: Vec<_> = taken.iter_mut().map(|words| &mut words[call]).collect();
-                kinds.push(add_up(&mut words));
+                kinds.push(match &*words[0] {
+                    Words::Wide(_) => "wide",
+                    Words::Narrow { .. } => "narrow",
+                    other => panic!("no words of this sum: {other:?}"),
+                });
+                add_up(&mut words, &vec![Device::Cpu; workers.len()]);
             }
             workers.iter_mut().zip(taken).for_each(|(worker, words)| worker.put_words(words));
         }
-    }
-
-    fn add_up(words: &mut [&mut Words]) -> &'static str {
-        let wide = |words: &Words| match words {
-            Words::Wide(words) => words.clone(),
-            Words::Narrow { own, .. } => own.iter().map(|&word| i64::from(word)).collect(),
-            other => panic!("no words of this sum: {other:?}"),
-        };
-        let all: Vec<_> = words.iter().map(|words| wide(words)).collect();
-        let total = |at: usize| all.iter().map(|words| words[at]).fold(0, i64::wrapping_add);
-        let sums: Vec<_> = (0..all[0].len()).map(total).collect();
-        let mut kind = "";
-        for words in words {
-            match words {
-                Words::Wide(words) => (kind, _) = ("wide", words.copy_from_slice(&sums)),
-                Words::Narrow { sum, .. } => {
-                    kind = "narrow";
-                    sum.iter_mut().zip(&sums).for_each(|(word, sum)| *word = *sum as i32);
-                }
-                other => panic!("no words of this sum: {other:?}"),
-            }
-        }
-        kind
     }
 
     /// The weights after an update, and how many buckets travelled again.
