@@ -34,6 +34,8 @@ pub enum Cause {
     Slow(Incarnation),
     /// A worker and another one do not reach each other.
     CutOff(Incarnation),
+    /// The run goes on without the worker, since its state did not reach it.
+    LeftBehind(Incarnation),
     /// Snapshots cannot be written.
     Snapshot,
     /// Pictures cannot be written.
@@ -57,6 +59,9 @@ impl Cause {
                 attached(name) || younger.into_iter().any(|(_, w)| host_of(&w.name) == host)
             }
             Self::Slow(who) => run.workers().get(who).is_none_or(|w| !w.straggles()),
+            Self::LeftBehind(who) => {
+                run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::LeftBehind))
+            }
             Self::CutOff(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::CutOff)),
             Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
         }
@@ -79,6 +84,9 @@ pub(crate) fn of(entry: &Entry, run: &Run) -> (Lasts, String) {
         }
         Entry::Straggles { incarnation, .. } => (Lasts::Until(Cause::Slow(*incarnation)), name(incarnation)),
         Entry::CutOff { incarnation, .. } => (Lasts::Until(Cause::CutOff(*incarnation)), name(incarnation)),
+        Entry::LeftBehind { incarnation, .. } => {
+            (Lasts::Until(Cause::LeftBehind(*incarnation)), name(incarnation))
+        }
         Entry::OtherNumerics { incarnation, .. } => (Lasts::Always, name(incarnation)),
         Entry::DataUnfit(_) | Entry::Ended(_) => (Lasts::Always, String::new()),
         _ => (Lasts::AWhile, String::new()),

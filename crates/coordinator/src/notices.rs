@@ -195,6 +195,15 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
         Entry::ReachedAgain { incarnation } => {
             (false, format!("{} and the others reach each other again: it takes part", known(incarnation)))
         }
+        Entry::LeftBehind { incarnation, attempts, why } => (
+            true,
+            format!(
+                "the run goes on without {}: its state did not reach that worker in {attempts} generations, and the last \
+                 one ended so: {why}. Look at the network between it and the others. It takes part again when it is \
+                 started again, or when there are too few others",
+                known(incarnation)
+            ),
+        ),
         Entry::NoProgress { attempts, from, wait_ms, why } => (
             true,
             format!(

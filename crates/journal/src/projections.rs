@@ -87,6 +87,7 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
         | Entry::Straggles { .. }
         | Entry::Stands { .. }
         | Entry::CutOff { .. }
+        | Entry::LeftBehind { .. }
         | Entry::NoProgress { .. }
         | Entry::CannotKeep { .. }
         | Entry::NoKeeper { .. }

@@ -58,6 +58,8 @@ counts! {
     stragglers,
     /// Workers that stand aside because they and another one do not reach each other.
     cut_off,
+    /// Workers without which a run went on, since its state did not reach them.
+    left_behind,
     /// Generations that did no step although all members were heard.
     stood,
     /// Workers that stood aside and were reached again.
@@ -92,6 +94,7 @@ impl Coverage {
                 Effect::Send { message: Message::Refused { .. }, .. } => self.refused += 1,
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
                 Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
+                Effect::Journal(Entry::LeftBehind { .. }) => self.left_behind += 1,
                 Effect::Journal(Entry::Stands { .. }) => self.stood += 1,
                 Effect::Journal(Entry::ReachedAgain { .. }) => self.reached_again += 1,
                 Effect::Journal(Entry::Differs(_)) => self.differences += 1,

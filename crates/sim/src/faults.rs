@@ -49,6 +49,8 @@ pub enum Class {
     Hidden,
     /// Some workers do not see the store until the calm, and two snapshots fail.
     Blind,
+    /// A worker starts whose link is so slow that a state does not get through it until the calm.
+    Far,
     /// An operator pauses the run and later resumes it.
     Pause,
     /// An operator asks for snapshots.
@@ -88,6 +90,9 @@ pub const LATER_CLASSES: &[(Class, u64)] = &[
     (Class::Hang, 3),
 ];
 
+/// Slow links, for another fifth of the seeds and for the same reason.
+pub const FAR_CLASSES: &[(Class, u64)] = &[(Class::Far, 1)];
+
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
 
@@ -98,6 +103,8 @@ pub enum Fault {
     Join,
     /// A worker with other numerics starts.
     JoinOdd,
+    /// A worker starts that a state does not reach.
+    JoinFar,
     /// SIGKILL to the coordinator while it performs the effects of one of its next events; it restarts after so long.
     CrashCoordinator { down_ms: u64 },
     /// An operator stops the run, and resumes it so long after its end.
@@ -160,6 +167,7 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         | Class::Stuck
         | Class::OneWay
         | Class::Severed => rng.between(1, 4),
+        Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
         Class::Echo => rng.between(4, 30),
@@ -187,6 +195,7 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         Class::Stuck => Worker(WorkerFault::Stick),
         Class::Echo => Worker(WorkerFault::Echo),
         Class::Odd => Fault::JoinOdd,
+        Class::Far => Fault::JoinFar,
         Class::Flip => Worker(WorkerFault::Flip),
         Class::Slow => Worker(WorkerFault::Slow),
         Class::Severed => Worker(WorkerFault::Sever),

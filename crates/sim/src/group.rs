@@ -116,6 +116,13 @@ impl World {
             }
             (Start::Held, None) => None,
         };
+        let reached = |p: &ProcessIndex| !self.processes[*p].far;
+        if form.start == Start::Held
+            && root.is_some()
+            && !self.groups[&generation].remaining().iter().all(reached)
+        {
+            return; // until the coordinator gives the generation up
+        }
         let group = self.group(generation);
         group.given = given;
         for peer in group.remaining() {

@@ -154,6 +154,7 @@ impl History {
             | Entry::Straggles { .. }
             | Entry::Stands { .. }
             | Entry::CutOff { .. }
+            | Entry::LeftBehind { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }

@@ -43,6 +43,8 @@ pub struct Process {
     pub slow: bool,
     /// No connection to it can be made.
     pub hidden: bool,
+    /// No state gets through its link.
+    pub far: bool,
     /// The length of its seconds.
     pub clock_percent: u64,
     /// When its writer has written what it was given.
@@ -106,6 +108,7 @@ impl Process {
             hangs: false,
             slow: false,
             hidden: false,
+            far: false,
             clock_percent: 100,
             writes_until: Millis(0),
             said: Vec::new(),

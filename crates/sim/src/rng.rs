@@ -17,6 +17,8 @@ pub enum Stream {
     Hidden,
     /// Requests of operators.
     Operator,
+    /// Links that a state does not get through.
+    Far,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

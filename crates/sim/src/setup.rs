@@ -7,7 +7,7 @@ use lsgan_control::Config;
 use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
-    CLASSES, Class, Fault, LATER_CLASSES, OPERATOR_CLASSES, WorkerFault, draw_count, draw_fault,
+    CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, OPERATOR_CLASSES, WorkerFault, draw_count, draw_fault,
 };
 use crate::rng::{Rng, Stream};
 
@@ -91,6 +91,7 @@ impl Setup {
         setup.draw_faults(&mut rng);
         match seed % 5 {
             2 => setup.draw_later(&mut Rng::new(seed, Stream::Later)),
+            3 => setup.draw_far(&mut Rng::new(seed, Stream::Far)),
             4 => {
                 setup.draw_hidden(&mut Rng::new(seed, Stream::Hidden));
                 setup.draw_classes_with_faults(OPERATOR_CLASSES, &mut Rng::new(seed, Stream::Operator));
@@ -107,11 +108,12 @@ impl Setup {
         self.compute_ms_max + 4 * self.net_ms_max + 2
     }
 
-    /// Longest time that a generation stands because a training thread hangs: the machine waits ten times as long before
+    /// Longest time that a generation stands because a training thread hangs, or a broadcast: the machine waits ten times as long before
     /// the first step, and twenty times the mean after it.
     #[must_use]
     pub fn stall_ms_max(&self) -> u64 {
-        let hangs = self.classes.contains(&Class::Hang);
+        // A generation whose coordinator restarts while a state is broadcast is adopted as one that steps.
+        let hangs = self.classes.contains(&Class::Hang) || self.classes.contains(&Class::Far);
         if hangs { 12 * self.config.stall_ms + 2 * 20 * self.half_ms_max() } else { 0 }
     }
 
@@ -149,6 +151,13 @@ impl Setup {
         self.config.evict_stragglers = rng.one_in(2);
         self.draw_classes_with_faults(LATER_CLASSES, rng);
         if self.classes.contains(&Class::Hang) {
+            self.config.stall_ms = rng.between(500, 2_000);
+        }
+    }
+
+    fn draw_far(&mut self, rng: &mut Rng) {
+        self.draw_classes_with_faults(FAR_CLASSES, rng);
+        if self.classes.contains(&Class::Far) {
             self.config.stall_ms = rng.between(500, 2_000);
         }
     }

@@ -22,6 +22,10 @@ impl World {
                     self.spawn(true);
                 }
             }
+            Fault::JoinFar => {
+                self.spawn(false);
+                self.processes.last_mut().expect("one was just started").far = true;
+            }
             Fault::CrashCoordinator { down_ms } => self.shell.dies_ms = Some(down_ms),
             Fault::Stop { resume_ms } => {
                 if !self.stopped {
@@ -181,6 +185,7 @@ impl World {
             process.hidden &= stays_hidden;
             // A worker that hangs already is retired for it. No other begins to hang.
             process.hangs = false;
+            process.far = false;
             let drains = process.membership.as_ref().is_some_and(|m| matches!(m.stage, Stage::Draining(_)));
             process.stuck &= drains;
             if std::mem::take(&mut process.blind) {

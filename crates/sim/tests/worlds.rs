@@ -1,6 +1,6 @@
 //! The worlds of many seeds, and of those that once found a bug.
 
-use lsgan_sim::faults::{CLASSES, LATER_CLASSES, OPERATOR_CLASSES};
+use lsgan_sim::faults::{CLASSES, FAR_CLASSES, LATER_CLASSES, OPERATOR_CLASSES};
 use lsgan_sim::{Class, Coverage, Fixed, Setup, Trace, World, simulate};
 
 /// Simulates the seeds. Panics with the first failure.
@@ -25,7 +25,7 @@ fn every_invariant_holds_in_ten_thousand_worlds_and_every_fault_comes() {
 
 #[test]
 fn a_world_without_faults_loses_nobody_and_reads_no_snapshot() {
-    let calm = (0..2_000).filter(|seed| Setup::draw(*seed, Fixed::default()).classes.is_empty());
+    let calm = (0..3_000).filter(|seed| Setup::draw(*seed, Fixed::default()).classes.is_empty());
     let total = simulate_all(calm, Fixed::default());
     assert!(total.worlds > 100, "{} worlds", total.worlds);
     assert_eq!((total.lost, total.retired, total.from_snapshot), (0, 0, 0));
@@ -53,9 +53,14 @@ fn the_command_line_fixes_sizes() {
 #[test]
 fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
     let setups: Vec<_> = (0..2_000).map(|seed| Setup::draw(seed, Fixed::default())).collect();
-    let drawn = CLASSES.iter().chain(LATER_CLASSES).chain(OPERATOR_CLASSES).map(|(class, _)| *class);
+    let drawn = CLASSES
+        .iter()
+        .chain(LATER_CLASSES)
+        .chain(FAR_CLASSES)
+        .chain(OPERATOR_CLASSES)
+        .map(|(class, _)| *class);
     let classes: Vec<Class> = drawn.chain([Class::Hidden]).collect();
-    assert_eq!(classes.len(), 25);
+    assert_eq!(classes.len(), 26);
     for class in classes {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");

@@ -33,6 +33,7 @@ impl fmt::Display for Role {
             Self::Leaving => "leaving",
             Self::Evicted => "evicted",
             Self::CutOff => "cut off",
+            Self::LeftBehind => "left behind",
         })
     }
 }

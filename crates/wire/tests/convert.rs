@@ -197,7 +197,7 @@ fn every_phase_role_and_outcome_has_its_own_word() {
     let phases =
         "unknown starting gathering adopting forming stepping halting closing paused ended".split(' ');
     assert_eq!(words::<v1::Phase>(), phases.collect::<Vec<_>>());
-    let roles = ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off"];
+    let roles = ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off", "left behind"];
     assert_eq!(words::<v1::Role>(), roles);
     let step = Step(3);
     let outcomes = [

@@ -58,6 +58,16 @@ impl Attempts {
         self.why.get_or_insert_with(|| why.to_owned());
     }
 
+    /// The reduction that the newest generation started from.
+    pub fn from(&self) -> Option<Reduction> {
+        self.from
+    }
+
+    /// What ended it.
+    pub fn why(&self) -> &str {
+        self.why.as_deref().unwrap_or("no member said why")
+    }
+
     /// The warning that is due while the next generation waits until then.
     pub fn warning(&mut self, until: Millis) -> Option<Entry> {
         let (from, since) = (self.from?, self.since?);
@@ -65,7 +75,7 @@ impl Attempts {
             return None;
         }
         self.warned_at = self.count;
-        let why = self.why.clone().unwrap_or_else(|| "no member said why".to_owned());
+        let why = self.why().to_owned();
         Some(Entry::NoProgress { attempts: self.count, from, wait_ms: until.0 - since.0, why })
     }
 }

@@ -32,6 +32,8 @@ pub struct Worker {
     pub pace_us: Option<u64>,
     /// Comparisons in a row that found it slow.
     pub slow_in_a_row: u32,
+    /// Generations in a row that did not form because their state did not reach it.
+    pub unreached_in_a_row: u32,
     /// Why it stands by while there are enough other workers.
     pub aside: Option<Aside>,
     /// Whether it can keep snapshots.
@@ -59,6 +61,8 @@ pub enum Aside {
     Slow,
     /// It and another worker cannot reach each other.
     CutOff,
+    /// The run's state did not reach it, time after time.
+    LeftBehind,
 }
 
 impl Worker {
@@ -98,6 +102,7 @@ impl Run {
             computing: hello.resume.as_ref().is_some_and(|r| r.stepping),
             pace_us: None,
             slow_in_a_row: 0,
+            unreached_in_a_row: 0,
             aside: None,
             keeps: Keeps::Unknown,
             failed_writes: 0,

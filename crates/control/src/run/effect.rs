@@ -84,6 +84,14 @@ pub enum Entry {
     },
     /// A worker that stood aside because it was cut off was reached again, and takes part.
     ReachedAgain { incarnation: Incarnation },
+    /// Generation after generation did not form because its state did not reach a worker: it stands aside.
+    LeftBehind {
+        incarnation: Incarnation,
+        /// So many generations.
+        attempts: u32,
+        /// What ended the last one.
+        why: String,
+    },
     /// Generation after generation ends before it has applied a reduction.
     NoProgress {
         /// So many in a row.

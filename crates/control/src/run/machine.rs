@@ -160,6 +160,8 @@ pub struct Run {
     pub(crate) other_spec: bool,
     /// The wish that this generation was told.
     pub(crate) wished: Option<Wish>,
+    /// Members that the state of the generation, which did not form, had not reached.
+    pub(crate) unreached: Vec<Incarnation>,
     /// More workers than the first generation needs were waited for long enough.
     pub(crate) gathered: bool,
     /// A generation has been formed in this life of the coordinator.
@@ -221,6 +223,7 @@ impl Run {
             awaited_keeper: false,
             other_spec: false,
             wished: None,
+            unreached: vec![],
             gathered: false,
             formed_once: false,
             sessions: BTreeMap::new(),

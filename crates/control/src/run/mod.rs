@@ -36,6 +36,7 @@ pub mod invariants;
 mod keeping;
 mod machine;
 mod membership;
+mod newcomers;
 mod pause;
 mod phases;
 mod reach;

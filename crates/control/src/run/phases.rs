@@ -40,6 +40,7 @@ impl Run {
                         |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.computing);
                     if !self.members.iter().any(computing) {
                         self.phase = Phase::Gathering;
+                        self.leave_unreached_behind(effects);
                     }
                 }
                 Phase::Closing { writer, .. } => {
@@ -191,6 +192,7 @@ impl Run {
     fn journal_halting(&mut self, why: &str, effects: &mut Vec<Effect>) {
         let generation = self.generation;
         self.attempts.ended(why);
+        self.note_unreached();
         effects.push(Effect::Journal(Entry::Halting { generation, why: why.to_owned() }));
     }
 

@@ -92,7 +92,7 @@ impl Run {
             self.phase == Phase::Stepping && self.round.is_none() && self.members.len() < self.places();
         let when = |w: &Worker| match w.aside {
             Some(Aside::CutOff) => Some(w.reach.retry_at),
-            Some(Aside::Slow) => None,
+            Some(Aside::Slow | Aside::LeftBehind) => None,
             None => (!w.reach.proven).then_some(w.reach.retry_at),
         };
         let idle = self.workers.iter().filter(move |(_, w)| possible && !w.computing && !w.leaving);

@@ -59,6 +59,7 @@ impl Recovered {
             | Entry::Straggles { .. }
             | Entry::Stands { .. }
             | Entry::CutOff { .. }
+            | Entry::LeftBehind { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }

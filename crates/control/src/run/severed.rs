@@ -107,12 +107,13 @@ impl Run {
         }
     }
 
-    /// All members are ready: each of them has reached all others.
+    /// All members are ready: each of them has reached all others, and the state has reached each of them.
     pub(crate) fn members_reach_each_other(&mut self) {
         for member in &self.members {
             let Some(worker) = self.workers.get_mut(&member.incarnation) else { continue };
             worker.reach.proven = true;
-            worker.aside = worker.aside.filter(|aside| *aside != Aside::CutOff);
+            worker.aside = worker.aside.filter(|aside| *aside == Aside::Slow);
+            worker.unreached_in_a_row = 0;
         }
     }
 }
