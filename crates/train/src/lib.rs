@@ -27,6 +27,7 @@ mod header;
 mod lane;
 mod lanes;
 mod native;
+mod normal;
 mod queue;
 mod scale;
 mod step;

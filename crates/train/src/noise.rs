@@ -2,12 +2,14 @@
 //! latent noise.
 //!
 //! A stream is ChaCha8 whose key is a BLAKE3 derivation of what the numbers are for, made on the host, so that
-//! it is the same for every device. Logarithms and sines come from the `libm` crate, not from the system's C
+//! it is the same for every device. Logarithms and sines have the bits of the `libm` crate, not of the system's C
 //! library, whose last bits differ between versions.
 
 use lsgan_spec::{Latent, Step, VirtualRank};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::normal::{PAIRS, box_muller};
 
 /// The source of z. A run's own is [`SeededLatent`]; tests have recorded ones.
 pub trait LatentSource: Send + Sync {
@@ -72,16 +74,15 @@ impl Stream {
 
     /// Fills `out` with N(0, 1) by Box and Muller 1958: √(−2 ln u)·(cos 2πv, sin 2πv), two at a time.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
-        for pair in out.chunks_mut(2) {
-            // u in (0, 1], so that its logarithm is finite; at 2^-32 that reaches 6.66 standard deviations.
-            let u = (f64::from(self.0.next_u32()) + 1.0) * 2f64.powi(-32);
-            let v = f64::from(self.0.next_u32()) * 2f64.powi(-32);
-            let radius = libm::sqrt(-2.0 * libm::log(u));
-            let (sin, cos) = libm::sincos(std::f64::consts::TAU * v);
-            pair[0] = (radius * cos) as f32;
-            if let Some(second) = pair.get_mut(1) {
-                *second = (radius * sin) as f32;
+        let (mut u, mut v) = ([0.0; PAIRS], [0.0; PAIRS]);
+        for out in out.chunks_mut(2 * PAIRS) {
+            let pairs = out.len().div_ceil(2);
+            for (u, v) in u.iter_mut().zip(&mut v).take(pairs) {
+                // u in (0, 1], so that its logarithm is finite; at 2^-32 that reaches 6.66 standard deviations.
+                *u = (f64::from(self.0.next_u32()) + 1.0) * 2f64.powi(-32);
+                *v = f64::from(self.0.next_u32()) * 2f64.powi(-32);
             }
+            box_muller(&u[..pairs], &v[..pairs], out);
         }
     }
 
