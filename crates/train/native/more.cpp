@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/Version.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
@@ -290,6 +291,24 @@ at::Tensor* lsgan_conv_transpose(const at::Tensor* x, const at::Tensor* weight, 
   return guarded(message, message_bytes, [&] {
     return TransposedConvolution::apply(*x, *weight, maybe(bias), stride, padding, output_padding);
   });
+}
+
+// The gradients of `output` by each of `inputs`, as `gradients`. `by_output`: the gradient by `output` itself, null if that
+// is the loss. Only the part of the graph between them is gone through and freed. False, with a message, where it fails.
+bool lsgan_gradients(const at::Tensor* output, const at::Tensor* by_output, const at::Tensor* const* inputs,
+                     size_t count, at::Tensor** gradients, char* message, size_t message_bytes) {
+  try {
+    tensor_list wanted, weights;
+    for (size_t i = 0; i < count; ++i) wanted.push_back(*inputs[i]);
+    if (by_output != nullptr) weights.push_back(*by_output);
+    auto found = torch::autograd::grad({*output}, wanted, weights);
+    for (size_t i = 0; i < count; ++i) gradients[i] = new at::Tensor(std::move(found[i]));
+    return true;
+  } catch (const std::exception& e) {
+    std::strncpy(message, e.what(), message_bytes - 1);
+    message[message_bytes - 1] = '\0';
+    return false;
+  }
 }
 
 // What applies to all operations on GPUs. Deterministic ones also want CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when

@@ -150,8 +150,7 @@ impl<'a> Builder<'a> {
         let layout = |half| SumLayout::new(half, networks.network(half), self.spec.batch.virtual_ranks);
         match self.spec.reduction {
             ReductionMode::Exact => {
-                let scaled =
-                    |half| ScaledSum::new(layout(half), &networks.network(half).parameters, self.small);
+                let scaled = |half| ScaledSum::new(layout(half), networks.network(half), self.small);
                 Box::new(HostEngine::new(state, halves.map(scaled), optimizers))
             }
             ReductionMode::Exact64 | ReductionMode::Fast => {

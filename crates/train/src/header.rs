@@ -22,7 +22,6 @@ use lsgan_spec::{Half, Reduction, VirtualRank};
 use crate::error::{Blame, NotApplied};
 use crate::flat::{ALIGNMENT, Entry};
 use crate::layers::Network;
-use crate::sums::bucket_count;
 use crate::word::Word;
 
 const MARK_BITS: u32 = 3;
@@ -237,7 +236,7 @@ impl SumLayout {
             parts.extend(network.statistics.entries().iter().map(|entry| moved(entry, pass * statistics)));
         }
         let parameters = network.parameters.entries().len();
-        let header = Header { virtual_ranks, buckets: bucket_count(&network.parameters) };
+        let header = Header { virtual_ranks, buckets: network.pieces.len() };
         Self { header, parts, parameters, gradients, statistics, passes }
     }
 

@@ -66,27 +66,59 @@ impl ComputeWeights {
     }
 }
 
-/// What one virtual rank adds to a sum.
+/// What one virtual rank adds to a sum: all of it, or a piece.
 pub(crate) struct Contribution {
     pub rank: VirtualRank,
-    /// The gradient of each parameter, then the batch-norm statistics of each pass. Gradients are f32 in our storage
-    /// order on a CPU, and as they come elsewhere; statistics are f32.
-    pub tensors: Vec<Tensor>,
+    /// The parameter of the first gradient.
+    pub first: usize,
+    /// Those of consecutive parameters, all in one piece. f32 in our storage order on a CPU, as they come elsewhere.
+    pub gradients: Vec<Tensor>,
+    /// Comes with the last piece.
+    pub end: Option<End>,
+}
+
+/// What one virtual rank adds to a sum besides gradients.
+pub(crate) struct End {
+    /// The batch-norm statistics of each pass, f32.
+    pub statistics: Vec<Tensor>,
     /// The means of this half in the order of [`scalars::means_of`]; f32 without dimensions. The loss is the first.
     pub means: [Tensor; MEANS_MAX],
 }
 
+/// Where the numbers of a virtual rank go.
+pub(crate) struct Sink<'a> {
+    /// As they become ready; all together otherwise.
+    pub in_pieces: bool,
+    pub give: &'a mut dyn FnMut(Contribution),
+}
+
 impl Contribution {
+    /// The end of one that is whole.
+    pub fn end(&self) -> &End {
+        self.end.as_ref().expect("only a sum that takes pieces gets them")
+    }
+
+    /// The tensors of one that is whole: the gradient of each parameter, then the statistics.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.gradients.iter().chain(&self.end().statistics)
+    }
+}
+
+impl End {
     /// The means as numbers.
     pub fn means(&self) -> [f64; MEANS_MAX] {
         self.means.each_ref().map(|mean| mean.double_value(&[]))
     }
 }
 
-/// A fake with its graph, and the statistics of the batch norms that made it.
-pub(crate) struct Fake {
-    pub samples: Tensor,
+/// What a network computed in training, with its graph.
+pub(crate) struct Passed {
+    /// A fake; or D's outputs, f32 `[per_rank]`.
+    pub outputs: Tensor,
+    /// Of its batch norms.
     pub statistics: Vec<Tensor>,
+    /// What the first layers of its pieces read, as [`Network::forward_by_pieces`] says.
+    pub held: Vec<Tensor>,
 }
 
 /// The networks with their weights.
@@ -104,37 +136,47 @@ impl Models {
     }
 
     /// G(z) with its graph.
-    pub fn generate(&self, z: &Tensor) -> Fake {
+    pub fn generate(&self, z: &Tensor) -> Passed {
         let mut statistics = vec![];
-        let network = &self.shared.networks.generator;
-        let samples = network.forward(z, &self.generator, &mut Norm::Batch(&mut statistics));
-        Fake { samples, statistics }
+        let (network, norm) = (self.network(Half::Generator), &mut Norm::Batch(&mut statistics));
+        let (outputs, held) = network.forward_by_pieces(z, &self.generator, norm);
+        Passed { outputs, statistics, held }
     }
 
-    /// D's outputs, f32 `[per_rank]`, and the statistics of its batch norms.
-    pub fn judge(&self, samples: &Tensor, weights: &[Tensor]) -> (Tensor, Vec<Tensor>) {
+    /// D's outputs.
+    pub fn judge(&self, samples: &Tensor, weights: &[Tensor]) -> Passed {
         let mut statistics = vec![];
-        let network = &self.shared.networks.discriminator;
-        let outputs = network.forward(samples, weights, &mut Norm::Batch(&mut statistics));
-        (outputs.reshape([-1]).to_kind(Kind::Float), statistics)
+        let (network, norm) = (self.network(Half::Discriminator), &mut Norm::Batch(&mut statistics));
+        let (outputs, held) = network.forward_by_pieces(samples, weights, norm);
+        Passed { outputs: outputs.reshape([-1]).to_kind(Kind::Float), statistics, held }
     }
 
+    pub fn network(&self, half: Half) -> &Network {
+        self.shared.networks.network(half)
+    }
+
+    /// Gradients of consecutive parameters, of which this is the first; `end` where these are the last that come.
     pub fn contribution(
         &self,
-        half: Half,
-        rank: VirtualRank,
+        (half, rank): (Half, VirtualRank),
+        first: usize,
         gradients: Vec<Tensor>,
-        statistics: impl IntoIterator<Item = Tensor>,
-        means: &[(Scalar, Tensor)],
+        end: Option<End>,
     ) -> Contribution {
-        let entries = self.shared.networks.network(half).parameters.entries();
+        let entries = &self.network(half).parameters.entries()[first..];
         let stored = |(gradient, entry): (Tensor, &Entry)| match gradient.device() {
             Device::Cpu => in_storage_order(gradient, entry),
             // The sum copies it in order.
             Device::Cuda(_) | Device::Mps | Device::Vulkan => gradient,
         };
-        let tensors = gradients.into_iter().zip(entries).map(stored).chain(statistics).collect();
-        Contribution { rank, tensors, means: in_order(half, means) }
+        let gradients = gradients.into_iter().zip(entries).map(stored).collect();
+        Contribution { rank, first, gradients, end }
+    }
+}
+
+impl End {
+    pub fn new(half: Half, statistics: Vec<Tensor>, means: &[(Scalar, Tensor)]) -> Self {
+        Self { statistics, means: in_order(half, means) }
     }
 }
 
@@ -193,7 +235,7 @@ pub(crate) enum Kept {
 pub(crate) struct Lane {
     shared: Arc<Shared>,
     models: Models,
-    kept: BTreeMap<VirtualRank, (Step, Fake)>,
+    kept: BTreeMap<VirtualRank, (Step, Passed)>,
     /// What was computed ahead of D's half.
     ahead: BTreeMap<VirtualRank, (Step, RealTerm)>,
     noise: Feed,
@@ -214,12 +256,12 @@ impl Lane {
         Self { models, kept: BTreeMap::new(), ahead: BTreeMap::new(), noise, real, shared }
     }
 
-    pub fn compute(&mut self, task: &Task) -> Contribution {
+    pub fn compute(&mut self, task: &Task, sink: Sink) {
         let needs_z = task.real.is_some() || !self.keeps(task);
         let z = needs_z.then(|| self.latent(task));
         let is_ahead = self.ahead.get(&task.rank).is_some_and(|(step, _)| *step == task.step);
         let real = task.real.as_ref().filter(|_| !is_ahead).map(|real| self.carried(&real.samples));
-        self.compute_on(task, z.as_ref(), real.as_ref())
+        self.compute_on(task, z.as_ref(), real.as_ref(), sink);
     }
 
     /// Computes what D's half needs of real samples and keeps it until then.
@@ -231,24 +273,22 @@ impl Lane {
 
     /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples, which
     /// are needed only where nothing was computed ahead.
-    pub fn compute_on(&mut self, task: &Task, z: Option<&Tensor>, real: Option<&Tensor>) -> Contribution {
+    pub fn compute_on(&mut self, task: &Task, z: Option<&Tensor>, real: Option<&Tensor>, sink: Sink) {
         let Task { step, rank, .. } = *task;
         let given = "the caller gives what this half needs";
         match task.real {
             Some(Real { keep, .. }) => {
                 let ahead = self.ahead.remove(&rank).filter(|(of, _)| *of == step).map(|(_, term)| term);
                 let term = ahead.unwrap_or_else(|| step::real(&self.models, real.expect(given)));
-                let (contribution, fake) =
-                    step::discriminator(&self.models, rank, term, z.expect(given), keep);
+                let fake = step::discriminator(&self.models, rank, term, z.expect(given), keep, sink);
                 if keep == Keep::Kept {
                     self.kept.insert(rank, (step, fake));
                 }
-                contribution
             }
             None => {
                 let kept = self.kept.remove(&rank).filter(|(of, _)| *of == step).map(|(_, fake)| fake);
                 let fake = kept.unwrap_or_else(|| self.models.generate(z.expect(given)));
-                step::generator(&self.models, rank, fake)
+                step::generator(&self.models, rank, fake, sink);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use lsgan_spec::Half;
 
 use crate::device;
-use crate::lane::{ComputeWeights, Contribution, Kept, Lane, Task};
+use crate::lane::{ComputeWeights, Contribution, Kept, Lane, Sink, Task};
 
 /// The lanes of a replica, with the weights that they read.
 pub(crate) struct Lanes {
@@ -44,10 +44,16 @@ impl Lanes {
         Self { threads, weights }
     }
 
-    /// Computes all tasks, task i on lane i mod n, and hands each contribution to `take` in the tasks' order.
-    pub fn run(&mut self, tasks: &[Task], mut take: impl FnMut(Contribution)) {
+    /// Computes all tasks, task i on lane i mod n, and hands each contribution to `take` in the tasks' order; the last one in
+    /// pieces, if that is asked for and the calling thread computes.
+    pub fn run(&mut self, tasks: &[Task], in_pieces: bool, mut take: impl FnMut(Contribution)) {
         match &mut self.threads {
-            Threads::Calling(lane) => tasks.iter().for_each(|task| take(lane.compute(task))),
+            Threads::Calling(lane) => {
+                for (index, task) in tasks.iter().enumerate() {
+                    let in_pieces = in_pieces && index + 1 == tasks.len();
+                    lane.compute(task, Sink { in_pieces, give: &mut take });
+                }
+            }
             Threads::Own(threads) => each(threads, tasks, Order::Compute)
                 .for_each(|result| take(result.expect("a half has a contribution"))),
         }
@@ -103,7 +109,12 @@ impl LaneThread {
             device::one_thread();
             for order in inbox {
                 let result = match order {
-                    Order::Compute(task) => Some(lane.compute(&task)),
+                    Order::Compute(task) => {
+                        let mut whole = None;
+                        let give = &mut |contribution| whole = Some(contribution);
+                        lane.compute(&task, Sink { in_pieces: false, give });
+                        whole
+                    }
                     Order::ComputeAhead(task) => {
                         lane.compute_ahead(&task);
                         None

@@ -3,6 +3,8 @@
 //! Layer i of a network is called `main.i`, as in a PyTorch `nn.Sequential` of that name, so a state dict of
 //! one fits the other. Every option that touches a number is written out.
 
+use std::ops::Range;
+
 use tch::{Device, Tensor};
 
 use crate::TrainError;
@@ -10,6 +12,9 @@ use crate::flat::Layout;
 use crate::init::Init;
 use crate::native;
 use crate::word::Summand;
+
+/// A piece of a network has at least so many parameters, but the first layers': 512 KiB in f32.
+const PIECE: usize = 1 << 17;
 
 /// Added to a batch's variance before its root is taken: PyTorch's default.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -101,6 +106,15 @@ struct Declared {
     role: Role,
 }
 
+/// Consecutive layers whose gradients become ready together, and travel together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The first layer.
+    pub layer: usize,
+    /// The layers' parameters, in the order of declaration.
+    pub parameters: Range<usize>,
+}
+
 /// A list of layers with the layout of its parameters and of its running statistics.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -118,6 +132,8 @@ pub struct Network {
     pub inits: Vec<Init>,
     /// What each parameter is for.
     pub roles: Vec<Role>,
+    /// In the order in which a backward pass comes by them: the last layers first.
+    pub pieces: Vec<Piece>,
 }
 
 impl Network {
@@ -131,6 +147,7 @@ impl Network {
             input,
             statistics: Layout::new(statistics)?,
             parameters: Layout::new(declared.iter().map(|d| (d.name.clone(), d.shape.clone())))?,
+            pieces: pieces(&layers),
             inits: declared.iter().map(|d| d.init).collect(),
             roles: declared.iter().map(|d| d.role).collect(),
             layers,
@@ -162,13 +179,48 @@ impl Network {
 
     /// Computes the network on `x`. `weights`: one tensor for each parameter, in the order of declaration.
     pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut Norm) -> Tensor {
-        let mut weights = weights.iter();
+        self.forward_by_pieces(x, weights, norm).0
+    }
+
+    /// The same, and what the first layer of each piece read, in the order of the pieces; without the last, which read `x`.
+    pub fn forward_by_pieces(
+        &self,
+        x: &Tensor,
+        weights: &[Tensor],
+        norm: &mut Norm,
+    ) -> (Tensor, Vec<Tensor>) {
+        let (mut weights, mut held) = (weights.iter(), vec![]);
         let mut y = x.shallow_clone();
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index > 0 && self.pieces.iter().any(|piece| piece.layer == index) {
+                held.insert(0, y.shallow_clone());
+            }
             y = layer.forward(&y, &mut weights, norm);
         }
-        y
+        (y, held)
     }
+}
+
+/// Cuts a list of layers into pieces.
+fn pieces(layers: &[Layer]) -> Vec<Piece> {
+    let (mut pieces, mut numbers) = (vec![], 0);
+    let sizes = |layer: &Layer| -> Vec<usize> {
+        layer.parameters(0).iter().map(|declared| declared.shape.iter().product()).collect()
+    };
+    let mut end: usize = layers.iter().map(|layer| sizes(layer).len()).sum();
+    let mut first = end;
+    for (index, layer) in layers.iter().enumerate().rev() {
+        let sizes = sizes(layer);
+        first -= sizes.len();
+        numbers += sizes.iter().sum::<usize>();
+        // Cut before a layer that reads its input and leaves it as it is.
+        if numbers >= PIECE && !sizes.is_empty() && first > 0 {
+            pieces.push(Piece { layer: index, parameters: first..end });
+            (end, numbers) = (first, 0);
+        }
+    }
+    pieces.push(Piece { layer: 0, parameters: 0..end });
+    pieces
 }
 
 /// The source of batch norm's statistics.

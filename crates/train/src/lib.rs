@@ -20,6 +20,7 @@
 //!   driver shows; [`memory`]: what a step needs.
 //! - [`rehearsal`]: for tests.
 
+mod beside;
 mod builder;
 mod feed;
 mod graphs;
@@ -57,6 +58,7 @@ pub mod replica;
 pub mod sample;
 pub mod state;
 
+pub use beside::Beside;
 pub use builder::Builder;
 pub use error::{Blame, NotApplied, TrainError};
 pub use graphs::{Notice, has_cuda_graphs};

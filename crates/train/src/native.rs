@@ -18,6 +18,15 @@ unsafe extern "C" {
         message: *mut c_char,
         bytes: usize,
     ) -> bool;
+    fn lsgan_gradients(
+        output: *const C_tensor,
+        by_output: *const C_tensor,
+        inputs: *const *const C_tensor,
+        count: usize,
+        gradients: *mut *mut C_tensor,
+        message: *mut c_char,
+        bytes: usize,
+    ) -> bool;
     fn lsgan_pinned(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_channels_last(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_conv(
@@ -64,6 +73,26 @@ pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
         // SAFETY: on failure the callee wrote a text that ends with a zero.
         panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
     }
+}
+
+/// The gradients of `output` by each of `inputs`: weights, or what was computed on the way to it. `by_output` is the gradient
+/// by `output` itself, unless that is the loss. Only the part of the graph between them is gone through, and freed.
+pub(crate) fn gradients(output: &Tensor, by_output: Option<&Tensor>, inputs: &[&Tensor]) -> Vec<Tensor> {
+    let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
+    let pointers: Vec<*const C_tensor> = inputs.iter().map(|input| input.as_ptr()).collect();
+    let mut gradients: Vec<*mut C_tensor> = vec![std::ptr::null_mut(); inputs.len()];
+    let by_output = by_output.map_or(std::ptr::null(), Tensor::as_ptr);
+    let (inputs, count, found) = (pointers.as_ptr(), pointers.len(), gradients.as_mut_ptr());
+    // SAFETY: all are live tensors, a missing one is null, both lists and the message buffer have the lengths that are said.
+    let done = unsafe {
+        lsgan_gradients(output.as_ptr(), by_output, inputs, count, found, message.as_mut_ptr(), MESSAGE_BYTES)
+    };
+    if !done {
+        // SAFETY: on failure the callee wrote a text that ends with a zero.
+        panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
+    }
+    // SAFETY: the callee gave us tensors of our own.
+    gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient) }).collect()
 }
 
 /// Zeros in memory of the host that [`copy_in_turn`] may use with `device`: pinned, if that is a GPU.

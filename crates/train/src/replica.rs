@@ -8,6 +8,7 @@ use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Part, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
+use crate::beside::Beside;
 use crate::builder::Builder;
 use crate::engine::{Engine, Update};
 use crate::error::{NotApplied, TrainError};
@@ -143,22 +144,21 @@ impl Replica {
         work: &[RankBatch],
         controls: ControlWords,
     ) -> Result<(), TrainError> {
-        self.compute_discriminator_with(step, work, controls, &mut || {})
+        self.compute_discriminator_with(step, work, controls, &mut ())
     }
 
-    /// The same; calls `after_first` when the first virtual rank is computed, or queued on a GPU. There the caller
-    /// may wait for the update before, so that little is queued behind one that may not be made.
+    /// The same; `beside` is told how far it is.
     pub fn compute_discriminator_with(
         &mut self,
         step: Step,
         work: &[RankBatch],
         controls: ControlWords,
-        after_first: &mut dyn FnMut(),
+        beside: &mut dyn Beside,
     ) -> Result<(), TrainError> {
         let half = Half::Discriminator;
         self.check(step, half, self.next_reduction(), &ranks_of(work))?;
         let tasks = self.tasks(step, work)?;
-        self.compute_half(step, Work { half, tasks, controls, after_first })
+        self.compute_half(step, Work { half, tasks, controls, beside })
     }
 
     /// Computes what D's half of `step` needs of real samples, while the sum of G's half before it still travels: G has no
@@ -197,21 +197,21 @@ impl Replica {
         ranks: &[VirtualRank],
         controls: ControlWords,
     ) -> Result<(), TrainError> {
-        self.compute_generator_with(step, ranks, controls, &mut || {})
+        self.compute_generator_with(step, ranks, controls, &mut ())
     }
 
-    /// The same; `after_first` as in [`Self::compute_discriminator_with`].
+    /// The same; `beside` is told how far it is.
     pub fn compute_generator_with(
         &mut self,
         step: Step,
         ranks: &[VirtualRank],
         controls: ControlWords,
-        after_first: &mut dyn FnMut(),
+        beside: &mut dyn Beside,
     ) -> Result<(), TrainError> {
         let half = Half::Generator;
         self.check(step, half, self.next_reduction(), ranks)?;
         let tasks = ranks.iter().map(|&rank| Task { step, rank, real: None }).collect();
-        self.compute_half(step, Work { half, tasks, controls, after_first })
+        self.compute_half(step, Work { half, tasks, controls, beside })
     }
 
     fn compute_half(&mut self, step: Step, mut work: Work) -> Result<(), TrainError> {

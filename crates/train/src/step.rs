@@ -17,10 +17,13 @@
 use lsgan_spec::{Half, VirtualRank, scalars};
 use tch::Tensor;
 
+use crate::beside::Beside;
 use crate::engine::{Arithmetic, Update};
 use crate::header::ControlWords;
-use crate::lane::{Contribution, Fake, Models, Task};
+use crate::lane::{End, Models, Passed, Sink, Task};
 use crate::lanes::Lanes;
+use crate::layers::Network;
+use crate::native;
 
 /// Whether a fake stays in memory, with its graph, from D's half to G's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,7 @@ pub(crate) struct RealTerm {
 
 /// ½ E[(D(x) − b)²] and its gradients.
 pub(crate) fn real(models: &Models, x: &Tensor) -> RealTerm {
-    let (on_real, statistics) = models.judge(x, &models.discriminator); // D(x)
+    let Passed { outputs: on_real, statistics, .. } = models.judge(x, &models.discriminator); // D(x)
     let loss = models.losses().real(&on_real);
     let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false);
     RealTerm { loss: loss.detach(), mean: mean(&on_real), gradients, statistics }
@@ -51,42 +54,80 @@ pub(crate) fn real(models: &Models, x: &Tensor) -> RealTerm {
 pub(crate) fn discriminator(
     models: &Models,
     rank: VirtualRank,
-    real: RealTerm,
+    mut real: RealTerm,
     z: &Tensor,
     keep: Keep,
-) -> (Contribution, Fake) {
+    sink: Sink,
+) -> Passed {
+    let half = Half::Discriminator;
     let fake = match keep {
         Keep::Kept => models.generate(z), // G(z)
         Keep::ComputedAgain => tch::no_grad(|| models.generate(z)),
     };
-    let (on_fake, of_fake) = models.judge(&fake.samples.detach(), &models.discriminator); // D(G(z))
-    let loss = models.losses().fake(&on_fake); // ½ E[(D(G(z)) − a)²]
-    let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false);
-    // ∂L_D/∂θ_D
-    let gradients = real.gradients.into_iter().zip(&gradients).map(|(mut sum, of_fake)| sum.g_add_(of_fake));
+    let judged = models.judge(&fake.outputs.detach(), &models.discriminator); // D(G(z))
+    let on_fake = &judged.outputs;
+    let loss = models.losses().fake(on_fake); // ½ E[(D(G(z)) − a)²]
     let means = [
         (scalars::LOSS_D, real.loss + loss.detach()),
         (scalars::D_REAL, real.mean),
-        (scalars::D_FAKE, mean(&on_fake)),
+        (scalars::D_FAKE, mean(on_fake)),
     ];
-    let statistics = real.statistics.into_iter().chain(of_fake);
-    (models.contribution(Half::Discriminator, rank, gradients.collect(), statistics, &means), fake)
+    let statistics = real.statistics.into_iter().chain(judged.statistics);
+    let mut end = Some(End::new(half, statistics.collect(), &means));
+    let held = sink.in_pieces.then_some(&judged.held);
+    backward(models.network(half), &loss, &models.discriminator, held, |first, of_fake| {
+        let mut gradients = real.gradients.split_off(first); // ∂L_D/∂θ_D
+        gradients.iter_mut().zip(&of_fake).for_each(|(sum, of_fake)| drop(sum.g_add_(of_fake)));
+        let end = if first == 0 { end.take() } else { None };
+        (sink.give)(models.contribution((half, rank), first, gradients, end));
+    });
+    fake
 }
 
 /// G's half for one virtual rank. D is frozen: no gradients of its weights are computed.
-pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Fake) -> Contribution {
-    let (on_fake, _) = models.judge(&fake.samples, &models.frozen); // D(G(z))
+pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, sink: Sink) {
+    let half = Half::Generator;
+    let on_fake = models.judge(&fake.outputs, &models.frozen).outputs; // D(G(z))
     let loss = models.losses().generator(&on_fake); // L_G
-    let gradients = Tensor::run_backward(&[&loss], &models.generator, false, false); // ∂L_G/∂θ_G
     let means = [
         (scalars::LOSS_G, loss.detach()),
         (scalars::D_FAKE_IN_G, mean(&on_fake)),
         (
             scalars::FAKE_STD,
-            mean(&fake.samples.detach().to_kind(tch::Kind::Float).std_dim([0].as_slice(), false, false)),
+            mean(&fake.outputs.detach().to_kind(tch::Kind::Float).std_dim([0].as_slice(), false, false)),
         ),
     ];
-    models.contribution(Half::Generator, rank, gradients, fake.statistics, &means)
+    let mut end = Some(End::new(half, fake.statistics, &means));
+    let held = sink.in_pieces.then_some(&fake.held);
+    // ∂L_G/∂θ_G
+    backward(models.network(half), &loss, &models.generator, held, |first, gradients| {
+        let end = if first == 0 { end.take() } else { None };
+        (sink.give)(models.contribution((half, rank), first, gradients, end));
+    });
+}
+
+/// The gradients of `loss` by `weights`, from the first of which `take` is told: all together; or, where `held` is what the
+/// first layers of the network's pieces read, one piece after another as the backward pass comes by them.
+fn backward(
+    network: &Network,
+    loss: &Tensor,
+    weights: &[Tensor],
+    held: Option<&Vec<Tensor>>,
+    mut take: impl FnMut(usize, Vec<Tensor>),
+) {
+    let Some(held) = held else { return take(0, Tensor::run_backward(&[loss], weights, false, false)) };
+    let (mut output, mut by_output) = (loss, None);
+    for (index, piece) in network.pieces.iter().enumerate() {
+        let weights = &weights[piece.parameters.clone()];
+        let read = held.get(index);
+        let inputs: Vec<_> = weights.iter().chain(read).collect();
+        let mut gradients = native::gradients(output, by_output.as_ref(), &inputs);
+        if let Some(read) = read {
+            by_output = gradients.pop();
+            output = read;
+        }
+        take(piece.parameters.start, gradients);
+    }
 }
 
 /// This worker's part of a half: the virtual ranks that it owns, one after another or several on threads of their own.
@@ -95,18 +136,20 @@ pub(crate) struct Work<'a> {
     pub tasks: Vec<Task>,
     /// This worker's wishes, which ride in the header of the sum.
     pub controls: ControlWords,
-    /// Called when the first virtual rank is computed, or queued on a GPU.
-    pub after_first: &'a mut dyn FnMut(),
+    pub beside: &'a mut dyn Beside,
 }
 
 /// Σ_v g_v / V over the virtual ranks of this worker, and the same of their batch-norm statistics.
 pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Work) {
     engine.begin(work.half, work.controls);
-    let mut first = true;
-    lanes.run(&work.tasks, |contribution| {
+    let in_pieces = work.beside.takes_early() && engine.takes_pieces(work.half);
+    let mut is_first = true;
+    lanes.run(&work.tasks, in_pieces, |contribution| {
         engine.add(work.half, &contribution);
-        if std::mem::take(&mut first) {
-            (work.after_first)();
+        if contribution.end.is_none() {
+            work.beside.ready(engine.take_ready(work.half, contribution.first));
+        } else if std::mem::take(&mut is_first) {
+            work.beside.after_first();
         }
     });
     engine.end(work.half);

@@ -9,12 +9,21 @@ use lsgan_train::Words;
 
 /// A group over TCP, with the thread on which its sums may travel.
 pub struct Exchange {
-    /// None while its words travel.
+    /// None while words travel.
     group: Option<Box<TcpGroup>>,
     aborter: Aborter,
-    orders: Option<Sender<(Box<TcpGroup>, Vec<Words>)>>,
+    is_alone: bool,
+    orders: Option<Sender<Order>>,
     results: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    /// Takes the group.
+    Begin(Box<TcpGroup>),
+    AddUp(Vec<Words>),
+    /// Gives the group back, with all words since.
+    End,
 }
 
 struct Done {
@@ -27,24 +36,18 @@ impl Exchange {
     /// # Errors
     /// The system has no room for a thread more.
     pub fn new(group: TcpGroup) -> Result<Self, GroupError> {
-        let (orders, inbox) = channel::<(Box<TcpGroup>, Vec<Words>)>();
+        let (orders, inbox) = channel();
         let (outbox, results) = channel();
-        let work = move || {
-            for (mut group, mut words) in inbox {
-                let outcome = add_up(&mut *group, &mut words);
-                if outbox.send(Done { group, words, outcome }).is_err() {
-                    return;
-                }
-            }
-        };
+        let work = move || travel(inbox, &outbox);
         let thread = std::thread::Builder::new().name("exchange".to_owned()).spawn(work);
         let system =
             |error: std::io::Error| GroupError::System { doing: "start a thread", kind: error.kind() };
         let thread = thread.map_err(system)?;
-        let aborter = group.aborter();
+        let (aborter, is_alone) = (group.aborter(), group.size() == 1);
         Ok(Self {
             group: Some(Box::new(group)),
             aborter,
+            is_alone,
             orders: Some(orders),
             results,
             thread: Some(thread),
@@ -56,29 +59,71 @@ impl Exchange {
         self.group.as_mut().expect("no words travel")
     }
 
-    /// Adds up these words over all members while `meanwhile` runs, and returns them when both are done.
+    /// Whether there is no other member.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Begins to add up these words over all members, behind those that travel already.
+    pub fn start(&mut self, words: Vec<Words>) {
+        if let Some(group) = self.group.take() {
+            self.order(Order::Begin(group));
+        }
+        self.order(Order::AddUp(words));
+    }
+
+    /// Adds up these words too, and returns all since the first [`Self::start`], in that order.
     ///
     /// # Errors
     /// The group is over.
-    pub fn add_up_during(
-        &mut self,
-        words: Vec<Words>,
-        meanwhile: impl FnOnce(),
-    ) -> Result<Vec<Words>, GroupError> {
-        let orders = self.orders.as_ref().expect("orders end only when this is dropped");
-        let group = self.group.take().expect("no words travel");
-        orders.send((group, words)).expect("the thread ends only by a panic, which is our bug");
-        meanwhile();
-        let Done { group, words, outcome } = self.results.recv().expect("as above");
+    pub fn finish(&mut self, mut words: Vec<Words>) -> Result<Vec<Words>, GroupError> {
+        if let Some(group) = &mut self.group {
+            // Nothing travels: this thread need not wait for another.
+            return add_up(&mut **group, &mut words).map(|()| words);
+        }
+        self.order(Order::AddUp(words));
+        self.order(Order::End);
+        let Done { group, words, outcome } =
+            self.results.recv().expect("the thread ends only by a panic, which is our bug");
         self.group = Some(group);
         outcome.map(|()| words)
+    }
+
+    fn order(&self, order: Order) {
+        let orders = self.orders.as_ref().expect("orders end only when this is dropped");
+        orders.send(order).expect("the thread ends only by a panic, which is our bug");
+    }
+}
+
+/// What the thread does.
+fn travel(inbox: Receiver<Order>, outbox: &Sender<Done>) {
+    let mut held = None;
+    for order in inbox {
+        match (order, &mut held) {
+            (Order::Begin(group), _) => held = Some(Done { group, words: vec![], outcome: Ok(()) }),
+            (Order::AddUp(mut words), Some(Done { group, words: all, outcome })) => {
+                if outcome.is_ok() {
+                    *outcome = add_up(&mut **group, &mut words);
+                }
+                all.append(&mut words);
+            }
+            (Order::End, _) => {
+                if outbox.send(held.take().expect("it began")).is_err() {
+                    return;
+                }
+            }
+            (Order::AddUp(_), None) => unreachable!("words come behind the group"),
+        }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.group.is_none() {
-            self.aborter.abort(); // a panic while words travel: nobody waits for them
+        // Words that travel while a half fails arrive, or the group ends: the members come to the same words, or leave. But
+        // in a panic nobody waits for them.
+        if self.group.is_none() && std::thread::panicking() {
+            self.aborter.abort();
         }
         self.orders = None;
         if let Some(thread) = self.thread.take() {
@@ -92,7 +137,7 @@ impl Drop for Exchange {
 ///
 /// # Errors
 /// The group is over.
-pub fn add_up(group: &mut dyn Group, words: &mut [Words]) -> Result<(), GroupError> {
+fn add_up(group: &mut dyn Group, words: &mut [Words]) -> Result<(), GroupError> {
     words.iter_mut().try_for_each(|words| match words {
         Words::Wide(words) => group.all_reduce_i64(words),
         Words::Narrow { own, sum } => group.all_reduce_i32(own, sum),

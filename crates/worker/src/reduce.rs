@@ -11,7 +11,7 @@ use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
 use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, Words};
 
-use crate::exchange::{Exchange, add_up};
+use crate::exchange::Exchange;
 
 /// What this worker's sums travel over, for its whole life.
 #[derive(Clone)]
@@ -133,19 +133,35 @@ impl Formed {
             return Ok(begin.elapsed());
         }
         loop {
-            let mut taken = replica.take_words();
-            match (&mut *self, taken.as_mut_slice()) {
-                (_, []) => return Ok(begin.elapsed()),
+            let taken = replica.take_words();
+            if taken.is_empty() {
+                return Ok(begin.elapsed());
+            }
+            let added = match (&mut *self, taken.as_slice()) {
+                (Self::Tcp(exchange), _) => exchange.finish(taken)?,
                 (Self::Nccl(group), [Words::Device(words)]) => {
                     let values = if words.exact { ElementType::I64 } else { ElementType::F32 };
                     // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It
                     // outlives the group.
                     unsafe { group.enqueue_all_reduce(words.start, words.count, values) }?;
+                    taken
                 }
-                (group, words) => add_up(group.group(), words)?,
-            }
-            replica.put_words(taken);
+                (Self::Nccl(_), _) => unreachable!("a GPU's sums are in one piece of its memory"),
+            };
+            replica.put_words(added);
         }
+    }
+
+    /// Whether words may leave before their half is whole: [`Self::start`].
+    #[must_use]
+    pub fn takes_early(&self) -> bool {
+        matches!(self, Self::Tcp(_)) && !self.is_alone()
+    }
+
+    /// Begins to add up words of the host that are whole before their half is; the next sum returns them with the others.
+    pub fn start(&mut self, words: Vec<Words>) {
+        let Self::Tcp(exchange) = self else { unreachable!("words of the host travel over TCP") };
+        exchange.start(words);
     }
 
     /// The same; `meanwhile` computes while the words travel, where that is another thread's work. Returns how long this
@@ -158,25 +174,22 @@ impl Formed {
         replica: &mut Replica,
         meanwhile: impl FnOnce(&mut Replica),
     ) -> Result<Duration, GroupError> {
-        let is_alone = self.is_alone();
-        let Self::Tcp(exchange) = self else { return self.all_reduce(replica) };
-        if is_alone || replica.queue().is_some() {
+        if !self.takes_early() || replica.queue().is_some() {
             return self.all_reduce(replica);
         }
-        let words = replica.take_words();
-        let mut since = Instant::now();
-        let words = exchange.add_up_during(words, || {
-            meanwhile(replica);
-            since = Instant::now();
-        })?;
-        let waited = since.elapsed();
-        replica.put_words(words);
-        Ok(waited + self.all_reduce(replica)?) // what has to travel again
+        self.start(replica.take_words());
+        meanwhile(replica);
+        let begin = Instant::now();
+        if let Self::Tcp(exchange) = self {
+            replica.put_words(exchange.finish(vec![])?);
+        }
+        self.all_reduce(replica)?; // what has to travel again
+        Ok(begin.elapsed())
     }
 
     /// Whether this worker has all virtual ranks, and its sum is whole as it is. Over NCCL the group decides.
-    fn is_alone(&mut self) -> bool {
-        matches!(self, Self::Tcp(_)) && self.group().size() == 1
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Tcp(exchange) if exchange.is_alone())
     }
 
     /// Applies the sum. On a GPU the update is only queued behind it, and [`Self::finish`] says whether it was made; it does

@@ -8,7 +8,9 @@ use lsgan_control::report::CorruptRecord;
 use lsgan_control::{Form, Report};
 use lsgan_data::{Loader, LoaderOptions, RecordError, Replaced, StepBatch, WaitWatch};
 use lsgan_spec::{Generation, Half, Step, VirtualRank};
-use lsgan_train::{Applied, ControlWord, ControlWords, Metrics, Notice, RankBatch, Replica, rehearsal};
+use lsgan_train::{
+    Applied, Beside, ControlWord, ControlWords, Metrics, Notice, RankBatch, Replica, Words, rehearsal,
+};
 
 use crate::meter::Meter;
 use crate::orders::Live;
@@ -18,6 +20,28 @@ use crate::trainer::{Halt, Trainer};
 
 /// Steps that are read ahead of the one that is computed: enough to hide a slow record, little memory.
 const LOADER_DEPTH_STEPS: usize = 3;
+
+/// What a generation does while a half is computed.
+struct Meanwhile<'a> {
+    group: &'a mut Formed,
+    queued: Option<&'a Queued>,
+}
+
+impl Beside for Meanwhile<'_> {
+    fn after_first(&mut self) {
+        if let Some(queued) = self.queued {
+            self.group.wait_for(queued);
+        }
+    }
+
+    fn takes_early(&self) -> bool {
+        self.group.takes_early()
+    }
+
+    fn ready(&mut self, words: Vec<Words>) {
+        self.group.start(words);
+    }
+}
 
 /// One generation, while it steps.
 pub struct Stepping<'a> {
@@ -101,9 +125,11 @@ impl<'a> Stepping<'a> {
     /// device never waits for the host, and every rank still parks at the same reduction, because a step boundary is decided
     /// from the reduced header before the next sum.
     ///
-    /// There sums stay on the training stream, and batches and noise have a stream of their own (`lsgan_train::feed`). On a CPU
-    /// G's sum travels on a thread of its own, while D is computed on the real samples of the next step ([`take_ahead`]).
-    /// Beside D's sum there is nothing to compute: G's half needs D's new weights, and the fake and its graph are kept.
+    /// There sums stay on the training stream, and batches and noise have a stream of their own (`lsgan_train::feed`).
+    ///
+    /// On a CPU sums travel on a thread of their own. Those of the last layers leave while the backward pass goes on to the
+    /// first ([`Meanwhile`]), and G's arrive while D is computed on the real samples of the next step ([`take_ahead`]). For the
+    /// rest of D's sum the step waits: G's half needs D's new weights, and the fake and its graph are kept.
     fn half(&mut self) -> Result<(), Halt> {
         let reduction = self.trainer.replica.next_reduction();
         let step = reduction.step();
@@ -128,10 +154,9 @@ impl<'a> Stepping<'a> {
         }
         let work = work_of(&batch);
         let begin = Instant::now();
-        let (group, queued) = (&mut self.group, &self.queued);
-        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
+        let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
         let controls = ControlWords::default();
-        self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut after_first)?;
+        self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut meanwhile)?;
         self.trainer.faults.slow_down(begin);
         let waited = batch.waited;
         self.loader.recycle(batch);
@@ -142,11 +167,10 @@ impl<'a> Stepping<'a> {
     }
 
     fn generator(&mut self, step: Step) -> Result<(), Halt> {
-        let (group, queued) = (&mut self.group, &self.queued);
-        let mut after_first = || queued.iter().for_each(|queued| group.wait_for(queued));
+        let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
         let (ranks, wishes) = (&self.ranks, to_header(self.trainer.outbox.wishes(self.generation)));
-        self.trainer.replica.compute_generator_with(step, ranks, wishes, &mut after_first)?;
+        self.trainer.replica.compute_generator_with(step, ranks, wishes, &mut meanwhile)?;
         self.settle()?;
         self.reduce(step)
     }

@@ -57,10 +57,11 @@ impl<W: DeviceWord> DeviceSum<W> {
 
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
     pub fn add(&mut self, contribution: &Contribution) {
-        for (part, tensor) in self.parts.iter_mut().zip(&contribution.tensors) {
+        for (part, tensor) in self.parts.iter_mut().zip(contribution.tensors()) {
             part.copy_(tensor);
         }
-        let means = Tensor::stack(&contribution.means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
+        let means =
+            Tensor::stack(&contribution.end().means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
         let worst = self.numbers.abs().max();
         let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
         let scaled = match &self.scales {

@@ -94,6 +94,14 @@ impl<S: HostSum> Arithmetic for HostEngine<S> {
         self.sums[half as usize].add(contribution);
     }
 
+    fn takes_pieces(&self, half: Half) -> bool {
+        self.sums[half as usize].takes_pieces()
+    }
+
+    fn take_ready(&mut self, half: Half, first: usize) -> Vec<Words> {
+        self.sums[half as usize].take_ready(first)
+    }
+
     fn end(&mut self, half: Half) {
         self.sums[half as usize].end();
     }

@@ -93,6 +93,14 @@ pub(crate) trait Arithmetic {
     fn begin(&mut self, half: Half, controls: ControlWords);
     /// Adds the numbers of one virtual rank.
     fn add(&mut self, half: Half, contribution: &Contribution);
+    /// Whether the last contribution may come in pieces.
+    fn takes_pieces(&self, _half: Half) -> bool {
+        false
+    }
+    /// The words that need nothing more of the last virtual rank, whose pieces have come down to parameter `first`.
+    fn take_ready(&mut self, _half: Half, _first: usize) -> Vec<Words> {
+        vec![]
+    }
     /// Ends this worker's part of the sum.
     fn end(&mut self, half: Half);
 

@@ -19,7 +19,7 @@ use tch::Tensor;
 use crate::engine::device::DeviceEngine;
 use crate::engine::{Arithmetic, DeviceWord, Engine, Update, UpdateQueue};
 use crate::error::NotApplied;
-use crate::lane::{Kept, Lane, Task};
+use crate::lane::{Contribution, Kept, Lane, Sink, Task};
 use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;
@@ -174,7 +174,7 @@ impl<W: DeviceWord> Graphs<W> {
             replayed.unwrap_or_else(|why| panic!("a recorded half cannot be queued: {why}"));
             device.has_added(work.half);
             if at == 0 {
-                (work.after_first)();
+                work.beside.after_first();
             }
         }
         device.end(work.half);
@@ -205,8 +205,8 @@ impl Inputs {
     /// What is recorded: a virtual rank's half, from its inputs to the sum.
     fn add_to(&mut self, device: &mut impl Arithmetic, at: usize, task: &Task) {
         let (_, z) = &self.ranks[at];
-        let contribution = self.lane.compute_on(task, Some(z), self.real.as_ref());
-        device.add(task.half(), &contribution);
+        let give = &mut |contribution: Contribution| device.add(task.half(), &contribution);
+        self.lane.compute_on(task, Some(z), self.real.as_ref(), Sink { in_pieces: false, give });
     }
 
     /// Puts z and the real samples where the recordings have them. G's half finds its z where D's had it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lsgan_spec::*;
 use tch::Tensor;
 
+use crate::beside::Beside;
 use crate::header::ControlWords;
 use crate::replica::{Metrics, RankBatch, Replica};
 use crate::tensors::over_words;
@@ -75,8 +76,15 @@ pub fn real(step: Step, rank: VirtualRank, len: usize) -> Vec<f32> {
 
 /// Sums the words of all members, as a group does.
 pub fn all_reduce(members: &mut [Replica]) {
+    let early = members.iter().map(|_| vec![]).collect();
+    all_reduce_after(members, early);
+}
+
+/// The same where each member has given these words early.
+pub fn all_reduce_after(members: &mut [Replica], mut early: Vec<Vec<Words>>) {
     loop {
-        let mut taken: Vec<_> = members.iter_mut().map(Replica::take_words).collect();
+        let mut taken = std::mem::replace(&mut early, members.iter().map(|_| vec![]).collect());
+        members.iter_mut().zip(&mut taken).for_each(|(member, taken)| taken.append(&mut member.take_words()));
         if taken[0].is_empty() {
             assert!(taken.iter().all(Vec::is_empty), "all members take the same words");
             return;
@@ -149,18 +157,39 @@ pub fn compute_half(members: &mut [Replica], owned: &[&[u32]]) {
 
 /// Computes the half that comes next for these ranks, with this member's wishes.
 pub fn compute_wishing(replica: &mut Replica, owned: &[u32], wishes: ControlWords) {
+    compute_with(replica, owned, wishes, &mut ());
+}
+
+fn compute_with(replica: &mut Replica, owned: &[u32], wishes: ControlWords, beside: &mut dyn Beside) {
     let reduction = replica.next_reduction();
     let (step, len) = (reduction.step(), replica.batch_len());
     let computed = match reduction.half() {
-        Half::Discriminator => {
-            with_batches(len, step, owned, |work| replica.compute_discriminator(step, work, wishes))
-        }
+        Half::Discriminator => with_batches(len, step, owned, |work| {
+            replica.compute_discriminator_with(step, work, wishes, beside)
+        }),
         Half::Generator => {
             let ranks: Vec<_> = owned.iter().map(|&rank| VirtualRank(rank)).collect();
-            replica.compute_generator(step, &ranks, wishes)
+            replica.compute_generator_with(step, &ranks, wishes, beside)
         }
     };
     computed.expect("the half that comes next can be computed");
+}
+
+/// Computes the half that comes next for these ranks, and returns the words that could leave before it was whole.
+pub fn compute_early(replica: &mut Replica, owned: &[u32]) -> Vec<Words> {
+    struct Early(Vec<Words>);
+    impl Beside for Early {
+        fn takes_early(&self) -> bool {
+            true
+        }
+
+        fn ready(&mut self, mut words: Vec<Words>) {
+            self.0.append(&mut words);
+        }
+    }
+    let mut early = Early(vec![]);
+    compute_with(replica, owned, ControlWords::default(), &mut early);
+    early.0
 }
 
 /// Computes ahead what D's half of the next step needs of real samples.

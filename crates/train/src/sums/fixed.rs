@@ -37,12 +37,12 @@ impl<W: Word> HostSum for FixedSum<W> {
         let mut blame = None;
         let factor = W::factor(self.layout.header.virtual_ranks);
         let body = self.layout.body();
-        for (part, tensor) in self.layout.parts.iter().zip(&contribution.tensors) {
+        for (part, tensor) in self.layout.parts.iter().zip(contribution.tensors()) {
             let sum = &mut self.words[body.clone()][part.range()];
             blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
         }
         self.mode = Mode::Add;
-        self.layout.header.add(&mut self.words, contribution.rank, blame, contribution.means());
+        self.layout.header.add(&mut self.words, contribution.rank, blame, contribution.end().means());
     }
 
     fn end(&mut self) {

@@ -8,7 +8,7 @@ mod fixed;
 mod scaled;
 
 pub(crate) use fixed::FixedSum;
-pub(crate) use scaled::{SMALL, ScaledSum, bucket_count};
+pub(crate) use scaled::{SMALL, ScaledSum};
 
 use crate::adam::AdamStep;
 use crate::header::{ControlWords, Reading};
@@ -21,6 +21,14 @@ pub(crate) trait HostSum: Send {
     fn begin(&mut self, controls: ControlWords);
     /// Adds the numbers of one virtual rank.
     fn add(&mut self, contribution: &Contribution);
+    /// Whether the last contribution may come in pieces.
+    fn takes_pieces(&self) -> bool {
+        false
+    }
+    /// The words that need nothing more of the last virtual rank, whose pieces have come down to parameter `first`.
+    fn take_ready(&mut self, _first: usize) -> Vec<Words> {
+        vec![]
+    }
     /// Ends this worker's part: where it computed no rank, its sum is zero.
     fn end(&mut self);
     /// Makes the marks say that no worker computed anything.

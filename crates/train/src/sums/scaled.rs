@@ -1,29 +1,26 @@
 //! A sum whose gradients have a last bit for each block of parameters ([`crate::scale`]): `reduction: exact`.
 //!
-//! Gradients travel in buckets of 32-bit words. A virtual rank whose numbers do not fit is counted in the header, in the
+//! Gradients travel in buckets of 32-bit words, one for each piece of the network, in the order in which they become ready. A
+//! bucket may leave before the others are computed. A virtual rank whose numbers do not fit is counted in the header, in the
 //! word of the bucket; after the all-reduce all workers read that, and that bucket travels again in 64 bits. Header and
 //! statistics always do. Nothing is computed again, and no bit depends on what travelled.
 //!
 //! All travel at once in 64 bits where that is known to be better: in a network so small that a second call costs more
 //! than its bytes, and before the first update, when there are no second moments.
 
-use std::ops::Range;
-
 use super::HostSum;
 use super::bucket::Bucket;
 use crate::adam::AdamStep;
-use crate::flat::Layout;
+use crate::error::Blame;
 use crate::header::{ControlWords, Reading, SumLayout};
 use crate::lane::Contribution;
-use crate::layers::mix_running;
+use crate::layers::{Network, mix_running};
 use crate::scale::{self, BLOCK};
 use crate::tensors::floats;
 use crate::word::{Mode, Word, Words, put, within};
 
 /// Networks of fewer parameters travel at once in 64 bits.
 pub(crate) const SMALL: usize = 1 << 16;
-/// A bucket has at least so many numbers, but the last: 4 MiB.
-const BUCKET: usize = 1 << 20;
 
 /// Which words are taken next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +35,16 @@ pub(crate) struct ScaledSum {
     layout: SumLayout,
     /// Header and statistics; before the gradients, where all travel together.
     head: Vec<i64>,
+    /// In the order of the network's pieces: the last layers first.
     buckets: Vec<Bucket>,
     /// For each parameter tensor, its bucket, and its first block there.
     places: Vec<(usize, usize)>,
+    /// So many buckets have left, or are about to.
+    left: usize,
+    /// What is wrong with the virtual rank whose pieces come.
+    blame: Option<Blame>,
+    /// Whether its numbers do not fit, for each bucket.
+    misfits: Vec<bool>,
     mode: Mode,
     stage: Stage,
     is_small: bool,
@@ -48,38 +52,20 @@ pub(crate) struct ScaledSum {
     is_scaled: bool,
 }
 
-/// The tensors of each bucket, in the order of declaration.
-fn cut(parameters: &Layout) -> Vec<Range<usize>> {
-    let (mut cuts, mut start, mut begin) = (vec![], 0, 0);
-    for (index, entry) in parameters.entries().iter().enumerate() {
-        if entry.range().end - begin >= BUCKET {
-            cuts.push(start..index + 1);
-            (start, begin) = (index + 1, entry.range().end);
-        }
-    }
-    if start < parameters.entries().len() {
-        cuts.push(start..parameters.entries().len());
-    }
-    cuts
-}
-
-/// The number of buckets of a network's gradients.
-pub(crate) fn bucket_count(parameters: &Layout) -> usize {
-    cut(parameters).len()
-}
-
 impl ScaledSum {
     /// Networks with fewer parameters than `small` travel at once.
-    pub fn new(layout: SumLayout, parameters: &Layout, small: usize) -> Self {
-        let (mut buckets, mut places) = (vec![], vec![]);
+    pub fn new(layout: SumLayout, network: &Network, small: usize) -> Self {
+        let parameters = &network.parameters;
         let entries = parameters.entries();
+        let (mut buckets, mut places) = (vec![], vec![(0, 0); entries.len()]);
         let blocks: Vec<_> = scale::blocks(parameters).collect();
-        for (index, tensors) in cut(parameters).into_iter().enumerate() {
+        for (index, piece) in network.pieces.iter().enumerate() {
+            let tensors = piece.parameters.clone();
             let end = entries.get(tensors.end).map_or(parameters.len(), |next| next.offset);
             let range = entries[tensors.start].offset..end;
             let mut first = 0;
-            for entry in &entries[tensors] {
-                places.push((index, first));
+            for (place, entry) in places[tensors.clone()].iter_mut().zip(&entries[tensors]) {
+                *place = (index, first);
                 first += entry.len().div_ceil(BLOCK);
             }
             let inside = blocks.iter().filter(|block| range.contains(&block.start)).cloned();
@@ -89,6 +75,9 @@ impl ScaledSum {
             head: vec![0; layout.head().len()],
             is_small: parameters.len() < small,
             is_scaled: false,
+            left: 0,
+            blame: None,
+            misfits: vec![false; buckets.len()],
             mode: Mode::Set,
             stage: Stage::Computed,
             layout,
@@ -102,8 +91,14 @@ impl ScaledSum {
         self.is_small || !self.is_scaled
     }
 
+    /// The words of the next buckets, up to this one.
+    fn take_buckets(&mut self, end: usize) -> impl Iterator<Item = Words> {
+        let next = std::mem::replace(&mut self.left, end)..end;
+        self.buckets[next].iter_mut().map(Bucket::take_narrow)
+    }
+
     /// The buckets that travel again.
-    fn misfits(&self) -> Vec<usize> {
+    fn again(&self) -> Vec<usize> {
         let misfits = &self.head[self.layout.header.misfits()];
         (0..self.buckets.len()).filter(|bucket| misfits[*bucket] > 0).collect()
     }
@@ -114,28 +109,39 @@ impl HostSum for ScaledSum {
         self.head.resize(self.layout.head().len(), 0); // where a group that failed has not given it back
         self.layout.header.begin(&mut self.head, controls);
         self.buckets.iter_mut().for_each(|bucket| bucket.begin(!self.is_scaled));
-        (self.mode, self.stage) = (Mode::Set, Stage::Computed);
+        (self.mode, self.stage, self.left, self.blame) = (Mode::Set, Stage::Computed, 0, None);
+        self.misfits.fill(false);
     }
 
     fn add(&mut self, contribution: &Contribution) {
-        let (mut blame, virtual_ranks) = (None, self.layout.header.virtual_ranks);
-        let (gradients, statistics) = contribution.tensors.split_at(self.layout.parameters());
-        let mut misfits = vec![false; self.buckets.len()];
-        for (tensor, &(bucket, first)) in gradients.iter().zip(&self.places) {
+        let virtual_ranks = self.layout.header.virtual_ranks;
+        for (tensor, &(bucket, first)) in
+            contribution.gradients.iter().zip(&self.places[contribution.first..])
+        {
             let put = self.buckets[bucket].put(first, floats(tensor), virtual_ranks, self.mode);
-            blame = blame.max(within(put.largest, i64::LIMIT).err());
-            misfits[bucket] |= !put.fits;
+            self.blame = self.blame.max(within(put.largest, i64::LIMIT).err());
+            self.misfits[bucket] |= !put.fits;
         }
+        let Some(end) = &contribution.end else { return };
         let (factor, body) = (i64::factor(virtual_ranks), self.layout.header.len());
-        for (part, tensor) in self.layout.parts[gradients.len()..].iter().zip(statistics) {
+        for (part, tensor) in self.layout.parts[self.layout.parameters()..].iter().zip(&end.statistics) {
             let sum = &mut self.head[body..][part.range()];
-            blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
+            self.blame = self.blame.max(put(floats(tensor), factor, self.mode, sum).err());
         }
         self.mode = Mode::Add;
-        self.layout.header.add(&mut self.head, contribution.rank, blame, contribution.means());
-        for (word, misfit) in self.layout.header.misfits().zip(misfits) {
-            self.head[word] += i64::from(misfit);
+        self.layout.header.add(&mut self.head, contribution.rank, self.blame.take(), end.means());
+        for (word, misfit) in self.layout.header.misfits().zip(&mut self.misfits) {
+            self.head[word] += i64::from(std::mem::take(misfit));
         }
+    }
+
+    fn takes_pieces(&self) -> bool {
+        !self.at_once() && self.buckets.len() > 1
+    }
+
+    fn take_ready(&mut self, first: usize) -> Vec<Words> {
+        let (last, _) = self.places[first];
+        self.take_buckets(last + 1).collect()
     }
 
     fn end(&mut self) {
@@ -153,12 +159,12 @@ impl HostSum for ScaledSum {
         match self.stage {
             Stage::Computed if self.at_once() => {
                 let mut all = std::mem::take(&mut self.head);
-                self.buckets.iter().for_each(|bucket| bucket.append_wide(&mut all));
+                self.buckets.iter().rev().for_each(|bucket| bucket.append_wide(&mut all));
                 vec![Words::Wide(all)]
             }
             Stage::Computed => {
                 let head = Words::Wide(std::mem::take(&mut self.head));
-                self.buckets.iter_mut().map(Bucket::take_narrow).chain([head]).collect()
+                self.take_buckets(self.buckets.len()).chain([head]).collect()
             }
             Stage::Summed => {
                 let wide = |bucket: usize| {
@@ -166,7 +172,7 @@ impl HostSum for ScaledSum {
                     self.buckets[bucket].append_wide(&mut words);
                     Words::Wide(words)
                 };
-                self.misfits().into_iter().map(wide).collect()
+                self.again().into_iter().map(wide).collect()
             }
             Stage::Whole => vec![],
         }
@@ -190,8 +196,7 @@ impl HostSum for ScaledSum {
                 self.stage = Stage::Summed;
             }
             Stage::Summed | Stage::Whole => {
-                let again = self.misfits();
-                again.into_iter().zip(words).for_each(|(bucket, words)| {
+                self.again().into_iter().zip(words).for_each(|(bucket, words)| {
                     self.buckets[bucket].put_wide(&i64::from_words(words));
                 });
                 self.stage = Stage::Whole;
@@ -204,7 +209,7 @@ impl HostSum for ScaledSum {
     }
 
     fn square_sum(&self) -> f64 {
-        self.buckets.iter().map(Bucket::square_sum).sum()
+        self.buckets.iter().rev().map(Bucket::square_sum).sum()
     }
 
     fn adam(&mut self, step: AdamStep, m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
@@ -225,7 +230,7 @@ impl HostSum for ScaledSum {
 
     fn repeated(&self) -> u32 {
         match self.stage {
-            Stage::Whole if !self.at_once() => self.misfits().len() as u32,
+            Stage::Whole if !self.at_once() => self.again().len() as u32,
             Stage::Computed | Stage::Summed | Stage::Whole => 0,
         }
     }
@@ -239,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::init::Init;
+    use crate::lane::End;
     use crate::layers::{Layer, Network};
     use crate::rehearsal::runs::add_up;
 
@@ -256,7 +262,7 @@ mod tests {
     fn sum(small: usize) -> ScaledSum {
         let network = network();
         let layout = SumLayout::new(Half::Discriminator, &network, RANKS as u32);
-        let mut sum = ScaledSum::new(layout, &network.parameters, small);
+        let mut sum = ScaledSum::new(layout, &network, small);
         let v = vec![SECOND_MOMENT; network.parameters.len()];
         sum.moments_changed(&v, Some(AdamStep::new(&OPTIMIZER, 1000)));
         sum
@@ -270,8 +276,12 @@ mod tests {
         let bias: Vec<_> = (0..40).map(value).collect();
         Contribution {
             rank: VirtualRank(rank as u32),
-            tensors: vec![Tensor::from_slice(&weight).view([40, 64]), Tensor::from_slice(&bias)],
-            means: std::array::from_fn::<_, MEANS_MAX, _>(|_| Tensor::from(0.5_f32)),
+            first: 0,
+            gradients: vec![Tensor::from_slice(&weight).view([40, 64]), Tensor::from_slice(&bias)],
+            end: Some(End {
+                statistics: vec![],
+                means: std::array::from_fn::<_, MEANS_MAX, _>(|_| Tensor::from(0.5_f32)),
+            }),
         }
     }
 

@@ -1,12 +1,13 @@
 //! The state is a pure function of the run.
 
-use lsgan_spec::{ReductionMode, RunSpec, scalars};
+use lsgan_spec::{Discriminator, Generator, Latent, ReductionMode, RunSpec, scalars};
 
 use super::{HALVES, Row, exact_runs, in_words, runs};
 use crate::error::TrainError;
 use crate::header::{ControlWord, ControlWords};
 use crate::rehearsal::runs::{
-    ALL, ahead, all_reduce, compute_half, compute_wishing, run_halves, small_dcgan,
+    ALL, ahead, all_reduce, all_reduce_after, compute_early, compute_half, compute_wishing, run_halves,
+    small_dcgan,
 };
 use crate::replica::{HalfMetrics, Metrics, Replica};
 
@@ -58,6 +59,30 @@ pub(super) fn what_is_computed_ahead_of_a_step_has_the_same_bits(row: &Row) {
             }
             row.assert_state(&members, row.wanted(&spec, HALVES), &in_words(&spec));
         }
+    }
+}
+
+/// The gradients of the last layers leave while the first layers' are computed.
+pub(super) fn words_that_leave_early_have_the_same_bits(row: &Row) {
+    for mut spec in exact_runs().into_iter().filter(|spec| spec.data.image.is_some()) {
+        // Networks of several pieces.
+        spec.model.generator = Generator::Dcgan { latent: Latent::Normal(16), width: 32 };
+        spec.model.discriminator = Discriminator::Dcgan { width: 32 };
+        let mut members = row.members(&spec, 3);
+        let owned: [&[u32]; 3] = [&[3, 0], &[], &[2, 1]];
+        for half in 0..6 {
+            let pairs = members.iter_mut().zip(owned);
+            let early: Vec<_> = pairs.map(|(member, owned)| compute_early(member, owned)).collect();
+            let left: Vec<_> = early.iter().map(|words| !words.is_empty()).collect();
+            // There are second moments after the first step.
+            let in_pieces = !row.has_queue && half >= 2;
+            assert_eq!(left, [in_pieces, false, in_pieces], "{}: {}", row.name, in_words(&spec));
+            all_reduce_after(&mut members, early);
+            for member in &mut members {
+                member.apply(Metrics::Read).expect("good sums are applied");
+            }
+        }
+        row.assert_state(&members, row.wanted(&spec, 6), &in_words(&spec));
     }
 }
 

@@ -41,6 +41,7 @@ pub const CASES: &[Case] = cases![
     bits::every_half_has_the_bits_of_the_reference,
     bits::members_with_different_engines_make_one_sum,
     bits::what_is_computed_ahead_of_a_step_has_the_same_bits,
+    bits::words_that_leave_early_have_the_same_bits,
     bits::any_grouping_of_the_virtual_ranks_gives_the_same_state,
     bits::the_number_of_threads_never_changes_a_bit,
     bits::a_fake_that_is_computed_again_is_the_same,
