@@ -5,7 +5,7 @@
 
 Starts the ranks as processes of its own, one intra-op thread each, and prints JSON lines: `first_step` as soon
 as the first step is done, `result` at the end. The work is what bench/configs/MODEL-*.yaml says for ours: two
-ranks, 64 samples each, DCGAN, least squares with a = -1, b = 1, c = 0, Adam, Fashion-MNIST out of memory.
+ranks, 64 samples each, DCGAN, least squares with a = -1, b = 1, c = 0, Adam, Fashion-MNIST out of memory; or the toy of bench/configs/mlp.yaml.
 
 Variants:
   eager           DDP as its tutorial and the DCGAN example write it: f32, every setting at its default, the losses
@@ -36,6 +36,7 @@ from pathlib import Path
 
 IMAGES = Path(__file__).resolve().parent.parent / "datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
 LATENT = 100
+TOY_LATENT = 256
 
 MALLOC_KEEP = {
     "MALLOC_MMAP_MAX_": "0",
@@ -47,12 +48,17 @@ MALLOC_KEEP = {
 
 @dataclass(frozen=True)
 class Model:
-    size: int
-    channels: int
     width: int
+    # Of pictures; the toy of points in the plane has none.
+    size: int = 0
+    channels: int = 0
 
 
-MODELS = {"dcgan64": Model(size=64, channels=3, width=64), "dcgan32": Model(size=32, channels=1, width=32)}
+MODELS = {
+    "dcgan64": Model(size=64, channels=3, width=64),
+    "dcgan32": Model(size=32, channels=1, width=32),
+    "mlp": Model(width=128),
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def arguments():
     parser.add_argument("--variant", choices=VARIANTS, required=True)
     parser.add_argument("--malloc", choices=["default", "keep"], default="default")
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of one rank")
     parser.add_argument("--per-rank", type=int, default=64, help="samples of one rank in a step")
     parser.add_argument("--warm-up", type=int, default=3, help="steps before the clock starts")
     parser.add_argument("--steps", type=int, default=10, help="steps that are timed")
@@ -98,7 +105,7 @@ def launch(args):
         "MASTER_ADDR": args.master,
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(args.ranks),
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(args.threads),
     }
     if args.malloc == "keep":
         env |= MALLOC_KEEP
@@ -128,7 +135,7 @@ def train(args, rank):
     import torch
     from torch import distributed
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(rank)
     distributed.init_process_group("gloo")
     step, _ = make_step(MODELS[args.model], VARIANTS[args.variant], args.per_rank)
@@ -158,6 +165,7 @@ def train(args, rank):
         variant=args.variant,
         malloc=args.malloc,
         images_per_s=round(args.steps * args.ranks * args.per_rank / elapsed, 2),
+        mean_step_ms=round(elapsed / args.steps * 1e3, 3),
         median_step_ms=round(each[len(each) // 2] * 1e3, 2),
         steps=args.steps,
         losses=[round(float(loss), 5) for loss in losses],
@@ -171,9 +179,10 @@ def make_step(model, variant, per_rank):
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
-    layout = torch.channels_last if variant.tuned else torch.contiguous_format
-    generator = make_generator(model).to(memory_format=layout)
-    discriminator = make_discriminator(model).to(memory_format=layout)
+    layout = torch.channels_last if variant.tuned and model.size else torch.contiguous_format
+    make = (make_generator, make_discriminator) if model.size else (make_toy_generator, make_toy_discriminator)
+    generator, discriminator = (network(model).to(memory_format=layout) for network in make)
+    latent = (LATENT, 1, 1) if model.size else (TOY_LATENT,)
     weights_of_discriminator = list(discriminator.parameters())
     fused = {"fused": True} if variant.tuned else {}
     adam = lambda net: torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), **fused)
@@ -189,7 +198,7 @@ def make_step(model, variant, per_rank):
 
         for net in (ddp_g, ddp_d):
             net.register_comm_hook(None, fp16_compress_hook)
-    sample = make_sampler(model, per_rank, layout)
+    sample = make_sampler(model, per_rank, layout) if model.size else make_toy_sampler(per_rank)
 
     def precision():
         return torch.autocast("cpu", dtype=torch.bfloat16) if variant.bf16 else nullcontext()
@@ -207,7 +216,7 @@ def make_step(model, variant, per_rank):
     judge = discriminator if variant.tuned else ddp_d
 
     def step():
-        real, noise = sample(), torch.randn(per_rank, LATENT, 1, 1)
+        real, noise = sample(), torch.randn(per_rank, *latent)
 
         freeze_discriminator(False)
         adam_d.zero_grad()
@@ -261,6 +270,34 @@ def make_discriminator(model):
         layers += [nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
     layers += [nn.Conv2d(channels, 1, 4, 1, 0, bias=False)]
     return initialised(nn.Sequential(*layers))
+
+
+def toy(inputs, width, outputs):
+    """Two hidden layers of tanh."""
+    from torch import nn
+
+    layers = [nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, outputs)]
+    for layer in layers[::2]:
+        nn.init.orthogonal_(layer.weight, 1.4)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+def make_toy_generator(model):
+    return toy(TOY_LATENT, model.width, 2)
+
+
+def make_toy_discriminator(model):
+    return toy(2, model.width, 1)
+
+
+def make_toy_sampler(per_rank):
+    """Draws points of eight Gaussians on a ring."""
+    import torch
+
+    angles = torch.arange(8) * (torch.pi / 4)
+    centres = torch.stack([angles.cos(), angles.sin()], dim=1)
+    return lambda: centres[torch.randint(8, (per_rank,))] + 0.01 * torch.randn(per_rank, 2)
 
 
 def initialised(net):

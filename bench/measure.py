@@ -30,15 +30,15 @@ class BenchError(Exception):
         self.groups = groups or {}
 
 
-def lsgan(config, steps, *overrides, read=None):
-    """Runs `lsgan up` for so many steps in a directory of its own; (unix time of the start, what is read of the
+def lsgan(config, steps, *overrides, read=None, workers=WORKERS):
+    """Runs `lsgan up` for so many steps, or those of its file, in a directory of its own; (unix time of the start, what is read of the
     journal: by default the rows of `journaled`)."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as folder:
         run_dir = Path(folder) / "run"
-        sets = [f"steps={steps}", *overrides]
+        sets = [*([f"steps={steps}"] if steps else []), *overrides]
         command = [RELEASE / "lsgan", "up", "--config", ROOT / "bench" / "configs" / f"{config}.yaml"]
-        command += ["--workers", WORKERS, "--run-dir", run_dir, *(word for s in sets for word in ("--set", s))]
+        command += ["--workers", workers, "--run-dir", run_dir, *(word for s in sets for word in ("--set", s))]
         started = time.time()
         run([*map(str, command)])
         return started, (read or journaled)(run_dir / "journal.sqlite")
@@ -68,6 +68,17 @@ def lsgan_images_per_s(config, steps, warm_up):
     return GLOBAL_BATCH / steady_step_ms(rows, warm_up) * 1e3
 
 
+def lsgan_steps_per_s(config, steps, warm_up, workers):
+    _, rows = lsgan(config, steps + warm_up, workers=workers)
+    return 1e3 / steady_step_ms(rows, warm_up)
+
+
+def pytorch_steps_per_s(model, variant, ranks, threads, steps, warm_up):
+    """The global batch of 512 is shared between the ranks."""
+    more = ["--ranks", ranks, "--threads", threads, "--per-rank", 512 // ranks]
+    return 1e3 / peer(model, variant, "keep", steps, warm_up, *more)["result"]["mean_step_ms"]
+
+
 def lsgan_step_ms(config, steps, warm_up):
     """One snapshot falls into the time that is measured."""
     _, rows = lsgan(config, steps + warm_up, f"checkpoint.every={steps}")
@@ -90,11 +101,11 @@ def pytorch_first_step_s(model):
     return peer(model, "eager", "default", 1, 1)["first_step"]["after_s"]
 
 
-def peer(model, variant, malloc, steps, warm_up):
+def peer(model, variant, malloc, steps, warm_up, *more):
     """Runs bench/ddp_peer.py; its JSON lines by event, each with `after_s`, when it came."""
     command = [PEER_PYTHON, ROOT / "bench" / "ddp_peer.py", "--model", model, "--variant", variant]
     command += ["--malloc", malloc, "--steps", steps, "--warm-up", warm_up]
-    command += ["--compiler-cache", SCRATCH / "compiler-cache"]
+    command += ["--compiler-cache", SCRATCH / "compiler-cache", *more]
     return run([*map(str, command)], events=True)
 
 
@@ -170,7 +181,7 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start", "recovery", "network"} & set(parts):
+    if {"train", "overhead", "start", "recovery", "network", "scale"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
     if {"train", "start", "recovery", "data", "network"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"

@@ -3,13 +3,15 @@
 It needs root for `ip netns` and `tc`; the namespaces are its own and are gone when it ends. Traffic stays between them.
 """
 
+import json
+import math
 import os
 import re
 import subprocess
 
 from cluster import Cluster
-from measure import LIMIT_S, PEER_PYTHON, ROOT, WORKERS, BenchError, run, steady_step_ms
-from report import EAGER, OURS
+from measure import LIMIT_S, PEER_PYTHON, ROOT, WORKERS, BenchError, lsgan, query, run, steady_step_ms
+from report import BESIDE, EAGER, OURS
 
 RATES = {"free": None, "10g": "10gbit", "1g": "1gbit", "200m": "200mbit"}
 TUNED = "pytorch tuned"
@@ -103,8 +105,8 @@ class Remote(Cluster):
 
 
 def ours(link, config, per_rank, steps, warm_up):
-    """Images/s, the share of a step that waits for sums, the parts of sums that travelled again in a step, and sent bytes
-    a step."""
+    """Images/s, the share of a step that waits for sums, the parts of sums that travelled again in a step, sent bytes a
+    step and a parameter."""
     sets = [f"steps={steps + warm_up}", f"batch.per_rank={per_rank}", "report.every=4"]
     with Remote(link, config, *sets) as cluster:
         if cluster.coordinator.wait(timeout=LIMIT_S):
@@ -114,7 +116,28 @@ def ours(link, config, per_rank, steps, warm_up):
         steady = [row for row in rows if row[0] >= warm_up]
         exposed = sum(row[2] for row in steady) / sum(row[3] for row in steady)
         repeated = sum(row[4] for row in steady) / len(steady)
-        return WORKERS * per_rank / step_ms * 1e3, exposed, repeated, link.sent_bytes() / (steps + warm_up)
+        # The first step has no second moments yet and sends 8 bytes a parameter, as much as two others.
+        sent = link.sent_bytes() / (steps + warm_up + 1)
+        return WORKERS * per_rank / step_ms * 1e3, exposed, repeated, sent, sent / parameters(cluster.run_dir / "final")
+
+
+def parameters(folder):
+    """How many numbers are trained, by the headers of the weights' files; G's average has G's again."""
+    count = 0
+    for name in ("generator", "discriminator"):
+        with open(folder / f"{name}.safetensors", "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = (of["shape"] for tensor, of in header.items() if tensor != "__metadata__" and "running" not in tensor)
+        count += sum(math.prod(shape) for shape in shapes)
+    return count
+
+
+def repeats():
+    """The share of the quickstart's steps in which a part of a sum travelled again; the first are among them."""
+    def read(journal):
+        return query(journal, "SELECT avg(sums_repeated > 0) FROM metrics")[0][0]
+
+    return lsgan(ROOT / "configs" / "quickstart", 0, "report.every=1", read=read)[1]
 
 
 def ddp(link, model, variant, per_rank, steps, warm_up):
@@ -125,10 +148,12 @@ def ddp(link, model, variant, per_rank, steps, warm_up):
 
 
 def network(rounds, wanted):
+    groups = {}
+    if wanted("sum.quickstart"):
+        groups["sum.quickstart"] = {OURS: [repeats()]}
     if why := unusable():
         print(f"skipped: part network needs network namespaces, which this machine does not allow: {why}")
-        return {}
-    groups = {}
+        return groups
     for index in range(rounds):
         for rate, limit in RATES.items():
             for name, config, per_rank, variants, lengths in CASES:
@@ -144,7 +169,7 @@ def network(rounds, wanted):
                             model = config.split("-")[0]
                             found = [ddp(link, model, rows[row], per_rank, *lengths)]
                     print(f"round {index + 1}/{rounds}  {group:<28} {row:<26} " + " ".join(f"{f:.4g}" for f in found), flush=True)
-                    names = [row, "exposed share", "sums repeated", "sent bytes"]
+                    names = [row, *BESIDE]
                     for name_of, value in zip(names, found):
                         groups.setdefault(group, {}).setdefault(name_of, []).append(round(value, 4))
     return groups

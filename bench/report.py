@@ -18,7 +18,7 @@ TORCHRUN = "torchrun"
 
 RATES = ("free", "10g", "1g", "200m")
 # Rows of a group that are not images/s.
-BESIDE = ("exposed share", "sums repeated", "sent bytes")
+BESIDE = ("exposed share", "sums repeated", "sent bytes", "bytes a parameter")
 
 # What must be reached; `at_least` or `at_most`.
 TARGETS = {
@@ -50,6 +50,10 @@ TARGETS = {
     "data.resume_3m.read_twice": ("at_most", 0),
     "data.index_3m_s": ("at_most", 15),
     "data.index_3m.peak_mib": ("at_most", 64),
+    "train.mlp.ratio_best": ("at_least", 2.0),
+    "scale.workers8.cpu_ratio": ("at_most", 1.1),
+    "sum.bytes_per_parameter": ("at_most", 4.1),
+    "sum.wide_steps_share": ("at_most", 0.001),
     "network.free.dcgan64.f32.ratio_best": ("at_least", 1.04),
     "network.10g.dcgan64.f32.ratio_best": ("at_least", 1.0),
     "network.1g.dcgan64.f32.ratio_best": ("at_least", 1.0),
@@ -66,6 +70,9 @@ UNITS = {
     "train.dcgan64.f32": "images/s",
     "train.dcgan64.bf16": "images/s",
     "train.dcgan32.f32": "images/s",
+    "train.mlp": "steps/s",
+    "scale.workers8": "ms of CPU a step",
+    "sum.quickstart": "share of steps",
     "train.dcgan64.step": "ms a step",
     "start.first_step": "s",
     "collective.ring": "MB/s",
@@ -138,7 +145,7 @@ def paired(rows, over, under):
 def best_of(rows):
     """The fastest of the others' rows. Those that later rounds left out were slower. One that rounds gradients to fp16 does
     other work."""
-    others = (name for name in rows if name != OURS and name not in BESIDE and "hook" not in name)
+    others = (name for name in rows if not name.startswith(OURS) and name not in BESIDE and "hook" not in name)
     return max(others, key=lambda name: median(rows[name]))
 
 
@@ -177,6 +184,14 @@ def figures(groups):
     if rows := groups.get("network.1g.dcgan64.f32"):
         found["network.1g.exposed_share"] = median(rows["exposed share"])
         found["network.1g.sent_bytes"] = median(rows["sent bytes"])
+    if each := groups.get("network.1g.dcgan64b16.f32", {}).get("bytes a parameter"):
+        found["sum.bytes_per_parameter"] = median(each)
+    if rows := groups.get("sum.quickstart"):
+        found["sum.wide_steps_share"] = median(rows[OURS])
+    if rows := groups.get("train.mlp"):
+        found["train.mlp.ratio_best"] = paired(rows, OURS, best_of(rows))
+    if rows := groups.get("scale.workers8"):
+        found["scale.workers8.cpu_ratio"] = paired(rows, "8 workers", "1 workers")
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     return {key: round(value, 4) for key, value in found.items()}
