@@ -57,6 +57,7 @@ pub const CASES: &[Case] = cases![
     failures::an_abort_in_the_middle_of_a_call_ends_it_at_once,
     failures::nothing_is_written_after_an_abort,
     failures::an_abort_racing_with_completion_leaves_exact_sums,
+    failures::an_abort_among_the_buckets_of_a_sum_leaves_whole_ones,
     failures::all_ranks_may_abort_at_once,
     failures::a_dead_peer_ends_the_call_of_every_other,
     failures::different_lengths_are_noticed,

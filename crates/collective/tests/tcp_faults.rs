@@ -139,22 +139,25 @@ fn a_silent_peer_is_an_error_after_the_stall_timeout() {
 /// Values are split at every byte.
 #[test]
 fn values_that_come_byte_by_byte_are_summed() {
-    let (mut group, mut peer, _there) = with_raw_peer(1);
-    let slow = thread::spawn(move || {
-        let mut call = [0; 24 + 80];
-        peer.from_left.read_exact(&mut call).expect("rank 0 calls");
-        for byte in call {
-            peer.to_right.write_all(&[byte]).expect("rank 0 receives");
-            thread::yield_now();
-        }
-        // Rank 0's second chunk, which rank 0 forwards as the whole sum.
-        let mut sum = [0; 80];
-        peer.from_left.read_exact(&mut sum).expect("rank 0 sends");
-        peer.to_right.write_all(&sum).expect("rank 0 receives");
-        peer
-    });
-    let mut values = [5; 20];
-    group.all_reduce_i64(&mut values).expect("rank 1 takes part");
-    assert_eq!(values, [10; 20]);
-    slow.join().expect("rank 1 does as planned");
+    // Few values go around the ring once, so that the peer's are those of rank 0 again; many in two chunks of half of them.
+    for (count, chunk_bytes) in [(20, 160), (2000, 8000)] {
+        let (mut group, mut peer, _there) = with_raw_peer(1);
+        let slow = thread::spawn(move || {
+            let mut call = vec![0; 24 + chunk_bytes];
+            peer.from_left.read_exact(&mut call).expect("rank 0 calls");
+            for byte in call {
+                peer.to_right.write_all(&[byte]).expect("rank 0 receives");
+                thread::yield_now();
+            }
+            // Rank 0's second chunk, which rank 0 forwards as the whole sum.
+            let mut sum = vec![0; 8 * count - chunk_bytes];
+            peer.from_left.read_exact(&mut sum).expect("rank 0 sends");
+            peer.to_right.write_all(&sum).expect("rank 0 receives");
+            peer
+        });
+        let mut values = vec![5; count];
+        group.all_reduce_i64(&mut values).expect("rank 1 takes part");
+        assert_eq!(values, vec![10; count]);
+        slow.join().expect("rank 1 does as planned");
+    }
 }

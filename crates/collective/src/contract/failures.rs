@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{await_events, run, start, sum_until_error, up_to, values};
+use super::support::{await_events, narrow, run, start, sum_until_error, sums, up_to, values};
 use super::{Implementation, Mismatch, processes};
 use crate::{Aborter, Group, GroupError};
 
@@ -134,6 +134,60 @@ pub(super) fn an_abort_racing_with_completion_leaves_exact_sums(implementation: 
             error
         });
         assert!(errors.iter().all(is_an_end), "{errors:?}");
+    }
+}
+
+/// A sum is several buckets of 32 bits and a last part of 64. An abort comes while one of them travels, another one in each
+/// round: what was summed before is exact, each rank's own values stay, and nothing follows.
+pub(super) fn an_abort_among_the_buckets_of_a_sum_leaves_whole_ones(implementation: &Implementation) {
+    const BUCKETS: [usize; 4] = [1 << 17, 1, 1 << 14, 1 << 18];
+    for round in 0..16 {
+        let groups = up_to(implementation, 3);
+        let all = aborters(&groups);
+        run(groups, move |mut group| {
+            let (rank, size) = (group.rank(), group.size());
+            let mine = group.aborter();
+            let aborts = || {
+                let all = all.clone();
+                thread::spawn(move || all.iter().for_each(Aborter::abort));
+            };
+            let mut summed = 0;
+            let ended = (0..).find_map(|call| {
+                if rank == 0 && call == round {
+                    aborts();
+                }
+                let length = BUCKETS[call % BUCKETS.len()];
+                let own = values(rank, call, length);
+                let outcome = if call % BUCKETS.len() == BUCKETS.len() - 1 {
+                    let mut values = own;
+                    group.all_reduce_i64(&mut values).map(|()| values == sums(size, call, length))
+                } else {
+                    let (own, mut found) = (narrow(own), vec![0; length]);
+                    let outcome = group.all_reduce_i32(&own, &mut found);
+                    assert!(
+                        own == narrow(values(rank, call, length)),
+                        "a rank's own values stay, call {call}"
+                    );
+                    outcome.map(|()| found == narrow(sums(size, call, length)))
+                };
+                match outcome {
+                    Ok(is_exact) => {
+                        assert!(is_exact, "call {call} of rank {rank}");
+                        summed = call + 1;
+                        None
+                    }
+                    Err(error) => Some(error),
+                }
+            });
+            let error = ended.expect("calls do not run out");
+            assert!(is_an_end(&error), "{error}");
+            // Another rank may still have been in the call before.
+            assert!(summed + usize::from(rank > 0) >= round, "{summed} calls, round {round}");
+            while !mine.is_aborted() {
+                thread::yield_now();
+            }
+            assert!(group.all_reduce_i32(&[1], &mut [0]).is_err(), "nothing follows");
+        });
     }
 }
 

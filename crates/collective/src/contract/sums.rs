@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Implementation;
-use super::support::{floats, run, sums, up_to, value, values};
+use super::support::{floats, narrow, run, sums, up_to, value, values};
 use crate::Group;
 
 /// Empty, fewer than the ranks, not divisible by the ranks, more than one read.
@@ -41,8 +41,6 @@ pub(super) fn sums_of_32_bits_are_exact_and_the_values_stay(implementation: &Imp
     for size in 1..=implementation.size_max.min(8) {
         run((implementation.make)(size), |mut group| {
             for (call, length) in LENGTHS.into_iter().enumerate() {
-                let narrow =
-                    |values: Vec<i64>| values.into_iter().map(|value| value as i32).collect::<Vec<_>>();
                 let own = narrow(values(group.rank(), call, length));
                 let (before, mut found) = (own.clone(), vec![0x5555_5555; length]);
                 group.all_reduce_i32(&own, &mut found).expect("a healthy group sums");

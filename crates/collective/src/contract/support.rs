@@ -102,6 +102,11 @@ pub(super) fn sums(size: usize, call: usize, length: usize) -> Vec<i64> {
     (0..length).map(|index| (0..size).map(|rank| value(rank, call, index)).sum()).collect()
 }
 
+/// The same values in 32 bits; sums wrap.
+pub(super) fn narrow(values: Vec<i64>) -> Vec<i32> {
+    values.into_iter().map(|value| value as i32).collect()
+}
+
 pub(super) fn floats(rank: usize, call: usize, length: usize) -> Vec<f32> {
     // Of the order of 1, so that rounding shows in nearly every sum.
     (0..length).map(|index| value(rank, call, index) as f32 / (1_u64 << 58) as f32).collect()

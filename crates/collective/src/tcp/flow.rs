@@ -51,7 +51,7 @@ impl Element for f32 {
 }
 
 /// The values in `bytes`, which need not be aligned.
-fn read<T: Element>(bytes: &[u8]) -> impl Iterator<Item = T> {
+pub(super) fn read<T: Element>(bytes: &[u8]) -> impl Iterator<Item = T> {
     bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned)
 }
 
@@ -259,37 +259,38 @@ impl Flow for RingBroadcast<'_> {
     }
 }
 
+/// Moves bytes between these ranks, in the pieces and the order of `moves`, until none can be moved.
+#[cfg(test)]
+pub(super) fn move_all<F: Flow>(flows: &mut [F], moves: &[(usize, usize)]) {
+    let one_by_one = (0..flows.len()).cycle().zip(std::iter::repeat(usize::MAX));
+    let mut in_vain = 0;
+    for (from, most_bytes) in moves.iter().copied().chain(one_by_one) {
+        let from = from % flows.len();
+        let to = (from + 1) % flows.len();
+        let sent = flows[from].outgoing();
+        let sent = sent[..sent.len().min(most_bytes)].to_vec();
+        let room = flows[to].incoming();
+        let count_bytes = sent.len().min(room.len());
+        room[..count_bytes].copy_from_slice(&sent[..count_bytes]);
+        if count_bytes == 0 {
+            in_vain += 1;
+            if in_vain > moves.len() + 2 * flows.len() {
+                return;
+            }
+            continue;
+        }
+        in_vain = 0;
+        flows[from].sent(count_bytes);
+        flows[to].received(count_bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Moves bytes between these ranks, in the pieces and the order of `moves`, until none can be moved.
-    fn move_all(flows: &mut [Box<dyn Flow + '_>], moves: &[(usize, usize)]) {
-        let one_by_one = (0..flows.len()).cycle().zip(std::iter::repeat(usize::MAX));
-        let mut in_vain = 0;
-        for (from, most_bytes) in moves.iter().copied().chain(one_by_one) {
-            let from = from % flows.len();
-            let to = (from + 1) % flows.len();
-            let sent = flows[from].outgoing();
-            let sent = sent[..sent.len().min(most_bytes)].to_vec();
-            let room = flows[to].incoming();
-            let count_bytes = sent.len().min(room.len());
-            room[..count_bytes].copy_from_slice(&sent[..count_bytes]);
-            if count_bytes == 0 {
-                in_vain += 1;
-                if in_vain > moves.len() + 2 * flows.len() {
-                    return;
-                }
-                continue;
-            }
-            in_vain = 0;
-            flows[from].sent(count_bytes);
-            flows[to].received(count_bytes);
-        }
-    }
 
     proptest! {
         /// Whatever the pieces and the delays, every rank ends with the plain sum, in place or beside its values.
@@ -306,10 +307,10 @@ mod tests {
                 (0..size).map(|rank| (0..length).map(|index| value(rank, index)).collect()).collect();
             let mut values = if is_beside { vec![vec![0x5555; length]; size] } else { own.clone() };
             let mut scratches = vec![Vec::new(); size];
-            let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
+            let mut flows = Vec::new();
             for ((rank, values), scratch) in values.iter_mut().enumerate().zip(&mut scratches) {
                 let own = is_beside.then_some(&own[rank][..]);
-                flows.push(Box::new(RingAllReduce::new((rank, size), own, values, scratch)));
+                flows.push(RingAllReduce::new((rank, size), own, values, scratch));
             }
             move_all(&mut flows, &moves);
             prop_assert!(flows.iter().all(|flow| flow.all_sent() && flow.all_received()));
@@ -330,9 +331,9 @@ mod tests {
         ) {
             let root = root % size;
             let mut bytes: Vec<Vec<u8>> = (0..size).map(|rank| vec![rank as u8; length]).collect();
-            let mut flows: Vec<Box<dyn Flow + '_>> = Vec::new();
+            let mut flows = Vec::new();
             for (rank, bytes) in bytes.iter_mut().enumerate() {
-                flows.push(Box::new(RingBroadcast::new(rank, size, root, bytes)));
+                flows.push(RingBroadcast::new(rank, size, root, bytes));
             }
             prop_assert!(flows[root].all_received());
             move_all(&mut flows, &moves);

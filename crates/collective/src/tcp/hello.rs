@@ -9,7 +9,7 @@ use super::{Membership, RunToken};
 use crate::Refusal;
 
 /// Changes with every change of the bytes sent, including the headers of calls.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Two magics, so that a socket that happens to dial itself does not read its own hello as an answer.
 const HELLO_MAGIC: [u8; 8] = *b"lsganHi\n";

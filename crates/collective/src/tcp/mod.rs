@@ -12,11 +12,13 @@
 //!
 //! - [`Listener`]: accepts the other members' connections, over all generations of a worker's life.
 //! - [`connect`]: forms one generation's group.
-//! - `hello`: the first bytes on a connection. `flow`: the bytes of a call and their order. `exchange`: moves them.
+//! - `hello`: the first bytes on a connection. `flow`: the bytes of a call and their order; `gather`: those of a call with few
+//!   values. `exchange`: moves them.
 
 mod exchange;
 mod flow;
 mod form;
+mod gather;
 mod hello;
 mod listener;
 
@@ -31,6 +33,7 @@ use self::exchange::exchange;
 pub(crate) use self::exchange::{Link, Ring, Side, moved, poll_until};
 use self::flow::{Element, RingAllReduce, RingBroadcast};
 pub use self::form::connect;
+use self::gather::{RingGather, is_few};
 pub use self::listener::Listener;
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
@@ -156,8 +159,12 @@ impl TcpGroup {
         let members = (self.rank, self.size);
         self.call(kind, values.len(), |ring, call| {
             let mut scratch = std::mem::take(&mut ring.scratch);
-            let mut flow = RingAllReduce::new(members, own, values, &mut scratch);
-            let outcome = exchange(ring, call, &mut flow);
+            let outcome = if is_few(size_of_val(values)) {
+                let mut flow = RingGather::new(members, own, values, &mut scratch);
+                exchange(ring, call, &mut flow).map(|()| flow.finish())
+            } else {
+                exchange(ring, call, &mut RingAllReduce::new(members, own, values, &mut scratch))
+            };
             ring.scratch = scratch;
             outcome
         })

@@ -11,7 +11,7 @@ use super::PATIENCE;
 pub fn hello(token: RunToken, generation: u64, from: u32, to: u32, size: u32) -> [u8; 64] {
     let mut bytes = [0; 64];
     bytes[..8].copy_from_slice(b"lsganHi\n");
-    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
     bytes[12..16].copy_from_slice(&from.to_le_bytes());
     bytes[16..20].copy_from_slice(&to.to_le_bytes());
     bytes[20..24].copy_from_slice(&size.to_le_bytes());
