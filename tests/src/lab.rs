@@ -29,6 +29,18 @@ pub const STEPS: u64 = 200;
 /// A run that is short, and saved at steps 10, 20 and 30.
 pub const SHORT: [&str; 4] = ["--set", "steps=30", "--set", "checkpoint.every=10"];
 
+/// A run whose networks are so large that their sums travel in several buckets.
+pub const BUCKETS: [&str; 8] = [
+    "--set",
+    "model.generator.dcgan.width=32",
+    "--set",
+    "model.discriminator.dcgan.width=32",
+    "--set",
+    "batch.virtual_ranks=8",
+    "--set",
+    "steps=40",
+];
+
 /// A directory of a test's own. Declare it first, so that it is dropped last: when the test fails it prints the ends of all
 /// logs. `LSGAN_KEEP=1` keeps the directory.
 pub struct Lab {

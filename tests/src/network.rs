@@ -116,6 +116,18 @@ impl Network {
         configure(self.switch.id(), &format!("link set port{host} up"));
     }
 
+    /// Makes a host's link slow, in both directions.
+    pub fn slow_down(&self, host: usize, kbit_per_s: u32) {
+        let ends = [(self.switch.id(), format!("port{host}")), (self.hosts[host].id(), "net".to_owned())];
+        for (holder, device) in ends {
+            let rate = format!("{kbit_per_s}kbit");
+            let mut command = within(holder);
+            command.args(["tc", "qdisc", "add", "dev", &device, "root", "tbf", "rate", &rate]);
+            let done = command.args(["burst", "32kb", "latency", "200ms"]).status();
+            assert!(done.expect("nsenter was run before").success(), "tc cannot slow {device} down");
+        }
+    }
+
     /// Loses silently whatever `from` sends to `to`. (With a blackhole route `from` would be told.)
     pub fn cut_one_way(&self, from: usize, to: usize) {
         let cut = format!("neigh replace {} lladdr {NOBODY} dev net nud permanent", address(to));

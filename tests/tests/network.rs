@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish, random_step, wait_for_members};
+use lsgan_tests::lab::BUCKETS;
 use lsgan_tests::network::address;
 use lsgan_tests::trials::{Test, run, trials};
 use lsgan_tests::{Lab, Network, Process, tests, until};
@@ -23,6 +24,8 @@ const TESTS: &[Test] = tests![
     a_one_way_cut_between_two_workers,
     a_cut_between_two_workers_that_heals,
     who_was_cut_off_for_a_while_comes_back_by_itself,
+    a_newcomer_that_the_state_does_not_reach_is_done_without,
+    a_death_in_the_middle_of_a_bucket_changes_no_bit,
     a_worker_behind_a_firewall_that_rejects_is_done_without,
     a_worker_with_an_address_that_nobody_has_is_done_without,
     a_worker_with_an_address_that_refuses_is_done_without,
@@ -48,7 +51,12 @@ impl Cluster {
 
     /// With more arguments for the coordinator, and for each worker.
     fn start_with(more: &[&str], workers: [&[&str]; 3]) -> Self {
-        let (lab, network) = (Lab::new(), Network::of(4));
+        Self::start_before(more, workers, random_step())
+    }
+
+    /// The same; returns when so many steps are done.
+    fn start_before(more: &[&str], workers: [&[&str]; 3], step: u64) -> Self {
+        let (lab, network) = (Lab::new(), Network::of(5));
         let listen = format!("{}:7070", address(COORDINATOR));
         let mut command = network.command(COORDINATOR, "coordinator");
         command.args(lab.run_arguments(&["--quiet", "--listen", &listen, "--expect-workers", "3"]));
@@ -57,7 +65,7 @@ impl Cluster {
         coordinator.wait_for_words("listening on http://");
         let mut cluster = Self { lab, network, coordinator, workers: Vec::new() };
         (1..).zip(workers).for_each(|(host, more)| cluster.start_worker(host, more));
-        cluster.wait_for_step(random_step());
+        cluster.wait_for_step(step);
         cluster
     }
 
@@ -207,6 +215,37 @@ fn who_was_cut_off_for_a_while_comes_back_by_itself() {
         if back { Ok(()) } else { Err(generations) }
     });
     cluster.finish();
+}
+
+/// 0.4 MB of state take 16 s there, and more than 4 s without progress are too long. Its other messages arrive.
+fn a_newcomer_that_the_state_does_not_reach_is_done_without() {
+    let slowly: &[&str] = &["--fault-slowness", "25"];
+    let mut cluster = Cluster::start_with(&["--fault-patience", "4s"], [slowly; 3]);
+    cluster.network.slow_down(4, 200);
+    cluster.start_worker(4, &[]);
+    let warned = cluster.coordinator.wait_for_words("the run goes on without");
+    let named = ["(worker-4)", "in 2 generations", "not formed after 4000 ms", "Look at the network"];
+    assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
+    let done = cluster.wait_for_step(0);
+    cluster.wait_for_step(done + 5);
+    let members: Vec<_> = cluster.lab.journal().generations().iter().map(|g| g.members).collect();
+    assert_eq!(members, [3, 4, 4, 3], "it is not tried a third time");
+    cluster.finish();
+}
+
+/// 2 MB of sums take 0.6 s of each step on these links, and hardly anything else does.
+fn a_death_in_the_middle_of_a_bucket_changes_no_bit() {
+    let run = [&BUCKETS[..], &["--set", "steps=14"]].concat();
+    let alone = Lab::new();
+    alone.up(1, &run).succeeds();
+    let mut cluster = Cluster::start_before(&run, [&[]; 3], 0);
+    (1..=3).for_each(|host| cluster.network.slow_down(host, 40_000));
+    let done = cluster.wait_for_step(1);
+    cluster.wait_for_step(done + 3);
+    cluster.workers.remove(0).kill();
+    assert_eq!(wait_for_members(&cluster.lab, 2).start, "held");
+    finish(&mut cluster.coordinator, cluster.workers);
+    assert_eq!(cluster.lab.weights(), alone.weights());
 }
 
 /// What the other two send to the second worker is rejected as unreachable. So it reaches neither of them.
