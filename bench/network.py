@@ -127,7 +127,8 @@ def parameters(folder):
     for name in ("generator", "discriminator"):
         with open(folder / f"{name}.safetensors", "rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes = (of["shape"] for tensor, of in header.items() if tensor != "__metadata__" and "running" not in tensor)
+        header.pop("__metadata__", None)
+        shapes = (of["shape"] for tensor, of in header.items() if of["shape"] and "running" not in tensor)
         count += sum(math.prod(shape) for shape in shapes)
     return count
 

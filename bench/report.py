@@ -52,6 +52,8 @@ TARGETS = {
     "data.index_3m.peak_mib": ("at_most", 64),
     "train.mlp.ratio_best": ("at_least", 2.0),
     "scale.workers8.cpu_ratio": ("at_most", 1.1),
+    "golden.quickstart.difference": ("at_most", 1.0),
+    "golden.ring.difference": ("at_most", 1.0),
     "sum.bytes_per_parameter": ("at_most", 4.1),
     "sum.wide_steps_share": ("at_most", 0.001),
     "network.free.dcgan64.f32.ratio_best": ("at_least", 1.04),
@@ -73,6 +75,8 @@ UNITS = {
     "train.mlp": "steps/s",
     "scale.workers8": "ms of CPU a step",
     "sum.quickstart": "share of steps",
+    "golden.quickstart": "distance to the data",
+    "golden.ring": "distance to the data",
     "train.dcgan64.step": "ms a step",
     "start.first_step": "s",
     "collective.ring": "MB/s",
@@ -149,6 +153,12 @@ def best_of(rows):
     return max(others, key=lambda name: median(rows[name]))
 
 
+def difference(one, other):
+    """How far two means are apart, in standard deviations of a seed."""
+    spread = statistics.mean([statistics.stdev(one), statistics.stdev(other)])
+    return abs(statistics.mean(one) - statistics.mean(other)) / spread
+
+
 def figures(groups):
     """The report's figures by key, from whatever groups there are."""
     found = {}
@@ -188,6 +198,9 @@ def figures(groups):
         found["sum.bytes_per_parameter"] = median(each)
     if rows := groups.get("sum.quickstart"):
         found["sum.wide_steps_share"] = median(rows[OURS])
+    for group in ["golden.quickstart", "golden.ring"]:
+        if rows := groups.get(group):
+            found[f"{group}.difference"] = difference(rows["exact"], rows["exact64"])
     if rows := groups.get("train.mlp"):
         found["train.mlp.ratio_best"] = paired(rows, OURS, best_of(rows))
     if rows := groups.get("scale.workers8"):
