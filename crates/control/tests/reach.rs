@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, config};
-use lsgan_control::{Aside, Config, Direction, Entry, Event, ParkReason, Phase};
+use lsgan_control::{Aside, Config, Direction, Entry, Event, Outcome, ParkReason, Phase};
 use lsgan_spec::{Incarnation, Reduction};
 
 fn broken() -> ParkReason {
@@ -362,4 +362,39 @@ fn a_newcomer_that_was_reached_begins_to_count_anew() {
     bench.parked(1, generation, Some(6), ParkReason::Aborted);
     not_formed(&mut bench, 2);
     assert_eq!((bench.members(), left_behind(&bench)), (vec![1, 2], vec![]));
+}
+
+/// The two members of a run hold so much and fail, for one reason, until the run is not tried again with both.
+fn fail_together(holds: u64) -> Bench {
+    let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 2);
+    while matches!(bench.run.phase(), Phase::Stepping | Phase::Forming { .. }) && bench.members() == [1, 2] {
+        assert!(bench.run.generation().0 < 50, "it is tried for ever");
+        fall_apart(&mut bench, &[], &[(1, Some(holds)), (2, Some(holds))]);
+        while *bench.run.phase() == Phase::Gathering {
+            bench.now = bench.run.next_deadline().expect("it tries again");
+            bench.heard(1, holds);
+            bench.heard(2, holds);
+            bench.apply(Event::Tick);
+        }
+    }
+    bench
+}
+
+#[test]
+fn a_run_whose_generations_fail_for_one_reason_ends_with_a_snapshot_and_that_reason() {
+    let mut bench = fail_together(6);
+    assert!(matches!(bench.run.phase(), Phase::Closing { .. }), "{:?}", bench.run.phase());
+    bench.task_done(1);
+    let Phase::Ended(Outcome::Failed { why }) = bench.run.phase() else { panic!("{:?}", bench.run.phase()) };
+    assert!(why.contains("40 generations in a row have ended at step 3"), "{why}");
+    assert!(why.contains("a member was told to abort") && why.contains("start the run again"), "{why}");
+}
+
+#[test]
+fn members_that_fail_together_in_the_middle_of_a_step_let_one_finish_it() {
+    let mut bench = fail_together(7);
+    assert_eq!((bench.members(), bench.form(1).from), (vec![1], Reduction(7)));
+    bench.ready(1, bench.run.generation().0, 7);
+    bench.heard(1, 8);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
 }

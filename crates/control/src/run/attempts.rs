@@ -16,6 +16,9 @@ const LONGEST_MS: u64 = 30_000;
 /// The longest wait where the members are others, so that a worker that comes and goes all the time does not make the run
 /// form generations all the time.
 const LONGEST_FOR_OTHERS_MS: u64 = 3_200;
+/// So many failures in a row for one reason end the run: with the waits between them that is a quarter of an hour, and what
+/// has not changed by then needs a person.
+const HOPELESS_AT: u32 = 40;
 /// So many failures in a row are a warning, which is repeated at twice as many.
 const WARN_AT: u32 = 5;
 
@@ -27,6 +30,8 @@ pub(crate) struct Attempts {
     count: u32,
     /// What ended the last one.
     why: Option<String>,
+    /// What ended so many in a row: the same but for its numbers, which may be times and ports.
+    same: (String, u32),
     /// Since when the next one could have been formed.
     since: Option<Millis>,
     /// How many there were when a warning was last given.
@@ -47,7 +52,7 @@ impl Attempts {
         if self.from == Some(from) {
             self.count = self.count.saturating_add(1);
         } else {
-            (self.count, self.warned_at) = (1, 0);
+            (self.count, self.warned_at, self.same) = (1, 0, Default::default());
         }
         (self.from, self.members) = (Some(from), members);
         (self.why, self.since) = (None, None);
@@ -55,7 +60,27 @@ impl Attempts {
 
     /// The generation ends. The first reason counts: the others follow from it.
     pub fn ended(&mut self, why: &str) {
-        self.why.get_or_insert_with(|| why.to_owned());
+        if self.why.is_some() {
+            return;
+        }
+        self.why = Some(why.to_owned());
+        let words = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let (before, times) = &mut self.same;
+        *times = if *before == words { times.saturating_add(1) } else { 1 };
+        *before = words;
+    }
+
+    /// Why the run cannot go on: generation after generation has ended for one reason, which trying again does not change.
+    pub fn hopeless(&self) -> Option<String> {
+        let (from, times) = (self.from?, self.same.1);
+        let why = self.why();
+        (times >= HOPELESS_AT).then(|| {
+            format!(
+                "{times} generations in a row have ended at step {} before they did anything, all for one reason: {why}. \
+                 Mend that and start the run again: it goes on from there",
+                from.step()
+            )
+        })
     }
 
     /// The reduction that the newest generation started from.
@@ -137,6 +162,29 @@ mod tests {
         let until = attempts.waits_until(now, Reduction(4), &three);
         assert!(until.is_some(), "not at every worker that comes and goes");
         assert_eq!(attempts.waits_until(now.plus(3_200), Reduction(4), &three), None);
+    }
+
+    #[test]
+    fn forty_for_one_reason_are_hopeless_and_one_for_another_begins_to_count_anew() {
+        let fail = |attempts: &mut Attempts, why: &str| {
+            attempts.formed(Reduction(4), TWO.to_vec());
+            attempts.ended(why);
+            attempts.ended("a member was told to abort");
+        };
+        let mut attempts = Attempts::default();
+        for times in 1..HOPELESS_AT {
+            fail(&mut attempts, &format!("no answer from 10.0.0.2:{} in {times} ms", 4000 + times));
+        }
+        assert_eq!(attempts.hopeless(), None);
+        let mut other = attempts.clone();
+        fail(&mut other, "worker 2 was killed");
+        fail(&mut other, "no answer from 10.0.0.2:4000 in 7 ms");
+        assert_eq!(other.hopeless(), None);
+        fail(&mut attempts, "no answer from 10.0.0.2:4000 in 7 ms");
+        let why = attempts.hopeless().expect("the fortieth");
+        assert!(why.contains("40 generations") && why.contains("step 2") && why.contains("no answer"), "{why}");
+        attempts.formed(Reduction(5), TWO.to_vec());
+        assert_eq!(attempts.hopeless(), None, "it has applied something");
     }
 
     #[test]

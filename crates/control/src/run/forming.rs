@@ -40,7 +40,10 @@ impl Run {
         if truth.is_none() && unproved > 0 || (candidates.len() as u64) < needed {
             return; // it proves in a moment whether it can keep snapshots
         }
-        let chosen = choose(candidates, self.places());
+        // Members that fail together time after time do not finish a step together.
+        let alone = truth.is_some() && self.attempts.hopeless().is_some();
+        let candidates = candidates.into_iter().filter(|c| !alone || c.holds == truth).collect();
+        let chosen = choose(candidates, if alone { 1 } else { self.places() });
         let (start, from, _) = self.start_of(&chosen);
         if start != Start::Held {
             if !chosen.iter().any(|c| c.keeps) {
