@@ -224,7 +224,7 @@ fn a_newcomer_that_the_state_does_not_reach_is_done_without() {
     cluster.network.slow_down(4, 200);
     cluster.start_worker(4, &[]);
     let warned = cluster.coordinator.wait_for_words("the run goes on without");
-    let named = ["(worker-4)", "in 2 generations", "not formed after 4000 ms", "Look at the network"];
+    let named = ["(worker-4)", "in 2 generations", "no progress for 4000 ms", "Look at the network"];
     assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
     let done = cluster.wait_for_step(0);
     cluster.wait_for_step(done + 5);

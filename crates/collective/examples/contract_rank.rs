@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lsgan_collective::contract::processes;
-use lsgan_collective::nccl::{self, DRAIN_WITHIN, Library, Nccl, cuda::CudaDevice};
+use lsgan_collective::nccl::{self, CONNECT_WITHIN, DRAIN_WITHIN, Library, Nccl, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
@@ -68,7 +68,13 @@ fn on_gpu(index: usize) -> Nccl {
     let library = Library::find(None).unwrap_or_else(|error| panic!("{error}"));
     say(format_args!(r#"{{"nccl":{:?}}}"#, library.description()));
     let device = CudaDevice::new(index).unwrap_or_else(|error| panic!("{error}"));
-    Nccl { library, device: Arc::new(device), also_alone: true, drain_within: DRAIN_WITHIN }
+    Nccl {
+        library,
+        device: Arc::new(device),
+        also_alone: true,
+        connect_within: CONNECT_WITHIN,
+        drain_within: DRAIN_WITHIN,
+    }
 }
 
 fn form(
@@ -79,7 +85,7 @@ fn form(
     let (deadline, aborter) = (Instant::now() + FORMED_WITHIN, Aborter::new()?);
     match nccl {
         None => Ok(Box::new(tcp::connect(listener, membership, deadline, &aborter)?)),
-        Some(nccl) => Ok(Box::new(nccl::connect(nccl, listener, membership, deadline, &aborter)?)),
+        Some(nccl) => Ok(Box::new(nccl::connect(nccl, listener, membership, deadline, &aborter, &|| ())?)),
     }
 }
 

@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Trial};
 use local::double::{self, Double};
 use lsgan_collective::contract::{Implementation, Mismatch, contract};
 use lsgan_collective::nccl::cuda::CudaDevice;
-use lsgan_collective::nccl::{DRAIN_WITHIN, Library, Nccl, NcclGroup};
+use lsgan_collective::nccl::{CONNECT_WITHIN, DRAIN_WITHIN, Library, Nccl, NcclGroup};
 use lsgan_collective::{Group, GroupError};
 
 /// All but NCCL on GPUs, which `main` adds.
@@ -55,6 +55,7 @@ fn make_nccl_on_gpus(size: usize) -> Vec<Box<dyn Group>> {
         library: library.clone(),
         device: Arc::new(CudaDevice::new(index).expect("the GPU was counted")),
         also_alone: true,
+        connect_within: CONNECT_WITHIN,
         drain_within: DRAIN_WITHIN,
     };
     boxed(double::form_with(&(0..size).map(nccl).collect::<Vec<_>>()))

@@ -37,11 +37,12 @@ impl Transport {
             library,
             device: Arc::new(device),
             also_alone: false,
+            connect_within: nccl::CONNECT_WITHIN,
             drain_within: nccl::DRAIN_WITHIN,
         }))
     }
 
-    /// Forms a generation's group.
+    /// Forms a generation's group; calls `waiting` now and then while that takes longer than peers do.
     ///
     /// # Errors
     /// A member that does not come, or an abort.
@@ -51,6 +52,7 @@ impl Transport {
         membership: &Membership,
         deadline: Instant,
         aborter: &Aborter,
+        waiting: &dyn Fn(),
     ) -> Result<Formed, GroupError> {
         match self {
             Self::Tcp => {
@@ -58,7 +60,7 @@ impl Transport {
                 Ok(Formed::Tcp(Exchange::new(group)?))
             }
             Self::Nccl(nccl) => {
-                let group = nccl::connect(nccl, listener, membership, deadline, aborter)?;
+                let group = nccl::connect(nccl, listener, membership, deadline, aborter, waiting)?;
                 Ok(Formed::Nccl(Box::new(group)))
             }
         }

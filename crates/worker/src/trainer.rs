@@ -194,7 +194,10 @@ impl Trainer {
         let patience =
             (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
         let deadline = Instant::now() + patience;
-        let mut group = self.transport.connect(&mut self.listener, &membership, deadline, live.aborter())?;
+        let (outbox, generation) = (&self.outbox, form.generation);
+        let waiting = || outbox.say(Report::Progress { generation });
+        let mut group =
+            self.transport.connect(&mut self.listener, &membership, deadline, live.aborter(), &waiting)?;
         // A host that is lost is noticed by the coordinator, before this.
         group.set_unreachable_after(2 * failure_timeout)?;
         self.take_over(form, group.group())?;

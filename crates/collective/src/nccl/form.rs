@@ -22,19 +22,23 @@ pub struct Nccl {
     /// Whether a group of one has a communicator too. It needs none, and making one costs time after a failure; but on a
     /// machine with one GPU it is the only way to try NCCL.
     pub also_alone: bool,
+    /// How long NCCL may take to connect members that have met; an abort ends that at once.
+    pub connect_within: Duration,
     /// How long the device may take to finish aborted calls; see [`super::DRAIN_WITHIN`].
     pub drain_within: Duration,
 }
 
 /// Forms this generation's group over NCCL; returns when all members have called it.
 ///
-/// Order, `deadline` and `aborter` are as in [`tcp::connect`].
+/// Order, `deadline` and `aborter` are as in [`tcp::connect`]: until then the members have to meet. `waiting` is called now and
+/// then while NCCL connects them.
 pub fn connect(
     nccl: &Nccl,
     listener: &mut Listener,
     membership: &Membership,
     deadline: Instant,
     aborter: &Aborter,
+    waiting: &dyn Fn(),
 ) -> Result<NcclGroup, GroupError> {
     let started = Instant::now();
     let (rank, size, generation) = (membership.rank, membership.members.len(), membership.generation);
@@ -70,7 +74,7 @@ pub fn connect(
         description: nccl.library.description(),
     };
     if let Some(id) = id {
-        let made = make_communicator(nccl, &id, &group.core, started, deadline);
+        let made = make_communicator(nccl, &id, &group.core, started, waiting);
         group.communicator = Some(made.map_err(|reason| group.over(reason))?);
     }
     Ok(group)
@@ -115,8 +119,10 @@ fn make_communicator(
     id: &Id,
     core: &Arc<Core>,
     started: Instant,
-    deadline: Instant,
+    waiting: &dyn Fn(),
 ) -> Result<Arc<Communicator>, EndReason> {
+    let mut said = Instant::now();
+    let deadline = said + nccl.connect_within;
     let communicator = Communicator::begin(&nccl.library, &nccl.device, id, core.rank, core.size)
         .map_err(|error| core.end_by(error))?;
     let communicator = Arc::new(communicator);
@@ -132,6 +138,13 @@ fn make_communicator(
             let waited = started.elapsed();
             return Err(EndReason::Failed(GroupError::NcclNotReady { generation, rank, waited }));
         }
+        if said.elapsed() > WAITING_EACH {
+            waiting();
+            said = Instant::now();
+        }
         backoff.wait();
     }
 }
+
+/// How often it is said that NCCL still connects.
+const WAITING_EACH: Duration = Duration::from_secs(1);

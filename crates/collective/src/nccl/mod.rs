@@ -47,6 +47,9 @@ pub use self::group::NcclGroup;
 pub use self::library::{Library, NcclVersion};
 use crate::CallKind;
 
+/// [`Nccl::connect_within`] of GPUs: seconds on cloud hosts, most of a minute where NCCL's kernels are built first.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(60);
+
 /// [`Nccl::drain_within`] of a GPU. NCCL's kernels check for the abort all the time, but the work queued behind them
 /// takes a while, and on one host the aborts of all ranks wait for each other.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);

@@ -70,7 +70,13 @@ impl Double {
     }
 
     pub fn nccl_on(&self, device: Arc<dyn Device>) -> Nccl {
-        Nccl { library: self.library.clone(), device, also_alone: true, drain_within: DRAIN_WITHIN }
+        Nccl {
+            library: self.library.clone(),
+            device,
+            also_alone: true,
+            connect_within: Duration::from_secs(2),
+            drain_within: DRAIN_WITHIN,
+        }
     }
 
     /// Communicators begun.
@@ -217,7 +223,14 @@ pub fn join_generation(
     rank: usize,
     members: &[std::net::SocketAddr],
 ) -> Outcome {
-    connect(nccl, listener, &membership(generation, rank, members), Instant::now() + PATIENCE, &aborter())
+    connect(
+        nccl,
+        listener,
+        &membership(generation, rank, members),
+        Instant::now() + PATIENCE,
+        &aborter(),
+        &|| (),
+    )
 }
 
 type Outcome = Result<NcclGroup, GroupError>;
@@ -244,6 +257,16 @@ pub fn pair(double: &Double, aborters: &[Aborter; 2]) -> [(Arc<HostDevice>, Nccl
 
 /// Returns each rank's result of `connect`, by rank. Each rank has its own aborter.
 pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<Outcome> {
+    try_form_waiting(nccls, within, aborters, &|| ())
+}
+
+/// The same; `waiting` is called while NCCL connects.
+pub fn try_form_waiting(
+    nccls: &[Nccl],
+    within: Duration,
+    aborters: &[Aborter],
+    waiting: &(dyn Fn() + Sync),
+) -> Vec<Outcome> {
     let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
     let members: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     thread::scope(|scope| {
@@ -252,7 +275,9 @@ pub fn try_form(nccls: &[Nccl], within: Duration, aborters: &[Aborter]) -> Vec<O
             .map(|(rank, (nccl, listener))| {
                 let membership = membership(1, rank, &members);
                 let aborter = aborters[rank].clone();
-                scope.spawn(move || connect(nccl, listener, &membership, Instant::now() + within, &aborter))
+                scope.spawn(move || {
+                    connect(nccl, listener, &membership, Instant::now() + within, &aborter, waiting)
+                })
             })
             .collect();
         joining.into_iter().map(|thread| thread.join().expect("joining does not panic")).collect()

@@ -182,7 +182,10 @@ mod tests {
         assert_eq!(other.hopeless(), None);
         fail(&mut attempts, "no answer from 10.0.0.2:4000 in 7 ms");
         let why = attempts.hopeless().expect("the fortieth");
-        assert!(why.contains("40 generations") && why.contains("step 2") && why.contains("no answer"), "{why}");
+        assert!(
+            why.contains("40 generations") && why.contains("step 2") && why.contains("no answer"),
+            "{why}"
+        );
         attempts.formed(Reduction(5), TWO.to_vec());
         assert_eq!(attempts.hopeless(), None, "it has applied something");
     }

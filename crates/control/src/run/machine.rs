@@ -347,7 +347,10 @@ impl Run {
     fn give_phase_up(&mut self, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Forming { .. } => {
-                self.halt(&format!("not formed after {} ms", self.config.forming_timeout_ms), effects);
+                self.halt(
+                    &format!("not formed, and no progress for {} ms", self.config.forming_timeout_ms),
+                    effects,
+                );
             }
             Phase::Adopting => {
                 self.halt("a member is missing after the coordinator's restart", effects);

@@ -98,7 +98,9 @@ impl Run {
         self.part_severed(now, effects);
         let truth = self.truth();
         // In the middle of a step one worker finishes it alone first (`form_next`).
-        if let Some(why) = self.attempts.hopeless().filter(|_| truth.is_none() || boundary_of(truth).is_some()) {
+        if let Some(why) =
+            self.attempts.hopeless().filter(|_| truth.is_none() || boundary_of(truth).is_some())
+        {
             self.end_for(Ending::Failed(why), effects);
         }
         if let Some((boundary, task, outcome)) = self.due_end(truth) {
