@@ -18,6 +18,7 @@
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
+mod gpus;
 pub mod live;
 pub mod node;
 pub mod pause;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
+use lsgan_spec::Device as Wish;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -128,6 +129,14 @@ pub async fn node(args: Args) -> Result<(), Failure> {
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");
     let mut interrupts = interrupts()?;
+    if let Some(gpus) = lsgan_train::device::places(Wish::Auto).filter(|gpus| *gpus < count) {
+        // The run's file, which this does not have, may want the CPU.
+        tracing::warn!(
+            count,
+            gpus,
+            "more workers than GPUs: NCCL takes one worker a GPU, so that a run on GPUs does not form. Leave --workers away"
+        );
+    }
     tracing::info!(
         "{} for {}; logs are in {}",
         workers(count as usize),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::children::{Log, Recipe, Running, sibling};
-use crate::live;
+use crate::{gpus, live};
 
 /// After so long the start is announced: the coordinator reads the data set and verifies a snapshot first.
 const START_TAKES: Duration = Duration::from_secs(5);
@@ -43,10 +43,17 @@ pub struct Args {
 /// # Errors
 /// Bad input with exit code 2, a run that failed with 1; a run that was stopped before its end with 130 for SIGINT and
 /// `lsgan stop`, 143 for SIGTERM.
-pub async fn up(args: Args) -> Result<(), Failure> {
+pub async fn up(mut args: Args) -> Result<(), Failure> {
     // Errors in the run's file are reported before anything is started.
     let file = args.run.load_file()?;
-    lsgan_train::device::check(file.spec.compute.device).map_err(Failure::bad_input_of)?;
+    let (wish, asked) = (file.spec.compute.device, args.workers);
+    lsgan_train::device::check(wish).map_err(Failure::bad_input_of)?;
+    let places = lsgan_train::device::places(wish);
+    let (workers, told) = gpus::within(asked, places);
+    args.workers = workers;
+    if let Some(told) = told {
+        say!("{told}");
+    }
     let mut interrupts = interrupts()?;
 
     let (to_lines, mut lines) = mpsc::channel(64);
@@ -72,6 +79,8 @@ pub async fn up(args: Args) -> Result<(), Failure> {
         address: reached,
         peers,
         logs: PathBuf::new(),
+        places,
+        asked,
         wanted: args.workers,
         started: 0,
     };
@@ -185,7 +194,10 @@ struct Cluster {
     address: String,
     peers: String,
     logs: PathBuf,
-    /// How many workers are wanted, and how many were ever started.
+    /// How many GPUs they can use; none where they compute on the CPU.
+    places: Option<u32>,
+    /// How many workers were asked for, how many of them are wanted, and how many were ever started.
+    asked: u32,
     wanted: u32,
     started: u32,
 }
@@ -245,11 +257,16 @@ impl Cluster {
     }
 
     /// Starts workers, or has the youngest leave at a step boundary, until there are as many as are asked for.
-    fn scale(&mut self, wanted: u32) -> Result<(), Failure> {
-        if wanted == self.wanted || self.stopping.is_some() {
+    fn scale(&mut self, asked: u32) -> Result<(), Failure> {
+        if asked == self.asked || self.stopping.is_some() {
             return Ok(());
         }
-        say!("from {} to {wanted} workers, as lsgan scale asked", self.wanted);
+        self.asked = asked;
+        say!("from {} to {asked} workers, as lsgan scale asked", self.wanted);
+        let (wanted, told) = gpus::within(asked, self.places);
+        if let Some(told) = told {
+            say!("{told}");
+        }
         self.wanted = wanted;
         // A coordinator that is started again must not ask for the old number.
         let arguments = &mut self.coordinator.recipe.arguments;
@@ -277,7 +294,7 @@ impl Cluster {
                     // A coordinator that is away is noticed by its end.
                     if let Some(status) = self.status().await {
                         self.progress.show(&status);
-                        self.scale(status.workers_wanted.unwrap_or(self.wanted))?;
+                        self.scale(status.workers_wanted.unwrap_or(self.asked))?;
                     }
                 }
                 status = self.coordinator.ended() => return self.coordinator_ended(status).await,

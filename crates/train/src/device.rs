@@ -99,6 +99,16 @@ pub fn count() -> u32 {
     usable().unwrap_or(1)
 }
 
+/// How many GPUs of this host a run with this wish can use; none where it computes on the CPU.
+#[must_use]
+pub fn places(wish: Wish) -> Option<u32> {
+    match wish {
+        Wish::Cpu => None,
+        Wish::Auto | Wish::Cuda => usable().ok(),
+        Wish::CudaIndex(_) => usable().ok().map(|_| 1),
+    }
+}
+
 /// Makes libtorch use one thread in each operation that this thread calls: the number of threads changes bits.
 pub fn one_thread() {
     tch::set_num_threads(1);
