@@ -5,7 +5,8 @@
 
 Starts the ranks as processes of its own, one intra-op thread each, and prints JSON lines: `first_step` as soon
 as the first step is done, `result` at the end. The work is what bench/configs/MODEL-*.yaml says for ours: two
-ranks, 64 samples each, DCGAN, least squares with a = -1, b = 1, c = 0, Adam, Fashion-MNIST out of memory; or the toy of bench/configs/mlp.yaml.
+ranks, 64 samples each, DCGAN, least squares with a = -1, b = 1, c = 0, Adam, Fashion-MNIST out of memory; or the
+toy of bench/configs/mlp.yaml.
 
 Variants:
   eager           DDP as its tutorial and the DCGAN example write it: f32, every setting at its default, the losses

@@ -31,8 +31,8 @@ class BenchError(Exception):
 
 
 def lsgan(config, steps, *overrides, read=None, workers=WORKERS):
-    """Runs `lsgan up` for so many steps, or those of its file, in a directory of its own; (unix time of the start, what is read of the
-    journal: by default the rows of `journaled`)."""
+    """Runs `lsgan up` for so many steps, or those of its file, in a directory of its own; (unix time of the start, what
+    is read of the journal: by default the rows of `journaled`)."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as folder:
         run_dir = Path(folder) / "run"

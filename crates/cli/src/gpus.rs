@@ -22,7 +22,7 @@ mod tests {
     #[test]
     fn a_gpu_takes_one_worker_and_a_cpu_any_number() {
         assert_eq!(
-            [within(2, None), within(2, Some(2)), within(1, Some(8))].map(|(n, told)| (n, told)),
+            [within(2, None), within(2, Some(2)), within(1, Some(8))],
             [(2, None), (2, None), (1, None)]
         );
         let (started, told) = within(2, Some(1));

@@ -20,13 +20,17 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 using torch::autograd::Variable;
 
+void say(const std::exception& e, char* message, size_t message_bytes) {
+  std::strncpy(message, e.what(), message_bytes - 1);
+  message[message_bytes - 1] = '\0';
+}
+
 template <typename Make>
 at::Tensor* guarded(char* message, size_t message_bytes, Make make) {
   try {
     return new at::Tensor(make());
   } catch (const std::exception& e) {
-    std::strncpy(message, e.what(), message_bytes - 1);
-    message[message_bytes - 1] = '\0';
+    say(e, message, message_bytes);
     return nullptr;
   }
 }
@@ -261,8 +265,7 @@ bool lsgan_copy_in_turn(at::Tensor* to, const at::Tensor* from, char* message, s
     to->copy_(*from, /*non_blocking=*/true);
     return true;
   } catch (const std::exception& e) {
-    std::strncpy(message, e.what(), message_bytes - 1);
-    message[message_bytes - 1] = '\0';
+    say(e, message, message_bytes);
     return false;
   }
 }
@@ -305,8 +308,7 @@ bool lsgan_gradients(const at::Tensor* output, const at::Tensor* by_output, cons
     for (size_t i = 0; i < count; ++i) gradients[i] = new at::Tensor(std::move(found[i]));
     return true;
   } catch (const std::exception& e) {
-    std::strncpy(message, e.what(), message_bytes - 1);
-    message[message_bytes - 1] = '\0';
+    say(e, message, message_bytes);
     return false;
   }
 }

@@ -64,33 +64,23 @@ pub(crate) fn leaky_relu_in_place(x: &Tensor, slope: f64) -> Tensor {
 /// Queues a copy between host and device on the stream, and waits for nothing. Memory of a GPU's host must be pinned, and
 /// must not change until the copy is done.
 pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
-    let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
     // SAFETY: both are live tensors, the message buffer has the length that is said.
-    let copied = unsafe {
-        lsgan_copy_in_turn(to.as_ptr().cast_mut(), from.as_ptr(), message.as_mut_ptr(), MESSAGE_BYTES)
-    };
-    if !copied {
-        // SAFETY: on failure the callee wrote a text that ends with a zero.
-        panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
-    }
+    done(|message, bytes| unsafe {
+        lsgan_copy_in_turn(to.as_ptr().cast_mut(), from.as_ptr(), message, bytes)
+    });
 }
 
 /// The gradients of `output` by each of `inputs`: weights, or what was computed on the way to it. `by_output` is the gradient
 /// by `output` itself, unless that is the loss. Only the part of the graph between them is gone through, and freed.
 pub(crate) fn gradients(output: &Tensor, by_output: Option<&Tensor>, inputs: &[&Tensor]) -> Vec<Tensor> {
-    let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
     let pointers: Vec<*const C_tensor> = inputs.iter().map(|input| input.as_ptr()).collect();
     let mut gradients: Vec<*mut C_tensor> = vec![std::ptr::null_mut(); inputs.len()];
     let by_output = by_output.map_or(std::ptr::null(), Tensor::as_ptr);
     let (inputs, count, found) = (pointers.as_ptr(), pointers.len(), gradients.as_mut_ptr());
     // SAFETY: all are live tensors, a missing one is null, both lists and the message buffer have the lengths that are said.
-    let done = unsafe {
-        lsgan_gradients(output.as_ptr(), by_output, inputs, count, found, message.as_mut_ptr(), MESSAGE_BYTES)
-    };
-    if !done {
-        // SAFETY: on failure the callee wrote a text that ends with a zero.
-        panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
-    }
+    done(|message, bytes| unsafe {
+        lsgan_gradients(output.as_ptr(), by_output, inputs, count, found, message, bytes)
+    });
     // SAFETY: the callee gave us tensors of our own.
     gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient) }).collect()
 }
@@ -159,14 +149,22 @@ pub(crate) fn cpu_capability() -> String {
 
 /// A tensor that C++ made, or a panic with libtorch's words: like in `tch`, a wrong shape is our bug.
 fn made(call: impl FnOnce(*mut c_char, usize) -> *mut C_tensor) -> Tensor {
+    let mut tensor = std::ptr::null_mut();
+    done(|message, bytes| {
+        tensor = call(message, bytes);
+        !tensor.is_null()
+    });
+    // SAFETY: the callee gave us a tensor of our own.
+    unsafe { Tensor::from_ptr(tensor) }
+}
+
+/// What C++ has done, or a panic with libtorch's words.
+fn done(call: impl FnOnce(*mut c_char, usize) -> bool) {
     let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
-    let tensor = call(message.as_mut_ptr(), MESSAGE_BYTES);
-    if tensor.is_null() {
+    if !call(message.as_mut_ptr(), MESSAGE_BYTES) {
         // SAFETY: on failure the callee wrote a text that ends with a zero.
         panic!("libtorch: {}", unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy());
     }
-    // SAFETY: the callee gave us a tensor of our own.
-    unsafe { Tensor::from_ptr(tensor) }
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(crate) fn discriminator(
     backward(models.network(half), &loss, &models.discriminator, held, |first, of_fake| {
         let mut gradients = real.gradients.split_off(first); // ∂L_D/∂θ_D
         gradients.iter_mut().zip(&of_fake).for_each(|(sum, of_fake)| drop(sum.g_add_(of_fake)));
-        let end = if first == 0 { end.take() } else { None };
+        let end = end.take_if(|_| first == 0);
         (sink.give)(models.contribution((half, rank), first, gradients, end));
     });
     fake
@@ -101,7 +101,7 @@ pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, sink: 
     let held = sink.in_pieces.then_some(&fake.held);
     // ∂L_G/∂θ_G
     backward(models.network(half), &loss, &models.generator, held, |first, gradients| {
-        let end = if first == 0 { end.take() } else { None };
+        let end = end.take_if(|_| first == 0);
         (sink.give)(models.contribution((half, rank), first, gradients, end));
     });
 }

@@ -12,7 +12,6 @@ pub struct Exchange {
     /// None while words travel.
     group: Option<Box<TcpGroup>>,
     aborter: Aborter,
-    is_alone: bool,
     orders: Option<Sender<Order>>,
     results: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
@@ -43,11 +42,10 @@ impl Exchange {
         let system =
             |error: std::io::Error| GroupError::System { doing: "start a thread", kind: error.kind() };
         let thread = thread.map_err(system)?;
-        let (aborter, is_alone) = (group.aborter(), group.size() == 1);
+        let aborter = group.aborter();
         Ok(Self {
             group: Some(Box::new(group)),
             aborter,
-            is_alone,
             orders: Some(orders),
             results,
             thread: Some(thread),
@@ -59,10 +57,10 @@ impl Exchange {
         self.group.as_mut().expect("no words travel")
     }
 
-    /// Whether there is no other member.
+    /// Whether there is no other member. Then no words travel.
     #[must_use]
     pub fn is_alone(&self) -> bool {
-        self.is_alone
+        self.group.as_ref().is_some_and(|group| group.size() == 1)
     }
 
     /// Begins to add up these words over all members, behind those that travel already.

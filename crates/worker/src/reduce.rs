@@ -154,18 +154,6 @@ impl Formed {
         }
     }
 
-    /// Whether words may leave before their half is whole: [`Self::start`].
-    #[must_use]
-    pub fn takes_early(&self) -> bool {
-        matches!(self, Self::Tcp(_)) && !self.is_alone()
-    }
-
-    /// Begins to add up words of the host that are whole before their half is; the next sum returns them with the others.
-    pub fn start(&mut self, words: Vec<Words>) {
-        let Self::Tcp(exchange) = self else { unreachable!("words of the host travel over TCP") };
-        exchange.start(words);
-    }
-
     /// The same; `meanwhile` computes while the words travel, where that is another thread's work. Returns how long this
     /// thread waited.
     ///
@@ -187,6 +175,18 @@ impl Formed {
         }
         self.all_reduce(replica)?; // what has to travel again
         Ok(begin.elapsed())
+    }
+
+    /// Whether words may leave before their half is whole: [`Self::start`].
+    #[must_use]
+    pub fn takes_early(&self) -> bool {
+        matches!(self, Self::Tcp(_)) && !self.is_alone()
+    }
+
+    /// Begins to add up words of the host that are whole before their half is; the next sum returns them with the others.
+    pub fn start(&mut self, words: Vec<Words>) {
+        let Self::Tcp(exchange) = self else { unreachable!("words of the host travel over TCP") };
+        exchange.start(words);
     }
 
     /// Whether this worker has all virtual ranks, and its sum is whole as it is. Over NCCL the group decides.
