@@ -224,12 +224,16 @@ fn a_newcomer_that_the_state_does_not_reach_is_done_without() {
     cluster.network.slow_down(4, 200);
     cluster.start_worker(4, &[]);
     let warned = cluster.coordinator.wait_for_words("the run goes on without");
-    let named = ["(worker-4)", "in 2 generations", "no progress for 4000 ms", "Look at the network"];
+    let named = ["(worker-4)", "in 2 generations", "Look at the network"];
     assert!(named.iter().all(|words| warned.contains(words)), "{warned}");
     let done = cluster.wait_for_step(0);
     cluster.wait_for_step(done + 5);
     let members: Vec<_> = cluster.lab.journal().generations().iter().map(|g| g.members).collect();
-    assert_eq!(members, [3, 4, 4, 3], "it is not tried a third time");
+    // Between the two the others may go on for a while: its heartbeats can be stuck behind the state for too long.
+    assert!(
+        matches!(members[..], [3, 4, 4, 3] | [3, 4, 3, 4, 3]),
+        "it is not tried a third time: {members:?}"
+    );
     cluster.finish();
 }
 

@@ -110,12 +110,12 @@ impl Run {
         };
         match hello.resume {
             Some(resume) if self.is_adopted(&resume) => self.adopt_member(now, resume, worker, effects),
-            resume => {
-                if let Some(resume) = resume {
-                    self.end_former_incarnation(resume.incarnation, effects);
-                }
+            Some(Resume { incarnation: former, .. }) => {
+                self.end_former_incarnation(former, effects);
                 self.admit(now, worker, hello.numerics, effects);
+                self.recall_unreached(former, self.incarnation, effects);
             }
+            None => self.admit(now, worker, hello.numerics, effects),
         }
     }
 
@@ -214,6 +214,7 @@ impl Run {
 
     /// The worker's incarnation is over.
     pub(crate) fn lose(&mut self, incarnation: Incarnation, reason: GoneReason, effects: &mut Vec<Effect>) {
+        self.remember_unreached(incarnation, &reason);
         let Some(worker) = self.detach(incarnation) else { return };
         let needed = match self.phase {
             // It will come back under another incarnation, so the generation cannot be adopted.

@@ -11,6 +11,7 @@ use super::effect::{Effect, Entry, GoneReason};
 use super::ending::Ending;
 use super::event::{Event, SessionId};
 use super::hashes::StateHashes;
+use super::newcomers::Former;
 use super::pause::Asked;
 use super::reach::Round;
 use super::severed::Links;
@@ -162,6 +163,8 @@ pub struct Run {
     pub(crate) wished: Option<Wish>,
     /// Members that the state of the generation, which did not form, had not reached.
     pub(crate) unreached: Vec<Incarnation>,
+    /// Workers that are gone and that states had not reached.
+    pub(crate) former: BTreeMap<Incarnation, Former>,
     /// More workers than the first generation needs were waited for long enough.
     pub(crate) gathered: bool,
     /// A generation has been formed in this life of the coordinator.
@@ -224,6 +227,7 @@ impl Run {
             other_spec: false,
             wished: None,
             unreached: vec![],
+            former: BTreeMap::new(),
             gathered: false,
             formed_once: false,
             sessions: BTreeMap::new(),
