@@ -137,7 +137,7 @@ impl<'a> Builder<'a> {
             let weights = weights(state.tensor());
             return (self.on_host::<W>(networks, state), lanes(weights));
         }
-        let device = DeviceEngine::<W>::new(networks, state, self.device, spec);
+        let device = DeviceEngine::<W>::new(networks, state, self.device, spec, self.small);
         let weights = weights(device.numbers());
         let Some(recorder) = recorder else { return (Box::new(device), lanes(weights)) };
         let proof = if spec.compute.deterministic { Proof::SameBits } else { Proof::Close };

@@ -60,6 +60,7 @@ pub mod state;
 
 pub use beside::Beside;
 pub use builder::Builder;
+pub use engine::Finished;
 pub use error::{Blame, NotApplied, TrainError};
 pub use graphs::{Notice, has_cuda_graphs};
 pub use header::{ControlWord, ControlWords};
@@ -70,4 +71,4 @@ pub use queue::Queue;
 pub use replica::{Applied, HalfMetrics, Metrics, RankBatch, Replica};
 pub use sample::Sampler;
 pub use tch::Device;
-pub use word::{DeviceWords, Words};
+pub use word::{DeviceWordKind, DeviceWords, Words};

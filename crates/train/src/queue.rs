@@ -1,8 +1,8 @@
 //! Updates that are queued on a device before it is known how their sums end.
 
-use crate::engine::Update;
+use crate::engine::{Finished, Update};
 use crate::error::NotApplied;
-use crate::replica::{Applied, Metrics, Replica};
+use crate::replica::{Metrics, Replica};
 
 /// A replica's queue of updates. One update is queued at a time; until it is finished, the next half may be computed
 /// already, which changes nothing of the state, and is void if the update was not made.
@@ -32,10 +32,16 @@ impl<'a> Queue<'a> {
 
     /// Reads whether the update was made. The device must have come past it. If it was not made, what was computed since
     /// is void.
-    pub fn finish(&mut self) -> Result<Applied, NotApplied> {
+    pub fn finish(&mut self) -> Result<Finished, NotApplied> {
         let Self(replica) = self;
         let queue = replica.engine.queue().expect("this is made only where there is a queue");
-        let applied = queue.finish();
-        replica.finished(applied)
+        match queue.finish() {
+            Ok(Finished::Applied(applied)) => replica.finished(Ok(applied)).map(Finished::Applied),
+            Ok(Finished::TravelsAgain) => {
+                replica.forget_fakes();
+                Ok(Finished::TravelsAgain)
+            }
+            Err(error) => replica.finished(Err(error)).map(Finished::Applied),
+        }
     }
 }

@@ -407,7 +407,7 @@ impl Replica {
         self.engine.forget_fakes();
     }
 
-    fn forget_fakes(&mut self) {
+    pub(crate) fn forget_fakes(&mut self) {
         self.lanes.forget(Kept::All);
         self.engine.forget_fakes();
     }

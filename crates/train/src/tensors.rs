@@ -1,9 +1,10 @@
 //! Between slices and tensors. The conversions that are unsafe are in this file.
 
+use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
 
 use crate::flat::{self, Entry};
-use crate::word::{DeviceWords, Word};
+use crate::word::{DeviceWordKind, DeviceWords};
 
 /// The view of one named tensor in a flat one (which may itself be a part of a larger one).
 pub(crate) fn view(base: &Tensor, entry: &Entry) -> Tensor {
@@ -24,14 +25,14 @@ pub(crate) fn floats(tensor: &Tensor) -> &[f32] {
 }
 
 /// The words of a tensor of one dimension on the host.
-pub(crate) fn words<W: Word>(tensor: &Tensor) -> &[W] {
+pub(crate) fn words<W: Element>(tensor: &Tensor) -> &[W] {
     assert_eq!((tensor.kind(), tensor.device()), (W::KIND, Device::Cpu), "words of this kind, on the host");
     // SAFETY: the tensor has `numel` words in dense memory; the slice borrows the tensor, which keeps them.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 /// The same, to be changed. Nothing else may use the tensor's memory meanwhile.
-pub(crate) fn words_mut<W: Word>(tensor: &mut Tensor) -> &mut [W] {
+pub(crate) fn words_mut<W: Element>(tensor: &mut Tensor) -> &mut [W] {
     assert_eq!((tensor.kind(), tensor.device()), (W::KIND, Device::Cpu), "words of this kind, on the host");
     // SAFETY: as above, and the tensor is borrowed mutably.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
@@ -42,7 +43,11 @@ pub(crate) fn words_mut<W: Word>(tensor: &mut Tensor) -> &mut [W] {
 /// # Safety
 /// The tensor must not outlive the replica whose words these are, nor be used while the replica computes.
 pub(crate) unsafe fn over_words(words: DeviceWords, device: Device) -> Tensor {
-    let kind = if words.exact { Kind::Int64 } else { Kind::Float };
+    let kind = match words.kind {
+        DeviceWordKind::Wide => Kind::Int64,
+        DeviceWordKind::Narrow => Kind::Int,
+        DeviceWordKind::Fast => Kind::Float,
+    };
     // SAFETY: the memory has so many words of this kind; the caller vouches for its life.
     unsafe { Tensor::from_blob(words.start.cast(), &[words.count as i64], &[1], kind, device) }
 }

@@ -10,7 +10,7 @@
 //!
 //! A number that is beyond the range, or not finite, is reported instead of being added.
 
-use tch::Kind;
+use tch::kind::Element;
 
 use crate::error::Blame;
 use crate::widest::widest;
@@ -50,8 +50,18 @@ pub struct DeviceWords {
     pub start: *mut std::ffi::c_void,
     /// Number of words.
     pub count: usize,
-    /// The words are `i64`; otherwise `f32`.
-    pub exact: bool,
+    pub kind: DeviceWordKind,
+}
+
+/// What is summed in a GPU's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceWordKind {
+    /// 64 bits of fixed point.
+    Wide,
+    /// 32 bits of fixed point.
+    Narrow,
+    /// f32.
+    Fast,
 }
 
 // SAFETY: it is an address. To read or write there is unsafe, wherever it is done.
@@ -125,10 +135,9 @@ impl Scaled for i64 {
 }
 
 /// One word of a sum that has the same last bit everywhere.
-pub(crate) trait Word: Summand + Send + 'static {
+pub(crate) trait Word: Summand + Element + Send + 'static {
     /// What a virtual rank's numbers are multiplied by.
     type Factor: Copy;
-    const KIND: Kind;
     /// The largest magnitude that a virtual rank may add.
     const LIMIT: f32;
     /// What [`Summand::mean`] is told.
@@ -153,7 +162,6 @@ pub(crate) trait Word: Summand + Send + 'static {
 
 impl Word for i64 {
     type Factor = f64;
-    const KIND: Kind = Kind::Int64;
     const LIMIT: f32 = 16384.0; // 2^14
     const UNIT: f32 = (1.0 / SCALE) as f32;
 
@@ -196,7 +204,6 @@ impl Word for i64 {
 
 impl Word for f32 {
     type Factor = f32;
-    const KIND: Kind = Kind::Float;
     const LIMIT: f32 = f32::MAX;
     const UNIT: f32 = 1.0;
 

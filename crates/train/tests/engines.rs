@@ -9,20 +9,42 @@ use lsgan_train::rehearsal::Rehearsal;
 use lsgan_train::{Device, Replica, device};
 
 const HOST: Row =
-    Row { name: "host", make: host, reference: host, has_queue: false, records: false, mixes: true };
+    Row { name: "host", make: host, reference: host, has_queue: false, records: false, is_narrow: false };
 const QUEUE: Row = Row { has_queue: true, ..HOST };
 
 const ON_A_CPU: &[Row] = &[
     HOST,
-    Row { name: "host, in 32 bits", make: narrow, mixes: false, ..HOST },
+    Row { name: "host, in 32 bits", make: narrow, is_narrow: true, ..HOST },
     Row { name: "device, on the CPU", make: call_by_call, ..QUEUE },
+    Row { name: "device, on the CPU, in 32 bits", make: narrow_call_by_call, is_narrow: true, ..QUEUE },
     Row { name: "graphs, on the CPU", make: recorded, records: true, ..QUEUE },
+    Row {
+        name: "graphs, on the CPU, in 32 bits",
+        make: narrow_recorded,
+        records: true,
+        is_narrow: true,
+        ..QUEUE
+    },
 ];
 
 /// A GPU has other bits than a CPU, and the same bits with and without graphs.
 const ON_A_GPU: &[Row] = &[
     Row { name: "device, on a GPU", make: cuda, reference: cuda, ..QUEUE },
-    Row { name: "graphs, on a GPU", make: cuda_graphs, reference: cuda, records: true, ..QUEUE },
+    Row {
+        name: "device, on a GPU, in 32 bits",
+        make: narrow_cuda,
+        reference: cuda,
+        is_narrow: true,
+        ..QUEUE
+    },
+    Row {
+        name: "graphs, on a GPU",
+        make: cuda_graphs,
+        reference: cuda,
+        records: true,
+        is_narrow: true,
+        ..QUEUE
+    },
 ];
 
 fn rehearsed(spec: &RunSpec, rehearsal: Option<Rehearsal>) -> Replica {
@@ -37,6 +59,19 @@ fn narrow(spec: &RunSpec) -> Replica {
     Replica::builder(spec).in_32_bits_from(0).build().expect("the spec is valid")
 }
 
+fn narrow_rehearsed(spec: &RunSpec, rehearsal: Rehearsal) -> Replica {
+    let builder = Replica::builder(spec).in_32_bits_from(0).rehearsal(Some(rehearsal));
+    builder.build().expect("the spec is valid")
+}
+
+fn narrow_call_by_call(spec: &RunSpec) -> Replica {
+    narrow_rehearsed(spec, Rehearsal::CallByCall)
+}
+
+fn narrow_recorded(spec: &RunSpec) -> Replica {
+    narrow_rehearsed(spec, Rehearsal::Recorded)
+}
+
 fn call_by_call(spec: &RunSpec) -> Replica {
     rehearsed(spec, Some(Rehearsal::CallByCall))
 }
@@ -45,19 +80,23 @@ fn recorded(spec: &RunSpec) -> Replica {
     rehearsed(spec, Some(Rehearsal::Recorded))
 }
 
-fn on_cuda(spec: &RunSpec, graphs: CudaGraphs) -> Replica {
+fn on_cuda(spec: &RunSpec, graphs: CudaGraphs, small: usize) -> Replica {
     let (mut spec, gpu) = (spec.clone(), Device::Cuda(0));
     spec.compute.cuda_graphs = graphs;
     device::configure(gpu, spec.precision, &spec.compute).expect("a GPU has every precision");
-    Replica::builder(&spec).device(gpu).build().expect("the spec is valid")
+    Replica::builder(&spec).device(gpu).in_32_bits_from(small).build().expect("the spec is valid")
 }
 
 fn cuda(spec: &RunSpec) -> Replica {
-    on_cuda(spec, CudaGraphs::Off)
+    on_cuda(spec, CudaGraphs::Off, usize::MAX)
+}
+
+fn narrow_cuda(spec: &RunSpec) -> Replica {
+    on_cuda(spec, CudaGraphs::Off, 0)
 }
 
 fn cuda_graphs(spec: &RunSpec) -> Replica {
-    on_cuda(spec, CudaGraphs::Auto)
+    on_cuda(spec, CudaGraphs::Auto, 0)
 }
 
 /// What cannot be recorded, or gives other bits, is not used, and the notice says so.

@@ -9,7 +9,7 @@ use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::Cuda
 use lsgan_collective::tcp::{self, Listener, Membership};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
-use lsgan_train::{Applied, Device, Metrics, NotApplied, Replica, Words};
+use lsgan_train::{Applied, Device, DeviceWordKind, Finished, Metrics, NotApplied, Replica, Words};
 
 use crate::exchange::Exchange;
 
@@ -82,7 +82,10 @@ pub enum Update {
 }
 
 /// An update that is queued.
-pub struct Queued(Option<OnGpu>);
+pub struct Queued {
+    metrics: Metrics,
+    on_gpu: Option<OnGpu>,
+}
 
 struct OnGpu {
     /// A mark behind it in the queue; or why there is none.
@@ -124,7 +127,7 @@ impl Formed {
 
     /// Sums the words of the half that the replica has computed over all members. Returns how long that took.
     ///
-    /// On a GPU the sum is only queued.
+    /// On a GPU the sum is only queued, and what must travel again is found by [`Self::finish`].
     ///
     /// # Errors
     /// The group is over.
@@ -139,18 +142,22 @@ impl Formed {
             if taken.is_empty() {
                 return Ok(begin.elapsed());
             }
-            let added = match (&mut *self, taken.as_slice()) {
-                (Self::Tcp(exchange), _) => exchange.finish(taken)?,
+            match (&mut *self, taken.as_slice()) {
+                (Self::Tcp(exchange), _) => replica.put_words(exchange.finish(taken)?),
                 (Self::Nccl(group), [Words::Device(words)]) => {
-                    let values = if words.exact { ElementType::I64 } else { ElementType::F32 };
+                    let values = match words.kind {
+                        DeviceWordKind::Wide => ElementType::I64,
+                        DeviceWordKind::Narrow => ElementType::I32,
+                        DeviceWordKind::Fast => ElementType::F32,
+                    };
                     // SAFETY: the replica owns the words, and touches them only on the stream that the group has. It
                     // outlives the group.
                     unsafe { group.enqueue_all_reduce(words.start, words.count, values) }?;
-                    taken
+                    replica.put_words(taken);
+                    return Ok(begin.elapsed());
                 }
                 (Self::Nccl(_), _) => unreachable!("a GPU's sums are in one piece of its memory"),
-            };
-            replica.put_words(added);
+            }
         }
     }
 
@@ -205,32 +212,47 @@ impl Formed {
             Self::Tcp(_) => {
                 // SAFETY: there is no flag.
                 unsafe { queue.push(metrics, None) };
-                Ok(Update::Queued(Queued(None)))
+                Ok(Update::Queued(Queued { metrics, on_gpu: None }))
             }
             Self::Nccl(group) => {
                 let flag = group.abort_flag();
                 // SAFETY: `flag` is held until the update is finished, or for ever.
                 unsafe { queue.push(metrics, Some(flag.address())) };
                 let mark = group.mark_queued();
-                Ok(Update::Queued(Queued(Some(OnGpu { mark, flag: ManuallyDrop::new(flag) }))))
+                let on_gpu = Some(OnGpu { mark, flag: ManuallyDrop::new(flag) });
+                Ok(Update::Queued(Queued { metrics, on_gpu }))
             }
         }
     }
 
     /// Waits until the device has come past an update, and no further. [`Self::finish`] returns the errors.
     pub fn wait_for(&mut self, queued: &Queued) {
-        if let (Self::Nccl(group), Some(OnGpu { mark: Ok(mark), .. })) = (self, &queued.0) {
+        if let (Self::Nccl(group), Some(OnGpu { mark: Ok(mark), .. })) = (self, &queued.on_gpu) {
             _ = group.wait_for(*mark);
         }
     }
 
-    /// Waits for an update, and reads from the device's own count whether it was made.
+    /// Waits for an update, and reads from the device's own count whether it was made. Where its sum did not fit into 32 bits
+    /// it was not, on any worker: then the sum travels again in 64, and what was computed since the update was queued is void.
     ///
     /// # Errors
     /// The group is over, or the sum is bad. The replica's count of reductions is right then, except after
     /// [`GroupError::NotDrained`]: reading the device's count would wait for the device.
     pub fn finish(&mut self, replica: &mut Replica, queued: Queued) -> Result<Applied, ReduceError> {
-        let (Self::Nccl(group), Some(OnGpu { mark, flag })) = (self, queued.0) else {
+        match self.finish_once(replica, queued.on_gpu)? {
+            Finished::Applied(applied) => Ok(applied),
+            Finished::TravelsAgain => {
+                self.all_reduce(replica)?;
+                match self.apply(replica, queued.metrics)? {
+                    Update::Done(applied) => Ok(applied),
+                    Update::Queued(again) => self.finish(replica, again),
+                }
+            }
+        }
+    }
+
+    fn finish_once(&mut self, replica: &mut Replica, on_gpu: Option<OnGpu>) -> Result<Finished, ReduceError> {
+        let (Self::Nccl(group), Some(OnGpu { mark, flag })) = (self, on_gpu) else {
             return Ok(finish_update(replica)?);
         };
         let waited = match mark {
@@ -241,12 +263,12 @@ impl Formed {
             return Err(error.into());
         }
         drop(ManuallyDrop::into_inner(flag));
-        let applied = finish_update(replica);
+        let finished = finish_update(replica);
         waited?;
-        Ok(applied?)
+        Ok(finished?)
     }
 }
 
-fn finish_update(replica: &mut Replica) -> Result<Applied, NotApplied> {
+fn finish_update(replica: &mut Replica) -> Result<Finished, NotApplied> {
     replica.queue().expect("an update was queued").finish()
 }

@@ -43,6 +43,14 @@ impl Beside for Meanwhile<'_> {
     }
 }
 
+/// What was computed since an update was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Good,
+    /// The update was made only later: its sum travelled twice ([`Formed::finish`]).
+    Void,
+}
+
 /// One generation, while it steps.
 pub struct Stepping<'a> {
     trainer: &'a mut Trainer,
@@ -153,26 +161,33 @@ impl<'a> Stepping<'a> {
             self.replaced(step, replaced);
         }
         let work = work_of(&batch);
-        let begin = Instant::now();
-        let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
-        let controls = ControlWords::default();
-        self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut meanwhile)?;
-        self.trainer.faults.slow_down(begin);
+        loop {
+            let begin = Instant::now();
+            let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
+            let controls = ControlWords::default();
+            self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut meanwhile)?;
+            self.trainer.faults.slow_down(begin);
+            if self.settle()? == Since::Good {
+                break;
+            }
+        }
         let waited = batch.waited;
         self.loader.recycle(batch);
-        self.settle()?;
         self.meter.data_wait(waited);
         self.data_waited = waited;
         self.reduce(step)
     }
 
     fn generator(&mut self, step: Step) -> Result<(), Halt> {
-        let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
-        let (ranks, wishes) = (&self.ranks, to_header(self.trainer.outbox.wishes(self.generation)));
-        self.trainer.replica.compute_generator_with(step, ranks, wishes, &mut meanwhile)?;
-        self.settle()?;
-        self.reduce(step)
+        let wishes = to_header(self.trainer.outbox.wishes(self.generation));
+        loop {
+            let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
+            self.trainer.replica.compute_generator_with(step, &self.ranks, wishes, &mut meanwhile)?;
+            if self.settle()? == Since::Good {
+                return self.reduce(step);
+            }
+        }
     }
 
     /// Whether D's half of `step` may be computed before the result of the last update is known. Not if the state is read
@@ -212,14 +227,16 @@ impl<'a> Stepping<'a> {
     }
 
     /// Waits for the queued update, if there is one, and does what is due after it.
-    fn settle(&mut self) -> Result<(), Halt> {
-        let Some(queued) = self.queued.take() else { return Ok(()) };
+    fn settle(&mut self) -> Result<Since, Halt> {
+        let Some(queued) = self.queued.take() else { return Ok(Since::Good) };
         let finished = self.group.finish(&mut self.trainer.replica, queued);
         if matches!(finished, Err(ReduceError::Group(GroupError::NotDrained { .. }))) {
             // The device may still change the state, so that it is unknown.
             self.trainer.holds = false;
         }
-        self.applied(finished?)
+        let applied = finished?;
+        self.applied(applied)?;
+        Ok(if applied.repeated > 0 { Since::Void } else { Since::Good })
     }
 
     /// What is due after an update.

@@ -12,8 +12,9 @@ use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use super::device_scales::DeviceScales;
-use super::device_sum::{DeviceSum, DeviceWord};
-use super::{Arithmetic, Engine, Update, UpdateQueue};
+use super::device_sum::DeviceSum;
+use super::device_word::DeviceWord;
+use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
 use crate::adam::AdamStep;
 use crate::error::NotApplied;
 use crate::header::{ControlWords, SumLayout};
@@ -24,8 +25,8 @@ use crate::native::{copy_in_turn, shared_with};
 use crate::replica::{Applied, Metrics};
 use crate::state::{Networks, State};
 use crate::step::{self, Work};
-use crate::tensors::{words, words_mut};
-use crate::word::{DeviceWords, Words};
+use crate::tensors::words;
+use crate::word::Words;
 
 pub(crate) struct DeviceEngine<W> {
     /// On the host: the reduction, and the rest as it was copied last.
@@ -62,7 +63,8 @@ struct Report {
 }
 
 impl<W: DeviceWord> DeviceEngine<W> {
-    pub fn new(networks: &Networks, state: State, device: Device, spec: &RunSpec) -> Self {
+    /// Networks of fewer parameters than `small` travel in 64 bits.
+    pub fn new(networks: &Networks, state: State, device: Device, spec: &RunSpec, small: usize) -> Self {
         let regions = state.regions();
         let numbers = Tensor::zeros([regions.len as i64], (Kind::Float, device));
         // SAFETY: the memory has so many f32, and lives as long as `numbers`, which is dropped with this.
@@ -73,7 +75,8 @@ impl<W: DeviceWord> DeviceEngine<W> {
             let (network, virtual_ranks) = (networks.network(half), spec.batch.virtual_ranks);
             let is_scaled = spec.reduction == ReductionMode::Exact;
             let scales = is_scaled.then(|| DeviceScales::new(&network.parameters, virtual_ranks, device));
-            DeviceSum::new(SumLayout::new(half, network, virtual_ranks), scales, device)
+            let may_be_narrow = network.parameters.len() >= small;
+            DeviceSum::new(SumLayout::new(half, network, virtual_ranks), scales, may_be_narrow, device)
         });
         let report = Report {
             headers: sums.each_ref().map(|sum| shared_with(device, sum.layout.header.len() as i64, W::KIND)),
@@ -110,12 +113,12 @@ impl<W: DeviceWord> DeviceEngine<W> {
 
     /// The words of a half as they are now.
     pub fn copy_of_sum(&self, half: Half) -> Tensor {
-        self.sums[half as usize].words.copy()
+        self.sums[half as usize].copy_of_words()
     }
 
     /// Makes them what they were.
     pub fn put_sum(&mut self, half: Half, words: &Tensor) {
-        self.sums[half as usize].words.copy_(words);
+        self.sums[half as usize].overwrite_words(words);
     }
 
     /// Queues copies of what the host is to know of an update.
@@ -127,16 +130,14 @@ impl<W: DeviceWord> DeviceEngine<W> {
         }
         copy_in_turn(&self.report.headers[half as usize], &sum.header());
         copy_in_turn(&self.report.applied, &self.applied);
-        sum.clear_header();
+        sum.used_up();
     }
 
     /// Chooses the last bits of a network's next sum.
     fn choose_scales(&mut self, half: Half) {
         let last = AdamStep::last(&self.optimizers, half, self.state.reduction());
         let v = self.region(&self.state.regions().of(half).second_moments);
-        if let Some(scales) = &mut self.sums[half as usize].scales {
-            scales.choose(&v, last.map_or(1.0, AdamStep::second_moment_correction));
-        }
+        self.sums[half as usize].choose_scales(&v, last.map(AdamStep::second_moment_correction));
     }
 
     fn trust_again(&mut self) {
@@ -165,26 +166,11 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
     }
 
     fn take_words(&mut self, half: Half) -> Vec<Words> {
-        let sum = &mut self.sums[half as usize];
-        match (sum.is_whole, sum.words.device()) {
-            (true, _) => vec![],
-            (false, Device::Cpu) => vec![W::into_words(words(&sum.words).to_vec())],
-            (false, Device::Cuda(_) | Device::Mps | Device::Vulkan) => vec![Words::Device(DeviceWords {
-                start: sum.words.data_ptr(),
-                count: sum.words.numel(),
-                exact: W::KIND == Kind::Int64,
-            })],
-        }
+        self.sums[half as usize].take_words()
     }
 
     fn put_words(&mut self, half: Half, given: Vec<Words>) {
-        let sum = &mut self.sums[half as usize];
-        for given in given {
-            if !matches!(given, Words::Device(_)) {
-                words_mut(&mut sum.words).copy_from_slice(&W::from_words(given));
-            }
-        }
-        sum.is_whole = true;
+        self.sums[half as usize].put_words(given);
     }
 
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
@@ -192,7 +178,10 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
         unsafe { self.push(update, None) };
         // A copy to memory that is not pinned returns when the device has done all that was queued before.
         let _ = self.applied.int64_value(&[0]);
-        self.finish()
+        match self.finish()? {
+            Finished::Applied(applied) => Ok(applied),
+            Finished::TravelsAgain => panic!("words are taken until none are left"),
+        }
     }
 
     fn queue(&mut self) -> Option<&mut dyn UpdateQueue> {
@@ -246,7 +235,7 @@ impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
             let host = unsafe { Tensor::from_blob(address.cast(), &[1], &[1], Kind::Int, Device::Cpu) };
             copy_in_turn(&self.flag, &host);
         }
-        let complete = self.sums[update.half() as usize].is_complete();
+        let complete = self.sums[update.half() as usize].is_complete(update.reduction);
         let sound = self.sound.logical_and(&complete).logical_and(&self.flag.eq(0).all());
         self.sound.copy_(&sound);
         step::update(self, update);
@@ -255,30 +244,38 @@ impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
         self.queued = Some(*update);
     }
 
-    fn finish(&mut self) -> Result<Applied, NotApplied> {
+    fn finish(&mut self) -> Result<Finished, NotApplied> {
         let update = self.queued.take().expect("an update was queued");
-        let reading = self.sums[update.half() as usize]
-            .layout
-            .header
-            .read::<W>(words(&self.report.headers[update.half() as usize]));
+        let header = words::<W>(&self.report.headers[update.half() as usize]);
+        let sum = &mut self.sums[update.half() as usize];
+        let (reading, repeated) = (sum.layout.header.read(header), sum.repeated());
         let applied = self.report.applied.int64_value(&[0]);
         let is_applied = applied == self.known + 1;
         self.known = applied;
         if !is_applied {
+            let again = sum.is_too_narrow(header);
+            if again && reading.check(update.reduction).is_ok() {
+                sum.does_not_fit();
+            }
             self.trust_again();
             reading.check(update.reduction)?;
+            if again {
+                return Ok(Finished::TravelsAgain);
+            }
             let (step, half) = (update.reduction.step(), update.half());
             return Err(NotApplied::Aborted { step, half });
         }
         self.state.set_reduction(update.reduction.next());
         self.choose_scales(update.half());
-        Ok(update.applied(&reading, 0, || self.report.gradient_norm.double_value(&[0])))
+        let norm = || self.report.gradient_norm.double_value(&[0]);
+        Ok(Finished::Applied(update.applied(&reading, repeated, norm)))
     }
 }
 
 impl<W: DeviceWord> Arithmetic for DeviceEngine<W> {
     fn begin(&mut self, half: Half, controls: ControlWords) {
-        self.sums[half as usize].begin(controls);
+        let reduction = self.next_reduction();
+        self.sums[half as usize].begin(reduction, controls);
     }
 
     fn add(&mut self, half: Half, contribution: &Contribution) {

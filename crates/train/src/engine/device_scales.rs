@@ -8,8 +8,10 @@ use crate::scale::{self, BLOCK, FINEST, HEADROOM_BITS};
 pub(crate) struct DeviceScales {
     /// For each of the network's flat parameters: what a virtual rank's number is multiplied by, f32.
     pub factors: Tensor,
-    /// The last bit, f64.
+    /// The last bit, f32.
     pub units: Tensor,
+    /// The largest number that fits into 32 bits, multiplied like that.
+    largest: f64,
     /// The block of each parameter.
     block_of: Tensor,
     /// Where the numbers of each block lie, filled up with one number that is 0 and follows the parameters.
@@ -29,7 +31,8 @@ impl DeviceScales {
         }
         Self {
             factors: Tensor::zeros([len as i64], (Kind::Float, device)),
-            units: Tensor::zeros([len as i64], (Kind::Double, device)),
+            units: Tensor::zeros([len as i64], (Kind::Float, device)),
+            largest: f64::from(scale::limit(0)) / f64::from(virtual_ranks),
             block_of: Tensor::from_slice(&block_of).to_device(device),
             numbers_of: Tensor::from_slice(&numbers_of).to_device(device),
             virtual_ranks: Tensor::from_slice(&[virtual_ranks as f32]).to_device(device),
@@ -47,6 +50,11 @@ impl DeviceScales {
         let factors = power_of_two(&k) / &self.virtual_ranks;
         self.factors.copy_(&factors.index_select(0, &self.block_of));
         self.units.copy_(&power_of_two(&-k).index_select(0, &self.block_of));
+    }
+
+    /// 1 where some of a virtual rank's numbers, multiplied by [`Self::factors`], do not fit into 32 bits, else 0; `[1]`.
+    pub fn misfit(&self, scaled: &Tensor) -> Tensor {
+        scaled.abs().max().gt(self.largest).reshape([1])
     }
 }
 

@@ -1,24 +1,60 @@
 //! The sum of one half's reduction, in a device's memory: what [`crate::sums`] does on the host.
+//!
+//! Where the gradients have a last bit for each block, all words travel in 32 bits ([`super::device_narrow`]), unless that is
+//! known to be worse, as on the host. A virtual rank whose numbers do not fit is counted in the header. The update behind such
+//! a sum does nothing, all workers read why, and the words travel again in 64 bits: this worker's are still there.
+//!
+//! **Guards.** An aborted all-reduce may leave what was in its buffers before, even a sum of another reduction that is good
+//! as such. So each virtual rank adds its reduction's number to the first word and to the last, and a sum with other guards is
+//! not applied.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use lsgan_spec::Reduction;
 use tch::{Device, Kind, Tensor};
 
+use super::device_narrow::DeviceNarrow;
 use super::device_scales::DeviceScales;
-use crate::header::{ControlWords, GOOD, NOT_FINITE, SumLayout, TOO_LARGE};
+use super::device_word::DeviceWord;
+use crate::flat::ALIGNMENT;
+use crate::header::{ControlWords, SumLayout};
 use crate::lane::Contribution;
-use crate::tensors::view;
-use crate::word::{METRIC_LIMIT, METRIC_SCALE, Mode, SCALE, Word};
+use crate::tensors::{view, words, words_mut};
+use crate::word::{DeviceWordKind, DeviceWords, Mode, Word, Words};
+
+/// The guard in front; the one behind has one word.
+const GUARD: usize = ALIGNMENT;
+/// Guards repeat after so many reductions, so that those of 4096 virtual ranks together are exact in f32 too.
+const GUARDS: u64 = (1 << 12) - 1;
+
+/// What is in the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// This worker's sum.
+    Computed,
+    /// The same, and the sum over all workers in 32 bits.
+    InNarrow,
+    /// The same, and it is known that 32 bits are too few.
+    DoesNotFit,
+    /// The sum over all workers.
+    Whole,
+}
 
 pub(super) struct DeviceSum<W> {
     pub layout: SumLayout,
-    /// `[header | statistics of each pass | gradients]`.
-    pub words: Tensor,
+    /// `[guard | header | statistics of each pass | gradients | guard]`.
+    words: Tensor,
     /// The last bits of the gradients, where each block has its own.
-    pub scales: Option<DeviceScales>,
-    /// It is the sum over all workers.
-    pub is_whole: bool,
+    scales: Option<DeviceScales>,
+    narrow: Option<DeviceNarrow>,
+    /// There are second moments, so that 32 bits are worth a try.
+    is_scaled: bool,
+    stage: Stage,
+    /// It travelled again.
+    is_repeated: bool,
+    /// What each virtual rank adds to the guards; `[1]`.
+    guard: Tensor,
     /// One virtual rank's numbers, f32 `[statistics | gradients]`; the gaps between tensors stay 0.
     numbers: Tensor,
     /// Views of them, one for each tensor of a contribution.
@@ -30,29 +66,38 @@ pub(super) struct DeviceSum<W> {
 }
 
 impl<W: DeviceWord> DeviceSum<W> {
-    pub fn new(layout: SumLayout, scales: Option<DeviceScales>, device: Device) -> Self {
+    /// Words travel in 32 bits where `scales` are given and `may_be_narrow`.
+    pub fn new(layout: SumLayout, scales: Option<DeviceScales>, may_be_narrow: bool, device: Device) -> Self {
         let numbers = Tensor::zeros([layout.body().len() as i64], (Kind::Float, device));
+        let len = (GUARD + layout.len() + 1) as i64;
+        let narrow = (may_be_narrow && scales.is_some())
+            .then(|| DeviceNarrow::new(len, (GUARD + layout.head().end) as i64, device));
         Self {
-            words: Tensor::zeros([layout.len() as i64], (W::KIND, device)),
+            words: Tensor::zeros([len], (W::KIND, device)),
             parts: layout.parts.iter().map(|part| view(&numbers, part)).collect(),
             complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
+            guard: Tensor::zeros([1], (W::KIND, device)),
             numbers,
             scales,
-            is_whole: false,
+            narrow,
+            is_scaled: false,
+            stage: Stage::Computed,
+            is_repeated: false,
             mode: Mode::Set,
             word: PhantomData,
             layout,
         }
     }
 
-    /// Begins a sum, with this worker's wishes.
-    pub fn begin(&mut self, controls: ControlWords) {
+    /// Begins the sum that this reduction is, with this worker's wishes.
+    pub fn begin(&mut self, reduction: Reduction, controls: ControlWords) {
         self.clear_header();
+        let _ = self.guard.fill_(guard(reduction));
         for (index, count) in self.layout.header.wishes(controls).filter(|(_, count)| *count > 0) {
-            let _ = self.words.narrow(0, index as i64, 1).fill_(count);
+            let _ = self.own(index..index + 1).fill_(count);
         }
         self.mode = Mode::Set;
-        self.is_whole = false;
+        self.is_repeated = false;
     }
 
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
@@ -64,27 +109,35 @@ impl<W: DeviceWord> DeviceSum<W> {
             Tensor::stack(&contribution.end().means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
         let worst = self.numbers.abs().max();
         let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
+        let virtual_ranks = self.layout.header.virtual_ranks;
         let scaled = match &self.scales {
             Some(scales) => {
-                let statistics = self.layout.head().len() - self.layout.header.len();
-                let len = self.numbers.numel() - statistics;
-                let gradients = self.numbers.narrow(0, statistics as i64, len as i64) * &scales.factors;
-                let fixed = self.numbers.narrow(0, 0, statistics as i64).to_kind(Kind::Double);
-                let fixed = fixed * <i64 as Word>::factor(self.layout.header.virtual_ranks);
+                let statistics = (self.layout.head().len() - self.layout.header.len()) as i64;
+                let gradients = self.numbers.narrow(0, statistics, self.numbers.numel() as i64 - statistics);
+                let gradients = gradients * &scales.factors;
+                if self.narrow.is_some() {
+                    self.add_words(self.layout.header.misfits().start, &scales.misfit(&gradients));
+                }
+                let fixed = self.numbers.narrow(0, 0, statistics).to_kind(Kind::Double);
+                let fixed = fixed * <i64 as Word>::factor(virtual_ranks);
                 Tensor::cat(&[fixed, gradients.to_kind(Kind::Double)], 0)
             }
-            None => W::scaled(&self.numbers, self.layout.header.virtual_ranks),
+            None => W::scaled(&self.numbers, virtual_ranks),
         };
         let (values, mark) = W::shares(scaled, &worst, &finite);
+        let mut body = self.own(self.layout.body());
         match self.mode {
-            Mode::Set => self.body().copy_(&values),
-            Mode::Add => drop(self.body().g_add_(&values)),
+            Mode::Set => body.copy_(&values),
+            Mode::Add => drop(body.g_add_(&values)),
         }
         self.mode = Mode::Add;
         let (word, shift) = self.layout.header.mark(contribution.rank);
         self.add_words(word, &(mark * (1_i64 << shift)).reshape([1]));
-        let shares = W::metrics(means / f64::from(self.layout.header.virtual_ranks));
+        let shares = W::metrics(means / f64::from(virtual_ranks));
         self.add_words(self.layout.header.metrics().start, &shares);
+        for at in [0, self.words.numel() as i64 - 1] {
+            let _ = self.words.narrow(0, at, 1).g_add_(&self.guard);
+        }
     }
 
     /// A virtual rank was added without [`Self::add`].
@@ -95,104 +148,174 @@ impl<W: DeviceWord> DeviceSum<W> {
     /// Ends this worker's part: where it computed no rank, its sum is zero.
     pub fn end(&self) {
         if self.mode == Mode::Set {
-            let _ = self.body().zero_();
+            let _ = self.own(self.layout.body()).zero_();
         }
     }
 
+    /// This worker's words, to be compared with others.
+    pub fn copy_of_words(&self) -> Tensor {
+        self.words.copy()
+    }
+
+    pub fn overwrite_words(&mut self, words: &Tensor) {
+        self.words.copy_(words);
+    }
+
+    /// As [`super::Engine::take_words`]. After a sum in 32 bits this waits for the device.
+    pub fn take_words(&mut self) -> Vec<Words> {
+        if self.stage == Stage::InNarrow && self.misfits().int64_value(&[]) > 0 {
+            self.does_not_fit();
+        }
+        match (self.stage, &mut self.narrow) {
+            (Stage::Computed, Some(narrow)) if self.is_scaled => {
+                narrow.fill(&self.words);
+                vec![taken(&narrow.words, DeviceWordKind::Narrow, |tensor| {
+                    let own = words(tensor).to_vec();
+                    Words::Narrow { sum: vec![0; own.len()], own }
+                })]
+            }
+            (Stage::Computed | Stage::DoesNotFit, _) => {
+                vec![taken(&self.words, W::IN_A_DEVICE, |tensor| W::into_words(words(tensor).to_vec()))]
+            }
+            (Stage::InNarrow | Stage::Whole, _) => vec![],
+        }
+    }
+
+    pub fn put_words(&mut self, given: Vec<Words>) {
+        for given in given {
+            match (given, &mut self.narrow) {
+                (Words::Device(_), _) => {}
+                (Words::Narrow { sum, .. }, Some(narrow)) => {
+                    words_mut(&mut narrow.words).copy_from_slice(&sum);
+                }
+                (given, _) => words_mut(&mut self.words).copy_from_slice(&W::from_words(given)),
+            }
+        }
+        match (self.stage, &mut self.narrow) {
+            (Stage::Computed, Some(narrow)) if self.is_scaled => {
+                narrow.read_head();
+                self.stage = Stage::InNarrow;
+            }
+            (Stage::Computed, _) => self.stage = Stage::Whole,
+            (Stage::DoesNotFit, _) => (self.stage, self.is_repeated) = (Stage::Whole, true),
+            (Stage::InNarrow | Stage::Whole, _) => {}
+        }
+    }
+
+    /// Whether the sum is one in 32 bits, with this header, that does not fit.
+    pub fn is_too_narrow(&self, header: &[W]) -> bool {
+        self.stage == Stage::InNarrow && header[self.layout.header.misfits().start].count() > 0
+    }
+
+    /// The words are to travel again.
+    pub fn does_not_fit(&mut self) {
+        self.stage = Stage::DoesNotFit;
+    }
+
+    /// How many parts of the gradients travelled again.
+    pub fn repeated(&self) -> u32 {
+        self.is_repeated.into()
+    }
+
     fn add_words(&self, first: usize, values: &Tensor) {
-        let mut words = self.words.narrow(0, first as i64, values.numel() as i64);
+        let mut words = self.own(first..first + values.numel());
         let _ = words.g_add_(&values.to_kind(W::KIND));
     }
 
-    fn range(&self, range: Range<usize>) -> Tensor {
-        self.words.narrow(0, range.start as i64, range.len() as i64)
+    /// This worker's words, or the sum where it is whole; in the order of the layout.
+    fn own(&self, range: Range<usize>) -> Tensor {
+        part(&self.words, range)
+    }
+
+    /// The sum's guard, header and statistics.
+    fn head(&self) -> &Tensor {
+        match (self.stage, &self.narrow) {
+            (Stage::InNarrow, Some(narrow)) => &narrow.head,
+            _ => &self.words,
+        }
     }
 
     pub fn header(&self) -> Tensor {
-        self.range(0..self.layout.header.len())
+        part(self.head(), 0..self.layout.header.len())
     }
 
-    fn body(&self) -> Tensor {
-        self.range(self.layout.body())
+    /// How many virtual ranks have numbers that do not fit into 32 bits; without dimensions.
+    fn misfits(&self) -> Tensor {
+        self.head().select(0, (GUARD + self.layout.header.misfits().start) as i64)
     }
 
-    /// Whether every virtual rank is in it once and good; bool without dimensions.
-    pub fn is_complete(&self) -> Tensor {
-        self.range(self.layout.header.marks()).to_kind(Kind::Int64).eq_tensor(&self.complete).all()
+    /// Whether it is the whole sum of this reduction, with every virtual rank in it once and good; bool without dimensions.
+    pub fn is_complete(&self, reduction: Reduction) -> Tensor {
+        let marks = part(self.head(), self.layout.header.marks());
+        let complete = marks.to_kind(Kind::Int64).eq_tensor(&self.complete).all();
+        let guard = guard(reduction) * i64::from(self.layout.header.virtual_ranks);
+        let behind = match (self.stage, &self.narrow) {
+            (Stage::InNarrow, Some(narrow)) => narrow.behind_head(),
+            _ => self.words.shallow_clone(),
+        };
+        let guards = self.head().select(0, 0).eq(guard).logical_and(&behind.select(0, -1).eq(guard));
+        let complete = complete.logical_and(&guards);
+        match self.stage {
+            Stage::InNarrow => complete.logical_and(&self.misfits().eq(0)),
+            Stage::Computed | Stage::DoesNotFit | Stage::Whole => complete,
+        }
     }
 
     pub fn gradients(&self) -> Tensor {
-        let words = self.range(self.layout.gradients());
-        match &self.scales {
-            Some(scales) => (words.to_kind(Kind::Double) * &scales.units).to_kind(Kind::Float),
-            None => W::means(words),
+        let range = self.layout.gradients();
+        match (&self.scales, &self.narrow, self.stage) {
+            (Some(scales), Some(narrow), Stage::InNarrow) => {
+                let words = narrow.behind_head().narrow(0, 0, range.len() as i64);
+                words.to_kind(Kind::Float) * &scales.units
+            }
+            (Some(scales), _, _) => {
+                (self.own(range).to_kind(Kind::Double) * &scales.units).to_kind(Kind::Float)
+            }
+            (None, _, _) => W::means(self.own(range)),
         }
     }
 
     pub fn statistics(&self) -> impl Iterator<Item = Tensor> {
-        self.layout.statistics().map(|range| W::means(self.range(range)))
+        self.layout.statistics().map(|range| W::means(part(self.head(), range)))
     }
 
+    /// Chooses the last bits of the next sum by the second moments `v` and their correction, or says that there are none.
+    pub fn choose_scales(&mut self, v: &Tensor, correction: Option<f32>) {
+        if let Some(scales) = &mut self.scales {
+            scales.choose(v, correction.unwrap_or(1.0));
+        }
+        self.is_scaled = correction.is_some();
+    }
+
+    /// What was summed is not applied again.
+    pub fn used_up(&mut self) {
+        let _ = self.head().narrow(0, 0, (GUARD + self.layout.header.len()) as i64).zero_();
+    }
+
+    /// There is no sum, and nothing of this worker's.
     pub fn clear_header(&mut self) {
-        let _ = self.header().zero_();
+        self.stage = Stage::Computed;
+        self.used_up();
+        let _ = self.words.narrow(0, self.words.numel() as i64 - 1, 1).zero_();
     }
 }
 
-/// [`Word`]'s conversions over tensors.
-pub(crate) trait DeviceWord: Word {
-    /// A virtual rank's numbers in units of the sum, not rounded.
-    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor;
-    /// They as words, and the rank's mark. `worst`: the largest magnitude; `finite`: all numbers are.
-    fn shares(scaled: Tensor, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor);
-    /// A virtual rank's shares in the metrics' means as words.
-    fn metrics(shares: Tensor) -> Tensor;
-    /// The means over the virtual ranks, f32.
-    fn means(words: Tensor) -> Tensor;
+/// Part of words that lie behind a guard, in the order of the layout.
+fn part(words: &Tensor, range: Range<usize>) -> Tensor {
+    words.narrow(0, (GUARD + range.start) as i64, range.len() as i64)
 }
 
-impl DeviceWord for i64 {
-    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor {
-        numbers.to_kind(Kind::Double) * Self::factor(virtual_ranks)
-    }
-
-    /// Bad numbers are not added.
-    fn shares(scaled: Tensor, worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
-        let fits = worst.le(f64::from(Self::LIMIT));
-        let mark = scalar(TOO_LARGE, worst).where_self(&fits.logical_not(), &scalar(GOOD, worst));
-        let mark = mark.where_self(finite, &scalar(NOT_FINITE, worst));
-        let good = scaled.where_self(&finite.logical_and(&fits), &scaled.zeros_like());
-        (good.round().to_kind(Kind::Int64), mark)
-    }
-
-    fn metrics(shares: Tensor) -> Tensor {
-        let clamped = shares.nan_to_num(0.0, METRIC_LIMIT, -METRIC_LIMIT).clamp(-METRIC_LIMIT, METRIC_LIMIT);
-        (clamped * METRIC_SCALE).round()
-    }
-
-    fn means(words: Tensor) -> Tensor {
-        (words.to_kind(Kind::Double) * (1.0 / SCALE)).to_kind(Kind::Float)
-    }
+/// What a virtual rank adds to the guards of this reduction; never 0.
+fn guard(reduction: Reduction) -> i64 {
+    1 + (reduction.0 % GUARDS) as i64
 }
 
-impl DeviceWord for f32 {
-    fn scaled(numbers: &Tensor, virtual_ranks: u32) -> Tensor {
-        numbers * f64::from(Self::factor(virtual_ranks))
+/// Words for a collective: where they lie, or a copy.
+fn taken(tensor: &Tensor, kind: DeviceWordKind, copy: impl FnOnce(&Tensor) -> Words) -> Words {
+    match tensor.device() {
+        Device::Cpu => copy(tensor),
+        Device::Cuda(_) | Device::Mps | Device::Vulkan => {
+            Words::Device(DeviceWords { start: tensor.data_ptr(), count: tensor.numel(), kind })
+        }
     }
-
-    fn shares(scaled: Tensor, _worst: &Tensor, finite: &Tensor) -> (Tensor, Tensor) {
-        (scaled, scalar(GOOD, finite).where_self(finite, &scalar(NOT_FINITE, finite)))
-    }
-
-    fn metrics(shares: Tensor) -> Tensor {
-        shares
-    }
-
-    fn means(words: Tensor) -> Tensor {
-        words
-    }
-}
-
-/// An i64 without dimensions where `like` is.
-fn scalar(value: i64, like: &Tensor) -> Tensor {
-    Tensor::full([0_i64; 0], value, (Kind::Int64, like.device()))
 }

@@ -8,12 +8,14 @@
 
 pub mod contract;
 pub(crate) mod device;
+mod device_narrow;
 mod device_scales;
 mod device_sum;
+mod device_word;
 pub(crate) mod host;
 
 pub use contract::contract;
-pub(crate) use device_sum::DeviceWord;
+pub(crate) use device_word::DeviceWord;
 use lsgan_spec::{Half, Reduction, RunSpec};
 
 use crate::adam::AdamStep;
@@ -84,7 +86,16 @@ pub(crate) trait UpdateQueue {
     unsafe fn push(&mut self, update: &Update, abort_flag: Option<*const u32>);
 
     /// Reads whether the update was made. The device must have come past it.
-    fn finish(&mut self) -> Result<Applied, NotApplied>;
+    fn finish(&mut self) -> Result<Finished, NotApplied>;
+}
+
+/// How an update ends that was queued.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Finished {
+    Applied(Applied),
+    /// It was not made, on any worker: the sum does not fit into 32 bits. Its words are to be taken once more, and the update is
+    /// to be queued behind them again.
+    TravelsAgain,
 }
 
 /// The arithmetic of a step in one kind of memory; `step` says in which order.

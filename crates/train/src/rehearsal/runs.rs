@@ -82,20 +82,25 @@ pub fn all_reduce(members: &mut [Replica]) {
 
 /// The same where each member has given these words early.
 pub fn all_reduce_after(members: &mut [Replica], mut early: Vec<Vec<Words>>) {
-    loop {
-        let mut taken = std::mem::replace(&mut early, members.iter().map(|_| vec![]).collect());
-        members.iter_mut().zip(&mut taken).for_each(|(member, taken)| taken.append(&mut member.take_words()));
-        if taken[0].is_empty() {
-            assert!(taken.iter().all(Vec::is_empty), "all members take the same words");
-            return;
-        }
-        for call in 0..taken[0].len() {
-            let devices: Vec<_> = members.iter().map(|member| member.device).collect();
-            let mut words: Vec<_> = taken.iter_mut().map(|words| &mut words[call]).collect();
-            add_up(&mut words, &devices);
-        }
-        members.iter_mut().zip(taken).for_each(|(member, words)| member.put_words(words));
+    while all_reduce_once(members, early) {
+        early = members.iter().map(|_| vec![]).collect();
     }
+}
+
+/// Sums what the members take now, behind what each has given early. Returns whether there was anything.
+pub(crate) fn all_reduce_once(members: &mut [Replica], mut taken: Vec<Vec<Words>>) -> bool {
+    members.iter_mut().zip(&mut taken).for_each(|(member, taken)| taken.append(&mut member.take_words()));
+    if taken[0].is_empty() {
+        assert!(taken.iter().all(Vec::is_empty), "all members take the same words");
+        return false;
+    }
+    for call in 0..taken[0].len() {
+        let devices: Vec<_> = members.iter().map(|member| member.device).collect();
+        let mut words: Vec<_> = taken.iter_mut().map(|words| &mut words[call]).collect();
+        add_up(&mut words, &devices);
+    }
+    members.iter_mut().zip(taken).for_each(|(member, words)| member.put_words(words));
+    true
 }
 
 /// Makes each member's words, which lie on its device, the sum of all members'.
@@ -103,13 +108,17 @@ pub(crate) fn add_up(words: &mut [&mut Words], devices: &[tch::Device]) {
     let tensors: Vec<_> =
         words.iter().zip(devices).map(|(words, device)| tensor_of(words, *device)).collect();
     let sum = tensors[1..].iter().fold(tensors[0].copy(), |sum, words| sum + words);
-    for (words, tensor) in words.iter_mut().zip(tensors) {
-        match words {
-            Words::Wide(words) => copy(&sum, words),
-            Words::Narrow { sum: words, .. } => copy(&sum, words),
-            Words::Fast(words) => copy(&sum, words),
-            Words::Device(_) => { tensor }.copy_(&sum),
-        }
+    words.iter_mut().zip(devices).for_each(|(words, device)| overwrite(words, &sum, *device));
+}
+
+/// Makes a member's words, which lie on this device, this sum.
+pub(crate) fn overwrite(words: &mut Words, sum: &Tensor, device: tch::Device) {
+    match words {
+        Words::Wide(words) => copy(sum, words),
+        Words::Narrow { sum: words, .. } => copy(sum, words),
+        Words::Fast(words) => copy(sum, words),
+        // SAFETY: the replica does not compute meanwhile.
+        Words::Device(words) => unsafe { over_words(*words, device) }.copy_(sum),
     }
 }
 
@@ -119,7 +128,7 @@ fn copy<T: tch::kind::Element>(from: &Tensor, to: &mut [T]) {
 }
 
 /// This member's words: a copy, but over a device's own memory.
-fn tensor_of(words: &Words, device: tch::Device) -> Tensor {
+pub(crate) fn tensor_of(words: &Words, device: tch::Device) -> Tensor {
     match words {
         Words::Wide(words) => Tensor::from_slice(words),
         Words::Narrow { own, .. } => Tensor::from_slice(own),
@@ -129,23 +138,26 @@ fn tensor_of(words: &Words, device: tch::Device) -> Tensor {
     }
 }
 
-/// Overwrites the last words of a replica's sum, as an abort may that comes while they are summed.
+/// Overwrites words near the end of a replica's sum, as an abort may that comes while they are summed.
 pub(crate) fn spoil(replica: &mut Replica, count: usize) {
-    const GARBAGE: i64 = 0x5555_5555_5555;
+    const GARBAGE: i64 = 0x0555_5555;
     let mut taken = replica.take_words();
-    match taken.last_mut() {
-        Some(Words::Wide(words)) => {
-            let start = words.len() - count;
-            words[start..].fill(GARBAGE);
-        }
-        Some(Words::Device(words)) => {
-            // SAFETY: the replica does not compute meanwhile.
-            let words = unsafe { over_words(*words, replica.device) };
-            let _ = words.narrow(0, words.numel() as i64 - count as i64, count as i64).fill_(GARBAGE);
-        }
-        other => panic!("a device's words are in one piece, not {other:?}"),
-    }
+    let [words] = &mut taken[..] else { panic!("a device's words are in one piece") };
+    let sum = tensor_of(words, replica.device).copy();
+    let _ = sum.narrow(0, sum.numel() as i64 - 1 - count as i64, count as i64).fill_(GARBAGE);
+    overwrite(words, &sum, replica.device);
     replica.put_words(taken);
+}
+
+/// Makes the second moments so small that the next step's gradients do not fit into 32 bits.
+pub(crate) fn shrink_second_moments(replica: &mut Replica) {
+    replica.change_state(|state| {
+        let regions = state.regions().clone();
+        for half in [Half::Discriminator, Half::Generator] {
+            let moments = regions.of(half).second_moments.clone();
+            state.numbers_mut()[moments].iter_mut().for_each(|v| *v *= 2f32.powi(-20));
+        }
+    });
 }
 
 /// Computes the half that comes next, member i for the ranks `owned[i]`.

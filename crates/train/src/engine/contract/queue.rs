@@ -4,9 +4,13 @@ use lsgan_spec::Reduction;
 use tch::{Device, Kind, Tensor};
 
 use super::{HALVES, Row, in_words, runs};
+use crate::engine::Finished;
 use crate::error::NotApplied;
 use crate::native::shared_with;
-use crate::rehearsal::runs::{ALL, compute_half, run_halves, small_dcgan, spoil};
+use crate::rehearsal::runs::{
+    ALL, all_reduce_once, compute_half, overwrite, run_halves, shrink_second_moments, small_dcgan, spoil,
+    tensor_of,
+};
 use crate::replica::{Applied, Metrics, Replica};
 
 pub(super) fn a_queue_is_where_the_row_says(row: &Row) {
@@ -20,12 +24,23 @@ fn flag(replica: &Replica, is_set: bool) -> Tensor {
     flag
 }
 
-/// Queues the update behind a sum, lets `meanwhile` compute, and reads whether the update was made.
+/// Queues the update behind a sum that fits, lets `meanwhile` compute, and reads whether the update was made.
 fn queued(
     members: &mut [Replica; 1],
     is_aborted: bool,
     meanwhile: impl FnOnce(&mut [Replica; 1]),
 ) -> Result<Applied, NotApplied> {
+    finished(members, is_aborted, meanwhile).map(|finished| match finished {
+        Finished::Applied(applied) => applied,
+        Finished::TravelsAgain => panic!("the sum fits"),
+    })
+}
+
+fn finished(
+    members: &mut [Replica; 1],
+    is_aborted: bool,
+    meanwhile: impl FnOnce(&mut [Replica; 1]),
+) -> Result<Finished, NotApplied> {
     let flag = flag(&members[0], is_aborted);
     let mut queue = members[0].queue().expect("the row says that there is one");
     // SAFETY: the flag outlives the update, which is finished below.
@@ -45,7 +60,7 @@ pub(super) fn an_aborted_sum_never_reaches_the_weights(row: &Row) {
         run_halves(&mut members, &[ALL], half);
         let before = members[0].state_hash();
         compute_half(&mut members, &[ALL]);
-        // All marks are good, as they may be when the header came through and the rest did not.
+        // Marks and guards are good, as they may be when both ends came through and not all between them.
         spoil(&mut members[0], 200);
         let applied = queued(&mut members, true, |_| ());
         assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{}: {applied:?}", row.name);
@@ -53,6 +68,7 @@ pub(super) fn an_aborted_sum_never_reaches_the_weights(row: &Row) {
         assert_eq!(members[0].reduction(), Reduction(half));
 
         compute_half(&mut members, &[ALL]);
+        all_reduce_once(&mut members, vec![vec![]]);
         let applied = queued(&mut members, false, |_| ());
         assert_eq!(applied.expect("nothing is aborted").reduction, Reduction(half + 1));
         row.assert_state(&members, row.wanted(&spec, half + 1), &format!("aborted at {half}"));
@@ -66,6 +82,7 @@ pub(super) fn halves_that_run_ahead_of_the_updates_have_the_same_bits(row: &Row)
         let (mut ahead, mut reference) = ([(row.make)(&spec)], [(row.reference)(&spec)]);
         compute_half(&mut ahead, &[ALL]);
         for half in 0..HALVES {
+            all_reduce_once(&mut ahead, vec![vec![]]);
             let applied = queued(&mut ahead, false, |ahead| {
                 assert_eq!(ahead[0].reduction(), Reduction(half), "the update is not finished");
                 assert_eq!(ahead[0].next_reduction(), Reduction(half + 1));
@@ -92,6 +109,7 @@ pub(super) fn what_ran_ahead_of_an_update_that_was_not_made_is_void(row: &Row) {
         compute_half(&mut ahead, &[ALL]);
         for half in 0..HALVES {
             let before = ahead[0].state_hash();
+            all_reduce_once(&mut ahead, vec![vec![]]);
             let applied = queued(&mut ahead, half == aborted, |ahead| compute_half(ahead, &[ALL]));
             if half == aborted {
                 assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{}: {applied:?}", row.name);
@@ -102,5 +120,64 @@ pub(super) fn what_ran_ahead_of_an_update_that_was_not_made_is_void(row: &Row) {
             }
         }
         row.assert_state(&ahead, row.wanted(&spec, HALVES - 1), &format!("aborted at {aborted}"));
+    }
+}
+
+/// It is known only when the update was to be made that the sum does not fit into 32 bits.
+pub(super) fn what_ran_ahead_of_a_sum_that_travels_again_is_void(row: &Row) {
+    let shrunk_at = if row.has_queue && row.is_narrow { 2..HALVES - 3 } else { 0..0 };
+    let spec = small_dcgan();
+    for shrunk_at in shrunk_at {
+        let (mut ahead, mut reference) = ([(row.make)(&spec)], [(row.reference)(&spec)]);
+        run_halves(&mut ahead, &[ALL], shrunk_at);
+        run_halves(&mut reference, &[ALL], shrunk_at);
+        ahead.iter_mut().chain(&mut reference).for_each(shrink_second_moments);
+        compute_half(&mut ahead, &[ALL]);
+        for half in shrunk_at..HALVES {
+            let before = ahead[0].state_hash();
+            all_reduce_once(&mut ahead, vec![vec![]]);
+            let first = finished(&mut ahead, false, |ahead| compute_half(ahead, &[ALL])).expect("it is good");
+            // Then each half's second moments are of the gradients' size again.
+            assert_eq!(first == Finished::TravelsAgain, half < shrunk_at + 2, "{}: half {half}", row.name);
+            if first == Finished::TravelsAgain {
+                row.assert_state(&ahead, before, "no worker has applied it");
+                assert!(all_reduce_once(&mut ahead, vec![vec![]]), "the words travel again");
+                let applied = queued(&mut ahead, false, |_| ()).expect("it is good");
+                assert_eq!((applied.reduction, applied.repeated), (Reduction(half + 1), 1));
+                compute_half(&mut ahead, &[ALL]);
+            }
+            run_halves(&mut reference, &[ALL], 1);
+            row.assert_state(&ahead, reference[0].state_hash(), &format!("{shrunk_at}, half {half}"));
+        }
+    }
+}
+
+/// An aborted collective may leave a whole sum that lay in its buffers, or a part of it, with good marks.
+pub(super) fn a_sum_of_another_reduction_is_not_applied(row: &Row) {
+    let runs = if row.has_queue { runs() } else { vec![] };
+    for spec in runs {
+        let mut members = [(row.make)(&spec)];
+        let device = members[0].device;
+        run_halves(&mut members, &[ALL], 4);
+        compute_half(&mut members, &[ALL]);
+        let old = tensor_of(&members[0].take_words()[0], device).copy();
+        run_halves(&mut members, &[ALL], 2);
+        let (before, half) = (members[0].state_hash(), old.numel() as i64 / 2);
+        for (front, back) in [(true, true), (true, false), (false, true)] {
+            compute_half(&mut members, &[ALL]);
+            let mut taken = members[0].take_words();
+            let new = tensor_of(&taken[0], device).copy();
+            let [front, back] = [front, back].map(|is_old| if is_old { &old } else { &new });
+            let stale =
+                Tensor::cat(&[front.narrow(0, 0, half), back.narrow(0, half, new.numel() as i64 - half)], 0);
+            overwrite(&mut taken[0], &stale, device);
+            members[0].put_words(taken);
+            let applied = finished(&mut members, false, |_| ());
+            let what = format!("{}: {}", row.name, in_words(&spec));
+            assert!(matches!(applied, Err(NotApplied::Aborted { .. })), "{what}: {applied:?}");
+            row.assert_state(&members, before, &what);
+        }
+        run_halves(&mut members, &[ALL], 1);
+        row.assert_state(&members, row.wanted(&spec, 7), "after sums that were refused");
     }
 }
