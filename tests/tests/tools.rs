@@ -268,16 +268,40 @@ fn an_interrupt_stops_a_run_with_a_snapshot() {
 
 #[test]
 fn a_coordinator_that_the_system_ends_goes_alone_and_its_run_goes_on() {
+    // With --quiet it shows no progress, which must end too.
+    for quiet in [&["--quiet"][..], &[]] {
+        let lab = Lab::new();
+        let listen = ["--listen", "127.0.0.1:0"];
+        let mut coordinator = Lab::listening(lab.start_coordinator(&[quiet, &listen].concat()));
+        let mut worker = lab.worker("worker", &coordinator.address);
+        coordinator.client.wait_for_step(3);
+        coordinator.process.signal(Signal::SIGTERM);
+        coordinator.process.wait().expect_code(143).expect_err(&["the run's workers go on without it"]);
+        lab.coordinator_at(&coordinator.listen(), &[]).process.succeeds();
+        worker.succeeds();
+        let generations = lab.journal().generations();
+        assert_eq!(generations.len(), 1, "it was adopted: {generations:?}");
+        assert_undisturbed_weights(&lab);
+    }
+}
+
+/// As when all of a run's pods are deleted at once.
+#[test]
+fn a_coordinator_and_workers_that_the_system_ends_together_end_and_the_run_goes_on_later() {
     let lab = Lab::new();
+    let listen = ["--listen", "127.0.0.1:0", "--set", "checkpoint.every=2"];
+    let mut coordinator = Lab::listening(lab.start_coordinator(&listen));
+    let mut workers =
+        ["anna", "ben"].map(|name| lab.worker_with(name, &coordinator.address, &["--grace", "1s"]));
+    coordinator.client.wait_for_step(5);
+    coordinator.process.signal(Signal::SIGTERM);
+    workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
+    coordinator.process.wait().expect_code(143);
+    workers.iter_mut().for_each(|worker| drop(worker.wait()));
     let mut coordinator = lab.coordinator(&[]);
     let mut worker = lab.worker("worker", &coordinator.address);
-    coordinator.client.wait_for_step(3);
-    coordinator.process.signal(Signal::SIGTERM);
-    coordinator.process.wait().expect_code(143).expect_err(&["the run's workers go on without it"]);
-    lab.coordinator_at(&coordinator.listen(), &[]).process.succeeds();
+    coordinator.process.succeeds();
     worker.succeeds();
-    let generations = lab.journal().generations();
-    assert_eq!(generations.len(), 1, "it was adopted: {generations:?}");
     assert_undisturbed_weights(&lab);
 }
 

@@ -36,6 +36,19 @@ fn the_first_generation_waits_for_those_expected_but_not_longer_than_gather() {
     assert_eq!(bench.form(1).members.len(), 1);
 }
 
+/// So a sum crosses each host's network once in each direction.
+#[test]
+fn workers_of_one_host_are_neighbours_in_the_ring() {
+    let six = Config { expected_workers: 6, virtual_ranks: 6, max_workers: 6, ..config() };
+    let mut bench = Bench::new(six, Recovered::default());
+    let hosts = ["10.0.0.1", "[fd00::2]", "10.0.0.3", "10.0.0.1", "[fd00::2]", "10.0.0.1"];
+    (1..).zip(hosts).for_each(|(session, host)| bench.join_on(session, host));
+    assert_eq!(bench.members(), [1, 4, 6, 2, 5, 3]);
+    bench.all_ready(1..=6, 1, 0);
+    let ranks = bench.run.members().iter().flat_map(|member| member.virtual_ranks()).map(|rank| rank.0);
+    assert!(ranks.eq(0..6), "virtual ranks go around with them");
+}
+
 #[test]
 fn a_generation_is_journaled_before_anybody_is_told_to_form_it() {
     let bench = Bench::with_two();

@@ -215,8 +215,7 @@ async fn run(
 
     interrupt.abort();
     if let Some(progress) = progress {
-        // It ends by itself when no answer comes.
-        let _ = progress.await;
+        let _ = progress.await; // it sees that the shell has ended
     }
     server.end().await;
     drop(lock);
@@ -229,9 +228,10 @@ async fn show_progress(status: StatusFeed) {
     let mut beat = tokio::time::interval(Duration::from_millis(200));
     loop {
         beat.tick().await;
+        let is_last = status.is_last();
         let status = status.read().await;
         progress.show(&status);
-        if status.outcome.is_some() {
+        if is_last || status.outcome.is_some() {
             break;
         }
     }

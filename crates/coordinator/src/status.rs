@@ -40,6 +40,12 @@ impl StatusFeed {
         self.published.borrow().clone()
     }
 
+    /// The shell has ended, so that no other status comes.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.shell.is_closed()
+    }
+
     /// The status once the run has an outcome; none if the coordinator ends before it.
     pub async fn ended(&self) -> Option<v1::RunStatus> {
         let mut published = self.published.clone();

@@ -1,6 +1,6 @@
 //! The next generation: which workers are its members, where its state comes from, and what they are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lsgan_spec::{Incarnation, Millis, Reduction, Step};
 
@@ -43,7 +43,7 @@ impl Run {
         // Members that fail together time after time do not finish a step together.
         let alone = truth.is_some() && self.attempts.hopeless().is_some();
         let candidates = candidates.into_iter().filter(|c| !alone || c.holds == truth).collect();
-        let chosen = choose(candidates, if alone { 1 } else { self.places() });
+        let chosen = self.in_ring(choose(candidates, if alone { 1 } else { self.places() }));
         let (start, from, _) = self.start_of(&chosen);
         if start != Start::Held {
             if !chosen.iter().any(|c| c.keeps) {
@@ -54,6 +54,21 @@ impl Run {
             }
         }
         self.form_when_due(now, &chosen, Step(self.config.steps), effects);
+    }
+
+    /// Makes workers of one host neighbours: over TCP their sums go around a ring, which then crosses each host's network twice,
+    /// in and out, however many workers it has. Hosts, and the workers of each, come in the order of their incarnations.
+    pub(crate) fn in_ring(&self, mut chosen: Vec<Candidate>) -> Vec<Candidate> {
+        let host = |one: &Candidate| {
+            let address = &self.workers[&one.incarnation].address;
+            address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host)
+        };
+        let mut oldest = BTreeMap::new();
+        for one in &chosen {
+            oldest.entry(host(one)).or_insert(one.incarnation);
+        }
+        chosen.sort_by_key(|one| (oldest[host(one)], one.incarnation));
+        chosen
     }
 
     /// Forms the next generation of `chosen`, unless it has to wait because those before it failed.

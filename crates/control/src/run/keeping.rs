@@ -191,7 +191,7 @@ impl Run {
 
     /// Forms a generation that ends where it starts, so that a worker that can keep the state gets it.
     fn hand_over(&mut self, now: Millis, step: Step, holder: Option<Incarnation>, effects: &mut Vec<Effect>) {
-        let chosen = choose(self.candidates(holder), self.places());
+        let chosen = self.in_ring(choose(self.candidates(holder), self.places()));
         self.form_when_due(now, &chosen, step, effects);
     }
 

@@ -132,6 +132,11 @@ impl Bench {
         self.say_hello(session, Hello { holds: holds.map(Reduction), resume, ..hello(session) })
     }
 
+    /// A worker joins that shares its host with others.
+    pub fn join_on(&mut self, session: u64, host: &str) {
+        self.say_hello(session, Hello { address: format!("{host}:{}", 4000 + session), ..hello(session) });
+    }
+
     pub fn join_with_numerics(&mut self, session: u64, numerics: Numerics) -> &[Effect] {
         self.say_hello(session, Hello { numerics, ..hello(session) })
     }
