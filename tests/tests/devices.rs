@@ -2,6 +2,7 @@
 //! of the NVIDIA driver stands for drivers that this machine does not have; nothing is computed on it.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use lsgan_tests::binaries::{binary, root};
@@ -17,16 +18,26 @@ fn probe_with_driver(lab: &Lab, gpus: &str, version: &str, more: &[String]) -> P
 
 fn with_driver(lab: &Lab, label: &str, mut command: Command, (gpus, version): (&str, &str)) -> Process {
     let driver = lab.path("driver");
-    std::fs::create_dir_all(&driver).expect("a folder can be made");
-    let double = binary("deps/liblsgan_cuda_double.so");
-    // Several calls of one test find it there.
-    let _ = symlink(double, driver.join("libcuda.so.1"));
+    put_driver(&driver.join("libcuda.so.1"));
     command
         .env("LD_LIBRARY_PATH", driver)
         .env("CUDA_DOUBLE_GPUS", gpus)
         .env("CUDA_DOUBLE_VERSION", version)
         .env_remove("CUDA_VISIBLE_DEVICES");
     lab.start_command(label, command)
+}
+
+/// Several calls of one test find it there.
+fn put_driver(file: &Path) {
+    std::fs::create_dir_all(file.parent().expect("it is in a folder")).expect("a folder can be made");
+    let _ = symlink(binary("deps/liblsgan_cuda_double.so"), file);
+}
+
+/// What is said where the driver would do and libtorch does not: a complete libtorch finds that the double cannot compute,
+/// the lean one has nothing to find that with.
+fn useless(lab: &Lab) -> &'static str {
+    let alone = lab.start("worker", ["--probe"]).succeeds();
+    if alone.out.contains("NCCL      none") { "this libtorch has no CUDA part" } else { "cannot use the GPU" }
 }
 
 /// The arguments of a run on a device.
@@ -37,35 +48,79 @@ fn run_of(lab: &Lab, device: &str) -> Vec<String> {
 #[test]
 fn a_probe_says_what_is_here_and_what_a_step_needs() {
     let lab = Lab::new();
-    let ended = probe_with_driver(&lab, "0", "12040", &run_of(&lab, "cpu")).succeeds();
+    let ended = probe_with_driver(&lab, "0", "13000", &run_of(&lab, "cpu")).succeeds();
     let ended = ended.expect_out(&["libtorch  2.11.0", "device    cpu: ", "numerics  probe ", "memory    "]);
     let ended = ended.expect_out(&["virtual ranks of", "MiB"]);
-    ended.expect_out(&["GPUs      none: the NVIDIA driver shows no GPU to this process", "NCCL      none: "]);
+    ended.expect_out(&["GPUs      none: the NVIDIA driver shows no GPU to this process", "NCCL      "]);
 }
 
 #[test]
 fn a_probe_shows_the_drivers_gpus_with_memory_and_peers() {
     let lab = Lab::new();
-    probe_with_driver(&lab, "2", "12040", &[]).succeeds().expect_out(&[
-        "driver    supports CUDA 12.4",
+    probe_with_driver(&lab, "2", "13010", &[]).succeeds().expect_out(&[
+        "driver    supports CUDA 13.1",
         "GPU 0     Double GPU, 8.0 GiB, sm_90, reaches [1] directly",
         "GPU 1     Double GPU, 8.0 GiB, sm_90, reaches [0] directly",
         // auto goes on without, and says why.
-        "warning   trains on the CPU: this libtorch has no CUDA part",
+        "warning   trains on the CPU: ",
+        useless(&lab),
     ]);
+}
+
+/// A folder of CUDA's toolkit, to link with, is where the loader looks first.
+#[test]
+fn a_stub_of_the_driver_is_named_and_not_taken_for_it() {
+    let lab = Lab::new();
+    // As the loader sees it, another file.
+    let stub = lab.path("driver").join("libcuda.so");
+    std::fs::create_dir_all(lab.path("driver")).expect("a folder can be made");
+    std::fs::copy(binary("deps/liblsgan_cuda_double.so"), &stub).expect("it can be copied");
+    let named = format!("{} as libcuda.so and ", stub.display());
+    let words = [&named, "a stub of CUDA's toolkit", "LD_LIBRARY_PATH"];
+    probe_with_driver(&lab, "1", "13000", &run_of(&lab, "cuda")).fails(1, &words);
+    // Two names of one file are one driver.
+    let lab = Lab::new();
+    put_driver(&lab.path("driver").join("libcuda.so"));
+    probe_with_driver(&lab, "1", "13000", &run_of(&lab, "cuda")).fails(1, &[useless(&lab)]);
+}
+
+/// pip's libtorch says in a file for which CUDA it was built; a driver must know that CUDA's major version.
+#[test]
+fn a_driver_that_is_too_old_for_this_libtorch_is_told_what_it_needs() {
+    let lab = Lab::new();
+    let built_for_13 = std::fs::read_to_string(root().join(".libtorch/version.py"))
+        .is_ok_and(|text| text.contains("cuda: Optional[str] = '13."));
+    if !built_for_13 {
+        eprintln!("not tried: this libtorch is not built for CUDA 13");
+        return;
+    }
+    let words = [
+        "it supports CUDA 12.9, and this libtorch needs 13.0 or newer",
+        "Update the driver to release 580 or newer, or set LIBTORCH",
+        "built for CUDA 12.9 or older",
+    ];
+    probe_with_driver(&lab, "1", "12090", &run_of(&lab, "cuda")).fails(1, &words);
+}
+
+/// With `auto` a run goes on without the GPU, and `lsgan up` says so and why.
+#[test]
+fn a_run_that_trains_on_the_cpu_though_there_is_a_gpu_says_why() {
+    let lab = Lab::new();
+    let mut command = Command::new(binary("lsgan"));
+    command.args(["up", "--workers", "1"]).args(run_of(&lab, "auto")).args(["--set", "steps=60"]);
+    let ended = with_driver(&lab, "up", command, ("1", "11080")).succeeds();
+    ended.expect_err(&["it trains on the CPU: the NVIDIA driver is too old: it supports CUDA 11.8"]);
 }
 
 #[test]
 fn a_device_that_cannot_be_used_is_named_with_what_is_here_and_what_is_needed() {
-    let too_old = "compute.device is cuda, but the NVIDIA driver is too old: it supports CUDA 11.8, and libtorch needs 12.0 \
-                   or newer";
+    let too_old = "compute.device is cuda, but the NVIDIA driver is too old: it supports CUDA 11.8, and this libtorch needs";
     let no_such =
         "compute.device is cuda:2, but there is no GPU 2: this process sees 2, which are counted from 0";
-    let no_cuda = "this libtorch has no CUDA part";
     for (device, gpus, version, words) in [
         ("cuda", "1", "11080", &[too_old, "compute.device: cpu trains without"][..]),
-        ("cuda:2", "2", "12040", &[no_such]),
-        ("cuda", "1", "12040", &[no_cuda, "LIBTORCH_VARIANT=cuda"]),
+        ("cuda:2", "2", "13000", &[no_such]),
+        ("cuda", "1", "13000", &[useless(&Lab::new())]),
     ] {
         let lab = Lab::new();
         probe_with_driver(&lab, gpus, version, &run_of(&lab, device)).fails(1, words);
@@ -86,10 +141,10 @@ fn lsgan_up_of_a_run_on_a_gpu_that_is_not_here_is_refused_once() {
         ("cuda", ("1", "11080"), "compute.device is cuda, but the NVIDIA driver is too old"),
         (
             "cuda",
-            ("0", "12040"),
+            ("0", "13000"),
             "compute.device is cuda, but the NVIDIA driver shows no GPU to this process",
         ),
-        ("cuda:7", ("1", "12040"), "compute.device is cuda:7, but there is no GPU 7: this process sees 1"),
+        ("cuda:7", ("1", "13000"), "compute.device is cuda:7, but there is no GPU 7: this process sees 1"),
     ] {
         let lab = Lab::new();
         let mut command = Command::new(binary("lsgan"));

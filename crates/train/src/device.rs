@@ -4,7 +4,7 @@ use lsgan_spec::{ComputeSpec, Device as Wish, Precision};
 use tch::Device;
 
 use crate::gpu::{self, NoGpu, visible_devices};
-use crate::native;
+use crate::{libtorch, native};
 
 /// Why a worker cannot compute as its run's file says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +125,7 @@ pub fn usable() -> Result<u32, NoGpu> {
     gpu::load(c"libtorch_cuda.so", libc::RTLD_LAZY | libc::RTLD_GLOBAL)
         .map_err(|cause| NoGpu::NoCudaLibtorch { cause })?;
     if !tch::Cuda::is_available() {
-        return Err(NoGpu::Refused { cuda: driver.cuda });
+        return Err(NoGpu::Refused { cuda: driver.cuda, built_for: libtorch::cuda() });
     }
     Ok((tch::Cuda::device_count().max(1) as u32).min(driver.gpus.len() as u32))
 }

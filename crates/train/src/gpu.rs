@@ -1,18 +1,21 @@
 //! The GPUs of this host, as their driver shows them. Nothing of CUDA is linked: driver and libtorch's CUDA part are
 //! opened at run time, so that one binary serves hosts with and without GPUs.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
 use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
 
+use crate::libtorch;
+
 /// A version of CUDA, as 12.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CudaVersion(pub u32, pub u32);
 
-/// The oldest CUDA that a driver may support: libtorch's builds for CUDA 12 need it.
-pub const CUDA_LEAST: CudaVersion = CudaVersion(12, 0);
+/// The oldest CUDA that a driver may support, where libtorch does not say for which it was built: libtorch's oldest builds
+/// need it.
+const CUDA_LEAST: CudaVersion = CudaVersion(12, 0);
 
 impl fmt::Display for CudaVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,10 +55,19 @@ pub enum NoGpu {
     NoDriver { cause: String },
     /// The driver does not know the CUDA that libtorch needs.
     #[error(
-        "the NVIDIA driver is too old: it supports CUDA {found}, and libtorch needs {CUDA_LEAST} or newer. Update the \
-         driver; compute.device: cpu trains without"
+        "the NVIDIA driver is too old: it supports CUDA {found}, and this libtorch needs {needed} or newer. Update the \
+         driver{}, or set LIBTORCH to a libtorch of the same version that is built for CUDA {found} or older; \
+         compute.device: cpu trains without",
+        release(.needed)
     )]
-    DriverTooOld { found: CudaVersion },
+    DriverTooOld { found: CudaVersion, needed: CudaVersion },
+    /// Two files call themselves the driver.
+    #[error(
+        "the loader finds two NVIDIA drivers, {named} as libcuda.so and {driver} as libcuda.so.1. The first may be a stub of \
+         CUDA's toolkit, which only serves to link: take its folder out of LD_LIBRARY_PATH; compute.device: cpu trains \
+         without"
+    )]
+    TwoDrivers { named: String, driver: String },
     /// The driver does not start.
     #[error("the NVIDIA driver does not start: {cause}; `nvidia-smi` may say more")]
     DriverFails { cause: String },
@@ -77,10 +89,25 @@ pub enum NoGpu {
     NoCudaLibtorch { cause: String },
     /// libtorch's CUDA part does not find what it needs.
     #[error(
-        "libtorch's CUDA part cannot use the GPU, though the driver shows one (it supports CUDA {cuda}): this libtorch \
-         may be built for a newer CUDA"
+        "libtorch's CUDA part{} cannot use the GPU, though the driver shows one and supports CUDA {cuda}; `nvidia-smi` may \
+         say more. compute.device: cpu trains without",
+        built(.built_for)
     )]
-    Refused { cuda: CudaVersion },
+    Refused { cuda: CudaVersion, built_for: Option<CudaVersion> },
+}
+
+fn built(cuda: &Option<CudaVersion>) -> String {
+    cuda.map_or_else(String::new, |cuda| format!(", built for CUDA {cuda},"))
+}
+
+/// NVIDIA's name of the first driver with this CUDA.
+fn release(cuda: &CudaVersion) -> String {
+    let release = match cuda.0 {
+        12 => 525,
+        13 => 580,
+        _ => return String::new(),
+    };
+    format!(" to release {release} or newer")
 }
 
 fn visible(devices: &Option<String>) -> String {
@@ -102,14 +129,22 @@ pub fn driver() -> Result<&'static Driver, NoGpu> {
 }
 
 fn ask() -> Result<Driver, NoGpu> {
-    load(c"libcuda.so.1", libc::RTLD_LAZY).map_err(|cause| NoGpu::NoDriver { cause })?;
+    let driver = load(c"libcuda.so.1", libc::RTLD_LAZY).map_err(|cause| NoGpu::NoDriver { cause })?;
+    // cudarc asks for this name first.
+    if let Ok(named) = load(c"libcuda.so", libc::RTLD_LAZY)
+        && named != driver
+    {
+        return Err(NoGpu::TwoDrivers { named: file(named), driver: file(driver) });
+    }
     // SAFETY: asks only whether the library that was just loaded is found.
     if !unsafe { sys::is_culib_present() } {
         return Err(NoGpu::NoDriver { cause: "libcuda.so.1 is loaded and not found again".to_owned() });
     }
     let cuda = version()?;
-    if cuda < CUDA_LEAST {
-        return Err(NoGpu::DriverTooOld { found: cuda });
+    // A driver serves all that is built for its major version.
+    let needed = libtorch::cuda().map_or(CUDA_LEAST, |CudaVersion(major, _)| CudaVersion(major, 0));
+    if cuda < needed {
+        return Err(NoGpu::DriverTooOld { found: cuda, needed });
     }
     let fails = |error: result::DriverError| NoGpu::DriverFails { cause: words(error) };
     match result::init() {
@@ -171,11 +206,16 @@ fn words(error: result::DriverError) -> String {
     }
 }
 
+/// A library that stays loaded; the same one each time it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loaded(*mut c_void);
+
 /// Loads a library and keeps it loaded.
-pub(crate) fn load(name: &CStr, flags: c_int) -> Result<(), String> {
+pub(crate) fn load(name: &CStr, flags: c_int) -> Result<Loaded, String> {
     // SAFETY: the name is a C string; loading these libraries runs only their own initialisers.
-    if !unsafe { libc::dlopen(name.as_ptr(), flags) }.is_null() {
-        return Ok(());
+    let library = unsafe { libc::dlopen(name.as_ptr(), flags) };
+    if !library.is_null() {
+        return Ok(Loaded(library));
     }
     // SAFETY: after a failure there is a message, which lives until this thread's next call of the loader.
     let message = unsafe { libc::dlerror() };
@@ -184,4 +224,24 @@ pub(crate) fn load(name: &CStr, flags: c_int) -> Result<(), String> {
     }
     // SAFETY: see above; it ends with a zero.
     Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+}
+
+/// The file of a driver.
+fn file(Loaded(driver): Loaded) -> String {
+    let mut found = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
+    // SAFETY: the library is loaded for good, the name is a C string; what is found lies in it.
+    let known = unsafe {
+        let function = libc::dlsym(driver, c"cuInit".as_ptr());
+        !function.is_null() && libc::dladdr(function, &raw mut found) != 0 && !found.dli_fname.is_null()
+    };
+    if !known {
+        return "another file".to_owned();
+    }
+    // SAFETY: it is the name of the loaded file, which ends with a zero.
+    unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned()
 }

@@ -23,6 +23,7 @@
 mod beside;
 mod builder;
 mod feed;
+mod gpu_libraries;
 mod graphs;
 mod header;
 mod lane;
@@ -47,6 +48,7 @@ pub mod flat;
 pub mod gpu;
 pub mod init;
 pub mod layers;
+pub mod libtorch;
 pub mod memory;
 pub mod models;
 pub mod noise;

@@ -5,13 +5,14 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device;
 use crate::gpu;
+use crate::gpu_libraries;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer, Network, Norm};
 use crate::native;
 use crate::noise::Stream;
 use crate::tensors::view;
 
-/// The numerics of a device. Takes some milliseconds.
+/// The numerics of a device; those of a GPU name what computes there besides libtorch. Takes some milliseconds.
 #[must_use]
 pub fn numerics(device: Device) -> Numerics {
     let (kind, (model, instructions)) = match device {
@@ -21,8 +22,11 @@ pub fn numerics(device: Device) -> Numerics {
         }
     };
     let probe = *probe(device).as_bytes().first_chunk().expect("a hash has 32 bytes");
-    let (libtorch, probe) = (native::libtorch_version(), u64::from_be_bytes(probe));
-    Numerics { libtorch, device: kind, model, instructions, probe }
+    let mut libtorch = native::libtorch_version();
+    if kind == DeviceKind::Cuda {
+        libtorch = format!("{libtorch} with {}", gpu_libraries::versions());
+    }
+    Numerics { libtorch, device: kind, model, instructions, probe: u64::from_be_bytes(probe) }
 }
 
 /// A GPU's name and architecture, as (`NVIDIA H100 80GB HBM3`, `sm_90`).

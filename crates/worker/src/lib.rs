@@ -7,6 +7,7 @@
 //! - [`args`]: the command line. `faults`: what goes wrong on purpose, in tests only.
 //! - `start`: opens the data, prepares the training thread, runs the session.
 //! - `address`: where the other workers reach this one.
+//! - [`interface`]: the network interface that NCCL is told.
 //! - `reach`: reaches the coordinator, however often that must be tried.
 //! - `session`: the shell around the worker's machine: receives, converts, applies, performs.
 //! - `outbox`: the machine as session and training thread share it. `metric_rows`: metrics until they are stored.
@@ -26,6 +27,7 @@ mod address;
 pub mod args;
 mod exchange;
 mod faults;
+pub mod interface;
 mod isa;
 mod meter;
 mod metric_rows;

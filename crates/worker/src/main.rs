@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use lsgan_console::{Failure, Interrupt, interrupts, logging, print, vital};
-use lsgan_worker::{Args, Ended, probe, work};
+use lsgan_worker::{Args, Ended, interface, probe, work};
 use tokio::sync::mpsc;
 
 /// What cuBLAS reads once, without which libtorch refuses its products where kernels must be deterministic.
@@ -18,16 +18,18 @@ fn main() -> ExitCode {
 
 fn worker() -> Result<(), Failure> {
     let (name, value) = CUBLAS_WORKSPACE;
-    if std::env::var_os(name).is_none() {
-        // SAFETY: no other thread runs yet that could read the environment.
-        unsafe { std::env::set_var(name, value) };
-    }
+    // SAFETY: no other thread runs yet.
+    unsafe { set_unless_set(name, value) };
     lsgan_train::allocator::tune();
     lsgan_train::memory::report_too_little_as_error();
     if std::env::args_os().any(|argument| argument == "--probe") {
         return probe::probe(&probe::Args::parse());
     }
     let args = Args::parse();
+    if let Some((name, value)) = interface::for_nccl(&args) {
+        // SAFETY: as above.
+        unsafe { set_unless_set(name, &value) };
+    }
     logging::start(args.log, "info");
     // One thread: the session is little work, and the cores belong to the training.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -40,6 +42,17 @@ fn worker() -> Result<(), Failure> {
         Ended::Stopped => Err(Failure::stopped(Interrupt::Person.exit_code())),
         // Threads of an interrupted start may still read data and use libtorch: they are not waited for.
         Ended::Left => print::end_now(asked.get().unwrap_or(&Interrupt::System).exit_code().into()),
+    }
+}
+
+/// Sets a variable of the environment that the user has not set.
+///
+/// # Safety
+/// No other thread runs that could read the environment.
+unsafe fn set_unless_set(name: &str, value: &str) {
+    if std::env::var_os(name).is_none() {
+        // SAFETY: the caller vouches for it.
+        unsafe { std::env::set_var(name, value) };
     }
 }
 

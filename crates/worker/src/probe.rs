@@ -7,7 +7,7 @@ use lsgan_console::{Failure, exit::chain, product};
 use lsgan_runfile::Override;
 use lsgan_spec::{ComputeSpec, Device as Wish};
 use lsgan_train::gpu::{Driver, Gpu, NoGpu};
-use lsgan_train::{Device, device, gpu, has_cuda_graphs, memory, numerics};
+use lsgan_train::{Device, device, gpu, has_cuda_graphs, libtorch, memory, numerics};
 
 /// Prints what this host has to compute with, and with `--config` what a step of that run needs of it.
 #[derive(Clone, Debug, clap::Parser)]
@@ -39,7 +39,7 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     let spec = spec.map_err(|errors| Failure::bad_input(errors.render_plain()))?.map(|file| file.spec);
     let driver = gpu::driver();
     print_driver(driver.as_ref().copied())?;
-    match nccl::Library::find(None) {
+    match nccl::Library::find(libtorch::nccl().as_deref()) {
         Ok(library) => line("NCCL", &library.description())?,
         Err(error) => line("NCCL", &format!("none: {}", chain(&error)))?,
     }

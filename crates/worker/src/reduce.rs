@@ -9,7 +9,8 @@ use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::Cuda
 use lsgan_collective::tcp::{self, Listener, Membership};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
-use lsgan_train::{Applied, Device, DeviceWordKind, Finished, Metrics, NotApplied, Replica, Words};
+use lsgan_spec::Numerics;
+use lsgan_train::{Applied, Device, DeviceWordKind, Finished, Metrics, NotApplied, Replica, Words, libtorch};
 
 use crate::exchange::Exchange;
 
@@ -29,7 +30,7 @@ impl Transport {
     /// A GPU without NCCL.
     pub fn of(device: Device) -> Result<Self, Failure> {
         let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
-        let library = nccl::Library::find(None)?;
+        let library = nccl::Library::find(libtorch::nccl().as_deref())?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
         let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }?;
         tracing::info!("sums travel over {}", library.description());
@@ -40,6 +41,13 @@ impl Transport {
             connect_within: nccl::CONNECT_WITHIN,
             drain_within: nccl::DRAIN_WITHIN,
         }))
+    }
+
+    /// Adds what sums here to the numerics: another NCCL may add in another order, where the sum is not exact.
+    pub fn describe(&self, numerics: &mut Numerics) {
+        if let Self::Nccl(nccl) = self {
+            numerics.libtorch.push_str(&format!(", NCCL {}", nccl.library.version()));
+        }
     }
 
     /// Forms a generation's group; calls `waiting` now and then while that takes longer than peers do.

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use lsgan_collective::tcp::{Listener, RunToken};
 use lsgan_console::{Failure, vital};
+use lsgan_control::Report;
 use lsgan_control::member::{Identity, Participant};
 use lsgan_data::Source;
 use lsgan_launch::open_data;
@@ -182,12 +183,10 @@ impl Training {
         let Self { identity, run_identity, token, spec, source, listener, store, faults, local_rank } = self;
         let Chosen { device, no_gpu } =
             device::choose(spec.compute.device, local_rank).map_err(Failure::bad_input_of)?;
-        if let Some(why) = no_gpu {
-            tracing::warn!("trains on the CPU: {why}");
-        }
         device::configure(device, spec.precision, &spec.compute).map_err(Failure::bad_input_of)?;
         let transport = Transport::of(device)?;
-        let numerics = numerics(device);
+        let mut numerics = numerics(device);
+        transport.describe(&mut numerics);
         let plan = Plan::of_run(&spec, source.len())?;
         let replica = Replica::builder(&spec).device(device).rehearsal(faults.rehearsal()).build()?;
         let origin = Origin {
@@ -196,6 +195,11 @@ impl Training {
             numerics: numerics.to_string(),
         };
         let outbox = Arc::new(Outbox::new(Participant::new(Identity { numerics, ..identity })));
+        if let Some(why) = no_gpu {
+            let text = format!("it trains on the CPU: {why}");
+            tracing::warn!("{text}");
+            outbox.say(Report::Warning { text });
+        }
         let writer = Writer::start(store.clone(), origin, outbox.clone())?;
         let trainer = Trainer {
             spec,

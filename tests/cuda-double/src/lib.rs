@@ -1,7 +1,7 @@
 //! A test double of `libcuda.so.1`. It reports GPUs that cannot compute, so that tests on a host without a GPU see the
 //! messages about old drivers, missing indices and a libtorch without CUDA.
 //!
-//! `CUDA_DOUBLE_VERSION` is the version of CUDA that the driver supports (12040 is 12.4, the default), `CUDA_DOUBLE_GPUS`
+//! `CUDA_DOUBLE_VERSION` is the version of CUDA that the driver supports (12040 is 12.4; default 13000), `CUDA_DOUBLE_GPUS`
 //! the number of GPUs (default 2). With 0 GPUs the driver returns "no device", as NVIDIA's does.
 #![allow(non_snake_case, reason = "the names are NVIDIA's")]
 #![allow(clippy::missing_safety_doc, reason = "NVIDIA's header documents the functions")]
@@ -44,7 +44,7 @@ pub extern "C" fn cuInit(_flags: c_uint) -> c_uint {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
     // SAFETY: the caller gives room for one number.
-    unsafe { version.write(variable("CUDA_DOUBLE_VERSION", 12_040)) };
+    unsafe { version.write(variable("CUDA_DOUBLE_VERSION", 13_000)) };
     SUCCESS
 }
 
