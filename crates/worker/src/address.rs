@@ -1,11 +1,11 @@
 //! The address that a worker's peers are told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use lsgan_console::Failure;
 use lsgan_wire::Address;
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::Args;
@@ -64,7 +64,7 @@ async fn towards(coordinator: &str, listens: IpAddr) -> Result<IpAddr, Failure> 
     // It may have gone at this very moment; the route to it still says which address is ours.
     let mut why = String::new();
     for &address in &usable {
-        match route(address).await {
+        match route(address) {
             Ok(ours) => return Ok(ours),
             Err(error) => why = format!("{address}: {error}"),
         }
@@ -73,10 +73,10 @@ async fn towards(coordinator: &str, listens: IpAddr) -> Result<IpAddr, Failure> 
 }
 
 /// This host's address on the way to `address`; sends nothing.
-async fn route(address: SocketAddr) -> std::io::Result<IpAddr> {
+pub(crate) fn route(address: SocketAddr) -> std::io::Result<IpAddr> {
     let any = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(address).await?;
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
     socket.local_addr().map(|ours| ours.ip())
 }
 

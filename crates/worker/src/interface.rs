@@ -3,12 +3,13 @@
 //! NCCL would take one by its name and order, and on a host with several, such as containers' bridges, it may be one that the
 //! other hosts do not reach. It reads its settings from the environment, once.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs};
 
 use lsgan_wire::Address;
 use nix::ifaddrs::getifaddrs;
 
 use crate::Args;
+use crate::address::route;
 
 /// NCCL's setting, and what it is set to where the user has not: `=` and a whole name. None where no interface has the address,
 /// or the coordinator's name is not known yet.
@@ -22,14 +23,7 @@ pub fn for_nccl(args: &Args) -> Option<(&'static str, String)> {
 /// This host's address on the way to the coordinator; sends nothing.
 fn towards(coordinator: &str) -> Option<IpAddr> {
     let coordinator: Address = coordinator.parse().ok()?;
-    coordinator.authority().to_socket_addrs().ok()?.find_map(route)
-}
-
-fn route(address: SocketAddr) -> Option<IpAddr> {
-    let any = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(address).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    coordinator.authority().to_socket_addrs().ok()?.find_map(|address| route(address).ok())
 }
 
 /// The interface with this address.
