@@ -8,6 +8,8 @@ mod local;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use local::double::{self, Double, HostDevice, try_form, wait_until};
@@ -127,6 +129,49 @@ fn weights_do_not_change_when_an_aborted_sum_leaves_garbage() {
         assert_eq!(second.group.drain(), aborted);
         assert_eq!(second.state.weights, [3 * second.state.applied as i64; COUNT]);
     }
+}
+
+/// The second rank's host does not run while the first one aborts, which waits for it only so long. Its own sum then ends with
+/// garbage, and its flag is not set.
+#[test]
+fn what_a_starved_rank_has_applied_is_not_believed() {
+    let double = Double::with(&[("POISON", 1)]);
+    let devices = [(); 2].map(|()| Arc::new(double.device()));
+    devices[1].starve();
+    let aborters = [aborter(), aborter()];
+    let nccls = devices.clone().map(|device| double.nccl_on(device));
+    let mut groups = try_form(&nccls, PATIENCE, &aborters).into_iter();
+    let [mut first, mut second] =
+        devices.map(|device| Rank::new(device, groups.next().expect("two").expect("both are there")));
+    first.queue_step(1).expect("all are well");
+    second.queue_step(2).expect("all are well");
+    for rank in [&mut first, &mut second] {
+        rank.group.drain().expect("all are well");
+        rank.group.update_made();
+    }
+    second.queue_step(100).expect("it does not wait for the sum");
+    let (begun, trusts) =
+        (second.device.mark().expect("a mark"), [first.group.trust(), second.group.trust()]);
+    aborters[0].abort();
+    wait_until("the first has given it up", || second.device.has_reached(begun).expect("it runs"));
+    let device = Arc::clone(&second.device);
+    let (mut second, drained) = thread::scope(|scope| {
+        let (returned, returns) = channel();
+        let draining = scope.spawn(move || {
+            let drained = second.group.drain();
+            returned.send(()).expect("it is waited for");
+            (second, drained)
+        });
+        let early = returns.recv_timeout(Duration::from_millis(100));
+        device.feed();
+        assert!(early.is_err(), "it believed its sum before it had read what the first one said");
+        draining.join().expect("draining does not panic")
+    });
+    assert!(matches!(drained, Err(GroupError::PeerLost { .. })), "{drained:?}");
+    assert_eq!((second.state.applied, second.state.weights == [3; COUNT]), (2, false), "it applied garbage");
+    second.group.update_made();
+    drop((first.group, second.group));
+    assert_eq!(trusts.map(|trust| trust.is_lost()), [false, true]);
 }
 
 /// The abort comes later in each round, while both ranks run ahead of their devices.

@@ -122,6 +122,15 @@ impl Formed {
         }
     }
 
+    /// Whether the state is to be believed when the group is over; over TCP it always is.
+    #[must_use]
+    pub fn trust(&self) -> Option<Arc<nccl::Trust>> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Nccl(group) => Some(group.trust()),
+        }
+    }
+
     /// Ends the connection to a neighbour whose host has not answered for about this long.
     ///
     /// # Errors
@@ -272,6 +281,9 @@ impl Formed {
         }
         drop(ManuallyDrop::into_inner(flag));
         let finished = finish_update(replica);
+        if let Ok(Finished::Applied(_)) = finished {
+            group.update_made();
+        }
         waited?;
         Ok(finished?)
     }

@@ -140,10 +140,21 @@ impl Trainer {
     /// Takes up a generation and stays in it until it ends.
     fn generation(&mut self, form: &Form, live: &Live) {
         let halt = match self.enter(form, live) {
-            Ok(group) => match Stepping::new(self, form, live, group) {
-                Ok(mut stepping) => stepping.run(),
-                Err(halt) => halt,
-            },
+            Ok(group) => {
+                let trust = group.trust();
+                let halt = match Stepping::new(self, form, live, group) {
+                    Ok(mut stepping) => stepping.run(),
+                    Err(halt) => halt,
+                };
+                if trust.is_some_and(|trust| trust.is_lost()) {
+                    tracing::warn!(
+                        "this host stood still for so long that the other workers ended the sum without it: what it made of that \
+                         sum may be wrong, and it takes the state from them"
+                    );
+                    self.holds = false;
+                }
+                halt
+            }
             Err(halt) => halt,
         };
         self.park(form, live, &halt);

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::io::{PipeWriter, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lsgan_spec::Generation;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::communicator::{Communicator, CommunicatorError};
 use super::flag::AbortFlag;
 use super::message::{Message, MessageKind};
+use super::trust::Trust;
 use crate::tcp::{Link, Membership, Side};
 use crate::{Aborter, Call, GroupError, LossCause, Peer};
 
@@ -41,6 +44,7 @@ pub(super) struct Core {
     pub(super) generation: Generation,
     pub(super) aborter: Aborter,
     pub(super) flag: Arc<AbortFlag>,
+    pub(super) trust: Arc<Trust>,
     /// The connections to the left and the right neighbour. None in a group of one.
     pub(super) links: Option<[Link; 2]>,
     pub(super) size: usize,
@@ -77,7 +81,8 @@ impl Core {
         let Membership { rank, generation, .. } = *membership;
         let (size, aborter) = (membership.members.len(), aborter.clone());
         let (state, communicator) = (Mutex::default(), Mutex::default());
-        Self { rank, generation, aborter, flag, links, size, wake, state, communicator }
+        let trust = Arc::default();
+        Self { rank, generation, aborter, flag, trust, links, size, wake, state, communicator }
     }
 
     fn communicator(&self) -> Option<Arc<Communicator>> {
@@ -206,6 +211,17 @@ impl Core {
             // A short message always fits into an idle connection. A neighbour that is gone needs none.
             _ = (&link.socket).write(&bytes);
         }
+    }
+
+    /// Whether a neighbour has said something, or is gone, and the watcher has not acted on it yet.
+    pub(super) fn has_unheard(&self) -> bool {
+        let left = self.state().left_after;
+        Side::BOTH.into_iter().filter(|side| left[*side as usize].is_none()).any(|side| {
+            self.link(side).is_some_and(|link| {
+                let mut readable = [PollFd::new(link.socket.as_fd(), PollFlags::POLLIN)];
+                poll(&mut readable, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+            })
+        })
     }
 
     pub(super) fn close_links(&self) {

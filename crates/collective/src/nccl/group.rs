@@ -12,6 +12,7 @@ use super::core::{Core, EndReason};
 use super::device::{Device, Mark};
 use super::flag::AbortFlag;
 use super::staging::Staging;
+use super::trust::Trust;
 use super::watch::Watcher;
 use super::{Backoff, ElementType};
 use crate::tcp::{Side, set_keepalive};
@@ -55,6 +56,17 @@ impl NcclGroup {
     #[must_use]
     pub fn abort_flag(&self) -> Arc<AbortFlag> {
         Arc::clone(&self.core.flag)
+    }
+
+    /// Whether what this rank has applied is to be believed; it outlives the group.
+    #[must_use]
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.core.trust)
+    }
+
+    /// The update behind the last call was made, as the device's count says.
+    pub fn update_made(&mut self) {
+        self.core.trust.applied(self.calls);
     }
 
     /// Queues an all-reduce on the device's stream: each of `count` values is replaced by its sum over all ranks.
@@ -158,7 +170,8 @@ impl NcclGroup {
                 Some(communicator) => _ = self.progress(communicator)?,
                 None => self.core.ended().map_or(Ok(()), Err)?,
             }
-            if reached {
+            // Where this host was starved, the watcher may not have read yet that the others have aborted.
+            if reached && !self.core.has_unheard() {
                 return Ok(());
             }
             backoff.wait();

@@ -13,13 +13,18 @@ pub(super) enum MessageKind {
     Leaving,
     /// The rank's group is over: aborted, or a neighbour was lost. Sent again when the rank learns of more stopped ranks.
     Failing,
+    /// The rank has waited long enough and aborts, though the ranks that are not named may not be stopped. Its last message.
+    Aborting,
 }
 
 impl MessageKind {
+    const ALL: [Self; 3] = [Self::Leaving, Self::Failing, Self::Aborting];
+
     const fn magic(self) -> [u8; 8] {
         match self {
             Self::Leaving => *b"lsganBy\n",
             Self::Failing => *b"lsganNo\n",
+            Self::Aborting => *b"lsganAb\n",
         }
     }
 }
@@ -50,15 +55,13 @@ impl Message {
     /// Whether a message can begin with these bytes.
     pub(super) fn may_begin_with(bytes: &[u8]) -> bool {
         let known = bytes.len().min(8);
-        [MessageKind::Leaving, MessageKind::Failing]
-            .iter()
-            .any(|kind| bytes[..known] == kind.magic()[..known])
+        MessageKind::ALL.iter().any(|kind| bytes[..known] == kind.magic()[..known])
     }
 
     /// Decodes [`Message::len_bytes`] bytes that passed [`Message::may_begin_with`].
     pub(super) fn decode(bytes: &[u8], size: usize) -> Self {
-        let leaving = bytes.starts_with(&MessageKind::Leaving.magic());
-        let kind = if leaving { MessageKind::Leaving } else { MessageKind::Failing };
+        let is_it = |kind: &MessageKind| bytes.starts_with(&kind.magic());
+        let kind = MessageKind::ALL.into_iter().find(is_it).unwrap_or(MessageKind::Failing);
         let numbers: Vec<_> = bytes[8..].as_chunks().0.iter().copied().map(u64::from_le_bytes).collect();
         let stopped = (0..size).filter(|rank| numbers[1 + rank / 64] >> (rank % 64) & 1 == 1).collect();
         Self { kind, finished_calls: numbers[0], stopped }
@@ -72,7 +75,7 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_was_written() {
         for (kind, size) in
-            [(MessageKind::Leaving, 2), (MessageKind::Failing, 64), (MessageKind::Failing, 65)]
+            [(MessageKind::Leaving, 2), (MessageKind::Failing, 64), (MessageKind::Aborting, 65)]
         {
             for stopped in [vec![], vec![size - 1], (0..size).step_by(2).collect(), (0..size).collect()] {
                 let stopped = stopped.into_iter().collect();

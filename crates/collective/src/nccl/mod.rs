@@ -34,6 +34,7 @@ mod group;
 pub mod library;
 mod message;
 mod staging;
+mod trust;
 mod watch;
 
 use std::thread;
@@ -45,6 +46,7 @@ pub use self::flag::AbortFlag;
 pub use self::form::{Nccl, connect};
 pub use self::group::NcclGroup;
 pub use self::library::{Library, NcclVersion};
+pub use self::trust::Trust;
 use crate::CallKind;
 
 /// [`Nccl::connect_within`] of GPUs: seconds on cloud hosts, most of a minute where NCCL's kernels are built first.

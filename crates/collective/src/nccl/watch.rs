@@ -40,7 +40,7 @@ const LOOK_EACH: Duration = Duration::from_millis(1);
 /// How long all ranks may take to stop: longer than [`FINISH_WITHIN`], which some ranks use first. It runs out only where
 /// a rank is frozen, or where several deaths have cut the ring into pieces that do not hear each other. A frozen rank's
 /// incarnation is over, whatever it computes; and within this time the members of every piece see a death themselves or
-/// hear the coordinator's abort.
+/// hear the coordinator's abort. A rank that is only slow learns that it was not waited for: [`super::trust`].
 const STOPPED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Waits for the end of its thread when it is dropped. The group must be over by then.
@@ -137,7 +137,7 @@ impl<'a> Watch<'a> {
                     Received::Nothing => {}
                     Received::Message(message) => {
                         core.neighbour_left(side, message.finished_calls);
-                        if message.kind == MessageKind::Failing {
+                        if message.kind != MessageKind::Leaving {
                             failing.get_or_insert((Instant::now() + FINISH_WITHIN, side));
                         }
                     }
@@ -163,9 +163,11 @@ impl<'a> Watch<'a> {
                 self.core.send(MessageKind::Failing, &self.stopped);
                 told = Some(self.stopped.clone());
             }
-            let all_stopped = self.stopped.len() == self.core.size;
-            if all_stopped || deadline <= Instant::now() || self.sleep(Vec::new(), Some(deadline)).is_err() {
+            if self.stopped.len() == self.core.size {
                 return;
+            }
+            if deadline <= Instant::now() || self.sleep(Vec::new(), Some(deadline)).is_err() {
+                return self.core.send(MessageKind::Aborting, &self.stopped);
             }
         }
     }
@@ -192,8 +194,11 @@ impl<'a> Watch<'a> {
                 bytes.clear();
                 self.stopped.insert(link.peer.rank);
                 self.stopped.extend(&message.stopped);
-                if message.kind == MessageKind::Leaving {
-                    *received = None;
+                match message.kind {
+                    MessageKind::Leaving => *received = None,
+                    MessageKind::Failing => {}
+                    MessageKind::Aborting if message.stopped.contains(&self.core.rank) => {}
+                    MessageKind::Aborting => self.core.trust.given_up(message.finished_calls),
                 }
                 return Received::Message(message);
             }

@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,12 +127,27 @@ pub struct HostDevice {
     functions: Arc<Functions>,
     stream: usize,
     allocated: AtomicUsize,
+    is_starved: AtomicBool,
 }
 
 impl HostDevice {
+    /// From now on the watcher of a group that is formed does not run.
+    pub fn starve(&self) {
+        self.is_starved.store(true, Ordering::SeqCst);
+    }
+
+    pub fn feed(&self) {
+        self.is_starved.store(false, Ordering::SeqCst);
+    }
+
     fn new(functions: &Arc<Functions>) -> Self {
         let create: extern "C" fn() -> *mut c_void = functions.get("double_stream_create");
-        Self { functions: Arc::clone(functions), stream: create() as usize, allocated: AtomicUsize::new(0) }
+        Self {
+            functions: Arc::clone(functions),
+            stream: create() as usize,
+            allocated: AtomicUsize::new(0),
+            is_starved: AtomicBool::new(false),
+        }
     }
 
     /// Allocations that are not freed.
@@ -173,6 +188,8 @@ fn layout(len_bytes: usize) -> Layout {
 // SAFETY: the allocator's memory is valid until it is freed, and a stream of the double keeps its order.
 unsafe impl Device for HostDevice {
     fn make_current(&self) -> Result<(), DeviceError> {
+        let is_watcher = thread::current().name() == Some("nccl-watcher");
+        wait_until("the host runs again", || !is_watcher || !self.is_starved.load(Ordering::SeqCst));
         Ok(())
     }
 
