@@ -105,6 +105,14 @@ pub enum GroupError {
     )]
     NcclVersions { generation: Generation, rank: usize, ours: NcclVersion, peer: Peer, theirs: NcclVersion },
 
+    /// Two ranks compute on one device, between which NCCL does not sum.
+    #[error(
+        "generation {generation} cannot be formed: {} and {} compute on the same GPU, and NCCL sums between GPUs only. Start \
+         at most one worker for each GPU, with --local-rank or CUDA_VISIBLE_DEVICES of its own.",
+        peers[0], peers[1]
+    )]
+    OneDevice { generation: Generation, peers: [Peer; 2] },
+
     /// All members joined, but NCCL did not connect them before the deadline.
     #[error(
         "generation {generation}: NCCL was not ready on rank {rank} after {} s, though the members reach each other. \
@@ -174,6 +182,7 @@ impl GroupError {
             | Self::NcclMissing { .. }
             | Self::NcclTooOld { .. }
             | Self::NcclVersions { .. }
+            | Self::OneDevice { .. }
             | Self::NcclNotReady { .. }
             | Self::Nccl { .. }
             | Self::Device { .. }

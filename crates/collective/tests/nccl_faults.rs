@@ -80,6 +80,25 @@ fn a_group_that_nccl_never_connects_can_be_aborted() {
 }
 
 #[test]
+fn two_ranks_on_one_gpu_are_refused_with_both_named() {
+    let double = Double::with(&[]);
+    let devices = [7, 8, 7].map(|id| {
+        let device = double.device();
+        device.call(id);
+        Arc::new(device)
+    });
+    let nccls = devices.map(|device| double.nccl_on(device));
+    for outcome in try_form(&nccls, PATIENCE, &aborters::<3>()) {
+        let error = outcome.expect_err("NCCL would refuse it too, and say less");
+        let GroupError::OneDevice { peers, .. } = &error else { panic!("{error}") };
+        assert_eq!(peers.map(|peer| peer.rank), [0, 2]);
+        let text = error.for_people();
+        assert!(text.contains("same GPU") && text.contains("at most one worker for each GPU"), "{text}");
+    }
+    assert_eq!((double.begun(), double.misuses()), (0, 0));
+}
+
+#[test]
 fn different_versions_are_refused_with_both_named() {
     let (old, new) = (Double::with(&[("VERSION", 22_105)]), Double::with(&[("VERSION", 22_703)]));
     let outcomes = try_form(&[old.nccl(), new.nccl(), old.nccl()], PATIENCE, &aborters::<3>());

@@ -109,6 +109,12 @@ unsafe impl Device for CudaDevice {
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("make itself this thread's device"))
     }
 
+    fn id(&self) -> u128 {
+        // An old driver does not know it, and then NCCL finds by itself that two ranks have one GPU.
+        result::device::get_uuid(self.device)
+            .map_or(0, |id| u128::from_be_bytes(id.bytes.map(|byte| byte as u8)))
+    }
+
     fn stream(&self) -> *mut c_void {
         self.stream.cast()
     }

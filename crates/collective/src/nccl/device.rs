@@ -17,6 +17,9 @@ pub unsafe trait Device: Send + Sync {
     /// Makes this the current device of the calling thread.
     fn make_current(&self) -> Result<(), DeviceError>;
 
+    /// What tells it from all other devices of all hosts; 0 where it does not say.
+    fn id(&self) -> u128;
+
     /// The stream, a `cudaStream_t`.
     fn stream(&self) -> *mut c_void;
 

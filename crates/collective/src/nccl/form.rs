@@ -47,7 +47,7 @@ pub fn connect(
     let flag = Arc::new(AbortFlag::new(&nccl.device)?);
     let id = if size > 1 || nccl.also_alone {
         meeting.set_stall_timeout(Some(deadline.saturating_duration_since(Instant::now())));
-        Some(agree(&nccl.library, membership, &mut meeting).map_err(|error| match error {
+        Some(agree(nccl, membership, &mut meeting).map_err(|error| match error {
             GroupError::Stalled { .. } => {
                 GroupError::NcclNotReady { generation, rank, waited: started.elapsed() }
             }
@@ -85,20 +85,28 @@ fn forming_call() -> Call {
     Call { kind: CallKind::Broadcast { root: 0 }, sequence: 2, length: ID_BYTES as u64 }
 }
 
-/// Checks that all ranks have the same version of NCCL, and returns rank 0's id.
-fn agree(library: &Library, membership: &Membership, meeting: &mut TcpGroup) -> Result<Id, GroupError> {
+/// Checks that all ranks have the same version of NCCL, and each a device of its own; returns rank 0's id.
+fn agree(
+    Nccl { library, device, .. }: &Nccl,
+    membership: &Membership,
+    meeting: &mut TcpGroup,
+) -> Result<Id, GroupError> {
     let (rank, generation, ours) = (membership.rank, membership.generation, library.version());
-    let mut versions = vec![0; membership.members.len()];
-    versions[rank] = i64::from(ours.0);
-    meeting.all_reduce_i64(&mut versions)?;
-    if let Some(other) = versions.iter().position(|version| *version != i64::from(ours.0)) {
-        return Err(GroupError::NcclVersions {
-            generation,
-            rank,
-            ours,
-            peer: Peer { rank: other, address: membership.members[other] },
-            theirs: NcclVersion(u32::try_from(versions[other]).unwrap_or(0)),
-        });
+    let peer = |rank: usize| Peer { rank, address: membership.members[rank] };
+    // Of each rank: its version, and the halves of its device's id.
+    let mut of_ranks = vec![0; 3 * membership.members.len()];
+    let id = device.id();
+    of_ranks[3 * rank..][..3].copy_from_slice(&[i64::from(ours.0), (id >> 64) as i64, id as i64]);
+    meeting.all_reduce_i64(&mut of_ranks)?;
+    let (of_ranks, _) = of_ranks.as_chunks::<3>();
+    if let Some(other) = of_ranks.iter().position(|[version, ..]| *version != i64::from(ours.0)) {
+        let theirs = NcclVersion(u32::try_from(of_ranks[other][0]).unwrap_or(0));
+        return Err(GroupError::NcclVersions { generation, rank, ours, peer: peer(other), theirs });
+    }
+    for (second, [_, id @ ..]) in of_ranks.iter().enumerate().filter(|(_, [_, id @ ..])| *id != [0, 0]) {
+        if let Some(first) = of_ranks[..second].iter().position(|[_, other @ ..]| other == id) {
+            return Err(GroupError::OneDevice { generation, peers: [peer(first), peer(second)] });
+        }
     }
     let mut id = match rank {
         0 => new_id(library).map_err(|error| match error {

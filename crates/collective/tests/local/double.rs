@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -128,12 +128,18 @@ pub struct HostDevice {
     stream: usize,
     allocated: AtomicUsize,
     is_starved: AtomicBool,
+    id: AtomicU64,
 }
 
 impl HostDevice {
     /// From now on the watcher of a group that is formed does not run.
     pub fn starve(&self) {
         self.is_starved.store(true, Ordering::SeqCst);
+    }
+
+    /// Says from now on that it is this one.
+    pub fn call(&self, id: u64) {
+        self.id.store(id, Ordering::SeqCst);
     }
 
     pub fn feed(&self) {
@@ -147,6 +153,7 @@ impl HostDevice {
             stream: create() as usize,
             allocated: AtomicUsize::new(0),
             is_starved: AtomicBool::new(false),
+            id: AtomicU64::new(0),
         }
     }
 
@@ -191,6 +198,10 @@ unsafe impl Device for HostDevice {
         let is_watcher = thread::current().name() == Some("nccl-watcher");
         wait_until("the host runs again", || !is_watcher || !self.is_starved.load(Ordering::SeqCst));
         Ok(())
+    }
+
+    fn id(&self) -> u128 {
+        self.id.load(Ordering::SeqCst).into()
     }
 
     fn stream(&self) -> *mut c_void {
