@@ -42,12 +42,6 @@ impl GroupError {
                  Install the same libtorch on all workers",
                 worker(peer)
             ),
-            Self::OneDevice { peers: [first, second], .. } => format!(
-                "{} and {} compute on the same GPU, and NCCL sums between GPUs only. Start at most one worker for each GPU, \
-                 with --local-rank or CUDA_VISIBLE_DEVICES of its own",
-                worker(first),
-                worker(second)
-            ),
             Self::NcclNotReady { waited, .. } => format!(
                 "NCCL did not connect the workers within {} s, though they reach each other. It makes connections of its \
                  own: check NCCL_SOCKET_IFNAME and that all ports between the hosts are open, and run the workers with \
@@ -68,6 +62,7 @@ impl GroupError {
             | Self::System { .. }
             | Self::NcclMissing { .. }
             | Self::NcclTooOld { .. }
+            | Self::OneDevice { .. }
             | Self::Device { .. } => self.to_string().trim_end_matches('.').to_owned(),
         }
     }
