@@ -20,7 +20,7 @@ use crate::memory;
 use crate::models::SampleShape;
 use crate::parts::{self, StateCopy};
 use crate::queue::Queue;
-use crate::sample::{Sampler, Weights};
+use crate::sample::{FrozenGenerator, Weights};
 use crate::state::{Networks, State};
 use crate::step::{Keep, Work};
 use crate::tensors::{samples, samples_in_place};
@@ -414,6 +414,12 @@ impl Replica {
 
     /// A picture of what G makes of the run's fixed z, as PNG.
     pub fn sample_picture(&self) -> Result<Vec<u8>, TrainError> {
+        self.freeze_generator().picture()
+    }
+
+    /// G as it is now, to make that picture while training goes on.
+    #[must_use]
+    pub fn freeze_generator(&self) -> FrozenGenerator {
         let state = self.engine.state();
         let (regions, numbers) = (state.regions(), state.numbers());
         let (weights, statistics) = match self.spec.samples.weights {
@@ -422,7 +428,7 @@ impl Replica {
         };
         let weights =
             Weights { weights: &numbers[weights.clone()], statistics: &numbers[statistics.clone()] };
-        Sampler::new(&self.spec)?.picture(&weights, self.spec.samples.grid)
+        FrozenGenerator::new(&self.spec, weights)
     }
 
     #[must_use]

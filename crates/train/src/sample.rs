@@ -29,6 +29,26 @@ pub struct Weights<'a> {
     pub statistics: &'a [f32],
 }
 
+/// A run's generator as it was at one time.
+#[derive(Clone, Debug)]
+pub struct FrozenGenerator {
+    spec: RunSpec,
+    weights: Vec<f32>,
+    statistics: Vec<f32>,
+}
+
+impl FrozenGenerator {
+    pub(crate) fn new(spec: &RunSpec, Weights { weights, statistics }: Weights) -> Self {
+        Self { spec: spec.clone(), weights: weights.to_vec(), statistics: statistics.to_vec() }
+    }
+
+    /// A picture of what it makes of the run's fixed z, as PNG.
+    pub fn picture(&self) -> Result<Vec<u8>, TrainError> {
+        let weights = Weights { weights: &self.weights, statistics: &self.statistics };
+        Sampler::new(&self.spec)?.picture(&weights, self.spec.samples.grid)
+    }
+}
+
 /// Makes pictures with a run's generator.
 pub struct Sampler {
     network: Network,

@@ -18,6 +18,7 @@
 //!   thread of its own.
 //! - [`probe`]: what this host has to compute with.
 //! - `isa`: keeps libtorch to the instructions that the run's file allows.
+//! - `painter`: makes pictures on a thread of its own.
 //! - `store`: the run's store, and the proof that it is the coordinator's.
 //! - `snapshots`: writes snapshots on a thread of its own.
 //! - `trouble`: tells the coordinator why this worker cannot start.
@@ -34,6 +35,7 @@ mod metric_rows;
 mod orders;
 mod outbox;
 mod pace;
+mod painter;
 pub mod probe;
 mod reach;
 mod reduce;

@@ -23,6 +23,7 @@ use crate::address::for_peers;
 use crate::faults::Faults;
 use crate::orders::Order;
 use crate::outbox::Outbox;
+use crate::painter::Painter;
 use crate::reach::{Reached, reach};
 use crate::reduce::Transport;
 use crate::session::{Ended, Session};
@@ -201,6 +202,7 @@ impl Training {
             outbox.say(Report::Warning { text });
         }
         let writer = Writer::start(store.clone(), origin, outbox.clone())?;
+        let painter = Painter::start(outbox.clone())?;
         let trainer = Trainer {
             spec,
             plan,
@@ -211,6 +213,7 @@ impl Training {
             token,
             store,
             writer,
+            painter,
             outbox: outbox.clone(),
             holds: false,
             runtime,

@@ -18,6 +18,7 @@ use lsgan_train::{NotApplied, Replica, TrainError};
 use crate::faults::Faults;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
+use crate::painter::Painter;
 use crate::reduce::{Formed, ReduceError, Transport};
 use crate::snapshots::Writer;
 use crate::stepping::Stepping;
@@ -55,6 +56,8 @@ pub struct Trainer {
     pub store: Arc<RunStore>,
     /// Writes them.
     pub writer: Writer,
+    /// Makes pictures.
+    pub painter: Painter,
     /// What it has to say.
     pub outbox: Arc<Outbox>,
     /// The state is one of the run: made, loaded or received for a generation.
@@ -187,6 +190,10 @@ impl Trainer {
         if let ParkReason::Broken(why) | ParkReason::Failed(why) = &reason {
             tracing::warn!(generation = generation.0, "{why}");
         }
+        if matches!(halt, Halt::Boundary) {
+            // It may leave now, or be asked to close the run.
+            self.painter.finish();
+        }
         let applied = self.holds.then(|| self.replica.reduction());
         let step = applied.map(|applied| applied.step().0);
         tracing::info!(generation = generation.0, step, "parked: {}", in_words(&reason));
@@ -277,6 +284,7 @@ impl Trainer {
         if task == Task::Final {
             self.sample();
         }
+        self.painter.finish();
         let state = self.copy_state();
         self.writer.close(state, lsgan_runfile::to_yaml(&self.spec), task);
     }
@@ -298,12 +306,8 @@ impl Trainer {
         self.writer.snapshot(state, lsgan_runfile::to_yaml(&self.spec), begin.elapsed());
     }
 
-    /// Makes a picture of what G makes of the fixed z.
+    /// Makes a picture of what G makes of the fixed z, while training goes on.
     pub fn sample(&self) {
-        let step = self.replica.reduction().step();
-        match self.replica.sample_picture() {
-            Ok(png) => self.outbox.say(Report::Sample { step, png }),
-            Err(error) => tracing::warn!(step = step.0, "no picture: {}", chain(&error)),
-        }
+        self.painter.paint(self.replica.reduction().step(), self.replica.freeze_generator());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lsgan_tests::disturb::{Cluster, assert_disturbed, assert_undisturbed_weights, wait_for_members};
+use lsgan_tests::lab::STEPS;
 use lsgan_tests::process::children_named;
 use lsgan_tests::{Cut, Lab, Process, Proxy, until};
 use lsgan_wire::v1::{Role, RunStatus};
@@ -21,18 +22,37 @@ fn a_worker_that_ends_by_an_error_is_done_without() {
     assert_disturbed(&cluster.finish(), "held");
 }
 
-/// They look at an update only when the next half is computed, as on a GPU, and record halves with a stand-in; one of three
-/// does not. One is killed, one leaves, one joins: the weights are those of a run on CPUs.
+/// They look at an update only when the next half is computed, as on a GPU, and record halves with a stand-in. One is killed,
+/// one leaves, one joins: the weights are those of a run on CPUs.
 #[test]
 fn workers_that_run_ahead_as_on_a_gpu_train_the_same_weights() {
     let rehearsing = &["--rehearse-gpu"][..];
-    let mut cluster = Cluster::of(&[("killed", rehearsing), ("leaves", rehearsing), ("plain", &[])], &[]);
+    let workers = ["killed", "leaves", "stays"].map(|name| (name, rehearsing));
+    let mut cluster = Cluster::of(&workers, &[]);
     let step = cluster.wait_for_random_step();
     cluster.workers.remove(0).kill();
     cluster.join("new", rehearsing);
     cluster.wait_for_step(2 * step);
     cluster.leaves(0);
     assert_disturbed(&cluster.finish(), "held");
+}
+
+/// Pictures are made beside the training, by the member that is first. Both that were first leave.
+#[test]
+fn no_picture_is_lost_when_the_worker_that_makes_them_leaves() {
+    let every_step = ["--set", "samples.every=1"];
+    let mut cluster = Cluster::of(&[("anna", &[]), ("ben", &[])], &every_step);
+    let step = cluster.wait_for_random_step();
+    cluster.leaves(0);
+    cluster.join("carl", &[]);
+    cluster.wait_for_step(2 * step);
+    cluster.leaves(0);
+    let lab = cluster.finish();
+    for step in 1..=STEPS {
+        let picture = lab.run_dir().join(format!("samples/step-{step:010}.png"));
+        assert!(picture.exists(), "{}", picture.display());
+    }
+    assert_disturbed(&lab, "held");
 }
 
 /// Its heartbeats go on, and the others wait for its sum.
