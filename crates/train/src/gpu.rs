@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
@@ -117,6 +118,13 @@ fn visible(devices: &Option<String>) -> String {
 /// `CUDA_VISIBLE_DEVICES`, if it is set.
 pub(crate) fn visible_devices() -> Option<String> {
     std::env::var("CUDA_VISIBLE_DEVICES").ok()
+}
+
+/// Whether a driver's module is loaded into this host's kernel, or into that of the Windows below it; nothing is opened. What it
+/// shows, [`driver`] tells.
+#[must_use]
+pub fn may_be_here() -> bool {
+    ["/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg"].into_iter().any(|file| Path::new(file).exists())
 }
 
 /// What the driver shows to this process. It is asked once; libtorch is not loaded.

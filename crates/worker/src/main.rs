@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use lsgan_console::{Failure, Interrupt, interrupts, logging, print, vital};
+use lsgan_train::gpu;
 use lsgan_worker::{Args, Ended, interface, probe, work};
 use tokio::sync::mpsc;
 
@@ -26,7 +27,10 @@ fn worker() -> Result<(), Failure> {
         return probe::probe(&probe::Args::parse());
     }
     let args = Args::parse();
-    if let Some((name, value)) = interface::for_nccl(&args) {
+    // The coordinator's name may have to be looked up, which can take seconds.
+    if gpu::may_be_here()
+        && let Some((name, value)) = interface::for_nccl(&args)
+    {
         // SAFETY: as above.
         unsafe { set_unless_set(name, &value) };
     }
