@@ -172,3 +172,26 @@ fn one_silence_and_one_generation_that_does_not_form_are_two() {
     wait_for_generation(&mut bench);
     assert_eq!((bench.members(), left_behind(&bench)), (vec![1], vec![(3, 2)]));
 }
+
+/// It was told that its incarnation is over, so that it does not name it.
+#[test]
+fn a_newcomer_that_forgot_its_incarnation_is_known_by_its_address() {
+    let mut bench = Bench::stepping(config(), 1);
+    bench.heard(1, 6);
+    let arrives = |bench: &mut Bench, session: u64| {
+        let generation = bench.run.generation().0;
+        bench.join_at(session, "10.0.0.9:4000");
+        if bench.wishes_reform() {
+            bench.parked(1, generation, Some(6), ParkReason::Boundary);
+            wait_for_generation(bench);
+        }
+    };
+    arrives(&mut bench, 2);
+    assert_eq!(bench.members(), [1, 2]);
+    falls_silent(&mut bench, 2);
+    arrives(&mut bench, 3);
+    assert_eq!((bench.members(), left_behind(&bench)), (vec![1, 3], vec![]), "once may be chance");
+    not_formed(&mut bench, 3);
+    wait_for_generation(&mut bench);
+    assert_eq!((bench.members(), left_behind(&bench)), (vec![1], vec![(3, 2)]));
+}

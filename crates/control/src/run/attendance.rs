@@ -110,12 +110,14 @@ impl Run {
         };
         match hello.resume {
             Some(resume) if self.is_adopted(&resume) => self.adopt_member(now, resume, worker, effects),
-            Some(Resume { incarnation: former, .. }) => {
-                self.end_former_incarnation(former, effects);
+            resume => {
+                let former = resume.map(|resume| resume.incarnation);
+                if let Some(former) = former {
+                    self.end_former_incarnation(former, effects);
+                }
                 self.admit(now, worker, hello.numerics, effects);
                 self.recall_unreached(former, self.incarnation, effects);
             }
-            None => self.admit(now, worker, hello.numerics, effects),
         }
     }
 

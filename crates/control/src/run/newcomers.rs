@@ -16,6 +16,7 @@ const REMEMBERED_MAX: usize = 256;
 /// its process may only be silent for a while and attach again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Former {
+    address: String,
     unreached_in_a_row: u32,
     why: String,
 }
@@ -78,21 +79,27 @@ impl Run {
         let Some(worker) = self.workers.get(&one) else { return };
         let unreached_in_a_row = worker.unreached_in_a_row.saturating_add(now.into());
         if unreached_in_a_row > 0 {
-            self.former.insert(one, Former { unreached_in_a_row, why: reason.to_string() });
+            let (address, why) = (worker.address.clone(), reason.to_string());
+            self.former.insert(one, Former { address, unreached_in_a_row, why });
             if self.former.len() > REMEMBERED_MAX {
                 self.former.pop_first();
             }
         }
     }
 
-    /// The process that was `former` is admitted as `one`. Where its old incarnation was left behind, so is this one.
+    /// The process that was `former` is admitted as `one`. Where its old incarnation was left behind, so is this one. A process that
+    /// was told that its incarnation is over does not name it, and is known by its address. One that is started again has
+    /// another port, unless that is fixed.
     pub(crate) fn recall_unreached(
         &mut self,
-        former: Incarnation,
+        former: Option<Incarnation>,
         one: Incarnation,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Former { unreached_in_a_row, why }) = self.former.remove(&former) else { return };
+        let address = &self.workers[&one].address;
+        let newest_there = || self.former.iter().rev().find(|(_, f)| f.address == *address).map(|(i, _)| *i);
+        let Some(key) = former.or_else(newest_there) else { return };
+        let Some(Former { unreached_in_a_row, why, .. }) = self.former.remove(&key) else { return };
         let worker = self.workers.get_mut(&one).expect("it was just admitted");
         worker.unreached_in_a_row = unreached_in_a_row;
         if unreached_in_a_row >= TIMES && self.can_go_on_without(&[one]) {

@@ -134,7 +134,12 @@ impl Bench {
 
     /// A worker joins that shares its host with others.
     pub fn join_on(&mut self, session: u64, host: &str) {
-        self.say_hello(session, Hello { address: format!("{host}:{}", 4000 + session), ..hello(session) });
+        self.join_at(session, &format!("{host}:{}", 4000 + session));
+    }
+
+    /// A worker joins whose peers reach it there.
+    pub fn join_at(&mut self, session: u64, address: &str) {
+        self.say_hello(session, Hello { address: address.to_owned(), ..hello(session) });
     }
 
     pub fn join_with_numerics(&mut self, session: u64, numerics: Numerics) -> &[Effect] {
