@@ -18,6 +18,14 @@ pub struct CudaVersion(pub u32, pub u32);
 /// need it.
 const CUDA_LEAST: CudaVersion = CudaVersion(12, 0);
 
+impl CudaVersion {
+    /// As CUDA counts them: 13000 is 13.0.
+    pub(crate) fn counted(version: c_int) -> Self {
+        let version = version.unsigned_abs();
+        Self(version / 1000, version % 1000 / 10)
+    }
+}
+
 impl fmt::Display for CudaVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
@@ -174,8 +182,7 @@ fn version() -> Result<CudaVersion, NoGpu> {
     // SAFETY: the driver is loaded, and writes one number.
     let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
     asked.map_err(|error| NoGpu::DriverFails { cause: words(error) })?;
-    let version = version.unsigned_abs();
-    Ok(CudaVersion(version / 1000, version % 1000 / 10))
+    Ok(CudaVersion::counted(version))
 }
 
 fn gpu(index: c_int, count: c_int) -> Result<Gpu, result::DriverError> {

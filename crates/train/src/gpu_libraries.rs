@@ -2,12 +2,14 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
+use crate::gpu::CudaVersion;
+
 /// The versions that this process computes with, as `CUDA 13.0, cuBLAS 13.1.0, cuDNN 9.19.0, driver 580.65.06`. libtorch's CUDA
 /// part must be loaded.
 pub(crate) fn versions() -> String {
     let driver = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
     let found = [
-        ("CUDA", cuda_runtime().map(cuda)),
+        ("CUDA", cuda_runtime().map(|version| CudaVersion::counted(version).to_string())),
         ("cuBLAS", said_by(c"cublasLtGetVersion").map(plain)),
         ("cuDNN", said_by(c"cudnnGetVersion").map(cudnn)),
         ("driver", driver_in(&driver).map(str::to_owned)),
@@ -33,7 +35,7 @@ fn said_by(name: &CStr) -> Option<usize> {
     Some(unsafe { version() })
 }
 
-fn cuda_runtime() -> Option<usize> {
+fn cuda_runtime() -> Option<c_int> {
     type Version = unsafe extern "C" fn(*mut c_int) -> c_int;
     let found = function(c"cudaRuntimeGetVersion")?;
     // SAFETY: it has this type in NVIDIA's headers.
@@ -41,12 +43,7 @@ fn cuda_runtime() -> Option<usize> {
     let mut version = 0;
     // SAFETY: it writes one number.
     let failed = unsafe { get(&raw mut version) };
-    (failed == 0).then_some(version.unsigned_abs() as usize)
-}
-
-/// 13000 is 13.0.
-fn cuda(version: usize) -> String {
-    format!("{}.{}", version / 1000, version % 1000 / 10)
+    (failed == 0).then_some(version)
 }
 
 /// 130100 is 13.1.0.
@@ -74,6 +71,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_nvidia_counts_them() {
+        let cuda = |version| CudaVersion::counted(version).to_string();
         assert_eq!((cuda(13_000), cuda(12_080)), ("13.0".to_owned(), "12.8".to_owned()));
         assert_eq!((cudnn(91_900), cudnn(8_907)), ("9.19.0".to_owned(), "8.9.7".to_owned()));
         assert_eq!(plain(130_100), "13.1.0");

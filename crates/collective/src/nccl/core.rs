@@ -5,15 +5,16 @@ use std::io::{PipeWriter, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use lsgan_spec::Generation;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::communicator::{Communicator, CommunicatorError};
 use super::flag::AbortFlag;
 use super::message::{Message, MessageKind};
 use super::trust::Trust;
-use crate::tcp::{Link, Membership, Side};
+use crate::tcp::{Link, Membership, Side, poll_until};
 use crate::{Aborter, Call, GroupError, LossCause, Peer};
 
 /// Why a group is over.
@@ -216,12 +217,10 @@ impl Core {
     /// Whether a neighbour has said something, or is gone, and the watcher has not acted on it yet.
     pub(super) fn has_unheard(&self) -> bool {
         let left = self.state().left_after;
-        Side::BOTH.into_iter().filter(|side| left[*side as usize].is_none()).any(|side| {
-            self.link(side).is_some_and(|link| {
-                let mut readable = [PollFd::new(link.socket.as_fd(), PollFlags::POLLIN)];
-                poll(&mut readable, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-            })
-        })
+        let open = Side::BOTH.into_iter().filter(|side| left[*side as usize].is_none());
+        let links = open.filter_map(|side| self.link(side));
+        let mut fds: Vec<_> = links.map(|link| PollFd::new(link.socket.as_fd(), PollFlags::POLLIN)).collect();
+        poll_until(&mut fds, Some(Instant::now())).unwrap_or(false)
     }
 
     pub(super) fn close_links(&self) {
