@@ -8,14 +8,16 @@ mod rpath;
 fn main() {
     rpath::link_libtorch();
     let include = rpath::libtorch().join("include");
-    println!("cargo:rerun-if-changed=native/more.cpp");
+    for file in ["more.cpp", "dense.cpp", "reused.cpp", "reused.h", "guarded.h"] {
+        println!("cargo:rerun-if-changed=native/{file}");
+    }
     cc::Build::new()
         .cpp(true)
         .warnings(false)
         .std("c++17")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("native/more.cpp")
+        .files(["native/more.cpp", "native/dense.cpp", "native/reused.cpp"])
         .compile("lsgan_more");
     println!("cargo:rerun-if-changed=native/graphs.cpp");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");

@@ -1,6 +1,5 @@
 // The few operations of libtorch that the bindings do not show, or show without the argument that we need, and
 // convolutions on a CPU with ways of our own where oneDNN's are slow.
-// An exception becomes a null pointer and a message in the caller's buffer.
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/Version.h>
@@ -14,26 +13,16 @@
 #include <exception>
 #include <vector>
 
+#include "guarded.h"
+
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 using torch::autograd::Variable;
 
-void say(const std::exception& e, char* message, size_t message_bytes) {
-  std::strncpy(message, e.what(), message_bytes - 1);
-  message[message_bytes - 1] = '\0';
-}
-
-template <typename Make>
-at::Tensor* guarded(char* message, size_t message_bytes, Make make) {
-  try {
-    return new at::Tensor(make());
-  } catch (const std::exception& e) {
-    say(e, message, message_bytes);
-    return nullptr;
-  }
-}
+using lsgan::guarded;
+using lsgan::say;
 
 // From so few channels or to so few, spread is faster than oneDNN.
 constexpr int64_t kFewChannels = 4;
@@ -296,15 +285,14 @@ at::Tensor* lsgan_conv_transpose(const at::Tensor* x, const at::Tensor* weight, 
   });
 }
 
-// The gradients of `output` by each of `inputs`, as `gradients`. `by_output`: the gradient by `output` itself, null if that
-// is the loss. Only the part of the graph between them is gone through and freed. False, with a message, where it fails.
+// The gradients of a loss by each of `inputs`, as `gradients`, from its gradient by `output`. Only the part of the graph
+// between them is gone through and freed. False, with a message, where it fails.
 bool lsgan_gradients(const at::Tensor* output, const at::Tensor* by_output, const at::Tensor* const* inputs,
                      size_t count, at::Tensor** gradients, char* message, size_t message_bytes) {
   try {
-    tensor_list wanted, weights;
+    tensor_list wanted;
     for (size_t i = 0; i < count; ++i) wanted.push_back(*inputs[i]);
-    if (by_output != nullptr) weights.push_back(*by_output);
-    auto found = torch::autograd::grad({*output}, wanted, weights);
+    auto found = torch::autograd::grad({*output}, wanted, {*by_output});
     for (size_t i = 0; i < count; ++i) gradients[i] = new at::Tensor(std::move(found[i]));
     return true;
   } catch (const std::exception& e) {

@@ -131,7 +131,8 @@ impl<'a> Builder<'a> {
         let alone = self.device != Device::Cpu || recorder.is_some();
         let count = if alone { 1 } else { spec.compute.threads.max(1) };
         let lanes = |weights: [ComputeWeights; 2]| {
-            Lanes::new((0..count).map(|_| Lane::new(shared.clone(), &weights)).collect(), weights)
+            let lane = || Lane::new(shared.clone(), &weights);
+            Lanes::new(lane(), (1..count).map(|_| lane()).collect(), weights)
         };
         if self.device == Device::Cpu && self.rehearsal.is_none() {
             let weights = weights(state.tensor());

@@ -1,70 +1,111 @@
 //! `compute.threads`: how many virtual ranks are computed at once.
 //!
-//! With one, the calling thread computes. With more, that many persistent threads do. Contributions come back
-//! in the order of the tasks, so that the number of threads never changes a bit, whatever the kind of sum.
+//! The calling thread computes too; the others are persistent. Task i is lane i's, modulo their number; so many tasks are a
+//! round. Contributions come back in the order of the tasks, so that the number of threads never changes a bit, whatever
+//! the kind of sum. Where they come in pieces, each piece comes in that order.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use lsgan_spec::Half;
 
 use crate::device;
 use crate::lane::{ComputeWeights, Contribution, Kept, Lane, Sink, Task};
 
+/// How long a thread looks for what comes next before it sleeps. Between the halves of a small network that is enough; and
+/// threads that sleep and wake many times in a step often share a CPU while another has nothing to do.
+const LOOK_FOR: Duration = Duration::from_micros(500);
+
 /// The lanes of a replica, with the weights that they read.
 pub(crate) struct Lanes {
-    threads: Threads,
+    /// Lane 0.
+    calling: Box<Lane>,
+    /// The lanes behind it.
+    threads: Vec<LaneThread>,
     weights: [ComputeWeights; 2],
-}
-
-enum Threads {
-    Calling(Box<Lane>),
-    Own(Vec<LaneThread>),
+    /// How often tasks were given to the threads.
+    runs: u64,
 }
 
 struct LaneThread {
     orders: Option<Sender<Order>>,
-    results: Receiver<Option<Contribution>>,
+    results: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Order {
-    Compute(Task),
-    ComputeAhead(Task),
+    Compute { run: u64, task: Task, in_pieces: bool },
+    ComputeAhead { run: u64, task: Task },
     Forget(Kept),
 }
 
+/// What a thread has done of a run. After one that the calling thread did not end, some are left that nobody waits for.
+struct Done {
+    run: u64,
+    /// None where it computed ahead.
+    contribution: Option<Contribution>,
+}
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// Other virtual ranks of it have a contribution to come of the same parameters.
+    Open,
+    Complete,
+}
+
 impl Lanes {
-    /// `lanes` has one lane for each thread, and reads `weights`: D's and G's.
-    pub fn new(mut lanes: Vec<Lane>, weights: [ComputeWeights; 2]) -> Self {
-        let threads = match lanes.len() {
-            1 => Threads::Calling(Box::new(lanes.remove(0))),
-            _ => Threads::Own(lanes.into_iter().enumerate().map(LaneThread::start).collect()),
-        };
-        Self { threads, weights }
+    /// `calling` is the lane of the calling thread, `more` are those of other threads. They read `weights`: D's and G's.
+    pub fn new(calling: Lane, more: Vec<Lane>, weights: [ComputeWeights; 2]) -> Self {
+        let threads = more.into_iter().enumerate().map(LaneThread::start).collect();
+        Self { calling: Box::new(calling), threads, weights, runs: 0 }
     }
 
-    /// Computes all tasks, task i on lane i mod n, and hands each contribution to `take` in the tasks' order; the last one in
-    /// pieces, if that is asked for and the calling thread computes.
-    pub fn run(&mut self, tasks: &[Task], in_pieces: bool, mut take: impl FnMut(Contribution)) {
-        match &mut self.threads {
-            Threads::Calling(lane) => {
-                for (index, task) in tasks.iter().enumerate() {
-                    let in_pieces = in_pieces && index + 1 == tasks.len();
-                    lane.compute(task, Sink { in_pieces, give: &mut take });
-                }
+    /// Computes all tasks, and hands each contribution to `take` in the tasks' order. Those of the last round come in pieces,
+    /// if that is asked for.
+    pub fn run(&mut self, tasks: &[Task], in_pieces: bool, mut take: impl FnMut(Contribution, Round)) {
+        let run = self.next_run();
+        let lanes = 1 + self.threads.len();
+        let in_pieces = |round: usize| in_pieces && (round + 1) * lanes >= tasks.len();
+        for (round, tasks) in tasks.chunks(lanes).enumerate() {
+            for (task, thread) in tasks[1..].iter().zip(&self.threads) {
+                thread.order(Order::Compute { run, task: task.share(), in_pieces: in_pieces(round) });
             }
-            Threads::Own(threads) => each(threads, tasks, Order::Compute)
-                .for_each(|result| take(result.expect("a half has a contribution"))),
+        }
+        for (round, tasks) in tasks.chunks(lanes).enumerate() {
+            let others = &self.threads[..tasks.len() - 1];
+            let round_of = |left: usize| if left == 0 { Round::Complete } else { Round::Open };
+            let give = &mut |contribution| {
+                take(contribution, round_of(others.len()));
+                for (index, thread) in others.iter().enumerate() {
+                    let contribution = thread.result(run).expect("a half has contributions");
+                    take(contribution, round_of(others.len() - 1 - index));
+                }
+            };
+            self.calling.compute(&tasks[0], Sink { in_pieces: in_pieces(round), give });
         }
     }
 
     /// Computes what these tasks of D's half need of real samples, each on the lane that gets its task later.
     pub fn run_ahead(&mut self, tasks: &[Task]) {
-        match &mut self.threads {
-            Threads::Calling(lane) => tasks.iter().for_each(|task| lane.compute_ahead(task)),
-            Threads::Own(threads) => each(threads, tasks, Order::ComputeAhead).for_each(drop),
+        let run = self.next_run();
+        let mut ordered = vec![];
+        for tasks in tasks.chunks(1 + self.threads.len()) {
+            for (task, thread) in tasks[1..].iter().zip(&self.threads) {
+                thread.order(Order::ComputeAhead { run, task: task.share() });
+                ordered.push(thread);
+            }
         }
+        for tasks in tasks.chunks(1 + self.threads.len()) {
+            self.calling.compute_ahead(&tasks[0]);
+        }
+        ordered.into_iter().for_each(|thread| drop(thread.result(run)));
+    }
+
+    fn next_run(&mut self) -> u64 {
+        self.runs += 1;
+        self.runs
     }
 
     /// The weights of a half's network were updated.
@@ -83,22 +124,9 @@ impl Lanes {
 
     /// Drops what lanes keep.
     pub fn forget(&mut self, kept: Kept) {
-        match &mut self.threads {
-            Threads::Calling(lane) => lane.forget(kept),
-            Threads::Own(threads) => threads.iter().for_each(|thread| thread.order(Order::Forget(kept))),
-        }
+        self.calling.forget(kept);
+        self.threads.iter().for_each(|thread| thread.order(Order::Forget(kept)));
     }
-}
-
-/// Orders all tasks, task i on thread i mod n, and returns the results in the tasks' order.
-fn each(
-    threads: &[LaneThread],
-    tasks: &[Task],
-    order: fn(Task) -> Order,
-) -> impl Iterator<Item = Option<Contribution>> {
-    let assigned = || tasks.iter().zip(threads.iter().cycle());
-    assigned().for_each(|(task, thread)| thread.order(order(task.share())));
-    assigned().map(|(_, thread)| thread.result())
 }
 
 impl LaneThread {
@@ -107,29 +135,23 @@ impl LaneThread {
         let (outbox, results) = channel();
         let work = move || {
             device::one_thread();
-            for order in inbox {
-                let result = match order {
-                    Order::Compute(task) => {
-                        let mut whole = None;
-                        let give = &mut |contribution| whole = Some(contribution);
-                        lane.compute(&task, Sink { in_pieces: false, give });
-                        whole
+            while let Some(order) = next_of(&inbox) {
+                // Nobody listens once the replica is dropped, and then orders end.
+                let give = |run, contribution| _ = outbox.send(Done { run, contribution });
+                match order {
+                    Order::Compute { run, task, in_pieces } => {
+                        let give = &mut |contribution| give(run, Some(contribution));
+                        lane.compute(&task, Sink { in_pieces, give });
                     }
-                    Order::ComputeAhead(task) => {
+                    Order::ComputeAhead { run, task } => {
                         lane.compute_ahead(&task);
-                        None
+                        give(run, None);
                     }
-                    Order::Forget(kept) => {
-                        lane.forget(kept);
-                        continue;
-                    }
-                };
-                if outbox.send(result).is_err() {
-                    return;
+                    Order::Forget(kept) => lane.forget(kept),
                 }
             }
         };
-        let thread = std::thread::Builder::new().name(format!("lane-{index}")).spawn(work);
+        let thread = std::thread::Builder::new().name(format!("lane-{}", index + 1)).spawn(work);
         let thread = thread.expect("the system has room for one thread more");
         Self { orders: Some(orders), results, thread: Some(thread) }
     }
@@ -139,8 +161,27 @@ impl LaneThread {
         orders.send(order).expect("a lane ends only by a panic, which is our bug");
     }
 
-    fn result(&self) -> Option<Contribution> {
-        self.results.recv().expect("a lane ends only by a panic, which is our bug")
+    /// The next that it has done of this run.
+    fn result(&self, run: u64) -> Option<Contribution> {
+        loop {
+            let done = next_of(&self.results).expect("a lane ends only by a panic, which is our bug");
+            if done.run == run {
+                return done.contribution;
+            }
+        }
+    }
+}
+
+/// What comes next, or none when nothing will.
+fn next_of<T>(receiver: &Receiver<T>) -> Option<T> {
+    let began = Instant::now();
+    loop {
+        match receiver.try_recv() {
+            Ok(next) => return Some(next),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) if began.elapsed() < LOOK_FOR => std::thread::yield_now(),
+            Err(TryRecvError::Empty) => return receiver.recv().ok(),
+        }
     }
 }
 
@@ -151,5 +192,24 @@ impl Drop for LaneThread {
             // A panic in the lane has been printed; a second one while dropping would end the process.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lsgan_spec::VirtualRank;
+
+    use super::*;
+
+    /// As after a panic of the calling thread, which stops to wait.
+    #[test]
+    fn what_is_left_of_an_older_run_is_not_taken_for_this_ones() {
+        let (outbox, results) = channel();
+        let thread = LaneThread { orders: None, results, thread: None };
+        let contribution = || Contribution { rank: VirtualRank(3), first: 0, gradients: vec![], end: None };
+        for (run, contribution) in [(1, Some(contribution())), (1, None), (2, None)] {
+            outbox.send(Done { run, contribution }).expect("it is read below");
+        }
+        assert!(thread.result(2).is_none());
     }
 }

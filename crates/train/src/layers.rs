@@ -8,6 +8,7 @@ use std::ops::Range;
 use tch::{Device, Tensor};
 
 use crate::TrainError;
+use crate::dense::Dense;
 use crate::flat::Layout;
 use crate::init::Init;
 use crate::native;
@@ -134,6 +135,8 @@ pub struct Network {
     pub roles: Vec<Role>,
     /// In the order in which a backward pass comes by them: the last layers first.
     pub pieces: Vec<Piece>,
+    /// Of a network whose layers a CPU computes together.
+    pub(crate) dense: Option<Dense>,
 }
 
 impl Network {
@@ -142,12 +145,15 @@ impl Network {
         let declared: Vec<Declared> =
             layers.iter().enumerate().flat_map(|(index, layer)| layer.parameters(index)).collect();
         let statistics = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(index));
+        let pieces = pieces(&layers);
         Ok(Self {
             name,
             input,
             statistics: Layout::new(statistics)?,
             parameters: Layout::new(declared.iter().map(|d| (d.name.clone(), d.shape.clone())))?,
-            pieces: pieces(&layers),
+            // Where gradients travel in pieces, the layers are so large that their numbers take the time.
+            dense: Dense::of(&layers).filter(|_| pieces.len() == 1),
+            pieces,
             inits: declared.iter().map(|d| d.init).collect(),
             roles: declared.iter().map(|d| d.role).collect(),
             layers,
@@ -184,6 +190,19 @@ impl Network {
 
     /// The same, and what the first layer of each piece read, in the order of the pieces; without the last, which read `x`.
     pub fn forward_by_pieces(
+        &self,
+        x: &Tensor,
+        weights: &[Tensor],
+        norm: &mut Norm,
+    ) -> (Tensor, Vec<Tensor>) {
+        match &self.dense {
+            Some(dense) if x.device() == Device::Cpu => (dense.forward(x, weights), vec![]),
+            _ => self.one_by_one(x, weights, norm),
+        }
+    }
+
+    /// The same, layer by layer.
+    pub(crate) fn one_by_one(
         &self,
         x: &Tensor,
         weights: &[Tensor],

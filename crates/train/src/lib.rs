@@ -9,6 +9,7 @@
 //!   which parts it has.
 //! - [`engine`]: where state and sums lie, on the host or on a device. `graphs`: what is queued on a GPU at every step is
 //!   recorded once.
+//! - `dense`: small networks in one operation.
 //! - `lane`: what one thread computes a virtual rank with; `lanes`: several ranks at once; `feed`: batches and noise on
 //!   their way to a device.
 //! - `header`: the layout of a sum, and what rides in its header; `word`: fixed point or f32; `scale`: the last bit of each
@@ -22,6 +23,7 @@
 
 mod beside;
 mod builder;
+mod dense;
 mod feed;
 mod gpu_libraries;
 mod graphs;

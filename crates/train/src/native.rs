@@ -1,4 +1,4 @@
-//! The few operations of libtorch that the bindings lack (`native/more.cpp`). The only file that calls our C++.
+//! The few operations of libtorch that the bindings lack (`native/`). The only file that calls our C++.
 
 use std::ffi::{CStr, c_char};
 
@@ -48,6 +48,16 @@ unsafe extern "C" {
         message: *mut c_char,
         bytes: usize,
     ) -> *mut C_tensor;
+    fn lsgan_dense(
+        x: *const C_tensor,
+        parameters: *const *const C_tensor,
+        activations: *const i64,
+        slopes: *const f64,
+        layers: usize,
+        message: *mut c_char,
+        bytes: usize,
+    ) -> *mut C_tensor;
+    fn lsgan_reused(len: i64, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_configure_gpus(tf32: bool, deterministic: bool);
     fn lsgan_libtorch_version() -> *const c_char;
     fn lsgan_cpu_capability(out: *mut c_char, bytes: usize);
@@ -70,16 +80,15 @@ pub(crate) fn copy_in_turn(to: &Tensor, from: &Tensor) {
     });
 }
 
-/// The gradients of `output` by each of `inputs`: weights, or what was computed on the way to it. `by_output` is the gradient
-/// by `output` itself, unless that is the loss. Only the part of the graph between them is gone through, and freed.
-pub(crate) fn gradients(output: &Tensor, by_output: Option<&Tensor>, inputs: &[&Tensor]) -> Vec<Tensor> {
+/// The gradients of a loss by each of `inputs`, weights or what was computed on the way to `output`, from its gradient by
+/// `output`. Only the part of the graph between them is gone through, and freed.
+pub(crate) fn gradients(output: &Tensor, by_output: &Tensor, inputs: &[&Tensor]) -> Vec<Tensor> {
     let pointers: Vec<*const C_tensor> = inputs.iter().map(|input| input.as_ptr()).collect();
     let mut gradients: Vec<*mut C_tensor> = vec![std::ptr::null_mut(); inputs.len()];
-    let by_output = by_output.map_or(std::ptr::null(), Tensor::as_ptr);
     let (inputs, count, found) = (pointers.as_ptr(), pointers.len(), gradients.as_mut_ptr());
-    // SAFETY: all are live tensors, a missing one is null, both lists and the message buffer have the lengths that are said.
+    // SAFETY: all are live tensors, both lists and the message buffer have the lengths that are said.
     done(|message, bytes| unsafe {
-        lsgan_gradients(output.as_ptr(), by_output, inputs, count, found, message, bytes)
+        lsgan_gradients(output.as_ptr(), by_output.as_ptr(), inputs, count, found, message, bytes)
     });
     // SAFETY: the callee gave us tensors of our own.
     gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient) }).collect()
@@ -123,6 +132,29 @@ pub(crate) fn conv_transpose(
     made(|message, bytes| unsafe {
         let (x, weight) = (x.as_ptr(), weight.as_ptr());
         lsgan_conv_transpose(x, weight, bias, stride, padding, output_padding, message, bytes)
+    })
+}
+
+/// So many f32 on the host, with any values, in memory that this thread uses again when nobody else has it.
+pub(crate) fn reused(len: i64) -> Tensor {
+    // SAFETY: the message buffer has the length that is said.
+    made(|message, bytes| unsafe { lsgan_reused(len, message, bytes) })
+}
+
+/// Linear layers on a CPU, each with what follows it ([`crate::dense`]), as one node of the graph. `parameters`: weight and
+/// bias of each.
+pub(crate) fn dense(x: &Tensor, parameters: &[Tensor], activations: &[i64], slopes: &[f64]) -> Tensor {
+    let layers = activations.len();
+    assert_eq!(
+        (parameters.len(), slopes.len()),
+        (2 * layers, layers),
+        "two parameters and a slope for each layer"
+    );
+    let parameters: Vec<*const C_tensor> = parameters.iter().map(Tensor::as_ptr).collect();
+    let (parameters, activations, slopes) = (parameters.as_ptr(), activations.as_ptr(), slopes.as_ptr());
+    // SAFETY: the tensors live, the lists and the message buffer have the lengths that are said.
+    made(|message, bytes| unsafe {
+        lsgan_dense(x.as_ptr(), parameters, activations, slopes, layers, message, bytes)
     })
 }
 

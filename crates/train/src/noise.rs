@@ -74,13 +74,16 @@ impl Stream {
 
     /// Fills `out` with N(0, 1) by Box and Muller 1958: √(−2 ln u)·(cos 2πv, sin 2πv), two at a time.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
-        let (mut u, mut v) = ([0.0; PAIRS], [0.0; PAIRS]);
+        let (mut u, mut v, mut bits) = ([0.0; PAIRS], [0.0; PAIRS], [[0; 8]; PAIRS]);
         for out in out.chunks_mut(2 * PAIRS) {
             let pairs = out.len().div_ceil(2);
-            for (u, v) in u.iter_mut().zip(&mut v).take(pairs) {
+            self.0.fill_bytes(bits[..pairs].as_flattened_mut());
+            for ((u, v), bits) in u.iter_mut().zip(&mut v).zip(&bits[..pairs]) {
+                let bits = u64::from_le_bytes(*bits);
+                let (of_u, of_v) = (bits as u32, (bits >> 32) as u32);
                 // u in (0, 1], so that its logarithm is finite; at 2^-32 that reaches 6.66 standard deviations.
-                *u = (f64::from(self.0.next_u32()) + 1.0) * 2f64.powi(-32);
-                *v = f64::from(self.0.next_u32()) * 2f64.powi(-32);
+                *u = (f64::from(of_u) + 1.0) * 2f64.powi(-32);
+                *v = f64::from(of_v) * 2f64.powi(-32);
             }
             box_muller(&u[..pairs], &v[..pairs], out);
         }

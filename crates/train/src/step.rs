@@ -21,9 +21,10 @@ use crate::beside::Beside;
 use crate::engine::{Arithmetic, Update};
 use crate::header::ControlWords;
 use crate::lane::{End, Models, Passed, Sink, Task};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Round};
 use crate::layers::Network;
 use crate::native;
+use crate::objectives::Term;
 
 /// Whether a fake stays in memory, with its graph, from D's half to G's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +46,10 @@ pub(crate) struct RealTerm {
 /// ½ E[(D(x) − b)²] and its gradients.
 pub(crate) fn real(models: &Models, x: &Tensor) -> RealTerm {
     let Passed { outputs: on_real, statistics, .. } = models.judge(x, &models.discriminator); // D(x)
-    let loss = models.losses().real(&on_real);
-    let gradients = Tensor::run_backward(&[&loss], &models.discriminator, false, false);
-    RealTerm { loss: loss.detach(), mean: mean(&on_real), gradients, statistics }
+    let (loss, by_outputs) = models.losses().with_gradient(Term::Real, &on_real);
+    let weights: Vec<_> = models.discriminator.iter().collect();
+    let gradients = native::gradients(&on_real, &by_outputs, &weights);
+    RealTerm { loss, mean: mean(&on_real), gradients, statistics }
 }
 
 /// D's half for one virtual rank.
@@ -66,16 +68,13 @@ pub(crate) fn discriminator(
     };
     let judged = models.judge(&fake.outputs.detach(), &models.discriminator); // D(G(z))
     let on_fake = &judged.outputs;
-    let loss = models.losses().fake(on_fake); // ½ E[(D(G(z)) − a)²]
-    let means = [
-        (scalars::LOSS_D, real.loss + loss.detach()),
-        (scalars::D_REAL, real.mean),
-        (scalars::D_FAKE, mean(on_fake)),
-    ];
+    let (loss, by_outputs) = models.losses().with_gradient(Term::Fake, on_fake); // ½ E[(D(G(z)) − a)²]
+    let means =
+        [(scalars::LOSS_D, real.loss + loss), (scalars::D_REAL, real.mean), (scalars::D_FAKE, mean(on_fake))];
     let statistics = real.statistics.into_iter().chain(judged.statistics);
     let mut end = Some(End::new(half, statistics.collect(), &means));
     let held = sink.in_pieces.then_some(&judged.held);
-    backward(models.network(half), &loss, &models.discriminator, held, |first, of_fake| {
+    backward(models.network(half), [on_fake, &by_outputs], &models.discriminator, held, |first, of_fake| {
         let mut gradients = real.gradients.split_off(first); // ∂L_D/∂θ_D
         gradients.iter_mut().zip(&of_fake).for_each(|(sum, of_fake)| drop(sum.g_add_(of_fake)));
         let end = end.take_if(|_| first == 0);
@@ -88,9 +87,9 @@ pub(crate) fn discriminator(
 pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, sink: Sink) {
     let half = Half::Generator;
     let on_fake = models.judge(&fake.outputs, &models.frozen).outputs; // D(G(z))
-    let loss = models.losses().generator(&on_fake); // L_G
+    let (loss, by_outputs) = models.losses().with_gradient(Term::Generator, &on_fake); // L_G
     let means = [
-        (scalars::LOSS_G, loss.detach()),
+        (scalars::LOSS_G, loss),
         (scalars::D_FAKE_IN_G, mean(&on_fake)),
         (
             scalars::FAKE_STD,
@@ -100,30 +99,33 @@ pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, sink: 
     let mut end = Some(End::new(half, fake.statistics, &means));
     let held = sink.in_pieces.then_some(&fake.held);
     // ∂L_G/∂θ_G
-    backward(models.network(half), &loss, &models.generator, held, |first, gradients| {
+    backward(models.network(half), [&on_fake, &by_outputs], &models.generator, held, |first, gradients| {
         let end = end.take_if(|_| first == 0);
         (sink.give)(models.contribution((half, rank), first, gradients, end));
     });
 }
 
-/// The gradients of `loss` by `weights`, from the first of which `take` is told: all together; or, where `held` is what the
-/// first layers of the network's pieces read, one piece after another as the backward pass comes by them.
+/// The gradients of a loss by `weights`, from its gradient by D's outputs. `take` is told of the first weight: all together;
+/// or, where `held` is what the first layers of the network's pieces read, one piece after another as the backward pass
+/// comes by them.
 fn backward(
     network: &Network,
-    loss: &Tensor,
+    [outputs, by_outputs]: [&Tensor; 2],
     weights: &[Tensor],
     held: Option<&Vec<Tensor>>,
     mut take: impl FnMut(usize, Vec<Tensor>),
 ) {
-    let Some(held) = held else { return take(0, Tensor::run_backward(&[loss], weights, false, false)) };
-    let (mut output, mut by_output) = (loss, None);
+    let Some(held) = held else {
+        return take(0, native::gradients(outputs, by_outputs, &weights.iter().collect::<Vec<_>>()));
+    };
+    let (mut output, mut by_output) = (outputs, by_outputs.shallow_clone());
     for (index, piece) in network.pieces.iter().enumerate() {
         let weights = &weights[piece.parameters.clone()];
         let read = held.get(index);
         let inputs: Vec<_> = weights.iter().chain(read).collect();
-        let mut gradients = native::gradients(output, by_output.as_ref(), &inputs);
+        let mut gradients = native::gradients(output, &by_output, &inputs);
         if let Some(read) = read {
-            by_output = gradients.pop();
+            by_output = gradients.pop().expect("one for each input");
             output = read;
         }
         take(piece.parameters.start, gradients);
@@ -144,12 +146,13 @@ pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Wo
     engine.begin(work.half, work.controls);
     let in_pieces = work.beside.takes_early() && engine.takes_pieces(work.half);
     let mut is_first = true;
-    lanes.run(&work.tasks, in_pieces, |contribution| {
+    lanes.run(&work.tasks, in_pieces, |contribution, round| {
         engine.add(work.half, &contribution);
-        if contribution.end.is_none() {
-            work.beside.ready(engine.take_ready(work.half, contribution.first));
-        } else if std::mem::take(&mut is_first) {
-            work.beside.after_first();
+        match (&contribution.end, round) {
+            (None, Round::Open) => {}
+            (None, Round::Complete) => work.beside.ready(engine.take_ready(work.half, contribution.first)),
+            (Some(_), _) if std::mem::take(&mut is_first) => work.beside.after_first(),
+            (Some(_), _) => {}
         }
     });
     engine.end(work.half);

@@ -11,7 +11,8 @@ mod cuda;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::native::shared_with;
+use crate::native::{reused, shared_with};
+use crate::tensors::words_mut;
 use cuda::Cuda;
 
 /// Carries f32 to a device.
@@ -90,9 +91,9 @@ impl Feed {
     pub fn send(&mut self, len: usize, fill: impl FnOnce(&mut [f32])) -> Tensor {
         match self {
             Self::Cpu => {
-                let mut numbers = vec![0.0; len];
-                fill(&mut numbers);
-                Tensor::from_slice(&numbers)
+                let mut numbers = reused(len as i64);
+                fill(words_mut(&mut numbers));
+                numbers
             }
             Self::Gpu(upload) => upload.send(len, fill).expect(WORKS),
         }

@@ -3,7 +3,7 @@
 use lsgan_spec::Objective;
 use tch::{Kind, Tensor};
 
-use super::losses;
+use super::{Term, losses};
 
 /// Every objective, with numbers of its own.
 pub const ROWS: [(&str, Objective); 5] = [
@@ -19,6 +19,7 @@ pub fn contract() {
     for (name, objective) in ROWS {
         losses_are_scalars_and_means_over_the_rank(name, &objective);
         gradients_agree_with_finite_differences(name, &objective);
+        gradients_are_autograds(name, &objective);
         large_outputs_stay_finite(name, &objective);
     }
 }
@@ -70,6 +71,23 @@ fn gradients_agree_with_finite_differences(name: &str, objective: &Objective) {
                     "{name}, {half}'s loss, input {input}[{i}]: gradient {exact}, finite difference {difference}"
                 );
             }
+        }
+    }
+}
+
+/// To the bit, also where a batch's size is no power of two.
+fn gradients_are_autograds(name: &str, objective: &Objective) {
+    let losses = losses(objective);
+    for count in [1, 2, 3, 7, 64, 100] {
+        for term in Term::ALL {
+            let values: Vec<_> = (0..count).map(|i| f64::from(i * 7919 % 1000) * 0.003 - 1.5).collect();
+            let leaf = outputs(&values).set_requires_grad(true);
+            let wanted = losses.term(term, &leaf);
+            let by_outputs = Tensor::run_backward(&[&wanted], &[&leaf], false, false).remove(0);
+            let (loss, gradient) = losses.with_gradient(term, &leaf);
+            assert!(!loss.requires_grad() && !gradient.requires_grad(), "{name}, {term:?}");
+            assert!(loss.equal(&wanted.detach()), "{name}, {term:?} of {count}: {loss:?}, wanted {wanted:?}");
+            assert!(gradient.equal(&by_outputs), "{name}, {term:?} of {count}: another gradient");
         }
     }
 }

@@ -30,10 +30,43 @@ pub trait Losses: Send + Sync {
     /// What G minimises.
     fn generator(&self, fake: &Tensor) -> Tensor;
 
+    /// A term with its gradient by `outputs`, which are constants here.
+    fn with_gradient(&self, term: Term, outputs: &Tensor) -> (Tensor, Tensor) {
+        let leaf = outputs.detach().set_requires_grad(true);
+        let loss = self.term(term, &leaf);
+        let mut gradients = Tensor::run_backward(&[&loss], &[&leaf], false, false);
+        (loss.detach(), gradients.remove(0))
+    }
+
+    /// One of the terms.
+    fn term(&self, term: Term, outputs: &Tensor) -> Tensor {
+        match term {
+            Term::Real => self.real(outputs),
+            Term::Fake => self.fake(outputs),
+            Term::Generator => self.generator(outputs),
+        }
+    }
+
     /// What D minimises.
     fn discriminator(&self, real: &Tensor, fake: &Tensor) -> Tensor {
         self.real(real) + self.fake(fake)
     }
+}
+
+/// A function of D's outputs of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// [`Losses::real`].
+    Real,
+    /// [`Losses::fake`].
+    Fake,
+    /// [`Losses::generator`].
+    Generator,
+}
+
+impl Term {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Real, Self::Fake, Self::Generator];
 }
 
 /// The losses that a run's file names.

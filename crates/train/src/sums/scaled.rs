@@ -8,12 +8,16 @@
 //! All travel at once in 64 bits where that is known to be better: in a network so small that a second call costs more
 //! than its bytes, and before the first update, when there are no second moments.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsgan_spec::VirtualRank;
+
 use super::HostSum;
 use super::bucket::Bucket;
 use crate::adam::AdamStep;
 use crate::error::Blame;
 use crate::header::{ControlWords, Reading, SumLayout};
-use crate::lane::Contribution;
+use crate::lane::{Contribution, End};
 use crate::layers::{Network, mix_running};
 use crate::scale::{self, BLOCK};
 use crate::tensors::floats;
@@ -31,6 +35,14 @@ enum Stage {
     Whole,
 }
 
+/// What is wrong with a virtual rank's numbers.
+#[derive(Default)]
+struct Found {
+    blame: Option<Blame>,
+    /// The buckets into which they do not fit.
+    misfits: BTreeSet<usize>,
+}
+
 pub(crate) struct ScaledSum {
     layout: SumLayout,
     /// Header and statistics; before the gradients, where all travel together.
@@ -41,10 +53,11 @@ pub(crate) struct ScaledSum {
     places: Vec<(usize, usize)>,
     /// So many buckets have left, or are about to.
     left: usize,
-    /// What is wrong with the virtual rank whose pieces come.
-    blame: Option<Blame>,
-    /// Whether its numbers do not fit, for each bucket.
-    misfits: Vec<bool>,
+    /// What is known of the virtual ranks whose pieces come.
+    open: BTreeMap<VirtualRank, Found>,
+    /// For each bucket: whether it has numbers of a virtual rank already.
+    modes: Vec<Mode>,
+    /// The same of the statistics.
     mode: Mode,
     stage: Stage,
     is_small: bool,
@@ -76,8 +89,8 @@ impl ScaledSum {
             is_small: parameters.len() < small,
             is_scaled: false,
             left: 0,
-            blame: None,
-            misfits: vec![false; buckets.len()],
+            open: BTreeMap::new(),
+            modes: vec![Mode::Set; buckets.len()],
             mode: Mode::Set,
             stage: Stage::Computed,
             layout,
@@ -102,6 +115,20 @@ impl ScaledSum {
         let misfits = &self.head[self.layout.header.misfits()];
         (0..self.buckets.len()).filter(|bucket| misfits[*bucket] > 0).collect()
     }
+
+    /// Adds what comes behind a virtual rank's gradients.
+    fn end_rank(&mut self, rank: VirtualRank, end: &End) {
+        let Found { mut blame, misfits } = self.open.remove(&rank).unwrap_or_default();
+        let (factor, body) = (i64::factor(self.layout.header.virtual_ranks), self.layout.header.len());
+        for (part, tensor) in self.layout.parts[self.layout.parameters()..].iter().zip(&end.statistics) {
+            let sum = &mut self.head[body..][part.range()];
+            blame = blame.max(put(floats(tensor), factor, self.mode, sum).err());
+        }
+        self.mode = Mode::Add;
+        self.layout.header.add(&mut self.head, rank, blame, end.means());
+        let words = self.layout.header.misfits();
+        misfits.into_iter().for_each(|bucket| self.head[words.start + bucket] += 1);
+    }
 }
 
 impl HostSum for ScaledSum {
@@ -109,29 +136,25 @@ impl HostSum for ScaledSum {
         self.head.resize(self.layout.head().len(), 0); // where a group that failed has not given it back
         self.layout.header.begin(&mut self.head, controls);
         self.buckets.iter_mut().for_each(|bucket| bucket.begin(!self.is_scaled));
-        (self.mode, self.stage, self.left, self.blame) = (Mode::Set, Stage::Computed, 0, None);
-        self.misfits.fill(false);
+        (self.mode, self.stage, self.left) = (Mode::Set, Stage::Computed, 0);
+        self.modes.fill(Mode::Set);
+        self.open.clear();
     }
 
     fn add(&mut self, contribution: &Contribution) {
         let virtual_ranks = self.layout.header.virtual_ranks;
-        for (tensor, &(bucket, first)) in
-            contribution.gradients.iter().zip(&self.places[contribution.first..])
-        {
-            let put = self.buckets[bucket].put(first, floats(tensor), virtual_ranks, self.mode);
-            self.blame = self.blame.max(within(put.largest, i64::LIMIT).err());
-            self.misfits[bucket] |= !put.fits;
+        let places = &self.places[contribution.first..][..contribution.gradients.len()];
+        let found = self.open.entry(contribution.rank).or_default();
+        for (tensor, &(bucket, first)) in contribution.gradients.iter().zip(places) {
+            let put = self.buckets[bucket].put(first, floats(tensor), virtual_ranks, self.modes[bucket]);
+            found.blame = found.blame.max(within(put.largest, i64::LIMIT).err());
+            if !put.fits {
+                found.misfits.insert(bucket);
+            }
         }
-        let Some(end) = &contribution.end else { return };
-        let (factor, body) = (i64::factor(virtual_ranks), self.layout.header.len());
-        for (part, tensor) in self.layout.parts[self.layout.parameters()..].iter().zip(&end.statistics) {
-            let sum = &mut self.head[body..][part.range()];
-            self.blame = self.blame.max(put(floats(tensor), factor, self.mode, sum).err());
-        }
-        self.mode = Mode::Add;
-        self.layout.header.add(&mut self.head, contribution.rank, self.blame.take(), end.means());
-        for (word, misfit) in self.layout.header.misfits().zip(&mut self.misfits) {
-            self.head[word] += i64::from(std::mem::take(misfit));
+        places.iter().for_each(|&(bucket, _)| self.modes[bucket] = Mode::Add);
+        if let Some(end) = &contribution.end {
+            self.end_rank(contribution.rank, end);
         }
     }
 
