@@ -1,6 +1,8 @@
 """What scripts/gpu-check reads, schedules and writes, without starting anything but a few lines of shell."""
 
 import json
+import shutil
+import subprocess
 import sys
 import tempfile
 import types
@@ -11,7 +13,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "bench")]
 
-from gpu_check import contract, golden, machine, process, probe, quickstart, report, schedule, speed
+from gpu_check import command, contract, golden, machine, process, probe, quickstart, report, schedule, speed
 from gpu_check.schedule import Clock, Failed, Outcome, Part, Skipped
 
 
@@ -105,6 +107,19 @@ class TheMachine(unittest.TestCase):
             self.assertEqual(machine.lacking(folder, ["worker", "lsgan"]), ["lsgan"])
             self.assertIn("3.0 MiB", machine.listing(folder))
 
+    def test_what_is_packed_is_stripped_and_unpacked_as_it_was(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            source, archive = folder / "built", folder / "out" / "gpu.tar.xz"
+            source.mkdir()
+            for name in machine.BINARIES:
+                shutil.copy(sys.executable, source / name)
+            machine.pack(source, folder / "stripped", archive)
+            unpacked = machine.unpack(archive, folder / "unpacked")
+            self.assertEqual(machine.lacking(unpacked, machine.BINARIES), [])
+            ran = subprocess.run([machine.binary(unpacked, "worker"), "-c", "print(7)"], capture_output=True, text=True)
+            self.assertEqual(ran.stdout, "7\n", ran.stderr)
+
     def test_libtorch_is_found_with_what_it_was_shipped_with(self):
         with tempfile.TemporaryDirectory() as folder:
             torch = machine.Torch(Path(folder) / "torch", "2.11.0")
@@ -150,10 +165,16 @@ class WhatIsFound(unittest.TestCase):
         self.assertEqual(graphs["ours ÷ best"], 2.0)
 
     def test_every_fast_row_has_its_exact_one_and_no_row_is_there_twice(self):
-        rows = speed.rows(cpu=False)
+        rows = speed.headline_rows(cpu=False) + speed.rows(cpu=False)
         self.assertEqual(len(set(rows)), len(rows))
         for model, batch, precision, reduction, graphs in rows:
             self.assertIn((model, batch, precision, "exact", "off"), rows)
+
+    def test_the_row_that_decides_comes_before_all_other_parts_and_is_long_enough(self):
+        self.assertEqual([part.name for part in command.PARTS][:2], ["probe", "headline"])
+        for row in speed.headline_rows(cpu=False):
+            self.assertEqual(row[:4], ("dcgan64", 64, "bf16", "exact"))
+            self.assertGreaterEqual(speed.steps_of(row), 4000)  # the later half is measured
 
     def test_what_a_log_says_is_found_without_its_colours(self):
         with tempfile.TemporaryDirectory() as folder:

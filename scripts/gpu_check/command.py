@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ TOTAL_S = 530
 CLUSTER = ("lsgan", "coordinator", "worker")
 PARTS = [
     Part("probe", "what the machine has to compute with", probe.take, ("worker",), limit_s=60),
+    # First, so that one loan of a machine answers it whatever comes after.
+    Part("headline", "images/s of bf16 DCGAN-64, PyTorch beside it", speed.headline, CLUSTER, limit_s=150, needs_s=60),
     Part("contract", "the collective's contract between processes", contract.take, ("contract_rank",), limit_s=90),
     Part("golden", "three steps beside PyTorch's numbers", golden.take, ("golden_step",), limit_s=40),
     Part("quickstart", "the same final weights, whatever died", quickstart.take, CLUSTER, limit_s=150, needs_s=30),
@@ -63,7 +66,8 @@ class Context:
 
 def arguments(doc):
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binaries", type=Path, default=RELEASE, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--binaries", type=Path, default=RELEASE, metavar="DIR",
+                        help="a folder, or what --pack made (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TARGET / "gpu-check", metavar="DIR",
                         help="where report.json and report.md go (default: %(default)s)")
     parser.add_argument("--part", metavar="PART,...",
@@ -75,7 +79,7 @@ def arguments(doc):
                              "with (default: the first that is found)")
     parser.add_argument("--cpu", action="store_true", help="everything on the CPU, to try this script")
     parser.add_argument("--list", action="store_true", help="print the binaries that are needed, with sizes, and end")
-    parser.add_argument("--pack", type=Path, metavar="DIR", help="strip them into this folder, and end")
+    parser.add_argument("--pack", type=Path, metavar="FILE.tar.xz", help="strip them into this archive, and end")
     args = parser.parse_args()
     names = [name.strip() for name in args.part.split(",")] if args.part else [part.name for part in PARTS]
     if unknown := [name for name in names if name not in {part.name for part in PARTS}]:
@@ -90,34 +94,46 @@ def arguments(doc):
 
 def main(doc):
     args = arguments(doc)
+    if args.pack and not args.pack.name.endswith(machine.PACKED):
+        print(f"error: --pack is {args.pack}; the archive's name must end in {machine.PACKED}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
+        try:
+            return run(args, Path(scratch))
+        except KeyboardInterrupt:
+            print("interrupted; no report is written", file=sys.stderr)
+            return 130
+
+
+def run(args, scratch):
+    if args.binaries.is_file():
+        try:
+            args.binaries = machine.unpack(args.binaries, scratch / "binaries")
+        except (OSError, tarfile.TarError) as error:
+            print(f"error: {args.binaries} is no archive that --pack made: {error}", file=sys.stderr)
+            return 2
     if args.list:
         print(machine.listing(args.binaries))
         return 0
     needed = machine.BINARIES if args.pack else sorted({name for part in args.parts for name in part.binaries})
     if missing := machine.lacking(args.binaries, needed):
         cure = "cargo build --release --locked --workspace --bins --examples"
-        print(f"error: {args.binaries} has no {', '.join(missing)}; `{cure}` makes them, --binaries DIR names another "
+        print(f"error: {args.binaries} has no {', '.join(missing)}; `{cure}` makes them, --binaries names another "
               "folder", file=sys.stderr)
         return 2
-    if args.pack:
-        return pack(args)
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
-        try:
-            return check(args, Path(scratch))
-        except KeyboardInterrupt:
-            print("interrupted; no report is written", file=sys.stderr)
-            return 130
+    return pack(args, scratch) if args.pack else check(args, scratch)
 
 
-def pack(args):
+def pack(args, scratch):
     try:
-        machine.pack(args.binaries, args.pack)
+        machine.pack(args.binaries, scratch / "stripped", args.pack)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"error: {args.pack} was not filled: {error}", file=sys.stderr)
+        print(f"error: {args.pack} was not written: {error}", file=sys.stderr)
         return 1
-    print(machine.listing(args.pack))
-    if (size := machine.size_bytes(args.pack)) > machine.PACKED_MAX_BYTES:
-        print(f"error: together they have {size} bytes; at most {machine.PACKED_MAX_BYTES} travel", file=sys.stderr)
+    size = args.pack.stat().st_size
+    print(f"{machine.listing(scratch / 'stripped')}\n{args.pack}: {size / (1 << 20):.1f} MiB")
+    if size > machine.PACKED_MAX_BYTES:
+        print(f"error: it has {size} bytes; at most {machine.PACKED_MAX_BYTES} travel", file=sys.stderr)
         return 1
     return 0
 

@@ -6,13 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 # What is started here; the last two are examples of their crates.
 BINARIES = ["lsgan", "coordinator", "worker", "contract_rank", "golden_step"]
-# All of them, stripped, travel to the machine.
-PACKED_MAX_BYTES = 64 << 20
+# All of them, stripped, travel to the machine, with the tree.
+PACKED = ".tar.xz"
+PACKED_MAX_BYTES = 32 << 20
 LIBTORCH_VERSION = "2.11.0"
 
 ASK_FOR_TORCH = """
@@ -45,25 +47,32 @@ def lacking(folder, names):
     return [name for name in names if binary(folder, name) is None]
 
 
-def size_bytes(folder):
-    """Of all binaries together."""
-    return sum(path.stat().st_size for name in BINARIES if (path := binary(folder, name)))
-
-
 def listing(folder):
     """The binaries with their sizes, for people."""
     mib = lambda size: f"{size / (1 << 20):7.1f} MiB"
     each = [(name, binary(folder, name)) for name in BINARIES]
     lines = [f"{name:<14} {f'{mib(path.stat().st_size)}  {path}' if path else '    missing'}" for name, path in each]
-    together = f"{'together':<14} {mib(size_bytes(folder))}  (at most {PACKED_MAX_BYTES >> 20} MiB, stripped)"
-    return "\n".join([*lines, together])
+    together = sum(path.stat().st_size for _, path in each if path)
+    return "\n".join([*lines, f"{'together':<14} {mib(together)}"])
 
 
-def pack(source, target):
-    """Strips the binaries into a folder."""
-    target.mkdir(parents=True, exist_ok=True)
+def pack(source, stripped, archive):
+    """Strips the binaries into a folder, and that into an archive."""
+    stripped.mkdir(parents=True)
     for name in BINARIES:
-        subprocess.run(["strip", "--strip-all", "-o", target / name, binary(source, name)], check=True)
+        subprocess.run(["strip", "--strip-all", "-o", stripped / name, binary(source, name)], check=True)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:xz") as packed:
+        for name in BINARIES:
+            packed.add(stripped / name, name)
+
+
+def unpack(archive, folder):
+    """The folder, with the binaries of an archive in it."""
+    with tarfile.open(archive, "r:xz") as packed:
+        packed.extractall(folder, members=[packed.getmember(name) for name in BINARIES if name in packed.getnames()],
+                          filter="data")
+    return folder
 
 
 def find_torch(root, python=None):

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use local::double::{self, Double, HostDevice, form, try_form, try_form_waiting, wait_until};
+use local::double::{self, Double, HostDevice, form, try_form, try_form_waiting, try_meet, wait_until};
 use local::{PATIENCE, aborter};
-use lsgan_collective::nccl::{Library, NcclGroup, NcclVersion};
+use lsgan_collective::nccl::{Connected, Library, NcclGroup, NcclVersion};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
 
@@ -95,6 +95,31 @@ fn two_ranks_on_one_gpu_are_refused_with_both_named() {
         let text = error.for_people();
         assert!(text.contains("same GPU") && text.contains("at most one worker for each GPU"), "{text}");
     }
+    assert_eq!((double.begun(), double.misuses()), (0, 0));
+}
+
+/// They have met over TCP, and go on with that.
+#[test]
+fn two_ranks_on_one_gpu_can_sum_over_tcp() {
+    let double = Double::with(&[]);
+    let nccls = [7, 7].map(|id| {
+        let device = double.device();
+        device.call(id);
+        double.nccl_on(Arc::new(device))
+    });
+    let met = try_meet(&nccls, PATIENCE, &aborters::<2>());
+    let groups: Vec<_> = met.into_iter().map(|met| met.expect("they meet")).collect();
+    thread::scope(|scope| {
+        for met in groups {
+            scope.spawn(move || {
+                let Connected::OneDevice { mut meeting, peers } = met else { panic!("NCCL would refuse it") };
+                assert_eq!(peers.map(|peer| peer.rank), [0, 1]);
+                let mut sum = [3 + meeting.rank() as i64];
+                meeting.all_reduce_i64(&mut sum).expect("they have met");
+                assert_eq!(sum, [7]);
+            });
+        }
+    });
     assert_eq!((double.begun(), double.misuses()), (0, 0));
 }
 

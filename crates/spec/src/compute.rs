@@ -22,7 +22,7 @@ section! {
         deterministic: bool => field(Kind::YesNo).default("true"),
         /// Whether what a step queues on a GPU is recorded once and replayed as CUDA graphs, which spares the host many
         /// calls. Never changes a bit.
-        cuda_graphs: CudaGraphs => of::<CudaGraphs>().default("off"),
+        cuda_graphs: CudaGraphs => of::<CudaGraphs>().default("auto"),
     }
 }
 
@@ -87,8 +87,7 @@ words! {
 words! {
     /// Whether what a step queues on a GPU is recorded once and replayed.
     CudaGraphs {
-        /// one step is first done both ways; where the sums differ, or nothing can be recorded, it goes on without and says
-        /// so. This was not run on a GPU yet, and so is not the default
+        /// one step is first done both ways; where the sums differ, or nothing can be recorded, it goes on without and says so
         Auto = "auto",
         /// never
         Off = "off",

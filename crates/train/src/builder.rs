@@ -14,7 +14,7 @@ use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
 use crate::header::SumLayout;
 use crate::lane::{ComputeWeights, Lane, Shared};
 use crate::lanes::Lanes;
-use crate::memory::{ahead_max, kept_max};
+use crate::memory::{KeptLimit, ahead_max, kept_max};
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
@@ -68,15 +68,8 @@ impl<'a> Builder<'a> {
         let Self { spec, device, .. } = self;
         let networks = Arc::new(Networks::of(spec)?);
         let state = State::fresh(spec.seed, &networks, Arc::new(Regions::new(&networks)));
-        let seeded = SeededLatent { seed: spec.seed, latent: models::latent(&spec.model.generator) };
-        let shared = Arc::new(Shared {
-            networks: networks.clone(),
-            losses: objectives::losses(&spec.objective),
-            latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),
-            per_rank: spec.batch.per_rank as usize,
-            device,
-            precision: spec.precision,
-        });
+        let shared = self.shared(&networks);
+        let limit = KeptLimit::of(device);
         let (recorder, notice) = self.recorder();
         let (engine, lanes) = match spec.reduction {
             ReductionMode::Exact | ReductionMode::Exact64 => self.engine::<i64>(&shared, state, recorder),
@@ -86,13 +79,44 @@ impl<'a> Builder<'a> {
             lanes,
             engine,
             sample: SampleShape::of(spec)?,
-            kept_max: kept_max(&networks.generator, spec.batch.per_rank),
-            ahead_max: ahead_max(&networks.discriminator),
+            kept_max: kept_max(&networks.generator, spec.batch.per_rank, limit),
+            ahead_max: ahead_max(&networks.discriminator, limit),
             networks,
             device,
             spec: spec.clone(),
             before: None,
             notice,
+        })
+    }
+
+    fn shared(&self, networks: &Arc<Networks>) -> Arc<Shared> {
+        let Self { spec, device, .. } = *self;
+        let seeded = SeededLatent { seed: spec.seed, latent: models::latent(&spec.model.generator) };
+        Arc::new(Shared {
+            networks: networks.clone(),
+            losses: objectives::losses(&spec.objective),
+            latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),
+            per_rank: spec.batch.per_rank as usize,
+            device,
+            precision: spec.precision,
+        })
+    }
+
+    /// A lane alone, with the weights of reduction 0, and the shape of its samples.
+    pub(crate) fn lane(&self) -> Result<(Lane, SampleShape), TrainError> {
+        device::one_thread();
+        let networks = Arc::new(Networks::of(self.spec)?);
+        let state = State::fresh(self.spec.seed, &networks, Arc::new(Regions::new(&networks)));
+        let weights = self.weights(state.regions(), &state.tensor().to_device(self.device));
+        Ok((Lane::new(self.shared(&networks), &weights), SampleShape::of(self.spec)?))
+    }
+
+    /// D's and G's weights in the numbers of a state, as networks read them.
+    fn weights(&self, regions: &Regions, numbers: &tch::Tensor) -> [ComputeWeights; 2] {
+        [Half::Discriminator, Half::Generator].map(|half| {
+            let at = &regions.of(half).weights;
+            let weights = numbers.narrow(0, at.start as i64, at.len() as i64);
+            ComputeWeights::new(weights, self.spec.precision)
         })
     }
 
@@ -103,8 +127,8 @@ impl<'a> Builder<'a> {
             (None, Device::Cuda(index), CudaGraphs::Auto) => match graphs::open(index) {
                 Ok(recorder) => (Some(recorder), None),
                 Err(why) => {
-                    let text = format!("no CUDA graphs are used, though compute.cuda_graphs is auto: {why}");
-                    (None, Some(Notice { is_warning: true, text }))
+                    let text = format!("no CUDA graphs are used: {why}");
+                    (None, Some(Notice { is_warning: false, text }))
                 }
             },
             (None, _, _) => (None, None),
@@ -120,13 +144,7 @@ impl<'a> Builder<'a> {
     ) -> (Box<dyn Engine>, Lanes) {
         let (spec, networks) = (self.spec, &shared.networks);
         let regions = state.regions().clone();
-        let weights = |numbers: &tch::Tensor| {
-            [Half::Discriminator, Half::Generator].map(|half| {
-                let at = &regions.of(half).weights;
-                let weights = numbers.narrow(0, at.start as i64, at.len() as i64);
-                ComputeWeights::new(weights, spec.precision)
-            })
-        };
+        let weights = |numbers: &tch::Tensor| self.weights(&regions, numbers);
         // A GPU computes one virtual rank after another: each fills it.
         let alone = self.device != Device::Cpu || recorder.is_some();
         let count = if alone { 1 } else { spec.compute.threads.max(1) };

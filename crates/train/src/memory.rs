@@ -7,13 +7,41 @@ use std::panic;
 use lsgan_spec::{Half, Precision, ReductionMode, RunSpec};
 
 use crate::TrainError;
+use crate::gpu;
 use crate::header::passes;
 use crate::layers::Network;
 use crate::models::SampleShape;
 use crate::state::{Networks, Regions};
 
-/// Kept fakes with their graphs may take this many bytes on a device; beyond it fakes are computed again.
-const KEPT_BYTES_MAX: u64 = 2 << 30;
+/// What may be kept on a device from one half to the next; beyond it fakes are computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptLimit {
+    bytes: u64,
+}
+
+impl KeptLimit {
+    /// A CPU's memory is also the loader's, the system's and other workers'.
+    pub const CPU: Self = Self { bytes: 2 << 30 };
+
+    /// A quarter of a GPU's memory, of which a worker is the only user.
+    #[must_use]
+    pub fn of_gpu(memory_bytes: u64) -> Self {
+        Self { bytes: memory_bytes / 4 }
+    }
+
+    /// Of the device of a replica.
+    #[must_use]
+    pub fn of(device: tch::Device) -> Self {
+        match device {
+            tch::Device::Cuda(index) => {
+                let driver = gpu::driver().ok();
+                let gpu = driver.as_ref().and_then(|driver| driver.gpus.get(index));
+                gpu.map_or(Self::CPU, |gpu| Self::of_gpu(gpu.memory_bytes))
+            }
+            tch::Device::Cpu | tch::Device::Mps | tch::Device::Vulkan => Self::CPU,
+        }
+    }
+}
 
 /// About what a worker needs, in bytes. libtorch's own workspace, and what its allocator holds beyond the tensors, come
 /// on top: on a GPU half a GiB, and a tenth.
@@ -31,11 +59,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// For a worker that owns so many virtual ranks.
+    /// For a worker that owns so many virtual ranks, on a device that may keep so much.
     ///
     /// # Errors
     /// A model that does not fit the data.
-    pub fn new(spec: &RunSpec, virtual_ranks: u32) -> Result<Self, TrainError> {
+    pub fn new(spec: &RunSpec, virtual_ranks: u32, limit: KeptLimit) -> Result<Self, TrainError> {
         let networks = Networks::of(spec)?;
         let Networks { generator, discriminator } = &networks;
         let regions = Regions::new(&networks);
@@ -58,7 +86,7 @@ impl Estimate {
         let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64;
         // As it is computed with, as it came, and two slots of crate::feed.
         let batches = batch * (number + 3 * float);
-        let kept = (kept_max(generator, spec.batch.per_rank) as u64).min(u64::from(virtual_ranks));
+        let kept = (kept_max(generator, spec.batch.per_rank, limit) as u64).min(u64::from(virtual_ranks));
         Ok(Self {
             state: (regions.len + regions.discriminator.all().len()) as u64 * float + copies,
             sums: words * (word + float),
@@ -89,16 +117,16 @@ impl fmt::Display for Estimate {
     }
 }
 
-/// How many fakes with their graphs fit into [`KEPT_BYTES_MAX`]; one always does.
-pub(crate) fn kept_max(generator: &Network, per_rank: u32) -> usize {
+/// How many fakes with their graphs fit into the limit; one always does.
+pub(crate) fn kept_max(generator: &Network, per_rank: u32, limit: KeptLimit) -> usize {
     let bytes_per_rank = generator.graph_numbers() * u64::from(per_rank) * size_of::<f32>() as u64;
-    (KEPT_BYTES_MAX / bytes_per_rank.max(1)).max(1) as usize
+    (limit.bytes / bytes_per_rank.max(1)).max(1) as usize
 }
 
-/// For how many virtual ranks D's gradients of real samples fit into a quarter of [`KEPT_BYTES_MAX`].
-pub(crate) fn ahead_max(discriminator: &Network) -> usize {
+/// For how many virtual ranks D's gradients of real samples fit into a quarter of the limit.
+pub(crate) fn ahead_max(discriminator: &Network, limit: KeptLimit) -> usize {
     let bytes_per_rank = (discriminator.parameters.len() * size_of::<f32>()) as u64;
-    (KEPT_BYTES_MAX / 4 / bytes_per_rank.max(1)) as usize
+    (limit.bytes / 4 / bytes_per_rank.max(1)) as usize
 }
 
 /// libtorch's words for too little memory, if that caused the panic: the bindings panic where libtorch fails.
@@ -121,4 +149,21 @@ pub fn report_too_little_as_error() {
             usual(info);
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rehearsal::runs::small_dcgan;
+
+    #[test]
+    fn a_large_gpu_keeps_more_fakes_than_a_cpu() {
+        let mut spec = small_dcgan();
+        spec.batch.per_rank = 1 << 14;
+        let kept = |limit| Estimate::new(&spec, 4096, limit).expect("the models fit").kept;
+        let large = kept(KeptLimit::of_gpu(80 << 30));
+        assert!(kept(KeptLimit::CPU) <= 2 << 30);
+        assert!(large > 19 << 30 && large <= 20 << 30, "{large}");
+        assert!(kept(KeptLimit::of_gpu(0)) > 0, "one is always kept");
+    }
 }

@@ -281,6 +281,12 @@ impl Replica {
         self.engine.put_words(self.engine.next_reduction().half(), words);
     }
 
+    /// Whether the words of a GPU are copied to the host, to be added up there, from now on. Updates can then not be queued
+    /// behind their sum; call [`Self::apply`].
+    pub fn sums_travel_from_host(&mut self, from_host: bool) {
+        self.engine.travel_from_host(from_host);
+    }
+
     /// Applies the all-reduced sum: Adam, running statistics, after G's half the moving average.
     ///
     /// Where a virtual rank's numbers are bad or missing, nothing changes and the error names it.

@@ -40,7 +40,10 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     let driver = gpu::driver();
     print_driver(driver.as_ref().copied())?;
     match nccl::Library::find(libtorch::nccl().as_deref()) {
-        Ok(library) => line("NCCL", &library.description())?,
+        Ok(library) => {
+            line("NCCL", &library.description())?;
+            library.version().trouble().map_or(Ok(()), |trouble| line("warning", &trouble))?;
+        }
         Err(error) => line("NCCL", &format!("none: {}", chain(&error)))?,
     }
     let (wish, compute) = match &spec {
@@ -54,7 +57,7 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     if let Some(spec) = &spec {
         device::configure(chosen.device, spec.precision, &compute).map_err(Failure::bad_input_of)?;
     }
-    let numerics = numerics(chosen.device);
+    let numerics = numerics(chosen.device, spec.as_ref());
     line("libtorch", &numerics.libtorch)?;
     line("device", &format!("{}: {}", name(chosen.device), numerics.hardware()))?;
     line("numerics", &format!("probe {:016x}", numerics.probe))?;
@@ -63,7 +66,8 @@ pub fn probe(args: &Args) -> Result<(), Failure> {
     line("graphs", graphs)?;
     let Some(spec) = spec else { return Ok(()) };
     let ranks = args.virtual_ranks.unwrap_or(spec.batch.virtual_ranks);
-    let estimate = memory::Estimate::new(&spec, ranks).map_err(Failure::bad_input_of)?;
+    let estimate = memory::Estimate::new(&spec, ranks, memory::KeptLimit::of(chosen.device))
+        .map_err(Failure::bad_input_of)?;
     line("memory", &format!("{ranks} virtual ranks of {}: {estimate}", spec.batch.per_rank))?;
     warn_if_too_much(&estimate, chosen.device, driver.ok())
 }

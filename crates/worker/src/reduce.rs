@@ -1,11 +1,12 @@
 //! Sums over the members of a generation: by TCP where they lie on the host, by NCCL where they lie in a GPU's memory.
 
 use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_collective::nccl::device::Mark;
-use lsgan_collective::nccl::{self, AbortFlag, ElementType, NcclGroup, cuda::CudaDevice};
+use lsgan_collective::nccl::{self, AbortFlag, Connected, ElementType, NcclGroup, cuda::CudaDevice};
 use lsgan_collective::tcp::{self, Listener, Membership};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_console::Failure;
@@ -34,6 +35,9 @@ impl Transport {
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
         let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }?;
         tracing::info!("sums travel over {}", library.description());
+        if let Some(trouble) = library.version().trouble() {
+            tracing::warn!("{trouble}");
+        }
         Ok(Self::Nccl(nccl::Nccl {
             library,
             device: Arc::new(device),
@@ -65,12 +69,15 @@ impl Transport {
         match self {
             Self::Tcp => {
                 let group = tcp::connect(listener, membership, deadline, aborter)?;
-                Ok(Formed::Tcp(Exchange::new(group)?))
+                Ok(Formed::Tcp { exchange: Exchange::new(group)?, shared: None })
             }
-            Self::Nccl(nccl) => {
-                let group = nccl::connect(nccl, listener, membership, deadline, aborter, waiting)?;
-                Ok(Formed::Nccl(Box::new(group)))
-            }
+            Self::Nccl(nccl) => match nccl::meet(nccl, listener, membership, deadline, aborter, waiting)? {
+                Connected::Nccl(group) => Ok(Formed::Nccl(group)),
+                Connected::OneDevice { meeting, peers } => {
+                    let shared = Some(peers.map(|peer| peer.address));
+                    Ok(Formed::Tcp { exchange: Exchange::new(*meeting)?, shared })
+                }
+            },
         }
     }
 }
@@ -78,7 +85,11 @@ impl Transport {
 /// One generation's group.
 pub enum Formed {
     /// Over TCP.
-    Tcp(Exchange),
+    Tcp {
+        exchange: Exchange,
+        /// Of workers on GPUs: two of them are on one, so that NCCL refuses.
+        shared: Option<[SocketAddr; 2]>,
+    },
     /// Over NCCL.
     Nccl(Box<NcclGroup>),
 }
@@ -117,16 +128,33 @@ impl Formed {
     /// The group itself, for broadcasts.
     pub fn group(&mut self) -> &mut dyn Group {
         match self {
-            Self::Tcp(exchange) => exchange.group(),
+            Self::Tcp { exchange, .. } => exchange.group(),
             Self::Nccl(group) => &mut **group,
         }
+    }
+
+    /// Whether GPUs sum over TCP, since two workers are on one. Their words travel from the host's memory then.
+    #[must_use]
+    pub fn shares_a_gpu(&self) -> bool {
+        matches!(self, Self::Tcp { shared: Some(_), .. })
+    }
+
+    /// What to tell the user of it.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Self::Tcp { shared: Some([first, second]), .. } = self else { return None };
+        Some(format!(
+            "the workers at {first} and {second} compute on one GPU, which NCCL refuses: all sums travel over TCP, through \
+             the memory of the hosts, and no step runs ahead of its sum. Start at most one worker for each GPU, with \
+             --local-rank or CUDA_VISIBLE_DEVICES of its own"
+        ))
     }
 
     /// Whether the state is to be believed when the group is over; over TCP it always is.
     #[must_use]
     pub fn trust(&self) -> Option<Arc<nccl::Trust>> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp { .. } => None,
             Self::Nccl(group) => Some(group.trust()),
         }
     }
@@ -137,7 +165,7 @@ impl Formed {
     /// The operating system refuses.
     pub fn set_unreachable_after(&mut self, timeout: Duration) -> Result<(), GroupError> {
         match self {
-            Self::Tcp(exchange) => exchange.group().set_unreachable_after(timeout),
+            Self::Tcp { exchange, .. } => exchange.group().set_unreachable_after(timeout),
             Self::Nccl(group) => group.set_unreachable_after(timeout),
         }
     }
@@ -160,7 +188,7 @@ impl Formed {
                 return Ok(begin.elapsed());
             }
             match (&mut *self, taken.as_slice()) {
-                (Self::Tcp(exchange), _) => replica.put_words(exchange.finish(taken)?),
+                (Self::Tcp { exchange, .. }, _) => replica.put_words(exchange.finish(taken)?),
                 (Self::Nccl(group), [Words::Device(words)]) => {
                     let values = match words.kind {
                         DeviceWordKind::Wide => ElementType::I64,
@@ -194,7 +222,7 @@ impl Formed {
         self.start(replica.take_words());
         meanwhile(replica);
         let begin = Instant::now();
-        if let Self::Tcp(exchange) = self {
+        if let Self::Tcp { exchange, .. } = self {
             replica.put_words(exchange.finish(vec![])?);
         }
         self.all_reduce(replica)?; // what has to travel again
@@ -204,18 +232,18 @@ impl Formed {
     /// Whether words may leave before their half is whole: [`Self::start`].
     #[must_use]
     pub fn takes_early(&self) -> bool {
-        matches!(self, Self::Tcp(_)) && !self.is_alone()
+        matches!(self, Self::Tcp { .. }) && !self.is_alone()
     }
 
     /// Begins to add up words of the host that are whole before their half is; the next sum returns them with the others.
     pub fn start(&mut self, words: Vec<Words>) {
-        let Self::Tcp(exchange) = self else { unreachable!("words of the host travel over TCP") };
+        let Self::Tcp { exchange, .. } = self else { unreachable!("words of the host travel over TCP") };
         exchange.start(words);
     }
 
     /// Whether this worker has all virtual ranks, and its sum is whole as it is. Over NCCL the group decides.
     fn is_alone(&self) -> bool {
-        matches!(self, Self::Tcp(exchange) if exchange.is_alone())
+        matches!(self, Self::Tcp { exchange, .. } if exchange.is_alone())
     }
 
     /// Applies the sum. On a GPU the update is only queued behind it, and [`Self::finish`] says whether it was made; it does
@@ -224,9 +252,13 @@ impl Formed {
     /// # Errors
     /// The group is over, or the sum is bad.
     pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Update, ReduceError> {
+        if self.shares_a_gpu() {
+            return Ok(Update::Done(replica.apply(metrics)?));
+        }
         let Some(mut queue) = replica.queue() else { return Ok(Update::Done(replica.apply(metrics)?)) };
         match self {
-            Self::Tcp(_) => {
+            // Rehearsed on a CPU.
+            Self::Tcp { .. } => {
                 // SAFETY: there is no flag.
                 unsafe { queue.push(metrics, None) };
                 Ok(Update::Queued(Queued { metrics, on_gpu: None }))

@@ -186,7 +186,7 @@ impl Training {
             device::choose(spec.compute.device, local_rank).map_err(Failure::bad_input_of)?;
         device::configure(device, spec.precision, &spec.compute).map_err(Failure::bad_input_of)?;
         let transport = Transport::of(device)?;
-        let mut numerics = numerics(device);
+        let mut numerics = numerics(device, Some(&spec));
         transport.describe(&mut numerics);
         let plan = Plan::of_run(&spec, source.len())?;
         let replica = Replica::builder(&spec).device(device).rehearsal(faults.rehearsal()).build()?;

@@ -216,6 +216,11 @@ impl Trainer {
         let waiting = || outbox.say(Report::Progress { generation });
         let mut group =
             self.transport.connect(&mut self.listener, &membership, deadline, live.aborter(), &waiting)?;
+        self.replica.sums_travel_from_host(group.shares_a_gpu());
+        if let Some(text) = group.warning().filter(|_| form.rank == 0) {
+            tracing::warn!("{text}");
+            self.outbox.say(Report::Warning { text });
+        }
         // A host that is lost is noticed by the coordinator, before this.
         group.set_unreachable_after(2 * failure_timeout)?;
         self.take_over(form, group.group())?;

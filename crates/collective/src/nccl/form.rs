@@ -28,10 +28,24 @@ pub struct Nccl {
     pub drain_within: Duration,
 }
 
-/// Forms this generation's group over NCCL; returns when all members have called it.
+/// How the members of a generation are connected.
+pub enum Connected {
+    /// Over NCCL.
+    Nccl(Box<NcclGroup>),
+    /// These two compute on one device, between which NCCL does not sum. All members have only met.
+    OneDevice { meeting: Box<TcpGroup>, peers: [Peer; 2] },
+}
+
+/// What all members have agreed on.
+enum Agreed {
+    Id(Id),
+    OneDevice([Peer; 2]),
+}
+
+/// Forms this generation's group over NCCL, as [`meet`].
 ///
-/// Order, `deadline` and `aborter` are as in [`tcp::connect`]: until then the members have to meet. `waiting` is called now and
-/// then while NCCL connects them.
+/// # Errors
+/// As there; and two members that compute on one device.
 pub fn connect(
     nccl: &Nccl,
     listener: &mut Listener,
@@ -40,12 +54,35 @@ pub fn connect(
     aborter: &Aborter,
     waiting: &dyn Fn(),
 ) -> Result<NcclGroup, GroupError> {
+    match meet(nccl, listener, membership, deadline, aborter, waiting)? {
+        Connected::Nccl(group) => Ok(*group),
+        Connected::OneDevice { peers, .. } => {
+            Err(GroupError::OneDevice { generation: membership.generation, peers })
+        }
+    }
+}
+
+/// Forms this generation's group over NCCL, or over TCP where NCCL cannot sum; returns when all members have called it.
+///
+/// Order, `deadline` and `aborter` are as in [`tcp::connect`]: until then the members have to meet. `waiting` is called now and
+/// then while NCCL connects them.
+///
+/// # Errors
+/// The members do not meet, have different versions of NCCL, or are not connected in time.
+pub fn meet(
+    nccl: &Nccl,
+    listener: &mut Listener,
+    membership: &Membership,
+    deadline: Instant,
+    aborter: &Aborter,
+    waiting: &dyn Fn(),
+) -> Result<Connected, GroupError> {
     let started = Instant::now();
     let (rank, size, generation) = (membership.rank, membership.members.len(), membership.generation);
     let mut meeting = tcp::connect(listener, membership, deadline, aborter)?;
     nccl.device.make_current()?;
     let flag = Arc::new(AbortFlag::new(&nccl.device)?);
-    let id = if size > 1 || nccl.also_alone {
+    let agreed = if size > 1 || nccl.also_alone {
         meeting.set_stall_timeout(Some(deadline.saturating_duration_since(Instant::now())));
         Some(agree(nccl, membership, &mut meeting).map_err(|error| match error {
             GroupError::Stalled { .. } => {
@@ -55,6 +92,14 @@ pub fn connect(
         })?)
     } else {
         None
+    };
+    let id = match agreed {
+        Some(Agreed::OneDevice(peers)) => {
+            meeting.set_stall_timeout(None);
+            return Ok(Connected::OneDevice { meeting: Box::new(meeting), peers });
+        }
+        Some(Agreed::Id(id)) => Some(id),
+        None => None,
     };
     let links = meeting.into_ring().map(|ring| [ring.left, ring.right]);
     let (reader, wake) = std::io::pipe().map_err(|error| GroupError::system("make a pipe", &error))?;
@@ -77,7 +122,7 @@ pub fn connect(
         let made = make_communicator(nccl, &id, &group.core, started, waiting);
         group.communicator = Some(made.map_err(|reason| group.over(reason))?);
     }
-    Ok(group)
+    Ok(Connected::Nccl(Box::new(group)))
 }
 
 /// The call that errors name when a neighbour is lost while NCCL connects: the last one made together.
@@ -85,12 +130,12 @@ fn forming_call() -> Call {
     Call { kind: CallKind::Broadcast { root: 0 }, sequence: 2, length: ID_BYTES as u64 }
 }
 
-/// Checks that all ranks have the same version of NCCL, and each a device of its own; returns rank 0's id.
+/// Checks that all ranks have the same version of NCCL; returns rank 0's id, if each has a device of its own.
 fn agree(
     Nccl { library, device, .. }: &Nccl,
     membership: &Membership,
     meeting: &mut TcpGroup,
-) -> Result<Id, GroupError> {
+) -> Result<Agreed, GroupError> {
     let (rank, generation, ours) = (membership.rank, membership.generation, library.version());
     let peer = |rank: usize| Peer { rank, address: membership.members[rank] };
     // Of each rank: its version, and the halves of its device's id.
@@ -105,7 +150,7 @@ fn agree(
     }
     for (second, [_, id @ ..]) in of_ranks.iter().enumerate().filter(|(_, [_, id @ ..])| *id != [0, 0]) {
         if let Some(first) = of_ranks[..second].iter().position(|[_, other @ ..]| other == id) {
-            return Err(GroupError::OneDevice { generation, peers: [peer(first), peer(second)] });
+            return Ok(Agreed::OneDevice([peer(first), peer(second)]));
         }
     }
     let mut id = match rank {
@@ -118,7 +163,7 @@ fn agree(
         _ => [0; ID_BYTES],
     };
     meeting.broadcast(0, &mut id)?;
-    Ok(id)
+    Ok(Agreed::Id(id))
 }
 
 /// Makes the communicator and waits until NCCL has connected it.

@@ -32,6 +32,15 @@ pub struct NcclVersion(pub u32);
 impl NcclVersion {
     /// The first version with the non-blocking communicators and the config that this module uses.
     pub const OLDEST: Self = Self(2_18_00);
+
+    /// What is known to go wrong with it, in words for the user.
+    #[must_use]
+    pub fn trouble(self) -> Option<String> {
+        let may_hang = (2_28_03..=2_28_08).contains(&self.0);
+        may_hang.then(|| {
+            format!("NCCL {self} is known to hang (2.28.3 to 2.28.8 are); install 2.28.9 or newer, or 2.27")
+        })
+    }
 }
 
 impl fmt::Display for NcclVersion {
@@ -172,5 +181,17 @@ impl Library {
 impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Library(NCCL {} from {})", self.inner.version, self.inner.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_may_hang_are_named() {
+        let troubled = |code| NcclVersion(code).trouble().is_some();
+        assert_eq!([22_802, 22_803, 22_808, 22_809].map(troubled), [false, true, true, false]);
+        assert!(NcclVersion(22_803).trouble().is_some_and(|text| text.starts_with("NCCL 2.28.3 ")));
     }
 }

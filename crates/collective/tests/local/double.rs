@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lsgan_collective::nccl::device::{Device, DeviceError, Mark, MemoryKind};
-use lsgan_collective::nccl::{Library, Nccl, NcclGroup, connect};
-use lsgan_collective::tcp::Listener;
+use lsgan_collective::nccl::{Connected, Library, Nccl, NcclGroup, connect, meet};
+use lsgan_collective::tcp::{Listener, Membership};
 use lsgan_collective::{Aborter, GroupError};
 
 use super::{PATIENCE, aborter, listener, membership};
@@ -295,7 +295,28 @@ pub fn try_form_waiting(
     aborters: &[Aborter],
     waiting: &(dyn Fn() + Sync),
 ) -> Vec<Outcome> {
-    let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
+    on_each_rank(nccls, aborters, |nccl, listener, membership, aborter| {
+        connect(nccl, listener, membership, Instant::now() + within, aborter, waiting)
+    })
+}
+
+/// As a worker connects.
+pub fn try_meet(
+    nccls: &[Nccl],
+    within: Duration,
+    aborters: &[Aborter],
+) -> Vec<Result<Connected, GroupError>> {
+    on_each_rank(nccls, aborters, |nccl, listener, membership, aborter| {
+        meet(nccl, listener, membership, Instant::now() + within, aborter, &|| ())
+    })
+}
+
+fn on_each_rank<T: Send>(
+    nccls: &[Nccl],
+    aborters: &[Aborter],
+    join: impl Fn(&Nccl, &mut Listener, &Membership, &Aborter) -> T + Sync,
+) -> Vec<T> {
+    let (mut listeners, join): (Vec<_>, _) = (nccls.iter().map(|_| listener()).collect(), &join);
     let members: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     thread::scope(|scope| {
         let joining: Vec<_> = std::iter::zip(nccls, &mut listeners)
@@ -303,9 +324,7 @@ pub fn try_form_waiting(
             .map(|(rank, (nccl, listener))| {
                 let membership = membership(1, rank, &members);
                 let aborter = aborters[rank].clone();
-                scope.spawn(move || {
-                    connect(nccl, listener, &membership, Instant::now() + within, &aborter, waiting)
-                })
+                scope.spawn(move || join(nccl, listener, &membership, &aborter))
             })
             .collect();
         joining.into_iter().map(|thread| thread.join().expect("joining does not panic")).collect()

@@ -59,6 +59,9 @@ pub(crate) trait Engine: Send {
         self.reduction()
     }
 
+    /// Whether words travel from the host's memory from now on, to which they are copied where they lie on a device.
+    fn travel_from_host(&mut self, _from_host: bool) {}
+
     /// The state on the host, up to date.
     fn state(&self) -> &State;
 

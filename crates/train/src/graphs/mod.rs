@@ -283,6 +283,10 @@ impl<W: DeviceWord> Engine for Graphs<W> {
         self.device.put_words(half, words);
     }
 
+    fn travel_from_host(&mut self, from_host: bool) {
+        self.device.travel_from_host(from_host);
+    }
+
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
         self.device.apply(update)
     }
