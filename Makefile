@@ -8,11 +8,11 @@ BIN := $(CARGO_TARGET_DIR)/release
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test dist chaos bench fmt clean distclean
+.PHONY: help setup build quickstart test test-gpu dist chaos bench fmt clean distclean
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 setup: ## checks what the build needs and installs libtorch into .venv
 	@scripts/setup         # LIBTORCH_VARIANT=cuda: the complete wheel; LIBTORCH=/dir: your own libtorch
@@ -28,6 +28,9 @@ test: setup ## formatting, clippy, every test, the files in deploy/
 
 dist: build ## the archive for machines without a toolchain (VARIANT=cuda: without libtorch, with what fetches it)
 	scripts/dist $(if $(VARIANT),--variant $(VARIANT))
+
+test-gpu: ## the GPU's part on a machine without a GPU (installs the complete libtorch, 5 GB)
+	@scripts/test-gpu
 
 chaos: setup ## random faults on real runs (ROUNDS=50, SEED=n)
 	cargo build --release --locked --workspace --bins
@@ -45,4 +48,4 @@ clean: ## removes what was built; libtorch and your runs stay
 	cargo clean
 
 distclean: clean ## removes libtorch and the Python environments also; your runs stay
-	rm -rf .venv .venv-peer .venv-test .libtorch
+	rm -rf .venv .venv-cuda .venv-peer .venv-test .libtorch

@@ -65,6 +65,9 @@ Recording* lsgan_graphs_begin(int device, Recording* pool, char* message, size_t
       c10::cuda::setCurrentCUDAStream(recording->before);
       char unheard[256];
       (void)guarded(unheard, sizeof unheard, [&] { recording->leave_pool(); });
+      // Never freed: libtorch's destructor throws, which ends the process, where the generator of random numbers does
+      // not know the graph yet, as when there is no memory for that.
+      (void)recording.release();
       throw;
     }
   });

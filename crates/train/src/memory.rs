@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use lsgan_spec::{Half, Precision, ReductionMode, RunSpec};
 
@@ -129,13 +129,38 @@ pub(crate) fn ahead_max(discriminator: &Network, limit: KeptLimit) -> usize {
     (limit.bytes / 4 / bytes_per_rank.max(1)) as usize
 }
 
+/// There is too little memory for something else than a half step, which says so itself ([`TrainError::OutOfMemory`]).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this worker's device has too little memory: {words}. Lower batch.per_rank, and raise batch.virtual_ranks to keep the \
+     global batch, or end what else uses the device; `worker --probe --config FILE` says what a step needs"
+)]
+pub struct TooLittle {
+    words: String,
+}
+
+/// What `work` returns, or that there was too little memory for it; what was under way is then in no known state. Another
+/// panic goes on.
+///
+/// # Errors
+/// libtorch found too little memory.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, TooLittle> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| match too_little(&*panic) {
+        Some(words) => TooLittle { words },
+        None => resume_unwind(panic),
+    })
+}
+
+/// What libtorch says of too little memory: of a GPU's, of pinned memory, of the CPU's.
+const WORDS: [&str; 3] = ["CUDA out of memory", "CUDA error: out of memory", "DefaultCPUAllocator"];
+
 /// libtorch's words for too little memory, if that caused the panic: the bindings panic where libtorch fails.
 pub(crate) fn too_little(panic: &(dyn Any + Send)) -> Option<String> {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())?;
-    let begin = ["CUDA out of memory", "DefaultCPUAllocator"].iter().find_map(|words| text.find(words))?;
+    let begin = WORDS.iter().find_map(|words| text.find(words))?;
     // A stack and settings follow the first line.
     let line = text[begin..].split("\\n").next().unwrap_or_default();
     Some(line.lines().next().unwrap_or_default().trim_end_matches(['.', '"']).to_owned())

@@ -1,7 +1,5 @@
 //! The numerics of this machine's devices, with the hash of one probe on fixed inputs.
 
-use std::panic::{catch_unwind, resume_unwind};
-
 use lsgan_spec::{DeviceKind, Numerics, RunSpec, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
@@ -97,13 +95,9 @@ fn hash_probe(hasher: &mut blake3::Hasher, device: Device) {
 /// What a virtual rank of the run computes from the weights with which it begins: gradients, statistics and means of both
 /// halves. Nothing where that takes more memory than there is; the first step will say so.
 fn hash_halves(hasher: &mut blake3::Hasher, spec: &RunSpec, device: Device) {
-    let computed = catch_unwind(|| halves(spec, device));
-    match computed {
-        Ok(contributions) => contributions.iter().for_each(|contribution| {
-            contribution.tensors().chain(&contribution.end().means).for_each(|tensor| hash(hasher, tensor));
-        }),
-        Err(panic) if memory::too_little(&*panic).is_some() => {}
-        Err(panic) => resume_unwind(panic),
+    let computed = memory::caught(|| halves(spec, device)).unwrap_or_default();
+    for contribution in &computed {
+        contribution.tensors().chain(&contribution.end().means).for_each(|tensor| hash(hasher, tensor));
     }
 }
 

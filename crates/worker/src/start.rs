@@ -14,7 +14,7 @@ use lsgan_launch::open_data;
 use lsgan_plan::Plan;
 use lsgan_spec::{Numerics, RunSpec};
 use lsgan_train::device::{self, Chosen};
-use lsgan_train::{Replica, numerics};
+use lsgan_train::{Replica, memory, numerics};
 use lsgan_wire::v1;
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,14 +96,17 @@ async fn prepare(
     let (orders, queue) = channel();
     let (report, started) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
-    let thread = vital::thread("trainer", move || match training.prepare(runtime) {
-        Ok((trainer, outbox)) => {
+    let thread = vital::thread("trainer", move || match memory::caught(|| training.prepare(runtime)) {
+        Ok(Ok((trainer, outbox))) => {
             // The session may have ended meanwhile.
             let _ = report.send(Ok(outbox));
             trainer.run(&queue);
         }
-        Err(failure) => {
+        Ok(Err(failure)) => {
             let _ = report.send(Err(failure));
+        }
+        Err(too_little) => {
+            let _ = report.send(Err(Failure::failed(too_little)));
         }
     });
     let thread = thread?;

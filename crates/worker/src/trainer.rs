@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use lsgan_collective::tcp::{Listener, Membership, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
+use lsgan_console::print;
 use lsgan_console::vital::Vital;
 use lsgan_control::{Form, ParkReason, Report, Start, Task};
 use lsgan_data::{LoaderError, Source};
 use lsgan_plan::Plan;
 use lsgan_spec::{Half, RunSpec, Step, VirtualRank};
-use lsgan_train::{NotApplied, Replica, TrainError};
+use lsgan_train::{NotApplied, Replica, TrainError, memory};
 
 use crate::faults::Faults;
 use crate::orders::{Live, Order};
@@ -129,6 +130,14 @@ impl Trainer {
     pub fn run(mut self, orders: &Receiver<Order>) {
         // A panic must not wait for the snapshots that are being written.
         let _vital = Vital("trainer");
+        if let Err(too_little) = memory::caught(|| self.follow(orders)) {
+            // An update may be half queued: another process takes the state from the other members, or from a snapshot.
+            print::error(&too_little.to_string());
+            print::end_now(1);
+        }
+    }
+
+    fn follow(&mut self, orders: &Receiver<Order>) {
         while let Ok(order) = orders.recv() {
             match order {
                 Order::Form(form, live, spec) => {

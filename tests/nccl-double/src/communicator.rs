@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::faults::Fault;
 use crate::hub::{ALL_REDUCE, GARBAGE, HEADER_BYTES, HELLO_BYTES, POISON};
-use crate::stream::Stream;
+use crate::stream::Target;
 
 /// `ncclResult_t`.
 pub(crate) const SUCCESS: i32 = 0;
@@ -129,7 +129,7 @@ impl Communicator {
     }
 
     /// Puts a call on the stream, at once or after [`Fault::LazyMs`].
-    pub(crate) fn queue(self: &Arc<Self>, stream: &'static Stream, call: Call) -> i32 {
+    pub(crate) fn queue(self: &Arc<Self>, target: Target, call: Call) -> i32 {
         match self.state.load(Ordering::SeqCst) {
             SUCCESS => {}
             IN_PROGRESS => {
@@ -141,7 +141,7 @@ impl Communicator {
         let this = Arc::clone(self);
         let job = move || this.run(call);
         let Some(late) = u64::try_from(Fault::LazyMs.get()).ok().filter(|late| *late > 0) else {
-            stream.queue(job);
+            target.queue(job);
             CALLED.fetch_add(1, Ordering::SeqCst);
             return SUCCESS;
         };
@@ -153,7 +153,7 @@ impl Communicator {
             // Under the lock: after an abort has returned, nothing reaches the stream. NCCL waits for its thread.
             let connection = this.connection();
             if !connection.aborted {
-                stream.queue(job);
+                target.queue(job);
                 this.state.store(SUCCESS, Ordering::SeqCst);
             }
         });

@@ -13,7 +13,7 @@ use crate::communicator::{
 };
 use crate::faults::Fault;
 use crate::hub::{self, ALL_REDUCE, UINT8, value_bytes};
-use crate::stream::Stream;
+use crate::stream::{Stream, Target};
 
 /// `ncclUniqueId`: nonce (u64), then the hub's port (u16).
 #[repr(C)]
@@ -130,8 +130,7 @@ pub unsafe extern "C" fn ncclAllReduce(
     if op != 0 || !std::ptr::eq(from, to) || of == UINT8 {
         return INVALID_ARGUMENT;
     }
-    // SAFETY: this caller's word is passed on.
-    unsafe { queue(to, count, of, ALL_REDUCE, handle, stream) }
+    queue(to, count, of, ALL_REDUCE, handle, stream)
 }
 
 /// In place only.
@@ -146,11 +145,10 @@ pub unsafe extern "C" fn ncclBroadcast(
     stream: *const Stream,
 ) -> c_int {
     let (Ok(root), true) = (u32::try_from(root), std::ptr::eq(from, to)) else { return INVALID_ARGUMENT };
-    // SAFETY: this caller's word is passed on.
-    unsafe { queue(to, count, of, root, handle, stream) }
+    queue(to, count, of, root, handle, stream)
 }
 
-unsafe fn queue(
+fn queue(
     values: *mut c_void,
     count: usize,
     of: u32,
@@ -164,9 +162,9 @@ unsafe fn queue(
     if count == 0 {
         return SUCCESS;
     }
+    let Some(target) = Target::of(stream) else { return INVALID_ARGUMENT };
     let call = Call { of, root, count: count as u64, values: values.cast(), len_bytes: count * value_bytes };
-    // SAFETY: a stream of `double_stream_create`, which lives until the process ends.
-    communicator.queue(unsafe { &*stream }, call)
+    communicator.queue(target, call)
 }
 
 #[unsafe(no_mangle)]
@@ -189,7 +187,7 @@ pub extern "C" fn ncclGetLastError(_handle: usize) -> *const c_char {
 /// A new stream, which is never freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn double_stream_create() -> *const Stream {
-    Box::leak(Box::new(Stream::new()))
+    Stream::leak()
 }
 
 /// Queues `job(data)`.

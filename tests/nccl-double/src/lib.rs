@@ -1,6 +1,6 @@
 //! A test double of libnccl: the functions that `lsgan-collective` uses, over local sockets and host memory.
 //!
-//! It is a part of the tests and never shipped; it cannot read a GPU's memory. It is loaded by its path, like the real
+//! It is a part of the tests and never shipped; it cannot read a GPU's memory, but that of `tests/null-gpu`. It is loaded by its path, like the real
 //! library. Ranks may be in one process or in several on one host. It counts misuses: the use of a communicator that is
 //! gone, and a call while another is in progress.
 //!

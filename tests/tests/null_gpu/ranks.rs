@@ -1,0 +1,77 @@
+//! Several workers, each with a null GPU of its own, that sum by the double of NCCL: its calls last until all ranks call,
+//! and what is queued behind them waits as on a GPU.
+
+use lsgan_tests::binaries::binary;
+use lsgan_tests::process::{children_named, send};
+use lsgan_tests::trials::Test;
+use lsgan_tests::{Lab, Process, tests};
+use nix::sys::signal::Signal;
+
+use crate::double::{self, Setup};
+use crate::log::{Counts, Log};
+
+pub const TESTS: &[Test] = tests![
+    two_workers_queue_one_sum_a_half_and_wait_for_none,
+    two_workers_that_replay_graphs_queue_one_sum_a_half_and_wait_for_none,
+    a_worker_that_is_killed_between_sums_is_started_again,
+];
+
+const STEPS: usize = 40;
+/// Steps that all do the same; the probe of numerics is two halves before them.
+const STEADY: std::ops::Range<usize> = 12..30;
+
+/// `lsgan up` with two workers.
+fn start(lab: &Lab, more: &[&str]) -> Process {
+    let library = binary("deps/liblsgan_nccl_double.so").display().to_string();
+    let variables = [("NULL_GPU_DEVICES", "2"), ("LSGAN_NCCL_LIB", &*library)];
+    let sets = [&["report.every=100"], more].concat();
+    Setup { config: "tests/small.yaml", sets: &sets, variables: &variables }.start(lab, 2)
+}
+
+/// The log of a run to its end.
+#[track_caller]
+fn log_of_two(graphs: &str) -> Log {
+    let lab = Lab::new();
+    let (steps, graphs) = (format!("steps={STEPS}"), format!("compute.cuda_graphs={graphs}"));
+    start(&lab, &[&steps, &graphs]).succeeds();
+    assert_eq!(lab.journal().newest().members, 2);
+    double::log_of(&lab)
+}
+
+#[track_caller]
+fn assert_queued(log: &Log) {
+    log.assert_legal();
+    assert_eq!(log.halves.len(), 2, "both workers have trained");
+    for halves in &log.halves {
+        let first = halves.len() - 2 * STEPS;
+        let steady = &halves[first + 2 * STEADY.start..first + 2 * STEADY.end];
+        for half in steady {
+            assert_eq!(half.get("host_functions"), 1, "a half's sum is one call of NCCL: {half:?}");
+            let waits = ["stream_syncs", "device_syncs", "copy_syncs", "pageable"].map(|name| half.get(name));
+            assert_eq!(waits, [0; 4], "the host waits for no stream: {half:?}");
+        }
+    }
+}
+
+fn two_workers_queue_one_sum_a_half_and_wait_for_none() {
+    let log = log_of_two("off");
+    assert_queued(&log);
+    assert!(log.captures.is_empty(), "{:?}", log.captures);
+}
+
+fn two_workers_that_replay_graphs_queue_one_sum_a_half_and_wait_for_none() {
+    let log = log_of_two("auto");
+    assert_queued(&log);
+    let replayed = |halves: &[Counts]| halves.iter().any(|half| half.get("graph_launches") > 0);
+    assert!(log.halves.iter().all(|halves| replayed(halves)), "both replay");
+}
+
+fn a_worker_that_is_killed_between_sums_is_started_again() {
+    let lab = Lab::new();
+    let mut up = start(&lab, &["steps=400", "report.every=1"]);
+    lab.client(&mut up).wait_for_step(60);
+    send(children_named(up.id(), "worker")[0], Signal::SIGKILL);
+    up.succeeds().expect_err(&["and is started again"]);
+    assert!(lab.journal().newest().generation > 1, "a generation follows the death");
+    double::log_of(&lab).assert_legal();
+}
