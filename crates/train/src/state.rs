@@ -12,7 +12,6 @@ use crate::flat::{ALIGNMENT, Layout};
 use crate::init::initialise;
 use crate::layers::Network;
 use crate::models::{self, SampleShape};
-use crate::native;
 
 /// Numbers before the first region: the reduction (u64, little endian), the layout's fingerprint (u64), zeros.
 const HEADER: usize = ALIGNMENT;
@@ -130,14 +129,6 @@ impl State {
         let mut state = Self { tensor, regions };
         state.reset(seed, networks);
         state
-    }
-
-    /// The same numbers, in memory from which this device reads by itself.
-    #[must_use]
-    pub fn shared_with(self, device: Device) -> Self {
-        let mut tensor = native::shared_with(device, self.regions.len as i64, Kind::Float);
-        tensor.copy_(&self.tensor);
-        Self { tensor, ..self }
     }
 
     /// Makes it the state before step 0 again.

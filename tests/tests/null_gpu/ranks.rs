@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     two_workers_queue_one_sum_a_half_and_wait_for_none,
     two_workers_that_replay_graphs_queue_one_sum_a_half_and_wait_for_none,
     a_worker_that_is_killed_between_sums_is_started_again,
+    two_workers_on_one_gpu_sum_over_tcp_and_say_so,
 ];
 
 const STEPS: usize = 40;
@@ -74,4 +75,39 @@ fn a_worker_that_is_killed_between_sums_is_started_again() {
     up.succeeds().expect_err(&["and is started again"]);
     assert!(lab.journal().newest().generation > 1, "a generation follows the death");
     double::log_of(&lab).assert_legal();
+}
+
+/// `lsgan up` starts one worker for each GPU; these are started by hand. The ring's networks travel in 64 bits, the small
+/// pictures' in 32.
+fn two_workers_on_one_gpu_sum_over_tcp_and_say_so() {
+    let library = binary("deps/liblsgan_nccl_double.so").display().to_string();
+    let variables = [("LSGAN_NCCL_LIB", &*library)];
+    let sets = ["steps=20", "cluster.min_workers=2", "report.every=1"];
+    for config in ["bench/configs/mlp.yaml", "bench/configs/dcgan32-f32.yaml"] {
+        let lab = Lab::new();
+        let arguments = Setup { config, sets: &sets, variables: &variables }.arguments(&lab);
+        let mut coordinator = lab.coordinator_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let workers = ["anna", "bert"].map(|name| {
+            let mut worker = double::command(&lab, "worker", &variables);
+            worker.args([
+                "--coordinator",
+                &coordinator.address,
+                "--name",
+                name,
+                "--peer-listen",
+                "127.0.0.1:0",
+            ]);
+            lab.start_command(name, worker)
+        });
+        let ended = workers.map(|mut worker| worker.succeeds());
+        coordinator.process.succeeds();
+        let said =
+            ended.iter().filter(|ended| ended.err.contains("compute on one GPU, which NCCL refuses")).count();
+        assert_eq!(said, 1, "the first worker says so: {}", ended[0]);
+        assert_eq!(lab.journal().newest().members, 2);
+        let log = double::log_of(&lab);
+        log.assert_legal();
+        let calls: i64 = log.halves.iter().flatten().map(|half| half.get("host_functions")).sum();
+        assert_eq!((log.halves.len(), calls), (2, 0), "both train, and NCCL sums nothing");
+    }
 }

@@ -65,7 +65,7 @@ struct Report {
 impl<W: DeviceWord> DeviceEngine<W> {
     /// Networks of fewer parameters than `small` travel in 64 bits.
     pub fn new(networks: &Networks, state: State, device: Device, spec: &RunSpec, small: usize) -> Self {
-        let regions = state.regions().clone();
+        let regions = state.regions();
         let numbers = Tensor::zeros([regions.len as i64], (Kind::Float, device));
         // SAFETY: the memory has so many f32, and lives as long as `numbers`, which is dropped with this.
         let writable = unsafe {
@@ -83,9 +83,6 @@ impl<W: DeviceWord> DeviceEngine<W> {
             applied: shared_with(device, 1, Kind::Int64),
             gradient_norm: shared_with(device, 1, Kind::Double),
         };
-        // Snapshots and hashes of the state read it here: a copy from the device is twice as fast, and libtorch needs no
-        // memory between.
-        let state = state.shared_with(device);
         let mut engine = Self {
             numbers,
             writable,

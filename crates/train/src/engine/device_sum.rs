@@ -16,12 +16,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::device_narrow::DeviceNarrow;
 use super::device_scales::DeviceScales;
+use super::device_travel::DeviceTravel;
 use super::device_word::DeviceWord;
 use crate::flat::ALIGNMENT;
 use crate::header::{ControlWords, SumLayout};
 use crate::lane::Contribution;
 use crate::tensors::{view, words};
-use crate::word::{DeviceWordKind, DeviceWords, Mode, Word, Words};
+use crate::word::{DeviceWordKind, Mode, Word, Words};
 
 /// The guard in front; the one behind has one word.
 const GUARD: usize = ALIGNMENT;
@@ -53,8 +54,7 @@ pub(super) struct DeviceSum<W> {
     stage: Stage,
     /// It travelled again.
     is_repeated: bool,
-    /// It travels from the host's memory.
-    from_host: bool,
+    travel: DeviceTravel,
     /// What each virtual rank adds to the guards; `[1]`.
     guard: Tensor,
     /// One virtual rank's numbers, f32 `[statistics | gradients]`; the gaps between tensors stay 0.
@@ -85,7 +85,7 @@ impl<W: DeviceWord> DeviceSum<W> {
             is_scaled: false,
             stage: Stage::Computed,
             is_repeated: false,
-            from_host: device == Device::Cpu,
+            travel: DeviceTravel::new(device),
             mode: Mode::Set,
             word: PhantomData,
             layout,
@@ -169,18 +169,17 @@ impl<W: DeviceWord> DeviceSum<W> {
         if self.stage == Stage::InNarrow && self.misfits().int64_value(&[]) > 0 {
             self.does_not_fit();
         }
-        let from_host = self.from_host;
         match (self.stage, &mut self.narrow) {
             (Stage::Computed, Some(narrow)) if self.is_scaled => {
                 narrow.fill(&self.words);
-                vec![taken(&narrow.words, DeviceWordKind::Narrow, from_host, |tensor| {
+                vec![self.travel.take(&narrow.words, DeviceWordKind::Narrow, |tensor| {
                     let own = words(tensor).to_vec();
                     Words::Narrow { sum: vec![0; own.len()], own }
                 })]
             }
             (Stage::Computed | Stage::DoesNotFit, _) => {
                 let copy = |tensor: &Tensor| W::into_words(words(tensor).to_vec());
-                vec![taken(&self.words, W::IN_A_DEVICE, from_host, copy)]
+                vec![self.travel.take(&self.words, W::IN_A_DEVICE, copy)]
             }
             (Stage::InNarrow | Stage::Whole, _) => vec![],
         }
@@ -188,15 +187,15 @@ impl<W: DeviceWord> DeviceSum<W> {
 
     /// Whether words travel from the host's memory, to which they are copied, from now on.
     pub fn travel_from_host(&mut self, from_host: bool) {
-        self.from_host = from_host || self.words.device() == Device::Cpu;
+        self.travel.from_host = from_host;
     }
 
     pub fn put_words(&mut self, given: Vec<Words>) {
         for given in given {
             match (given, &mut self.narrow) {
                 (Words::Device(_), _) => {}
-                (Words::Narrow { sum, .. }, Some(narrow)) => narrow.words.copy_(&Tensor::from_slice(&sum)),
-                (given, _) => self.words.copy_(&Tensor::from_slice(&W::from_words(given))),
+                (Words::Narrow { sum, .. }, Some(narrow)) => self.travel.put(&sum, &mut narrow.words),
+                (given, _) => self.travel.put(&W::from_words(given), &mut self.words),
             }
         }
         match (self.stage, &mut self.narrow) {
@@ -316,17 +315,4 @@ fn part(words: &Tensor, range: Range<usize>) -> Tensor {
 /// What a virtual rank adds to the guards of this reduction; never 0.
 fn guard(reduction: Reduction) -> i64 {
     1 + (reduction.0 % GUARDS) as i64
-}
-
-/// Words for a collective: where they lie, or a copy in the host's memory.
-fn taken(
-    tensor: &Tensor,
-    kind: DeviceWordKind,
-    from_host: bool,
-    copy: impl FnOnce(&Tensor) -> Words,
-) -> Words {
-    if from_host {
-        return copy(&tensor.to_device(Device::Cpu));
-    }
-    Words::Device(DeviceWords { start: tensor.data_ptr(), count: tensor.numel(), kind })
 }

@@ -11,6 +11,7 @@ pub(crate) mod device;
 mod device_narrow;
 mod device_scales;
 mod device_sum;
+mod device_travel;
 mod device_word;
 pub(crate) mod host;
 
