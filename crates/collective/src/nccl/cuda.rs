@@ -42,7 +42,11 @@ unsafe impl Send for CudaDevice {}
 unsafe impl Sync for CudaDevice {}
 
 fn failed(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
-    move |error| DeviceError { doing, said: error.to_string() }
+    move |error| {
+        let said =
+            error.error_string().map_or_else(|_| error.to_string(), |text| text.to_string_lossy().into());
+        DeviceError { doing, said }
+    }
 }
 
 fn open_driver() -> Result<(), DeviceError> {
