@@ -16,6 +16,7 @@
 //!   block; `sums`: a sum on the host.
 //! - [`models`], [`objectives`]: each a file, each kind with its contract; [`layers`]: a network is a list of them.
 //! - [`flat`]: many named tensors in one; [`state`]: the whole state in one; [`parts`]: the state as PyTorch names it.
+//! - `fingerprint`: what workers compare of it.
 //! - [`adam`], [`ema`]: updates over flat slices; [`init`], [`noise`]: random numbers as pure functions.
 //! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on; [`gpu`]: what the
 //!   driver shows; [`memory`]: what a step needs.
@@ -25,6 +26,7 @@ mod beside;
 mod builder;
 mod dense;
 mod feed;
+mod fingerprint;
 mod gpu_libraries;
 mod graphs;
 mod header;

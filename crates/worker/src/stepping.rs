@@ -326,7 +326,7 @@ impl<'a> Stepping<'a> {
     /// Lets the coordinator compare what all members hold.
     fn report_state(&self, done: Step) {
         if is_due(self.trainer.spec.report.state_hash_every, done) {
-            let hash = *self.trainer.replica.state_hash().as_bytes();
+            let hash = self.trainer.replica.fingerprint();
             self.trainer.outbox.say(Report::StateHash { step: done, hash });
         }
     }

@@ -114,22 +114,22 @@ const fn replayed([graphs, nodes]: [i64; 2], launches: i64, copies: [i64; 3], ev
 }
 
 fn budgets_of_the_quickstart() {
-    let by_call = [called(644, [9, 2, 92], 8, 8), called(473, [1, 2, 77], 8, 0)];
-    let replayed = [replayed([4, 648], 77, [9, 2, 27], 8), replayed([4, 468], 78, [1, 2, 12], 0)];
+    let by_call = [called(642, [9, 2, 87], 8, 8), called(471, [1, 2, 71], 8, 0)];
+    let replayed = [replayed([4, 648], 75, [9, 2, 22], 8), replayed([4, 468], 76, [1, 2, 6], 0)];
     check("configs/quickstart.yaml", &[], by_call, replayed);
 }
 
 fn budgets_of_the_quickstart_with_one_virtual_rank() {
-    let by_call = [called(218, [3, 2, 32], 2, 2), called(176, [1, 2, 29], 2, 0)];
-    let replayed = [replayed([1, 162], 77, [3, 2, 15], 2), replayed([1, 117], 78, [1, 2, 12], 0)];
+    let by_call = [called(216, [3, 2, 27], 2, 2), called(174, [1, 2, 23], 2, 0)];
+    let replayed = [replayed([1, 162], 75, [3, 2, 10], 2), replayed([1, 117], 76, [1, 2, 6], 0)];
     check("configs/quickstart.yaml", &["batch.virtual_ranks=1"], by_call, replayed);
 }
 
 /// Of f32 and tf32, which differ only in what cuDNN and cuBLAS do.
 #[track_caller]
 fn check_dcgan64(sets: &[&str]) {
-    let by_call = [called(243, [3, 2, 39], 2, 2), called(186, [1, 2, 34], 2, 0)];
-    let replayed = [replayed([1, 194], 77, [3, 2, 15], 2), replayed([1, 132], 78, [1, 2, 12], 0)];
+    let by_call = [called(241, [3, 2, 34], 2, 2), called(184, [1, 2, 28], 2, 0)];
+    let replayed = [replayed([1, 194], 75, [3, 2, 10], 2), replayed([1, 132], 76, [1, 2, 6], 0)];
     check("bench/configs/dcgan64-f32.yaml", sets, by_call, replayed);
 }
 
@@ -142,31 +142,31 @@ fn budgets_of_dcgan64_in_tf32() {
 }
 
 fn budgets_of_dcgan64_in_bf16() {
-    let by_call = [called(292, [3, 2, 34], 2, 2), called(214, [1, 2, 30], 2, 0)];
-    let replayed = [replayed([1, 235], 80, [3, 2, 15], 2), replayed([1, 155], 79, [1, 2, 12], 0)];
+    let by_call = [called(290, [3, 2, 29], 2, 2), called(212, [1, 2, 24], 2, 0)];
+    let replayed = [replayed([1, 235], 78, [3, 2, 10], 2), replayed([1, 155], 77, [1, 2, 6], 0)];
     check("bench/configs/dcgan64-bf16.yaml", &["batch.virtual_ranks=1"], by_call, replayed);
 }
 
 fn budgets_of_dcgan64_in_bf16_with_two_virtual_ranks() {
-    let by_call = [called(507, [5, 2, 56], 4, 4), called(350, [1, 2, 47], 4, 0)];
-    let replayed = [replayed([2, 470], 82, [5, 2, 19], 4), replayed([2, 310], 79, [1, 2, 12], 0)];
+    let by_call = [called(505, [5, 2, 51], 4, 4), called(348, [1, 2, 41], 4, 0)];
+    let replayed = [replayed([2, 470], 80, [5, 2, 14], 4), replayed([2, 310], 77, [1, 2, 6], 0)];
     check("bench/configs/dcgan64-bf16.yaml", &[], by_call, replayed);
 }
 
 fn budgets_of_lsgan112_in_f32() {
-    let by_call = [called(289, [3, 2, 42], 10, 2), called(209, [1, 2, 57], 9, 0)];
-    let replayed = [replayed([1, 251], 77, [3, 2, 15], 2), replayed([1, 185], 78, [1, 2, 12], 0)];
+    let by_call = [called(287, [3, 2, 37], 10, 2), called(207, [1, 2, 51], 9, 0)];
+    let replayed = [replayed([1, 251], 75, [3, 2, 10], 2), replayed([1, 185], 76, [1, 2, 6], 0)];
     check("bench/configs/lsgan112-f32.yaml", &["batch.virtual_ranks=1"], by_call, replayed);
 }
 
 fn budgets_of_lsgan112_in_bf16() {
-    let by_call = [called(357, [3, 2, 32], 10, 2), called(258, [1, 2, 41], 9, 0)];
-    let replayed = [replayed([1, 306], 80, [3, 2, 15], 2), replayed([1, 217], 79, [1, 2, 12], 0)];
+    let by_call = [called(355, [3, 2, 27], 10, 2), called(256, [1, 2, 35], 9, 0)];
+    let replayed = [replayed([1, 306], 78, [3, 2, 10], 2), replayed([1, 217], 77, [1, 2, 6], 0)];
     check("bench/configs/lsgan112-f32.yaml", &["batch.virtual_ranks=1", "precision=bf16"], by_call, replayed);
 }
 
 fn budgets_of_the_ring() {
-    let by_call = [called(251, [5, 2, 26], 0, 4), called(200, [1, 2, 22], 0, 0)];
-    let replayed = [replayed([2, 208], 56, [5, 2, 17], 4), replayed([2, 154], 59, [1, 2, 9], 0)];
+    let by_call = [called(249, [5, 2, 22], 0, 4), called(198, [1, 2, 18], 0, 0)];
+    let replayed = [replayed([2, 208], 54, [5, 2, 13], 4), replayed([2, 154], 57, [1, 2, 5], 0)];
     check("bench/configs/mlp.yaml", &[], by_call, replayed);
 }

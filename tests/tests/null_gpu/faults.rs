@@ -5,7 +5,7 @@ use lsgan_tests::trials::Test;
 use lsgan_tests::{Lab, tests, until};
 
 use crate::double::{self, Setup};
-use crate::log::Log;
+use crate::log::{Counts, Log};
 
 pub const TESTS: &[Test] = tests![
     captures_that_cannot_be_ended_leave_a_run_call_by_call,
@@ -39,16 +39,17 @@ enum Outcome {
     Ended(Ended),
     /// NCCL's group has no memory; the coordinator tries to form one again, more and more rarely, and names why.
     NoGroup,
+    /// It had fewer allocations: libtorch's depend on how far its thread for backward passes is.
+    NotReached,
 }
 
 fn a_worker_that_is_refused_memory_says_so_whichever_allocation_it_was() {
-    let halves = setup(&[]).train().log;
-    let allocations = |name| halves.of_one().iter().map(|half| half.get(name)).sum::<i64>();
-    let count = allocations("device_allocations") + allocations("pinned_allocations");
+    let count = allocations(&setup(&[]).train().log);
     let (mut errors, mut fallbacks, mut groups) = (0, 0, 0);
     for nth in 1..=count {
         match refused_from(nth) {
             Outcome::NoGroup => groups += 1,
+            Outcome::NotReached => {}
             Outcome::Ended(ended) if ended.code == Some(0) => {
                 assert!(
                     ended.err.contains(NO_GRAPHS),
@@ -70,14 +71,21 @@ fn a_worker_that_is_refused_memory_says_so_whichever_allocation_it_was() {
     );
 }
 
+/// Those of the one process that trained, of device and pinned memory.
+#[track_caller]
+fn allocations(log: &Log) -> i64 {
+    let count = |half: &Counts| half.get("device_allocations") + half.get("pinned_allocations");
+    log.of_one().iter().map(count).sum()
+}
+
 /// A worker whose allocations are refused from the n-th on.
 #[track_caller]
 fn refused_from(nth: i64) -> Outcome {
     let lab = Lab::new();
-    let nth = nth.to_string();
+    let from = nth.to_string();
     let arguments = setup(&[]).arguments(&lab);
     let coordinator = lab.coordinator_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut worker = double::command(&lab, "worker", &[("NULL_GPU_FAIL_ALLOCATIONS_FROM", &nth)]);
+    let mut worker = double::command(&lab, "worker", &[("NULL_GPU_FAIL_ALLOCATIONS_FROM", &from)]);
     worker.args(["--coordinator", &coordinator.address, "--name", "anna", "--peer-listen", "127.0.0.1:0"]);
     let mut worker = lab.start_command("anna", worker);
     let output = worker.output();
@@ -89,8 +97,14 @@ fn refused_from(nth: i64) -> Outcome {
             Ok(()) => Err(output.err()),
         }
     });
-    let outcome = if has_ended { Outcome::Ended(worker.wait()) } else { Outcome::NoGroup };
-    let Log { violations, .. } = double::log_of(&lab);
-    assert!(violations.is_empty(), "allocation {nth}: {violations:?}");
-    outcome
+    let log = double::log_of(&lab);
+    log.assert_legal();
+    if !has_ended {
+        return Outcome::NoGroup;
+    }
+    let ended = worker.wait();
+    match ended.code {
+        Some(0) if allocations(&log) < nth => Outcome::NotReached,
+        _ => Outcome::Ended(ended),
+    }
 }

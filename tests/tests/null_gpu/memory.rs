@@ -10,8 +10,9 @@ pub const TESTS: &[Test] =
     tests![nothing_grows_in_1000_steps_call_by_call, nothing_grows_in_1000_steps_that_are_replayed];
 
 const STEPS: usize = 1000;
-/// A step by which everything has been allocated: with graphs, the third is recorded.
-const EARLY: usize = 100;
+/// A step by which everything has been allocated: with graphs, the third is recorded; after the hundredth workers compare
+/// their states for the first time.
+const EARLY: usize = 150;
 /// The process's own memory may grow by so much, which is the allocator's slack. A tensor that each half leaves behind has
 /// 200 bytes with its storage: 360 KiB together.
 const SLACK_KIB: i64 = 300;

@@ -11,6 +11,7 @@
 use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec};
 use tch::{Device, Kind, Tensor};
 
+use super::device_fingerprint::fingerprint;
 use super::device_scales::DeviceScales;
 use super::device_sum::DeviceSum;
 use super::device_word::DeviceWord;
@@ -150,9 +151,8 @@ impl<W: DeviceWord> DeviceEngine<W> {
     }
 
     /// `old` becomes `new` where the update is made.
-    fn put(&self, mut old: Tensor, new: &Tensor) {
-        let chosen = new.where_self(&self.sound, &old);
-        old.copy_(&chosen);
+    fn put(&self, old: Tensor, new: &Tensor) {
+        let _ = new.where_self_out(&old, &self.sound, &old);
     }
 
     fn clear_headers(&mut self) {
@@ -205,6 +205,12 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
 
     fn next_reduction(&self) -> Reduction {
         self.queued.map_or(self.reduction(), |update| update.reduction.next())
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        assert!(self.queued.is_none(), "an update is finished before the state is read");
+        let from = self.state.regions().discriminator.weights.start as i64;
+        Some(fingerprint(&self.numbers.narrow(0, from, self.state.regions().len as i64 - from)))
     }
 
     fn state(&self) -> &State {

@@ -8,6 +8,7 @@
 
 pub mod contract;
 pub(crate) mod device;
+mod device_fingerprint;
 mod device_narrow;
 mod device_scales;
 mod device_sum;
@@ -62,6 +63,11 @@ pub(crate) trait Engine: Send {
 
     /// Whether words travel from the host's memory from now on, to which they are copied where they lie on a device.
     fn travel_from_host(&mut self, _from_host: bool) {}
+
+    /// What tells the state's numbers apart, where they lie on a device.
+    fn fingerprint(&self) -> Option<u64> {
+        None
+    }
 
     /// The state on the host, up to date.
     fn state(&self) -> &State;

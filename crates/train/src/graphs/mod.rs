@@ -283,6 +283,10 @@ impl<W: DeviceWord> Engine for Graphs<W> {
         self.device.put_words(half, words);
     }
 
+    fn fingerprint(&self) -> Option<u64> {
+        self.device.fingerprint()
+    }
+
     fn travel_from_host(&mut self, from_host: bool) {
         self.device.travel_from_host(from_host);
     }

@@ -1,10 +1,13 @@
 //! The state is a pure function of the run.
 
+use std::collections::BTreeSet;
+
 use lsgan_spec::{Discriminator, Generator, Latent, ReductionMode, RunSpec, scalars};
 
 use super::{HALVES, Row, exact_runs, in_words, runs};
 use crate::error::TrainError;
 use crate::header::{ControlWord, ControlWords};
+use crate::rehearsal::flip_a_bit;
 use crate::rehearsal::runs::{
     ALL, ahead, all_reduce, all_reduce_after, compute_early, compute_half, compute_wishing, run_halves,
     shrink_second_moments, small_dcgan,
@@ -125,6 +128,23 @@ pub(super) fn any_grouping_of_the_virtual_ranks_gives_the_same_state(row: &Row) 
         }
         let other = RunSpec { seed: spec.seed + 1, ..spec.clone() };
         assert_ne!(wanted, row.wanted(&other, HALVES), "the hash sees the weights");
+    }
+}
+
+pub(super) fn members_that_hold_the_same_state_have_one_fingerprint_and_a_flipped_bit_shows(row: &Row) {
+    for spec in exact_runs() {
+        let mut members = row.members(&spec, 2);
+        let mut seen = BTreeSet::new();
+        for half in 0..6 {
+            run_halves(&mut members, &[&[1, 2], &[0, 3]], 1);
+            let [one, other] = [&members[0], &members[1]].map(Replica::fingerprint);
+            assert_eq!(one, other, "{}: {}, half {half}", row.name, in_words(&spec));
+            assert!(seen.insert(one), "{}: {}, half {half} has changed it", row.name, in_words(&spec));
+        }
+        flip_a_bit(&mut members[1]);
+        assert!(seen.insert(members[1].fingerprint()), "{}: {}", row.name, in_words(&spec));
+        flip_a_bit(&mut members[1]);
+        assert_eq!(members[0].fingerprint(), members[1].fingerprint(), "{}: {}", row.name, in_words(&spec));
     }
 }
 

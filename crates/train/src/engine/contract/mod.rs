@@ -43,6 +43,7 @@ pub const CASES: &[Case] = cases![
     bits::words_that_leave_early_have_the_same_bits,
     bits::numbers_that_do_not_fit_into_32_bits_travel_again_and_change_no_bit,
     bits::any_grouping_of_the_virtual_ranks_gives_the_same_state,
+    bits::members_that_hold_the_same_state_have_one_fingerprint_and_a_flipped_bit_shows,
     bits::the_number_of_threads_never_changes_a_bit,
     bits::a_fake_that_is_computed_again_is_the_same,
     bits::a_step_back_is_the_beginning_of_the_step_and_the_same_bits_follow,
