@@ -85,7 +85,9 @@ fn form(
     let (deadline, aborter) = (Instant::now() + FORMED_WITHIN, Aborter::new()?);
     match nccl {
         None => Ok(Box::new(tcp::connect(listener, membership, deadline, &aborter)?)),
-        Some(nccl) => Ok(Box::new(nccl::connect(nccl, listener, membership, deadline, &aborter, &|| ())?)),
+        Some(nccl) => {
+            Ok(Box::new(nccl::connect(nccl, listener, membership, deadline, &aborter, &|| ())?.over_nccl()?))
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn two_ranks_on_one_gpu_can_sum_over_tcp() {
         device.call(id);
         double.nccl_on(Arc::new(device))
     });
-    let met = try_meet(&nccls, PATIENCE, &aborters::<2>());
+    let met = try_meet(&nccls, PATIENCE, &aborters::<2>(), &|| ());
     let groups: Vec<_> = met.into_iter().map(|met| met.expect("they meet")).collect();
     thread::scope(|scope| {
         for met in groups {

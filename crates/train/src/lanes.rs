@@ -68,11 +68,7 @@ impl Lanes {
         let run = self.next_run();
         let lanes = 1 + self.threads.len();
         let in_pieces = |round: usize| in_pieces && (round + 1) * lanes >= tasks.len();
-        for (round, tasks) in tasks.chunks(lanes).enumerate() {
-            for (task, thread) in tasks[1..].iter().zip(&self.threads) {
-                thread.order(Order::Compute { run, task: task.share(), in_pieces: in_pieces(round) });
-            }
-        }
+        self.order(tasks, |round, task| Order::Compute { run, task, in_pieces: in_pieces(round) });
         for (round, tasks) in tasks.chunks(lanes).enumerate() {
             let others = &self.threads[..tasks.len() - 1];
             let round_of = |left: usize| if left == 0 { Round::Complete } else { Round::Open };
@@ -90,17 +86,20 @@ impl Lanes {
     /// Computes what these tasks of D's half need of real samples, each on the lane that gets its task later.
     pub fn run_ahead(&mut self, tasks: &[Task]) {
         let run = self.next_run();
-        let mut ordered = vec![];
-        for tasks in tasks.chunks(1 + self.threads.len()) {
-            for (task, thread) in tasks[1..].iter().zip(&self.threads) {
-                thread.order(Order::ComputeAhead { run, task: task.share() });
-                ordered.push(thread);
-            }
-        }
+        self.order(tasks, |_, task| Order::ComputeAhead { run, task });
         for tasks in tasks.chunks(1 + self.threads.len()) {
             self.calling.compute_ahead(&tasks[0]);
+            self.threads[..tasks.len() - 1].iter().for_each(|thread| drop(thread.result(run)));
         }
-        ordered.into_iter().for_each(|thread| drop(thread.result(run)));
+    }
+
+    /// Gives the threads their tasks; `order` is told the round of each.
+    fn order(&self, tasks: &[Task], order: impl Fn(usize, Task) -> Order) {
+        for (round, tasks) in tasks.chunks(1 + self.threads.len()).enumerate() {
+            for (task, thread) in tasks[1..].iter().zip(&self.threads) {
+                thread.order(order(round, task.share()));
+            }
+        }
     }
 
     fn next_run(&mut self) -> u64 {

@@ -129,14 +129,14 @@ pub(crate) fn ahead_max(discriminator: &Network, limit: KeptLimit) -> usize {
     (limit.bytes / 4 / bytes_per_rank.max(1)) as usize
 }
 
-/// There is too little memory for something else than a half step, which says so itself ([`TrainError::OutOfMemory`]).
+/// There is too little memory. The text is for all but a half step, which has its own ([`TrainError::OutOfMemory`]).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this worker's device has too little memory: {words}. Lower batch.per_rank, and raise batch.virtual_ranks to keep the \
      global batch, or end what else uses the device; `worker --probe --config FILE` says what a step needs"
 )]
 pub struct TooLittle {
-    words: String,
+    pub(crate) words: String,
 }
 
 /// What `work` returns, or that there was too little memory for it; what was under way is then in no known state. Another

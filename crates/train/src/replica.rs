@@ -1,7 +1,6 @@
 //! One device's copy of the whole trainable state, and the two halves of a step on it.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
@@ -16,7 +15,7 @@ use crate::graphs::Notice;
 use crate::header::ControlWords;
 use crate::lane::{Kept, Real, Task};
 use crate::lanes::Lanes;
-use crate::memory;
+use crate::memory::{self, TooLittle};
 use crate::models::SampleShape;
 use crate::parts::{self, StateCopy};
 use crate::queue::Queue;
@@ -222,9 +221,7 @@ impl Replica {
     /// Lets `work` compute so many virtual ranks.
     fn compute(&mut self, step: Step, ranks: usize, work: impl FnOnce(&mut Self)) -> Result<(), TrainError> {
         // The next half step begins its sum anew, whatever a panic left of this one.
-        let computed = catch_unwind(AssertUnwindSafe(|| work(self)));
-        let Err(panic) = computed else { return Ok(()) };
-        let Some(words) = memory::too_little(&*panic) else { resume_unwind(panic) };
+        let Err(TooLittle { words }) = memory::caught(|| work(self)) else { return Ok(()) };
         self.forget_fakes();
         let device = match self.device {
             Device::Cuda(index) => format!("cuda:{index}"),

@@ -71,13 +71,15 @@ impl Transport {
                 let group = tcp::connect(listener, membership, deadline, aborter)?;
                 Ok(Formed::Tcp { exchange: Exchange::new(group)?, shared: None })
             }
-            Self::Nccl(nccl) => match nccl::meet(nccl, listener, membership, deadline, aborter, waiting)? {
-                Connected::Nccl(group) => Ok(Formed::Nccl(group)),
-                Connected::OneDevice { meeting, peers } => {
-                    let shared = Some(peers.map(|peer| peer.address));
-                    Ok(Formed::Tcp { exchange: Exchange::new(*meeting)?, shared })
+            Self::Nccl(nccl) => {
+                match nccl::connect(nccl, listener, membership, deadline, aborter, waiting)? {
+                    Connected::Nccl(group) => Ok(Formed::Nccl(group)),
+                    Connected::OneDevice { meeting, peers } => {
+                        let shared = Some(peers.map(|peer| peer.address));
+                        Ok(Formed::Tcp { exchange: Exchange::new(*meeting)?, shared })
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -252,10 +254,8 @@ impl Formed {
     /// # Errors
     /// The group is over, or the sum is bad.
     pub fn apply(&mut self, replica: &mut Replica, metrics: Metrics) -> Result<Update, ReduceError> {
-        if self.shares_a_gpu() {
-            return Ok(Update::Done(replica.apply(metrics)?));
-        }
-        let Some(mut queue) = replica.queue() else { return Ok(Update::Done(replica.apply(metrics)?)) };
+        let queue = if self.shares_a_gpu() { None } else { replica.queue() };
+        let Some(mut queue) = queue else { return Ok(Update::Done(replica.apply(metrics)?)) };
         match self {
             // Rehearsed on a CPU.
             Self::Tcp { .. } => {

@@ -4,7 +4,7 @@
 //! They need the complete libtorch, which `make test-gpu` installs. Without it they are counted as skipped, by name.
 //!
 //! - `double`: builds the null GPU and starts our binaries on it. `log`: what it counted.
-//! - `budgets`: launches, copies and waits of a half. `captures`: what a capture may not have. `memory`: what grows.
+//! - `budgets`: launches, copies and waits of a half. `rules`: what CUDA forbids. `memory`: what grows.
 //! - `faults`: memory that is refused, captures that fail. `ranks`: several workers.
 
 mod budgets;

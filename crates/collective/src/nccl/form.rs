@@ -42,22 +42,17 @@ enum Agreed {
     OneDevice([Peer; 2]),
 }
 
-/// Forms this generation's group over NCCL, as [`meet`].
-///
-/// # Errors
-/// As there; and two members that compute on one device.
-pub fn connect(
-    nccl: &Nccl,
-    listener: &mut Listener,
-    membership: &Membership,
-    deadline: Instant,
-    aborter: &Aborter,
-    waiting: &dyn Fn(),
-) -> Result<NcclGroup, GroupError> {
-    match meet(nccl, listener, membership, deadline, aborter, waiting)? {
-        Connected::Nccl(group) => Ok(*group),
-        Connected::OneDevice { peers, .. } => {
-            Err(GroupError::OneDevice { generation: membership.generation, peers })
+impl Connected {
+    /// The group over NCCL.
+    ///
+    /// # Errors
+    /// Two members compute on one device.
+    pub fn over_nccl(self) -> Result<NcclGroup, GroupError> {
+        match self {
+            Self::Nccl(group) => Ok(*group),
+            Self::OneDevice { meeting, peers } => {
+                Err(GroupError::OneDevice { generation: meeting.generation(), peers })
+            }
         }
     }
 }
@@ -69,7 +64,7 @@ pub fn connect(
 ///
 /// # Errors
 /// The members do not meet, have different versions of NCCL, or are not connected in time.
-pub fn meet(
+pub fn connect(
     nccl: &Nccl,
     listener: &mut Listener,
     membership: &Membership,

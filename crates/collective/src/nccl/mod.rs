@@ -20,7 +20,7 @@
 //!
 //! - [`library`]: the NCCL of this machine, opened at run time. `config`: the configuration of a communicator.
 //! - [`device`]: what a group needs of a device; [`cuda`] is a GPU. Tests have their own, over host memory.
-//! - [`connect`] and [`meet`]: form a [`NcclGroup`]. `communicator`: NCCL's calls. `watch`: the thread that ends a group at once.
+//! - [`connect`]: forms a [`NcclGroup`]. `communicator`: NCCL's calls. `watch`: the thread that ends a group at once.
 //!   `message`: what ranks tell each other on the side channel.
 
 mod communicator;
@@ -43,7 +43,7 @@ use std::time::Duration;
 use cudarc::nccl::sys::ncclDataType_t;
 
 pub use self::flag::AbortFlag;
-pub use self::form::{Connected, Nccl, connect, meet};
+pub use self::form::{Connected, Nccl, connect};
 pub use self::group::NcclGroup;
 pub use self::library::{Library, NcclVersion};
 pub use self::trust::Trust;

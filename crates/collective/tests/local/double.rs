@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lsgan_collective::nccl::device::{Device, DeviceError, Mark, MemoryKind};
-use lsgan_collective::nccl::{Connected, Library, Nccl, NcclGroup, connect, meet};
-use lsgan_collective::tcp::{Listener, Membership};
+use lsgan_collective::nccl::{Connected, Library, Nccl, NcclGroup, connect};
+use lsgan_collective::tcp::Listener;
 use lsgan_collective::{Aborter, GroupError};
 
 use super::{PATIENCE, aborter, listener, membership};
@@ -251,14 +251,8 @@ pub fn join_generation(
     rank: usize,
     members: &[std::net::SocketAddr],
 ) -> Outcome {
-    connect(
-        nccl,
-        listener,
-        &membership(generation, rank, members),
-        Instant::now() + PATIENCE,
-        &aborter(),
-        &|| (),
-    )
+    let membership = membership(generation, rank, members);
+    connect(nccl, listener, &membership, Instant::now() + PATIENCE, &aborter(), &|| ())?.over_nccl()
 }
 
 type Outcome = Result<NcclGroup, GroupError>;
@@ -295,9 +289,8 @@ pub fn try_form_waiting(
     aborters: &[Aborter],
     waiting: &(dyn Fn() + Sync),
 ) -> Vec<Outcome> {
-    on_each_rank(nccls, aborters, |nccl, listener, membership, aborter| {
-        connect(nccl, listener, membership, Instant::now() + within, aborter, waiting)
-    })
+    let met = try_meet(nccls, within, aborters, waiting);
+    met.into_iter().map(|met| met.and_then(Connected::over_nccl)).collect()
 }
 
 /// As a worker connects.
@@ -305,18 +298,9 @@ pub fn try_meet(
     nccls: &[Nccl],
     within: Duration,
     aborters: &[Aborter],
+    waiting: &(dyn Fn() + Sync),
 ) -> Vec<Result<Connected, GroupError>> {
-    on_each_rank(nccls, aborters, |nccl, listener, membership, aborter| {
-        meet(nccl, listener, membership, Instant::now() + within, aborter, &|| ())
-    })
-}
-
-fn on_each_rank<T: Send>(
-    nccls: &[Nccl],
-    aborters: &[Aborter],
-    join: impl Fn(&Nccl, &mut Listener, &Membership, &Aborter) -> T + Sync,
-) -> Vec<T> {
-    let (mut listeners, join): (Vec<_>, _) = (nccls.iter().map(|_| listener()).collect(), &join);
+    let mut listeners: Vec<_> = nccls.iter().map(|_| listener()).collect();
     let members: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     thread::scope(|scope| {
         let joining: Vec<_> = std::iter::zip(nccls, &mut listeners)
@@ -324,7 +308,9 @@ fn on_each_rank<T: Send>(
             .map(|(rank, (nccl, listener))| {
                 let membership = membership(1, rank, &members);
                 let aborter = aborters[rank].clone();
-                scope.spawn(move || join(nccl, listener, &membership, &aborter))
+                scope.spawn(move || {
+                    connect(nccl, listener, &membership, Instant::now() + within, &aborter, waiting)
+                })
             })
             .collect();
         joining.into_iter().map(|thread| thread.join().expect("joining does not panic")).collect()
