@@ -8,7 +8,7 @@ mod rpath;
 fn main() {
     rpath::link_libtorch();
     let include = rpath::libtorch().join("include");
-    for file in ["more.cpp", "dense.cpp", "reused.cpp", "reused.h", "guarded.h"] {
+    for file in ["more.cpp", "dense.cpp", "reused.cpp", "reused.h", "guarded.h", "kernels.cpp", "kernels.h"] {
         println!("cargo:rerun-if-changed=native/{file}");
     }
     cc::Build::new()
@@ -19,6 +19,13 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .files(["native/more.cpp", "native/dense.cpp", "native/reused.cpp"])
         .compile("lsgan_more");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        // A product and a sum are rounded each: the same bits as on a GPU.
+        .flag("-ffp-contract=off")
+        .file("native/kernels.cpp")
+        .compile("lsgan_kernels");
     println!("cargo:rerun-if-changed=native/graphs.cpp");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     println!("cargo:rustc-check-cfg=cfg(cuda_graphs)");

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "device.h"
 #include "log.h"
@@ -213,6 +214,29 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
 CUresult cuEventQuery(CUevent event) { return driver_error(query(event)); }
 
 CUresult cuEventSynchronize(CUevent event) { return driver_error(synchronize(event)); }
+
+// Modules, of which nothing is read: a function is its name, which is never freed.
+
+CUresult cuModuleLoadData(CUmodule *module, const void *) {
+  if (const CUresult error = refuse_without_context("cuModuleLoadData")) return error;
+  if (const cudaError_t error = refuse_in_capture("cuModuleLoadData")) return driver_error(error);
+  static int loaded;
+  *module = reinterpret_cast<CUmodule>(&loaded);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetFunction(CUfunction *function, CUmodule, const char *name) {
+  *function = reinterpret_cast<CUfunction>(new std::string(name));
+  return CUDA_SUCCESS;
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z, unsigned, unsigned,
+                        unsigned, unsigned, CUstream stream, void **, void **) {
+  if (const CUresult error = refuse_without_context("cuLaunchKernel")) return error;
+  const auto &name = *reinterpret_cast<const std::string *>(function);
+  if (blocks_x == 0 || blocks_y == 0 || blocks_z == 0) violation(name + " without blocks");
+  return driver_error(launch(stream, name));
+}
 
 // Errors.
 

@@ -74,6 +74,11 @@ Recording* lsgan_graphs_begin(int device, Recording* pool, char* message, size_t
   return good ? recording.release() : nullptr;
 }
 
+// The stream on which a recording that was begun is made.
+void* lsgan_graphs_stream(Recording* recording) {
+  return c10::cuda::getCurrentCUDAStream(recording->before.device_index()).stream();
+}
+
 // Ends it; false where what was queued cannot be recorded.
 bool lsgan_graphs_end(Recording* recording, char* message, size_t message_bytes) {
   const bool good = guarded(message, message_bytes, [&] { recording->capture_end(); });

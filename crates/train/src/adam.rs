@@ -3,8 +3,8 @@
 //! Plain loops that read the gradient right out of the sum: 4 ms where flat tensor operations took 21 ms.
 
 use lsgan_spec::{Half, Optimizer, OptimizersSpec, Reduction};
-use tch::{Device, Kind, Tensor};
 
+use crate::kernels::AdamArgs;
 use crate::widest::widest;
 use crate::word::Summand;
 
@@ -50,6 +50,12 @@ impl AdamStep {
         (updates > 0).then(|| Self::new(optimizer, updates))
     }
 
+    /// The same for a kernel, which rounds alike.
+    pub(crate) fn args(self) -> AdamArgs {
+        let Self { step_size, mix1, beta2, mix2, correction2, epsilon } = self;
+        AdamArgs { step_size, mix1, beta2, mix2, correction2, epsilon }
+    }
+
     /// One number: m += (g − m)(1 − β1), v = v·β2 + g²·(1 − β2), w −= step_size · m / (√v / correction2 + ε).
     #[inline(always)]
     fn update(self, g: f32, m: &mut f32, v: &mut f32, w: &mut f32) {
@@ -62,23 +68,6 @@ impl AdamStep {
     /// What corrects a second moment for its bias: 1 / (1 − β2^t).
     pub(crate) fn second_moment_correction(self) -> f32 {
         1.0 / (self.correction2 * self.correction2)
-    }
-}
-
-impl AdamStep {
-    /// The same over flat tensors, rounded alike on a CPU: the new w, m and v.
-    pub fn over_tensors(self, g: &Tensor, [w, m, v]: [Tensor; 3]) -> [Tensor; 3] {
-        let m = &m + (g - &m) * f64::from(self.mix1);
-        let v = &v * f64::from(self.beta2) + g.square() * f64::from(self.mix2);
-        let root = match v.device() {
-            // libtorch's f32 root is a vector library's on a CPU, and may be off by one in the last place.
-            Device::Cpu => v.to_kind(Kind::Double).sqrt().to_kind(Kind::Float),
-            // CUDA's is the nearest number, as the processor's of a CPU.
-            Device::Cuda(_) | Device::Mps | Device::Vulkan => v.sqrt(),
-        };
-        let root = root / f64::from(self.correction2) + f64::from(self.epsilon);
-        let w = &w - (&m / root) * f64::from(self.step_size);
-        [w, m, v]
     }
 }
 

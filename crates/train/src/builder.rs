@@ -8,7 +8,7 @@ use tch::Device;
 use crate::device;
 use crate::engine::device::DeviceEngine;
 use crate::engine::host::HostEngine;
-use crate::engine::{DeviceWord, Engine};
+use crate::engine::Engine;
 use crate::error::TrainError;
 use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
 use crate::header::SumLayout;
@@ -62,7 +62,7 @@ impl<'a> Builder<'a> {
     /// The replica, at reduction 0.
     ///
     /// # Errors
-    /// Models that do not fit the run's data.
+    /// Models that do not fit the run's data; a GPU that cannot compute.
     pub fn build(self) -> Result<Replica, TrainError> {
         device::one_thread();
         let Self { spec, device, .. } = self;
@@ -72,8 +72,8 @@ impl<'a> Builder<'a> {
         let limit = KeptLimit::of(device);
         let (recorder, notice) = self.recorder();
         let (engine, lanes) = match spec.reduction {
-            ReductionMode::Exact | ReductionMode::Exact64 => self.engine::<i64>(&shared, state, recorder),
-            ReductionMode::Fast => self.engine::<f32>(&shared, state, recorder),
+            ReductionMode::Exact | ReductionMode::Exact64 => self.engine::<i64>(&shared, state, recorder)?,
+            ReductionMode::Fast => self.engine::<f32>(&shared, state, recorder)?,
         };
         Ok(Replica {
             lanes,
@@ -136,12 +136,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The engine, and lanes that read its weights.
-    fn engine<W: DeviceWord>(
+    fn engine<W: Word>(
         &self,
         shared: &Arc<Shared>,
         state: State,
         recorder: Option<Box<dyn Recorder>>,
-    ) -> (Box<dyn Engine>, Lanes) {
+    ) -> Result<(Box<dyn Engine>, Lanes), TrainError> {
         let (spec, networks) = (self.spec, &shared.networks);
         let regions = state.regions().clone();
         let weights = |numbers: &tch::Tensor| self.weights(&regions, numbers);
@@ -154,14 +154,15 @@ impl<'a> Builder<'a> {
         };
         if self.device == Device::Cpu && self.rehearsal.is_none() {
             let weights = weights(state.tensor());
-            return (self.on_host::<W>(networks, state), lanes(weights));
+            return Ok((self.on_host::<W>(networks, state), lanes(weights)));
         }
-        let device = DeviceEngine::<W>::new(networks, state, self.device, spec, self.small);
+        let device = DeviceEngine::<W>::new(networks, state, self.device, spec, self.small)
+            .map_err(|why| TrainError::NoKernels { why: why.to_string() })?;
         let weights = weights(device.numbers());
-        let Some(recorder) = recorder else { return (Box::new(device), lanes(weights)) };
+        let Some(recorder) = recorder else { return Ok((Box::new(device), lanes(weights))) };
         let proof = if spec.compute.deterministic { Proof::SameBits } else { Proof::Close };
         let lane = Lane::new(shared.clone(), &weights);
-        (Box::new(Graphs::new(device, recorder, lane, proof)), lanes(weights))
+        Ok((Box::new(Graphs::new(device, recorder, lane, proof)), lanes(weights)))
     }
 
     fn on_host<W: Word>(&self, networks: &Networks, state: State) -> Box<dyn Engine> {

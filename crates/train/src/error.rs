@@ -36,6 +36,12 @@ pub enum TrainError {
          --probe --config FILE` says what a step needs"
     )]
     OutOfMemory { step: Step, device: String, ranks: usize, per_rank: u32, words: String },
+    /// A GPU for which our own kernels cannot be compiled.
+    #[error(
+        "there are no kernels for this GPU: {why}. Install a libtorch that is built for it (`make setup \
+         LIBTORCH_VARIANT=cuda`), or set LIBTORCH to it; compute.device: cpu trains without"
+    )]
+    NoKernels { why: String },
     /// A saved state does not fit the run's networks.
     #[error(
         "the saved state does not fit the run's networks: {problem}; load one of the same model and width"

@@ -214,7 +214,7 @@ fn gpu(index: c_int, count: c_int) -> Result<Gpu, result::DriverError> {
 }
 
 /// The driver's text for an error, or its number if it has none.
-fn words(error: result::DriverError) -> String {
+pub(crate) fn words(error: result::DriverError) -> String {
     match error.error_string() {
         Ok(words) => words.to_string_lossy().into_owned(),
         Err(_) => format!("error {}", error.0 as u32),
@@ -224,6 +224,15 @@ fn words(error: result::DriverError) -> String {
 /// A library that stays loaded; the same one each time it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Loaded(*mut c_void);
+
+impl Loaded {
+    /// Its function of this name, or that of a library that it brings.
+    pub(crate) fn function(self, name: &CStr) -> Option<*mut c_void> {
+        // SAFETY: the library is loaded for good, the name is a C string.
+        let found = unsafe { libc::dlsym(self.0, name.as_ptr()) };
+        (!found.is_null()).then_some(found)
+    }
+}
 
 /// Loads a library and keeps it loaded.
 pub(crate) fn load(name: &CStr, flags: c_int) -> Result<Loaded, String> {

@@ -268,7 +268,12 @@ impl Lane {
     pub fn compute_ahead(&mut self, task: &Task) {
         let Some(real) = &task.real else { return };
         let samples = self.carried(&real.samples);
-        self.ahead.insert(task.rank, (task.step, step::real(&self.models, &samples)));
+        self.compute_ahead_on(task, &samples);
+    }
+
+    /// The same with samples on the device.
+    pub fn compute_ahead_on(&mut self, task: &Task, samples: &Tensor) {
+        self.ahead.insert(task.rank, (task.step, step::real(&self.models, samples)));
     }
 
     /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples, which

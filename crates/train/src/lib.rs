@@ -9,6 +9,7 @@
 //!   which parts it has.
 //! - [`engine`]: where state and sums lie, on the host or on a device. `graphs`: what is queued on a GPU at every step is
 //!   recorded once.
+//! - `kernels`: what a GPU's engine does with sums and state.
 //! - `dense`: small networks in one operation.
 //! - `lane`: what one thread computes a virtual rank with; `lanes`: several ranks at once; `feed`: batches and noise on
 //!   their way to a device.
@@ -30,6 +31,7 @@ mod fingerprint;
 mod gpu_libraries;
 mod graphs;
 mod header;
+mod kernels;
 mod lane;
 mod lanes;
 mod native;

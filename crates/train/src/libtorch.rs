@@ -49,6 +49,12 @@ fn nccl_beside(home: &Path) -> Option<PathBuf> {
     places.into_iter().find(|file| file.exists())
 }
 
+/// The library by which libtorch itself opens NVIDIA's compiler for GPUs; none where there is no CUDA part.
+pub(crate) fn nvrtc() -> Option<PathBuf> {
+    let file = home()?.join("lib/libcaffe2_nvrtc.so");
+    file.exists().then_some(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -168,7 +168,9 @@ impl Replica {
             return Ok(());
         }
         let tasks = self.tasks(step, work)?;
-        self.compute(step, tasks.len(), |replica| replica.lanes.run_ahead(&tasks))
+        self.compute(step, tasks.len(), |replica| {
+            replica.engine.compute_ahead(&mut replica.lanes, &tasks);
+        })
     }
 
     /// D's tasks.

@@ -18,7 +18,7 @@ use lsgan_spec::{Half, VirtualRank, scalars};
 use tch::Tensor;
 
 use crate::beside::Beside;
-use crate::engine::{Arithmetic, Update};
+use crate::engine::{Arithmetic, Update, UpdateSteps};
 use crate::header::ControlWords;
 use crate::lane::{End, Models, Passed, Sink, Task};
 use crate::lanes::{Lanes, Round};
@@ -158,8 +158,8 @@ pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Wo
     engine.end(work.half);
 }
 
-/// The update of one network by its mean gradient.
-pub(crate) fn update(engine: &mut impl Arithmetic, update: &Update) {
+/// The update of one network by its mean gradient. On a GPU one kernel does all of it (`native/kernels.h`).
+pub(crate) fn update(engine: &mut impl UpdateSteps, update: &Update) {
     let half = update.half();
     if half == Half::Discriminator {
         engine.keep_discriminator(); // so that the step can be taken back

@@ -137,11 +137,13 @@ impl Scaled for i64 {
 /// One word of a sum that has the same last bit everywhere.
 pub(crate) trait Word: Summand + Element + Send + 'static {
     /// What a virtual rank's numbers are multiplied by.
-    type Factor: Copy;
+    type Factor: Copy + Into<f64>;
     /// The largest magnitude that a virtual rank may add.
     const LIMIT: f32;
     /// What [`Summand::mean`] is told.
     const UNIT: f32;
+    /// As a device has it.
+    const IN_A_DEVICE: DeviceWordKind;
 
     fn factor(virtual_ranks: u32) -> Self::Factor;
     /// A virtual rank's number, at most [`Self::LIMIT`] in magnitude.
@@ -164,6 +166,7 @@ impl Word for i64 {
     type Factor = f64;
     const LIMIT: f32 = 16384.0; // 2^14
     const UNIT: f32 = (1.0 / SCALE) as f32;
+    const IN_A_DEVICE: DeviceWordKind = DeviceWordKind::Wide;
 
     fn factor(virtual_ranks: u32) -> f64 {
         SCALE / f64::from(virtual_ranks)
@@ -206,6 +209,7 @@ impl Word for f32 {
     type Factor = f32;
     const LIMIT: f32 = f32::MAX;
     const UNIT: f32 = 1.0;
+    const IN_A_DEVICE: DeviceWordKind = DeviceWordKind::Fast;
 
     fn factor(virtual_ranks: u32) -> f32 {
         1.0 / virtual_ranks as f32

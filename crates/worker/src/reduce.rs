@@ -33,7 +33,7 @@ impl Transport {
         let Device::Cuda(index) = device else { return Ok(Self::Tcp) };
         let library = nccl::Library::find(libtorch::nccl().as_deref())?;
         // SAFETY: the null stream is every context's, and libtorch computes on it unless it is told otherwise.
-        let device = unsafe { CudaDevice::with_stream(index, std::ptr::null_mut()) }?;
+        let device = unsafe { CudaDevice::beside(index, std::ptr::null_mut()) }?;
         tracing::info!("sums travel over {}", library.description());
         if let Some(trouble) = library.version().trouble() {
             tracing::warn!("{trouble}");
@@ -218,17 +218,25 @@ impl Formed {
         replica: &mut Replica,
         meanwhile: impl FnOnce(&mut Replica),
     ) -> Result<Duration, GroupError> {
-        if !self.takes_early() || replica.queue().is_some() {
-            return self.all_reduce(replica);
+        match self {
+            Self::Tcp { .. } if self.takes_early() && replica.queue().is_none() => {
+                self.start(replica.take_words());
+                meanwhile(replica);
+                let begin = Instant::now();
+                if let Self::Tcp { exchange, .. } = self {
+                    replica.put_words(exchange.finish(vec![])?);
+                }
+                self.all_reduce(replica)?; // what has to travel again
+                Ok(begin.elapsed())
+            }
+            Self::Nccl(group) if group.size() > 1 => {
+                let waited = self.all_reduce(replica)?;
+                // The GPU does it beside the sum, which has a stream of its own.
+                meanwhile(replica);
+                Ok(waited)
+            }
+            Self::Tcp { .. } | Self::Nccl(_) => self.all_reduce(replica),
         }
-        self.start(replica.take_words());
-        meanwhile(replica);
-        let begin = Instant::now();
-        if let Self::Tcp { exchange, .. } = self {
-            replica.put_words(exchange.finish(vec![])?);
-        }
-        self.all_reduce(replica)?; // what has to travel again
-        Ok(begin.elapsed())
     }
 
     /// Whether words may leave before their half is whole: [`Self::start`].
@@ -264,6 +272,7 @@ impl Formed {
                 Ok(Update::Queued(Queued { metrics, on_gpu: None }))
             }
             Self::Nccl(group) => {
+                group.sum_comes_first()?;
                 let flag = group.abort_flag();
                 // SAFETY: `flag` is held until the update is finished, or for ever.
                 unsafe { queue.push(metrics, Some(flag.address())) };

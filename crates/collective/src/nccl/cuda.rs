@@ -13,12 +13,13 @@ use cudarc::driver::sys;
 
 use super::device::{Device, DeviceError, Mark, MemoryKind};
 
-/// One GPU and one stream of it.
+/// One GPU and a stream of its own.
 pub struct CudaDevice {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    owns_stream: bool,
+    /// Where the caller computes, and an event for the order of both.
+    computing: Option<(sys::CUstream, Event)>,
     marks: Mutex<Marks>,
 }
 
@@ -49,6 +50,11 @@ fn failed(doing: &'static str) -> impl Fn(DriverError) -> DeviceError {
     }
 }
 
+fn new_event() -> Result<Event, DeviceError> {
+    let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
+    event.map(Event).map_err(failed("make an event"))
+}
+
 fn open_driver() -> Result<(), DeviceError> {
     // SAFETY: opening the driver's library runs its initialisers, which have no preconditions. cudarc panics where there
     // is no library.
@@ -62,21 +68,28 @@ fn open_driver() -> Result<(), DeviceError> {
 impl CudaDevice {
     /// The GPU of this index among those that CUDA_VISIBLE_DEVICES leaves, with a new stream.
     pub fn new(index: usize) -> Result<Self, DeviceError> {
-        let mut device = Self::open(index)?;
+        open_driver()?;
+        let ordinal = i32::try_from(index).unwrap_or(i32::MAX);
+        let device = result::device::get(ordinal).map_err(failed("find the GPU of this index"))?;
+        // SAFETY: the driver just returned this device.
+        let context = unsafe { result::primary_ctx::retain(device) };
+        let context = context.map_err(failed("make the GPU's primary context"))?;
+        let stream = std::ptr::null_mut();
+        let mut opened = Self { device, context, stream, computing: None, marks: Mutex::default() };
+        opened.make_current()?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
-        device.stream = stream.map_err(failed("make a stream"))?;
-        device.owns_stream = true;
-        Ok(device)
+        opened.stream = stream.map_err(failed("make a stream"))?;
+        Ok(opened)
     }
 
-    /// The GPU of this index with an existing stream, such as libtorch's current one.
+    /// The same beside a stream on which the caller computes, such as libtorch's current one.
     ///
     /// # Safety
     ///
-    /// `stream` is a `cudaStream_t` of this GPU's primary context, and outlives this.
-    pub unsafe fn with_stream(index: usize, stream: *mut c_void) -> Result<Self, DeviceError> {
-        let mut device = Self::open(index)?;
-        device.stream = stream.cast();
+    /// `computing` is a `cudaStream_t` of this GPU's primary context, and outlives this.
+    pub unsafe fn beside(index: usize, computing: *mut c_void) -> Result<Self, DeviceError> {
+        let mut device = Self::new(index)?;
+        device.computing = Some((computing.cast(), new_event()?));
         Ok(device)
     }
 
@@ -87,17 +100,17 @@ impl CudaDevice {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    fn open(index: usize) -> Result<Self, DeviceError> {
-        open_driver()?;
-        let ordinal = i32::try_from(index).unwrap_or(i32::MAX);
-        let device = result::device::get(ordinal).map_err(failed("find the GPU of this index"))?;
-        // SAFETY: the driver just returned this device.
-        let context = unsafe { result::primary_ctx::retain(device) };
-        let context = context.map_err(failed("make the GPU's primary context"))?;
-        let stream = std::ptr::null_mut();
-        let opened = Self { device, context, stream, owns_stream: false, marks: Mutex::default() };
-        opened.make_current()?;
-        Ok(opened)
+    /// What is queued on `behind` from now on runs after what is queued on `stream`.
+    fn order(&self, stream: sys::CUstream, behind: sys::CUstream, event: Event) -> Result<(), DeviceError> {
+        self.make_current()?;
+        let usual = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: event and streams are alive and of the same context. A wait is for what was recorded when it was queued, so
+        // that the event may be recorded again.
+        unsafe {
+            result::event::record(event.0, stream)
+                .and_then(|()| result::stream::wait_event(behind, event.0, usual))
+        }
+        .map_err(failed("order two streams"))
     }
 
     fn marks(&self) -> std::sync::MutexGuard<'_, Marks> {
@@ -166,15 +179,22 @@ unsafe impl Device for CudaDevice {
         queued.map_err(failed("queue a copy"))
     }
 
+    fn follow_computing(&self) -> Result<(), DeviceError> {
+        let Some((computing, event)) = self.computing else { return Ok(()) };
+        self.order(computing, self.stream, event)
+    }
+
+    fn lead_computing(&self) -> Result<(), DeviceError> {
+        let Some((computing, event)) = self.computing else { return Ok(()) };
+        self.order(self.stream, computing, event)
+    }
+
     fn mark(&self) -> Result<Mark, DeviceError> {
         self.make_current()?;
         let mut marks = self.marks();
         let event = match marks.spare.pop() {
             Some(event) => event,
-            None => Event(
-                result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
-                    .map_err(failed("make an event"))?,
-            ),
+            None => new_event()?,
         };
         // SAFETY: event and stream are alive and of the same context.
         unsafe { result::event::record(event.0, self.stream) }.map_err(failed("record an event"))?;
@@ -210,16 +230,17 @@ impl Drop for CudaDevice {
     fn drop(&mut self) {
         if self.make_current().is_ok() {
             let marks = std::mem::take(&mut *self.marks());
-            for event in marks.open.into_iter().map(|(_, event)| event).chain(marks.spare) {
+            let of_marks = marks.open.into_iter().map(|(_, event)| event).chain(marks.spare);
+            for event in of_marks.chain(self.computing.map(|(_, event)| event)) {
                 // SAFETY: the event is this device's own. The driver itself waits for open ones.
                 _ = unsafe { result::event::destroy(event.0) };
             }
-            if self.owns_stream {
+            if !self.stream.is_null() {
                 // SAFETY: the stream is this device's own; the driver finishes its work first.
                 _ = unsafe { result::stream::destroy(self.stream) };
             }
         }
-        // SAFETY: `open` retained it; this is the only release.
+        // SAFETY: `new` retained it; this is the only release.
         _ = unsafe { result::primary_ctx::release(self.device) };
     }
 }

@@ -1,4 +1,5 @@
-//! What a collective needs of a device: memory, one stream, and the progress of that stream.
+//! What a collective needs of a device: memory, one stream, the progress of that stream, and its order with another stream, where
+//! the caller computes.
 #![warn(missing_docs)]
 
 use std::ffi::c_void;
@@ -40,7 +41,18 @@ pub unsafe trait Device: Send + Sync {
     /// Both are memory of this device or pinned memory, valid for `len_bytes` until the stream has passed the copy.
     unsafe fn copy(&self, to: *mut u8, from: *const u8, len_bytes: usize) -> Result<(), DeviceError>;
 
-    /// Queues a mark behind all work queued so far.
+    /// What is queued on the stream from now on runs after what the caller has queued on the stream where it computes. Where
+    /// that is this stream, it does so anyway.
+    fn follow_computing(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// What the caller queues from now on, where it computes, runs after what is queued on the stream.
+    fn lead_computing(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Queues a mark behind all work queued on the stream so far.
     fn mark(&self) -> Result<Mark, DeviceError>;
 
     /// Whether the stream has passed this mark. Never waits.

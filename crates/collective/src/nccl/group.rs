@@ -9,7 +9,7 @@ use lsgan_spec::Generation;
 
 use super::communicator::{Communicator, CommunicatorError, Progress};
 use super::core::{Core, EndReason};
-use super::device::{Device, Mark};
+use super::device::{Device, DeviceError, Mark};
 use super::flag::AbortFlag;
 use super::staging::Staging;
 use super::trust::Trust;
@@ -69,7 +69,8 @@ impl NcclGroup {
         self.core.trust.applied(self.calls);
     }
 
-    /// Queues an all-reduce on the device's stream: each of `count` values is replaced by its sum over all ranks.
+    /// Queues an all-reduce on the device's stream, behind what the caller has queued where it computes: each of `count` values
+    /// is replaced by its sum over all ranks. What the caller queues runs beside it, until [`Self::sum_comes_first`].
     ///
     /// First waits until the device has finished the call before: behind a call that hangs the stream would fill up, and
     /// with a full stream NCCL cannot be aborted. The device does not idle meanwhile: it does what was queued in between.
@@ -85,6 +86,7 @@ impl NcclGroup {
         element: ElementType,
     ) -> Result<(), GroupError> {
         self.begin_call(element.call_kind(), count)?;
+        self.ordered(|device| device.follow_computing())?;
         let queued = self.queue(|communicator| {
             // SAFETY: the caller vouches for the memory.
             unsafe { communicator.all_reduce(values, count, element.data_type()) }
@@ -92,10 +94,24 @@ impl NcclGroup {
         queued.map_err(|reason| self.over(reason))
     }
 
+    /// What the caller queues from now on, where it computes, runs after the calls.
+    pub fn sum_comes_first(&mut self) -> Result<(), GroupError> {
+        self.failed.clone().map_or(Ok(()), Err)?;
+        self.ordered(|device| device.lead_computing())
+    }
+
+    fn ordered(&mut self, order: impl FnOnce(&dyn Device) -> Result<(), DeviceError>) -> Result<(), GroupError> {
+        order(&*self.device).map_err(|error| {
+            let reason = self.failing(error.into());
+            self.over(reason)
+        })
+    }
+
     /// Marks the work queued so far: the calls, and what the caller queued behind them. [`Self::wait_for`] waits for that
     /// and not for later work, so that the device need not idle.
     pub fn mark_queued(&mut self) -> Result<Mark, GroupError> {
         self.failed.clone().map_or(Ok(()), Err)?;
+        self.ordered(|device| device.follow_computing())?;
         self.mark().map_err(|reason| self.over(reason))
     }
 
@@ -212,6 +228,8 @@ impl NcclGroup {
             // will be.
             self.until(started, |group| Ok(group.core.is_aborted()))?;
         }
+        // The update of a sum that was aborted may be queued, and is known when it has run.
+        self.device.follow_computing()?;
         let mark = self.device.mark()?;
         self.until(started, |group| Ok(group.device.has_reached(mark)?))
     }

@@ -1,5 +1,5 @@
-//! The engine of a GPU: state and sums in its memory, updated by a few operations over flat tensors. On a CPU it gives
-//! the very bits of the host's engine, which is how it is tested.
+//! The engine of a GPU: state and sums in its memory, updated by a few kernels ([`crate::kernels`]). On a CPU it gives the
+//! very bits of the host's engine, which is how it is tested.
 //!
 //! Only copies of a whole state wait for the device. The result of an update is copied to the host behind the update,
 //! and is read once the device is known to be past that copy, while it computes the next half already.
@@ -12,13 +12,14 @@ use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use super::device_fingerprint::fingerprint;
-use super::device_scales::DeviceScales;
 use super::device_sum::DeviceSum;
-use super::device_word::DeviceWord;
 use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
 use crate::adam::AdamStep;
 use crate::error::NotApplied;
-use crate::header::{ControlWords, SumLayout};
+use crate::header::{ControlWords, SumLayout, passes};
+use crate::kernels::{
+    Address, BitsArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK,
+};
 use crate::lane::Contribution;
 use crate::lanes::Lanes;
 use crate::layers::BATCH_NORM_MOMENTUM;
@@ -27,7 +28,7 @@ use crate::replica::{Applied, Metrics};
 use crate::state::{Networks, State};
 use crate::step::{self, Work};
 use crate::tensors::words;
-use crate::word::Words;
+use crate::word::{Word, Words};
 
 pub(crate) struct DeviceEngine<W> {
     /// On the host: the reduction, and the rest as it was copied last.
@@ -44,15 +45,16 @@ pub(crate) struct DeviceEngine<W> {
     applied: Tensor,
     /// How many of them the host knows of.
     known: i64,
-    /// Whether every update was made since the host was last told that one was not; bool without dimensions.
+    /// Whether every update was made since the host was last told that one was not; i32 `[1]`.
     sound: Tensor,
-    /// The abort flag as the device saw it last.
+    /// The abort flag as the device saw it last; i32 `[1]`.
     flag: Tensor,
     /// D's numbers before this step's update of them.
     before: Tensor,
     report: Report,
     queued: Option<Update>,
     optimizers: OptimizersSpec,
+    kernels: Kernels,
 }
 
 /// Memory of the host that the device writes behind an update.
@@ -63,9 +65,19 @@ struct Report {
     gradient_norm: Tensor,
 }
 
-impl<W: DeviceWord> DeviceEngine<W> {
+impl<W: Word> DeviceEngine<W> {
     /// Networks of fewer parameters than `small` travel in 64 bits.
-    pub fn new(networks: &Networks, state: State, device: Device, spec: &RunSpec, small: usize) -> Self {
+    ///
+    /// # Errors
+    /// The GPU has no kernels.
+    pub fn new(
+        networks: &Networks,
+        state: State,
+        device: Device,
+        spec: &RunSpec,
+        small: usize,
+    ) -> Result<Self, NoKernels> {
+        let kernels = Kernels::of(device)?;
         let regions = state.regions();
         let numbers = Tensor::zeros([regions.len as i64], (Kind::Float, device));
         // SAFETY: the memory has so many f32, and lives as long as `numbers`, which is dropped with this.
@@ -73,11 +85,11 @@ impl<W: DeviceWord> DeviceEngine<W> {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
         let sums = [Half::Discriminator, Half::Generator].map(|half| {
-            let (network, virtual_ranks) = (networks.network(half), spec.batch.virtual_ranks);
+            let network = networks.network(half);
+            let layout = SumLayout::new(half, network, spec.batch.virtual_ranks);
             let is_scaled = spec.reduction == ReductionMode::Exact;
-            let scales = is_scaled.then(|| DeviceScales::new(&network.parameters, virtual_ranks, device));
             let may_be_narrow = network.parameters.len() >= small;
-            DeviceSum::new(SumLayout::new(half, network, virtual_ranks), scales, may_be_narrow, device)
+            DeviceSum::new(layout, network, [is_scaled, may_be_narrow], kernels, device)
         });
         let report = Report {
             headers: sums.each_ref().map(|sum| shared_with(device, sum.layout.header.len() as i64, W::KIND)),
@@ -91,15 +103,16 @@ impl<W: DeviceWord> DeviceEngine<W> {
             report,
             known: 0,
             applied: Tensor::zeros([1], (Kind::Int64, device)),
-            sound: Tensor::ones([0_i64; 0], (Kind::Bool, device)),
+            sound: Tensor::ones([1], (Kind::Int, device)),
             flag: Tensor::zeros([1], (Kind::Int, device)),
             before: Tensor::zeros([regions.discriminator.all().len() as i64], (Kind::Float, device)),
             queued: None,
             optimizers: spec.optimizer,
+            kernels,
             state,
         };
         engine.state_changed();
-        engine
+        Ok(engine)
     }
 
     /// All numbers, for views of the weights.
@@ -122,13 +135,15 @@ impl<W: DeviceWord> DeviceEngine<W> {
         self.sums[half as usize].overwrite_words(words);
     }
 
+    /// Queues the gradients' norm, before the update changes their last bits.
+    fn report_norm(&self, half: Half) {
+        let squares = self.sums[half as usize].gradients().to_kind(Kind::Double).square();
+        copy_in_turn(&self.report.gradient_norm, &squares.sum(Kind::Double).sqrt().reshape([1]));
+    }
+
     /// Queues copies of what the host is to know of an update.
-    fn report(&mut self, half: Half, metrics: Metrics) {
+    fn report(&mut self, half: Half) {
         let sum = &mut self.sums[half as usize];
-        if metrics == Metrics::Read {
-            let squares = sum.gradients().to_kind(Kind::Double).square();
-            copy_in_turn(&self.report.gradient_norm, &squares.sum(Kind::Double).sqrt().reshape([1]));
-        }
         copy_in_turn(&self.report.headers[half as usize], &sum.header());
         copy_in_turn(&self.report.applied, &self.applied);
         sum.used_up();
@@ -150,9 +165,57 @@ impl<W: DeviceWord> DeviceEngine<W> {
         self.writable.narrow(0, range.start as i64, range.len() as i64)
     }
 
-    /// `old` becomes `new` where the update is made.
-    fn put(&self, old: Tensor, new: &Tensor) {
-        let _ = new.where_self_out(&old, &self.sound, &old);
+    /// Queues the question whether the update may be made.
+    fn decide(&mut self, update: &Update) {
+        let args = DecideArgs {
+            sound: Address::of(&self.sound),
+            applied: Address::of(&self.applied),
+            flag: Address::of(&self.flag),
+            ..self.sums[update.half() as usize].whole(update.reduction)
+        };
+        // SAFETY: all of these are on the device and live as long as this, which waits before it is dropped.
+        unsafe { self.kernels.queue(Kernel::Decide, &args, 1) };
+    }
+
+    /// Queues what [`step::update`] does in steps, where the update may be made; and chooses the last bits of the next sum.
+    fn update(&mut self, update: &Update) {
+        let half = update.half();
+        let (regions, sum) = (self.state.regions(), &self.sums[half as usize]);
+        let at = regions.of(half);
+        let first = |range: &std::ops::Range<usize>| Address::within(&self.writable, range.start);
+        let [average_weights, average_statistics, kept] = match half {
+            Half::Discriminator => [Address::NULL, Address::NULL, Address::of(&self.before)],
+            Half::Generator => {
+                [first(&regions.average_weights), first(&regions.average_statistics), Address::NULL]
+            }
+        };
+        let gradients = sum.mean_gradients();
+        let args = UpdateArgs {
+            sound: Address::of(&self.sound),
+            sum: gradients,
+            bits: sum.bits(update.adam.second_moment_correction()).unwrap_or(BitsArgs::NONE),
+            batch_statistics: sum.statistics(),
+            weights: first(&at.weights),
+            first_moments: first(&at.first_moments),
+            second_moments: first(&at.second_moments),
+            statistics: first(&at.statistics),
+            average_weights,
+            average_statistics,
+            kept,
+            kept_from: first(&at.all()),
+            statistics_len: u32::try_from(at.statistics.len()).expect("a network has fewer"),
+            passes: passes(half) as u32,
+            statistics_word: W::IN_A_DEVICE.into(),
+            momentum: 1.0 - BATCH_NORM_MOMENTUM,
+            share: BATCH_NORM_MOMENTUM,
+            decay: update.decay,
+            decay_share: 1.0 - update.decay,
+            adam: update.adam.args(),
+        };
+        let blocks = gradients.blocks as usize + at.statistics.len().div_ceil(WORDS_OF_BLOCK);
+        // SAFETY: the addresses are those of this network's numbers, which are laid out as the sum is; D's numbers are kept in
+        // memory of their own.
+        unsafe { self.kernels.queue(Kernel::Update, &args, blocks) };
     }
 
     fn clear_headers(&mut self) {
@@ -160,7 +223,7 @@ impl<W: DeviceWord> DeviceEngine<W> {
     }
 }
 
-impl<W: DeviceWord> Engine for DeviceEngine<W> {
+impl<W: Word> Engine for DeviceEngine<W> {
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
         step::sum(self, lanes, work);
     }
@@ -238,19 +301,19 @@ impl<W: DeviceWord> Engine for DeviceEngine<W> {
     }
 }
 
-impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
+impl<W: Word> UpdateQueue for DeviceEngine<W> {
     unsafe fn push(&mut self, update: &Update, abort_flag: Option<*const u32>) {
         if let Some(address) = abort_flag {
             // SAFETY: the caller vouches for it; one i32 without a stride is read.
             let host = unsafe { Tensor::from_blob(address.cast(), &[1], &[1], Kind::Int, Device::Cpu) };
             copy_in_turn(&self.flag, &host);
         }
-        let complete = self.sums[update.half() as usize].is_complete(update.reduction);
-        let sound = self.sound.logical_and(&complete).logical_and(&self.flag.eq(0).all());
-        self.sound.copy_(&sound);
-        step::update(self, update);
-        let _ = self.applied.g_add_(&self.sound.to_kind(Kind::Int64));
-        self.report(update.half(), update.metrics);
+        if update.metrics == Metrics::Read {
+            self.report_norm(update.half());
+        }
+        self.decide(update);
+        self.update(update);
+        self.report(update.half());
         self.queued = Some(*update);
     }
 
@@ -276,13 +339,13 @@ impl<W: DeviceWord> UpdateQueue for DeviceEngine<W> {
             return Err(NotApplied::Aborted { step, half });
         }
         self.state.set_reduction(update.reduction.next());
-        self.choose_scales(update.half());
+        sum.has_scales();
         let norm = || self.report.gradient_norm.double_value(&[0]);
         Ok(Finished::Applied(update.applied(&reading, repeated, norm)))
     }
 }
 
-impl<W: DeviceWord> Arithmetic for DeviceEngine<W> {
+impl<W: Word> Arithmetic for DeviceEngine<W> {
     fn begin(&mut self, half: Half, controls: ControlWords) {
         let reduction = self.next_reduction();
         self.sums[half as usize].begin(reduction, controls);
@@ -294,37 +357,5 @@ impl<W: DeviceWord> Arithmetic for DeviceEngine<W> {
 
     fn end(&mut self, half: Half) {
         self.sums[half as usize].end();
-    }
-
-    fn keep_discriminator(&mut self) {
-        let now = self.region(&self.state.regions().discriminator.all());
-        self.put(self.before.shallow_clone(), &now);
-    }
-
-    fn adam(&mut self, half: Half, adam: AdamStep) {
-        let at = self.state.regions().of(half);
-        let [w, m, v] = [&at.weights, &at.first_moments, &at.second_moments].map(|range| self.region(range));
-        let old = [w.shallow_clone(), m.shallow_clone(), v.shallow_clone()];
-        let new = adam.over_tensors(&self.sums[half as usize].gradients(), [w, m, v]);
-        old.into_iter().zip(&new).for_each(|(old, new)| self.put(old, new));
-    }
-
-    fn running_statistics(&mut self, half: Half) {
-        let running = self.region(&self.state.regions().of(half).statistics);
-        let mut updated = running.shallow_clone();
-        for batch in self.sums[half as usize].statistics() {
-            let share = f64::from(BATCH_NORM_MOMENTUM);
-            updated = updated * f64::from(1.0 - BATCH_NORM_MOMENTUM) + batch * share;
-        }
-        self.put(running, &updated);
-    }
-
-    fn average(&mut self, decay: f32) {
-        let share = f64::from(1.0 - decay);
-        for (average, current) in self.state.regions().averages() {
-            let (average, current) = (self.region(average), self.region(current));
-            let updated = &average * f64::from(decay) + current * share;
-            self.put(average, &updated);
-        }
     }
 }

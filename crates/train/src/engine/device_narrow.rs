@@ -5,51 +5,46 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::{Address, Kernel, Kernels, NarrowArgs, WORDS_OF_BLOCK};
+
+/// As many as `native/kernels.h` has, of 16 bits each.
 const LIMBS: i64 = 4;
-const LIMB_BITS: i64 = 16;
 
 pub(super) struct DeviceNarrow {
     /// i32.
     pub words: Tensor,
     /// The head, added up; i64.
     pub head: Tensor,
-    /// The lowest bit of each limb, and its bits, of which the last limb has all that are left; i64 `[4, 1]`.
-    shifts: Tensor,
-    masks: Tensor,
+    kernels: Kernels,
 }
 
 impl DeviceNarrow {
     /// For a sum of so many words, the first `head` of which need 64 bits.
-    pub fn new(len: i64, head: i64, device: Device) -> Self {
-        let column = |of: fn(i64) -> i64| {
-            let limbs: Vec<_> = (0..LIMBS).map(of).collect();
-            Tensor::from_slice(&limbs).view([LIMBS, 1]).to_device(device)
-        };
+    pub fn new(len: i64, head: i64, kernels: Kernels, device: Device) -> Self {
         Self {
             words: Tensor::zeros([LIMBS * head + len - head], (Kind::Int, device)),
             head: Tensor::zeros([head], (Kind::Int64, device)),
-            shifts: column(|limb| limb * LIMB_BITS),
-            masks: column(|limb| if limb + 1 < LIMBS { (1 << LIMB_BITS) - 1 } else { -1 }),
+            kernels,
         }
     }
 
     /// Takes over this worker's words. Those that do not fit are any: all workers read so in the header.
     pub fn fill(&mut self, wide: &Tensor) {
-        let head = self.head.numel() as i64;
-        let limbs = wide.narrow(0, 0, head).bitwise_right_shift(&self.shifts);
-        self.limbs().copy_(&limbs.bitwise_and_tensor(&self.masks));
-        self.behind_head().copy_(&wide.narrow(0, head, wide.numel() as i64 - head));
+        let (args, len) = (self.args(wide), wide.numel());
+        // SAFETY: `new` made the words for as many as `wide` has, with this head.
+        unsafe { self.kernels.queue(Kernel::Narrow, &args, len.div_ceil(WORDS_OF_BLOCK)) };
     }
 
     /// The words are added up over all workers.
     pub fn read_head(&mut self) {
-        let limbs = self.limbs().to_kind(Kind::Int64).bitwise_left_shift(&self.shifts);
-        self.head.copy_(&limbs.sum_dim_intlist([0].as_slice(), false, Kind::Int64));
+        let (args, len) = (self.args(&self.head), self.head.numel());
+        // SAFETY: the head has so many words, and the words so many of each limb.
+        unsafe { self.kernels.queue(Kernel::ReadHead, &args, len.div_ceil(WORDS_OF_BLOCK)) };
     }
 
-    fn limbs(&self) -> Tensor {
-        let head = self.head.numel() as i64;
-        self.words.narrow(0, 0, LIMBS * head).view([LIMBS, head])
+    fn args(&self, wide: &Tensor) -> NarrowArgs {
+        let [head, len] = [&self.head, wide].map(|words| u32::try_from(words.numel()).expect("a sum is short"));
+        NarrowArgs { wide: Address::of(wide), narrow: Address::of(&self.words), head, len }
     }
 
     /// Gradients and guard.
@@ -68,9 +63,9 @@ mod tests {
         let heads =
             [[0, 1, -1, i64::MAX, i64::MIN], [5, 1 << 62, -(1 << 40), i64::MIN, -1], [-7, 3, 65_535, 1, 2]];
         let wide = |head: &[i64; 5]| Tensor::from_slice(&[head.as_slice(), &[4, -9, 1 << 30]].concat());
-        let mut all = DeviceNarrow::new(8, 5, Device::Cpu);
+        let mut all = DeviceNarrow::new(8, 5, Kernels::OnHost, Device::Cpu);
         for head in &heads {
-            let mut one = DeviceNarrow::new(8, 5, Device::Cpu);
+            let mut one = DeviceNarrow::new(8, 5, Kernels::OnHost, Device::Cpu);
             one.fill(&wide(head));
             let _ = all.words.g_add_(&one.words);
         }
@@ -84,9 +79,9 @@ mod tests {
 
     #[test]
     fn the_limbs_of_4096_workers_do_not_wrap() {
-        let mut one = DeviceNarrow::new(2, 2, Device::Cpu);
+        let mut one = DeviceNarrow::new(2, 2, Kernels::OnHost, Device::Cpu);
         one.fill(&Tensor::from_slice(&[(1_i64 << 51) - 1, -1]));
-        let mut all = DeviceNarrow::new(2, 2, Device::Cpu);
+        let mut all = DeviceNarrow::new(2, 2, Kernels::OnHost, Device::Cpu);
         all.words.copy_(&(&one.words * 4096));
         all.read_head();
         assert_eq!(Vec::<i64>::try_from(&all.head).expect("one dimension"), [((1 << 51) - 1) * 4096, -4096]);

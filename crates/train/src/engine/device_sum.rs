@@ -15,13 +15,18 @@ use lsgan_spec::Reduction;
 use tch::{Device, Kind, Tensor};
 
 use super::device_narrow::DeviceNarrow;
+use super::device_pieces::DevicePieces;
 use super::device_scales::DeviceScales;
 use super::device_travel::DeviceTravel;
-use super::device_word::DeviceWord;
 use crate::flat::ALIGNMENT;
-use crate::header::{ControlWords, SumLayout};
-use crate::lane::Contribution;
-use crate::tensors::{view, words};
+use crate::header::{ControlWord, ControlWords, SumLayout};
+use crate::kernels::{
+    AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, GradientsArgs, Kernel, Kernels, PARTS_MAX,
+    PartArgs, SumArgs, WordKind,
+};
+use crate::lane::{Contribution, End};
+use crate::layers::Network;
+use crate::tensors::words;
 use crate::word::{DeviceWordKind, Mode, Word, Words};
 
 /// The guard in front; the one behind has one word.
@@ -57,29 +62,37 @@ pub(super) struct DeviceSum<W> {
     travel: DeviceTravel,
     /// What each virtual rank adds to the guards; `[1]`.
     guard: Tensor,
-    /// One virtual rank's numbers, f32 `[statistics | gradients]`; the gaps between tensors stay 0.
-    numbers: Tensor,
-    /// Views of them, one for each tensor of a contribution.
-    parts: Vec<Tensor>,
+    pieces: DevicePieces,
+    /// What is found out of a virtual rank's numbers while it is added.
+    found: Tensor,
     /// The marks of a sum that has every virtual rank once.
     complete: Tensor,
     mode: Mode,
+    kernels: Kernels,
     word: PhantomData<W>,
 }
 
-impl<W: DeviceWord> DeviceSum<W> {
-    /// Words travel in 32 bits where `scales` are given and `may_be_narrow`.
-    pub fn new(layout: SumLayout, scales: Option<DeviceScales>, may_be_narrow: bool, device: Device) -> Self {
-        let numbers = Tensor::zeros([layout.body().len() as i64], (Kind::Float, device));
+impl<W: Word> DeviceSum<W> {
+    /// Words travel in 32 bits where `is_scaled` gives each block of parameters a last bit, and `may_be_narrow`.
+    pub fn new(
+        layout: SumLayout,
+        network: &Network,
+        [is_scaled, may_be_narrow]: [bool; 2],
+        kernels: Kernels,
+        device: Device,
+    ) -> Self {
+        let virtual_ranks = layout.header.virtual_ranks;
+        let scales =
+            is_scaled.then(|| DeviceScales::new(&network.parameters, virtual_ranks, kernels, device));
         let len = (GUARD + layout.len() + 1) as i64;
-        let narrow = (may_be_narrow && scales.is_some())
-            .then(|| DeviceNarrow::new(len, (GUARD + layout.head().end) as i64, device));
+        let narrow = (may_be_narrow && is_scaled)
+            .then(|| DeviceNarrow::new(len, (GUARD + layout.head().end) as i64, kernels, device));
         Self {
             words: Tensor::zeros([len], (W::KIND, device)),
-            parts: layout.parts.iter().map(|part| view(&numbers, part)).collect(),
             complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
             guard: Tensor::zeros([1], (W::KIND, device)),
-            numbers,
+            pieces: DevicePieces::new(&layout, &network.parameters, GUARD, device),
+            found: Tensor::zeros([2], (Kind::Int, device)),
             scales,
             narrow,
             is_scaled: false,
@@ -87,6 +100,7 @@ impl<W: DeviceWord> DeviceSum<W> {
             is_repeated: false,
             travel: DeviceTravel::new(device),
             mode: Mode::Set,
+            kernels,
             word: PhantomData,
             layout,
         }
@@ -94,53 +108,93 @@ impl<W: DeviceWord> DeviceSum<W> {
 
     /// Begins the sum that this reduction is, with this worker's wishes.
     pub fn begin(&mut self, reduction: Reduction, controls: ControlWords) {
-        self.clear_header();
-        let _ = self.guard.fill_(guard(reduction));
-        for (index, count) in self.layout.header.wishes(controls).filter(|(_, count)| *count > 0) {
-            let _ = self.own(index..index + 1).fill_(count);
-        }
+        self.stage = Stage::Computed;
+        let mut wishes = [0; ControlWord::ALL.len()];
+        self.layout.header.wishes(controls).zip(&mut wishes).for_each(|((_, count), wish)| *wish = count);
+        let (first_wish, _) = self.layout.header.wishes(controls).next().expect("a header has words for wishes");
+        let args = BeginArgs {
+            words: Address::of(&self.words),
+            guard: Address::of(&self.guard),
+            value: guard(reduction),
+            wishes,
+            last: self.last(),
+            head: short(GUARD + self.layout.header.len()),
+            wishes_at: at(first_wish),
+            word: W::IN_A_DEVICE.into(),
+            unused: 0,
+        };
+        // SAFETY: the words have guards and a header at these places, and this sum's kind.
+        unsafe { self.kernels.queue(Kernel::Begin, &args, 1) };
         self.mode = Mode::Set;
         self.is_repeated = false;
     }
 
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
     pub fn add(&mut self, contribution: &Contribution) {
-        for (part, tensor) in self.parts.iter_mut().zip(contribution.tensors()) {
-            part.copy_(tensor);
-        }
-        let means =
-            Tensor::stack(&contribution.end().means.each_ref().map(|mean| mean.to_kind(Kind::Double)), 0);
-        let worst = self.numbers.abs().max();
-        let finite = worst.isfinite().logical_and(&means.select(0, 0).isfinite());
-        let virtual_ranks = self.layout.header.virtual_ranks;
-        let scaled = match &self.scales {
-            Some(scales) => {
-                let statistics = (self.layout.head().len() - self.layout.header.len()) as i64;
-                let gradients = self.numbers.narrow(0, statistics, self.numbers.numel() as i64 - statistics);
-                let gradients = gradients * &scales.factors;
-                if self.narrow.is_some() {
-                    self.add_words(self.layout.header.misfits().start, &scales.misfit(&gradients));
+        let tensors: Vec<_> = contribution.tensors().zip(&self.layout.parts).collect();
+        for kernel in [Kernel::Measure, Kernel::Add] {
+            for (call, tensors) in self.pieces.calls.iter().zip(tensors.chunks(PARTS_MAX)) {
+                let mut parts = [PartArgs::NONE; PARTS_MAX];
+                for (part, (tensor, entry)) in parts.iter_mut().zip(tensors) {
+                    *part = PartArgs::new(tensor, &entry.strides());
                 }
-                let fixed = self.numbers.narrow(0, 0, statistics).to_kind(Kind::Double);
-                let fixed = fixed * <i64 as Word>::factor(virtual_ranks);
-                Tensor::cat(&[fixed, gradients.to_kind(Kind::Double)], 0)
+                let args = self.add_args(parts, call.first_part, call.pieces.start, contribution.end());
+                // SAFETY: the pieces lie in these tensors, which have the sizes of the layout, and in the words.
+                unsafe { self.kernels.queue(kernel, &args, call.pieces.len()) };
             }
-            None => W::scaled(&self.numbers, virtual_ranks),
-        };
-        let (values, mark) = W::shares(scaled, &worst, &finite);
-        let mut body = self.own(self.layout.body());
-        match self.mode {
-            Mode::Set => body.copy_(&values),
-            Mode::Add => drop(body.g_add_(&values)),
         }
         self.mode = Mode::Add;
-        let (word, shift) = self.layout.header.mark(contribution.rank);
-        self.add_words(word, &(mark * (1_i64 << shift)).reshape([1]));
-        let shares = W::metrics(means / f64::from(virtual_ranks));
-        self.add_words(self.layout.header.metrics().start, &shares);
-        for at in [0, self.words.numel() as i64 - 1] {
-            let _ = self.words.narrow(0, at, 1).g_add_(&self.guard);
+        self.end_rank(contribution);
+    }
+
+    fn add_args(&self, parts: [PartArgs; PARTS_MAX], first_part: usize, first_piece: usize, end: &End) -> AddArgs {
+        let factors = self.scales.as_ref().map_or(Address::NULL, |scales| Address::of(&scales.factors));
+        AddArgs {
+            parts,
+            pieces: self.pieces.address(first_piece),
+            found: Address::of(&self.found),
+            words: Address::of(&self.words),
+            factors,
+            loss: Address::of(&end.means[0]),
+            factor: W::factor(self.layout.header.virtual_ranks).into(),
+            largest: match (&self.scales, &self.narrow) {
+                (Some(scales), Some(_)) => scales.largest,
+                _ => f32::INFINITY,
+            },
+            limit: W::LIMIT,
+            first_part: short(first_part),
+            word: W::IN_A_DEVICE.into(),
+            is_first: (self.mode == Mode::Set).into(),
+            unused: 0,
         }
+    }
+
+    /// Adds what the header has of a virtual rank, and its part of the guards.
+    fn end_rank(&self, contribution: &Contribution) {
+        let header = self.layout.header;
+        let (mark, shift) = header.mark(contribution.rank);
+        let args = EndRankArgs {
+            words: Address::of(&self.words),
+            guard: Address::of(&self.guard),
+            found: Address::of(&self.found),
+            means: contribution.end().means.each_ref().map(Address::of),
+            last: self.last(),
+            limit: W::LIMIT,
+            mark_at: at(mark),
+            mark_shift: shift,
+            metrics_at: at(header.metrics().start),
+            misfits_at: at(header.misfits().start),
+            virtual_ranks: header.virtual_ranks,
+            word: W::IN_A_DEVICE.into(),
+            unused: 0,
+        };
+        // SAFETY: the words have a header with these places; the means are f32 on the device.
+        unsafe { self.kernels.queue(Kernel::EndRank, &args, 1) };
+    }
+
+    /// The place of the guard behind.
+    fn last(&self) -> u64 {
+        self.words.numel() as u64 - 1
     }
 
     /// A virtual rank was added without [`Self::add`].
@@ -224,11 +278,6 @@ impl<W: DeviceWord> DeviceSum<W> {
         self.is_repeated.into()
     }
 
-    fn add_words(&self, first: usize, values: &Tensor) {
-        let mut words = self.own(first..first + values.numel());
-        let _ = words.g_add_(&values.to_kind(W::KIND));
-    }
-
     /// This worker's words, or the sum where it is whole; in the order of the layout.
     fn own(&self, range: Range<usize>) -> Tensor {
         part(&self.words, range)
@@ -251,47 +300,78 @@ impl<W: DeviceWord> DeviceSum<W> {
         self.head().select(0, (GUARD + self.layout.header.misfits().start) as i64)
     }
 
-    /// Whether it is the whole sum of this reduction, with every virtual rank in it once and good; bool without dimensions.
-    pub fn is_complete(&self, reduction: Reduction) -> Tensor {
-        let marks = part(self.head(), self.layout.header.marks());
-        let complete = marks.to_kind(Kind::Int64).eq_tensor(&self.complete).all();
-        let guard = guard(reduction) * i64::from(self.layout.header.virtual_ranks);
-        let behind = match (self.stage, &self.narrow) {
-            (Stage::InNarrow, Some(narrow)) => narrow.behind_head(),
-            _ => self.words.shallow_clone(),
+    /// What a kernel needs to find out whether it is the whole sum of this reduction, with every virtual rank in it once and
+    /// good; the rest of the arguments is the caller's.
+    pub fn whole(&self, reduction: Reduction) -> DecideArgs {
+        let header = self.layout.header;
+        let (last, last_word) = match (self.stage, &self.narrow) {
+            (Stage::InNarrow, Some(narrow)) => (&narrow.words, WordKind::Narrow),
+            _ => (&self.words, W::IN_A_DEVICE.into()),
         };
-        let guards = self.head().select(0, 0).eq(guard).logical_and(&behind.select(0, -1).eq(guard));
-        let complete = complete.logical_and(&guards);
-        match self.stage {
-            Stage::InNarrow => complete.logical_and(&self.misfits().eq(0)),
-            Stage::Computed | Stage::DoesNotFit | Stage::Whole => complete,
+        DecideArgs {
+            sound: Address::NULL,
+            applied: Address::NULL,
+            flag: Address::NULL,
+            head: Address::of(self.head()),
+            last: Address::within(last, last.numel() - 1),
+            complete: Address::of(&self.complete),
+            guard: guard(reduction) * i64::from(header.virtual_ranks),
+            header_at: at(0),
+            marks: short(header.marks().len()),
+            misfits_at: at(header.misfits().start),
+            word: W::IN_A_DEVICE.into(),
+            last_word,
+            checks_misfits: (self.stage == Stage::InNarrow).into(),
         }
     }
 
+    /// The mean gradients, as kernels read them, and their blocks.
+    pub fn mean_gradients(&self) -> SumArgs {
+        let (words, word) = match (self.stage, &self.narrow) {
+            (Stage::InNarrow, Some(narrow)) => (Address::of(&narrow.behind_head()), WordKind::Narrow),
+            _ => (Address::of(&self.own(self.layout.gradients())), W::IN_A_DEVICE.into()),
+        };
+        SumArgs {
+            spans: Address::of(&self.pieces.spans),
+            words,
+            units: self.scales.as_ref().map_or(Address::NULL, |scales| Address::of(&scales.units)),
+            word,
+            blocks: short(self.pieces.blocks),
+        }
+    }
+
+    /// The mean gradients, f32.
     pub fn gradients(&self) -> Tensor {
-        let range = self.layout.gradients();
-        match (&self.scales, &self.narrow, self.stage) {
-            (Some(scales), Some(narrow), Stage::InNarrow) => {
-                let words = narrow.behind_head().narrow(0, 0, range.len() as i64);
-                words.to_kind(Kind::Float) * &scales.units
-            }
-            (Some(scales), _, _) => {
-                (self.own(range).to_kind(Kind::Double) * &scales.units).to_kind(Kind::Float)
-            }
-            (None, _, _) => W::means(self.own(range)),
-        }
+        let gradients =
+            Tensor::zeros([self.layout.gradients().len() as i64], (Kind::Float, self.words.device()));
+        let args = GradientsArgs { sum: self.mean_gradients(), gradients: Address::of(&gradients) };
+        // SAFETY: the spans are within the gradients of the sum, of which the result has one number each.
+        unsafe { self.kernels.queue(Kernel::Gradients, &args, self.pieces.blocks) };
+        gradients
     }
 
-    pub fn statistics(&self) -> impl Iterator<Item = Tensor> {
-        self.layout.statistics().map(|range| W::means(part(self.head(), range)))
+    /// The words of the batch-norm statistics of each pass, as kernels read them.
+    pub fn statistics(&self) -> Address {
+        Address::of(&part(self.head(), self.layout.header.len()..self.layout.head().end))
+    }
+
+    /// How kernels choose the last bits of the next sum by second moments with this correction; none where all numbers have
+    /// the same.
+    pub fn bits(&self, correction: f32) -> Option<BitsArgs> {
+        self.scales.as_ref().map(|scales| scales.bits(correction))
     }
 
     /// Chooses the last bits of the next sum by the second moments `v` and their correction, or says that there are none.
     pub fn choose_scales(&mut self, v: &Tensor, correction: Option<f32>) {
         if let Some(scales) = &mut self.scales {
-            scales.choose(v, correction.unwrap_or(1.0));
+            scales.choose(&self.pieces.spans, v, correction.unwrap_or(1.0));
         }
         self.is_scaled = correction.is_some();
+    }
+
+    /// The last bits of the next sum were chosen with the update.
+    pub fn has_scales(&mut self) {
+        self.is_scaled = true;
     }
 
     /// What was summed is not applied again.
@@ -305,6 +385,15 @@ impl<W: DeviceWord> DeviceSum<W> {
         self.used_up();
         let _ = self.words.narrow(0, self.words.numel() as i64 - 1, 1).zero_();
     }
+}
+
+/// The place of a layout's word among the words, which begin with a guard.
+fn at(index: usize) -> u32 {
+    short(GUARD + index)
+}
+
+fn short(count: usize) -> u32 {
+    u32::try_from(count).expect("a sum has fewer words")
 }
 
 /// Part of words that lie behind a guard, in the order of the layout.

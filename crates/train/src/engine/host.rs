@@ -2,7 +2,7 @@
 
 use lsgan_spec::{Half, OptimizersSpec, Reduction};
 
-use super::{Arithmetic, Engine, Update};
+use super::{Arithmetic, Engine, Update, UpdateSteps};
 use crate::adam::AdamStep;
 use crate::ema::ema;
 use crate::error::NotApplied;
@@ -105,7 +105,9 @@ impl<S: HostSum> Arithmetic for HostEngine<S> {
     fn end(&mut self, half: Half) {
         self.sums[half as usize].end();
     }
+}
 
+impl<S: HostSum> UpdateSteps for HostEngine<S> {
     fn keep_discriminator(&mut self) {
         let at = self.state.regions().discriminator.all();
         self.before.copy_from_slice(&self.state.numbers()[at]);

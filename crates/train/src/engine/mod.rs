@@ -10,21 +10,20 @@ pub mod contract;
 pub(crate) mod device;
 mod device_fingerprint;
 mod device_narrow;
+mod device_pieces;
 mod device_scales;
 mod device_sum;
 mod device_travel;
-mod device_word;
 pub(crate) mod host;
 
 pub use contract::contract;
-pub(crate) use device_word::DeviceWord;
 use lsgan_spec::{Half, Reduction, RunSpec};
 
 use crate::adam::AdamStep;
 use crate::error::NotApplied;
 use crate::graphs::Notice;
 use crate::header::{ControlWords, Reading};
-use crate::lane::Contribution;
+use crate::lane::{Contribution, Task};
 use crate::lanes::Lanes;
 use crate::replica::{Applied, HalfMetrics, Metrics};
 use crate::state::State;
@@ -35,6 +34,11 @@ use crate::word::Words;
 pub(crate) trait Engine: Send {
     /// Computes this worker's part of a half; its sum is then in [`Self::take_words`].
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work);
+
+    /// Computes what D's half needs of real samples and keeps it until then.
+    fn compute_ahead(&mut self, lanes: &mut Lanes, tasks: &[Task]) {
+        lanes.run_ahead(tasks);
+    }
 
     /// The words of a half's sum that are to be added up over all workers next; none where the sum is whole.
     fn take_words(&mut self, half: Half) -> Vec<Words>;
@@ -124,7 +128,10 @@ pub(crate) trait Arithmetic {
     }
     /// Ends this worker's part of the sum.
     fn end(&mut self, half: Half);
+}
 
+/// An update in the steps that [`crate::step::update`] has.
+pub(crate) trait UpdateSteps {
     /// Copies D's numbers, for [`Engine::step_back`].
     fn keep_discriminator(&mut self);
     /// Updates weights and moments by the mean gradient.

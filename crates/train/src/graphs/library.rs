@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Recorder, Recording};
+use crate::kernels;
 
 /// The library's bytes, where it was built in.
 #[cfg(cuda_graphs)]
@@ -24,6 +25,7 @@ type Raw = *mut c_void;
 #[derive(Clone, Copy)]
 struct Functions {
     begin: unsafe extern "C" fn(c_int, Raw, *mut c_char, usize) -> Raw,
+    stream: unsafe extern "C" fn(Raw) -> Raw,
     end: unsafe extern "C" fn(Raw, *mut c_char, usize) -> bool,
     replay: unsafe extern "C" fn(Raw, *mut c_char, usize) -> bool,
     free: unsafe extern "C" fn(Raw),
@@ -78,6 +80,9 @@ fn load(bytes: &[u8]) -> Result<Functions, String> {
             begin: std::mem::transmute::<Raw, unsafe extern "C" fn(c_int, Raw, *mut c_char, usize) -> Raw>(
                 find(c"lsgan_graphs_begin")?,
             ),
+            stream: std::mem::transmute::<Raw, unsafe extern "C" fn(Raw) -> Raw>(find(
+                c"lsgan_graphs_stream",
+            )?),
             end: std::mem::transmute::<Raw, unsafe extern "C" fn(Raw, *mut c_char, usize) -> bool>(find(
                 c"lsgan_graphs_end",
             )?),
@@ -119,14 +124,16 @@ impl Drop for Handle {
 
 impl Recorder for Library {
     fn record(&mut self, work: &mut dyn FnMut()) -> Result<Box<dyn Recording>, String> {
-        let Functions { begin, end, .. } = self.functions;
+        let Functions { begin, stream, end, .. } = self.functions;
         let pool = self.pool.as_ref().map_or(std::ptr::null_mut(), |pool| pool.raw);
         let device = self.device;
         // SAFETY: the pool is a recording that lives, or null; the message buffer has the length that is said.
         let raw =
             said(|message, bytes| unsafe { begin(device, pool, message, bytes) }, |raw| !raw.is_null())?;
         let handle = Arc::new(Handle { raw, functions: self.functions });
-        let worked = catch_unwind(AssertUnwindSafe(work));
+        // SAFETY: it was begun.
+        let stream = unsafe { stream(raw) };
+        let worked = catch_unwind(AssertUnwindSafe(|| kernels::queued_on(stream, work)));
         // SAFETY: it was begun, and is ended once, whatever was in between.
         let ended = said(|message, bytes| unsafe { end(raw, message, bytes) }, |ended| *ended);
         if let Err(panic) = worked {

@@ -3,7 +3,8 @@
 //! A recording reaches from z and the real samples, which lie where the recording has them, to what is added to the
 //! sum. A virtual rank has a recording for each half, because its mark and whether it is the first of its sum are part
 //! of it. All share their memory, so that a fake is kept from D's half to G's, and are replayed in the order in which
-//! they were recorded. All-reduces and updates are not recorded.
+//! they were recorded. All-reduces and updates are not recorded. Where D is computed on the next step's real samples beside
+//! G's sum, that has recordings of its own, which come first.
 //!
 //! **Proved before it is used.** The first steps are queued call by call, which also lets libtorch choose its kernels. Then
 //! one step is queued call by call *and* recorded and replayed on the same inputs, and the two sums must have the same
@@ -17,14 +18,14 @@ use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 use tch::Tensor;
 
 use crate::engine::device::DeviceEngine;
-use crate::engine::{Arithmetic, DeviceWord, Engine, Update, UpdateQueue};
+use crate::engine::{Arithmetic, Engine, Update, UpdateQueue};
 use crate::error::NotApplied;
 use crate::lane::{Contribution, Kept, Lane, Sink, Task};
 use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;
 use crate::step::{self, Work};
-use crate::word::Words;
+use crate::word::{Word, Words};
 
 pub use library::has_cuda_graphs;
 pub(crate) use library::open;
@@ -76,6 +77,9 @@ pub(crate) struct Graphs<W> {
     stage: Stage,
     /// Of D's half and of G's, in the order of the tasks.
     recordings: [Vec<Box<dyn Recording>>; 2],
+    /// Of D on real samples, where that is no part of D's half.
+    reals: Vec<Box<dyn Recording>>,
+    ahead: Ahead,
     inputs: Inputs,
     notice: Option<Notice>,
 }
@@ -87,6 +91,17 @@ struct Inputs {
     /// The virtual ranks with their z, in the order of the tasks.
     ranks: Vec<(VirtualRank, Tensor)>,
     real: Option<Tensor>,
+}
+
+/// Whether D is computed on real samples before its half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ahead {
+    /// It was not, since these ranks are computed.
+    Never,
+    /// It was, for steps that are over.
+    Before,
+    /// By recordings, for this step.
+    Of(Step),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,17 +116,18 @@ enum Stage {
     GivenUp,
 }
 
-impl<W: DeviceWord> Graphs<W> {
+impl<W: Word> Graphs<W> {
     /// `lane` is not used for anything else.
     pub fn new(device: DeviceEngine<W>, recorder: Box<dyn Recorder>, lane: Lane, proof: Proof) -> Self {
         let (stage, recordings) = (Stage::WarmingUp(0), [vec![], vec![]]);
         let inputs = Inputs { lane, ranks: vec![], real: None };
-        Self { device, recorder, proof, stage, recordings, inputs, notice: None }
+        let (reals, ahead) = (vec![], Ahead::Never);
+        Self { device, recorder, proof, stage, recordings, reals, ahead, inputs, notice: None }
     }
 
     fn begin_anew(&mut self) {
         self.stage = Stage::WarmingUp(0);
-        self.recordings.iter_mut().for_each(Vec::clear);
+        self.recordings.iter_mut().chain([&mut self.reals]).for_each(Vec::clear);
         self.inputs.ranks.clear();
         self.inputs.real = None;
         self.inputs.lane.forget(Kept::All);
@@ -150,10 +166,22 @@ impl<W: DeviceWord> Graphs<W> {
     }
 
     fn record_half(&mut self, work: &Work) -> Result<(), String> {
-        let Self { device, recorder, recordings, inputs, .. } = self;
+        let splits = work.half == Half::Discriminator && self.ahead != Ahead::Never;
+        let Self { device, recorder, recordings, reals, inputs, .. } = self;
+        if splits {
+            for task in &work.tasks {
+                inputs.bring_real(task);
+                let recording = recorder.record(&mut || inputs.compute_ahead(task))?;
+                recording.replay(&mut || inputs.compute_ahead(task))?;
+                reals.push(recording);
+            }
+        }
         device.begin(work.half, work.controls);
         let outcome = work.tasks.iter().enumerate().try_for_each(|(at, task)| {
-            inputs.bring(at, task);
+            if !splits {
+                inputs.bring_real(task);
+            }
+            inputs.bring_z(at, task);
             let recording = recorder.record(&mut || inputs.add_to(device, at, task))?;
             recording.replay(&mut || inputs.add_to(device, at, task))?;
             device.has_added(work.half);
@@ -165,19 +193,40 @@ impl<W: DeviceWord> Graphs<W> {
     }
 
     fn replay_half(&mut self, work: &mut Work) {
+        let splits = !self.reals.is_empty();
+        if let (true, Half::Discriminator, [Task { step, .. }, ..]) = (splits, work.half, &*work.tasks) {
+            if self.ahead != Ahead::Of(*step) {
+                self.replay_reals(&work.tasks);
+            }
+            self.ahead = Ahead::Before;
+        }
         let Self { device, recordings, inputs, .. } = self;
         device.begin(work.half, work.controls);
         for (at, (task, recording)) in work.tasks.iter().zip(&recordings[work.half as usize]).enumerate() {
-            inputs.bring(at, task);
-            let replayed = recording.replay(&mut || inputs.add_to(device, at, task));
-            // A panic, as where an operation of libtorch fails: a device that worked a step ago is broken.
-            replayed.unwrap_or_else(|why| panic!("a recorded half cannot be queued: {why}"));
+            if !splits {
+                inputs.bring_real(task);
+            }
+            inputs.bring_z(at, task);
+            replayed(recording.replay(&mut || inputs.add_to(device, at, task)));
             device.has_added(work.half);
             if at == 0 {
                 work.beside.after_first();
             }
         }
         device.end(work.half);
+    }
+
+    /// D on the real samples of D's tasks.
+    fn replay_reals(&mut self, tasks: &[Task]) {
+        for (task, recording) in tasks.iter().zip(&self.reals) {
+            self.inputs.bring_real(task);
+            replayed(recording.replay(&mut || self.inputs.compute_ahead(task)));
+        }
+    }
+
+    /// Whether the recordings are of these ranks.
+    fn is_of(&self, tasks: &[Task]) -> bool {
+        self.inputs.ranks.iter().map(|(rank, _)| *rank).eq(tasks.iter().map(|task| task.rank))
     }
 
     fn compare(&self, wanted: &Tensor, found: &Tensor) -> Result<(), String> {
@@ -209,14 +258,27 @@ impl Inputs {
         self.lane.compute_on(task, Some(z), self.real.as_ref(), Sink { in_pieces: false, give });
     }
 
-    /// Puts z and the real samples where the recordings have them. G's half finds its z where D's had it.
-    fn bring(&mut self, at: usize, task: &Task) {
-        let Some(real) = &task.real else { return };
+    /// What is recorded of D on real samples: it is kept until the rank's half.
+    fn compute_ahead(&mut self, task: &Task) {
+        let real = self.real.as_ref().expect("it was brought");
+        self.lane.compute_ahead_on(task, real);
+    }
+
+    /// Puts z where the recordings have it. G's half finds it where D's had it.
+    fn bring_z(&mut self, at: usize, task: &Task) {
+        if task.half() == Half::Generator {
+            return;
+        }
         let z = self.lane.latent(task);
         match self.ranks.get_mut(at) {
             Some((_, place)) => place.copy_(&z),
             None => self.ranks.push((task.rank, z.copy())),
         }
+    }
+
+    /// Puts the real samples where the recordings have them.
+    fn bring_real(&mut self, task: &Task) {
+        let Some(real) = &task.real else { return };
         let real = self.lane.carried(&real.samples);
         match &mut self.real {
             Some(place) => place.copy_(&real),
@@ -226,14 +288,18 @@ impl Inputs {
     }
 }
 
-impl<W: DeviceWord> Engine for Graphs<W> {
+/// A panic where it failed, as where an operation of libtorch fails: a device that worked a step ago is broken.
+fn replayed(replay: Result<(), String>) {
+    replay.unwrap_or_else(|why| panic!("a recorded half cannot be queued: {why}"));
+}
+
+impl<W: Word> Engine for Graphs<W> {
     /// Computes a half by its recordings where they are proved and of the same ranks, and call by call elsewhere.
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
         let Some(step) = work.tasks.first().map(|task| task.step) else {
             return step::sum(&mut self.device, lanes, work);
         };
-        let is_same =
-            self.inputs.ranks.iter().map(|(rank, _)| *rank).eq(work.tasks.iter().map(|task| task.rank));
+        let is_same = self.is_of(&work.tasks);
         match (self.stage, work.half) {
             (Stage::Proved(_), Half::Discriminator) if is_same => {
                 self.stage = Stage::Proved(Some(step));
@@ -252,7 +318,10 @@ impl<W: DeviceWord> Engine for Graphs<W> {
             (Stage::Proved(_) | Stage::HalfProved(_) | Stage::WarmingUp(_), Half::Discriminator) => {
                 let steps = match self.stage {
                     Stage::WarmingUp(steps) => steps + 1,
-                    _ => 1,
+                    _ => {
+                        self.ahead = Ahead::Never;
+                        1
+                    }
                 };
                 self.begin_anew();
                 self.stage = Stage::WarmingUp(steps);
@@ -261,9 +330,27 @@ impl<W: DeviceWord> Engine for Graphs<W> {
         }
     }
 
+    fn compute_ahead(&mut self, lanes: &mut Lanes, tasks: &[Task]) {
+        match (self.stage, tasks.first()) {
+            (Stage::Proved(_), Some(first)) if !self.reals.is_empty() && self.is_of(tasks) => {
+                self.replay_reals(tasks);
+                self.ahead = Ahead::Of(first.step);
+            }
+            // Of recordings that have D's whole half nothing can be computed ahead.
+            (Stage::Proved(_), _) => {}
+            (Stage::WarmingUp(_) | Stage::HalfProved(_) | Stage::GivenUp, _) => {
+                lanes.run_ahead(tasks);
+                self.ahead = Ahead::Before;
+            }
+        }
+    }
+
     /// The state is another one, or an update was not made: no fake is kept.
     fn forget_fakes(&mut self) {
         self.inputs.lane.forget(Kept::All);
+        if let Ahead::Of(_) = self.ahead {
+            self.ahead = Ahead::Before;
+        }
         match self.stage {
             Stage::HalfProved(_) => self.begin_anew(),
             Stage::Proved(_) => self.stage = Stage::Proved(None),

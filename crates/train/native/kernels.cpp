@@ -1,0 +1,2 @@
+// The kernels of a GPU's engine on a CPU.
+#include "kernels.h"
