@@ -8,7 +8,7 @@ mod rpath;
 fn main() {
     rpath::link_libtorch();
     let include = rpath::libtorch().join("include");
-    for file in ["more.cpp", "dense.cpp", "reused.cpp", "reused.h", "guarded.h", "kernels.cpp", "kernels.h"] {
+    for file in ["more.cpp", "dense.cpp", "reused.cpp", "reused.h", "guarded.h", "kernels.cpp", "kernels"] {
         println!("cargo:rerun-if-changed=native/{file}");
     }
     cc::Build::new()

@@ -1,2 +1,4 @@
 // The kernels of a GPU's engine on a CPU.
-#include "kernels.h"
+#include "kernels/portable.h"
+#include "kernels/sums.h"
+#include "kernels/update.h"

@@ -6,9 +6,9 @@ use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec};
 use tch::Device;
 
 use crate::device;
+use crate::engine::Engine;
 use crate::engine::device::DeviceEngine;
 use crate::engine::host::HostEngine;
-use crate::engine::Engine;
 use crate::error::TrainError;
 use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
 use crate::header::SumLayout;

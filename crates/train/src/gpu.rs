@@ -1,9 +1,10 @@
 //! The GPUs of this host, as their driver shows them. Nothing of CUDA is linked: driver and libtorch's CUDA part are
 //! opened at run time, so that one binary serves hosts with and without GPUs.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::fmt;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
@@ -150,6 +151,10 @@ fn ask() -> Result<Driver, NoGpu> {
     if let Ok(named) = load(c"libcuda.so", libc::RTLD_LAZY)
         && named != driver
     {
+        let file = |library: Loaded| {
+            let file = library.file_of(c"cuInit");
+            file.map_or_else(|| "another file".to_owned(), |file| file.display().to_string())
+        };
         return Err(NoGpu::TwoDrivers { named: file(named), driver: file(driver) });
     }
     // SAFETY: asks only whether the library that was just loaded is found.
@@ -232,6 +237,21 @@ impl Loaded {
         let found = unsafe { libc::dlsym(self.0, name.as_ptr()) };
         (!found.is_null()).then_some(found)
     }
+
+    /// The file that has its function of this name.
+    pub(crate) fn file_of(self, name: &CStr) -> Option<PathBuf> {
+        let mut found = libc::Dl_info {
+            dli_fname: std::ptr::null(),
+            dli_fbase: std::ptr::null_mut(),
+            dli_sname: std::ptr::null(),
+            dli_saddr: std::ptr::null_mut(),
+        };
+        // SAFETY: the library is loaded for good; what is found lies in it.
+        let known = unsafe { libc::dladdr(self.function(name)?, &raw mut found) } != 0;
+        // SAFETY: it is the name of a loaded file, which ends with a zero.
+        (known && !found.dli_fname.is_null())
+            .then(|| PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(found.dli_fname) }.to_bytes())))
+    }
 }
 
 /// Loads a library and keeps it loaded.
@@ -248,24 +268,4 @@ pub(crate) fn load(name: &CStr, flags: c_int) -> Result<Loaded, String> {
     }
     // SAFETY: see above; it ends with a zero.
     Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
-}
-
-/// The file of a driver.
-fn file(Loaded(driver): Loaded) -> String {
-    let mut found = libc::Dl_info {
-        dli_fname: std::ptr::null(),
-        dli_fbase: std::ptr::null_mut(),
-        dli_sname: std::ptr::null(),
-        dli_saddr: std::ptr::null_mut(),
-    };
-    // SAFETY: the library is loaded for good, the name is a C string; what is found lies in it.
-    let known = unsafe {
-        let function = libc::dlsym(driver, c"cuInit".as_ptr());
-        !function.is_null() && libc::dladdr(function, &raw mut found) != 0 && !found.dli_fname.is_null()
-    };
-    if !known {
-        return "another file".to_owned();
-    }
-    // SAFETY: it is the name of the loaded file, which ends with a zero.
-    unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned()
 }

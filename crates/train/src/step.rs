@@ -158,7 +158,7 @@ pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Wo
     engine.end(work.half);
 }
 
-/// The update of one network by its mean gradient. On a GPU one kernel does all of it (`native/kernels.h`).
+/// The update of one network by its mean gradient. On a GPU one kernel does all of it (`native/kernels`).
 pub(crate) fn update(engine: &mut impl UpdateSteps, update: &Update) {
     let half = update.half();
     if half == Half::Discriminator {

@@ -100,7 +100,10 @@ impl NcclGroup {
         self.ordered(|device| device.lead_computing())
     }
 
-    fn ordered(&mut self, order: impl FnOnce(&dyn Device) -> Result<(), DeviceError>) -> Result<(), GroupError> {
+    fn ordered(
+        &mut self,
+        order: impl FnOnce(&dyn Device) -> Result<(), DeviceError>,
+    ) -> Result<(), GroupError> {
         order(&*self.device).map_err(|error| {
             let reason = self.failing(error.into());
             self.over(reason)

@@ -17,9 +17,7 @@ use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
 use crate::adam::AdamStep;
 use crate::error::NotApplied;
 use crate::header::{ControlWords, SumLayout, passes};
-use crate::kernels::{
-    Address, BitsArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK,
-};
+use crate::kernels::{Address, BitsArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK};
 use crate::lane::Contribution;
 use crate::lanes::Lanes;
 use crate::layers::BATCH_NORM_MOMENTUM;

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{Address, Kernel, Kernels, NarrowArgs, WORDS_OF_BLOCK};
 
-/// As many as `native/kernels.h` has, of 16 bits each.
+/// As many as `native/kernels` has, of 16 bits each.
 const LIMBS: i64 = 4;
 
 pub(super) struct DeviceNarrow {
@@ -43,7 +43,8 @@ impl DeviceNarrow {
     }
 
     fn args(&self, wide: &Tensor) -> NarrowArgs {
-        let [head, len] = [&self.head, wide].map(|words| u32::try_from(words.numel()).expect("a sum is short"));
+        let [head, len] =
+            [&self.head, wide].map(|words| u32::try_from(words.numel()).expect("a sum is short"));
         NarrowArgs { wide: Address::of(wide), narrow: Address::of(&self.words), head, len }
     }
 

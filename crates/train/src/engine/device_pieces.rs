@@ -9,7 +9,7 @@ use crate::header::SumLayout;
 use crate::kernels::{Address, PARTS_MAX};
 use crate::scale::{self, BLOCK};
 
-/// Fields of `Piece` in `native/kernels.h`.
+/// Fields of `Piece` in `native/kernels`.
 const FIELDS: usize = 5;
 
 pub(super) struct DevicePieces {
@@ -41,7 +41,13 @@ impl DevicePieces {
                 let len = BLOCK.min(part.len() - from);
                 let own_bit = if index < layout.parameters() { scale } else { -1 };
                 scale += 1;
-                pieces.push([short(index), short(from), short(len), short(body + part.offset + from), own_bit]);
+                pieces.push([
+                    short(index),
+                    short(from),
+                    short(len),
+                    short(body + part.offset + from),
+                    own_bit,
+                ]);
             }
             calls.last_mut().expect("one was begun").pieces.end = pieces.len();
         }
@@ -99,8 +105,7 @@ mod tests {
     fn sum_of(network: &Network, is_scaled: bool, lay: impl Fn(&Tensor, &[i64]) -> Tensor) -> Vec<i64> {
         let layout = SumLayout::new(Half::Discriminator, network, 2);
         assert!(layout.parts.len() > PARTS_MAX, "several calls add a virtual rank");
-        let mut sum =
-            DeviceSum::<i64>::new(layout, network, [is_scaled, true], Kernels::OnHost, Device::Cpu);
+        let mut sum = DeviceSum::<i64>::new(layout, network, [is_scaled, true], Kernels::OnHost, Device::Cpu);
         let moments = numbers(&[network.parameters.len() as i64], 9).square() * 1e-3;
         sum.choose_scales(&moments, Some(1.0));
         sum.begin(Reduction(4), ControlWords::default());
@@ -126,7 +131,7 @@ mod tests {
         let network = network();
         for is_scaled in [true, false] {
             let in_our_order = |tensor: &Tensor, strides: &[i64]| {
-                let mut ours = Tensor::empty_strided(&tensor.size(), strides, (Kind::Float, Device::Cpu));
+                let mut ours = Tensor::empty_strided(tensor.size(), strides, (Kind::Float, Device::Cpu));
                 ours.copy_(tensor);
                 ours
             };

@@ -21,8 +21,8 @@ use super::device_travel::DeviceTravel;
 use crate::flat::ALIGNMENT;
 use crate::header::{ControlWord, ControlWords, SumLayout};
 use crate::kernels::{
-    AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, GradientsArgs, Kernel, Kernels, PARTS_MAX,
-    PartArgs, SumArgs, WordKind,
+    AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, GradientsArgs, Kernel, Kernels,
+    PARTS_MAX, PartArgs, SumArgs, WordKind,
 };
 use crate::lane::{Contribution, End};
 use crate::layers::Network;
@@ -111,7 +111,8 @@ impl<W: Word> DeviceSum<W> {
         self.stage = Stage::Computed;
         let mut wishes = [0; ControlWord::ALL.len()];
         self.layout.header.wishes(controls).zip(&mut wishes).for_each(|((_, count), wish)| *wish = count);
-        let (first_wish, _) = self.layout.header.wishes(controls).next().expect("a header has words for wishes");
+        let (first_wish, _) =
+            self.layout.header.wishes(controls).next().expect("a header has words for wishes");
         let args = BeginArgs {
             words: Address::of(&self.words),
             guard: Address::of(&self.guard),
@@ -147,7 +148,13 @@ impl<W: Word> DeviceSum<W> {
         self.end_rank(contribution);
     }
 
-    fn add_args(&self, parts: [PartArgs; PARTS_MAX], first_part: usize, first_piece: usize, end: &End) -> AddArgs {
+    fn add_args(
+        &self,
+        parts: [PartArgs; PARTS_MAX],
+        first_part: usize,
+        first_piece: usize,
+        end: &End,
+    ) -> AddArgs {
         let factors = self.scales.as_ref().map_or(Address::NULL, |scales| Address::of(&scales.factors));
         AddArgs {
             parts,

@@ -1,4 +1,4 @@
-//! The arguments of kernels, field by field as in `native/kernels.h`, which says what each is.
+//! The arguments of kernels, field by field as in `native/kernels`, which says what each is.
 
 use std::ptr;
 
@@ -11,7 +11,7 @@ use crate::word::DeviceWordKind;
 /// Arguments that C++ reads as they are.
 ///
 /// # Safety
-/// The layout is that of the structure of this name in `native/kernels.h`.
+/// The layout is that of the structure of this name in `native/kernels`.
 pub(crate) unsafe trait Arguments: Copy {}
 
 /// Tensors of a contribution that one call of a kernel takes.
@@ -185,9 +185,7 @@ macro_rules! arguments {
     };
 }
 
-arguments!(
-    BeginArgs, AddArgs, EndRankArgs, NarrowArgs, DecideArgs, ChooseArgs, GradientsArgs, UpdateArgs
-);
+arguments!(BeginArgs, AddArgs, EndRankArgs, NarrowArgs, DecideArgs, ChooseArgs, GradientsArgs, UpdateArgs);
 
 /// A place in a device's memory.
 #[derive(Clone, Copy)]

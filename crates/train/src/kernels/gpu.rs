@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::Path;
 use std::sync::Mutex;
 
 use cudarc::driver::{result, sys};
@@ -11,7 +12,11 @@ use super::{KERNELS, Kernel};
 use crate::gpu::{self, Loaded};
 use crate::libtorch;
 
-const SOURCE: &str = include_str!("../../native/kernels.h");
+const SOURCE: &str = concat!(
+    include_str!("../../native/kernels/portable.h"),
+    include_str!("../../native/kernels/sums.h"),
+    include_str!("../../native/kernels/update.h")
+);
 /// Threads of a block: warps that share up to 1024 numbers.
 const THREADS: u32 = 256;
 
@@ -129,6 +134,7 @@ impl Compiler {
         })?;
         let name = CString::new(file.into_os_string().into_encoded_bytes()).expect("a path has no zero");
         let library = gpu::load(&name, libc::RTLD_NOW).map_err(NoKernels::NoCompiler)?;
+        load_builtins(library);
         Ok(Self { library })
     }
 
@@ -152,14 +158,11 @@ impl Compiler {
             type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
             type Destroy = unsafe extern "C" fn(*mut Program) -> c_int;
             let create = std::mem::transmute::<*mut c_void, Create>(self.function(c"nvrtcCreateProgram")?);
-            let compile =
-                std::mem::transmute::<*mut c_void, Compile>(self.function(c"nvrtcCompileProgram")?);
-            let destroy =
-                std::mem::transmute::<*mut c_void, Destroy>(self.function(c"nvrtcDestroyProgram")?);
+            let compile = std::mem::transmute::<*mut c_void, Compile>(self.function(c"nvrtcCompileProgram")?);
+            let destroy = std::mem::transmute::<*mut c_void, Destroy>(self.function(c"nvrtcDestroyProgram")?);
             let mut program: Program = std::ptr::null_mut();
             let none = std::ptr::null();
-            let created =
-                create(&raw mut program, source.as_ptr(), c"kernels.h".as_ptr(), 0, none, none);
+            let created = create(&raw mut program, source.as_ptr(), c"kernels".as_ptr(), 0, none, none);
             if created != 0 {
                 return Err(format!("it begins no program: error {created}"));
             }
@@ -169,7 +172,8 @@ impl Compiler {
                 self.read(program, c"nvrtcGetCUBINSize", c"nvrtcGetCUBIN")
             } else {
                 let said = self.read(program, c"nvrtcGetProgramLogSize", c"nvrtcGetProgramLog");
-                let said = said.map(|log| String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n']).to_owned());
+                let said =
+                    said.map(|log| String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n']).to_owned());
                 Err(format!("error {compiled}: {}", said.unwrap_or_default()))
             };
             destroy(&raw mut program);
@@ -187,7 +191,10 @@ impl Compiler {
         let (size, get) = (self.function(size)?, self.function(get)?);
         // SAFETY: the caller vouches for the functions; the memory has the length that was said.
         unsafe {
-            let (size, get) = (std::mem::transmute::<*mut c_void, Size>(size), std::mem::transmute::<*mut c_void, Get>(get));
+            let (size, get) = (
+                std::mem::transmute::<*mut c_void, Size>(size),
+                std::mem::transmute::<*mut c_void, Get>(get),
+            );
             let mut bytes = 0;
             let mut failed = size(program, &raw mut bytes);
             let mut read = vec![0_u8; bytes];
@@ -195,6 +202,19 @@ impl Compiler {
                 failed = get(program, read.as_mut_ptr().cast());
             }
             if failed == 0 { Ok(read) } else { Err(format!("it gives nothing: error {failed}")) }
+        }
+    }
+}
+
+/// The compiler opens a library of its own by name, which the loader may not find though it lies beside it.
+fn load_builtins(compiler: Loaded) {
+    let file = compiler.file_of(c"nvrtcCreateProgram");
+    let folder = file.as_deref().and_then(Path::parent).and_then(|folder| folder.read_dir().ok());
+    for entry in folder.into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(b"libnvrtc-builtins.so") {
+            let name = CString::new(entry.path().into_os_string().into_encoded_bytes());
+            // Where it is no library, the compiler says what it misses.
+            _ = gpu::load(&name.expect("a path has no zero"), libc::RTLD_NOW);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a GPU's engine does with its sums and its state: a few kernels, each in the place of dozens of libtorch's operations over
-//! whole tensors. `native/kernels.h` has them, for GPUs and for CPUs, with the same bits.
+//! whole tensors. `native/kernels` has them, for GPUs and for CPUs, with the same bits.
 //!
 //! `args`: their arguments. `gpu`: compiles them for a GPU, and queues them. On a CPU they are functions.
 
