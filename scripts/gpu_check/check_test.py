@@ -13,7 +13,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "bench")]
 
-from gpu_check import command, contract, golden, machine, process, probe, quickstart, report, schedule, speed
+from gpu_check import command, contract, golden, idle, machine, process, probe, quickstart, report, schedule, speed
 from gpu_check.schedule import Clock, Failed, Outcome, Part, Skipped
 
 
@@ -154,6 +154,23 @@ class WhatIsFound(unittest.TestCase):
     def test_rates_and_waits_are_those_of_the_second_half(self):
         rows = [(3, 0, 100, 90), (7, 9_000, 100, 90), (11, 10_000, 100, 25), (15, 11_000, 100, 25)]
         self.assertEqual(speed.figures_of(rows, batch=32), (128.0, 0.25))
+
+    def test_a_gpu_is_idle_where_no_kernel_runs_in_the_later_half(self):
+        self.assertEqual(idle.share("0\n0\n90\n80\n"), 0.15)
+        self.assertIsNone(idle.share("[N/A]\n"))
+
+    def test_the_drivers_samples_are_taken_while_a_block_runs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "nvidia-smi"
+            program.write_text("#!/bin/sh\necho 40\necho 60\ntouch $0.said\nexec sleep 60\n")
+            program.chmod(0o755)
+            with unittest.mock.patch.dict("os.environ", {"PATH": f"{folder}:/usr/bin:/bin"}), idle.Watched() as watched:
+                while not Path(f"{program}.said").exists():
+                    pass
+            self.assertEqual(watched.share, 0.4)
+        with unittest.mock.patch.dict("os.environ", {"PATH": "/nowhere"}), idle.Watched() as watched:
+            pass
+        self.assertIsNone(watched.share)
 
     def test_the_cost_of_exact_sums_and_the_ratio_to_pytorchs_best(self):
         both = {"lsgan": 90.0, "pytorch eager": 60.0, "pytorch compiled": 75.0}

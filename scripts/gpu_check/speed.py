@@ -12,7 +12,7 @@ from pathlib import Path
 from cluster import Journal
 from measure import BenchError
 
-from gpu_check import machine, process, quickstart
+from gpu_check import idle, machine, process, quickstart
 from gpu_check.schedule import Failed
 
 # (model, batch, precision, reduction, graphs) of the row that decides; it comes before all other parts.
@@ -41,7 +41,7 @@ def take(context):
 
 
 def measured(context, wanted):
-    figures = {"images_per_s": {}, "data_wait_share": {}}
+    figures = {"images_per_s": {}, "data_wait_share": {}, "gpu_idle_share": {}}
     if context.peer and not machine.can_compare(context.peer, on_gpu=not context.cpu):
         context.peer = None
     peer_s = context.clock.left_s() * PEER_SHARE if context.peer else 0
@@ -51,14 +51,17 @@ def measured(context, wanted):
             left_out.append(f"{name(row)} {column(row)}")
             continue
         try:
-            rate, wait = ours(context, row)
+            with idle.Watched() as watched:
+                rate, wait = ours(context, row)
         except (Failed, BenchError) as error:
             figures.setdefault("errors", {})[f"{name(row)} {column(row)}"] = str(error)
             context.say(f"{name(row)} {column(row)}: {error}")
             continue
         figures["images_per_s"].setdefault(name(row), {})[column(row)] = rate
         figures["data_wait_share"].setdefault(name(row), {})[column(row)] = wait
-        context.say(f"{name(row)} {column(row)}: {rate} images/s, {wait:.0%} of it waiting for data")
+        figures["gpu_idle_share"].setdefault(name(row), {})[column(row)] = watched.share
+        idles = "" if watched.share is None else f", the GPU idle for {watched.share:.0%}"
+        context.say(f"{name(row)} {column(row)}: {rate} images/s, {wait:.0%} of it waiting for data{idles}")
     peers(context, wanted, figures, left_out)
     figures |= overheads(figures["images_per_s"])
     if left_out:
