@@ -259,6 +259,27 @@ bool lsgan_copy_in_turn(at::Tensor* to, const at::Tensor* from, char* message, s
   }
 }
 
+// to[i] += from[i]. On a GPU one operation adds those of one type, where each would be one otherwise.
+bool lsgan_add_each(at::Tensor* const* to, const at::Tensor* const* from, size_t count, char* message,
+                    size_t message_bytes) {
+  try {
+    at::NoGradGuard no_grad;
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      std::vector<at::Tensor> sums, added;
+      for (size_t i = 0; i < count; ++i) {
+        if (to[i]->scalar_type() != type) continue;
+        sums.push_back(*to[i]);
+        added.push_back(*from[i]);
+      }
+      if (!sums.empty()) at::_foreach_add_(sums, added);
+    }
+    return true;
+  } catch (const std::exception& e) {
+    say(e, message, message_bytes);
+    return false;
+  }
+}
+
 // The same values in memory of the host that a GPU reads and writes by itself.
 at::Tensor* lsgan_pinned(const at::Tensor* x, char* message, size_t message_bytes) {
   return guarded(message, message_bytes, [&] { return x->pin_memory(); });

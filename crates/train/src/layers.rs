@@ -5,13 +5,14 @@
 
 use std::ops::Range;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
 use crate::dense::Dense;
 use crate::flat::Layout;
 use crate::init::Init;
 use crate::native;
+use crate::tensors::view;
 use crate::word::Summand;
 
 /// A piece of a network has at least so many parameters, but the first layers': 512 KiB in f32.
@@ -209,12 +210,13 @@ impl Network {
         norm: &mut Norm,
     ) -> (Tensor, Vec<Tensor>) {
         let (mut weights, mut held) = (weights.iter(), vec![]);
+        let mut norm = norm.begin(&self.statistics, x.device());
         let mut y = x.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 && self.pieces.iter().any(|piece| piece.layer == index) {
                 held.insert(0, y.shallow_clone());
             }
-            y = layer.forward(&y, &mut weights, norm);
+            y = layer.forward(&y, &mut weights, &mut norm);
         }
         (y, held)
     }
@@ -250,26 +252,40 @@ pub enum Norm<'a> {
     Running(std::slice::Iter<'a, Tensor>),
 }
 
+/// Batch norms on one pass through a network.
+struct Norms<'a> {
+    /// Mean, then variance, of each that is still to come.
+    statistics: std::slice::Iter<'a, Tensor>,
+    /// They are computed, and not only read.
+    of_batch: bool,
+}
+
 impl Norm<'_> {
+    /// Memory for all statistics of the batch is made and cleared at once: a GPU takes as long for one as for all.
+    fn begin(&mut self, layout: &Layout, device: Device) -> Norms<'_> {
+        match self {
+            Self::Batch(taken) => {
+                let (first, entries) = (taken.len(), layout.entries());
+                if !entries.is_empty() {
+                    let all = Tensor::zeros([layout.len() as i64], (Kind::Float, device));
+                    taken.extend(entries.iter().map(|entry| view(&all, entry)));
+                }
+                Norms { statistics: taken[first..].iter(), of_batch: true }
+            }
+            Self::Running(running) => Norms { statistics: running.clone(), of_batch: false },
+        }
+    }
+}
+
+impl Norms<'_> {
     /// y = (x − mean) / √(variance + ε) · weight + bias, for each channel.
     fn apply(&mut self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-        match self {
-            // A momentum of 1 makes the running statistics those of this batch alone, as PyTorch rounds them.
-            Self::Batch(taken) => {
-                let mean = Tensor::zeros_like(weight).detach();
-                let variance = Tensor::zeros_like(weight).detach();
-                let (w, b) = (Some(weight), Some(bias));
-                let y = x.batch_norm(w, b, Some(&mean), Some(&variance), true, 1.0, BATCH_NORM_EPSILON, true);
-                taken.extend([mean, variance]);
-                y
-            }
-            Self::Running(running) => {
-                let mut next = || running.next().expect("every batch norm has running statistics");
-                let (mean, variance) = (Some(next()), Some(next()));
-                let (w, b) = (Some(weight), Some(bias));
-                x.batch_norm(w, b, mean, variance, false, 0.0, BATCH_NORM_EPSILON, true)
-            }
-        }
+        let mut next = || self.statistics.next().expect("every batch norm has statistics");
+        let (mean, variance) = (Some(next()), Some(next()));
+        let (w, b) = (Some(weight), Some(bias));
+        // A momentum of 1 makes the running statistics those of this batch alone, as PyTorch rounds them.
+        let momentum = if self.of_batch { 1.0 } else { 0.0 };
+        x.batch_norm(w, b, mean, variance, self.of_batch, momentum, BATCH_NORM_EPSILON, true)
     }
 }
 
@@ -335,7 +351,7 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: &Tensor, weights: &mut std::slice::Iter<Tensor>, norm: &mut Norm) -> Tensor {
+    fn forward(&self, x: &Tensor, weights: &mut std::slice::Iter<Tensor>, norm: &mut Norms) -> Tensor {
         let mut next = || weights.next().expect("every parameter has its tensor");
         match self {
             Self::Linear { .. } => {

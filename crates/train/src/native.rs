@@ -27,6 +27,13 @@ unsafe extern "C" {
         message: *mut c_char,
         bytes: usize,
     ) -> bool;
+    fn lsgan_add_each(
+        to: *const *mut C_tensor,
+        from: *const *const C_tensor,
+        count: usize,
+        message: *mut c_char,
+        bytes: usize,
+    ) -> bool;
     fn lsgan_pinned(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_channels_last(x: *const C_tensor, message: *mut c_char, bytes: usize) -> *mut C_tensor;
     fn lsgan_conv(
@@ -92,6 +99,17 @@ pub(crate) fn gradients(output: &Tensor, by_output: &Tensor, inputs: &[&Tensor])
     });
     // SAFETY: the callee gave us tensors of our own.
     gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient) }).collect()
+}
+
+/// Adds each of `from`, f32 or bf16, to the tensor of `to` in its place.
+pub(crate) fn add_each(to: &[Tensor], from: &[Tensor]) {
+    assert_eq!(to.len(), from.len(), "each has its place");
+    let sums: Vec<*mut C_tensor> = to.iter().map(|tensor| tensor.as_ptr().cast_mut()).collect();
+    let added: Vec<*const C_tensor> = from.iter().map(|tensor| tensor.as_ptr()).collect();
+    // SAFETY: all are live tensors, both lists and the message buffer have the lengths that are said.
+    done(|message, bytes| unsafe {
+        lsgan_add_each(sums.as_ptr(), added.as_ptr(), sums.len(), message, bytes)
+    });
 }
 
 /// Zeros in memory of the host that [`copy_in_turn`] may use with `device`: pinned, if that is a GPU.

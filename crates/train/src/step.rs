@@ -75,8 +75,8 @@ pub(crate) fn discriminator(
     let mut end = Some(End::new(half, statistics.collect(), &means));
     let held = sink.in_pieces.then_some(&judged.held);
     backward(models.network(half), [on_fake, &by_outputs], &models.discriminator, held, |first, of_fake| {
-        let mut gradients = real.gradients.split_off(first); // ∂L_D/∂θ_D
-        gradients.iter_mut().zip(&of_fake).for_each(|(sum, of_fake)| drop(sum.g_add_(of_fake)));
+        let gradients = real.gradients.split_off(first); // ∂L_D/∂θ_D
+        native::add_each(&gradients, &of_fake);
         let end = end.take_if(|_| first == 0);
         (sink.give)(models.contribution((half, rank), first, gradients, end));
     });
