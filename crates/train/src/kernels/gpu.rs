@@ -133,7 +133,7 @@ impl Compiler {
             NoKernels::NoCompiler("there is no libcaffe2_nvrtc.so in libtorch's folder".to_owned())
         })?;
         let name = CString::new(file.into_os_string().into_encoded_bytes()).expect("a path has no zero");
-        // Lazily: of the driver it names functions that are newer than some drivers.
+        // As libtorch opens it.
         let library = gpu::load(&name, libc::RTLD_LAZY).map_err(NoKernels::NoCompiler)?;
         load_builtins(library);
         Ok(Self { library })
