@@ -238,6 +238,12 @@ CUresult cuLaunchKernel(CUfunction function, unsigned blocks_x, unsigned blocks_
   return driver_error(launch(stream, name));
 }
 
+// NVRTC looks for tables of the driver's own, and does without.
+CUresult cuGetExportTable(const void **table, const CUuuid *) {
+  *table = nullptr;
+  return CUDA_ERROR_NOT_FOUND;
+}
+
 // Errors.
 
 CUresult cuGetErrorString(CUresult error, const char **words) {
