@@ -2,6 +2,7 @@
 //
 // NVRTC compiles these files for GPUs at run time, and the host's compiler for a CPU, where tests rehearse the engine. Both give
 // the same bits: each operation is rounded once (`--fmad=false`), and what threads find out together is a maximum.
+// (But the gradients' norm, which is for people: the order of its additions is the device's.)
 //
 // `portable.h`: what differs between both, and the words of a sum. `sums.h`: adds virtual ranks to a sum. `update.h`: applies it.
 // They are one source, in this order, without #include.
@@ -65,6 +66,17 @@ LSGAN uint32_t block_max(uint32_t mine) {
   return largest;
 }
 
+// The sum of all threads' numbers, added in a fixed order, for the first thread. All threads of the block must come here.
+LSGAN double block_sum(double mine) {
+  __shared__ double of_warps[32];
+  for (int distance = 16; distance > 0; distance /= 2) mine += __shfl_xor_sync(0xffffffffu, mine, distance);
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;
+  __syncthreads();
+  double sum = 0;
+  for (uint32_t warp = 0; warp < (blockDim.x + 31) / 32; ++warp) sum += of_warps[warp];
+  return sum;
+}
+
 LSGAN void raise(uint32_t* to, uint32_t value) { atomicMax(to, value); }
 LSGAN uint32_t bits_of(float x) { return __float_as_uint(x); }
 LSGAN float float_of(uint32_t bits) { return __uint_as_float(bits); }
@@ -82,6 +94,7 @@ LSGAN void each(uint32_t count, Work work) {
 
 LSGAN bool is_first_thread() { return true; }
 LSGAN uint32_t block_max(uint32_t mine) { return mine; }
+LSGAN double block_sum(double mine) { return mine; }
 LSGAN void raise(uint32_t* to, uint32_t value) { *to = value > *to ? value : *to; }
 
 LSGAN uint32_t bits_of(float x) {

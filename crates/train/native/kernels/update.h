@@ -93,16 +93,20 @@ LSGAN float mean(const Sum& sum, uint32_t block, uint32_t at) {
   return static_cast<float>(word * unit);
 }
 
-struct GradientsArgs {
+struct SquaresArgs {
   Sum sum;
-  float* gradients;
+  double* squares;  // of each block, added up
 };
 
-LSGAN void gradients(const GradientsArgs& args, uint32_t block) {
+LSGAN void squares(const SquaresArgs& args, uint32_t block) {
   const Span span = args.sum.spans[block];
+  double sum = 0;
   each(span.len, [&](uint32_t i) {
-    args.gradients[span.from + i] = mean(args.sum, block, span.from + i);
+    const auto g = static_cast<double>(mean(args.sum, block, span.from + i));
+    sum += g * g;
   });
+  sum = block_sum(sum);
+  if (is_first_thread()) args.squares[block] = sum;
 }
 
 // `crates/train/src/adam.rs`.
@@ -198,5 +202,5 @@ LSGAN void update(const UpdateArgs& args, uint32_t block) {
 
 LSGAN_KERNEL(decide, DecideArgs)
 LSGAN_KERNEL(choose, ChooseArgs)
-LSGAN_KERNEL(gradients, GradientsArgs)
+LSGAN_KERNEL(squares, SquaresArgs)
 LSGAN_KERNEL(update, UpdateArgs)

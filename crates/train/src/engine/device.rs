@@ -135,8 +135,7 @@ impl<W: Word> DeviceEngine<W> {
 
     /// Queues the gradients' norm, before the update changes their last bits.
     fn report_norm(&self, half: Half) {
-        let squares = self.sums[half as usize].gradients().to_kind(Kind::Double).square();
-        copy_in_turn(&self.report.gradient_norm, &squares.sum(Kind::Double).sqrt().reshape([1]));
+        copy_in_turn(&self.report.gradient_norm, &self.sums[half as usize].gradient_norm());
     }
 
     /// Queues copies of what the host is to know of an update.

@@ -21,8 +21,8 @@ use super::device_travel::DeviceTravel;
 use crate::flat::ALIGNMENT;
 use crate::header::{ControlWord, ControlWords, SumLayout};
 use crate::kernels::{
-    AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, GradientsArgs, Kernel, Kernels,
-    PARTS_MAX, PartArgs, SumArgs, WordKind,
+    AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, Kernel, Kernels, PARTS_MAX, PartArgs,
+    SquaresArgs, SumArgs, WordKind,
 };
 use crate::lane::{Contribution, End};
 use crate::layers::Network;
@@ -63,6 +63,8 @@ pub(super) struct DeviceSum<W> {
     /// What each virtual rank adds to the guards; `[1]`.
     guard: Tensor,
     pieces: DevicePieces,
+    /// Σ g² of each block of parameters, f64.
+    squares: Tensor,
     /// What is found out of a virtual rank's numbers while it is added.
     found: Tensor,
     /// The marks of a sum that has every virtual rank once.
@@ -87,11 +89,13 @@ impl<W: Word> DeviceSum<W> {
         let len = (GUARD + layout.len() + 1) as i64;
         let narrow = (may_be_narrow && is_scaled)
             .then(|| DeviceNarrow::new(len, (GUARD + layout.head().end) as i64, kernels, device));
+        let pieces = DevicePieces::new(&layout, &network.parameters, GUARD, device);
         Self {
             words: Tensor::zeros([len], (W::KIND, device)),
+            squares: Tensor::zeros([pieces.blocks as i64], (Kind::Double, device)),
             complete: Tensor::from_slice(&layout.header.complete_marks()).to_device(device),
             guard: Tensor::zeros([1], (W::KIND, device)),
-            pieces: DevicePieces::new(&layout, &network.parameters, GUARD, device),
+            pieces,
             found: Tensor::zeros([2], (Kind::Int, device)),
             scales,
             narrow,
@@ -347,14 +351,12 @@ impl<W: Word> DeviceSum<W> {
         }
     }
 
-    /// The mean gradients, f32.
-    pub fn gradients(&self) -> Tensor {
-        let gradients =
-            Tensor::zeros([self.layout.gradients().len() as i64], (Kind::Float, self.words.device()));
-        let args = GradientsArgs { sum: self.mean_gradients(), gradients: Address::of(&gradients) };
-        // SAFETY: the spans are within the gradients of the sum, of which the result has one number each.
-        unsafe { self.kernels.queue(Kernel::Gradients, &args, self.pieces.blocks) };
-        gradients
+    /// The Euclidean norm of the mean gradients, f64 `[1]`.
+    pub fn gradient_norm(&self) -> Tensor {
+        let args = SquaresArgs { sum: self.mean_gradients(), squares: Address::of(&self.squares) };
+        // SAFETY: the spans are within the gradients of the sum; there is a number for each.
+        unsafe { self.kernels.queue(Kernel::Squares, &args, self.pieces.blocks) };
+        self.squares.sum(Kind::Double).sqrt().reshape([1])
     }
 
     /// The words of the batch-norm statistics of each pass, as kernels read them.

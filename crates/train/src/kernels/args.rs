@@ -137,9 +137,9 @@ pub(crate) struct SumArgs {
 
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct GradientsArgs {
+pub(crate) struct SquaresArgs {
     pub sum: SumArgs,
-    pub gradients: Address,
+    pub squares: Address,
 }
 
 #[derive(Clone, Copy)]
@@ -185,7 +185,7 @@ macro_rules! arguments {
     };
 }
 
-arguments!(BeginArgs, AddArgs, EndRankArgs, NarrowArgs, DecideArgs, ChooseArgs, GradientsArgs, UpdateArgs);
+arguments!(BeginArgs, AddArgs, EndRankArgs, NarrowArgs, DecideArgs, ChooseArgs, SquaresArgs, UpdateArgs);
 
 /// A place in a device's memory.
 #[derive(Clone, Copy)]

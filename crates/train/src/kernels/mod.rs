@@ -41,7 +41,7 @@ kernels! {
     ReadHead: c"lsgan_kernel_read_head", lsgan_kernel_read_head;
     Decide: c"lsgan_kernel_decide", lsgan_kernel_decide;
     Choose: c"lsgan_kernel_choose", lsgan_kernel_choose;
-    Gradients: c"lsgan_kernel_gradients", lsgan_kernel_gradients;
+    Squares: c"lsgan_kernel_squares", lsgan_kernel_squares;
     Update: c"lsgan_kernel_update", lsgan_kernel_update;
 }
 
