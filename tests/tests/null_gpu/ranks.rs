@@ -60,14 +60,19 @@ fn two_workers_queue_one_sum_a_half_and_wait_for_none() {
     assert!(log.captures.is_empty(), "{:?}", log.captures);
 }
 
-/// Each has two virtual ranks. D on the real samples of the next step is queued beside G's sum, before G's update.
+/// Each has two virtual ranks, and records D on real samples by itself, which it replays beside G's sum.
 fn two_workers_that_replay_graphs_queue_one_sum_a_half_and_wait_for_none() {
     let log = log_of_two("auto");
     assert_queued(&log);
+    let of_a_rank = ["D on real samples", "the rest of D's half", "G's half"];
+    assert_eq!(log.captures.len(), 2 * 2 * of_a_rank.len(), "{:?}", log.captures);
     for halves in &log.halves {
-        let first = halves.len() - 2 * STEPS + 2 * STEADY.start;
-        let graphs: Vec<_> = halves[first..first + 4].iter().map(|half| half.get("graph_launches")).collect();
-        assert_eq!(graphs, [2, 2 + 2, 2, 2 + 2], "D's half and G's of two steps");
+        let first = halves.len() - 2 * STEPS;
+        let steady = &halves[first + 2 * STEADY.start..first + 2 * STEADY.end];
+        let replayed: i64 = steady.iter().map(|half| half.get("graph_launches")).sum();
+        // A half ends where the device reports it, which is later than what the host has queued.
+        let wanted = (2 * of_a_rank.len() * STEADY.len()) as i64;
+        assert!((wanted - replayed).abs() <= 2 * 2, "{replayed} of {wanted}: {steady:?}");
     }
 }
 
