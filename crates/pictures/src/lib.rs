@@ -12,4 +12,4 @@ mod plot;
 mod resize;
 
 pub use plot::{density, grid};
-pub use resize::{Channels, Sides, scale};
+pub use resize::{Channels, Sides, Target, Window, scale};

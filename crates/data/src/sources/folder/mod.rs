@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{FolderSource, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records};
+use super::pictures::{Content, Pictures, Records, too_long};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::left_out::LeftOut;
@@ -64,7 +64,7 @@ pub(super) fn open(
         let stamp = *blake3::hash(name.as_bytes()).as_bytes();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp, options };
         let mut list = index.find_or_build(
-            |list: &List| list.is_current(&root),
+            |list: &List| list.is_whole() && list.is_current(&root),
             || List::make(&root, options),
             List::files,
         )?;
@@ -109,6 +109,9 @@ impl Records for Folder {
 
     fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let (path, len_bytes) = self.file(record);
+        if let Some(reason) = too_long(len_bytes) {
+            return Err(RecordError::Undecodable { kind: KIND, key: path.display().to_string(), reason });
+        }
         let lost = |reason| RecordError::Lost { kind: KIND, key: path.display().to_string(), reason };
         read_whole(&self.root.join(&path), len_bytes, bytes).map_err(lost)?;
         Ok(Content::Encoded(bytes))
