@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use lsgan_spec::without_user;
 use object_store::path::Path;
 
 use crate::Error;
-use crate::secrets::without_user;
 
 /// Whether `text` is a URL rather than a path.
 #[must_use]

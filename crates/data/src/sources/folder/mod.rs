@@ -18,7 +18,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lsgan_spec::{FolderSource, ImageSpec};
+use lsgan_spec::{FolderSource, ImageSpec, printable};
 
 use super::OpenOptions;
 use super::pictures::{Content, Pictures, Records, too_long};
@@ -110,20 +110,25 @@ impl Records for Folder {
     fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let (path, len_bytes) = self.file(record);
         if let Some(reason) = too_long(len_bytes) {
-            return Err(RecordError::Undecodable { kind: KIND, key: path.display().to_string(), reason });
+            return Err(RecordError::Undecodable { kind: KIND, key: shown(&path), reason });
         }
-        let lost = |reason| RecordError::Lost { kind: KIND, key: path.display().to_string(), reason };
+        let lost = |reason| RecordError::Lost { kind: KIND, key: shown(&path), reason };
         read_whole(&self.root.join(&path), len_bytes, bytes).map_err(lost)?;
         Ok(Content::Encoded(bytes))
     }
 
     fn key(&self, record: u64) -> Result<String, RecordError> {
-        Ok(self.file(record).0.display().to_string())
+        Ok(shown(&self.file(record).0))
     }
 
     fn class(&self, record: u64) -> Option<u32> {
         self.list.run(record).class
     }
+}
+
+/// A file's name may have any byte but a slash.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// What a folder without pictures holds, and what to do.
