@@ -52,7 +52,9 @@ fn hostile_names_reach_no_terminal() {
     fs::write(class.join("0.webp"), &good).expect("there is room");
     fs::write(class.join(format!("{NAME}.jpg")), &good[..40]).expect("there is room");
     fs::write(class.join(format!("{NAME}.gif")), b"GIF89a").expect("there is room");
-    let hostile = |text: &str| text.contains(['\u{1b}', '\u{9b}', '\r']) || text.lines().any(|it| it.starts_with("error: the disk"));
+    let hostile = |text: &str| {
+        text.contains(['\u{1b}', '\u{9b}', '\r']) || text.lines().any(|it| it.starts_with("error: the disk"))
+    };
     for more in [&[][..], &["--json"]] {
         let ended = dataset(&lab, &[&["inspect", "pictures"], more].concat()).expect_out(&["\\u001b[2J"]);
         assert!(!hostile(&ended.out) && !hostile(&ended.err), "{ended}");

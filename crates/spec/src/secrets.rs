@@ -10,8 +10,8 @@ const HIDDEN: &str = "…";
 pub fn without_user(url: &str) -> String {
     let Some((user, rest)) = url.rsplit_once('@') else { return url.to_owned() };
     match user.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://{HIDDEN}@{rest}"),
-        None => format!("{HIDDEN}@{rest}"),
+        Some((scheme, _)) if !scheme.contains('@') => format!("{scheme}://{HIDDEN}@{rest}"),
+        Some(_) | None => format!("{HIDDEN}@{rest}"),
     }
 }
 
@@ -22,8 +22,8 @@ pub fn masked(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let masked = |word: &str| match (word.find("://"), word.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            let begin = scheme + 3;
+        (Some(scheme), Some(at)) if scheme + 3 < at || word[..scheme].contains('@') => {
+            let begin = if word[..scheme].contains('@') { 0 } else { scheme + 3 };
             format!("{}{}{}", &word[..begin], "*".repeat(at - begin), &word[at..])
         }
         _ => word.to_owned(),
@@ -42,6 +42,8 @@ mod tests {
             ("http://u:hun@ter/2@box:8333", "http://…@box:8333"),
             ("AKIA:hunter2@box", "…@box"),
             ("http://box:8333", "http://box:8333"),
+            ("AKIA:hunter2@s3://bucket/a", "…@s3://bucket/a"),
+            ("AKIA:hunter2@s3://a@bucket", "…@bucket"),
         ] {
             assert_eq!(without_user(url), shown);
         }
@@ -52,6 +54,7 @@ mod tests {
         let text = "to: 's3://ü:hun/t@r2@bucket/a' # me@box\nfrom: http://box\n";
         assert_eq!(masked(text), "to: 's3://***********@bucket/a' # me@box\nfrom: http://box\n");
         assert_eq!(masked(text).len(), text.len());
+        assert_eq!(masked("AKIA:hunter2@s3://bucket/a"), "************@s3://bucket/a");
         for plain in ["a@b", "http://box", ""] {
             assert!(matches!(masked(plain), Cow::Borrowed(same) if same == plain));
         }

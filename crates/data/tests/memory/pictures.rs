@@ -8,9 +8,10 @@ use image::{ExtendedColorType, ImageEncoder as _};
 use lsgan_data::decode::decode;
 use lsgan_data::picture::Channels;
 use lsgan_data::transform::Transform;
+use lsgan_fuzz::{alone, measured};
 use lsgan_spec::{Fit, ImageSpec};
 
-use super::{MIB, alone, measured};
+use super::MIB;
 
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use lsgan_data::{OpenOptions, RecordError, open, open_with};
+use lsgan_fuzz::{alone, measured};
 use lsgan_spec::DataSpec;
 use tempfile::TempDir;
 
+use super::MIB;
 use super::common::{cifar10, fixture, folder, gzipped, idx, lsun, opened, sample, shards};
-use super::{MIB, alone, measured};
 
 const GIB: u64 = 1 << 30;
 
