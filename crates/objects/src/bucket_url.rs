@@ -30,7 +30,8 @@ impl BucketUrl {
     pub fn parse(url: &str) -> Result<Self, Error> {
         let unusable = |problem: &str| Error::Url { url: without_user(url), problem: problem.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
-        if scheme.contains('@') {
+        // Part of a secret as well, where a user comes first and its password has `://` in it.
+        if url.contains('@') && !scheme.chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err(Error::Secret { shown: format!("`{}`", without_user(url)) });
         }
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -103,6 +104,7 @@ mod tests {
             "s3://hunter2@bucket",
             "gs://u:hunter2@bucket/a",
             "AKIA:hunter2@s3://bucket/a",
+            "AKIA:hun://ter2@bucket/a",
         ] {
             let error = BucketUrl::parse(url).unwrap_err();
             assert!(matches!(error, Error::Secret { .. }), "{error}");

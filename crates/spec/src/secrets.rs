@@ -10,9 +10,15 @@ const HIDDEN: &str = "…";
 pub fn without_user(url: &str) -> String {
     let Some((user, rest)) = url.rsplit_once('@') else { return url.to_owned() };
     match user.split_once("://") {
-        Some((scheme, _)) if !scheme.contains('@') => format!("{scheme}://{HIDDEN}@{rest}"),
+        Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://{HIDDEN}@{rest}"),
         Some(_) | None => format!("{HIDDEN}@{rest}"),
     }
+}
+
+/// Whether what stands before `://` is a URL's scheme, with quotes and brackets before it, and not a part of a password.
+fn is_scheme(text: &str) -> bool {
+    let word = text.trim_start_matches(|c: char| c.is_ascii_punctuation());
+    word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// A file's text with asterisks in place of users and passwords in URLs, and each byte where it was.
@@ -22,8 +28,8 @@ pub fn masked(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let masked = |word: &str| match (word.find("://"), word.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at || word[..scheme].contains('@') => {
-            let begin = if word[..scheme].contains('@') { 0 } else { scheme + 3 };
+        (Some(scheme), Some(at)) if scheme + 3 < at || !is_scheme(&word[..scheme]) => {
+            let begin = if is_scheme(&word[..scheme]) { scheme + 3 } else { 0 };
             format!("{}{}{}", &word[..begin], "*".repeat(at - begin), &word[at..])
         }
         _ => word.to_owned(),
@@ -42,6 +48,7 @@ mod tests {
             ("http://u:hun@ter/2@box:8333", "http://…@box:8333"),
             ("AKIA:hunter2@box", "…@box"),
             ("http://box:8333", "http://box:8333"),
+            ("AKIA:hun://ter2@bucket/a", "…@bucket/a"),
             ("AKIA:hunter2@s3://bucket/a", "…@s3://bucket/a"),
             ("AKIA:hunter2@s3://a@bucket", "…@bucket"),
         ] {
