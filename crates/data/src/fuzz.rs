@@ -9,7 +9,6 @@ use tempfile::TempDir;
 
 use crate::decode::decode;
 use crate::file_kind::FileKind;
-use crate::picture::Channels;
 use crate::transform::Transform;
 use crate::{OpenOptions, open_with, sources};
 
@@ -93,7 +92,7 @@ fn fuzz_jpeg() {
 }
 
 /// Writes the checksum that each chunk of a PNG has.
-fn mend_png(bytes: &mut Vec<u8>) {
+fn mend_png(bytes: &mut [u8]) {
     let mut at = 8;
     while let Some(len) =
         bytes.get(at..at + 4).map(|len| u32::from_be_bytes(len.try_into().expect("4 bytes")))
@@ -110,7 +109,7 @@ fn mend_png(bytes: &mut Vec<u8>) {
 fn fuzz_png() {
     let all = files("odd", ".png").into_iter();
     let small = all.filter(|bytes| bytes.len() < 2000);
-    Fuzz::new("png", small).mend(mend_png).peak_max(PICTURE_PEAK_MAX).run(picture);
+    Fuzz::new("png", small).mend(|bytes| mend_png(bytes)).peak_max(PICTURE_PEAK_MAX).run(picture);
 }
 
 #[test]
@@ -186,7 +185,7 @@ fn fuzz_cifar10() {
 }
 
 /// Writes the checksum that each header of a tar file has.
-fn mend_tar(bytes: &mut Vec<u8>) {
+fn mend_tar(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(block) = bytes.get_mut(at..at + 512) {
         block[148..156].fill(b' ');
@@ -207,7 +206,7 @@ fn tars() -> Vec<Vec<u8>> {
     let picture = files("odd", "lossy.webp").remove(0);
     let long = format!("{}/a.webp", "folder/".repeat(30));
     let mut gnu = tar::Builder::new(Vec::new());
-    let mut add = |tar: &mut tar::Builder<Vec<u8>>, mut header: tar::Header, name: &str, bytes: &[u8]| {
+    let add = |tar: &mut tar::Builder<Vec<u8>>, mut header: tar::Header, name: &str, bytes: &[u8]| {
         header.set_size(bytes.len() as u64);
         tar.append_data(&mut header, name, bytes).expect("memory takes it");
     };
@@ -229,7 +228,9 @@ fn tars() -> Vec<Vec<u8>> {
 #[test]
 fn fuzz_tar() {
     let dir = dir();
-    Fuzz::new("tar", tars()).mend(mend_tar).run(|bytes| source(&dir, "webdataset", "shard.tar", bytes));
+    Fuzz::new("tar", tars())
+        .mend(|bytes| mend_tar(bytes))
+        .run(|bytes| source(&dir, "webdataset", "shard.tar", bytes));
 }
 
 #[test]
@@ -244,7 +245,7 @@ fn fuzz_lmdb() {
 const INDEX_HEADER: usize = 44;
 
 /// Writes the hash that the content of an index has.
-fn mend_index(bytes: &mut Vec<u8>) {
+fn mend_index(bytes: &mut [u8]) {
     if let Some(body) = bytes.len().checked_sub(blake3::OUT_LEN) {
         let hash = *blake3::hash(&bytes[..body]).as_bytes();
         bytes[body..].copy_from_slice(&hash);
@@ -274,13 +275,10 @@ fn fuzz_index() {
     let mut made = Vec::new();
     for spec in &specs {
         open_with(spec, &options).expect("it is whole");
-        let paths = fs::read_dir(indexes.path())
+        let mut paths = fs::read_dir(indexes.path())
             .expect("it is there")
             .map(|entry| entry.expect("it is there").path());
-        let new = paths
-            .filter(|path| made.iter().all(|(_, known)| known != path))
-            .next()
-            .expect("an index was made");
+        let new = paths.find(|path| made.iter().all(|(_, known)| known != path)).expect("an index was made");
         made.push((spec, new));
     }
     let examples: Vec<_> = made.iter().map(|(_, path)| fs::read(path).expect("it is there")).collect();
@@ -304,5 +302,8 @@ fn fuzz_index() {
         }
         outcome
     };
-    Fuzz::new("index", examples.clone()).mend(mend_index).peak_max(PICTURE_PEAK_MAX).run(parse);
+    Fuzz::new("index", examples.clone())
+        .mend(|bytes| mend_index(bytes))
+        .peak_max(PICTURE_PEAK_MAX)
+        .run(parse);
 }

@@ -188,11 +188,11 @@ impl List {
     pub(super) fn is_whole(&self) -> bool {
         let ends = self.files.iter().map(|(end, _)| *end);
         let firsts = self.runs.iter().map(|run| run.first);
-        ends.clone().is_sorted()
-            && ends.last().unwrap_or(0) == self.names.len() as u64
+        ends.is_sorted()
+            && self.files.last().map_or(0, |(end, _)| *end) == self.names.len() as u64
             && firsts.clone().next().unwrap_or(0) == 0
-            && firsts.clone().is_sorted_by(|a, b| a < b)
-            && firsts.last().is_none_or(|last| last < self.files())
+            && firsts.is_sorted_by(|a, b| a < b)
+            && self.runs.last().is_none_or(|run| run.first < self.files())
             && self.files.is_empty() == self.runs.is_empty()
             && self.runs.iter().all(|run| {
                 let class = run.class.map_or(0, |class| class as usize + 1);

@@ -60,8 +60,8 @@ impl Leaves {
     pub(super) fn is_whole(&self) -> bool {
         let firsts = self.leaves.iter().map(|(first, _)| *first);
         firsts.clone().next().unwrap_or(0) == 0
-            && firsts.clone().is_sorted_by(|a, b| a < b)
-            && firsts.last().is_none_or(|last| last < self.records)
+            && firsts.is_sorted_by(|a, b| a < b)
+            && self.leaves.last().is_none_or(|(first, _)| *first < self.records)
             && (self.records == 0) == self.leaves.is_empty()
     }
 
