@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/release
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-gpu dist chaos bench fmt clean distclean
+.PHONY: help setup build quickstart test test-gpu dist chaos fuzz bench fmt clean distclean
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
@@ -35,6 +35,11 @@ test-gpu: ## the GPU's part on a machine without a GPU (installs the complete li
 chaos: setup ## random faults on real runs (ROUNDS=50, SEED=n)
 	cargo build --release --locked --workspace --bins
 	$(BIN)/chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: ## hostile inputs for everything that is read from others (INPUTS=1000000 each, TARGET=tar, SEED=1)
+	LSGAN_FUZZ_INPUTS=$(or $(INPUTS),1000000) LSGAN_FUZZ_SEED=$(or $(SEED),1) cargo test --release --locked --no-fail-fast \
+		-p lsgan-collective -p lsgan-data -p lsgan-objects -p lsgan-runfile -p lsgan-snapshots -p lsgan-wire --lib --tests \
+		-- fuzz_$(TARGET) --nocapture --test-threads=1 | grep -vE '^(running|test result|test )|^$$'
 
 bench: setup ## measures this machine against PyTorch (PART=train, ROUNDS=3)
 	@scripts/python-env .venv-peer bench/requirements.txt

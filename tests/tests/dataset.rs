@@ -41,6 +41,30 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
+/// Names of files and of folders, which are classes, with all that moves a cursor or begins a line.
+#[test]
+fn hostile_names_reach_no_terminal() {
+    const NAME: &str = "a\u{1b}[2J\u{9b}1m\r\nerror: the disk is full";
+    let lab = Lab::new();
+    let class = lab.path("pictures").join(NAME);
+    fs::create_dir_all(&class).expect("Linux takes such names");
+    let good = fs::read(place("crates/data/tests/fixtures/odd/lossy.webp")).expect("the fixture is there");
+    fs::write(class.join("0.webp"), &good).expect("there is room");
+    fs::write(class.join(format!("{NAME}.jpg")), &good[..40]).expect("there is room");
+    fs::write(class.join(format!("{NAME}.gif")), b"GIF89a").expect("there is room");
+    let hostile = |text: &str| {
+        text.contains(['\u{1b}', '\u{9b}', '\r']) || text.lines().any(|it| it.starts_with("error: the disk"))
+    };
+    for more in [&[][..], &["--json"]] {
+        let ended = dataset(&lab, &[&["inspect", "pictures"], more].concat()).expect_out(&["\\u001b[2J"]);
+        assert!(!hostile(&ended.out) && !hostile(&ended.err), "{ended}");
+    }
+    for arguments in [["inspect", NAME], ["pack", NAME], ["export", NAME]] {
+        let ended = dataset(&lab, &arguments);
+        assert!(ended.code != Some(0) && !hostile(&ended.out) && !hostile(&ended.err), "{ended}");
+    }
+}
+
 #[test]
 fn inspect_shows_what_is_in_a_data_set_as_text_as_json_and_as_a_sheet() {
     let lab = Lab::new();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 pub use lsgan_spec::chain;
+use lsgan_spec::printable;
 
 use crate::print;
 
@@ -38,7 +39,7 @@ impl Failure {
 
     /// The input is wrong, as this error and its causes say.
     pub fn bad_input_of(error: impl Error) -> Self {
-        Self::bad_input(chain(&error))
+        Self::bad_input(printable(&chain(&error)))
     }
 
     /// Something failed.
@@ -47,10 +48,10 @@ impl Failure {
     }
 }
 
-/// Something failed: exit code 1, and the error with its causes.
+/// Something failed: exit code 1, and the error with its causes, in one line whatever names are in it.
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::failed(chain(&error))
+        Self::failed(printable(&chain(&error)))
     }
 }
 

@@ -6,8 +6,11 @@
 //!
 //! What a command was asked for ([`product!`](crate::product)) is written in place, and says whether that worked.
 //!
-//! A house rule forbids `println!` and its siblings elsewhere: they panic where these lose a line.
+//! A house rule forbids `println!` and its siblings elsewhere: they panic where these lose a line, and write a name's escape
+//! sequences to the terminal, where these write [`lsgan_spec::printable_lines`]. What is said beside the work begins no line
+//! of its own: the further lines of a text are indented.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -19,6 +22,7 @@ use std::time::Duration;
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use lsgan_spec::printable_lines;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
@@ -61,8 +65,11 @@ pub fn say(text: fmt::Arguments<'_>) {
 
 /// What ends the process, on standard error.
 pub fn error(text: &str) {
-    let line =
-        if logging::is_json() { line(&text, "ERROR") } else { line(&format_args!("error: {text}"), "") };
+    let line = match logging::is_json() {
+        true => line(&text, "ERROR"),
+        // Not indented: it is the last that is printed, and what a run's file has wrong is a line each.
+        false => format!("{}\n", printable_lines(&format!("error: {text}"))).into_bytes(),
+    };
     print(Stream::Error, line);
 }
 
@@ -78,8 +85,8 @@ pub fn announce(text: fmt::Arguments<'_>) {
 
 /// A line on standard output, which is this object where logs are JSON.
 pub fn announce_as(object: &serde_json::Value, text: fmt::Arguments<'_>) {
-    let text = if logging::is_json() { format!("{object}\n") } else { format!("{text}\n") };
-    print(Stream::Output, text.into_bytes());
+    let text = if logging::is_json() { object.to_string() } else { text.to_string() };
+    print(Stream::Output, format!("{}\n", indented(&text)).into_bytes());
 }
 
 fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
@@ -87,7 +94,31 @@ fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
         true => logging::json_line(level, &text.to_string()),
         false => text.to_string(),
     };
-    format!("{line}\n").into_bytes()
+    format!("{}\n", indented(&line)).into_bytes()
+}
+
+/// An event of the log. Where it is coloured, its escape characters are those of the colours: [`logging::fields`] has taken
+/// out all others.
+fn event(text: &str, is_coloured: bool) -> String {
+    const ESCAPE: &str = "\u{1b}";
+    let (event, end) = text.strip_suffix('\n').map_or((text, ""), |event| (event, "\n"));
+    let pieces = if is_coloured { event.split(ESCAPE).collect() } else { vec![event] };
+    let pieces: Vec<_> = pieces.into_iter().map(indented).collect();
+    pieces.join(ESCAPE) + end
+}
+
+/// What may be printed of a text whose further lines must not look like lines of their own.
+fn indented(text: &str) -> Cow<'_, str> {
+    let text = printable_lines(text);
+    if !text.contains('\n') {
+        return text;
+    }
+    let mut lines = text.split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    let further = lines.map(|line| {
+        if line.is_empty() || line.starts_with("  ") { line.to_owned() } else { format!("  {line}") }
+    });
+    Cow::Owned([first].into_iter().chain(further).collect::<Vec<_>>().join("\n"))
 }
 
 /// A line on standard output that a command was asked for.
@@ -97,8 +128,7 @@ fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
 /// ends without a word.
 pub fn product(text: fmt::Arguments<'_>) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_fmt(text)?;
-    out.write_all(b"\n")?;
+    out.write_all(printable_lines(&format!("{text}\n")).as_bytes())?;
     out.flush()
 }
 
@@ -124,8 +154,10 @@ pub fn end_now(code: i32) -> ! {
 pub struct Diagnostics;
 
 impl Write for Diagnostics {
+    /// An event of the log, with its line's end.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        print(Stream::Error, bytes.to_vec());
+        let text = String::from_utf8_lossy(bytes);
+        print(Stream::Error, event(&text, logging::is_coloured()).into_bytes());
         Ok(bytes.len())
     }
 
@@ -275,6 +307,61 @@ impl Failure {
         match error.kind() {
             ErrorKind::BrokenPipe => Self { code: Self::READER_GONE, text: String::new() },
             _ => Self::failed(format!("standard output cannot be written: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file may have this name.
+    const NAME: &str = "a\u{1b}[2J\u{9b}1m\rb\n2026-01-01T00:00:00Z ERROR the run failed.png";
+    const SHOWN: &str = "a\\u001b[2J\\u009b1m\\rb\n  2026-01-01T00:00:00Z ERROR the run failed.png";
+
+    #[test]
+    fn a_name_is_shown_and_begins_no_line() {
+        assert_eq!(indented(NAME), SHOWN);
+        assert_eq!(line(&NAME, "INFO"), format!("{SHOWN}\n").into_bytes());
+        assert_eq!(indented("what is\n  listed\n\nand more"), "what is\n  listed\n\n  and more");
+        let failure = Failure::from(io::Error::other(NAME));
+        assert!(failure.text.starts_with("a\\u001b[2J") && !failure.text.contains('\n'), "{}", failure.text);
+    }
+
+    /// Through the subscriber, as a message, as a field by `Display` and by `Debug`, with its colours and without.
+    #[test]
+    fn an_event_of_the_log_is_one_line_and_has_no_escapes_but_its_own() {
+        #[derive(Clone)]
+        struct Kept(std::sync::Arc<Mutex<String>>, bool);
+        impl Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                *self.0.lock().unwrap() += &event(&String::from_utf8_lossy(bytes), self.1);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for is_coloured in [false, true] {
+            let kept = Kept(std::sync::Arc::default(), is_coloured);
+            let writer = kept.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_ansi(is_coloured)
+                .fmt_fields(logging::fields())
+                .without_time()
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(display = %NAME, debug = ?NAME, text = NAME, "message {NAME}");
+            });
+            let text = kept.0.lock().unwrap().clone();
+            let colours_off =
+                text.replace("\u{1b}[0m", "").replace("\u{1b}[33m", "").replace("\u{1b}[3m", "");
+            let colours_off = colours_off.replace("\u{1b}[2m", "");
+            assert!(!colours_off.contains(['\u{1b}', '\u{9b}', '\r']), "{text:?}");
+            assert_eq!(text.contains('\u{1b}'), is_coloured);
+            let begun = text.lines().filter(|line| !line.starts_with("  ")).count();
+            assert!(text.contains("the run failed.png") && begun == 1, "{text:?}");
         }
     }
 }

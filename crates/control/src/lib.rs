@@ -9,6 +9,8 @@
 //! - [`report`]: all that a worker says.
 //! - [`member`]: the worker's machine. Start at [`member::Participant::apply`].
 
+#![forbid(unsafe_code)]
+
 pub mod member;
 pub mod protocol;
 pub mod report;

@@ -19,6 +19,8 @@
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`limits`]: what the operating system allows.
 
+#![forbid(unsafe_code)]
+
 pub mod about_data;
 pub mod args;
 pub mod catalogue;

@@ -1,5 +1,7 @@
 //! The coordinator's binary.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use lsgan_spec::without_user;
 
 use crate::DataError;
 use crate::decode::Format;
@@ -243,7 +244,7 @@ pub(crate) fn kind_at(kind: &'static str, path: &Path) -> Result<FileKind, DataE
             "this is a URL, and the source {kind} reads this machine's disks. From a bucket only tar shards are read \
              (data.source.webdataset.shards): `lsgan dataset pack` makes them of any data set."
         );
-        return Err(DataError::unusable(path.display(), what));
+        return Err(DataError::unusable(without_user(&path.to_string_lossy()), what));
     }
     FileKind::at(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {

@@ -7,8 +7,8 @@
 //! The format: `LSGANIDX`, the version (u32), a hash of kind and stamp (32 bytes), the payload in postcard's encoding, and
 //! BLAKE3 over all of that. Numbers are little-endian.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -21,6 +21,8 @@ const MAGIC: &[u8; 8] = b"LSGANIDX";
 /// Raised when the type of a payload changes.
 const VERSION: u32 = 3;
 const HASH_BYTES: usize = 32;
+/// The index of 100 million files with names of 20 bytes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// A smaller data set takes less than a second, so it needs no file beside the user's data.
 const RECORDS_MIN: u64 = 65_536;
@@ -94,14 +96,26 @@ impl Index<'_> {
         [&MAGIC[..], &VERSION.to_le_bytes(), key.as_bytes()].concat()
     }
 
-    /// The payload of a file that is whole and of this data set.
+    /// The payload of a file that is whole and of this data set. A file of another data set is not read beyond its header.
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
-        let bytes = fs::read(path).ok()?;
+        // Checked before it is opened: opening a pipe waits for its writer.
+        let meta = fs::metadata(path).ok()?;
+        if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
+            return None;
+        }
+        let mut file = File::open(path).ok()?;
+        let header = self.header();
+        let mut bytes = vec![0; header.len()];
+        file.read_exact(&mut bytes).ok()?;
+        if bytes != header {
+            return None;
+        }
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
         if blake3::hash(body) != *hash {
             return None;
         }
-        postcard::from_bytes(body.strip_prefix(&self.header()[..])?).ok()
+        postcard::from_bytes(body.strip_prefix(&header[..])?).ok()
     }
 
     fn write(&self, path: &Path, payload: &impl Serialize) -> io::Result<()> {

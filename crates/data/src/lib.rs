@@ -19,12 +19,16 @@
 //! A record is one stored picture of a data set, or one synthetic point. A sample is a record as training sees it, a slice
 //! of f32: a picture `[height, width, channels]` in −1..1 (channels last, as the convolutions want it), or a point `[2]`.
 
+#![forbid(unsafe_code)]
+
 pub mod contract;
 pub mod corrupt;
 pub mod decode;
 pub mod error;
 pub mod file_kind;
 mod fresh;
+#[cfg(test)]
+mod fuzz;
 mod in_order;
 pub mod index;
 pub mod leases;

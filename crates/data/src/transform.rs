@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lsgan_pictures::{Sides, scale};
+use lsgan_pictures::{Sides, Target, Window, scale};
 use lsgan_spec::{Fit, Flip, ImageSpec};
 
 use crate::picture::{Channels, Picture};
@@ -61,19 +61,17 @@ impl Transform {
     pub fn apply(&self, picture: &Picture<'_>, out: &mut [f32]) {
         let (size, channels) = (self.size as usize, self.channels.count());
         assert_eq!(out.len(), size * size * channels, "a buffer for one sample");
-        let (width, height) = scaled_sides(self.fit, picture.width, picture.height, self.size);
-        let pixels = scaled(picture, width, height);
-        let columns = Overlap::new(width as usize, size);
-        let rows = Overlap::new(height as usize, size);
+        let to = scaled_sides(self.fit, picture.width, picture.height, self.size);
+        let columns = Overlap::new(to.width as usize, size);
+        let rows = Overlap::new(to.height as usize, size);
         if columns.len < size || rows.len < size {
             out.fill(BLACK);
         }
+        let pixels = scaled(picture, to, &columns, &rows);
         let found = picture.channels.count();
-        for row in 0..rows.len {
-            let from = ((rows.from + row) * width as usize + columns.from) * found;
-            let to = ((rows.to + row) * size + columns.to) * channels;
-            let row_pixels = &pixels[from..from + columns.len * found];
-            let row_out = &mut out[to..to + columns.len * channels];
+        for (row, row_pixels) in pixels.chunks_exact(columns.len * found).enumerate() {
+            let at = ((rows.to + row) * size + columns.to) * channels;
+            let row_out = &mut out[at..at + columns.len * channels];
             write_row(row_pixels, picture.channels, row_out, self.channels);
         }
     }
@@ -123,30 +121,35 @@ pub fn mirror(sample: &mut [f32], size: u32, channels: u32) {
     }
 }
 
-/// The width and height to which a picture is scaled before it is cropped or padded to `size` × `size`.
-fn scaled_sides(fit: Fit, width: u32, height: u32, size: u32) -> (u32, u32) {
+/// The sides to which a picture is scaled before it is cropped or padded to `size` × `size`. Only the part that stays is
+/// computed: a picture of 65,535 × 1 would have 4 million columns.
+fn scaled_sides(fit: Fit, width: u32, height: u32, size: u32) -> Sides {
     // Rounded to the nearest, at least 1; the side that is the divisor becomes exactly `size`.
     let scaled_by = |side: u32, divisor: u32| {
         let (side, size, divisor) = (u64::from(side), u64::from(size), u64::from(divisor));
         u32::try_from(((2 * side * size + divisor) / (2 * divisor)).max(1)).unwrap_or(u32::MAX)
     };
-    let both_by = |divisor: u32| (scaled_by(width, divisor), scaled_by(height, divisor));
+    let both_by =
+        |divisor: u32| Sides { width: scaled_by(width, divisor), height: scaled_by(height, divisor) };
     match fit {
-        Fit::Squash => (size, size),
+        Fit::Squash => Sides { width: size, height: size },
         Fit::Crop => both_by(width.min(height)),
         Fit::Pad if width.max(height) > size => both_by(width.max(height)),
-        Fit::Pad => (width, height),
+        Fit::Pad => Sides { width, height },
     }
 }
 
-/// The pixels of `picture`, scaled to `width` × `height`.
-fn scaled<'a>(picture: &'a Picture<'_>, width: u32, height: u32) -> Cow<'a, [u8]> {
-    let (from, to) = (Sides { width: picture.width, height: picture.height }, Sides { width, height });
-    if from == to {
+/// The pixels of `picture` that lie in `columns` and `rows` when it is scaled to the sides `to`.
+fn scaled<'a>(picture: &'a Picture<'_>, to: Sides, columns: &Overlap, rows: &Overlap) -> Cow<'a, [u8]> {
+    let side = |len: usize| u32::try_from(len).expect("it is at most a picture's side");
+    let sides = Sides { width: side(columns.len), height: side(rows.len) };
+    let window = Window { left: side(columns.from), top: side(rows.from), sides };
+    let from = Sides { width: picture.width, height: picture.height };
+    if from == to && sides == to {
         return Cow::Borrowed(&picture.pixels);
     }
-    let mut out = vec![0; width as usize * height as usize * picture.channels.count()];
-    scale(picture.channels, from, &picture.pixels, to, &mut out);
+    let mut out = vec![0; columns.len * rows.len * picture.channels.count()];
+    scale(picture.channels, from, &picture.pixels, Target { to, window }, &mut out);
     Cow::Owned(out)
 }
 
@@ -249,10 +252,15 @@ mod tests {
 
     #[test]
     fn sides_are_rounded_and_never_vanish() {
-        assert_eq!(scaled_sides(Fit::Pad, 1000, 1, 32), (32, 1));
-        assert_eq!(scaled_sides(Fit::Pad, 28, 28, 64), (28, 28));
-        assert_eq!(scaled_sides(Fit::Pad, 3, 2, 2), (2, 1));
-        assert_eq!(scaled_sides(Fit::Crop, 640, 480, 112), (149, 112));
+        let sides = |fit, width, height, size| {
+            let Sides { width, height } = scaled_sides(fit, width, height, size);
+            (width, height)
+        };
+        assert_eq!(sides(Fit::Pad, 1000, 1, 32), (32, 1));
+        assert_eq!(sides(Fit::Pad, 28, 28, 64), (28, 28));
+        assert_eq!(sides(Fit::Pad, 3, 2, 2), (2, 1));
+        assert_eq!(sides(Fit::Crop, 640, 480, 112), (149, 112));
+        assert_eq!(sides(Fit::Crop, 1, 65_535, 4096), (4096, 268_431_360));
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! - `rows`, `reads`: what the other tables hold, and how it is read back.
 //! - [`patiently`]: the one policy for a journal that is locked or full.
 
+#![forbid(unsafe_code)]
+
 mod entries;
 mod error;
 mod migrations;

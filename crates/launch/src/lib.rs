@@ -9,6 +9,8 @@
 //! - [`open_data`]: the data set, with progress shown.
 //! - [`newest_snapshot`]: the snapshot that a run goes on from. [`branch_off`]: `--fork`.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod branch;
 mod data;

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
-use lsgan_spec::chain;
+use lsgan_spec::{chain, printable};
 
 use crate::secrets::scrubbed;
 
@@ -55,7 +55,8 @@ impl StoreFailure {
             (E::Generic { .. }, ..) if !text.contains("Received redirect") => FailureKind::Away,
             _ => FailureKind::Wrong,
         };
-        Self { kind, message: scrubbed(&message(error, &text, code, status)) }
+        let message = one_line(&scrubbed(&message(error, &text, code, status)));
+        Self { kind, message: printable(&message).into_owned() }
     }
 
     #[must_use]
@@ -180,5 +181,15 @@ mod tests {
             assert_eq!((failure.kind, failure.message.as_str()), (kind, message), "{text}");
             assert!(!failure.to_string().contains('\n'));
         }
+    }
+
+    /// A server, or what stands in its place, says anything.
+    #[test]
+    fn an_answer_does_nothing_to_a_terminal() {
+        let answer = "<Code>No\u{1b}[2J</Code><Message>It\n is \u{9b}31m so</Message>";
+        let failure = StoreFailure::of(&generic(answer));
+        assert_eq!(failure.message, "No\\u001b[2J: It is \\u009b31m so");
+        let failure = StoreFailure::of(&generic("nobody\u{7}\nlistens"));
+        assert_eq!(failure.message, "nobody\\u0007 listens");
     }
 }

@@ -16,6 +16,8 @@
 //! gs:// and az:// are not supported: each has its own credentials, which no test here can cover. Google's store speaks
 //! S3 with HMAC keys and `AWS_ENDPOINT_URL=https://storage.googleapis.com`.
 
+#![forbid(unsafe_code)]
+
 pub mod bucket_url;
 pub mod error;
 pub mod failure;
@@ -28,5 +30,5 @@ pub mod settings;
 pub use bucket_url::{BucketUrl, is_url};
 pub use error::Error;
 pub use failure::{FailureKind, StoreFailure};
+pub use lsgan_spec::without_user;
 pub use s3::{RetryLimit, open};
-pub use secrets::without_user;

@@ -1,5 +1,7 @@
 //! Checks environment values that become headers, and removes secrets from messages.
 
+use lsgan_spec::without_user;
+
 use crate::Error;
 use crate::settings::Environment;
 
@@ -60,20 +62,20 @@ pub(crate) fn unusable(value: &str, any_letter: bool) -> Option<String> {
     Some(format!("character {} of its {} is {what}", at + 1, value.chars().count()))
 }
 
-/// Hides everything before the last `@` of a URL: a user or a password may contain any character, even `/`.
-#[must_use]
-pub fn without_user(url: &str) -> String {
-    let Some((user, rest)) = url.rsplit_once('@') else { return url.to_owned() };
-    match user.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://{HIDDEN}@{rest}"),
-        None => format!("{HIDDEN}@{rest}"),
-    }
-}
-
-/// Hides the users and passwords of all URLs in a text of another program.
+/// Hides the users, passwords and queries of all URLs in a text of another program: the request for a role's keys has a token
+/// in its query.
 pub(crate) fn scrubbed(text: &str) -> String {
-    let words = text.split_inclusive(char::is_whitespace);
-    words.map(|word| if word.contains("://") { without_user(word) } else { word.to_owned() }).collect()
+    let scrubbed = |word: &str| {
+        if !word.contains("://") {
+            return word.to_owned();
+        }
+        let url = without_user(word);
+        let Some((place, query)) = url.split_once('?') else { return url };
+        // What closes a bracket, a sentence or a word stays.
+        let end = query.trim_end_matches(|c: char| c.is_whitespace() || "):.,;'\"`]>".contains(c)).len();
+        format!("{place}?{HIDDEN}{}", &query[end..])
+    };
+    text.split_inclusive(char::is_whitespace).map(scrubbed).collect()
 }
 
 #[cfg(test)]
@@ -110,16 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn users_and_passwords_are_not_shown_wherever_the_password_has_its_slash() {
-        for (url, shown) in [
-            ("s3://AKIA:hun/ter2@bucket/a", "s3://…@bucket/a"),
-            ("http://u:hun@ter/2@box:8333", "http://…@box:8333"),
-            ("AKIA:hunter2@box", "…@box"),
-            ("http://box:8333", "http://box:8333"),
-        ] {
-            assert_eq!(without_user(url), shown);
-        }
+    fn users_passwords_and_queries_are_taken_out_of_a_text() {
         let text = "cannot use http://u:hun/ter2@proxy:1, nor http://box.";
         assert_eq!(scrubbed(text), "cannot use http://…@proxy:1, nor http://box.");
+        let text = "sending (https://sts.amazonaws.com/?Action=Assume&WebIdentityToken=hun/ter2@x), why?";
+        assert_eq!(scrubbed(text), "sending (https://…@x), why?");
+        let text = "sending request for url (https://sts/?Action=Assume&WebIdentityToken=hunter2): timed out";
+        assert_eq!(scrubbed(text), "sending request for url (https://sts/?…): timed out");
     }
 }

@@ -14,11 +14,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lsgan_spec::without_user;
 use object_store::aws::{AmazonS3ConfigKey, AwsCredential};
 use url::Url;
 
 use crate::profile::ProfileFiles;
-use crate::secrets::{cleaned, without_user};
+use crate::secrets::cleaned;
 use crate::{BucketUrl, Error};
 
 /// Environment variables, passed as an argument so that tests need not change the process's own.

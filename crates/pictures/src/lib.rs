@@ -8,8 +8,10 @@
 //! `fast_image_resize` is compiled into its caller, which takes a minute. It is called only here, so that a change of
 //! `data` does not compile it again.
 
+#![cfg_attr(not(test), forbid(unsafe_code))]
+
 mod plot;
 mod resize;
 
 pub use plot::{density, grid};
-pub use resize::{Channels, Sides, scale};
+pub use resize::{Channels, Sides, Target, Window, scale};

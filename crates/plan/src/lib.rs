@@ -23,6 +23,8 @@
 //! - **mixed**: the records of `mix` positions come in an order that is uniform over all of them.
 //! - **bounded**: no virtual rank touches more positions in n steps than [`Plan::max_positions_per_steps`] says.
 
+#![forbid(unsafe_code)]
+
 pub mod batch;
 pub mod geometry;
 pub mod plan;

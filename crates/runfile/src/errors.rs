@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, NamedSource, SourceCode};
+use lsgan_spec::{masked, printable};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
 
 use crate::tree::{Origin, Span};
@@ -109,10 +110,11 @@ impl SpecErrors {
         lines.join("\n")
     }
 
-    /// The same for a terminal, each with the lines of the file that it is about.
+    /// The same for a terminal, each with the lines of the file that it is about. Without colours: their escapes could not be
+    /// told from those in the file.
     #[must_use]
     pub fn render_fancy(&self) -> String {
-        let handler = GraphicalReportHandler::new();
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
         let mut text = String::new();
         for error in &self.0 {
             handler.render_report(&mut text, error).expect("a String takes every write");
@@ -131,12 +133,12 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        Self { name: printable(name), text: text.into(), sets: Vec::new() }
+        Self { name: printable(name).into_owned(), text: text.into(), sets: Vec::new() }
     }
 
     /// Adds an option of which `value` was parsed.
     pub(crate) fn add_set(&mut self, option: &str, value: &str) -> Origin {
-        self.sets.push((printable(&format!("--set {option}")), value.into()));
+        self.sets.push((printable(&format!("--set {option}")).into_owned(), value.into()));
         Origin::Set(self.sets.len() - 1)
     }
 
@@ -146,7 +148,7 @@ impl Sources {
             Origin::Set(index) => (&self.sets[index].0, &self.sets[index].1, (0, 0)),
             Origin::Nowhere => (&self.name, &self.text, (0, 0)),
         };
-        let text = NamedSource::new(origin, Arc::clone(text));
+        let text = NamedSource::new(origin, Arc::from(masked(text)));
         SpecError { problem, origin: origin.clone(), line: at.0, column: at.1, span, text }
     }
 
@@ -164,8 +166,4 @@ impl Sources {
     pub(crate) fn one(error: SpecError) -> SpecErrors {
         SpecErrors(vec![error])
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

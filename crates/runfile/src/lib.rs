@@ -11,6 +11,8 @@
 //! - `files`: files that must exist.
 //! - `reference`, `schema`: the table as `configs/reference.yaml` and as a JSON schema for editors.
 
+#![forbid(unsafe_code)]
+
 mod draft;
 pub mod errors;
 mod files;

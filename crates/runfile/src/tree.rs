@@ -6,6 +6,7 @@
 use std::fmt;
 
 use lsgan_spec::table::{Scalar, join};
+use lsgan_spec::without_user;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
@@ -212,6 +213,7 @@ impl Node {
 
 /// A text as an error shows it: in backquotes, at most 60 characters, without control characters.
 pub fn quoted(text: &str) -> String {
+    let text = &if text.contains("://") { without_user(text) } else { text.to_owned() };
     let mut short: String = text.chars().take(60).collect();
     if short.len() < text.len() {
         short.push('…');

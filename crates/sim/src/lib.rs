@@ -17,6 +17,8 @@
 //!
 //! `tests/mutants.md` at the root of the project lists bugs that were put into the machines, and the check that caught each.
 
+#![forbid(unsafe_code)]
+
 pub mod coverage;
 pub mod faults;
 mod group;

@@ -40,6 +40,8 @@
 //! - [`lock`]: one live coordinator for a run directory, and moving an old run aside.
 //! - [`error`]: everything that can go wrong.
 
+#![forbid(unsafe_code)]
+
 pub mod error;
 pub mod lock;
 pub mod manifest;
@@ -47,6 +49,8 @@ pub mod snapshot;
 pub mod store;
 pub mod witness;
 
+#[cfg(test)]
+mod fuzz;
 mod keep;
 mod layout;
 mod links;

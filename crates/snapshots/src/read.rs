@@ -13,6 +13,9 @@ use crate::manifest::{self, Manifest, PartEntry};
 use crate::snapshot::{self, Snapshot};
 use crate::store::{Store, blocking};
 
+/// The largest part that is read: more than 4 billion parameters. A sparse file has any length for nothing.
+const PART_BYTES_MAX: u64 = 16 << 30;
+
 /// What lies in the store for one step.
 #[derive(Debug)]
 pub struct Entry {
@@ -204,6 +207,14 @@ impl Store {
     }
 
     fn expect_size(&self, path: &Path, entry: &PartEntry, found_bytes: u64) -> Result<(), Error> {
+        if found_bytes > PART_BYTES_MAX {
+            return Err(Error::Damaged {
+                text: format!(
+                    "`{}` has {found_bytes} bytes; a part has at most {PART_BYTES_MAX}. It is damaged: use another snapshot.",
+                    self.show(path)
+                ),
+            });
+        }
         if found_bytes == entry.len_bytes {
             return Ok(());
         }

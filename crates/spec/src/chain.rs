@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::printable::printable_lines;
+
 /// `error` and the errors that caused it, in one line; a cause whose text is in the line already is left out.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
@@ -15,5 +17,8 @@ pub fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    match printable_lines(&text) {
+        std::borrow::Cow::Borrowed(_) => text,
+        std::borrow::Cow::Owned(printable) => printable,
+    }
 }

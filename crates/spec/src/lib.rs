@@ -8,14 +8,17 @@
 //! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`: the rows, with the types that they make.
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
+//! - [`printable`]: texts of others, as a terminal and a log may show them.
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`leaves`]: a spec as a flat list of its fields.
 //! - `numerics`: what the bits of a device depend on.
 //! - [`scalars`]: the registry of everything that is measured of a step.
+//! - `secrets`: users and passwords in URLs, which no message shows.
 //! - `tensors`: named tensors, as training and snapshots hand them to each other.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests, made from the table.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod chain;
@@ -32,9 +35,11 @@ mod modes;
 mod numerics;
 mod objective;
 mod optimizer;
+mod printable;
 pub mod rules;
 mod run;
 pub mod scalars;
+mod secrets;
 pub mod table;
 mod tensors;
 #[cfg(feature = "testing")]
@@ -50,5 +55,7 @@ pub use model::*;
 pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;
 pub use optimizer::*;
+pub use printable::{is_printable, printable, printable_lines};
 pub use run::*;
+pub use secrets::{masked, without_user};
 pub use tensors::{NamedTensor, Part, TensorData};

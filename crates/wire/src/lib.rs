@@ -4,6 +4,8 @@
 //!
 //! Not here: what a message means (`control`).
 
+#![forbid(unsafe_code)]
+
 pub mod convert;
 mod dial;
 mod listen;

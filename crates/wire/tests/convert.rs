@@ -2,13 +2,18 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Report, Resume, Start, Task, Wish,
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Report, Resume, SessionId, Start, Task,
+    Wish,
 };
+use lsgan_fuzz::Fuzz;
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use lsgan_wire::{convert, v1};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use prost::Message as _;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-zü:. ]{1,12}"]
@@ -234,4 +239,53 @@ fn what_another_version_says_is_an_error_and_no_guess() {
     for message in said {
         convert::report(message.clone()).expect_err(&format!("{message:?}"));
     }
+}
+
+/// Valid messages, to be mutated.
+fn examples<T>(strategy: impl Strategy<Value = T>, encode: impl Fn(T) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let mut runner = TestRunner::deterministic();
+    let mut one = || strategy.new_tree(&mut runner).expect("nothing is filtered out").current();
+    (0..300).map(|_| encode(one())).collect()
+}
+
+/// Bytes that anybody may send become a message or a sentence.
+#[test]
+fn fuzz_worker_messages() {
+    let examples = examples(report(), |report| v1::WorkerMessage::from(report).encode_to_vec());
+    Fuzz::new("worker_messages", examples).run(|bytes| {
+        let message = match v1::WorkerMessage::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => return error.to_string(),
+        };
+        let Some(kind) = message.kind else { return "nothing".to_owned() };
+        let report = match convert::report(kind.clone()) {
+            Ok(report) => report,
+            Err(reason) => return reason,
+        };
+        convert::event(SessionId(1), kind).expect("a report becomes an event or none");
+        let Some(report) = report else { return "no report".to_owned() };
+        let again = v1::WorkerMessage::from(report.clone()).kind.expect("a report is a kind");
+        assert_eq!(convert::report(again), Ok(Some(report.clone())));
+        format!("{report:?}")
+    });
+}
+
+#[test]
+fn fuzz_coordinator_messages() {
+    let examples = examples(message(), |message| v1::CoordinatorMessage::from(message).encode_to_vec());
+    Fuzz::new("coordinator_messages", examples).run(|bytes| {
+        let message = match v1::CoordinatorMessage::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => return error.to_string(),
+        };
+        let Some(kind) = message.kind else { return "nothing".to_owned() };
+        let message = match convert::message(kind) {
+            Ok(Some(message)) => message,
+            Ok(None) => return "no message".to_owned(),
+            Err(reason) => return reason,
+        };
+        let again = v1::CoordinatorMessage::from(message.clone()).kind.expect("a message is a kind");
+        assert_eq!(convert::message(again), Ok(Some(message.clone())));
+        format!("{message:?}")
+    });
 }

@@ -2,6 +2,8 @@
 //!
 //! `make chaos ROUNDS=50` takes fresh seeds; `make chaos ROUNDS=1 SEED=n` repeats one.
 
+#![forbid(unsafe_code)]
+
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -3,11 +3,13 @@
 //!
 //! - `arrows`: which crate may depend on which. `sources`: what a crate's code does not contain. `sizes`: how long files
 //!   may be. `dependencies`: what is not ours.
+//! - `security`: who may have unsafe code, and who may delete.
 //! - `rule`: exceptions, each of which must be needed. `workspace`: what cargo and the sources show.
 
 mod arrows;
 mod dependencies;
 mod rule;
+mod security;
 mod sizes;
 mod sources;
 mod workspace;

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
 use lsgan_data::tools::{self, ClassMixing, Classes, Inspection, Selection};
 use lsgan_data::{SampleShape, Source};
-use lsgan_spec::{Grid, ImageSpec};
+use lsgan_spec::{Grid, ImageSpec, printable};
 use serde_json::{Value, json};
 
 use super::origin::{Opened, Origin};
@@ -145,8 +145,8 @@ fn print_classes(source: &dyn Source, classes: &Classes) -> Result<(), Failure> 
     };
     table.set_header(row("class", "name", "records"));
     for (class, count) in classes.counts.iter().take(CLASSES_LISTED_MAX) {
-        let name = name(source, *class).unwrap_or_default();
-        table.add_row(row(&class.to_string(), name, &count.to_string()));
+        let name = printable(name(source, *class).unwrap_or_default());
+        table.add_row(row(&class.to_string(), &name, &count.to_string()));
     }
     product!("{table}")?;
     if classes.counts.len() > CLASSES_LISTED_MAX {

@@ -34,7 +34,7 @@ pub(crate) struct Ring {
 }
 
 /// kind (u32), root (u32), sequence (u64), length (u64); little-endian.
-const HEADER_BYTES: usize = 24;
+pub(super) const HEADER_BYTES: usize = 24;
 
 /// The first number of a header. Neither zeros nor text begin with one.
 const ALL_REDUCE_I64: u32 = 0xa11e_d164;
@@ -42,7 +42,7 @@ const ALL_REDUCE_I32: u32 = 0xa11e_d132;
 const ALL_REDUCE_F32: u32 = 0xa11e_df32;
 const BROADCAST: u32 = 0xb40a_dca5;
 
-fn encode(call: Call) -> [u8; HEADER_BYTES] {
+pub(super) fn encode(call: Call) -> [u8; HEADER_BYTES] {
     let (kind, root) = match call.kind {
         CallKind::AllReduceI64 => (ALL_REDUCE_I64, 0),
         CallKind::AllReduceI32 => (ALL_REDUCE_I32, 0),
@@ -58,7 +58,7 @@ fn encode(call: Call) -> [u8; HEADER_BYTES] {
 }
 
 /// None if these bytes are not a header.
-fn decode(header: &[u8; HEADER_BYTES]) -> Option<Call> {
+pub(super) fn decode(header: &[u8; HEADER_BYTES]) -> Option<Call> {
     let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
     let kind = match (u32_at(0), u32_at(4)) {

@@ -18,6 +18,8 @@
 mod exchange;
 mod flow;
 mod form;
+#[cfg(test)]
+mod fuzz;
 mod gather;
 mod hello;
 mod listener;

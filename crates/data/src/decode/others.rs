@@ -1,5 +1,6 @@
 //! Decodes PNG and WebP with the `image` crate.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::codecs::png::PngDecoder;
@@ -13,12 +14,15 @@ use crate::picture::Picture;
 /// A pixel has at most 4 channels of 16 bits, and a decoder may need twice that.
 const ALLOCATION_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX;
 
+/// Chunks of a PNG that hold compressed data and have no effect on the pixels. The decoder would decompress them: 1 MB of
+/// them can be 1 GB.
+const COMPRESSED_CHUNKS: [&[u8; 4]; 3] = [b"iCCP", b"zTXt", b"iTXt"];
+const PNG_MAGIC_BYTES: usize = 8;
+
 pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
     // The decoder stops after the last row, so it would accept a file without an end.
-    if !has_png_end(bytes) {
-        return Err("as PNG: it ends early: its end chunk is missing".to_owned());
-    }
-    pixels(PngDecoder::with_limits(Cursor::new(bytes), limits()), "PNG")
+    let plain = plain_png(bytes).ok_or("as PNG: it ends early: its end chunk is missing")?;
+    pixels(PngDecoder::with_limits(Cursor::new(plain), limits()), "PNG")
 }
 
 pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
@@ -34,18 +38,28 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
     pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
 }
 
-/// Whether the chunks end with a complete IEND. After the magic, each has a length, a name, data and a checksum.
-fn has_png_end(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some(([l3, l2, l1, l0, name @ ..], behind)) = rest.split_first_chunk::<8>() {
-        let len = u32::from_be_bytes([*l3, *l2, *l1, *l0]) as usize;
-        let Some(next) = behind.get(len + 4..) else { return false };
-        if name == b"IEND" {
-            return true;
+/// The file up to its end chunk, without [`COMPRESSED_CHUNKS`]; none if it has no complete end chunk. After the magic, each
+/// chunk has a length, a name, data and a checksum.
+fn plain_png(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut plain = Cow::Borrowed(bytes);
+    let mut at = PNG_MAGIC_BYTES;
+    loop {
+        let (head, rest) = bytes.get(at..)?.split_first_chunk::<8>()?;
+        let [l3, l2, l1, l0, name @ ..] = head;
+        let len_bytes = u32::from_be_bytes([*l3, *l2, *l1, *l0]) as usize + 4;
+        let chunk = &bytes[at..at + 8 + rest.get(..len_bytes)?.len()];
+        if COMPRESSED_CHUNKS.contains(&name) {
+            if let Cow::Borrowed(_) = plain {
+                plain = Cow::Owned(bytes[..at].to_vec());
+            }
+        } else if let Cow::Owned(plain) = &mut plain {
+            plain.extend_from_slice(chunk);
         }
-        rest = next;
+        if name == b"IEND" {
+            return Some(plain);
+        }
+        at += chunk.len();
     }
-    false
 }
 
 fn limits() -> Limits {

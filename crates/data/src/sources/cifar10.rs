@@ -7,13 +7,14 @@
 //! The pixels are held in memory: 154 MB for the training set. The fingerprint does not cover the classes, because training
 //! does not read them.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use lsgan_spec::{Cifar10Source, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, Summary};
+use super::pictures::{Content, IN_MEMORY_BYTES_MAX, IN_MEMORY_MAX, Pictures, Records, Summary};
 use crate::error::FETCH;
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::picture::{Channels, Picture};
@@ -104,19 +105,29 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 /// Adds the records of a file.
 fn read_file(path: &Path, classes: &mut Vec<u8>, pixels: &mut Vec<u8>) -> Result<(), DataError> {
-    let bytes = fs::read(path).map_err(DataError::unreadable(path))?;
+    let unreadable = DataError::unreadable(path);
+    let file = File::open(path).map_err(unreadable)?;
+    let len_bytes = file.metadata().map_err(unreadable)?.len();
     let unusable = |what: String| Err(DataError::unusable(path.display(), what));
-    if bytes.is_empty() || bytes.len() % RECORD_BYTES != 0 {
+    if len_bytes == 0 || len_bytes % RECORD_BYTES as u64 != 0 {
         return match kind_at(KIND, path)? {
             FileKind::Unknown(_) => unusable(format!(
-                "it has {} bytes, and a CIFAR-10 file is made of records of {RECORD_BYTES}: it is cut off or of another \
-                 format. {FETCH}",
-                bytes.len()
+                "it has {len_bytes} bytes, and a CIFAR-10 file is made of records of {RECORD_BYTES}: it is cut off or of \
+                 another format. {FETCH}"
             )),
             known => Err(other_kind(path.display().to_string(), known, "CIFAR-10 file")),
         };
     }
-    for (record, bytes) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
+    if len_bytes > IN_MEMORY_BYTES_MAX {
+        return unusable(format!(
+            "it has {len_bytes} bytes; at most {IN_MEMORY_MAX} are accepted, for they are held in memory. CIFAR-10's files \
+             have 30,730,000: take those."
+        ));
+    }
+    let mut file = BufReader::new(file);
+    let mut bytes = [0; RECORD_BYTES];
+    for record in 0..len_bytes / RECORD_BYTES as u64 {
+        file.read_exact(&mut bytes).map_err(unreadable)?;
         let (class, planes) = (bytes[0], &bytes[1..]);
         if usize::from(class) >= CLASSES.len() {
             return unusable(format!(

@@ -17,7 +17,7 @@ use flate2::bufread::MultiGzDecoder;
 use lsgan_spec::{IdxSource, ImageSpec};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, Summary};
+use super::pictures::{Content, IN_MEMORY_BYTES_MAX, IN_MEMORY_MAX, Pictures, Records, Summary};
 use crate::error::FETCH;
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::picture::{Channels, Picture};
@@ -31,8 +31,10 @@ const TYPE_U8: u8 = 0x08;
 const DIMENSIONS: u8 = 3;
 const LABELS_HEADER_BYTES: usize = 8;
 const LABELS_MAGIC: [u8; 4] = [0, 0, TYPE_U8, 1];
-/// The most pixels that are held in memory.
-const PIXELS_BYTES_MAX: u64 = 16 << 30;
+/// A gzip stream may grow to this many times its length. Pictures that are nearly empty grow 50 times, zeros 1,000 times.
+const GROWTH_MAX: u64 = 200;
+/// A stream that grows to less than this is read whatever its length is.
+const GROWN_BYTES_MIN: u64 = 64 << 20;
 
 struct Idx {
     header: Header,
@@ -112,37 +114,65 @@ fn check_kind(path: &Path, wanted: &'static str, accepted: impl Fn(u8) -> bool) 
     }
 }
 
-/// Calls `parse` with the decompressed bytes, and with a function that converts an error of reading them.
-fn read_file<T>(
-    path: &Path,
-    parse: impl FnOnce(&Path, &mut dyn Read, &dyn Fn(io::Error) -> DataError) -> Result<T, DataError>,
-) -> Result<T, DataError> {
+/// The content of a file.
+struct Opened<'a> {
+    path: &'a Path,
+    /// Decompressed.
+    bytes: &'a mut dyn Read,
+    /// The length of `bytes`, if it is known before they are read.
+    len_bytes: Option<u64>,
+    /// Converts an error of reading `bytes`.
+    failed: &'a dyn Fn(io::Error) -> DataError,
+}
+
+/// Calls `parse` with the content of a file.
+fn read_file<T>(path: &Path, parse: impl FnOnce(Opened<'_>) -> Result<T, DataError>) -> Result<T, DataError> {
     let unreadable = DataError::unreadable(path);
     let unusable = |what: String| DataError::unusable(path.display(), what);
     let file = File::open(path).map_err(unreadable)?;
     let len_bytes = file.metadata().map_err(unreadable)?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
     let begin = file.fill_buf().map_err(unreadable)?;
-    if begin.starts_with(&GZIP_MAGIC) {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => unusable(format!(
-                "the gzip stream is cut off, its end is missing ({len_bytes} bytes on disk). {FETCH}"
-            )),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                unusable(format!("the gzip stream is damaged: {error}. {FETCH}"))
-            }
-            _ => unreadable(error),
-        };
-        parse(path, &mut MultiGzDecoder::new(file), &failed)
-    } else {
-        parse(path, &mut file, &unreadable)
+    if !begin.starts_with(&GZIP_MAGIC) {
+        return parse(Opened { path, bytes: &mut file, len_bytes: Some(len_bytes), failed: &unreadable });
+    }
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => unusable(format!(
+            "the gzip stream is cut off, its end is missing ({len_bytes} bytes on disk). {FETCH}"
+        )),
+        io::ErrorKind::FileTooLarge => unusable(format!(
+            "the gzip stream has {len_bytes} bytes and grows to more than {GROWTH_MAX} times that, which no pictures do. \
+             {FETCH} If it is right, unpack it with gunzip, and name what was in it."
+        )),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            unusable(format!("the gzip stream is damaged: {error}. {FETCH}"))
+        }
+        _ => unreadable(error),
+    };
+    let left_bytes = len_bytes.saturating_mul(GROWTH_MAX).max(GROWN_BYTES_MIN);
+    let mut bytes = Growing { bytes: MultiGzDecoder::new(file), left_bytes };
+    parse(Opened { path, bytes: &mut bytes, len_bytes: None, failed: &failed })
+}
+
+/// A stream that fails when it has grown too much.
+struct Growing<R> {
+    bytes: R,
+    left_bytes: u64,
+}
+
+impl<R: Read> Read for Growing<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(out)?;
+        let left = self.left_bytes.checked_sub(read as u64);
+        self.left_bytes = left.ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(read)
     }
 }
 
 /// Reads one label for each of `expected` pictures.
 fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, DataError> {
     check_kind(path, "IDX file of labels", |dimensions| dimensions == 1)?;
-    read_file(path, |path, bytes, failed| {
+    read_file(path, |Opened { path, bytes, failed, .. }| {
         let unusable = |what: String| Err(DataError::unusable(path.display(), what));
         let mut header = Vec::with_capacity(LABELS_HEADER_BYTES);
         bytes.take(LABELS_HEADER_BYTES as u64).read_to_end(&mut header).map_err(failed)?;
@@ -176,12 +206,9 @@ fn read_labels(path: &Path, expected: u32, images: &Path) -> Result<Vec<u8>, Dat
     })
 }
 
-/// Parses header and pixels; `failed` converts an error of reading them.
-fn parse(
-    path: &Path,
-    bytes: &mut dyn Read,
-    failed: &dyn Fn(io::Error) -> DataError,
-) -> Result<(Header, Vec<u8>), DataError> {
+/// Parses header and pixels.
+fn parse(opened: Opened<'_>) -> Result<(Header, Vec<u8>), DataError> {
+    let Opened { path, bytes, len_bytes, failed } = opened;
     let mut start = Vec::with_capacity(HEADER_BYTES);
     bytes.take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
     let header = parse_header(path, &start)?;
@@ -190,27 +217,31 @@ fn parse(
     let pictures = format!("{count} pictures of {height} x {width}");
     let expected_bytes = u64::from(count)
         .checked_mul(u64::from(height) * u64::from(width))
-        .filter(|bytes| (1..=PIXELS_BYTES_MAX).contains(bytes))
+        .filter(|bytes| (1..=IN_MEMORY_BYTES_MAX).contains(bytes))
         .ok_or_else(|| {
             unusable(format!(
-                "the header says {pictures} pixels; at least 1 of at least 1 x 1 is needed, and at most 16 GiB in all, \
-                 for they are held in memory. Take another file."
+                "the header says {pictures} pixels; at least 1 of at least 1 x 1 is needed, and at most {IN_MEMORY_MAX} in \
+                 all, for they are held in memory. Take another file."
             ))
         })?;
+    let check = |found_bytes: u64| match found_bytes {
+        _ if found_bytes < expected_bytes => Err(unusable(format!(
+            "the file is cut off: its header says {pictures} = {expected_bytes} bytes, but only {found_bytes} follow. \
+             {FETCH}"
+        ))),
+        _ if found_bytes > expected_bytes => Err(unusable(format!(
+            "the file is longer than its header says: {pictures} = {expected_bytes} bytes, and more follows. {FETCH}"
+        ))),
+        _ => Ok(()),
+    };
+    // Before they are read: a sparse file has gigabytes for nothing.
+    len_bytes.map_or(Ok(()), |len_bytes| check(len_bytes.saturating_sub(HEADER_BYTES as u64)))?;
     // Without a reservation, because a damaged header must not allocate gigabytes. One byte more detects a file that is
     // too long, and makes the gzip decoder check the end of the stream.
     let mut pixels = Vec::new();
     bytes.take(expected_bytes + 1).read_to_end(&mut pixels).map_err(failed)?;
-    match pixels.len() as u64 {
-        found_bytes if found_bytes < expected_bytes => Err(unusable(format!(
-            "the file is cut off: its header says {pictures} = {expected_bytes} bytes, but only {found_bytes} follow. \
-             {FETCH}"
-        ))),
-        found_bytes if found_bytes > expected_bytes => Err(unusable(format!(
-            "the file is longer than its header says: {pictures} = {expected_bytes} bytes, and more follows. {FETCH}"
-        ))),
-        _ => Ok((header, pixels)),
-    }
+    check(pixels.len() as u64)?;
+    Ok((header, pixels))
 }
 
 /// The header's number at `index`; missing bytes count as 0.

@@ -151,5 +151,16 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The longest encoded picture. A damaged length must not cause an allocation of many gigabytes.
-pub(super) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// The longest encoded picture: 4 bytes for each pixel that is decoded at most. Every thread of the loader reads one, and a
+/// sparse file has any length for nothing.
+pub(super) const RECORD_BYTES_MAX: u64 = 1 << 28;
+
+/// Why a record is too long to be read; none if it is not.
+pub(super) fn too_long(len_bytes: u64) -> Option<String> {
+    let reason = format!("it has {len_bytes} bytes; at most 2^28 are decoded");
+    (len_bytes > RECORD_BYTES_MAX).then_some(reason)
+}
+
+/// The most pixels of a data set that is held in memory, whose words for this are [`IN_MEMORY_MAX`].
+pub(super) const IN_MEMORY_BYTES_MAX: u64 = 16 << 30;
+pub(super) const IN_MEMORY_MAX: &str = "16 GiB";

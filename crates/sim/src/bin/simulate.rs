@@ -1,5 +1,7 @@
 //! `simulate`: simulates the worlds of many seeds, or replays one.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

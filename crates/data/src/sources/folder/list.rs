@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -182,6 +182,24 @@ impl List {
         let begin = if record == 0 { 0 } else { self.files[record - 1].0 };
         let (end, len_bytes) = self.files[record];
         (&self.names[begin as usize..end as usize], len_bytes)
+    }
+
+    /// Whether each file has a name and a folder. A file that somebody else wrote may say anything.
+    pub(super) fn is_whole(&self) -> bool {
+        let ends = self.files.iter().map(|(end, _)| *end);
+        let firsts = self.runs.iter().map(|run| run.first);
+        ends.is_sorted()
+            && self.files.last().map_or(0, |(end, _)| *end) == self.names.len() as u64
+            && firsts.clone().next().unwrap_or(0) == 0
+            && firsts.is_sorted_by(|a, b| a < b)
+            && self.runs.last().is_none_or(|run| run.first < self.files())
+            && self.files.is_empty() == self.runs.is_empty()
+            && self.runs.iter().all(|run| {
+                let class = run.class.map_or(0, |class| class as usize + 1);
+                let mut folders = Path::new(OsStr::from_bytes(&run.folder)).components();
+                class <= self.class_names.len() && folders.all(|it| matches!(it, Component::Normal(_)))
+            })
+            && !self.names.contains(&b'/')
     }
 
     /// Whether no file was added or removed since the list was made, and no file that was unreadable may be readable now.

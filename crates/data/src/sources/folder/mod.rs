@@ -18,10 +18,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lsgan_spec::{FolderSource, ImageSpec};
+use lsgan_spec::{FolderSource, ImageSpec, printable};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records};
+use super::pictures::{Content, Pictures, Records, too_long};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::left_out::LeftOut;
@@ -64,7 +64,7 @@ pub(super) fn open(
         let stamp = *blake3::hash(name.as_bytes()).as_bytes();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp, options };
         let mut list = index.find_or_build(
-            |list: &List| list.is_current(&root),
+            |list: &List| list.is_whole() && list.is_current(&root),
             || List::make(&root, options),
             List::files,
         )?;
@@ -109,18 +109,26 @@ impl Records for Folder {
 
     fn content<'a>(&'a self, record: u64, bytes: &'a mut Vec<u8>) -> Result<Content<'a>, RecordError> {
         let (path, len_bytes) = self.file(record);
-        let lost = |reason| RecordError::Lost { kind: KIND, key: path.display().to_string(), reason };
+        if let Some(reason) = too_long(len_bytes) {
+            return Err(RecordError::Undecodable { kind: KIND, key: shown(&path), reason });
+        }
+        let lost = |reason| RecordError::Lost { kind: KIND, key: shown(&path), reason };
         read_whole(&self.root.join(&path), len_bytes, bytes).map_err(lost)?;
         Ok(Content::Encoded(bytes))
     }
 
     fn key(&self, record: u64) -> Result<String, RecordError> {
-        Ok(self.file(record).0.display().to_string())
+        Ok(shown(&self.file(record).0))
     }
 
     fn class(&self, record: u64) -> Option<u32> {
         self.list.run(record).class
     }
+}
+
+/// A file's name may have any byte but a slash.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// What a folder without pictures holds, and what to do.

@@ -27,6 +27,8 @@ struct Walk<'a> {
     pages: &'a Pages,
     /// Pages that were not met yet.
     pages_left: u64,
+    /// Of the record before, since a tree is in the order of its keys. A leaf that is met twice is not.
+    last_key: Option<Vec<u8>>,
     hasher: blake3::Hasher,
     meter: Meter<'a>,
     found: Leaves,
@@ -38,7 +40,7 @@ impl Leaves {
         let entries = pages.main_tree().entries;
         let meter = Meter::new(on_progress, "records", Some(entries), PROGRESS_RECORDS);
         let (hasher, found) = (blake3::Hasher::new(), Self::default());
-        let mut walk = Walk { pages, pages_left: pages.count(), hasher, meter, found };
+        let mut walk = Walk { pages, pages_left: pages.count(), last_key: None, hasher, meter, found };
         walk.hasher.update(super::KIND.as_bytes());
         if let Some(root) = pages.main_tree().root {
             walk.page(root, 0)?;
@@ -52,6 +54,15 @@ impl Leaves {
         pages.check_unchanged().map_err(changing)?;
         found.fingerprint = *hasher.finalize().as_bytes();
         Ok(found)
+    }
+
+    /// Whether [`locate`](Self::locate) finds a leaf for each record. A file that somebody else wrote may say anything.
+    pub(super) fn is_whole(&self) -> bool {
+        let firsts = self.leaves.iter().map(|(first, _)| *first);
+        firsts.clone().next().unwrap_or(0) == 0
+            && firsts.is_sorted_by(|a, b| a < b)
+            && self.leaves.last().is_none_or(|(first, _)| *first < self.records)
+            && (self.records == 0) == self.leaves.is_empty()
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -111,6 +122,12 @@ impl Walk<'_> {
                     ));
                 }
             };
+            if self.last_key.as_deref().is_some_and(|last| last >= node.key) {
+                return Err(format!("the key of its node {index} is not behind that of the record before"));
+            }
+            let last_key = self.last_key.get_or_insert_default();
+            last_key.clear();
+            last_key.extend_from_slice(node.key);
             self.hasher.update(&(node.key.len() as u64).to_le_bytes()).update(node.key);
             self.hasher.update(&len_bytes.to_le_bytes());
         }

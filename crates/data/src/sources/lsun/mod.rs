@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{ImageSpec, LsunSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, RECORD_BYTES_MAX, Records, Summary};
+use super::pictures::{Content, Pictures, Records, Summary, too_long};
 use crate::file_kind::{FileKind, kind_at, other_kind};
 use crate::index::Index;
 use crate::{DataError, RecordError, Source};
@@ -57,8 +57,11 @@ pub(super) fn open(
         let pages = Pages::open(data_file(&spec.path)?)?;
         let name = spec.path.to_string_lossy();
         let index = Index { kind: KIND, name: &name, is_local: true, stamp: pages.stamp(), options };
-        let leaves =
-            index.find_or_build(|_| true, || Leaves::find(&pages, options.progress), Leaves::records)?;
+        let leaves = index.find_or_build(
+            Leaves::is_whole,
+            || Leaves::find(&pages, options.progress),
+            Leaves::records,
+        )?;
         if leaves.records() == 0 {
             let advice = "It has no records at all: check that it was copied whole, and what wrote it.";
             return Err(DataError::no_pictures(spec.path.display(), advice));
@@ -79,13 +82,12 @@ impl Records for Lsun {
                 bytes.clear();
                 bytes.extend_from_slice(value);
             }
-            Value::Pages { first, len_bytes } if len_bytes <= RECORD_BYTES_MAX => {
+            Value::Pages { first, len_bytes } => {
+                if let Some(reason) = too_long(len_bytes) {
+                    return Err(RecordError::Undecodable { kind: KIND, key: shown(node.key), reason });
+                }
                 bytes.resize(len_bytes as usize, 0);
                 self.pages.read_value(first, bytes).map_err(|reason| lost(shown(node.key), reason))?;
-            }
-            Value::Pages { len_bytes, .. } => {
-                let reason = format!("it has {len_bytes} bytes; at most 2^30 are decoded");
-                return Err(RecordError::Undecodable { kind: KIND, key: shown(node.key), reason });
             }
             Value::Tree => return Err(lost(shown(node.key), "it is a named database".to_owned())),
         }

@@ -34,7 +34,8 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
 /// or if one contains a character with a meaning in braces.
 pub(super) fn pattern(names: &[String]) -> Option<String> {
     let (first, last) = (names.first()?, names.last()?);
-    if names.iter().any(|name| name.contains(['{', '}', ','])) {
+    let has_meaning = |name: &String| name.contains(['{', '}', ',']) || name.contains("..");
+    if names.iter().any(has_meaning) {
         return None;
     }
     if first == last {
@@ -131,5 +132,32 @@ mod tests {
         ] {
             assert_eq!(expand(pattern), Err(reason.to_owned()), "{pattern}");
         }
+    }
+
+    #[test]
+    fn names_that_braces_would_read_otherwise_have_no_pattern() {
+        for name in ["a..b", "a,b", "{a"] {
+            assert_eq!(pattern(&["a".to_owned(), name.to_owned()]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn fuzz_braces() {
+        let examples = ["train-{000..012}.tar", "{a,b}/{0..9}.tar", "s3://bucket/{5..1}", "plain.tar"];
+        let examples = examples.map(|text| text.as_bytes().to_vec());
+        lsgan_fuzz::Fuzz::new("braces", examples).peak_max(512 << 20).run(|bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return "not UTF-8".to_owned() };
+            match expand(text) {
+                Ok(mut names) => {
+                    assert!((1..=NAMES_MAX).contains(&names.len()));
+                    names.sort();
+                    names.truncate(100);
+                    let again = pattern(&names).map(|pattern| expand(&pattern));
+                    assert!(again.is_none_or(|again| again == Ok(names.clone())), "{names:?}");
+                    format!("ok {}", "i".repeat(names.len()))
+                }
+                Err(reason) => reason,
+            }
+        });
     }
 }

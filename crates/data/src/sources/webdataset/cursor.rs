@@ -1,8 +1,26 @@
 //! Buffered reading and seeking in a blob.
 
+use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::rc::Rc;
 
 use super::blobs::{Blob, ReadAt};
+
+/// The most bytes that the headers of one member take: a path has at most 4 KiB on Linux, and PAX headers name times and
+/// users too.
+const HEADERS_BYTES_MAX: u64 = 1 << 20;
+
+/// What may still be read of a member: its headers, and the few bytes of its content that a scan looks at. The tar crate
+/// reads a long name and a PAX header as a whole into memory, and a sparse file has one of any length for nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Allowance(Rc<Cell<u64>>);
+
+impl Allowance {
+    /// To be called before each member.
+    pub(super) fn renew(&self) {
+        self.0.set(HEADERS_BYTES_MAX);
+    }
+}
 
 /// A reader with a buffer of the size that is cheap to read ahead.
 pub(super) struct Cursor<'a> {
@@ -14,11 +32,18 @@ pub(super) struct Cursor<'a> {
     ahead: Vec<u8>,
     /// The byte of the blob where `ahead` begins.
     ahead_at: u64,
+    allowance: Allowance,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(blob: &'a dyn Blob, read_at: ReadAt<'a>) -> Self {
-        Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0 }
+        let allowance = Allowance::default();
+        allowance.renew();
+        Self { blob, read_at, start: 0, at: 0, ahead: Vec::new(), ahead_at: 0, allowance }
+    }
+
+    pub(super) fn allowance(&self) -> Allowance {
+        self.allowance.clone()
     }
 
     /// Moves to byte `start` of the blob, which becomes position 0.
@@ -33,6 +58,10 @@ impl Read for Cursor<'_> {
         if left == 0 || out.is_empty() {
             return Ok(0);
         }
+        let allowed = self.allowance.0.get();
+        if allowed == 0 {
+            return Err(io::Error::other("the headers of a member have more than 2^20 bytes"));
+        }
         if !(self.ahead_at..self.ahead_at + self.ahead.len() as u64).contains(&self.at) {
             self.ahead.resize(left.min(self.blob.read_ahead_bytes()) as usize, 0);
             self.ahead_at = self.at;
@@ -40,8 +69,9 @@ impl Read for Cursor<'_> {
             read.inspect_err(|_| self.ahead.clear()).map_err(io::Error::other)?;
         }
         let there = &self.ahead[(self.at - self.ahead_at) as usize..];
-        let len = there.len().min(out.len());
+        let len = there.len().min(out.len()).min(usize::try_from(allowed).unwrap_or(usize::MAX));
         out[..len].copy_from_slice(&there[..len]);
+        self.allowance.0.set(allowed - len as u64);
         self.at += len as u64;
         Ok(len)
     }

@@ -78,6 +78,7 @@ impl Shard {
             DataError::unusable(blob.name(), what)
         };
         refuse_other_kinds(blob, &mut cursor).map_err(|error| wrong(0, error.to_string()))??;
+        let allowance = cursor.allowance();
         let mut archive = tar::Archive::new(cursor);
         let mut scan =
             Scan { blob, shard: Self::default(), hasher: blake3::Hasher::new(), sample: Sample::default() };
@@ -85,12 +86,14 @@ impl Shard {
         let mut end = 0;
         for entry in archive.entries_with_seek().map_err(|error| wrong(0, error.to_string()))? {
             let mut entry = entry.map_err(|error| wrong(end, error.to_string()))?;
-            let (begin, data_end) = (end, entry.raw_file_position() + entry.size());
-            end = data_end.next_multiple_of(BLOCK_BYTES);
-            if data_end > blob.len() {
+            let begin = end;
+            let data_end = entry.raw_file_position().checked_add(entry.size());
+            let Some(data_end) = data_end.filter(|data_end| *data_end <= blob.len()) else {
                 let reason = format!("it ends in the middle of a member of {} bytes", entry.size());
                 return Err(wrong(begin, reason));
-            }
+            };
+            end = data_end.next_multiple_of(BLOCK_BYTES);
+            allowance.renew();
             scan.member(&mut entry, begin, data_end).map_err(|error| wrong(begin, error.to_string()))?;
         }
         if end >= blob.len() {
@@ -171,17 +174,20 @@ impl Scan<'_> {
                 if self.blob.len().checked_sub(BLOCK_BYTES).is_none_or(|last| end > last) {
                     return Ok(());
                 }
+                cursor.allowance().renew();
                 cursor.read_exact(&mut block)?;
                 end += BLOCK_BYTES;
             }
             let begin = end - BLOCK_BYTES;
             cursor.start_at(begin);
+            let allowance = cursor.allowance();
             let mut archive = tar::Archive::new(cursor);
             for entry in archive.entries_with_seek()? {
+                allowance.renew();
                 // Bytes that are no tar file hold no pictures.
                 let Ok(entry) = entry else { return Ok(()) };
-                let data_end =
-                    (entry.raw_file_position() + entry.size()).checked_next_multiple_of(BLOCK_BYTES);
+                let data_end = entry.raw_file_position().checked_add(entry.size());
+                let data_end = data_end.and_then(|end| end.checked_next_multiple_of(BLOCK_BYTES));
                 let Some(next) = data_end.and_then(|data_end| begin.checked_add(data_end)) else {
                     return Ok(());
                 };
@@ -259,6 +265,15 @@ impl Members {
     /// The shard and the member of a record below [`records`](Self::records).
     pub(super) fn at(&self, record: u64) -> (usize, Member) {
         (self.firsts.partition_point(|first| *first <= record) - 1, self.members[record as usize])
+    }
+
+    /// Whether each record lies in a shard. A file that somebody else wrote may say anything.
+    pub(super) fn is_whole(&self) -> bool {
+        self.hashes.len() == self.firsts.len()
+            && self.firsts.first().is_none_or(|first| *first == 0)
+            && self.firsts.is_sorted()
+            && self.firsts.last().is_none_or(|last| *last <= self.records())
+            && (self.records() == 0 || !self.firsts.is_empty())
     }
 
     pub(super) fn hash(&self) -> [u8; 32] {

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use lsgan_spec::{ImageSpec, WebdatasetSource};
 
 use super::OpenOptions;
-use super::pictures::{Content, Pictures, Records, Summary};
+use super::pictures::{Content, Pictures, Records, Summary, too_long};
 use crate::file_kind::FileKind;
 use crate::in_order::in_order;
 use crate::index::{Index, Progress};
@@ -86,7 +86,7 @@ pub(super) fn open(
         let stamp = *hasher.finalize().as_bytes();
         let index = Index { kind: KIND, name: pattern, is_local: !is_url, stamp, options };
         let mut members = index.find_or_build(
-            |members: &Members| members.shards() == blobs.len(),
+            |members: &Members| members.shards() == blobs.len() && members.is_whole(),
             || scan(&blobs, options),
             Members::records,
         )?;
@@ -130,7 +130,12 @@ impl Records for Webdataset {
 
     fn key(&self, record: u64) -> Result<String, RecordError> {
         let mut bytes = Vec::new();
-        let (name, _) = self.member(record, &mut bytes)?;
+        let name = match self.member(record, &mut bytes) {
+            Ok((name, _)) => name,
+            // Its name stands before a content that is too long to be read.
+            Err(RecordError::Undecodable { key, .. }) => return Ok(key),
+            Err(error) => return Err(error),
+        };
         Ok(format!("{}: {}", self.blobs[self.members.at(record).0].name(), name.escape_debug()))
     }
 
@@ -144,10 +149,11 @@ impl Webdataset {
     fn member<'a>(&self, record: u64, bytes: &'a mut Vec<u8>) -> Result<(String, &'a [u8]), RecordError> {
         let (shard, Member { header_block, len_bytes, .. }) = self.members.at(record);
         let begin = u64::from(header_block) * members::BLOCK_BYTES;
-        let lost = |reason: String| {
-            let key = format!("{}, byte {begin}", self.blobs[shard].name());
-            RecordError::Lost { kind: KIND, key, reason }
-        };
+        let key = || format!("{}, byte {begin}", self.blobs[shard].name());
+        let lost = |reason: String| RecordError::Lost { kind: KIND, key: key(), reason };
+        if let Some(reason) = too_long(len_bytes.into()) {
+            return Err(RecordError::Undecodable { kind: KIND, key: key(), reason });
+        }
         bytes.resize(len_bytes as usize, 0);
         self.blobs[shard].read_at(begin, bytes).map_err(lost)?;
         members::only_member(bytes).map_err(lost)
