@@ -273,6 +273,7 @@ fn a_worker_with_other_numerics_is_refused_with_both_sides_shown() {
         holds: None,
         resume: None,
         data_fingerprint: String::new(),
+        pass: None,
     };
     bench.apply(Event::Joined { session: SessionId(2), hello });
     let [Message::Refused { why }] = &bench.to(2)[..] else { panic!("it got {:?}", bench.to(2)) };

@@ -36,6 +36,11 @@ pub enum Cause {
     CutOff(Incarnation),
     /// The run goes on without the worker, since its state did not reach it.
     LeftBehind(Incarnation),
+    /// Messages are ignored.
+    Dropped {
+        /// Who sends them.
+        who: String,
+    },
     /// Snapshots cannot be written.
     Snapshot,
     /// Pictures cannot be written.
@@ -63,7 +68,7 @@ impl Cause {
                 run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::LeftBehind))
             }
             Self::CutOff(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::CutOff)),
-            Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
+            Self::Dropped { .. } | Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
         }
     }
 }

@@ -77,7 +77,7 @@ impl Shell {
                     }
                     self.send(session, message.into());
                 }
-                Held::Close(session) => drop(self.sessions.remove(&session)),
+                Held::Close(session) => self.close(session),
             }
         }
     }

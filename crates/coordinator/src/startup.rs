@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lsgan_console::Failure;
-use lsgan_control::{Missing, Recovered, Run};
+use lsgan_control::{Missing, PassKey, Recovered, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
@@ -231,7 +231,7 @@ async fn ready(
     let paused = paused(&known).filter(|_| recovered.paused);
     let token = known.fact("token").map_or_else(new_token, str::to_owned);
     let description = describe(&spec, &data, (&token, &places.store));
-    let secret = secret(&token);
+    let (secret, pass_key) = (secret(&token), PassKey::of(&token));
     let kept = known.snapshots.iter().map(|step| Step(*step));
     let catalogue = Catalogue::of(kept.filter(|step| no_snapshot_after.is_none_or(|last| *step <= last)));
     let no_snapshot_after = no_snapshot_after.map(|step| step.0);
@@ -243,7 +243,7 @@ async fn ready(
         (known.newest_step.as_ref().map(rows::step_metrics), known.metrics_until());
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
-    let config = config(&spec, &plan, workers.expected, args.fault_patience);
+    let config = config(&spec, &plan, (data.0, pass_key), (workers.expected, args.fault_patience));
     let run = Run::new(config, recovered, clock.now());
     let warnings =
         warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));

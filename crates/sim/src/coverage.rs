@@ -67,6 +67,10 @@ counts! {
     /// Differences found between the states of members.
     differences,
     pauses,
+    /// Messages of strangers that were ignored.
+    ignored,
+    /// Strangers that said Hello.
+    strangers,
     /// Wishes for a snapshot sent.
     asked_snapshots,
 }

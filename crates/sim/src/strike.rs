@@ -26,6 +26,7 @@ impl World {
                 self.spawn(false);
                 self.processes.last_mut().expect("one was just started").far = true;
             }
+            Fault::Stranger => self.stranger_comes(),
             Fault::CrashCoordinator { down_ms } => self.shell.dies_ms = Some(down_ms),
             Fault::Stop { resume_ms } => {
                 if !self.stopped {

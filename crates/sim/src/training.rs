@@ -1,7 +1,7 @@
 //! A model of a worker's training thread and of its writer: half steps, parking, snapshots, and how long each takes.
 
 use lsgan_control::member::Duty;
-use lsgan_control::report::PublishedSnapshot;
+use lsgan_control::report::{FinalFile, PublishedSnapshot};
 use lsgan_control::{ParkReason, Report, Task};
 use lsgan_spec::{Generation, Half, Incarnation, VirtualRank};
 
@@ -144,7 +144,10 @@ impl World {
             self.history.final_written(state);
         }
         self.say_written(p, state);
-        self.say(p, Report::TaskDone { files: Vec::new() });
+        let file =
+            |name: &str| FinalFile { name: name.to_owned(), url: String::new(), blake3: String::new() };
+        let files = if task == Task::Final { vec![file("generator")] } else { Vec::new() };
+        self.say(p, Report::TaskDone { files });
     }
 
     /// A snapshot that was written during training is published, or could not be written.

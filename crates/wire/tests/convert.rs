@@ -2,7 +2,8 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Report, Resume, Start, Task, Wish,
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Pass, Report, Resume, Rights, Start,
+    Task, Wish,
 };
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use lsgan_wire::{convert, v1};
@@ -47,6 +48,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn pass()(
+        incarnation in incarnation(), generation in generation(), until in step(), led: bool, seal: [u8; 32],
+    ) -> Pass {
+        Pass { rights: Rights { incarnation, generation, until, led }, seal }
+    }
+}
+
+prop_compose! {
     fn numerics()(
         libtorch in text(), device in prop_oneof![Just(DeviceKind::Cpu), Just(DeviceKind::Cuda)], model in text(),
         instructions in text(), probe in number(),
@@ -58,9 +67,9 @@ prop_compose! {
 prop_compose! {
     fn hello()(
         name in text(), address in text(), numerics in numerics(), holds in option::of(reduction()),
-        resume in option::of(resume()), data_fingerprint in text(),
+        resume in option::of(resume()), data_fingerprint in text(), pass in option::of(pass()),
     ) -> Hello {
-        Hello { name, address, numerics, holds, resume, data_fingerprint }
+        Hello { name, address, numerics, holds, resume, data_fingerprint, pass }
     }
 }
 
@@ -140,9 +149,9 @@ prop_compose! {
     fn form()(members in vec(member(), 1..4))(
         generation in generation(), rank in 0..members.len() as u32, members in Just(members), from in reduction(),
         start in start(), root in option::of(any::<u32>()), writer in option::of(any::<u32>()), last_step in step(),
-        leases in vec((virtual_rank(), number()), 0..4),
+        leases in vec((virtual_rank(), number()), 0..4), pass in pass(),
     ) -> Form {
-        Form { generation, rank, members, from, start, root, writer, last_step, leases }
+        Form { generation, rank, members, from, start, root, writer, last_step, leases, pass }
     }
 }
 
@@ -158,8 +167,11 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn message() -> impl Strategy<Value = Message> {
     let wish = prop_oneof![Just(Wish::Reform), Just(Wish::Finish), Just(Wish::Snapshot)];
     prop_oneof![
-        (incarnation(), any::<bool>())
-            .prop_map(|(incarnation, adopted)| Message::Welcome { incarnation, adopted }),
+        (incarnation(), any::<bool>(), pass()).prop_map(|(incarnation, adopted, pass)| Message::Welcome {
+            incarnation,
+            adopted,
+            pass
+        }),
         text().prop_map(|why| Message::Refused { why }),
         form().prop_map(Message::Form),
         generation().prop_map(Message::Abort),

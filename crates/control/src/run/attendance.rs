@@ -8,6 +8,7 @@ use super::event::SessionId;
 use super::machine::{Phase, Run};
 use super::reach::Reach;
 use super::timers::Timer;
+use crate::pass::Rights;
 use crate::protocol::{Hello, Message, Resume};
 
 /// A worker that is attached.
@@ -22,6 +23,10 @@ pub struct Worker {
     pub device: DeviceKind,
     /// Reductions applied in the state that it holds, as far as it has said.
     pub holds: Option<Reduction>,
+    /// What its pass says.
+    pub rights: Rights,
+    /// When it attached.
+    pub since: Millis,
     /// When it was last heard.
     pub heard: Millis,
     /// It asked to leave.
@@ -91,12 +96,15 @@ impl Run {
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
         }
+        let (hello, rights) = self.believed(hello);
         let worker = Worker {
             session,
             name: hello.name,
             address: hello.address,
             device: hello.numerics.device,
             holds: hello.holds,
+            rights,
+            since: now,
             heard: now,
             leaving: false,
             computing: hello.resume.as_ref().is_some_and(|r| r.stepping),
@@ -121,6 +129,33 @@ impl Run {
         }
     }
 
+    /// A Hello shows a pass of this run.
+    #[must_use]
+    pub fn believes(&self, hello: &Hello) -> bool {
+        hello.pass.as_ref().is_some_and(|pass| self.config.pass_key.is_genuine(pass))
+    }
+
+    /// What is believed of a Hello: without a pass of this run, a worker is a new one that holds nothing; with one it is who
+    /// the pass says, and what it holds may be of the generations that the pass speaks of.
+    fn believed(&self, hello: Hello) -> (Hello, Rights) {
+        let genuine = hello.pass.as_ref().filter(|_| self.believes(&hello));
+        let rights = genuine.map(|pass| pass.rights).unwrap_or_default();
+        let resume = hello.resume.filter(|resume| {
+            genuine.is_some()
+                && resume.incarnation == rights.incarnation
+                && resume.generation <= self.generation
+        });
+        // It cannot step in a generation that it was not told to form.
+        let formed = |resume: &Resume| rights.trained() && resume.generation == rights.generation;
+        let resume = resume.map(|resume| Resume {
+            stepping: resume.stepping && formed(&resume),
+            writes: resume.writes && formed(&resume),
+            ..resume
+        });
+        let holds = hello.holds.filter(|held| rights.trained() && *held <= rights.until.first_reduction());
+        (Hello { holds, resume, ..hello }, rights)
+    }
+
     /// A member of the generation that may be alive comes back to a coordinator that was started again.
     fn is_adopted(&self, resume: &Resume) -> bool {
         self.phase == Phase::Adopting
@@ -134,13 +169,15 @@ impl Run {
         let rank = self.members.iter().position(|m| m.incarnation == incarnation).expect("it is a member");
         // Its peers know it by the address that it had when the generation was formed.
         worker.address.clone_from(&self.members[rank].address);
+        let pass = self.config.pass_key.seal(worker.rights);
         if resume.writes {
             self.writer = Some(incarnation);
         }
         self.other_spec |= resume.spec != self.config.spec;
         let session = worker.session;
         self.attach(now, incarnation, worker);
-        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: true } });
+        effects
+            .push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: true, pass } });
         self.send_leases(rank, session, effects);
     }
 
@@ -156,9 +193,11 @@ impl Run {
     }
 
     /// Gives the worker a new incarnation.
-    fn admit(&mut self, now: Millis, worker: Worker, numerics: Numerics, effects: &mut Vec<Effect>) {
+    fn admit(&mut self, now: Millis, mut worker: Worker, numerics: Numerics, effects: &mut Vec<Effect>) {
         self.incarnation = self.incarnation.next();
         let (incarnation, session) = (self.incarnation, worker.session);
+        worker.rights.incarnation = incarnation;
+        let pass = self.config.pass_key.seal(worker.rights);
         let odd = self.numerics.as_ref().is_some_and(|run| *run != numerics);
         if self.numerics.is_none() {
             self.numerics = Some(numerics.clone());
@@ -169,7 +208,8 @@ impl Run {
         if odd {
             effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
         }
-        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
+        effects
+            .push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false, pass } });
         self.attach(now, incarnation, worker);
     }
 
@@ -208,6 +248,8 @@ impl Run {
         let silent_ms = now.0.saturating_sub(worker.heard.0);
         worker.heard = now;
         worker.pace_us = pace_us;
+        // A state grows only in a generation.
+        let applied = if worker.computing { applied } else { applied.min(worker.holds) };
         let news = worker.holds != applied && !worker.computing;
         worker.holds = applied;
         self.silences.ended(now, silent_ms);

@@ -18,6 +18,7 @@ use super::severed::Links;
 use super::silences::Silences;
 use super::stalls::Progress;
 use super::timers::{Timer, Timers};
+use crate::pass::PassKey;
 use crate::protocol::{Member, Message, Outcome, Task, Wish};
 
 /// What the machine must know of the run's specification. Integers only.
@@ -55,6 +56,10 @@ pub struct Config {
     pub spec: String,
     /// How long a generation may do no step before it is ended; longer if its steps are slow.
     pub stall_ms: u64,
+    /// Records in the data set.
+    pub records: u64,
+    /// What seals the workers' passes.
+    pub pass_key: PassKey,
 }
 
 /// What the coordinator learned from journal and snapshots when it started.
@@ -325,7 +330,7 @@ impl Run {
                 Timer::Park => self.end_parking(effects),
                 Timer::Phase => self.give_phase_up(effects),
                 // What is due then follows from the state.
-                Timer::Retry | Timer::Reach => {}
+                Timer::Proof | Timer::Retry | Timer::Reach => {}
             }
         }
     }

@@ -7,6 +7,7 @@
 //! - `machine`: [`Run`]: its state, and the handling of each event.
 //! - `phases`: the transitions that follow from a state.
 //! - `forming`: the next generation: its members, its state, and what they are told.
+//! - [`gate`]: which messages of workers are acted upon at all.
 //! - `attendance`: workers come, are heard, and are lost.
 //! - `timers`: when it wants to be woken, and for what.
 //! - `ending`: why a run is to end before its last step.
@@ -31,6 +32,7 @@ mod effect;
 mod ending;
 mod event;
 mod forming;
+pub mod gate;
 pub mod hashes;
 pub mod invariants;
 mod keeping;

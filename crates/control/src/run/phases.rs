@@ -69,7 +69,7 @@ impl Run {
             self.timers.cancel(Timer::Phase);
         }
         if self.phase != Phase::Gathering {
-            for timer in [Timer::Gather, Timer::Keeper, Timer::Retry] {
+            for timer in [Timer::Gather, Timer::Keeper, Timer::Proof, Timer::Retry] {
                 self.timers.cancel(timer);
             }
         }
