@@ -23,5 +23,5 @@ pub use protocol::{
 pub use report::Report;
 pub use run::{
     Aside, Config, Direction, Effect, Entry, Event, GoneReason, Keeps, Missing, Phase, Recovered, Run,
-    SessionId, Worker, gate, hashes, invariants,
+    SessionId, Then, Worker, gate, hashes, invariants,
 };

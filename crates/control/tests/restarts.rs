@@ -12,6 +12,7 @@ fn the_journal_tells_the_next_life_what_it_must_know() {
     bench.consumed(1, 0, 3);
     bench.consumed(2, 3, 2);
     bench.consumed(1, 0, 4);
+    bench.heard(1, 1);
     bench.saved(1);
     let recovered = Recovered::replay(&bench.journal, Some(Step(1)));
     assert_eq!(recovered.generation, Generation(1));

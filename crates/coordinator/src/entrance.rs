@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lsgan_control::gate::{Rejection, clean};
 use lsgan_control::{Report, SessionId};
-use lsgan_spec::Step;
+use lsgan_spec::{Step, VirtualRank};
 use lsgan_wire::convert;
 use lsgan_wire::v1::{self, worker_message::Kind};
 
@@ -40,8 +40,9 @@ impl Shell {
         let greeted = open.greeted;
         let kind = match kind {
             Kind::Metrics(metrics) => {
-                let steps = metrics.rows.iter().map(|row| Step(row.step));
-                return match self.run.admits_metrics(session, steps) {
+                let steps = || metrics.rows.iter().map(|row| Step(row.step));
+                let admission = self.run.admits_metrics(session, steps());
+                return match admission.and_then(|()| self.reached_by_leases(steps().max())) {
                     Ok(()) => self.metrics(session, &metrics.rows),
                     Err(rejection) => self.reject(session, &rejection),
                 };
@@ -85,6 +86,18 @@ impl Shell {
         }
         self.send(session, v1::Refused { why: why.to_owned() }.into());
         self.close(session)
+    }
+
+    /// Whether the leases that are given reach to the end of this step: otherwise nobody can have done it.
+    fn reached_by_leases(&self, step: Option<Step>) -> Result<(), Rejection> {
+        let Some(step) = step else { return Ok(()) };
+        let reached = |rank| self.plan.completed_ordinals(rank, step.0 + 1) <= self.run.leased(rank);
+        if (0..self.spec.batch.virtual_ranks).map(VirtualRank).all(reached) {
+            return Ok(());
+        }
+        let accepted = "a step whose data the members may read by now".to_owned();
+        let (field, value) = ("the step of a row of metrics", step.to_string());
+        Err(Rejection::OutOfBounds { field, value, accepted })
     }
 
     fn reject(&mut self, session: SessionId, rejection: &Rejection) {

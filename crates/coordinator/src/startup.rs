@@ -220,8 +220,14 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places, sets_mix: _ } = asked;
-    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, keeps } = held;
-    let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
+    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, mut warnings, keeps } = held;
+    let mut recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
+    if args.new_numerics
+        && let Some(numerics) = recovered.numerics.take()
+    {
+        warnings
+            .push(format!("the run's numerics were {numerics}, and are forgotten, as --new-numerics says"));
+    }
     let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);
     let corrupt = if other_data { Vec::new() } else { known.corrupt.iter().map(rows::corrupt).collect() };
     let data_set = DataSet::new(data.clone(), spec.data.max_corrupt, corrupt);

@@ -60,10 +60,14 @@ struct Stream {
 
 impl Coordinator {
     async fn start() -> Self {
+        Self::start_with(RUN).await
+    }
+
+    async fn start_with(run: &str) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a directory");
         let config = folder.path().join("run.yaml");
         let store = folder.path().join("store");
-        std::fs::write(&config, RUN.replace("to: store", &format!("to: {}", store.display())))
+        std::fs::write(&config, run.replace("to: store", &format!("to: {}", store.display())))
             .expect("there is room for a file");
         let mut process = Command::new(env!("CARGO_BIN_EXE_coordinator"))
             .args(["--listen", "127.0.0.1:0", "--quiet", "--config"])
@@ -240,6 +244,23 @@ async fn a_standby_moves_neither_the_run_nor_its_numbers() {
     assert_eq!((status.metrics.is_some(), status.snapshot_step), (false, None));
     let [(text, 1)] = warnings(&status)[..] else { panic!("{:?}", warnings(&status)) };
     assert!(text.starts_with("a message of worker 2 (stranger) is ignored: it is a second Hello"), "{text}");
+}
+
+/// Rows that are stored stay. Those of steps that nobody can have done would keep the true ones out.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_metrics_are_taken_of_steps_that_can_be_done_by_now() {
+    let run =
+        RUN.replace("steps: 1000", "steps: 1000000").replace("gather:", "lease_horizon_steps: 10, gather:");
+    let mut coordinator = Coordinator::start_with(&run).await;
+    let member = coordinator.with_member().await;
+    let row = |step| v1::Metrics { rows: vec![v1::StepMetrics { step, ..v1::StepMetrics::default() }] };
+    for step in [3, 900_000, 4] {
+        member.say(row(step)).await;
+    }
+    let newest = |status: &v1::RunStatus| status.metrics.as_ref().is_some_and(|row| row.step == 4);
+    let status = coordinator.until("the last row is the newest", newest).await;
+    let [(text, 1)] = warnings(&status)[..] else { panic!("{:?}", warnings(&status)) };
+    assert!(text.contains("the step of a row of metrics is 900000; accepted is a step whose data"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,6 +59,8 @@ pub enum Class {
     Hang,
     /// Programs that are no workers reach the coordinator's port and say what they like.
     Stranger,
+    /// A worker's steps fail, and those of the others do not.
+    Sick,
 }
 
 /// The first classes, each with `n`: it is on in one of `n` seeds.
@@ -95,8 +97,8 @@ pub const LATER_CLASSES: &[(Class, u64)] = &[
 /// Slow links, for another fifth of the seeds and for the same reason.
 pub const FAR_CLASSES: &[(Class, u64)] = &[(Class::Far, 1)];
 
-/// Strangers, for a tenth of the seeds and for the same reason.
-pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1)];
+/// Strangers, and members that the others cannot train with, for a tenth of the seeds and for the same reason.
+pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sick, 2)];
 
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
@@ -151,6 +153,8 @@ pub enum WorkerFault {
     Echo,
     /// A bit of its state flips.
     Flip,
+    /// Its steps fail from now on.
+    Sicken,
     /// It is much slower from now on.
     Slow,
     /// The network between it and another worker carries nothing any more.
@@ -173,7 +177,8 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         | Class::Link
         | Class::Stuck
         | Class::OneWay
-        | Class::Severed => rng.between(1, 4),
+        | Class::Severed
+        | Class::Sick => rng.between(1, 4),
         Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
@@ -206,6 +211,7 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         Class::Stranger => Fault::Stranger,
         Class::Flip => Worker(WorkerFault::Flip),
         Class::Slow => Worker(WorkerFault::Slow),
+        Class::Sick => Worker(WorkerFault::Sicken),
         Class::Severed => Worker(WorkerFault::Sever),
         Class::Unfit => Fault::DataUnfit,
         Class::Hang => Worker(WorkerFault::Hang),

@@ -155,6 +155,7 @@ impl History {
             | Entry::Stands { .. }
             | Entry::CutOff { .. }
             | Entry::LeftBehind { .. }
+            | Entry::Faulty { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }

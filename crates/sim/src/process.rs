@@ -41,6 +41,8 @@ pub struct Process {
     pub stuck: bool,
     /// Its training thread hangs at its next half step.
     pub hangs: bool,
+    /// Its steps fail.
+    pub sick: bool,
     /// It reports that it is much slower than the others.
     pub slow: bool,
     /// No connection to it can be made.
@@ -110,6 +112,7 @@ impl Process {
             membership: None,
             stuck: false,
             hangs: false,
+            sick: false,
             slow: false,
             hidden: false,
             far: false,

@@ -7,6 +7,7 @@ use lsgan_control::report::StoreProof;
 use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Report, Run, SessionId, Worker};
 use lsgan_spec::{Generation, Millis};
 
+use crate::faults::Class;
 use crate::network::Happening;
 use crate::process::{Life, Process};
 use crate::setup::LARGE;
@@ -250,7 +251,9 @@ impl World {
                 self.check(|w| w.history.complete(steps));
             }
             Outcome::Failed { why } => {
-                let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0;
+                // There may be too few others.
+                let sick = self.setup.classes.contains(&Class::Sick);
+                let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0 || sick;
                 if !expected && !self.data_unfit && !self.history.tainted {
                     self.violated(format!("a run fails for no reason: {why}"));
                 }

@@ -49,6 +49,9 @@ impl World {
                 return;
             }
         }
+        if process.sick {
+            return self.park(p, ParkReason::Failed("its disk is gone".to_owned()));
+        }
         if std::mem::take(&mut process.hangs) {
             membership.stage = Stage::Hanging;
             return;
@@ -70,7 +73,9 @@ impl World {
             // The held state is partly overwritten, unless by the same bits.
             process.state = process.state.filter(|s| s.applied == membership.form.from);
         }
-        let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_));
+        // What all see, all park for by themselves.
+        let alone = process.sick && matches!(reason, ParkReason::Failed(_));
+        let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_)) && !alone;
         // A training thread that hangs before it is told to abort is another fault.
         let hangs = process.stuck && reason == ParkReason::Aborted;
         membership.stage = Stage::Draining(reason);

@@ -209,7 +209,8 @@ fn every_phase_role_and_outcome_has_its_own_word() {
     let phases =
         "unknown starting gathering adopting forming stepping halting closing paused ended".split(' ');
     assert_eq!(words::<v1::Phase>(), phases.collect::<Vec<_>>());
-    let roles = ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off", "left behind"];
+    let roles =
+        ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off", "left behind", "faulty"];
     assert_eq!(words::<v1::Role>(), roles);
     let step = Step(3);
     let outcomes = [

@@ -1,6 +1,6 @@
 //! The attached workers: they attach, are heard, and are lost.
 
-use lsgan_spec::{DeviceKind, Incarnation, Millis, Numerics, Reduction};
+use lsgan_spec::{Incarnation, Millis, Numerics, Reduction};
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Entry, GoneReason};
@@ -19,8 +19,8 @@ pub struct Worker {
     pub name: String,
     /// Where its peers reach it.
     pub address: String,
-    /// What it computes on, and so what it can sum with.
-    pub device: DeviceKind,
+    /// What decides the bits that it computes, and what it can sum with.
+    pub numerics: Numerics,
     /// Reductions applied in the state that it holds, as far as it has said.
     pub holds: Option<Reduction>,
     /// What its pass says.
@@ -39,6 +39,10 @@ pub struct Worker {
     pub slow_in_a_row: u32,
     /// Generations in a row that did not form because their state did not reach it.
     pub unreached_in_a_row: u32,
+    /// Why it says that the generation's last step failed.
+    pub(crate) failed: Option<String>,
+    /// Generations in a row that it ended so, and the others did not.
+    pub(crate) failed_in_a_row: u32,
     /// Why it stands by while there are enough other workers.
     pub aside: Option<Aside>,
     /// Whether it can keep snapshots.
@@ -68,6 +72,8 @@ pub enum Aside {
     CutOff,
     /// The run's state did not reach it, time after time.
     LeftBehind,
+    /// The others cannot train with it.
+    Faulty,
 }
 
 impl Worker {
@@ -91,7 +97,7 @@ impl Run {
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
         }
-        if let Some(why) = self.refusal(&hello) {
+        if let Some(why) = self.refusal(&hello.numerics) {
             let message = Message::Refused { why };
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
@@ -101,7 +107,7 @@ impl Run {
             session,
             name: hello.name,
             address: hello.address,
-            device: hello.numerics.device,
+            numerics: hello.numerics,
             holds: hello.holds,
             rights,
             since: now,
@@ -111,6 +117,8 @@ impl Run {
             pace_us: None,
             slow_in_a_row: 0,
             unreached_in_a_row: 0,
+            failed: None,
+            failed_in_a_row: 0,
             aside: None,
             keeps: Keeps::Unknown,
             failed_writes: 0,
@@ -123,7 +131,7 @@ impl Run {
                 if let Some(former) = former {
                     self.end_former_incarnation(former, effects);
                 }
-                self.admit(now, worker, hello.numerics, effects);
+                self.admit(now, worker, effects);
                 self.recall_unreached(former, self.incarnation, effects);
             }
         }
@@ -193,47 +201,21 @@ impl Run {
     }
 
     /// Gives the worker a new incarnation.
-    fn admit(&mut self, now: Millis, mut worker: Worker, numerics: Numerics, effects: &mut Vec<Effect>) {
+    fn admit(&mut self, now: Millis, mut worker: Worker, effects: &mut Vec<Effect>) {
         self.incarnation = self.incarnation.next();
         let (incarnation, session) = (self.incarnation, worker.session);
         worker.rights.incarnation = incarnation;
         let pass = self.config.pass_key.seal(worker.rights);
-        let odd = self.numerics.as_ref().is_some_and(|run| *run != numerics);
-        if self.numerics.is_none() {
-            self.numerics = Some(numerics.clone());
-            effects.push(Effect::Journal(Entry::Numerics(numerics.clone())));
-        }
+        let odd = self.numerics.as_ref().is_some_and(|run| *run != worker.numerics);
         let (name, address) = (worker.name.clone(), worker.address.clone());
         effects.push(Effect::Journal(Entry::Admitted { incarnation, name, address }));
         if odd {
+            let numerics = worker.numerics.clone();
             effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
         }
         effects
             .push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false, pass } });
         self.attach(now, incarnation, worker);
-    }
-
-    fn refusal(&self, hello: &Hello) -> Option<String> {
-        let run = self.numerics.as_ref()?;
-        if self.config.any_numerics || *run == hello.numerics {
-            return self.other_kind(hello);
-        }
-        Some(format!(
-            "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
-             kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
-            hello.numerics
-        ))
-    }
-
-    /// GPUs sum over NCCL and CPUs over TCP, so that both in one group would wait for each other.
-    fn other_kind(&self, hello: &Hello) -> Option<String> {
-        let device = hello.numerics.device;
-        let other = self.workers.values().find(|worker| worker.device != device)?;
-        Some(format!(
-            "this worker computes on {device}, and {} of the same run on {}: they cannot sum together. Set \
-             compute.device to cpu or cuda for all of them.",
-            other.name, other.device,
-        ))
     }
 
     /// Takes in a heartbeat; returns whether anything can follow from it.

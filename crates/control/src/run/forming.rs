@@ -26,7 +26,7 @@ impl Run {
         last_copy: Option<Incarnation>,
         effects: &mut Vec<Effect>,
     ) {
-        let candidates = self.candidates(last_copy);
+        let candidates = self.of_one_kind(self.candidates(last_copy));
         let unproved = || self.workers.values().filter(|w| w.is_unproved() && !w.leaving);
         let in_time = unproved().map(|w| w.since.plus(PROOF_WAIT_MS)).filter(|until| *until > now).min();
         let unproved = unproved().count();
@@ -116,6 +116,8 @@ impl Run {
         let members: Vec<Member> = chosen.iter().zip(shares).map(member).collect();
 
         self.generation = self.generation.next();
+        self.formed_at = now;
+        self.suspicions.formed();
         self.members = members;
         self.formed_once = true;
         self.attempts.formed(from, self.members.iter().map(|m| m.incarnation).collect());
@@ -161,6 +163,7 @@ impl Run {
                 until: worker.rights.until.max(last_step),
                 led: worker.rights.led || rank == 0,
             };
+            worker.failed = None;
             worker.pace_us = None;
             worker.slow_in_a_row = 0;
             let leases = member.virtual_ranks().map(|v| (v, self.leased[v.0 as usize])).collect();
