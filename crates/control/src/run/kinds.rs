@@ -70,7 +70,9 @@ impl Run {
         // A coordinator that was started again does not know where the generation began.
         let from = self.attempts.from().unwrap_or_default();
         let mut members = self.members.iter().filter_map(|m| self.workers.get(&m.incarnation));
-        let Some(first) = members.find(|w| w.holds > Some(from)) else { return };
+        // All have added to what one of them has applied. They differ where any numerics are admitted.
+        let applied = members.clone().any(|worker| worker.holds > Some(from));
+        let Some(first) = members.next().filter(|_| applied) else { return };
         let numerics = first.numerics.clone();
         self.numerics = Some(numerics.clone());
         effects.push(Effect::Journal(Entry::Numerics(numerics.clone())));
