@@ -21,7 +21,7 @@ pub struct Hello {
     /// Hash of the data set, as it opened it itself.
     pub data_fingerprint: String,
     /// The newest pass that it was given. Without one neither `holds` nor `resume` is believed.
-    pub pass: Option<Pass>,
+    pub pass: Option<Box<Pass>>,
 }
 
 /// What a worker that lost its coordinator was.

@@ -50,8 +50,8 @@ fn hello() -> impl Strategy<Value = Hello> {
             holds: holds.map(Reduction),
             pass: match (&resume, shown) {
                 (_, 0) => None,
-                (Some(resume), _) => Some(pass(resume.incarnation.0, resume.generation.0)),
-                (None, _) => Some(pass(1, shown)),
+                (Some(resume), _) => Some(Box::new(pass(resume.incarnation.0, resume.generation.0))),
+                (None, _) => Some(Box::new(pass(1, shown))),
             },
             resume,
             data_fingerprint: String::new(),

@@ -115,6 +115,10 @@ fn pass(incarnation: u64, generation: u64) -> Pass {
     PassKey::default().seal(Rights { incarnation, generation, ..Rights::default() })
 }
 
+fn shown(incarnation: u64, generation: u64) -> Option<Box<Pass>> {
+    Some(Box::new(pass(incarnation, generation)))
+}
+
 fn parked(generation: u64, applied: Option<u64>) -> Report {
     let applied = applied.map(Reduction);
     Report::Parked { generation: Generation(generation), applied, reason: ParkReason::Boundary }
@@ -143,13 +147,13 @@ fn it_shows_the_newest_pass_on_every_stream() {
     let mut bench = Bench::new();
     assert_eq!(bench.hello().pass, None);
     bench.welcome(1, false);
-    assert_eq!(bench.hello().pass, Some(pass(1, 0)));
+    assert_eq!(bench.hello().pass, shown(1, 0));
     bench.form(3);
-    assert_eq!(bench.hello().pass, Some(pass(1, 3)));
+    assert_eq!(bench.hello().pass, shown(1, 3));
     bench.retire();
     bench.park(3, Some(8));
     let hello = bench.hello();
-    assert_eq!((hello.resume, hello.pass), (None, Some(pass(1, 3))));
+    assert_eq!((hello.resume, hello.pass), (None, shown(1, 3)));
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn what_a_worker_holds_is_believed_with_a_pass_of_this_run_alone() {
     ] {
         let mut bench = Bench::stepping(config(), 1);
         bench.close(1);
-        let hello = Hello { holds: Some(Reduction(8)), pass: shown.clone(), ..hello() };
+        let hello = Hello { holds: Some(Reduction(8)), pass: shown.clone().map(Box::new), ..hello() };
         assert!(bench.say(2, Report::Hello(hello)));
         let worker = bench.run.workers().values().next().expect("it is admitted");
         assert_eq!(worker.holds.is_some(), believed, "{shown:?}");
@@ -240,8 +240,12 @@ fn nobody_resumes_as_another_worker() {
     };
     for shown in [None, Some(pass(1, 1)), Some(PassKey::of("another run").seal(pass(2, 1).rights))] {
         let mut bench = Bench::stepping(config(), 2);
-        let hello =
-            Hello { holds: Some(Reduction(9)), resume: Some(stepping.clone()), pass: shown, ..hello() };
+        let hello = Hello {
+            holds: Some(Reduction(9)),
+            resume: Some(stepping.clone()),
+            pass: shown.map(Box::new),
+            ..hello()
+        };
         bench.say(3, Report::Hello(hello));
         assert_eq!(*bench.run.phase(), Phase::Stepping, "the true worker 2 goes on");
         assert_eq!(bench.run.workers().len(), 3);

@@ -58,7 +58,7 @@ impl World {
             holds: Some(Reduction(self.a_number())),
             resume: self.strangers.one_in(2).then_some(resume),
             data_fingerprint: String::new(),
-            pass: self.strangers.one_in(2).then_some(Pass { rights, seal: [7; 32] }),
+            pass: self.strangers.one_in(2).then(|| Box::new(Pass { rights, seal: [7; 32] })),
         }
     }
 

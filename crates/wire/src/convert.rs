@@ -236,7 +236,7 @@ fn from_hello(hello: v1::Hello) -> Result<Hello, String> {
             spec: resume.spec,
         }),
         data_fingerprint: hello.data_fingerprint,
-        pass: hello.pass.map(from_pass),
+        pass: hello.pass.map(|pass| Box::new(from_pass(pass))),
     })
 }
 
@@ -273,7 +273,7 @@ fn to_hello(hello: Hello) -> v1::Hello {
             spec: resume.spec,
         }),
         data_fingerprint: hello.data_fingerprint,
-        pass: hello.pass.map(to_pass),
+        pass: hello.pass.map(|pass| to_pass(*pass)),
     }
 }
 

@@ -67,7 +67,7 @@ prop_compose! {
 prop_compose! {
     fn hello()(
         name in text(), address in text(), numerics in numerics(), holds in option::of(reduction()),
-        resume in option::of(resume()), data_fingerprint in text(), pass in option::of(pass()),
+        resume in option::of(resume()), data_fingerprint in text(), pass in option::of(pass().prop_map(Box::new)),
     ) -> Hello {
         Hello { name, address, numerics, holds, resume, data_fingerprint, pass }
     }

@@ -219,7 +219,7 @@ impl Participant {
             writes: self.membership.as_ref().is_some_and(|m| m.writes),
             spec: self.membership.as_ref().map(|m| m.spec.clone()).unwrap_or_default(),
         });
-        let pass = self.pass.clone();
+        let pass = self.pass.clone().map(Box::new);
         Hello { name, address, numerics, holds: self.applied, resume, data_fingerprint, pass }
     }
 

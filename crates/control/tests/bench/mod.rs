@@ -65,7 +65,7 @@ fn came_back(hello: Hello, holds: Option<u64>, resume: Option<Resume>) -> Hello 
         Some(resume) => Some(pass(resume.incarnation.0, resume.generation.0)),
         None => holds.map(|_| pass(1, 1)),
     };
-    Hello { holds: holds.map(Reduction), resume, pass, ..hello }
+    Hello { holds: holds.map(Reduction), resume, pass: pass.map(Box::new), ..hello }
 }
 
 /// A machine, its time, and its effects.
