@@ -16,8 +16,10 @@ use tokio::sync::mpsc;
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
 
+type Work = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
+
 struct Write {
-    write: Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>,
+    write: Work,
     /// It may be left out, where it is itself at fault.
     may_be_dropped: bool,
 }
