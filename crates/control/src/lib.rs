@@ -7,20 +7,23 @@
 //! - [`run`]: the coordinator's machine. Start at [`Run::apply`].
 //! - [`protocol`]: what a worker says of itself when it attaches, and what workers are told.
 //! - [`report`]: all that a worker says.
+//! - [`pass`]: what makes a coordinator believe what a worker says of itself.
 //! - [`member`]: the worker's machine. Start at [`member::Participant::apply`].
 
 #![forbid(unsafe_code)]
 
 pub mod member;
+pub mod pass;
 pub mod protocol;
 pub mod report;
 pub mod run;
 
+pub use pass::{Pass, PassKey, Rights};
 pub use protocol::{
     Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Resume, Start, Task, Wish,
 };
 pub use report::Report;
 pub use run::{
     Aside, Config, Direction, Effect, Entry, Event, GoneReason, Keeps, Missing, Phase, Recovered, Run,
-    SessionId, Worker, hashes, invariants,
+    SessionId, Then, Worker, gate, hashes, invariants,
 };

@@ -3,6 +3,8 @@
 use lsgan_spec::{Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
+use crate::Pass;
+
 /// How a worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -18,6 +20,8 @@ pub struct Hello {
     pub resume: Option<Resume>,
     /// Hash of the data set, as it opened it itself.
     pub data_fingerprint: String,
+    /// The newest pass that it was given. Without one neither `holds` nor `resume` is believed.
+    pub pass: Option<Box<Pass>>,
 }
 
 /// What a worker that lost its coordinator was.
@@ -55,6 +59,8 @@ pub enum Message {
         incarnation: Incarnation,
         /// Whether it goes on stepping in its generation, with a coordinator that was started again.
         adopted: bool,
+        /// To be shown on the next stream.
+        pass: Pass,
     },
     /// It cannot take part.
     Refused {
@@ -103,6 +109,8 @@ pub struct Form {
     pub last_step: Step,
     /// For each virtual rank of the receiver, how many of its positions (counted from the first) it may read.
     pub leases: Vec<(VirtualRank, u64)>,
+    /// To be shown on the next stream.
+    pub pass: Pass,
 }
 
 /// A member of a generation. Its rank is its index in the list.

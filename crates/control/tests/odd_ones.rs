@@ -138,6 +138,7 @@ fn nobody_is_evicted_who_is_needed() {
 #[test]
 fn other_numerics_that_are_admitted_are_journaled() {
     let mut bench = Bench::stepping(Config { any_numerics: true, ..config() }, 1);
+    bench.heard(1, 1);
     bench.join_with_numerics(2, numerics("another"));
     let other = Entry::OtherNumerics { incarnation: Incarnation(2), numerics: numerics("another") };
     assert!(bench.journal.contains(&other), "{:#?}", bench.journal);
@@ -165,18 +166,60 @@ fn gpu() -> Numerics {
     }
 }
 
+/// The first one trains, and is joined by the other kind.
 #[test]
 fn a_cpu_and_a_gpu_in_one_run_are_refused_whatever_is_admitted() {
     for any_numerics in [false, true] {
         for [first, second] in [[cpu(), gpu()], [gpu(), cpu()]] {
-            let mut bench = Bench::new(Config { any_numerics, ..config() }, Recovered::default());
+            let config = Config { any_numerics, expected_workers: 1, ..config() };
+            let mut bench = Bench::new(config, Recovered::default());
             bench.join_with_numerics(1, first);
+            bench.ready(1, 1, 0);
+            bench.heard(1, 1);
             bench.join_with_numerics(2, second);
             let [Message::Refused { why }] = &bench.to(2)[..] else { panic!("it got {:?}", bench.to(2)) };
             let sides = if any_numerics { ["on a GPU", "on a CPU"] } else { [CPU, GPU] };
             assert!(sides.iter().all(|side| why.contains(side)), "{why}");
         }
     }
+}
+
+/// A stranger that comes first says Hello and never trains. What it says of its numerics binds nobody.
+#[test]
+fn the_numerics_of_the_run_are_those_that_most_have_once_they_have_trained() {
+    let mut bench = Bench::new(Config { expected_workers: 0, ..config() }, Recovered::default());
+    bench.join_with_numerics(1, gpu());
+    for session in [2, 3] {
+        bench.join_with_numerics(session, cpu());
+        assert!(bench.welcomed(session).is_some(), "nothing is decided yet");
+    }
+    bench.wake();
+    assert_eq!(bench.members(), [2, 3]);
+    let set =
+        |bench: &Bench| bench.journaled(|e| if let Entry::Numerics(n) = e { Some(n.clone()) } else { None });
+    bench.ready(2, 1, 0);
+    bench.ready(3, 1, 0);
+    bench.heard(2, 0);
+    assert_eq!(set(&bench), [], "no reduction is applied");
+    bench.heard(3, 1);
+    assert_eq!(set(&bench), [cpu()]);
+    let [Message::Refused { why }] = &bench.to(1)[..] else { panic!("it got {:?}", bench.to(1)) };
+    assert!(why.contains(CPU) && why.contains(GPU), "{why}");
+    assert!(!bench.run.workers().contains_key(&Incarnation(1)));
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+}
+
+#[test]
+fn a_generation_that_applies_nothing_sets_no_numerics() {
+    let mut bench = Bench::new(Config { expected_workers: 1, ..config() }, Recovered::default());
+    bench.join_with_numerics(1, gpu());
+    bench.ready(1, 1, 0);
+    bench.close(1);
+    bench.join_with_numerics(2, cpu());
+    assert!(bench.welcomed(2).is_some());
+    bench.ready(2, 2, 0);
+    bench.heard(2, 1);
+    assert!(bench.journal.contains(&Entry::Numerics(cpu())), "{:#?}", bench.journal);
 }
 
 /// A run that was begun on GPUs goes on with CPUs alone, where any numerics are admitted.

@@ -2,7 +2,10 @@
 
 use lsgan_control::member::{Duty, Effect, Ending, Event, Identity, Participant, Wishes};
 use lsgan_control::report::CorruptRecord;
-use lsgan_control::{Form, Hello, Member, Message, Outcome, ParkReason, Report, Resume, Start, Task, Wish};
+use lsgan_control::{
+    Form, Hello, Member, Message, Outcome, ParkReason, Pass, PassKey, Report, Resume, Rights, Start, Task,
+    Wish,
+};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
 /// A worker, and what it ever wanted done since the last look.
@@ -54,7 +57,11 @@ impl Bench {
     }
 
     fn welcome(&mut self, incarnation: u64, adopted: bool) -> Vec<Effect> {
-        self.tell(Message::Welcome { incarnation: Incarnation(incarnation), adopted })
+        self.tell(Message::Welcome {
+            incarnation: Incarnation(incarnation),
+            adopted,
+            pass: pass(incarnation, 0),
+        })
     }
 
     fn form(&mut self, generation: u64) -> Vec<Effect> {
@@ -99,7 +106,17 @@ fn form(generation: u64) -> Form {
         writer: Some(0),
         last_step: Step(10),
         leases: vec![(VirtualRank(0), 4)],
+        pass: pass(1, generation),
     }
+}
+
+fn pass(incarnation: u64, generation: u64) -> Pass {
+    let (incarnation, generation) = (Incarnation(incarnation), Generation(generation));
+    PassKey::default().seal(Rights { incarnation, generation, ..Rights::default() })
+}
+
+fn shown(incarnation: u64, generation: u64) -> Option<Box<Pass>> {
+    Some(Box::new(pass(incarnation, generation)))
 }
 
 fn parked(generation: u64, applied: Option<u64>) -> Report {
@@ -122,6 +139,21 @@ fn a_new_worker_says_hello_and_nothing_else_before_it_is_admitted() {
     assert_eq!(bench.welcome(1, false), [admitted]);
     assert!(bench.worker.has_urgent_mail());
     assert_eq!(bench.worker.take_mail(), [Report::Warning { text: "slow".to_owned() }]);
+}
+
+/// Also when its incarnation is over: the state that the pass speaks of is still there.
+#[test]
+fn it_shows_the_newest_pass_on_every_stream() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.hello().pass, None);
+    bench.welcome(1, false);
+    assert_eq!(bench.hello().pass, shown(1, 0));
+    bench.form(3);
+    assert_eq!(bench.hello().pass, shown(1, 3));
+    bench.retire();
+    bench.park(3, Some(8));
+    let hello = bench.hello();
+    assert_eq!((hello.resume, hello.pass), (None, shown(1, 3)));
 }
 
 #[test]

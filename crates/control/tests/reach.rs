@@ -27,6 +27,20 @@ fn fall_apart(bench: &mut Bench, says: &[(u64, u64)], holds: &[(u64, Option<u64>
     }
 }
 
+/// Its address is wrong, `ConnectionRefused`: the others try it again and again, and it waits for them. It gives up first, and
+/// they are told to abort before they could say whom they do not reach.
+#[test]
+fn who_cannot_be_reached_and_gives_up_first_stands_aside_after_one_try() {
+    let mut bench = Bench::new(Config { expected_workers: 3, ..config() }, Default::default());
+    (1..=3).for_each(|session| drop(bench.join(session, None, None).to_vec()));
+    bench.broken = vec![(1, 2), (3, 2)];
+    fall_apart(&mut bench, &[], &[]);
+    bench.parked(2, 1, None, ParkReason::Broken("worker 1 has not called".to_owned()));
+    bench.parked(1, 1, None, ParkReason::Aborted);
+    bench.parked(3, 1, None, ParkReason::Aborted);
+    assert_eq!((bench.members(), named(&bench)), (vec![1, 3], vec![(2, 1, Direction::Inbound)]));
+}
+
 /// Three members that hold `holds` when they fall apart.
 fn three(says: &[(u64, u64)], holds: [u64; 3]) -> Bench {
     let mut bench = Bench::stepping(Config { min_workers: 2, ..config() }, 3);

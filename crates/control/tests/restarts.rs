@@ -12,6 +12,7 @@ fn the_journal_tells_the_next_life_what_it_must_know() {
     bench.consumed(1, 0, 3);
     bench.consumed(2, 3, 2);
     bench.consumed(1, 0, 4);
+    bench.heard(1, 1);
     bench.saved(1);
     let recovered = Recovered::replay(&bench.journal, Some(Step(1)));
     assert_eq!(recovered.generation, Generation(1));
@@ -28,7 +29,7 @@ fn the_journal_tells_the_next_life_what_it_must_know() {
 fn a_generation_that_is_alive_is_adopted_as_it_is() {
     let mut bench = Bench::stepping(config(), 2).restarted();
     bench.join(11, Some(8), resume(1, 1, true));
-    assert_eq!(bench.to(11)[0], Message::Welcome { incarnation: Incarnation(1), adopted: true });
+    assert_eq!(bench.welcomed(11), Some((Incarnation(1), true)));
     assert!(matches!(bench.run.phase(), Phase::Adopting));
     bench.join(12, Some(8), resume(2, 1, true));
     assert_eq!(*bench.run.phase(), Phase::Stepping);
@@ -74,7 +75,7 @@ fn a_member_that_was_never_told_to_form_ends_the_generation_at_once() {
     bench.join(11, None, resume(1, 1, true));
     bench.join(12, None, resume(2, 0, false));
     assert!(bench.to(11).contains(&Message::Abort(Generation(1))));
-    assert!(bench.to(12).contains(&Message::Welcome { incarnation: Incarnation(3), adopted: false }));
+    assert_eq!(bench.welcomed(12), Some((Incarnation(3), false)));
 }
 
 #[test]
@@ -85,8 +86,8 @@ fn a_member_that_is_lost_while_the_others_are_awaited_ends_the_generation_at_onc
     assert_eq!(*bench.run.phase(), Phase::Gathering);
     bench.join(13, Some(8), resume(1, 1, true));
     assert_eq!(
-        bench.to(13)[0],
-        Message::Welcome { incarnation: Incarnation(3), adopted: false },
+        bench.welcomed(13),
+        Some((Incarnation(3), false)),
         "an incarnation that was over is not adopted again"
     );
 }
@@ -139,7 +140,7 @@ fn a_worker_that_attaches_again_ends_its_old_stream_and_its_incarnation() {
     let mut bench = Bench::stepping(config(), 2);
     bench.join(3, Some(4), resume(1, 1, true));
     assert!(bench.effects.contains(&Effect::Close { session: SessionId(1) }));
-    assert!(bench.to(3).contains(&Message::Welcome { incarnation: Incarnation(3), adopted: false }));
+    assert_eq!(bench.welcomed(3), Some((Incarnation(3), false)));
     assert_eq!(bench.to(2), [Message::Abort(Generation(1))]);
 }
 
@@ -149,7 +150,7 @@ fn numbers_are_not_used_again() {
     bench.now.0 = 3_000;
     bench.apply(Event::Tick);
     bench.join(13, None, None);
-    assert!(bench.to(13).contains(&Message::Welcome { incarnation: Incarnation(3), adopted: false }));
+    assert_eq!(bench.welcomed(13), Some((Incarnation(3), false)));
     bench.wake();
     assert_eq!(bench.form(13).generation, Generation(2));
 }

@@ -265,6 +265,7 @@ fn hello(load: &Load, index: u64) -> v1::Hello {
         holds: None,
         resume: None,
         data_fingerprint: load.data_fingerprint.clone(),
+        pass: None,
     }
 }
 

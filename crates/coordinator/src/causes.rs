@@ -36,6 +36,13 @@ pub enum Cause {
     CutOff(Incarnation),
     /// The run goes on without the worker, since its state did not reach it.
     LeftBehind(Incarnation),
+    /// The others cannot train with the worker.
+    Faulty(Incarnation),
+    /// Messages are ignored.
+    Dropped {
+        /// Who sends them.
+        who: String,
+    },
     /// Snapshots cannot be written.
     Snapshot,
     /// Pictures cannot be written.
@@ -62,8 +69,9 @@ impl Cause {
             Self::LeftBehind(who) => {
                 run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::LeftBehind))
             }
+            Self::Faulty(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::Faulty)),
             Self::CutOff(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::CutOff)),
-            Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
+            Self::Dropped { .. } | Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
         }
     }
 }
@@ -87,6 +95,7 @@ pub(crate) fn of(entry: &Entry, run: &Run) -> (Lasts, String) {
         Entry::LeftBehind { incarnation, .. } => {
             (Lasts::Until(Cause::LeftBehind(*incarnation)), name(incarnation))
         }
+        Entry::Faulty { incarnation, .. } => (Lasts::Until(Cause::Faulty(*incarnation)), name(incarnation)),
         Entry::OtherNumerics { incarnation, .. } => (Lasts::Always, name(incarnation)),
         Entry::DataUnfit(_) | Entry::Ended(_) => (Lasts::Always, String::new()),
         _ => (Lasts::AWhile, String::new()),

@@ -77,7 +77,7 @@ impl Shell {
                     }
                     self.send(session, message.into());
                 }
-                Held::Close(session) => drop(self.sessions.remove(&session)),
+                Held::Close(session) => self.close(session),
             }
         }
     }
@@ -136,6 +136,11 @@ impl Shell {
                 self.abandon_at = None;
                 self.notices.end(&Cause::Journal);
                 self.notice(false, "the journal can be written again".to_owned())
+            }
+            News::Dropped(error) => {
+                let text = format!("a row that a worker reported is left out of the journal: {error}");
+                tracing::error!("{text}");
+                self.journal_warning(text)
             }
             // The run ends already, with the first reason.
             News::Broken(_) if self.broken.is_some() => {}

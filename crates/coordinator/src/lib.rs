@@ -7,6 +7,7 @@
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC.
+//! - [`entrance`]: a worker's message on its way to the gate of `control`.
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
 //! - [`clock`]: the machine's time, less what was lost.
@@ -28,6 +29,7 @@ pub mod causes;
 pub mod clock;
 pub mod counts;
 pub mod data_set;
+pub mod entrance;
 mod held;
 pub mod limits;
 pub mod notices;

@@ -204,6 +204,14 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
                 known(incarnation)
             ),
         ),
+        Entry::Faulty { incarnation, why } => (
+            true,
+            format!(
+                "{} stands by while there are enough others: {why}. Look at its host and its log. It takes part again when it \
+                 is started again, or when there are too few others",
+                known(incarnation)
+            ),
+        ),
         Entry::NoProgress { attempts, from, wait_ms, why } => (
             true,
             format!(
@@ -213,6 +221,7 @@ pub fn sentence(entry: &Entry, run: &Run) -> Option<(bool, String)> {
                 *wait_ms as f64 / 1000.0
             ),
         ),
+        // Of the members that have applied the first reduction.
         Entry::Numerics(numerics) => (false, format!("the run's numerics are {numerics}")),
         Entry::Generation { generation, members, from, start } => {
             let workers = match members.len() {

@@ -16,7 +16,13 @@ use tokio::sync::mpsc;
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
 
-type Write = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
+type Work = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
+
+struct Write {
+    write: Work,
+    /// It may be left out, where it is itself at fault.
+    may_be_dropped: bool,
+}
 
 /// What the thread tells the shell.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub enum News {
     Waits(JournalError),
     /// It could be written after all.
     GoesOn,
+    /// What a worker reported cannot be written as it is, and is left out.
+    Dropped(JournalError),
     /// It cannot be written, and trying again would not help.
     Broken(JournalError),
 }
@@ -61,9 +69,22 @@ impl Queue {
         &mut self,
         write: impl FnMut(&mut Writer) -> Result<(), JournalError> + Send + 'static,
     ) -> u64 {
+        self.hand(Write { write: Box::new(write), may_be_dropped: false })
+    }
+
+    /// The same for what the run can do without: where the row is at fault and not the journal, it is left out. No report of a
+    /// worker ends a run.
+    pub fn write_report(
+        &mut self,
+        write: impl FnMut(&mut Writer) -> Result<(), JournalError> + Send + 'static,
+    ) -> u64 {
+        self.hand(Write { write: Box::new(write), may_be_dropped: true })
+    }
+
+    fn hand(&mut self, write: Write) -> u64 {
         self.handed += 1;
         let writes = self.writes.as_ref().expect("the queue is open until it is drained");
-        writes.send(Box::new(write)).expect("the thread takes writes until the queue closes");
+        writes.send(write).expect("the thread takes writes until the queue closes");
         self.handed
     }
 
@@ -86,7 +107,7 @@ impl Queue {
             News::Written => self.done += 1,
             News::Waits(_) => self.waits = true,
             News::GoesOn => self.waits = false,
-            News::Broken(_) => {}
+            News::Dropped(_) | News::Broken(_) => {}
         }
         news
     }
@@ -111,7 +132,7 @@ impl Queue {
 impl Queue {
     /// See [`Writer::add_snapshot`].
     pub fn add_snapshot(&mut self, snapshot: Snapshot) {
-        self.write(move |journal| journal.add_snapshot(&snapshot));
+        self.write_report(move |journal| journal.add_snapshot(&snapshot));
     }
 
     /// See [`Writer::delete_snapshots`].
@@ -121,17 +142,17 @@ impl Queue {
 
     /// See [`Writer::add_sample`].
     pub fn add_sample(&mut self, step: u64, file: String) {
-        self.write(move |journal| journal.add_sample(step, &file));
+        self.write_report(move |journal| journal.add_sample(step, &file));
     }
 
     /// See [`Writer::add_event`].
     pub fn add_event(&mut self, at_ms: u64, warning: bool, text: String) {
-        self.write(move |journal| journal.add_event(at_ms, warning, &text));
+        self.write_report(move |journal| journal.add_event(at_ms, warning, &text));
     }
 
     /// See [`Writer::set_fact`].
     pub fn set_fact(&mut self, key: &'static str, value: String) {
-        self.write(move |journal| journal.set_fact(key, &value));
+        self.write_report(move |journal| journal.set_fact(key, &value));
     }
 }
 
@@ -139,13 +160,15 @@ impl Queue {
 fn write_each(journal: &mut Writer, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
     // Only an ended shell does not listen.
     let tell = |what| drop(news.send(what));
-    for mut write in queue {
+    for Write { mut write, may_be_dropped } in queue {
         let wait = |wait| match wait {
             Wait::Begins(error) => tell(News::Waits(error)),
             Wait::Ends => tell(News::GoesOn),
         };
-        if let Err(error) = patiently(|| write(journal), wait) {
-            tell(News::Broken(error));
+        match patiently(|| write(journal), wait) {
+            Ok(()) => {}
+            Err(error) if may_be_dropped && error.is_of_the_row() => tell(News::Dropped(error)),
+            Err(error) => tell(News::Broken(error)),
         }
         tell(News::Written);
     }

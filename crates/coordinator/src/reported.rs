@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use lsgan_console::vital;
+use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
 use lsgan_control::{Event, SessionId};
 use lsgan_snapshots::Store;
 use lsgan_spec::{Step, chain, scalars};
@@ -23,13 +24,14 @@ impl Shell {
         let global_batch = f64::from(self.global_batch());
         let measured = |row: &v1::StepMetrics| {
             let mut row = row.clone();
+            row.scalars.retain(|name, _| scalars::ALL.iter().any(|scalar| scalar.name == name));
             let step_ms = row.scalar(scalars::STEP_MS.name);
             let rate = if step_ms > 0.0 { global_batch * 1000.0 / step_ms } else { 0.0 };
             row.scalars.insert(scalars::IMAGES_PER_S.name.to_owned(), rate);
             row
         };
         let stored: Vec<_> = reported.iter().map(|row| rows::step_row(&measured(row))).collect();
-        let number = self.journal.write(move |journal| journal.add_steps(&stored));
+        let number = self.journal.write_report(move |journal| journal.add_steps(&stored));
         if self.metrics.as_ref().is_none_or(|known| known.step <= newest.step) {
             self.metrics = Some(measured(newest));
         }
@@ -37,19 +39,19 @@ impl Shell {
         self.hold_stored(number, session, newest.step + 1)
     }
 
-    pub(crate) fn sample(&mut self, sample: &v1::Sample) {
+    pub(crate) fn sample(&mut self, step: Step, png: &[u8]) {
         let folder = self.run_dir.join("samples");
-        let file = folder.join(format!("step-{:010}.png", sample.step));
+        let file = folder.join(format!("step-{:010}.png", step.0));
         let write = || {
             std::fs::create_dir_all(&folder)?;
             let part = file.with_extension("png.part");
-            std::fs::write(&part, &sample.png)?;
+            std::fs::write(&part, png)?;
             std::fs::rename(&part, &file)
         };
         match block_in_place(write) {
             Ok(()) => {
                 self.notices.end(&Cause::Picture);
-                self.journal.add_sample(sample.step, file.display().to_string());
+                self.journal.add_sample(step.0, file.display().to_string());
             }
             Err(error) => {
                 let text = format!("{}: the picture cannot be written: {error}", file.display());
@@ -58,14 +60,24 @@ impl Shell {
         }
     }
 
+    /// A worker could not write a snapshot.
+    pub(crate) fn snapshot_not_written(&mut self, session: SessionId, step: Step, why: &str) {
+        self.snapshot_failed(why);
+        let worker = self.name_of(session);
+        let text = format!("{worker}: the snapshot of step {step} could not be written: {why}");
+        self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text });
+        self.apply(Event::SnapshotFailed { session })
+    }
+
     /// Counts the records that were not reported before. The run ends if there are too many.
-    pub(crate) fn corrupt_records(&mut self, reported: &[v1::CorruptRecord]) {
-        let unknown = self.data.unknown(reported);
+    pub(crate) fn corrupt_records(&mut self, reported: Vec<CorruptRecord>) {
+        let reported: Vec<_> = reported.into_iter().map(rows::reported).collect();
+        let unknown = self.data.unknown(&reported);
         if unknown.is_empty() {
             return;
         }
         let found: Vec<_> = unknown.iter().map(rows::corrupt_row).collect();
-        self.journal.write(move |journal| journal.add_corrupt(&found));
+        self.journal.write_report(move |journal| journal.add_corrupt(&found));
         if let Some(text) = self.data.add(unknown) {
             self.notice(true, text);
         }
@@ -93,13 +105,13 @@ impl Shell {
         worker.map_or_else(|| "a worker that is gone".to_owned(), |w| w.name.clone())
     }
 
-    pub(crate) fn snapshot_written(&mut self, written: &v1::SnapshotWritten) {
+    pub(crate) fn snapshot_written(&mut self, written: &PublishedSnapshot) {
         self.journal.add_snapshot(rows::snapshot(written));
         if self.notices.end(&Cause::Snapshot) {
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until());
-        if let Some(chore) = self.catalogue.written(Step(written.step), equal) {
+        if let Some(chore) = self.catalogue.written(written.step, equal) {
             self.start_chore(chore);
         }
     }

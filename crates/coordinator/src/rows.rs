@@ -1,5 +1,6 @@
 //! Between the wire's messages and the rows of the journal.
 
+use lsgan_control::report::{self, PublishedSnapshot};
 use lsgan_journal::{CorruptRecord, FinalFile, Snapshot, StepRow};
 use lsgan_wire::v1;
 
@@ -14,13 +15,13 @@ pub fn step_metrics(row: &StepRow) -> v1::StepMetrics {
 }
 
 /// The journal's form of a snapshot.
-pub fn snapshot(written: &v1::SnapshotWritten) -> Snapshot {
+pub fn snapshot(written: &PublishedSnapshot) -> Snapshot {
     Snapshot {
-        step: written.step,
+        step: written.step.0,
         url: written.url.clone(),
         len_bytes: written.len_bytes,
         blake3: written.blake3.clone(),
-        blocked_ms: written.blocked_ms,
+        blocked_ms: written.blocked_us as f64 / 1000.0,
     }
 }
 
@@ -30,10 +31,22 @@ pub fn corrupt(record: &CorruptRecord) -> v1::CorruptRecord {
     v1::CorruptRecord { record, key, reason, step }
 }
 
+/// The wire's form of a corrupt record that a worker reports.
+pub fn reported(record: report::CorruptRecord) -> v1::CorruptRecord {
+    let report::CorruptRecord { record, key, reason, step } = record;
+    v1::CorruptRecord { record, key, reason, step: step.0 }
+}
+
 /// The journal's form of a corrupt record.
 pub fn corrupt_row(record: &v1::CorruptRecord) -> CorruptRecord {
     let v1::CorruptRecord { record, key, reason, step } = record.clone();
     CorruptRecord { record, key, reason, step }
+}
+
+/// The wire's form of a final file that a worker reports.
+pub fn written(file: &report::FinalFile) -> v1::FinalFile {
+    let report::FinalFile { name, url, blake3 } = file.clone();
+    v1::FinalFile { name, url, blake3 }
 }
 
 /// The wire's form of a final file.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsgan_console::{exit::chain, vital};
+use lsgan_control::report::{FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{Event, SessionId};
 use lsgan_snapshots::Store;
-use lsgan_spec::Step;
-use lsgan_wire::v1;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::rows;
 use crate::service::Input;
 use crate::shell::Shell;
 
@@ -31,9 +31,9 @@ const CLAIMS_MAX: usize = 1024;
 #[derive(Debug)]
 pub enum Claim {
     /// A snapshot.
-    Snapshot(v1::SnapshotWritten),
+    Snapshot(PublishedSnapshot),
     /// What closes the run.
-    Task(v1::TaskDone),
+    Task(Vec<FinalFile>),
 }
 
 /// What the coordinator found of it.
@@ -58,9 +58,9 @@ pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(Session
                     unseen.insert(session, missing.clone());
                     missing
                 }
-                Claim::Task(done) => match unseen.remove(&session).flatten() {
+                Claim::Task(files) => match unseen.remove(&session).flatten() {
                     Some(missing) => Some(missing),
-                    None => look_for_files(&store, done).await,
+                    None => look_for_files(&store, files).await,
                 },
             };
             if inputs.send(Input::Found(Found { session, claim, missing })).await.is_err() {
@@ -71,8 +71,8 @@ pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(Session
     claims
 }
 
-async fn look_for_snapshot(store: &Store, written: &v1::SnapshotWritten) -> Option<String> {
-    let step = Step(written.step);
+async fn look_for_snapshot(store: &Store, written: &PublishedSnapshot) -> Option<String> {
+    let step = written.step;
     until_seen(|| async move {
         let manifest = store.look(step).await.map_err(|error| chain(&error))?;
         if manifest.blake3() == written.blake3 {
@@ -83,8 +83,8 @@ async fn look_for_snapshot(store: &Store, written: &v1::SnapshotWritten) -> Opti
     .await
 }
 
-async fn look_for_files(store: &Store, done: &v1::TaskDone) -> Option<String> {
-    for file in &done.files {
+async fn look_for_files(store: &Store, files: &[FinalFile]) -> Option<String> {
+    for file in files {
         let missing = until_seen(|| async move {
             let found = store.hash_final(&file.name).await.map_err(|error| chain(&error))?;
             match found {
@@ -113,7 +113,7 @@ async fn until_seen<F: Future<Output = Result<(), String>>>(look: impl Fn() -> F
 }
 
 /// Whether the answer of a worker is in this store, and holds the secret that was posted.
-async fn look_for_answer(store: &Store, secret: &str, proof: &v1::StoreProof) -> Option<String> {
+async fn look_for_answer(store: &Store, secret: &str, proof: &StoreProof) -> Option<String> {
     if !proof.why_not.is_empty() {
         return Some(proof.why_not.clone());
     }
@@ -132,7 +132,7 @@ async fn look_for_answer(store: &Store, secret: &str, proof: &v1::StoreProof) ->
 
 impl Shell {
     /// Looks whether the worker sees this store; says so to the machine later.
-    pub(crate) fn look_for_answer(&self, session: SessionId, proof: v1::StoreProof) {
+    pub(crate) fn look_for_answer(&self, session: SessionId, proof: StoreProof) {
         let (store, secret, inputs) = (self.store.clone(), self.secret.clone(), self.inputs.clone());
         vital::task("store task", async move {
             for _ in 0..LOOKS_MAX {
@@ -156,12 +156,21 @@ impl Shell {
         }
     }
 
+    fn final_files_written(&mut self, files: &[FinalFile]) {
+        if !files.is_empty() {
+            self.final_files = files.iter().map(rows::written).collect();
+            let rows: Vec<_> = files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
+            let json = serde_json::to_string(&rows).expect("strings turn into JSON");
+            self.journal.set_fact("final_files", json);
+        }
+    }
+
     pub(crate) fn found(&mut self, found: Found) {
         let Found { session, claim, missing } = found;
         match (claim, missing) {
             (Claim::Snapshot(written), None) => {
                 self.snapshot_written(&written);
-                self.apply(Event::SnapshotWritten { session, step: Step(written.step) })
+                self.apply(Event::SnapshotWritten { session, step: written.step })
             }
             (Claim::Snapshot(written), Some(why)) => {
                 let text = format!(
@@ -172,14 +181,12 @@ impl Shell {
                 self.notice(true, text);
                 self.apply(Event::SnapshotFailed { session })
             }
-            (Claim::Task(done), None) => {
-                if !done.files.is_empty() {
-                    self.final_files.clone_from(&done.files);
-                    let rows: Vec<_> = done.files.iter().map(|f| (&f.name, &f.url, &f.blake3)).collect();
-                    let json = serde_json::to_string(&rows).expect("strings turn into JSON");
-                    self.journal.set_fact("final_files", json);
+            (Claim::Task(files), None) => {
+                // Its sender may have lost the task while the store was looked at.
+                if self.run.task_of(session).is_some() {
+                    self.final_files_written(&files);
+                    self.apply(Event::TaskDone { session })
                 }
-                self.apply(Event::TaskDone { session })
             }
             (Claim::Task(_), Some(why)) => {
                 let why =

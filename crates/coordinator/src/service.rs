@@ -26,6 +26,9 @@ const OUTBOUND_MESSAGES_MAX: usize = 1024;
 /// The way to a worker.
 pub type Outbound = mpsc::Sender<Result<v1::CoordinatorMessage, Status>>;
 
+/// The same, while the shell keeps it open.
+type WeakOutbound = mpsc::WeakSender<Result<v1::CoordinatorMessage, Status>>;
+
 /// What the shell is told.
 #[derive(Debug)]
 pub enum Input {
@@ -135,8 +138,10 @@ impl Coordinator for Service {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
+        let open = outbound.downgrade();
         self.tell(Input::Opened(session, outbound)).await?;
-        vital::task("session task", forward(session, request.into_inner(), self.begun()?.inputs.clone()));
+        let inputs = self.begun()?.inputs.clone();
+        vital::task("session task", forward((session, open), request.into_inner(), inputs));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
@@ -195,13 +200,17 @@ impl Coordinator for Service {
     }
 }
 
-/// Carries a worker's messages to the shell until its stream ends. A task of its own, so that a broken stream is noticed.
+/// Carries a worker's messages to the shell until its stream ends, or the shell has closed it, which drops the way out (`open`).
+/// A task of its own, so that a broken stream is noticed.
 async fn forward(
-    session: SessionId,
+    (session, open): (SessionId, WeakOutbound),
     mut messages: Streaming<v1::WorkerMessage>,
     inputs: mpsc::Sender<Input>,
 ) {
     while let Some(Ok(message)) = messages.next().await {
+        if open.strong_count() == 0 {
+            return; // the shell has forgotten it
+        }
         let Some(kind) = message.kind else { continue }; // a kind that a newer worker knows
         if inputs.send(Input::Message(session, kind)).await.is_err() {
             return;

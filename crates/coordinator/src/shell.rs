@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Run, SessionId};
+use lsgan_control::{Effect, Entry, Event, Hello, Message, Outcome, Phase, Report, Run, SessionId};
 use lsgan_journal::wall_ms;
 use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
 use lsgan_spec::RunSpec;
-use lsgan_wire::v1::{self, worker_message::Kind};
+use lsgan_wire::v1;
 use tokio::sync::{mpsc, watch};
 
 use crate::catalogue::Catalogue;
@@ -20,17 +20,21 @@ use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::data_set::DataSet;
+use crate::entrance::Session;
 use crate::held::Held;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
 use crate::queue::Queue;
 use crate::seen::Claim;
-use crate::service::{Input, Outbound};
+use crate::service::Input;
 use crate::status;
 use crate::troubles::Rate;
 
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
+
+/// The most workers that one `lsgan up` runs, as its command line says.
+const WORKERS_WANTED_MAX: u32 = 1024;
 
 /// The state of the shell.
 pub struct Shell {
@@ -57,7 +61,7 @@ pub struct Shell {
     pub(crate) claims: mpsc::Sender<(SessionId, Claim)>,
     /// This process ends, and the run goes on without it.
     pub(crate) goes: bool,
-    pub(crate) sessions: BTreeMap<SessionId, Outbound>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) notices: Notices,
     /// Bounds the reports of workers that cannot start.
     pub(crate) trouble_rate: Rate,
@@ -138,11 +142,11 @@ impl Shell {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Opened(session, outbound) => {
-                self.sessions.insert(session, outbound);
+                self.sessions.insert(session, Session::new(outbound));
             }
             Input::Message(session, kind) => self.message(session, kind),
             Input::Closed(session) => {
-                self.sessions.remove(&session);
+                self.close(session);
                 self.apply(Event::Closed { session })
             }
             Input::Stop => self.apply(Event::StopRequested),
@@ -168,42 +172,31 @@ impl Shell {
         }
     }
 
-    fn message(&mut self, session: SessionId, kind: Kind) {
-        match &kind {
-            Kind::Hello(hello) if let Some(why) = self.data.differs_from(&hello.data_fingerprint) => {
-                let (worker, text) = (hello.name.clone(), format!("{} was refused: {why}", hello.name));
-                let lasts = Lasts::Until(Cause::CannotStart { name: worker.clone() });
-                self.tell(Telling { warning: true, worker, lasts, text });
-                self.send(session, v1::Refused { why }.into());
-                self.sessions.remove(&session);
-                return;
+    /// Acts upon a message that has passed the gate.
+    pub(crate) fn act(&mut self, session: SessionId, report: Report) {
+        match report {
+            Report::Hello(hello) => self.hello(session, hello),
+            Report::StoreProof(proof) => self.look_for_answer(session, proof),
+            Report::SnapshotWritten(written) => self.look_for(session, Claim::Snapshot(written)),
+            Report::TaskDone { files } => self.look_for(session, Claim::Task(files)),
+            Report::SnapshotFailed { step, why } => self.snapshot_not_written(session, step, &why),
+            Report::CorruptRecords(records) => self.corrupt_records(records),
+            Report::Warning { text } => self.warning(session, &text),
+            Report::Sample { step, png } => self.sample(step, &png),
+            report => {
+                if let Some(event) = report.into_event(session) {
+                    self.apply(event);
+                }
             }
-            Kind::Metrics(metrics) => return self.metrics(session, &metrics.rows),
-            Kind::Sample(sample) => return self.sample(sample),
-            Kind::CorruptRecords(found) => return self.corrupt_records(&found.records),
-            Kind::Warning(warning) => return self.warning(session, &warning.text),
-            Kind::SnapshotFailed(failed) => {
-                self.snapshot_failed(&failed.why);
-                let (worker, step) = (self.name_of(session), failed.step);
-                let text =
-                    format!("{worker}: the snapshot of step {step} could not be written: {}", failed.why);
-                self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text });
-            }
-            Kind::SnapshotWritten(written) => {
-                return self.look_for(session, Claim::Snapshot(written.clone()));
-            }
-            Kind::TaskDone(done) => return self.look_for(session, Claim::Task(done.clone())),
-            Kind::StoreProof(proof) => {
-                self.look_for_answer(session, proof.clone());
-                return;
-            }
-            _ => {}
         }
-        match lsgan_wire::convert::event(session, kind) {
-            Ok(Some(event)) => self.apply(event),
-            Ok(None) => {}
-            Err(why) => self.notice(true, why),
+    }
+
+    /// A worker attaches, if it reads the same data.
+    fn hello(&mut self, session: SessionId, hello: Hello) {
+        if let Some(why) = self.data.differs_from(&hello.data_fingerprint) {
+            return self.refuse(session, &hello.name, &why);
         }
+        self.apply(Event::Joined { session, hello })
     }
 
     /// Lets the machine handle an event, and does what it asks for, in order.
@@ -245,10 +238,10 @@ impl Shell {
     }
 
     pub(crate) fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
-        let Some(outbound) = self.sessions.get(&session) else { return };
-        if outbound.try_send(Ok(message)).is_err() {
+        let Some(to) = self.sessions.get(&session) else { return };
+        if to.outbound.try_send(Ok(message)).is_err() {
             // It does not read, or it is gone: without our half its inbound task ends too.
-            self.sessions.remove(&session);
+            self.close(session);
         }
     }
 
@@ -260,6 +253,9 @@ impl Shell {
 
     /// Sets how many workers `lsgan up` is to run.
     fn scale(&mut self, workers: u32) -> Result<(), String> {
+        if !(1..=WORKERS_WANTED_MAX).contains(&workers) {
+            return Err(format!("{workers} workers are asked for; accepted are 1 to {WORKERS_WANTED_MAX}"));
+        }
         match &mut self.workers_wanted {
             Some(wanted) => {
                 *wanted = workers;
@@ -287,7 +283,8 @@ impl Shell {
     pub(crate) fn tell(&mut self, telling: Telling) {
         let (warning, text) = (telling.warning, telling.text.clone());
         // Any process that reaches the port can send these reports: repeated ones are only counted.
-        let counted = matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. }));
+        let counted =
+            matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. } | Cause::Dropped { .. }));
         let newest = self.run.workers().keys().next_back().copied().unwrap_or_default();
         let heard = self.notices.add(telling, newest);
         if counted && heard == Heard::Again {

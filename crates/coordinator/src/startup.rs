@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lsgan_console::Failure;
-use lsgan_control::{Missing, Recovered, Run};
+use lsgan_control::{Missing, PassKey, Recovered, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
@@ -220,8 +220,14 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places, sets_mix: _ } = asked;
-    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, warnings, keeps } = held;
-    let recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
+    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, mut warnings, keeps } = held;
+    let mut recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
+    if args.new_numerics
+        && let Some(numerics) = recovered.numerics.take()
+    {
+        warnings
+            .push(format!("the run's numerics were {numerics}, and are forgotten, as --new-numerics says"));
+    }
     let other_data = known.fact("data_fingerprint").is_some_and(|known| known != data.1);
     let corrupt = if other_data { Vec::new() } else { known.corrupt.iter().map(rows::corrupt).collect() };
     let data_set = DataSet::new(data.clone(), spec.data.max_corrupt, corrupt);
@@ -231,7 +237,7 @@ async fn ready(
     let paused = paused(&known).filter(|_| recovered.paused);
     let token = known.fact("token").map_or_else(new_token, str::to_owned);
     let description = describe(&spec, &data, (&token, &places.store));
-    let secret = secret(&token);
+    let (secret, pass_key) = (secret(&token), PassKey::of(&token));
     let kept = known.snapshots.iter().map(|step| Step(*step));
     let catalogue = Catalogue::of(kept.filter(|step| no_snapshot_after.is_none_or(|last| *step <= last)));
     let no_snapshot_after = no_snapshot_after.map(|step| step.0);
@@ -243,7 +249,7 @@ async fn ready(
         (known.newest_step.as_ref().map(rows::step_metrics), known.metrics_until());
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
-    let config = config(&spec, &plan, workers.expected, args.fault_patience);
+    let config = config(&spec, &plan, (data.0, pass_key), (workers.expected, args.fault_patience));
     let run = Run::new(config, recovered, clock.now());
     let warnings =
         warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));

@@ -114,6 +114,7 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
         (false, false, _) if worker.aside == Some(Aside::Slow) => v1::Role::Evicted,
         (false, false, _) if worker.aside == Some(Aside::CutOff) => v1::Role::CutOff,
         (false, false, _) if worker.aside == Some(Aside::LeftBehind) => v1::Role::LeftBehind,
+        (false, false, _) if worker.aside == Some(Aside::Faulty) => v1::Role::Faulty,
         (false, true, Some(_)) => v1::Role::Member,
         (false, true, None) | (false, false, _) if worker.holds.is_some() => v1::Role::Parked,
         (false, _, _) => v1::Role::Standby,

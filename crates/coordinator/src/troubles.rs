@@ -31,7 +31,7 @@ impl Rate {
     }
 
     /// Whether one more is taken at `now`.
-    fn takes(&mut self, now: Instant) -> bool {
+    pub(crate) fn takes(&mut self, now: Instant) -> bool {
         let more = now.duration_since(self.since).as_secs() / NEW_EVERY.as_secs();
         if more > 0 {
             self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(NEW_AT_ONCE);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lsgan_control::Entry;
 use lsgan_coordinator::queue::{News, Queue};
-use lsgan_journal::Writer;
+use lsgan_journal::{CorruptRecord, Writer};
 use lsgan_plan::{Geometry, Plan};
 use lsgan_spec::Incarnation;
 
@@ -33,6 +33,24 @@ async fn what_another_program_locks_is_waited_for_and_written_in_order() {
     assert!(queue.drain().await);
     let known = Writer::open(&path).expect("it opens").known().expect("it can be read");
     assert_eq!(known.fact("word"), Some("second"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_no_column_takes_is_left_out_and_the_journal_goes_on() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let path = dir.path().join("journal.sqlite");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
+    let record = |record| CorruptRecord { record, key: "k".to_owned(), reason: "r".to_owned(), step: 1 };
+    for number in [u64::MAX, 7] {
+        queue.write_report(move |journal| journal.add_corrupt(&[record(number)]));
+    }
+    let dropped = next(&mut queue).await;
+    assert!(matches!(&dropped, News::Dropped(error) if error.is_of_the_row()), "{dropped:?}");
+    assert!(matches!(next(&mut queue).await, News::Written));
+    assert!(matches!(next(&mut queue).await, News::Written));
+    assert!(queue.drain().await);
+    let known = Writer::open(&path).expect("it opens").known().expect("it can be read");
+    assert_eq!(known.corrupt, [record(7)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,6 +116,7 @@ async fn prepare(folder: &Path) -> Prepared {
         run_dir,
         fresh: false,
         accept_loss: false,
+        new_numerics: false,
         fork: None,
         fork_at: None,
         fault_patience: None,

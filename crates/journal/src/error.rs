@@ -95,6 +95,20 @@ impl JournalError {
         }
     }
 
+    /// Whether what was to be written is at fault, a number that no column takes or a second row of one key, and not the file:
+    /// the next write may succeed.
+    #[must_use]
+    pub fn is_of_the_row(&self) -> bool {
+        use ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
+        let Self::Write { source, .. } = self else { return false };
+        match source {
+            rusqlite::Error::ToSqlConversionFailure(_) | rusqlite::Error::IntegralValueOutOfRange(..) => true,
+            _ => self.code().is_some_and(|code| {
+                [ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch].contains(&code)
+            }),
+        }
+    }
+
     /// Whether another program holds the file.
     #[must_use]
     pub fn is_lock(&self) -> bool {

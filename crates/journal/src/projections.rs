@@ -88,6 +88,7 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
         | Entry::Stands { .. }
         | Entry::CutOff { .. }
         | Entry::LeftBehind { .. }
+        | Entry::Faulty { .. }
         | Entry::NoProgress { .. }
         | Entry::CannotKeep { .. }
         | Entry::NoKeeper { .. }

@@ -28,6 +28,10 @@ pub struct RunArgs {
     /// from step 0. Those steps are done again.
     #[arg(long, visible_alias = "from-scratch", conflicts_with_all = ["fresh", "fork"])]
     pub accept_loss: bool,
+    /// Forget which numerics the run has: those of the workers that train next are the run's. For a run that took them from
+    /// machines that are none of it. Bits are equal from here on to those of the same numerics alone.
+    #[arg(long)]
+    pub new_numerics: bool,
     /// Branch off: a new run of this name, beside the old one, that goes on from its newest snapshot.
     #[arg(long, value_name = "NAME", value_parser = lsgan_spec::checked_name)]
     pub fork: Option<String>,
@@ -67,7 +71,11 @@ impl RunArgs {
         if let Some(step) = self.fork_at {
             add("--fork-at", step.to_string());
         }
-        let flags = [("--fresh", self.fresh), ("--accept-loss", self.accept_loss)];
+        let flags = [
+            ("--fresh", self.fresh),
+            ("--accept-loss", self.accept_loss),
+            ("--new-numerics", self.new_numerics),
+        ];
         arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.to_owned()));
         arguments
     }

@@ -60,6 +60,8 @@ counts! {
     cut_off,
     /// Workers without which a run went on, since its state did not reach them.
     left_behind,
+    /// Workers that the others could not train with.
+    faulty,
     /// Generations that did no step although all members were heard.
     stood,
     /// Workers that stood aside and were reached again.
@@ -67,6 +69,10 @@ counts! {
     /// Differences found between the states of members.
     differences,
     pauses,
+    /// Messages of strangers that were ignored.
+    ignored,
+    /// Strangers that said Hello.
+    strangers,
     /// Wishes for a snapshot sent.
     asked_snapshots,
 }
@@ -95,6 +101,7 @@ impl Coverage {
                 Effect::Journal(Entry::Straggles { .. }) => self.stragglers += 1,
                 Effect::Journal(Entry::CutOff { .. }) => self.cut_off += 1,
                 Effect::Journal(Entry::LeftBehind { .. }) => self.left_behind += 1,
+                Effect::Journal(Entry::Faulty { .. }) => self.faulty += 1,
                 Effect::Journal(Entry::Stands { .. }) => self.stood += 1,
                 Effect::Journal(Entry::ReachedAgain { .. }) => self.reached_again += 1,
                 Effect::Journal(Entry::Differs(_)) => self.differences += 1,

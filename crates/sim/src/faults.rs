@@ -57,6 +57,10 @@ pub enum Class {
     Snapshot,
     /// A worker's training thread hangs, and its heartbeats go on.
     Hang,
+    /// Programs that are no workers reach the coordinator's port and say what they like.
+    Stranger,
+    /// A worker's steps fail, and those of the others do not.
+    Sick,
 }
 
 /// The first classes, each with `n`: it is on in one of `n` seeds.
@@ -93,6 +97,9 @@ pub const LATER_CLASSES: &[(Class, u64)] = &[
 /// Slow links, for another fifth of the seeds and for the same reason.
 pub const FAR_CLASSES: &[(Class, u64)] = &[(Class::Far, 1)];
 
+/// Strangers, and members that the others cannot train with, for a tenth of the seeds and for the same reason.
+pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sick, 2)];
+
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
 
@@ -105,6 +112,8 @@ pub enum Fault {
     JoinOdd,
     /// A worker starts that a state does not reach.
     JoinFar,
+    /// A program that is no worker opens a stream. It says Hello or not, and then anything.
+    Stranger,
     /// SIGKILL to the coordinator while it performs the effects of one of its next events; it restarts after so long.
     CrashCoordinator { down_ms: u64 },
     /// An operator stops the run, and resumes it so long after its end.
@@ -144,6 +153,8 @@ pub enum WorkerFault {
     Echo,
     /// A bit of its state flips.
     Flip,
+    /// Its steps fail from now on.
+    Sicken,
     /// It is much slower from now on.
     Slow,
     /// The network between it and another worker carries nothing any more.
@@ -166,11 +177,12 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         | Class::Link
         | Class::Stuck
         | Class::OneWay
-        | Class::Severed => rng.between(1, 4),
+        | Class::Severed
+        | Class::Sick => rng.between(1, 4),
         Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
-        Class::Echo => rng.between(4, 30),
+        Class::Echo | Class::Stranger => rng.between(4, 30),
         Class::Flip | Class::Slow | Class::Unfit | Class::Hang => 1,
         Class::Poison | Class::StoreFails | Class::Drift | Class::Hidden | Class::Blind => 0,
     }
@@ -196,8 +208,10 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         Class::Echo => Worker(WorkerFault::Echo),
         Class::Odd => Fault::JoinOdd,
         Class::Far => Fault::JoinFar,
+        Class::Stranger => Fault::Stranger,
         Class::Flip => Worker(WorkerFault::Flip),
         Class::Slow => Worker(WorkerFault::Slow),
+        Class::Sick => Worker(WorkerFault::Sicken),
         Class::Severed => Worker(WorkerFault::Sever),
         Class::Unfit => Fault::DataUnfit,
         Class::Hang => Worker(WorkerFault::Hang),

@@ -216,6 +216,10 @@ impl World {
         let third_ms = self.setup.config.forming_timeout_ms / 3;
         let notice_ms = third_ms + self.rng.delay_ms(third_ms);
         self.after(notices, notice_ms, Inner::Unreachable(generation, incarnation));
+        // It waits for its neighbour's call, and may give up first.
+        if self.rng.one_in(2) {
+            self.after(peers[at], notice_ms - 1, Inner::PeerLost(generation));
+        }
         true
     }
 

@@ -155,6 +155,7 @@ impl History {
             | Entry::Stands { .. }
             | Entry::CutOff { .. }
             | Entry::LeftBehind { .. }
+            | Entry::Faulty { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }
@@ -175,7 +176,7 @@ impl History {
     pub fn sent(&mut self, message: &Message) -> Result<(), String> {
         match message {
             Message::Form(form) => self.form_sent(form),
-            Message::Welcome { incarnation, adopted } => {
+            Message::Welcome { incarnation, adopted, .. } => {
                 if !self.admitted.contains(incarnation) {
                     return Err(format!("{incarnation} is welcomed before its admission is journaled"));
                 }
@@ -342,7 +343,7 @@ fn stops_with_all(step: Step, after: &Run) -> Result<(), String> {
 /// A worker that attaches again has one stream: its incarnation is on the new one, or it is over.
 fn has_one_stream(event: &Event, after: &Run) -> Result<(), String> {
     let Event::Joined { session, hello } = event else { return Ok(()) };
-    let Some(resume) = &hello.resume else { return Ok(()) };
+    let Some(resume) = hello.resume.as_ref().filter(|_| after.believes(hello)) else { return Ok(()) };
     match after.workers().get(&resume.incarnation) {
         Some(worker) if worker.session != *session => {
             Err(format!("{} attached again and is still on its old stream", resume.incarnation))

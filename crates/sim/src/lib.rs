@@ -10,7 +10,7 @@
 //! Start at [`simulate`]; then:
 //! - [`setup`] and [`faults`]: what a seed decides before its world begins.
 //! - [`world`]: the loop. `strike`: what each fault does, and the calm in which the run must come to its end.
-//! - `shell`: the simulated coordinator.
+//! - `shell`: the simulated coordinator. `stranger`: programs that are no workers.
 //! - `process`, `worker`, `training`, `group`: a worker's state, its shell, its training thread, and the collective.
 //! - [`history`]: invariants of a whole life, which no single state can show.
 //! - [`network`]: simulated time and streams. [`rng`]: random numbers. [`coverage`]: counts.
@@ -28,6 +28,7 @@ mod process;
 pub mod rng;
 pub mod setup;
 mod shell;
+mod stranger;
 mod strike;
 mod training;
 mod worker;

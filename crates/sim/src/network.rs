@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lsgan_control::{Event, Message, SessionId, Task};
+use lsgan_control::{Message, Report, SessionId, Task};
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction};
 
 use crate::faults::Fault;
@@ -17,8 +17,10 @@ pub enum Happening {
     CoordinatorStarts,
     /// The deadline that the coordinator's machine asked for.
     Deadline,
-    /// An event reaches the coordinator on a stream.
-    AtCoordinator(SessionId, Event),
+    /// A report reaches the coordinator on a stream.
+    AtCoordinator(SessionId, Report),
+    /// The coordinator sees that a stream is gone.
+    StreamClosed(SessionId),
     /// A message reaches a worker on a stream.
     AtWorker(ProcessIndex, SessionId, Message),
     /// A worker sees that its stream is gone.

@@ -23,6 +23,8 @@ pub struct Process {
     pub name: String,
     /// Its numerics differ.
     pub odd: bool,
+    /// It is no worker, and nothing that it says is true.
+    pub stranger: bool,
     /// It does not see the run's store.
     pub blind: bool,
     pub life: Life,
@@ -39,6 +41,8 @@ pub struct Process {
     pub stuck: bool,
     /// Its training thread hangs at its next half step.
     pub hangs: bool,
+    /// Its steps fail.
+    pub sick: bool,
     /// It reports that it is much slower than the others.
     pub slow: bool,
     /// No connection to it can be made.
@@ -87,9 +91,10 @@ pub enum Stage {
 impl Process {
     /// A process that has just been started.
     #[must_use]
-    pub fn new(name: String, odd: bool) -> Self {
+    pub fn new(number: usize, odd: bool) -> Self {
+        let name = format!("w{number}");
         let identity = Identity {
-            address: format!("{name}:4000"),
+            address: format!("10.{}.{}.{}:4000", number >> 16 & 255, number >> 8 & 255, number & 255),
             numerics: Numerics { model: if odd { "odd" } else { "even" }.to_owned(), ..Numerics::default() },
             name: name.clone(),
             data_fingerprint: String::new(),
@@ -97,6 +102,7 @@ impl Process {
         Self {
             name,
             odd,
+            stranger: false,
             blind: false,
             life: Life::Running,
             deferred: Vec::new(),
@@ -106,6 +112,7 @@ impl Process {
             membership: None,
             stuck: false,
             hangs: false,
+            sick: false,
             slow: false,
             hidden: false,
             far: false,

@@ -19,6 +19,10 @@ pub enum Stream {
     Operator,
     /// Links that a state does not get through.
     Far,
+    /// Times of strangers.
+    Strange,
+    /// What strangers say.
+    Strangers,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use lsgan_control::Config;
+use lsgan_control::{Config, PassKey};
 use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
-    CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, OPERATOR_CLASSES, WorkerFault, draw_count, draw_fault,
+    CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES, WorkerFault,
+    draw_count, draw_fault,
 };
 use crate::rng::{Rng, Stream};
 
@@ -97,6 +98,9 @@ impl Setup {
                 setup.draw_classes_with_faults(OPERATOR_CLASSES, &mut Rng::new(seed, Stream::Operator));
             }
             _ => {}
+        }
+        if seed % 10 == 5 {
+            setup.draw_classes_with_faults(STRANGE_CLASSES, &mut Rng::new(seed, Stream::Strange));
         }
         setup.faults.sort_by_key(|(at, _)| *at);
         setup
@@ -213,6 +217,8 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         evict_stragglers: false,
         spec: String::new(),
         stall_ms: 60_000,
+        records: 1_000,
+        pass_key: PassKey::of("the run's secret"),
     }
 }
 

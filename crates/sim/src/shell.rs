@@ -1,8 +1,13 @@
 //! The simulated coordinator: it performs effects one by one, keeps a journal, and dies between any two effects.
 
-use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Run, SessionId, Worker};
+use std::collections::BTreeSet;
+
+use lsgan_control::gate::Rejection;
+use lsgan_control::report::StoreProof;
+use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Report, Run, SessionId, Worker};
 use lsgan_spec::{Generation, Millis};
 
+use crate::faults::Class;
 use crate::network::Happening;
 use crate::process::{Life, Process};
 use crate::setup::LARGE;
@@ -24,6 +29,8 @@ pub struct Shell {
     pub journal: Vec<Entry>,
     /// The coordinator dies while it performs the effects of the next event that has some, and restarts after so long.
     pub dies_ms: Option<u64>,
+    /// The streams that have said Hello.
+    greeted: BTreeSet<SessionId>,
     /// When the machine is woken next.
     alarm: Option<Millis>,
     /// Wake-ups in a row at the same time.
@@ -90,16 +97,49 @@ impl World {
         self.queue.push(self.now.plus(down_ms), Happening::CoordinatorStarts);
     }
 
-    /// An event reaches the coordinator on a stream.
-    pub(crate) fn arrived(&mut self, session: SessionId, event: Event) {
-        let link = self.network.link(session);
-        if !link.open_at_coordinator {
+    /// A report reaches the coordinator on a stream. As in the shipped shell it passes the gate first, and the shell has
+    /// looked into the store when a report of that becomes an event.
+    pub(crate) fn arrived(&mut self, session: SessionId, report: Report) {
+        let (true, Some(run)) = (self.network.link(session).open_at_coordinator, &self.shell.run) else {
             return;
+        };
+        match run.admits(session, &report) {
+            Ok(()) => {}
+            Err(_) if self.processes[self.network.process(session)].stranger => {
+                self.coverage.ignored += 1;
+                return;
+            }
+            Err(Rejection::Late) => return,
+            // Its incarnation is over, and the word of that is on its way.
+            Err(Rejection::NoHello) if self.shell.greeted.contains(&session) => return,
+            Err(rejection) => {
+                return self.violated(format!("{report:?} of an honest worker is ignored: {rejection}"));
+            }
         }
-        if matches!(event, Event::Closed { .. }) {
-            link.open_at_coordinator = false;
+        if matches!(report, Report::Hello(_)) {
+            self.shell.greeted.insert(session);
         }
-        self.apply_from(Some(session), event);
+        let event = match report {
+            Report::StoreProof(StoreProof { why_not, .. }) => {
+                let why_not = (!why_not.is_empty()).then_some(why_not);
+                Some(Event::StoreProved { session, why_not })
+            }
+            Report::SnapshotWritten(snapshot) => {
+                Some(Event::SnapshotWritten { session, step: snapshot.step })
+            }
+            Report::TaskDone { .. } => Some(Event::TaskDone { session }),
+            report => report.into_event(session),
+        };
+        if let Some(event) = event {
+            self.apply_from(Some(session), event);
+        }
+    }
+
+    /// The coordinator sees that a worker has closed its stream.
+    pub(crate) fn closed(&mut self, session: SessionId) {
+        if std::mem::replace(&mut self.network.link(session).open_at_coordinator, false) {
+            self.apply_from(Some(session), Event::Closed { session });
+        }
     }
 
     /// Gives the machine an event that no worker caused.
@@ -192,8 +232,7 @@ impl World {
     /// The worker closes its end of a stream. The coordinator may see that before messages that the worker sent earlier.
     pub(crate) fn hang_up(&mut self, session: SessionId) {
         self.network.link(session).open_at_worker = false;
-        let closed = Happening::AtCoordinator(session, Event::Closed { session });
-        self.push_within(2 * self.setup.net_ms_max, closed);
+        self.push_within(2 * self.setup.net_ms_max, Happening::StreamClosed(session));
     }
 
     /// The run has ended: the coordinator exits after what it sent.
@@ -212,7 +251,9 @@ impl World {
                 self.check(|w| w.history.complete(steps));
             }
             Outcome::Failed { why } => {
-                let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0;
+                // There may be too few others.
+                let sick = self.setup.classes.contains(&Class::Sick);
+                let expected = self.setup.poison.is_some() || self.setup.failing_tasks > 0 || sick;
                 if !expected && !self.data_unfit && !self.history.tainted {
                     self.violated(format!("a run fails for no reason: {why}"));
                 }

@@ -26,6 +26,7 @@ impl World {
                 self.spawn(false);
                 self.processes.last_mut().expect("one was just started").far = true;
             }
+            Fault::Stranger => self.stranger_comes(),
             Fault::CrashCoordinator { down_ms } => self.shell.dies_ms = Some(down_ms),
             Fault::Stop { resume_ms } => {
                 if !self.stopped {
@@ -90,6 +91,7 @@ impl World {
             WorkerFault::Stick => process.stuck = true,
             WorkerFault::Hang => process.hangs = true,
             WorkerFault::Slow => process.slow = true,
+            WorkerFault::Sicken => process.sick = true,
             WorkerFault::Hide => process.hidden = true,
             WorkerFault::Sever => {
                 if let Some(other) = self.random_process().filter(|other| *other != p) {
@@ -186,6 +188,7 @@ impl World {
             // A worker that hangs already is retired for it. No other begins to hang.
             process.hangs = false;
             process.far = false;
+            process.sick = false;
             let drains = process.membership.as_ref().is_some_and(|m| matches!(m.stage, Stage::Draining(_)));
             process.stuck &= drains;
             if std::mem::take(&mut process.blind) {

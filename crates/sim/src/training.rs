@@ -1,7 +1,7 @@
 //! A model of a worker's training thread and of its writer: half steps, parking, snapshots, and how long each takes.
 
 use lsgan_control::member::Duty;
-use lsgan_control::report::PublishedSnapshot;
+use lsgan_control::report::{FinalFile, PublishedSnapshot};
 use lsgan_control::{ParkReason, Report, Task};
 use lsgan_spec::{Generation, Half, Incarnation, VirtualRank};
 
@@ -49,6 +49,9 @@ impl World {
                 return;
             }
         }
+        if process.sick {
+            return self.park(p, ParkReason::Failed("its disk is gone".to_owned()));
+        }
         if std::mem::take(&mut process.hangs) {
             membership.stage = Stage::Hanging;
             return;
@@ -70,7 +73,9 @@ impl World {
             // The held state is partly overwritten, unless by the same bits.
             process.state = process.state.filter(|s| s.applied == membership.form.from);
         }
-        let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_));
+        // What all see, all park for by themselves.
+        let alone = process.sick && matches!(reason, ParkReason::Failed(_));
+        let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_)) && !alone;
         // A training thread that hangs before it is told to abort is another fault.
         let hangs = process.stuck && reason == ParkReason::Aborted;
         membership.stage = Stage::Draining(reason);
@@ -144,7 +149,10 @@ impl World {
             self.history.final_written(state);
         }
         self.say_written(p, state);
-        self.say(p, Report::TaskDone { files: Vec::new() });
+        let file =
+            |name: &str| FinalFile { name: name.to_owned(), url: String::new(), blake3: String::new() };
+        let files = if task == Task::Final { vec![file("generator")] } else { Vec::new() };
+        self.say(p, Report::TaskDone { files });
     }
 
     /// A snapshot that was written during training is published, or could not be written.

@@ -3,7 +3,7 @@
 
 use lsgan_control::member::{Effect, Ending, Event};
 use lsgan_control::report::StoreProof;
-use lsgan_control::{Event as Told, Message, ParkReason, Report, SessionId, Task};
+use lsgan_control::{Message, ParkReason, Report, SessionId, Task};
 
 use crate::network::{Happening, Inner, ProcessIndex};
 use crate::process::Life;
@@ -110,27 +110,19 @@ impl World {
         self.kill(p);
     }
 
-    /// Sends a report to the coordinator. Its shell has looked into the store when the report becomes an event.
+    /// Sends a report to the coordinator.
     pub(crate) fn send(&mut self, p: ProcessIndex, report: Report) {
         let Some(session) = self.processes[p].session else { return };
         if matches!(report, Report::Ready { .. } | Report::Parked { .. } | Report::Consumed { .. }) {
             self.processes[p].said.push(report.clone());
         }
         let mut earliest = self.later(self.setup.net_ms_max);
-        let event = match report {
-            Report::StoreProof(StoreProof { why_not, .. }) => {
-                // Without delay, because the worker may see the store by then.
-                earliest = self.now;
-                let why_not = (!why_not.is_empty()).then_some(why_not);
-                Some(Told::StoreProved { session, why_not })
-            }
-            Report::SnapshotWritten(snapshot) => Some(Told::SnapshotWritten { session, step: snapshot.step }),
-            Report::TaskDone { .. } => Some(Told::TaskDone { session }),
-            report => report.into_event(session),
-        };
-        let Some(event) = event else { return };
+        if matches!(report, Report::StoreProof(_)) {
+            // Without delay, because the worker may see the store by then.
+            earliest = self.now;
+        }
         let at = self.network.arrival_up(session, earliest);
-        self.queue.push(at, Happening::AtCoordinator(session, event));
+        self.queue.push(at, Happening::AtCoordinator(session, report));
     }
 
     fn connect(&mut self, p: ProcessIndex) {
@@ -151,7 +143,8 @@ impl World {
     /// Reports whether the worker sees the run's store.
     pub(crate) fn prove_store(&mut self, p: ProcessIndex) {
         let why_not = if self.processes[p].blind { "another disk".to_owned() } else { String::new() };
-        self.say(p, Report::StoreProof(StoreProof { why_not, ..StoreProof::default() }));
+        let answer = self.processes[p].name.clone();
+        self.say(p, Report::StoreProof(StoreProof { why_not, answer, ..StoreProof::default() }));
     }
 
     fn retry_later(&mut self, p: ProcessIndex) {

@@ -38,6 +38,8 @@ pub struct World {
     pub(crate) setup: Setup,
     pub(crate) now: Millis,
     pub(crate) rng: Rng,
+    /// What strangers say: it draws nothing from the world.
+    pub(crate) strangers: Rng,
     pub(crate) queue: Queue,
     pub(crate) network: Network,
     pub(crate) shell: Shell,
@@ -102,6 +104,7 @@ impl World {
         Self {
             now: Millis(0),
             rng: Rng::new(setup.seed, Stream::World),
+            strangers: Rng::new(setup.seed, Stream::Strangers),
             queue: Queue::default(),
             network: Network::default(),
             shell: Shell::default(),
@@ -171,7 +174,8 @@ impl World {
         match what {
             Happening::CoordinatorStarts => self.start_coordinator(),
             Happening::Deadline => self.deadline(),
-            Happening::AtCoordinator(session, event) => self.arrived(session, event),
+            Happening::AtCoordinator(session, report) => self.arrived(session, report),
+            Happening::StreamClosed(session) => self.closed(session),
             Happening::AtWorker(p, session, message) => self.received(p, session, message),
             Happening::StreamLost(p, session) => self.stream_lost(p, session),
             Happening::Worker(p, inner) => self.inner(p, inner),
@@ -190,11 +194,10 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self, odd: bool) {
-        let name = format!("w{}", self.processes.len() + 1);
         let drifts = self.setup.classes.contains(&Class::Drift);
         let clock_percent = if drifts { self.rng.between(80, 120) } else { 100 };
         let blind = self.setup.classes.contains(&Class::Blind) && !self.calm && self.rng.one_in(3);
-        self.processes.push(Process { clock_percent, blind, ..Process::new(name, odd) });
+        self.processes.push(Process { clock_percent, blind, ..Process::new(self.processes.len() + 1, odd) });
         self.inner(self.processes.len() - 1, Inner::Connect);
     }
 

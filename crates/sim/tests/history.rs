@@ -1,6 +1,6 @@
 //! The history of a run finds each violation that it checks for.
 
-use lsgan_control::{Entry, Form, GoneReason, Member, Message, Outcome, Start};
+use lsgan_control::{Entry, Form, GoneReason, Member, Message, Outcome, Pass, Start};
 use lsgan_sim::history::{History, Part, State};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
@@ -33,6 +33,7 @@ fn form(number: u64, members: Vec<Member>) -> Message {
         writer: Some(0),
         last_step: Step(100),
         leases,
+        pass: Pass::default(),
     })
 }
 
@@ -97,7 +98,7 @@ fn an_incarnation_given_twice_or_welcomed_when_it_was_over_is_seen() {
     let mut history = History::new(4, 1);
     let incarnation = Incarnation(1);
     let admitted = Entry::Admitted { incarnation, name: "w".to_owned(), address: "w:1".to_owned() };
-    let adopted = Message::Welcome { incarnation, adopted: true };
+    let adopted = Message::Welcome { incarnation, adopted: true, pass: Pass::default() };
     history.sent(&adopted).unwrap_err();
     history.journaled(&admitted).unwrap();
     history.journaled(&admitted).unwrap_err();

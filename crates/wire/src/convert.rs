@@ -2,19 +2,11 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Event, Form, Hello, Member, Message, Outcome, ParkReason, Report, Resume, SessionId, Start, Task, Wish,
+    Form, Hello, Member, Message, Outcome, ParkReason, Pass, Report, Resume, Rights, Start, Task, Wish,
 };
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 
 use crate::v1::{self, coordinator_message, worker_message};
-
-/// The event that a worker's message is for the coordinator's machine. None for what only the coordinator's shell handles.
-///
-/// # Errors
-/// A sentence that says what is wrong with a message of another version or of a foreign program.
-pub fn event(session: SessionId, message: worker_message::Kind) -> Result<Option<Event>, String> {
-    Ok(report(message)?.and_then(|report| report.into_event(session)))
-}
 
 /// What a worker says. None for rows of metrics, which are no part of the protocol.
 ///
@@ -130,8 +122,9 @@ impl From<Report> for v1::WorkerMessage {
 pub fn message(message: coordinator_message::Kind) -> Result<Option<Message>, String> {
     use coordinator_message::Kind;
     Ok(Some(match message {
-        Kind::Welcome(v1::Welcome { incarnation, adopted }) => {
-            Message::Welcome { incarnation: Incarnation(incarnation), adopted }
+        Kind::Welcome(v1::Welcome { incarnation, adopted, pass }) => {
+            let pass = from_pass(pass.unwrap_or_default());
+            Message::Welcome { incarnation: Incarnation(incarnation), adopted, pass }
         }
         Kind::Refused(v1::Refused { why }) => Message::Refused { why },
         Kind::Form(form) => Message::Form(from_form(form)?),
@@ -166,8 +159,8 @@ pub fn message(message: coordinator_message::Kind) -> Result<Option<Message>, St
 impl From<Message> for v1::CoordinatorMessage {
     fn from(message: Message) -> Self {
         match message {
-            Message::Welcome { incarnation, adopted } => {
-                v1::Welcome { incarnation: incarnation.0, adopted }.into()
+            Message::Welcome { incarnation, adopted, pass } => {
+                v1::Welcome { incarnation: incarnation.0, adopted, pass: Some(to_pass(pass)) }.into()
             }
             Message::Refused { why } => v1::Refused { why }.into(),
             Message::Form(form) => to_form(form).into(),
@@ -243,7 +236,27 @@ fn from_hello(hello: v1::Hello) -> Result<Hello, String> {
             spec: resume.spec,
         }),
         data_fingerprint: hello.data_fingerprint,
+        pass: hello.pass.map(|pass| Box::new(from_pass(pass))),
     })
+}
+
+/// A pass whose seal has another length is that of nobody.
+fn from_pass(pass: v1::Pass) -> Pass {
+    let v1::Pass { incarnation, generation, until, led, seal } = pass;
+    let (incarnation, generation) = (Incarnation(incarnation), Generation(generation));
+    let rights = Rights { incarnation, generation, until: Step(until), led };
+    Pass { rights, seal: seal.try_into().unwrap_or_default() }
+}
+
+fn to_pass(Pass { rights, seal }: Pass) -> v1::Pass {
+    let Rights { incarnation, generation, until, led } = rights;
+    v1::Pass {
+        incarnation: incarnation.0,
+        generation: generation.0,
+        until: until.0,
+        led,
+        seal: seal.to_vec(),
+    }
 }
 
 fn to_hello(hello: Hello) -> v1::Hello {
@@ -260,6 +273,7 @@ fn to_hello(hello: Hello) -> v1::Hello {
             spec: resume.spec,
         }),
         data_fingerprint: hello.data_fingerprint,
+        pass: hello.pass.map(|pass| to_pass(*pass)),
     }
 }
 
@@ -352,6 +366,7 @@ fn from_form(form: v1::Form) -> Result<Form, String> {
         writer: form.writer,
         last_step: Step(form.last_step),
         leases: form.leases.iter().map(|lease| (VirtualRank(lease.virtual_rank), lease.until)).collect(),
+        pass: from_pass(form.pass.unwrap_or_default()),
     })
 }
 
@@ -378,5 +393,6 @@ fn to_form(form: Form) -> v1::Form {
         leases: form.leases.iter().map(|&(v, until)| v1::Lease { virtual_rank: v.0, until }).collect(),
         writer: form.writer,
         last_step: form.last_step.0,
+        pass: Some(to_pass(form.pass)),
     }
 }

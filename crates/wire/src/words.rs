@@ -34,6 +34,7 @@ impl fmt::Display for Role {
             Self::Evicted => "evicted",
             Self::CutOff => "cut off",
             Self::LeftBehind => "left behind",
+            Self::Faulty => "faulty",
         })
     }
 }

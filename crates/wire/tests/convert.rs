@@ -2,8 +2,8 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Report, Resume, SessionId, Start, Task,
-    Wish,
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Pass, Report, Resume, Rights, SessionId,
+    Start, Task, Wish,
 };
 use lsgan_fuzz::Fuzz;
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
@@ -52,6 +52,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn pass()(
+        incarnation in incarnation(), generation in generation(), until in step(), led: bool, seal: [u8; 32],
+    ) -> Pass {
+        Pass { rights: Rights { incarnation, generation, until, led }, seal }
+    }
+}
+
+prop_compose! {
     fn numerics()(
         libtorch in text(), device in prop_oneof![Just(DeviceKind::Cpu), Just(DeviceKind::Cuda)], model in text(),
         instructions in text(), probe in number(),
@@ -63,9 +71,9 @@ prop_compose! {
 prop_compose! {
     fn hello()(
         name in text(), address in text(), numerics in numerics(), holds in option::of(reduction()),
-        resume in option::of(resume()), data_fingerprint in text(),
+        resume in option::of(resume()), data_fingerprint in text(), pass in option::of(pass().prop_map(Box::new)),
     ) -> Hello {
-        Hello { name, address, numerics, holds, resume, data_fingerprint }
+        Hello { name, address, numerics, holds, resume, data_fingerprint, pass }
     }
 }
 
@@ -145,9 +153,9 @@ prop_compose! {
     fn form()(members in vec(member(), 1..4))(
         generation in generation(), rank in 0..members.len() as u32, members in Just(members), from in reduction(),
         start in start(), root in option::of(any::<u32>()), writer in option::of(any::<u32>()), last_step in step(),
-        leases in vec((virtual_rank(), number()), 0..4),
+        leases in vec((virtual_rank(), number()), 0..4), pass in pass(),
     ) -> Form {
-        Form { generation, rank, members, from, start, root, writer, last_step, leases }
+        Form { generation, rank, members, from, start, root, writer, last_step, leases, pass }
     }
 }
 
@@ -163,8 +171,11 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn message() -> impl Strategy<Value = Message> {
     let wish = prop_oneof![Just(Wish::Reform), Just(Wish::Finish), Just(Wish::Snapshot)];
     prop_oneof![
-        (incarnation(), any::<bool>())
-            .prop_map(|(incarnation, adopted)| Message::Welcome { incarnation, adopted }),
+        (incarnation(), any::<bool>(), pass()).prop_map(|(incarnation, adopted, pass)| Message::Welcome {
+            incarnation,
+            adopted,
+            pass
+        }),
         text().prop_map(|why| Message::Refused { why }),
         form().prop_map(Message::Form),
         generation().prop_map(Message::Abort),
@@ -202,7 +213,8 @@ fn every_phase_role_and_outcome_has_its_own_word() {
     let phases =
         "unknown starting gathering adopting forming stepping halting closing paused ended".split(' ');
     assert_eq!(words::<v1::Phase>(), phases.collect::<Vec<_>>());
-    let roles = ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off", "left behind"];
+    let roles =
+        ["unknown", "standby", "member", "parked", "leaving", "evicted", "cut off", "left behind", "faulty"];
     assert_eq!(words::<v1::Role>(), roles);
     let step = Step(3);
     let outcomes = [

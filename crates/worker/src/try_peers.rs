@@ -43,8 +43,8 @@ async fn try_peer((peer, address): (Incarnation, String)) -> Option<(Incarnation
 mod tests {
     use std::net::TcpListener;
 
-    use lsgan_control::Message;
     use lsgan_control::member::{Event, Identity, Participant};
+    use lsgan_control::{Message, Pass};
     use lsgan_wire::convert;
 
     use super::*;
@@ -53,7 +53,8 @@ mod tests {
     fn open_outbox() -> Outbox {
         let outbox = Outbox::new(Participant::new(Identity::default()));
         outbox.apply(Event::Connected { spec: String::new() });
-        outbox.apply(Event::Told(Message::Welcome { incarnation: Incarnation(1), adopted: false }));
+        let (incarnation, pass) = (Incarnation(1), Pass::default());
+        outbox.apply(Event::Told(Message::Welcome { incarnation, adopted: false, pass }));
         outbox
     }
 

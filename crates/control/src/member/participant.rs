@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use lsgan_spec::{Generation, Half, Incarnation, Numerics, Reduction};
 
 use crate::member::{Effect, Ending, Event, Mail, Wishes};
-use crate::{Form, Hello, Message, Report, Resume, Wish};
+use crate::{Form, Hello, Message, Pass, Report, Resume, Wish};
 
 /// What a worker says of itself on every stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Participant {
     connection: Connection,
     incarnation: Option<Incarnation>,
     was_admitted: bool,
+    /// What it shows on every stream. It outlives its incarnation, as the state does.
+    pass: Option<Pass>,
     leaving: bool,
     /// The newest generation that it was told to form.
     membership: Option<Membership>,
@@ -87,6 +89,7 @@ impl Participant {
             connection: Connection::Pending,
             incarnation: None,
             was_admitted: false,
+            pass: None,
             leaving: false,
             membership: None,
             applied: None,
@@ -216,16 +219,18 @@ impl Participant {
             writes: self.membership.as_ref().is_some_and(|m| m.writes),
             spec: self.membership.as_ref().map(|m| m.spec.clone()).unwrap_or_default(),
         });
-        Hello { name, address, numerics, holds: self.applied, resume, data_fingerprint }
+        let pass = self.pass.clone().map(Box::new);
+        Hello { name, address, numerics, holds: self.applied, resume, data_fingerprint, pass }
     }
 
     fn told(&mut self, message: Message, effects: &mut Vec<Effect>) {
         match message {
-            Message::Welcome { incarnation, adopted } => {
+            Message::Welcome { incarnation, adopted, pass } => {
                 if !adopted {
                     self.abort(effects);
                 }
                 self.incarnation = Some(incarnation);
+                self.pass = Some(pass);
                 let again = std::mem::replace(&mut self.was_admitted, true);
                 effects.push(Effect::Admitted { incarnation, adopted, again });
             }
@@ -271,6 +276,7 @@ impl Participant {
             spec: self.spec.clone(),
             wishes: Wishes::default(),
         });
+        self.pass = Some(form.pass.clone());
         self.pace_us = None;
         self.mail.tell_consumed();
         effects.push(Effect::Form(form));

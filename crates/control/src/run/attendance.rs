@@ -1,6 +1,6 @@
 //! The attached workers: they attach, are heard, and are lost.
 
-use lsgan_spec::{DeviceKind, Incarnation, Millis, Numerics, Reduction};
+use lsgan_spec::{Incarnation, Millis, Numerics, Reduction};
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Entry, GoneReason};
@@ -8,6 +8,7 @@ use super::event::SessionId;
 use super::machine::{Phase, Run};
 use super::reach::Reach;
 use super::timers::Timer;
+use crate::pass::Rights;
 use crate::protocol::{Hello, Message, Resume};
 
 /// A worker that is attached.
@@ -18,10 +19,14 @@ pub struct Worker {
     pub name: String,
     /// Where its peers reach it.
     pub address: String,
-    /// What it computes on, and so what it can sum with.
-    pub device: DeviceKind,
+    /// What decides the bits that it computes, and what it can sum with.
+    pub numerics: Numerics,
     /// Reductions applied in the state that it holds, as far as it has said.
     pub holds: Option<Reduction>,
+    /// What its pass says.
+    pub rights: Rights,
+    /// When it attached.
+    pub since: Millis,
     /// When it was last heard.
     pub heard: Millis,
     /// It asked to leave.
@@ -34,6 +39,10 @@ pub struct Worker {
     pub slow_in_a_row: u32,
     /// Generations in a row that did not form because their state did not reach it.
     pub unreached_in_a_row: u32,
+    /// Why it says that the generation's last step failed.
+    pub(crate) failed: Option<String>,
+    /// Generations in a row that it ended so, and the others did not.
+    pub(crate) failed_in_a_row: u32,
     /// Why it stands by while there are enough other workers.
     pub aside: Option<Aside>,
     /// Whether it can keep snapshots.
@@ -63,6 +72,8 @@ pub enum Aside {
     CutOff,
     /// The run's state did not reach it, time after time.
     LeftBehind,
+    /// The others cannot train with it.
+    Faulty,
 }
 
 impl Worker {
@@ -86,23 +97,28 @@ impl Run {
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
         }
-        if let Some(why) = self.refusal(&hello) {
+        if let Some(why) = self.refusal(&hello.numerics) {
             let message = Message::Refused { why };
             effects.extend([Effect::Send { session, message }, Effect::Close { session }]);
             return;
         }
+        let (hello, rights) = self.believed(hello);
         let worker = Worker {
             session,
             name: hello.name,
             address: hello.address,
-            device: hello.numerics.device,
+            numerics: hello.numerics,
             holds: hello.holds,
+            rights,
+            since: now,
             heard: now,
             leaving: false,
             computing: hello.resume.as_ref().is_some_and(|r| r.stepping),
             pace_us: None,
             slow_in_a_row: 0,
             unreached_in_a_row: 0,
+            failed: None,
+            failed_in_a_row: 0,
             aside: None,
             keeps: Keeps::Unknown,
             failed_writes: 0,
@@ -115,10 +131,37 @@ impl Run {
                 if let Some(former) = former {
                     self.end_former_incarnation(former, effects);
                 }
-                self.admit(now, worker, hello.numerics, effects);
+                self.admit(now, worker, effects);
                 self.recall_unreached(former, self.incarnation, effects);
             }
         }
+    }
+
+    /// A Hello shows a pass of this run.
+    #[must_use]
+    pub fn believes(&self, hello: &Hello) -> bool {
+        hello.pass.as_ref().is_some_and(|pass| self.config.pass_key.is_genuine(pass))
+    }
+
+    /// What is believed of a Hello: without a pass of this run, a worker is a new one that holds nothing; with one it is who
+    /// the pass says, and what it holds may be of the generations that the pass speaks of.
+    fn believed(&self, hello: Hello) -> (Hello, Rights) {
+        let genuine = hello.pass.as_ref().filter(|_| self.believes(&hello));
+        let rights = genuine.map(|pass| pass.rights).unwrap_or_default();
+        let resume = hello.resume.filter(|resume| {
+            genuine.is_some()
+                && resume.incarnation == rights.incarnation
+                && resume.generation <= self.generation
+        });
+        // It cannot step in a generation that it was not told to form.
+        let formed = |resume: &Resume| rights.trained() && resume.generation == rights.generation;
+        let resume = resume.map(|resume| Resume {
+            stepping: resume.stepping && formed(&resume),
+            writes: resume.writes && formed(&resume),
+            ..resume
+        });
+        let holds = hello.holds.filter(|held| rights.trained() && *held <= rights.until.first_reduction());
+        (Hello { holds, resume, ..hello }, rights)
     }
 
     /// A member of the generation that may be alive comes back to a coordinator that was started again.
@@ -134,13 +177,15 @@ impl Run {
         let rank = self.members.iter().position(|m| m.incarnation == incarnation).expect("it is a member");
         // Its peers know it by the address that it had when the generation was formed.
         worker.address.clone_from(&self.members[rank].address);
+        let pass = self.config.pass_key.seal(worker.rights);
         if resume.writes {
             self.writer = Some(incarnation);
         }
         self.other_spec |= resume.spec != self.config.spec;
         let session = worker.session;
         self.attach(now, incarnation, worker);
-        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: true } });
+        effects
+            .push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: true, pass } });
         self.send_leases(rank, session, effects);
     }
 
@@ -156,44 +201,21 @@ impl Run {
     }
 
     /// Gives the worker a new incarnation.
-    fn admit(&mut self, now: Millis, worker: Worker, numerics: Numerics, effects: &mut Vec<Effect>) {
+    fn admit(&mut self, now: Millis, mut worker: Worker, effects: &mut Vec<Effect>) {
         self.incarnation = self.incarnation.next();
         let (incarnation, session) = (self.incarnation, worker.session);
-        let odd = self.numerics.as_ref().is_some_and(|run| *run != numerics);
-        if self.numerics.is_none() {
-            self.numerics = Some(numerics.clone());
-            effects.push(Effect::Journal(Entry::Numerics(numerics.clone())));
-        }
+        worker.rights.incarnation = incarnation;
+        let pass = self.config.pass_key.seal(worker.rights);
+        let odd = self.numerics.as_ref().is_some_and(|run| *run != worker.numerics);
         let (name, address) = (worker.name.clone(), worker.address.clone());
         effects.push(Effect::Journal(Entry::Admitted { incarnation, name, address }));
         if odd {
+            let numerics = worker.numerics.clone();
             effects.push(Effect::Journal(Entry::OtherNumerics { incarnation, numerics }));
         }
-        effects.push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false } });
+        effects
+            .push(Effect::Send { session, message: Message::Welcome { incarnation, adopted: false, pass } });
         self.attach(now, incarnation, worker);
-    }
-
-    fn refusal(&self, hello: &Hello) -> Option<String> {
-        let run = self.numerics.as_ref()?;
-        if self.config.any_numerics || *run == hello.numerics {
-            return self.other_kind(hello);
-        }
-        Some(format!(
-            "this worker would compute other bits than the run: it has {}, the run has {run}. Start it on the same \
-             kind of machine with the same libtorch, or set cluster.numerics to any, which gives up equal bits.",
-            hello.numerics
-        ))
-    }
-
-    /// GPUs sum over NCCL and CPUs over TCP, so that both in one group would wait for each other.
-    fn other_kind(&self, hello: &Hello) -> Option<String> {
-        let device = hello.numerics.device;
-        let other = self.workers.values().find(|worker| worker.device != device)?;
-        Some(format!(
-            "this worker computes on {device}, and {} of the same run on {}: they cannot sum together. Set \
-             compute.device to cpu or cuda for all of them.",
-            other.name, other.device,
-        ))
     }
 
     /// Takes in a heartbeat; returns whether anything can follow from it.
@@ -208,6 +230,8 @@ impl Run {
         let silent_ms = now.0.saturating_sub(worker.heard.0);
         worker.heard = now;
         worker.pace_us = pace_us;
+        // A state grows only in a generation.
+        let applied = if worker.computing { applied } else { applied.min(worker.holds) };
         let news = worker.holds != applied && !worker.computing;
         worker.holds = applied;
         self.silences.ended(now, silent_ms);

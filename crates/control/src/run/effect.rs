@@ -41,7 +41,7 @@ pub enum Entry {
         name: String,
         reason: GoneReason,
     },
-    /// The first admitted worker's numerics are the run's.
+    /// The members of the first generation that applied a reduction have these numerics: they are the run's.
     Numerics(Numerics),
     /// A worker with other numerics is admitted all the same: from here on the run does not promise bits.
     OtherNumerics { incarnation: Incarnation, numerics: Numerics },
@@ -90,6 +90,12 @@ pub enum Entry {
         /// So many generations.
         attempts: u32,
         /// What ended the last one.
+        why: String,
+    },
+    /// The others cannot train with a worker: it stands by while there are enough of them.
+    Faulty {
+        incarnation: Incarnation,
+        /// What it does or does not, for people.
         why: String,
     },
     /// Generation after generation ends before it has applied a reduction.
@@ -161,6 +167,8 @@ pub enum GoneReason {
     NotBack,
     /// It did not park in time.
     NotParked,
+    /// It was admitted before it was known that it would compute other bits.
+    Refused,
 }
 
 /// For people, after `worker 3 is gone: `.
@@ -173,6 +181,7 @@ impl fmt::Display for GoneReason {
             Self::Silent { timeout_ms } => write!(f, "silent for more than {timeout_ms} ms"),
             Self::NotBack => f.write_str("it did not come back to the restarted coordinator"),
             Self::NotParked => f.write_str("it did not park in time"),
+            Self::Refused => f.write_str("it would compute other bits than the run"),
         }
     }
 }

@@ -10,7 +10,11 @@ use super::hashes::StateHashes;
 use super::machine::{Phase, Run};
 use super::membership::{Candidate, choose, split};
 use super::timers::Timer;
+use crate::pass::Rights;
 use crate::protocol::{Form, Member, Message, Outcome, Start};
+
+/// A run that begins waits so long for each worker to prove whether it sees the store. One that never does holds up nothing.
+const PROOF_WAIT_MS: u64 = 15_000;
 
 impl Run {
     /// Forms the next generation if there are enough workers, of which one can keep what it trains. `last_copy`: the worker
@@ -22,8 +26,10 @@ impl Run {
         last_copy: Option<Incarnation>,
         effects: &mut Vec<Effect>,
     ) {
-        let candidates = self.candidates(last_copy);
-        let unproved = self.workers.values().filter(|w| w.is_unproved() && !w.leaving).count();
+        let candidates = self.of_one_kind(self.candidates(last_copy));
+        let unproved = || self.workers.values().filter(|w| w.is_unproved() && !w.leaving);
+        let in_time = unproved().map(|w| w.since.plus(PROOF_WAIT_MS)).filter(|until| *until > now).min();
+        let unproved = unproved().count();
         let count = (candidates.len() + unproved) as u64;
         // A run that is to stop or rest in the middle of a step needs its other half, from the workers that are there.
         let needed = if self.parks() || last_copy.is_some() { 1 } else { u64::from(self.config.min_workers) };
@@ -37,8 +43,11 @@ impl Run {
             self.timers.set_once(Timer::Gather, now.plus(self.config.gather_ms));
             return;
         }
-        if truth.is_none() && unproved > 0 || (candidates.len() as u64) < needed {
-            return; // it proves in a moment whether it can keep snapshots
+        if let Some(until) = in_time.filter(|_| truth.is_none()) {
+            return self.timers.set(Timer::Proof, until); // it proves in a moment whether it can keep snapshots
+        }
+        if (candidates.len() as u64) < needed {
+            return;
         }
         // Members that fail together time after time do not finish a step together.
         let alone = truth.is_some() && self.attempts.hopeless().is_some();
@@ -107,6 +116,8 @@ impl Run {
         let members: Vec<Member> = chosen.iter().zip(shares).map(member).collect();
 
         self.generation = self.generation.next();
+        self.formed_at = now;
+        self.suspicions.formed();
         self.members = members;
         self.formed_once = true;
         self.attempts.formed(from, self.members.iter().map(|m| m.incarnation).collect());
@@ -146,6 +157,13 @@ impl Run {
         for (rank, member) in self.members.iter().enumerate() {
             let worker = self.workers.get_mut(&member.incarnation).expect("a candidate is attached");
             worker.computing = true;
+            worker.rights = Rights {
+                incarnation: member.incarnation,
+                generation: self.generation,
+                until: worker.rights.until.max(last_step),
+                led: worker.rights.led || rank == 0,
+            };
+            worker.failed = None;
             worker.pace_us = None;
             worker.slow_in_a_row = 0;
             let leases = member.virtual_ranks().map(|v| (v, self.leased[v.0 as usize])).collect();
@@ -159,6 +177,7 @@ impl Run {
                 writer,
                 last_step,
                 leases,
+                pass: self.config.pass_key.seal(worker.rights),
             };
             effects.push(Effect::Send { session: worker.session, message: Message::Form(form) });
         }

@@ -69,6 +69,18 @@ impl StateHashes {
         None
     }
 
+    /// The members that have reported none of all the steps that are kept, while another one has reported all of them. None
+    /// while some of these steps are older than the generation, which began at `from`.
+    #[must_use]
+    pub fn silent(&self, from: Step, members: impl Iterator<Item = Incarnation> + Clone) -> Vec<Incarnation> {
+        let full = self.by_step.len() == STEPS_KEPT && self.by_step.keys().all(|step| *step > from);
+        let said = |member: &Incarnation| self.by_step.values().filter(|h| h.contains_key(member)).count();
+        if !full || !members.clone().any(|member| said(&member) == STEPS_KEPT) {
+            return Vec::new();
+        }
+        members.filter(|member| said(member) == 0).collect()
+    }
+
     /// A difference between the members that have reported, for when no more reports are to come.
     #[must_use]
     pub fn known_difference(&self) -> Option<Difference> {

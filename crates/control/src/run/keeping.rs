@@ -52,22 +52,13 @@ impl Run {
         if let Some((_, worker)) = self.by_session(session) {
             worker.failed_writes = 0;
         }
-        if self.can_be(step) {
-            self.snapshot = self.snapshot.max(Some(step));
-            self.snapshot_seen(step);
-        }
-    }
-
-    /// The run can have come to this step: a worker holds it, or it is not beyond the last one. A run whose last step was
-    /// lowered under its workers is beyond that.
-    pub(crate) fn can_be(&self, step: Step) -> bool {
-        step.0 <= self.config.steps || self.committed().is_some_and(|r| step <= r.step())
+        self.snapshot = self.snapshot.max(Some(step));
+        self.snapshot_seen(step);
     }
 
     pub(crate) fn snapshot_failed(&mut self, session: SessionId) {
-        if let Some((_, worker)) = self.by_session(session) {
-            worker.failed_writes = worker.failed_writes.saturating_add(1);
-        }
+        let Some((_, worker)) = self.by_session(session) else { return };
+        worker.failed_writes = worker.failed_writes.saturating_add(1);
         // The operator who asked for it is told. The next snapshot is tried when it is due.
         self.asked.snapshot = None;
     }

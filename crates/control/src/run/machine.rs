@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
 use super::attendance::Worker;
+use super::config::Config;
 use super::effect::{Effect, Entry, GoneReason};
 use super::ending::Ending;
 use super::event::{Event, SessionId};
+use super::faulty::Suspicions;
 use super::hashes::StateHashes;
 use super::newcomers::Former;
 use super::pause::Asked;
@@ -19,43 +21,6 @@ use super::silences::Silences;
 use super::stalls::Progress;
 use super::timers::{Timer, Timers};
 use crate::protocol::{Member, Message, Outcome, Task, Wish};
-
-/// What the machine must know of the run's specification. Integers only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
-    /// Steps that the run does.
-    pub steps: u64,
-    /// V.
-    pub virtual_ranks: u32,
-    /// Training starts and goes on with at least this many.
-    pub min_workers: u32,
-    /// Workers beyond this many stand by.
-    pub max_workers: u32,
-    /// The first generation is formed at once when so many workers are attached; 0 if their number is not known.
-    pub expected_workers: u32,
-    /// With `min_workers` there, how long the first generation waits for more.
-    pub gather_ms: u64,
-    /// A worker that is silent for longer is dead, where heartbeats come in time.
-    pub failure_timeout_ms: u64,
-    /// The longest it can be where heartbeats come late; equal to `failure_timeout_ms`: always that.
-    pub failure_timeout_ms_max: u64,
-    /// A generation that is not ready after this long is given up, and another one formed.
-    pub forming_timeout_ms: u64,
-    /// How many positions beyond the consumed ones each virtual rank may read.
-    pub lease_ordinals: u64,
-    /// Admit workers whose numerics differ. The run then no longer promises bits.
-    pub any_numerics: bool,
-    /// A member whose pace is more than so many percent of the median of the others is a straggler.
-    pub straggler_percent: u64,
-    /// How often paces are compared.
-    pub pace_every_ms: u64,
-    /// Stragglers stand by while `min_workers` others are there.
-    pub evict_stragglers: bool,
-    /// Hash of the run's file as it is now. A generation that was formed under another one is formed anew.
-    pub spec: String,
-    /// How long a generation may do no step before it is ended; longer if its steps are slow.
-    pub stall_ms: u64,
-}
 
 /// What the coordinator learned from journal and snapshots when it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +132,8 @@ pub struct Run {
     pub(crate) former: BTreeMap<Incarnation, Former>,
     /// More workers than the first generation needs were waited for long enough.
     pub(crate) gathered: bool,
+    /// When the newest generation was formed.
+    pub(crate) formed_at: Millis,
     /// A generation has been formed in this life of the coordinator.
     pub(crate) formed_once: bool,
     /// The worker of each stream.
@@ -177,6 +144,7 @@ pub struct Run {
     pub(crate) paces_due: Millis,
     pub(crate) attempts: Attempts,
     pub(crate) hashes: StateHashes,
+    pub(crate) suspicions: Suspicions,
     /// While a generation steps.
     pub(crate) progress: Option<Progress>,
     /// Members of this generation that did not reach another one.
@@ -185,6 +153,8 @@ pub struct Run {
     pub(crate) round: Option<Round>,
     /// How many such rounds there were.
     pub(crate) rounds: u64,
+    /// The last generation that a member gave up before it was formed.
+    pub(crate) unformed: Option<Generation>,
     /// The last generation that broke and whose members' connections were tried.
     pub(crate) tried_of: Option<Generation>,
 }
@@ -236,10 +206,13 @@ impl Run {
             paces_due: now,
             attempts: Attempts::default(),
             hashes: StateHashes::from(recovered.snapshot.unwrap_or_default()),
+            suspicions: Suspicions::default(),
+            formed_at: now,
             progress: None,
             severed: Links::new(),
             round: None,
             rounds: 0,
+            unformed: None,
             tried_of: None,
             config,
         }
@@ -257,13 +230,17 @@ impl Run {
             }
             Event::Heard { session, applied, pace_us } => {
                 let news = self.heard(now, session, applied, pace_us);
+                self.adopt_numerics(effects);
                 self.watch_paces(now, effects);
                 self.watch_progress(now, effects);
                 if !news && effects.is_empty() {
                     return; // thousands of workers say so several times a second
                 }
             }
-            Event::StateHash { session, step, hash } => self.state_hash(session, step, hash, effects),
+            Event::StateHash { session, step, hash } => {
+                self.state_hash(session, step, hash, effects);
+                self.judge_silence(now, effects);
+            }
             Event::Progress { session, generation } => self.progress(now, session, generation),
             Event::Ready { session, generation, applied } => self.ready(now, session, generation, applied),
             Event::Parked { session, generation, applied, reason } => {
@@ -325,7 +302,7 @@ impl Run {
                 Timer::Park => self.end_parking(effects),
                 Timer::Phase => self.give_phase_up(effects),
                 // What is due then follows from the state.
-                Timer::Retry | Timer::Reach => {}
+                Timer::Proof | Timer::Retry | Timer::Reach => {}
             }
         }
     }
@@ -423,6 +400,12 @@ impl Run {
     #[must_use]
     pub fn snapshot(&self) -> Option<Step> {
         self.snapshot
+    }
+
+    /// How many of its positions a virtual rank may read, counted from the first.
+    #[must_use]
+    pub fn leased(&self, rank: VirtualRank) -> u64 {
+        self.leased[rank.0 as usize]
     }
 
     /// The member that writes snapshots.

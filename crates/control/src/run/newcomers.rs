@@ -58,7 +58,7 @@ impl Run {
     }
 
     /// There are enough other workers, and one of them holds the state.
-    fn can_go_on_without(&self, behind: &[Incarnation]) -> bool {
+    pub(crate) fn can_go_on_without(&self, behind: &[Incarnation]) -> bool {
         let from: Option<Reduction> = self.attempts.from();
         let others =
             || self.workers.iter().filter(|(i, w)| !behind.contains(i) && w.aside.is_none() && !w.leaving);

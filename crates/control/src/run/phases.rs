@@ -40,6 +40,7 @@ impl Run {
                         |m: &Member| self.workers.get(&m.incarnation).is_some_and(|w| w.computing);
                     if !self.members.iter().any(computing) {
                         self.phase = Phase::Gathering;
+                        self.judge_members(effects);
                         self.leave_unreached_behind(effects);
                     }
                 }
@@ -69,7 +70,7 @@ impl Run {
             self.timers.cancel(Timer::Phase);
         }
         if self.phase != Phase::Gathering {
-            for timer in [Timer::Gather, Timer::Keeper, Timer::Retry] {
+            for timer in [Timer::Gather, Timer::Keeper, Timer::Proof, Timer::Retry] {
                 self.timers.cancel(timer);
             }
         }
@@ -187,10 +188,10 @@ impl Run {
         }
     }
 
-    /// A member parked after a step at which all members park: the others follow by themselves.
-    pub(crate) fn await_boundary(&mut self, effects: &mut Vec<Effect>) {
+    /// A member parked for a reason for which all members park: the others follow by themselves.
+    pub(crate) fn await_parking(&mut self, why: &str, effects: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Halting { .. }) {
-            self.journal_halting("all park at the same step", effects);
+            self.journal_halting(why, effects);
             self.phase = Phase::Halting { aborted: false };
         }
     }

@@ -32,6 +32,9 @@ const RETRY_LONGEST_MS: u64 = 600_000;
 /// How long after it last stood aside a worker starts again with the shortest time.
 const RETRY_FORGOTTEN_MS: u64 = 300_000;
 
+/// All connections between so many members are tried where none is named: each with each of the others.
+const UNNAMED_MAX: usize = 64;
+
 /// Whether a worker is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
@@ -92,7 +95,7 @@ impl Run {
             self.phase == Phase::Stepping && self.round.is_none() && self.members.len() < self.places();
         let when = |w: &Worker| match w.aside {
             Some(Aside::CutOff) => Some(w.reach.retry_at),
-            Some(Aside::Slow | Aside::LeftBehind) => None,
+            Some(Aside::Slow | Aside::LeftBehind | Aside::Faulty) => None,
             None => (!w.reach.proven).then_some(w.reach.retry_at),
         };
         let idle = self.workers.iter().filter(move |(_, w)| possible && !w.computing && !w.leaving);
@@ -112,15 +115,27 @@ impl Run {
         if self.round.as_ref().is_some_and(|round| round.why == why) {
             return false;
         }
-        if self.severed.is_empty() || self.tried_of == Some(self.generation) {
+        let unnamed = self.severed.is_empty();
+        if unnamed && !self.broke_unnamed() || self.tried_of == Some(self.generation) {
             return true;
         }
         self.tried_of = Some(self.generation);
         let here = |i: &Incarnation| self.workers.get(i).is_some_and(|w| w.aside.is_none());
-        let named = self.severed.keys().flat_map(|(from, to)| [*from, *to]).filter(here).collect();
-        let members = self.members.iter().map(|m| m.incarnation).filter(here).collect();
+        let members: BTreeSet<_> = self.members.iter().map(|m| m.incarnation).filter(here).collect();
+        let named = match unnamed {
+            true => members.clone(),
+            false => self.severed.keys().flat_map(|(from, to)| [*from, *to]).filter(here).collect(),
+        };
         self.begin_round(now, why, named, members, effects);
         self.round.is_none()
+    }
+
+    /// The generation broke before it was formed, all of its members live, and none of them says whom it does not reach. A
+    /// member that nobody reaches waits for them as they do for it. Where it gives up first, the others are told to abort
+    /// before they could name it.
+    fn broke_unnamed(&self) -> bool {
+        let all = self.members.iter().all(|m| self.workers.contains_key(&m.incarnation));
+        self.unformed == Some(self.generation) && all && self.members.len() <= UNNAMED_MAX
     }
 
     fn begin_round(

@@ -60,6 +60,7 @@ impl Recovered {
             | Entry::Stands { .. }
             | Entry::CutOff { .. }
             | Entry::LeftBehind { .. }
+            | Entry::Faulty { .. }
             | Entry::NoProgress { .. }
             | Entry::CannotKeep { .. }
             | Entry::NoKeeper { .. }

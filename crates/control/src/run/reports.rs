@@ -3,12 +3,15 @@
 use lsgan_spec::{Generation, Millis, Reduction, Step, VirtualRank};
 
 use super::effect::{Effect, Entry, GoneReason};
-use super::ending::Ending;
 use super::event::SessionId;
 use super::hashes::StateHash;
 use super::machine::{Phase, Run, Then};
 use super::timers::Timer;
 use crate::protocol::{Member, Message, Outcome, ParkReason};
+
+/// A generation that says that it moves on may form for so many times [`Config::forming_timeout_ms`](crate::Config): an hour. A
+/// member that only says so must not hold up the others for ever.
+const FORMING_TIMES: u64 = 60;
 
 impl Run {
     pub(crate) fn ready(
@@ -37,7 +40,8 @@ impl Run {
         let Some((incarnation, worker)) = self.by_session(session) else { return };
         worker.heard = now;
         let forms = matches!(self.phase, Phase::Forming { .. }) && generation == self.generation;
-        if forms && self.is_member(incarnation) {
+        let in_time = now < self.formed_at.plus(FORMING_TIMES * self.config.forming_timeout_ms);
+        if forms && self.is_member(incarnation) && in_time {
             self.timers.set(Timer::Phase, now.plus(self.config.forming_timeout_ms));
         }
     }
@@ -62,17 +66,27 @@ impl Run {
         worker.computing = false;
         worker.holds = applied;
         let name = worker.name.clone();
+        self.adopt_numerics(effects);
         if !member || !self.alive() {
             return;
         }
         match reason {
-            ParkReason::Boundary => self.await_boundary(effects),
+            ParkReason::Boundary => {
+                self.workers.get_mut(&incarnation).expect("it was found by its session").failed_in_a_row = 0;
+                self.await_parking("all park at the same step", effects);
+            }
+            // Numbers that are wrong are seen by all, and all say so.
             ParkReason::Failed(why) => {
-                self.end_for(Ending::Failed(why), effects);
-                self.await_boundary(effects);
+                self.await_parking(&format!("worker {incarnation} ({name}): {why}"), effects);
+                self.workers.get_mut(&incarnation).expect("it was found by its session").failed = Some(why);
             }
             ParkReason::Aborted => self.halt("a member was told to abort", effects),
-            ParkReason::Broken(why) => self.halt(&format!("worker {incarnation} ({name}): {why}"), effects),
+            ParkReason::Broken(why) => {
+                if matches!(self.phase, Phase::Forming { .. }) {
+                    self.unformed = Some(current);
+                }
+                self.halt(&format!("worker {incarnation} ({name}): {why}"), effects)
+            }
         }
     }
 
@@ -119,7 +133,7 @@ impl Run {
         effects: &mut Vec<Effect>,
     ) {
         let Some((incarnation, _)) = self.by_session(session) else { return };
-        if !self.is_member(incarnation) || !self.can_be(step) {
+        if !self.is_member(incarnation) {
             return;
         }
         self.hashes.report(incarnation, step, hash);

@@ -112,7 +112,7 @@ impl Run {
         for member in &self.members {
             let Some(worker) = self.workers.get_mut(&member.incarnation) else { continue };
             worker.reach.proven = true;
-            worker.aside = worker.aside.filter(|aside| *aside == Aside::Slow);
+            worker.aside = worker.aside.filter(|aside| matches!(aside, Aside::Slow | Aside::Faulty));
             worker.unreached_in_a_row = 0;
         }
     }

@@ -6,7 +6,7 @@
 use lsgan_spec::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::machine::Config;
+use super::config::Config;
 
 /// The timeout is so many times the longest silence: three heartbeats in a row are lost rarely.
 const FACTOR: u64 = 3;

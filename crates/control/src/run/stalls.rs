@@ -72,6 +72,7 @@ impl Run {
         let limit_ms = progress.limit_ms(self.config.stall_ms);
         if stood_ms >= limit_ms {
             let why = format!("no step was done in {} s, though all members are heard", stood_ms / 1000);
+            self.suspicions.stands();
             self.halt(&why, effects);
         } else if stood_ms >= limit_ms / 2 && !progress.told {
             progress.told = true;

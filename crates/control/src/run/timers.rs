@@ -14,6 +14,8 @@ pub enum Timer {
     Gather,
     /// A run that no attached worker can keep is refused, or waits no longer for one that can.
     Keeper,
+    /// Workers that have not proved whether they see the store are not waited for any longer.
+    Proof,
     /// The next generation may be formed, after others that failed.
     Retry,
     /// Workers that should have parked are retired.

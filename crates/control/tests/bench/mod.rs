@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use lsgan_control::{
-    Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Recovered, Resume, Run, SessionId, Wish,
-    invariants,
+    Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Pass, PassKey, Recovered, Report, Resume,
+    Rights, Run, SessionId, Wish, invariants,
 };
 use lsgan_spec::{Generation, Incarnation, Millis, Numerics, Reduction, Step, VirtualRank};
 
@@ -27,6 +27,8 @@ pub fn config() -> Config {
         evict_stragglers: false,
         spec: String::new(),
         stall_ms: 60_000,
+        records: 1_000,
+        pass_key: PassKey::default(),
     }
 }
 
@@ -38,12 +40,32 @@ fn hello(session: u64) -> Hello {
         holds: None,
         resume: None,
         data_fingerprint: String::new(),
+        pass: None,
     }
+}
+
+/// The pass of a worker that was told to form this generation, or that was never told if it is 0.
+pub fn pass(incarnation: u64, generation: u64) -> Pass {
+    PassKey::default().seal(Rights {
+        incarnation: Incarnation(incarnation),
+        generation: Generation(generation),
+        until: Step(100),
+        led: incarnation == 1,
+    })
 }
 
 /// The numerics of a CPU of this model.
 pub fn numerics(model: &str) -> Numerics {
     Numerics { model: model.to_owned(), ..Numerics::default() }
+}
+
+/// The same of a worker that was a member before, with the pass that it has then.
+fn came_back(hello: Hello, holds: Option<u64>, resume: Option<Resume>) -> Hello {
+    let pass = match &resume {
+        Some(resume) => Some(pass(resume.incarnation.0, resume.generation.0)),
+        None => holds.map(|_| pass(1, 1)),
+    };
+    Hello { holds: holds.map(Reduction), resume, pass: pass.map(Box::new), ..hello }
 }
 
 /// A machine, its time, and its effects.
@@ -98,6 +120,29 @@ impl Bench {
         &self.effects
     }
 
+    /// A worker says something: it passes the gate first, and the store has what it says of that. Returns whether it was
+    /// let in.
+    pub fn say(&mut self, session: u64, report: Report) -> bool {
+        let session = SessionId(session);
+        self.effects.clear();
+        if self.run.admits(session, &report).is_err() {
+            return false;
+        }
+        let event = match report {
+            Report::StoreProof(proof) => {
+                let why_not = (!proof.why_not.is_empty()).then_some(proof.why_not);
+                Some(Event::StoreProved { session, why_not })
+            }
+            Report::SnapshotWritten(written) => Some(Event::SnapshotWritten { session, step: written.step }),
+            Report::TaskDone { .. } => Some(Event::TaskDone { session }),
+            report => report.into_event(session),
+        };
+        if let Some(event) = event {
+            self.apply(event);
+        }
+        true
+    }
+
     fn try_peers(&self, session: SessionId, round: u64, peers: &[(Incarnation, String)]) -> Event {
         let fails = |peer: &Incarnation| {
             let to = self.run.workers().get(peer).map(|worker| worker.session.0);
@@ -129,7 +174,8 @@ impl Bench {
     }
 
     pub fn join(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) -> &[Effect] {
-        self.say_hello(session, Hello { holds: holds.map(Reduction), resume, ..hello(session) })
+        let hello = came_back(hello(session), holds, resume);
+        self.say_hello(session, hello)
     }
 
     /// A worker joins that shares its host with others.
@@ -161,7 +207,7 @@ impl Bench {
 
     /// The same, of a worker that lost its coordinator.
     pub fn join_unproved_again(&mut self, session: u64, holds: Option<u64>, resume: Option<Resume>) {
-        let hello = Hello { holds: holds.map(Reduction), resume, ..hello(session) };
+        let hello = came_back(hello(session), holds, resume);
         self.apply(Event::Joined { session: SessionId(session), hello });
     }
 
@@ -279,6 +325,14 @@ impl Bench {
             Effect::Send { .. } | Effect::Journal(_) | Effect::Close { .. } => None,
         };
         self.effects.iter().filter_map(sent).collect()
+    }
+
+    /// As whom the last event welcomed a session, and whether it was adopted.
+    pub fn welcomed(&self, session: u64) -> Option<(Incarnation, bool)> {
+        self.to(session).into_iter().find_map(|message| match message {
+            Message::Welcome { incarnation, adopted, .. } => Some((incarnation, adopted)),
+            _ => None,
+        })
     }
 
     /// The one Form that the last event sent to a session.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgan_control::Config;
+use lsgan_control::{Config, PassKey};
 use lsgan_plan::Plan;
 use lsgan_spec::{NumericsPolicy, RunSpec, StragglerPolicy};
 use lsgan_wire::file_hash;
@@ -24,8 +24,8 @@ const EXPECTED_WITHIN_MS: u64 = 30_000;
 pub(super) fn config(
     spec: &RunSpec,
     plan: &Plan,
-    expected_workers: u32,
-    patience: Option<Duration>,
+    (records, pass_key): (u64, PassKey),
+    (expected_workers, patience): (u32, Option<Duration>),
 ) -> Config {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Config {
@@ -47,5 +47,7 @@ pub(super) fn config(
         evict_stragglers: spec.cluster.stragglers == StragglerPolicy::Evict,
         spec: file_hash(&spec.to_json()),
         stall_ms: patience.map_or(STALL_MS, ms),
+        records,
+        pass_key,
     }
 }

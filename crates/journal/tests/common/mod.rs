@@ -62,6 +62,7 @@ fn plain() -> impl Strategy<Value = Entry> {
             numerics: Numerics { device: DeviceKind::Cuda, ..Numerics::default() }
         }),
         Just(Entry::LeftBehind { incarnation, attempts: 2, why: "not formed".to_owned() }),
+        Just(Entry::Faulty { incarnation, why: why() }),
         Just(Entry::Straggles { incarnation, pace_us: 9, median_us: 3, evicted: true }),
         Just(Entry::CannotKeep { incarnation, why: why() }),
         Just(Entry::NoKeeper { step }),

@@ -1,0 +1,139 @@
+//! Messages of workers on their way to the gate ([`lsgan_control::gate`]): what does not pass is dropped, counted, and told
+//! once for each stream. What a stream left in the queue when it was closed here is not looked at.
+
+use std::time::Instant;
+
+use lsgan_control::gate::{Rejection, clean};
+use lsgan_control::{Report, SessionId};
+use lsgan_spec::{Step, VirtualRank};
+use lsgan_wire::convert;
+use lsgan_wire::v1::{self, worker_message::Kind};
+
+use crate::causes::{Cause, Lasts};
+use crate::notices::Telling;
+use crate::service::Outbound;
+use crate::shell::Shell;
+
+/// A stream that is open.
+#[derive(Debug)]
+pub struct Session {
+    /// The way to the worker.
+    pub outbound: Outbound,
+    /// It has said Hello.
+    greeted: bool,
+    /// Messages that were dropped.
+    dropped: u64,
+}
+
+impl Session {
+    /// A stream that was just opened.
+    #[must_use]
+    pub fn new(outbound: Outbound) -> Self {
+        Self { outbound, greeted: false, dropped: 0 }
+    }
+}
+
+impl Shell {
+    /// A message came on a stream.
+    pub(crate) fn message(&mut self, session: SessionId, kind: Kind) {
+        let Some(open) = self.sessions.get(&session) else { return };
+        let greeted = open.greeted;
+        let kind = match kind {
+            Kind::Metrics(metrics) => {
+                let steps = || metrics.rows.iter().map(|row| Step(row.step));
+                let admission = self.run.admits_metrics(session, steps());
+                return match admission.and_then(|()| self.reached_by_leases(steps().max())) {
+                    Ok(()) => self.metrics(session, &metrics.rows),
+                    Err(rejection) => self.reject(session, &rejection),
+                };
+            }
+            kind => kind,
+        };
+        let report = match convert::report(kind) {
+            Ok(Some(report)) => clean(report),
+            Ok(None) => return,
+            Err(why) => return self.drop_message(session, &why),
+        };
+        let admission = match report {
+            Report::Hello(_) if greeted => Err(Rejection::SecondHello),
+            _ => self.run.admits(session, &report),
+        };
+        match admission {
+            Ok(()) => {
+                let says_hello = matches!(report, Report::Hello(_));
+                self.act(session, report);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.greeted |= says_hello;
+                }
+            }
+            // Its incarnation is over, and the word of that is on its way.
+            Err(Rejection::NoHello) if greeted => {}
+            Err(rejection @ Rejection::OutOfBounds { .. }) => match report {
+                Report::Hello(hello) => self.refuse(session, &hello.name, &rejection.to_string()),
+                _ => self.reject(session, &rejection),
+            },
+            Err(rejection) => self.reject(session, &rejection),
+        }
+    }
+
+    /// Tells a worker that it cannot take part, and why.
+    pub(crate) fn refuse(&mut self, session: SessionId, name: &str, why: &str) {
+        let cause = Cause::CannotStart { name: name.to_owned() };
+        if self.notices.stands(&cause) || self.trouble_rate.takes(Instant::now()) {
+            let text = format!("{name} was refused: {why}");
+            let lasts = Lasts::Until(cause);
+            self.tell(Telling { warning: true, worker: name.to_owned(), lasts, text });
+        }
+        self.send(session, v1::Refused { why: why.to_owned() }.into());
+        self.close(session)
+    }
+
+    /// Whether the leases that are given reach to the end of this step: otherwise nobody can have done it.
+    fn reached_by_leases(&self, step: Option<Step>) -> Result<(), Rejection> {
+        let Some(step) = step else { return Ok(()) };
+        let reached = |rank| self.plan.completed_ordinals(rank, step.0 + 1) <= self.run.leased(rank);
+        if (0..self.spec.batch.virtual_ranks).map(VirtualRank).all(reached) {
+            return Ok(());
+        }
+        let accepted = "a step whose data the members may read by now".to_owned();
+        let (field, value) = ("the step of a row of metrics", step.to_string());
+        Err(Rejection::OutOfBounds { field, value, accepted })
+    }
+
+    fn reject(&mut self, session: SessionId, rejection: &Rejection) {
+        match rejection {
+            Rejection::Late => tracing::debug!(session = session.0, "a message came too late"),
+            rejection => self.drop_message(session, &rejection.to_string()),
+        }
+    }
+
+    /// Drops a message. A person is told of the first one of a stream.
+    fn drop_message(&mut self, session: SessionId, why: &str) {
+        let Some(open) = self.sessions.get_mut(&session) else { return };
+        open.dropped += 1;
+        if open.dropped > 1 {
+            return;
+        }
+        let known = self.run.workers().values().find(|worker| worker.session == session);
+        let (who, worker) = match known {
+            Some(worker) => {
+                (format!("worker {} ({})", worker.rights.incarnation, worker.name), worker.name.clone())
+            }
+            None => ("a program that is no worker of this run".to_owned(), String::new()),
+        };
+        let cause = Cause::Dropped { who: who.clone() };
+        if self.notices.stands(&cause) || self.trouble_rate.takes(Instant::now()) {
+            let text =
+                format!("a message of {who} is ignored: {why}. More of the same stream are only counted");
+            self.tell(Telling { warning: true, worker, lasts: Lasts::Until(cause), text });
+        }
+    }
+
+    /// Ends a stream from here.
+    pub(crate) fn close(&mut self, session: SessionId) {
+        let Some(Session { dropped, .. }) = self.sessions.remove(&session) else { return };
+        if dropped > 0 {
+            tracing::warn!(session = session.0, dropped, "messages of this stream were ignored");
+        }
+    }
+}
