@@ -10,4 +10,5 @@ mod leftovers;
 mod numbers;
 mod numerics;
 mod printing;
+mod strangers;
 mod workers;
