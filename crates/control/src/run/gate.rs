@@ -8,8 +8,8 @@
 //! What was right when it was sent and is late is no fault of its sender: [`Rejection::Late`], or nothing follows from it
 //! in the machine.
 
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 
 use lsgan_spec::{Generation, Reduction, Step};
 
