@@ -62,6 +62,8 @@ counts! {
     left_behind,
     /// Workers that the others could not train with.
     faulty,
+    /// States that were dropped, since they may have held garbage.
+    dropped,
     /// Generations that did no step although all members were heard.
     stood,
     /// Workers that stood aside and were reached again.

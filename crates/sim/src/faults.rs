@@ -61,6 +61,8 @@ pub enum Class {
     Stranger,
     /// A worker's steps fail, and those of the others do not.
     Sick,
+    /// A GPU's host stands still while the others end a sum, so that its state may hold garbage.
+    Starved,
 }
 
 /// The first classes, each with `n`: it is on in one of `n` seeds.
@@ -98,7 +100,7 @@ pub const LATER_CLASSES: &[(Class, u64)] = &[
 pub const FAR_CLASSES: &[(Class, u64)] = &[(Class::Far, 1)];
 
 /// Strangers, and members that the others cannot train with, for a tenth of the seeds and for the same reason.
-pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sick, 2)];
+pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sick, 2), (Class::Starved, 2)];
 
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
@@ -155,6 +157,8 @@ pub enum WorkerFault {
     Flip,
     /// Its steps fail from now on.
     Sicken,
+    /// It drops its state when the next sum is ended by others.
+    Starve,
     /// It is much slower from now on.
     Slow,
     /// The network between it and another worker carries nothing any more.
@@ -182,7 +186,7 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
-        Class::Echo | Class::Stranger => rng.between(4, 30),
+        Class::Echo | Class::Stranger | Class::Starved => rng.between(4, 30),
         Class::Flip | Class::Slow | Class::Unfit | Class::Hang => 1,
         Class::Poison | Class::StoreFails | Class::Drift | Class::Hidden | Class::Blind => 0,
     }
@@ -212,6 +216,7 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         Class::Flip => Worker(WorkerFault::Flip),
         Class::Slow => Worker(WorkerFault::Slow),
         Class::Sick => Worker(WorkerFault::Sicken),
+        Class::Starved => Worker(WorkerFault::Starve),
         Class::Severed => Worker(WorkerFault::Sever),
         Class::Unfit => Fault::DataUnfit,
         Class::Hang => Worker(WorkerFault::Hang),

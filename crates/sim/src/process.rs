@@ -43,6 +43,8 @@ pub struct Process {
     pub hangs: bool,
     /// Its steps fail.
     pub sick: bool,
+    /// Its host stands still while the others end a sum: what it has made of that is not believed.
+    pub starved: bool,
     /// It reports that it is much slower than the others.
     pub slow: bool,
     /// No connection to it can be made.
@@ -113,6 +115,7 @@ impl Process {
             stuck: false,
             hangs: false,
             sick: false,
+            starved: false,
             slow: false,
             hidden: false,
             far: false,

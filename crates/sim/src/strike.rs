@@ -92,6 +92,7 @@ impl World {
             WorkerFault::Hang => process.hangs = true,
             WorkerFault::Slow => process.slow = true,
             WorkerFault::Sicken => process.sick = true,
+            WorkerFault::Starve => process.starved = true,
             WorkerFault::Hide => process.hidden = true,
             WorkerFault::Sever => {
                 if let Some(other) = self.random_process().filter(|other| *other != p) {
@@ -189,6 +190,7 @@ impl World {
             process.hangs = false;
             process.far = false;
             process.sick = false;
+            process.starved = false;
             let drains = process.membership.as_ref().is_some_and(|m| matches!(m.stage, Stage::Draining(_)));
             process.stuck &= drains;
             if std::mem::take(&mut process.blind) {

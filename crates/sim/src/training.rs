@@ -73,6 +73,13 @@ impl World {
             // The held state is partly overwritten, unless by the same bits.
             process.state = process.state.filter(|s| s.applied == membership.form.from);
         }
+        let is_ended = matches!(reason, ParkReason::Aborted | ParkReason::Broken(_));
+        if is_ended && membership.stage == Stage::Reducing && std::mem::take(&mut process.starved) {
+            process.state = None;
+            self.coverage.dropped += 1;
+        }
+        let process = &mut self.processes[p];
+        let membership = process.membership.as_mut().expect("it parks");
         // What all see, all park for by themselves.
         let alone = process.sick && matches!(reason, ParkReason::Failed(_));
         let orderly = matches!(reason, ParkReason::Boundary | ParkReason::Failed(_)) && !alone;

@@ -61,7 +61,7 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         .chain(STRANGE_CLASSES)
         .map(|(class, _)| *class);
     let classes: Vec<Class> = drawn.chain([Class::Hidden]).collect();
-    assert_eq!(classes.len(), 28);
+    assert_eq!(classes.len(), 29);
     for class in classes {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");
