@@ -15,10 +15,13 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
-/// Whether what stands before `://` is a URL's scheme, with quotes and brackets before it, and not a part of a password.
+/// Those that people write. Another word before `://` may be a part of a password.
+const SCHEMES: [&str; 6] = ["s3", "gs", "az", "http", "https", "file"];
+
+/// Whether what stands before `://` is a URL's scheme, with quotes and brackets before it.
 fn is_scheme(text: &str) -> bool {
     let word = text.trim_start_matches(|c: char| c.is_ascii_punctuation());
-    word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
 /// A file's text with asterisks in place of users and passwords in URLs, and each byte where it was.

@@ -74,7 +74,7 @@ async fn attack(address: String, stop: Arc<AtomicBool>, streams: Arc<AtomicU64>)
         let number = streams.fetch_add(1, Ordering::Relaxed);
         let said = [u64::MAX, i64::MAX as u64, number, 0][number as usize % 4];
         let mut messages = everything(said);
-        if number % 3 > 0 {
+        if !number.is_multiple_of(3) {
             messages.insert(0, forged_hello(&run, number));
         }
         let Ok(answer) = client.session(futures::stream::iter(messages)).await else { return };

@@ -38,8 +38,8 @@ pub(super) fn pattern(names: &[String]) -> Option<String> {
     if names.iter().any(has_meaning) {
         return None;
     }
-    if first == last {
-        return Some(first.clone());
+    if let [name] = names {
+        return Some(name.clone());
     }
     let digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
     let (stem, begin) = first.split_at(first.len() - digits);
@@ -139,6 +139,12 @@ mod tests {
         for name in ["a..b", "a,b", "{a"] {
             assert_eq!(pattern(&["a".to_owned(), name.to_owned()]), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_there_twice_in_the_pattern() {
+        let twice = ["a".to_owned(), "a".to_owned()];
+        assert_eq!(expand(&pattern(&twice).expect("it has no braces")), Ok(twice.to_vec()));
     }
 
     #[test]
