@@ -26,9 +26,9 @@ use crate::word::Word;
 
 const MARK_BITS: u32 = 3;
 const MARKS_PER_WORD: u32 = 7;
-pub(crate) const GOOD: i64 = 1;
-pub(crate) const TOO_LARGE: i64 = 6;
-pub(crate) const NOT_FINITE: i64 = 7;
+const GOOD: i64 = 1;
+const TOO_LARGE: i64 = 6;
+const NOT_FINITE: i64 = 7;
 
 /// A request that all workers obey after the same step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,11 +16,11 @@ use crate::error::Blame;
 use crate::widest::widest;
 
 /// Units in 1: 2^48.
-pub(crate) const SCALE: f64 = (1_u64 << 48) as f64;
+const SCALE: f64 = (1_u64 << 48) as f64;
 
 /// Metrics are summed at 2^24, so that |x| may reach 2^38; they are clamped there, for they decide nothing.
-pub(crate) const METRIC_SCALE: f64 = (1_u64 << 24) as f64;
-pub(crate) const METRIC_LIMIT: f64 = (1_u64 << 38) as f64;
+const METRIC_SCALE: f64 = (1_u64 << 24) as f64;
+const METRIC_LIMIT: f64 = (1_u64 << 38) as f64;
 
 /// Numbers that are checked, then converted, while they lie in the first-level cache.
 const BLOCK: usize = 2048;

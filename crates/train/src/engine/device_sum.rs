@@ -137,15 +137,19 @@ impl<W: Word> DeviceSum<W> {
     /// Adds the numbers of one virtual rank, whose tensors are on the device.
     pub fn add(&mut self, contribution: &Contribution) {
         let tensors: Vec<_> = contribution.tensors().zip(&self.layout.parts).collect();
+        let calls = self.pieces.calls.iter().zip(tensors.chunks(PARTS_MAX)).map(|(call, tensors)| {
+            let mut parts = [PartArgs::NONE; PARTS_MAX];
+            for (part, (tensor, entry)) in parts.iter_mut().zip(tensors) {
+                *part = PartArgs::new(tensor, &entry.strides());
+            }
+            (self.add_args(parts, call.first_part, call.pieces.start, contribution.end()), call.pieces.len())
+        });
+        let calls: Vec<_> = calls.collect();
+        // All is measured before any of it is added.
         for kernel in [Kernel::Measure, Kernel::Add] {
-            for (call, tensors) in self.pieces.calls.iter().zip(tensors.chunks(PARTS_MAX)) {
-                let mut parts = [PartArgs::NONE; PARTS_MAX];
-                for (part, (tensor, entry)) in parts.iter_mut().zip(tensors) {
-                    *part = PartArgs::new(tensor, &entry.strides());
-                }
-                let args = self.add_args(parts, call.first_part, call.pieces.start, contribution.end());
+            for (args, pieces) in &calls {
                 // SAFETY: the pieces lie in these tensors, which have the sizes of the layout, and in the words.
-                unsafe { self.kernels.queue(kernel, &args, call.pieces.len()) };
+                unsafe { self.kernels.queue(kernel, args, *pieces) };
             }
         }
         self.mode = Mode::Add;
