@@ -127,7 +127,7 @@ fn a_secret_with_a_slash_is_shown_by_no_command_wherever_it_was_written() {
                 .expect_err(&["has a user or a password"]);
         }
         let shards = format!("data.source={{ webdataset: {{ shards: '{url}' }} }}");
-        for set in [format!("checkpoint.to={url}"), shards] {
+        for set in [format!("checkpoint.to={url}"), format!("journal.replicate={url}"), shards] {
             let arguments =
                 lab.run_arguments(&["--listen", "127.0.0.1:0", "--run-dir", "run", "--set", &set]);
             let ended = run(&lab, "coordinator", &arguments, &variables);

@@ -51,6 +51,8 @@ pub enum Cause {
     Retention,
     /// The journal cannot be written.
     Journal,
+    /// The journal cannot be copied.
+    Copy,
 }
 
 impl Cause {
@@ -71,7 +73,12 @@ impl Cause {
             }
             Self::Faulty(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::Faulty)),
             Self::CutOff(who) => run.workers().get(who).is_none_or(|w| w.aside != Some(Aside::CutOff)),
-            Self::Dropped { .. } | Self::Snapshot | Self::Picture | Self::Retention | Self::Journal => false,
+            Self::Dropped { .. }
+            | Self::Snapshot
+            | Self::Picture
+            | Self::Retention
+            | Self::Journal
+            | Self::Copy => false,
         }
     }
 }

@@ -37,6 +37,10 @@ pub(crate) enum Held {
 impl Shell {
     /// Does it now, or once the writes before it are done.
     pub(crate) fn hold(&mut self, held: Held) {
+        // What nobody waits for is copied when it suits.
+        if matches!(held, Held::Send(..) | Held::Close(_) | Held::Written(Entry::Ended(_) | Entry::Paused { .. })) {
+            self.journal.hurry(self.depends_on);
+        }
         self.held.push_back((self.depends_on, held));
         self.release()
     }
@@ -142,6 +146,23 @@ impl Shell {
                 tracing::error!("{text}");
                 self.journal_warning(text)
             }
+            News::CopyWaits(why) => {
+                tracing::error!("the journal cannot be copied; trying again until it can: {why}");
+                self.warn_until(
+                    Cause::Copy,
+                    format!("the journal cannot be copied, and the workers go on for their leases only: {why}"),
+                );
+                self.stop_without_journal()
+            }
+            News::CopyGoesOn => {
+                self.abandon_at = None;
+                self.notices.end(&Cause::Copy);
+                self.notice(false, "the journal can be copied again".to_owned())
+            }
+            News::Deposed(why) => {
+                self.goes = true;
+                self.deposed.get_or_insert(why);
+            }
             // The run ends already, with the first reason.
             News::Broken(_) if self.broken.is_some() => {}
             News::Broken(error) => {
@@ -186,7 +207,7 @@ impl Shell {
     fn abandon(&mut self) {
         self.abandon_at = None;
         if self.abandoned.is_none() {
-            let text = "the journal still cannot be written: the run ends without it";
+            let text = "the journal still cannot be written or copied: the run ends without it";
             tracing::error!("{text}");
             self.journal_warning(text.to_owned());
             self.abandoned = Some(Instant::now() + STOP_WITHIN);

@@ -13,6 +13,7 @@
 //! - [`clock`]: the machine's time, less what was lost.
 //! - [`status`], [`notices`]: the machine's words for people.
 //! - [`causes`]: how long a warning is one. [`troubles`]: why workers cannot start.
+//! - [`copy`]: the journal's copy beside the snapshots, and which coordinator leads.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
@@ -27,6 +28,7 @@ pub mod args;
 pub mod catalogue;
 pub mod causes;
 pub mod clock;
+pub mod copy;
 pub mod counts;
 pub mod data_set;
 pub mod entrance;
@@ -253,6 +255,9 @@ fn stopped(step: Step) -> String {
 
 /// The last lines: what was written, and what to do next.
 fn report(ended: &Ended) -> Result<(), Failure> {
+    if let Some(why) = &ended.deposed {
+        return Err(Failure::bad_input(why));
+    }
     match &ended.outcome {
         Some(Outcome::Complete) => {
             let files: Vec<_> = ended.final_files.iter().map(file).collect();

@@ -1,9 +1,10 @@
 //! The journal on a thread of its own, which does the writes in order, however long they take.
 //!
 //! A full disk, or another program that locks the file, blocks only this thread. The shell is told, answers requests, and
-//! holds back only what must not be sent before it is written.
+//! holds back only what must not be sent before it is written. Where the journal is copied, a write is done when the copy has
+//! it.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,9 +13,14 @@ use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
 use lsgan_spec::Step;
 use tokio::sync::mpsc;
 
+use crate::copy::{Copy, NotCopied};
+
 /// How long the end of a run waits for the last writes; shorter if the journal cannot be written at the moment.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
+
+/// After so many writes a piece of the copy is created, although more are queued.
+const WRITES_IN_A_PIECE: u64 = 1_000;
 
 type Work = Box<dyn FnMut(&mut Writer) -> Result<(), JournalError> + Send>;
 
@@ -22,6 +28,13 @@ struct Write {
     write: Work,
     /// It may be left out, where it is itself at fault.
     may_be_dropped: bool,
+}
+
+/// What the thread is told.
+enum Job {
+    Write(Write),
+    /// A message waits for what was written: it is copied now.
+    Hurry,
 }
 
 /// What the thread tells the shell.
@@ -37,31 +50,45 @@ pub enum News {
     Dropped(JournalError),
     /// It cannot be written, and trying again would not help.
     Broken(JournalError),
+    /// It cannot be copied at the moment, for this reason, and that is tried again.
+    CopyWaits(String),
+    /// It could be copied after all.
+    CopyGoesOn,
+    /// Another coordinator leads the run, as the sentence says. Nothing is written any more.
+    Deposed(String),
 }
 
 /// Writes wait here for the journal's thread. Unbounded: a worker reads and reports no further than its leases, which are
 /// sent when what they depend on is written.
 #[derive(Debug)]
 pub struct Queue {
-    writes: Option<Sender<Write>>,
+    jobs: Option<Sender<Job>>,
     news: mpsc::UnboundedReceiver<News>,
     thread: Option<JoinHandle<()>>,
     /// Writes so far, and those of them that are done.
     handed: u64,
     done: u64,
     waits: bool,
+    copy_waits: bool,
+    /// The newest write that is copied without delay; none where nothing is copied.
+    hurried: Option<u64>,
 }
 
 impl Queue {
-    /// Starts the thread.
+    /// Starts the thread, with the journal and the copy of it that is kept.
     ///
     /// # Errors
     /// The system has no room for it.
-    pub fn start(mut journal: Writer) -> std::io::Result<Self> {
-        let (writes, queue) = channel();
+    pub fn start(journal: Writer, copy: Option<Copy>) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
         let (tell, news) = mpsc::unbounded_channel();
-        let thread = vital::thread("journal", move || write_each(&mut journal, &queue, &tell))?;
-        Ok(Self { writes: Some(writes), news, thread: Some(thread), handed: 0, done: 0, waits: false })
+        let hurried = copy.is_some().then_some(0);
+        let thread = vital::thread("journal", move || match copy {
+            None => write_each(journal, &queue, &tell),
+            Some(copy) => write_and_copy((journal, copy), &queue, &tell),
+        })?;
+        let (handed, done, waits, copy_waits) = (0, 0, false, false);
+        Ok(Self { jobs: Some(jobs), news, thread: Some(thread), handed, done, waits, copy_waits, hurried })
     }
 
     /// Queues a write. Returns its number, counted from 1; see [`Self::is_done`].
@@ -83,9 +110,22 @@ impl Queue {
 
     fn hand(&mut self, write: Write) -> u64 {
         self.handed += 1;
-        let writes = self.writes.as_ref().expect("the queue is open until it is drained");
-        writes.send(write).expect("the thread takes writes until the queue closes");
+        self.tell(Job::Write(write));
         self.handed
+    }
+
+    fn tell(&mut self, job: Job) {
+        let jobs = self.jobs.as_ref().expect("the queue is open until it is drained");
+        // A thread that was deposed takes nothing, and has said so.
+        let _ = jobs.send(job);
+    }
+
+    /// Something waits for write `number`: it is copied as soon as it is written.
+    pub fn hurry(&mut self, number: u64) {
+        if !self.is_done(number) && self.hurried.is_some_and(|hurried| hurried < number) {
+            self.hurried = Some(self.handed);
+            self.tell(Job::Hurry);
+        }
     }
 
     /// Whether the write of this number is done.
@@ -94,10 +134,10 @@ impl Queue {
         self.done >= number
     }
 
-    /// Whether something cannot be written at the moment.
+    /// Whether something cannot be written or copied at the moment.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.waits
+        self.waits || self.copy_waits
     }
 
     /// The next news. Never without any to come.
@@ -107,19 +147,22 @@ impl Queue {
             News::Written => self.done += 1,
             News::Waits(_) => self.waits = true,
             News::GoesOn => self.waits = false,
-            News::Dropped(_) | News::Broken(_) => {}
+            News::CopyWaits(_) => self.copy_waits = true,
+            News::CopyGoesOn => self.copy_waits = false,
+            News::Dropped(_) | News::Broken(_) | News::Deposed(_) => {}
         }
         news
     }
 
     /// Waits for a short time until all is written and the file is closed. Returns whether it is.
     pub async fn drain(mut self) -> bool {
-        let within = if self.waits { DRAIN_WITHIN_STUCK } else { DRAIN_WITHIN };
+        let within = if self.waits() { DRAIN_WITHIN_STUCK } else { DRAIN_WITHIN };
+        self.hurry(self.handed);
         let all = async {
             while self.done < self.handed {
                 self.news().await;
             }
-            self.writes.take();
+            self.jobs.take();
             let thread = self.thread.take();
             // A panic has ended the process.
             let _ = tokio::task::spawn_blocking(|| thread.map(JoinHandle::join)).await;
@@ -157,19 +200,87 @@ impl Queue {
 }
 
 /// What the thread does until the queue closes.
-fn write_each(journal: &mut Writer, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
-    // Only an ended shell does not listen.
-    let tell = |what| drop(news.send(what));
-    for Write { mut write, may_be_dropped } in queue {
-        let wait = |wait| match wait {
-            Wait::Begins(error) => tell(News::Waits(error)),
-            Wait::Ends => tell(News::GoesOn),
-        };
-        match patiently(|| write(journal), wait) {
-            Ok(()) => {}
-            Err(error) if may_be_dropped && error.is_of_the_row() => tell(News::Dropped(error)),
-            Err(error) => tell(News::Broken(error)),
+fn write_each(mut journal: Writer, queue: &Receiver<Job>, news: &mpsc::UnboundedSender<News>) {
+    for job in queue {
+        if let Job::Write(job) = job {
+            write(&mut journal, job, news);
+            tell(news, News::Written);
         }
-        tell(News::Written);
     }
+}
+
+/// The same where the journal is copied: a write is told when the copy has it.
+fn write_and_copy(
+    (mut journal, mut copy): (Writer, Copy),
+    queue: &Receiver<Job>,
+    news: &mpsc::UnboundedSender<News>,
+) {
+    let (mut untold, mut hurry, mut waits) = (0_u64, false, false);
+    loop {
+        let job = match copy.due_in(hurry) {
+            // What was queued meanwhile comes into the same piece.
+            Some(due) if due.is_zero() && untold < WRITES_IN_A_PIECE => {
+                queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+            }
+            Some(due) if due.is_zero() => Err(RecvTimeoutError::Timeout),
+            Some(due) => queue.recv_timeout(due),
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match job {
+            Ok(Job::Write(job)) => {
+                write(&mut journal, job, news);
+                untold += 1;
+                if let Err(error) = copy.gather(&mut journal) {
+                    tell(news, News::Broken(error));
+                }
+                // A write that changed nothing is not waited for.
+                if copy.due_in(false).is_some() {
+                    continue;
+                }
+            }
+            Ok(Job::Hurry) => {
+                hurry = copy.due_in(false).is_some();
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => match copy.put(&journal) {
+                Ok(()) => {
+                    hurry = false;
+                    if std::mem::take(&mut waits) {
+                        tell(news, News::CopyGoesOn);
+                    }
+                }
+                Err(NotCopied::Deposed(why)) => return tell(news, News::Deposed(why)),
+                Err(NotCopied::Away(error)) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        tell(news, News::CopyWaits(error.to_string()));
+                    }
+                    continue;
+                }
+            },
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        (0..std::mem::take(&mut untold)).for_each(|_| tell(news, News::Written));
+    }
+}
+
+/// Does a write, however long it takes.
+fn write(
+    journal: &mut Writer,
+    Write { mut write, may_be_dropped }: Write,
+    news: &mpsc::UnboundedSender<News>,
+) {
+    let wait = |wait| match wait {
+        Wait::Begins(error) => tell(news, News::Waits(error)),
+        Wait::Ends => tell(news, News::GoesOn),
+    };
+    match patiently(|| write(journal), wait) {
+        Ok(()) => {}
+        Err(error) if may_be_dropped && error.is_of_the_row() => tell(news, News::Dropped(error)),
+        Err(error) => tell(news, News::Broken(error)),
+    }
+}
+
+fn tell(news: &mpsc::UnboundedSender<News>, what: News) {
+    // Only an ended shell does not listen.
+    drop(news.send(what));
 }

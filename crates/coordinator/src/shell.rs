@@ -61,6 +61,8 @@ pub struct Shell {
     pub(crate) claims: mpsc::Sender<(SessionId, Claim)>,
     /// This process ends, and the run goes on without it.
     pub(crate) goes: bool,
+    /// Another coordinator leads the run, as the sentence says.
+    pub(crate) deposed: Option<String>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) notices: Notices,
     /// Bounds the reports of workers that cannot start.
@@ -93,7 +95,7 @@ impl Shell {
         // The coordinator before may have been killed before it acted on the records that it knew.
         self.check_data();
         let mut goodbye = None;
-        while !self.goes || self.outcome.is_some() {
+        while !self.goes || self.outcome.is_some() && self.deposed.is_none() {
             self.tell_snapshot();
             if Instant::now() >= self.publish_at || self.outcome.is_some() && goodbye.is_none() {
                 self.publish();
@@ -132,11 +134,13 @@ impl Shell {
                 }
             }
         }
-        self.clean().await;
-        if !self.journal.drain().await {
-            tracing::error!("the end of the journal could not be written, and is lost");
+        if self.deposed.is_none() {
+            self.clean().await;
+            if !self.journal.drain().await {
+                tracing::error!("the end of the journal could not be written or copied, and may be lost");
+            }
         }
-        Ended { outcome: self.outcome, final_files: self.final_files }
+        Ended { outcome: self.outcome, deposed: self.deposed, final_files: self.final_files }
     }
 
     fn handle(&mut self, input: Input) {
@@ -308,6 +312,8 @@ impl Shell {
 pub struct Ended {
     /// None if this process ends and the run does not.
     pub outcome: Option<Outcome>,
+    /// Why this process may not go on, where another coordinator leads the run.
+    pub deposed: Option<String>,
     /// What a finished run wrote.
     pub final_files: Vec<v1::FinalFile>,
 }

@@ -22,16 +22,17 @@ use lsgan_wire::v1;
 use tokio::sync::{mpsc, watch};
 
 pub use self::journaled::final_lines;
+pub(crate) use self::journaled::{new_token, waiting};
 
 use self::config::config;
 use self::journaled::{
-    Lost, check_identity, describe, facts, finished, missing_steps, new_token, paused, secret,
-    set_suspects_aside, waiting,
+    Lost, check_identity, describe, facts, finished, missing_steps, paused, secret, set_suspects_aside,
 };
 use crate::about_data;
 use crate::catalogue::Catalogue;
 use crate::causes::Lasts;
 use crate::clock::Clock;
+use crate::copy::{self, lead::Candidate};
 use crate::counts::Counts;
 use crate::data_set::DataSet;
 use crate::notices::{Notices, Telling};
@@ -120,6 +121,9 @@ impl Asked {
         if Store::is_remote(&places.store) {
             Store::open(&places.store).map_err(Failure::bad_input_of)?;
         }
+        if Store::is_remote(&spec.journal.replicate) {
+            copy::store(spec, &places.store).map_err(Failure::bad_input_of)?;
+        }
         if let Some(name) = &args.fork {
             places = branch_off(&mut file, (args, name), &places, &data.1).await?;
         }
@@ -138,6 +142,8 @@ struct Held {
     lock: RunLock,
     run_dir: PathBuf,
     journal: Writer,
+    /// The copy of it that is kept.
+    copy: Option<copy::Copy>,
     /// What it says of the run's earlier lives.
     known: Known,
     store: Store,
@@ -165,20 +171,28 @@ impl Held {
         if Path::new(&places.store) == places.run_dir {
             places.store = run_dir.display().to_string();
         }
-        let mut journal = waiting(|| Writer::open(&run_dir.join(lsgan_journal::FILE)))?;
-        let known = waiting(|| journal.known())?;
-        let mix = known.fact("spec_yaml").and_then(|began| keep_mix(&mut asked.spec, asked.sets_mix, began));
-        let reduction = known.fact("identity").and_then(|began| asked.spec.keep_reduction(began));
-        let keeps = mix.into_iter().chain(reduction.map(str::to_owned)).collect();
-        check_identity(&asked.spec, &known, &run_dir)?;
+        let mut candidate = match copy::store(&asked.spec, &places.store)? {
+            Some(store) => Some(Candidate::find(store, &run_dir, args.fresh).await?),
+            None => None,
+        };
+        let mut opened = read_journal(&mut asked.spec, asked.sets_mix, &run_dir)?;
         let store = Store::open(&places.store)?;
         store.check().await?;
         if args.fresh {
             aside.extend(store.archive().await?);
         }
+        if let Some(candidate) = &mut candidate {
+            while let Some(changes) = candidate.take_over(&mut opened.0).await? {
+                waiting(|| opened.0.apply(&changes))?;
+                opened = read_journal(&mut asked.spec, asked.sets_mix, &run_dir)?;
+            }
+        }
+        let (journal, known, keeps) = opened;
         let old = (!aside.is_empty()).then(|| format!("the old run is kept in {}", aside.join(" and ")));
-        let warnings = old.into_iter().collect();
-        Ok(Self { lock, run_dir, journal, known, store, no_snapshot_after: None, warnings, keeps })
+        let restored = candidate.iter_mut().flat_map(|candidate| std::mem::take(&mut candidate.sentences));
+        let warnings = old.into_iter().chain(restored).collect();
+        let copy = candidate.map(Candidate::leads);
+        Ok(Self { lock, run_dir, journal, copy, known, store, no_snapshot_after: None, warnings, keeps })
     }
 
     /// The steps that only workers can still bring; an error where none can and their loss is not accepted.
@@ -202,6 +216,22 @@ impl Held {
     }
 }
 
+/// Opens the journal, checks that it is of the run asked for, and lets that keep what the run began with. Returns what the
+/// journal knows, and sentences about what is kept.
+fn read_journal(
+    spec: &mut RunSpec,
+    sets_mix: bool,
+    run_dir: &Path,
+) -> Result<(Writer, Known, Vec<String>), Failure> {
+    let mut journal = waiting(|| Writer::open(&run_dir.join(lsgan_journal::FILE)))?;
+    let known = waiting(|| journal.known())?;
+    let mix = known.fact("spec_yaml").and_then(|began| keep_mix(spec, sets_mix, began));
+    let reduction = known.fact("identity").and_then(|began| spec.keep_reduction(began));
+    let keeps = mix.into_iter().chain(reduction.map(str::to_owned)).collect();
+    check_identity(spec, &known, run_dir)?;
+    Ok((journal, known, keeps))
+}
+
 /// The workers that the command line speaks of.
 pub struct Workers {
     /// How many the first generation waits for.
@@ -220,7 +250,7 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places, sets_mix: _ } = asked;
-    let Held { lock, run_dir, mut journal, known, store, no_snapshot_after, mut warnings, keeps } = held;
+    let Held { lock, run_dir, mut journal, copy, known, store, no_snapshot_after, mut warnings, keeps } = held;
     let mut recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
     if args.new_numerics
         && let Some(numerics) = recovered.numerics.take()
@@ -263,12 +293,13 @@ async fn ready(
         secret,
         claims,
         goes: false,
+        deposed: None,
         spec,
         identity: description.identity.clone(),
         run_dir,
         run,
         plan,
-        journal: Queue::start(journal)?,
+        journal: Queue::start(journal, copy)?,
         held: Default::default(),
         depends_on: 0,
         abandon_at: None,

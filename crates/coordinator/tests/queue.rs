@@ -18,7 +18,7 @@ async fn next(queue: &mut Queue) -> News {
 async fn what_another_program_locks_is_waited_for_and_written_in_order() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let path = dir.path().join("journal.sqlite");
-    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made"), None).expect("a thread starts");
     let other = rusqlite::Connection::open(&path).expect("it is there");
     other.execute_batch("begin exclusive").expect("nobody else writes");
     let first = queue.write(|journal| journal.set_fact("word", "first"));
@@ -39,7 +39,7 @@ async fn what_another_program_locks_is_waited_for_and_written_in_order() {
 async fn a_report_that_no_column_takes_is_left_out_and_the_journal_goes_on() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let path = dir.path().join("journal.sqlite");
-    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made"), None).expect("a thread starts");
     let record = |record| CorruptRecord { record, key: "k".to_owned(), reason: "r".to_owned(), step: 1 };
     for number in [u64::MAX, 7] {
         queue.write_report(move |journal| journal.add_corrupt(&[record(number)]));
@@ -57,7 +57,7 @@ async fn a_report_that_no_column_takes_is_left_out_and_the_journal_goes_on() {
 async fn what_can_never_be_written_is_said_and_does_not_stop_the_others() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let path = dir.path().join("journal.sqlite");
-    let mut queue = Queue::start(Writer::open(&path).expect("it is made")).expect("a thread starts");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made"), None).expect("a thread starts");
     let plan = Plan::new(1, Geometry::new(100, 8, 1, 4).expect("it is one"));
     let (name, address) = ("anna".to_owned(), "10.0.0.1:4000".to_owned());
     let admitted = Entry::Admitted { incarnation: Incarnation(1), name, address };

@@ -53,6 +53,17 @@ pub enum JournalError {
         /// Its version.
         found: String,
     },
+    /// A copy of it has what this program does not know.
+    #[error(
+        "{path}: the journal cannot be brought back from its copy: {what}, which this program does not know. Use the \
+         version that wrote it."
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        what: String,
+    },
     /// An entry is not what its kind says.
     #[error("{path}: entry {sequence} of the journal cannot be read: {why}. {DAMAGED}")]
     Entry {
@@ -118,7 +129,7 @@ impl JournalError {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Open { source, .. } | Self::Write { source, .. } => source.sqlite_error_code(),
-            Self::NotOurs { .. } | Self::Version { .. } | Self::Entry { .. } => None,
+            Self::NotOurs { .. } | Self::Version { .. } | Self::Newer { .. } | Self::Entry { .. } => None,
         }
     }
 }

@@ -11,11 +11,13 @@
 //! - `projections`: the tables that people read, written in the transaction of the entry.
 //! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`.
 //! - `migrations`: from the schema of an older version to this one.
+//! - [`changes`]: what was written, as rows, for a copy elsewhere.
 //! - `rows`, `reads`: what the other tables hold, and how it is read back.
 //! - [`patiently`]: the one policy for a journal that is locked or full.
 
 #![forbid(unsafe_code)]
 
+pub mod changes;
 mod entries;
 mod error;
 mod migrations;
@@ -28,6 +30,7 @@ mod writer;
 
 pub use lsgan_control::OutcomeKind;
 
+pub use changes::Changes;
 pub use error::{JournalError, Wait, patiently};
 pub use reader::{LastWords, Reader};
 pub use reads::Known;

@@ -9,9 +9,10 @@ use lsgan_spec::Step;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::migrations::{self, Format};
+use crate::changes::{self, Touched};
 use crate::{
-    Beginning, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader, reads,
-    scalars, wall_ms,
+    Beginning, Changes, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader,
+    reads, scalars, wall_ms,
 };
 
 /// A base is written after so many entries, so that a replay reads no more than these: milliseconds.
@@ -31,6 +32,8 @@ pub struct Writer {
     /// Entries since the newest base.
     since_base: u64,
     base_every: u64,
+    /// What a copy does not have yet, where one is kept.
+    touched: Option<Touched>,
 }
 
 impl Writer {
@@ -60,7 +63,72 @@ impl Writer {
         let read = entries::since_base(&db, path)?;
         let since_base = read.len() as u64;
         let recovered = Recovered::replay(&read, None);
-        Ok(Self { path: path.to_owned(), db, recovered, since_base, base_every: BASE_EVERY })
+        Ok(Self { path: path.to_owned(), db, recovered, since_base, base_every: BASE_EVERY, touched: None })
+    }
+
+    /// The number of the newest entry, 0 if there is none.
+    ///
+    /// Where it cannot be read, the next write fails as well.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        let sql = "select coalesce(max(sequence), 0) from entries";
+        self.db.query_row(sql, [], |row| row.get(0)).unwrap_or_default()
+    }
+
+    /// Keeps from now on what is written, for [`Self::take_changes`]. Returns what was written since `wall_ms` already.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn watch(&mut self, wall_ms: u64) -> Result<Changes, JournalError> {
+        let watched = Touched::watch(&mut self.db).and_then(|touched| {
+            self.touched = Some(touched);
+            changes::since(&self.db, wall_ms)
+        });
+        watched.map_err(JournalError::write(&self.path))
+    }
+
+    /// What was written since the last call; nothing where nobody watches.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn take_changes(&mut self) -> Result<Changes, JournalError> {
+        let Some(touched) = &self.touched else { return Ok(Changes::default()) };
+        touched.take(&self.db).map_err(JournalError::write(&self.path))
+    }
+
+    /// Writes what another journal of this run has written. Open the journal anew to go on with it.
+    ///
+    /// # Errors
+    /// It cannot be written, or a newer program wrote it.
+    pub fn apply(&mut self, changes: &[Changes]) -> Result<(), JournalError> {
+        let mut unknown = None;
+        // A row comes before what it refers to where that was written in an earlier piece and has changed since.
+        let failed = JournalError::write(&self.path);
+        self.db.pragma_update(None, "foreign_keys", false).map_err(failed)?;
+        self.transaction(|db| {
+            for changes in changes {
+                if let Err(found) = changes::apply(db, changes)? {
+                    unknown.get_or_insert(found);
+                }
+            }
+            Ok(())
+        })?;
+        match unknown {
+            Some(what) => Err(JournalError::Newer { path: self.path.clone(), what }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes all of it into a new file, as it is now; others may write meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be read, or the file not be written.
+    pub fn save_as(journal: &Path, file: &Path) -> Result<(), JournalError> {
+        let failed = JournalError::open(journal);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let db = Connection::open_with_flags(journal, flags).map_err(&failed)?;
+        db.busy_timeout(LOCKED_WITHIN).map_err(&failed)?;
+        db.execute("vacuum into ?1", [file.to_string_lossy()]).map(drop).map_err(&failed)
     }
 
     /// The same with a base after so many entries: for tests, which have no millions.
@@ -96,7 +164,8 @@ impl Writer {
                 projections::set_fact(db, key, value)?;
             }
             if beginning.other_data {
-                db.execute("delete from corrupt_records", [])?;
+                // With a condition, so that a copy is told of each row.
+                db.execute("delete from corrupt_records where true", [])?;
             }
             if let Some(step) = beginning.no_snapshot_after {
                 let sql = "update checkpoints set deleted_ms = ?2 where step > ?1 and deleted_ms is null";

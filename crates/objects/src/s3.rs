@@ -39,6 +39,8 @@ impl RetryLimit {
     pub const DATA: Self = Self { deadline: Duration::from_secs(180) };
     /// For snapshots: training continues until the next snapshot is due, and then giving up is better than waiting.
     pub const SNAPSHOTS: Self = Self { deadline: Duration::from_secs(60) };
+    /// For a journal's copy: the journal's thread does nothing else meanwhile, and asks again by itself.
+    pub const JOURNAL: Self = Self { deadline: Duration::from_secs(3) };
 }
 
 /// A reachable host accepts a connection in less time.

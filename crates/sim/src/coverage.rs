@@ -39,6 +39,8 @@ counts! {
     /// Generations formed from a snapshot.
     from_snapshot,
     coordinator_deaths,
+    /// Entries that were lost with the coordinator's host.
+    lost_entries,
     /// Workers that went on in their generation with a restarted coordinator.
     adopted,
     /// Workers that were told that their incarnation is over.

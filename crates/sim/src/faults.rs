@@ -63,6 +63,8 @@ pub enum Class {
     Sick,
     /// A GPU's host stands still while the others end a sum, so that its state may hold garbage.
     Starved,
+    /// The coordinator's host is lost with its disk, and another host goes on with the copy of the journal.
+    HostLost,
 }
 
 /// The first classes, each with `n`: it is on in one of `n` seeds.
@@ -102,6 +104,9 @@ pub const FAR_CLASSES: &[(Class, u64)] = &[(Class::Far, 1)];
 /// Strangers, and members that the others cannot train with, for a tenth of the seeds and for the same reason.
 pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sick, 2), (Class::Starved, 2)];
 
+/// Losses of the coordinator's host, for a twentieth of the seeds and for the same reason.
+pub const LOST_CLASSES: &[(Class, u64)] = &[(Class::HostLost, 1)];
+
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
 
@@ -118,6 +123,8 @@ pub enum Fault {
     Stranger,
     /// SIGKILL to the coordinator while it performs the effects of one of its next events; it restarts after so long.
     CrashCoordinator { down_ms: u64 },
+    /// The same, and its journal is lost. What starts after so long has what the copy has: all that something was sent about.
+    LoseHost { down_ms: u64 },
     /// An operator stops the run, and resumes it so long after its end.
     Stop { resume_ms: u64 },
     /// An operator pauses the run for so long.
@@ -182,7 +189,8 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         | Class::Stuck
         | Class::OneWay
         | Class::Severed
-        | Class::Sick => rng.between(1, 4),
+        | Class::Sick
+        | Class::HostLost => rng.between(1, 4),
         Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
@@ -204,6 +212,7 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         }
         Class::Freeze => Worker(WorkerFault::Freeze { for_ms: rng.between(1, 3 * failure_timeout_ms) }),
         Class::Coordinator => Fault::CrashCoordinator { down_ms: rng.delay_ms(6_000) },
+        Class::HostLost => Fault::LoseHost { down_ms: rng.delay_ms(6_000) },
         Class::Stop => Fault::Stop { resume_ms: rng.delay_ms(3_000) },
         Class::EveryoneDies => Fault::KillAll { down_ms: rng.delay_ms(2_000) },
         Class::Stream => Worker(WorkerFault::BreakStream),

@@ -23,6 +23,8 @@ pub enum Stream {
     Strange,
     /// What strangers say.
     Strangers,
+    /// When the coordinator's host is lost.
+    Lost,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -7,7 +7,8 @@ use lsgan_control::{Config, PassKey};
 use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
-    CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES, WorkerFault,
+    CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES,
+    WorkerFault,
     draw_count, draw_fault,
 };
 use crate::rng::{Rng, Stream};
@@ -101,6 +102,9 @@ impl Setup {
         }
         if seed % 10 == 5 {
             setup.draw_classes_with_faults(STRANGE_CLASSES, &mut Rng::new(seed, Stream::Strange));
+        }
+        if seed % 20 == 10 {
+            setup.draw_classes_with_faults(LOST_CLASSES, &mut Rng::new(seed, Stream::Lost));
         }
         setup.faults.sort_by_key(|(at, _)| *at);
         setup

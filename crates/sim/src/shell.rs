@@ -29,6 +29,12 @@ pub struct Shell {
     pub journal: Vec<Entry>,
     /// The coordinator dies while it performs the effects of the next event that has some, and restarts after so long.
     pub dies_ms: Option<u64>,
+    /// Its journal is lost with it.
+    pub loses_host: bool,
+    /// So many entries are in the copy for certain: something was sent after them.
+    copied: usize,
+    /// So many entries were checked: others may still be lost.
+    settled: usize,
     /// The streams that have said Hello.
     greeted: BTreeSet<SessionId>,
     /// When the machine is woken next.
@@ -70,6 +76,7 @@ impl World {
         self.note(|_| format!("the coordinator starts with {recovered:?}"));
         // As the shipped journal does, so that the next replay starts here.
         self.shell.journal.push(recovered.base());
+        self.settle();
         self.shell.run = Some(Run::new(self.setup.config.clone(), recovered, self.now));
         self.shell.alarm = None;
         if self.operator_stops.is_some() {
@@ -89,12 +96,34 @@ impl World {
         self.note(|_| "the coordinator is killed".to_owned());
         self.coverage.coordinator_deaths += 1;
         self.shell.dies_ms = None;
+        if std::mem::take(&mut self.shell.loses_host) {
+            self.lose_journal();
+        }
+        self.settle();
         self.shell.idle_since = None;
         self.shell.wanted_since = None;
         for (session, process) in self.network.cut_all() {
             self.push_within(2 * self.setup.net_ms_max, Happening::StreamLost(process, session));
         }
         self.queue.push(self.now.plus(down_ms), Happening::CoordinatorStarts);
+    }
+
+    /// The host is lost. Each entry that nothing was sent about may be in the copy, or lost with all after it.
+    fn lose_journal(&mut self) {
+        let Shell { copied, journal, .. } = &self.shell;
+        let kept = self.rng.between(*copied as u64, journal.len() as u64) as usize;
+        self.coverage.lost_entries += (journal.len() - kept) as u64;
+        self.note(|w| format!("  {} entries are lost with its host", w.shell.journal.len() - kept));
+        self.shell.journal.truncate(kept);
+    }
+
+    /// The entries up to here lasted.
+    fn settle(&mut self) {
+        for index in self.shell.settled..self.shell.journal.len() {
+            self.check(|w| w.history.journaled(&w.shell.journal[index]));
+        }
+        self.shell.settled = self.shell.journal.len();
+        self.shell.copied = self.shell.settled;
     }
 
     /// A report reaches the coordinator on a stream. As in the shipped shell it passes the gate first, and the shell has
@@ -191,13 +220,13 @@ impl World {
             match effect {
                 Effect::Journal(entry) => {
                     self.note(|_| format!("  journal {entry:?}"));
-                    self.check(|w| w.history.journaled(&entry));
                     if let Entry::Ended(outcome) = &entry {
                         ended = Some(outcome.clone());
                     }
                     self.shell.journal.push(entry);
                 }
                 Effect::Send { session, message } => {
+                    self.settle();
                     self.note(|w| format!("  send {} {}", w.name_of(session), brief(&message)));
                     self.check(|w| w.history.sent(&message));
                     let link = *self.network.link(session);
@@ -215,6 +244,7 @@ impl World {
             }
         }
         if let Some(outcome) = ended {
+            self.settle();
             self.ended(outcome);
         } else if cut.is_some() {
             let down_ms = self.shell.dies_ms.expect("a cut is a death");
@@ -239,6 +269,7 @@ impl World {
     fn ended(&mut self, outcome: Outcome) {
         let Some(run) = self.shell.run.take() else { return };
         self.shell.dies_ms = None;
+        self.shell.loses_host = false;
         for (session, process) in self.network.cut_all() {
             self.push_down(session, Happening::StreamLost(process, session));
         }

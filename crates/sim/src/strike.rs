@@ -28,6 +28,10 @@ impl World {
             }
             Fault::Stranger => self.stranger_comes(),
             Fault::CrashCoordinator { down_ms } => self.shell.dies_ms = Some(down_ms),
+            Fault::LoseHost { down_ms } => {
+                self.shell.dies_ms = Some(down_ms);
+                self.shell.loses_host = true;
+            }
             Fault::Stop { resume_ms } => {
                 if !self.stopped {
                     self.operator_stops = Some(resume_ms);

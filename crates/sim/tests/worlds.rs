@@ -1,6 +1,8 @@
 //! The worlds of many seeds, and of those that once found a bug.
 
-use lsgan_sim::faults::{CLASSES, FAR_CLASSES, LATER_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES};
+use lsgan_sim::faults::{
+    CLASSES, FAR_CLASSES, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES,
+};
 use lsgan_sim::{Class, Coverage, Fixed, Setup, Trace, World, simulate};
 
 /// Simulates the seeds. Panics with the first failure.
@@ -59,9 +61,10 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         .chain(FAR_CLASSES)
         .chain(OPERATOR_CLASSES)
         .chain(STRANGE_CLASSES)
+        .chain(LOST_CLASSES)
         .map(|(class, _)| *class);
     let classes: Vec<Class> = drawn.chain([Class::Hidden]).collect();
-    assert_eq!(classes.len(), 29);
+    assert_eq!(classes.len(), 30);
     for class in classes {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");

@@ -127,7 +127,7 @@ impl Store {
             return Ok(None);
         }
         let mut objects = Vec::new();
-        for folder in [layout::SNAPSHOTS, layout::SUSPECT, layout::FINAL] {
+        for folder in [layout::SNAPSHOTS, layout::SUSPECT, layout::FINAL, layout::JOURNAL] {
             objects.extend(self.list_below(&self.prefix.clone().join(folder)).await?);
         }
         if objects.is_empty() {

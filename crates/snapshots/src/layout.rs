@@ -9,6 +9,8 @@ pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const SUSPECT: &str = "suspect";
 /// The folder of what a finished run hands over.
 pub(crate) const FINAL: &str = "final";
+/// The folder of the journal's copy.
+pub(crate) const JOURNAL: &str = "journal";
 /// The file that makes a snapshot.
 pub(crate) const MANIFEST: &str = "manifest.json";
 

@@ -9,6 +9,7 @@
 //! <to>/snapshots/step-0000000100/generator.safetensors …   the parts, written first
 //! <to>/snapshots/step-0000000100/manifest.json             written last; without it there is no snapshot
 //! <to>/final/generator.safetensors …                       what a finished run hands over
+//! <to>/journal/pieces/…                                    a copy of the journal, in numbered objects
 //! ```
 //!
 //! What always holds, each tested by name in `tests/`:
@@ -24,9 +25,9 @@
 //! - **Nothing that deletes or moves follows a link**: a linked snapshot is read as all others and otherwise left alone;
 //!   `links` says what that means for each kind of link.
 //!
-//! In a bucket there is no lock, and none is needed: [`RunLock`] is one coordinator's for its run directory, which is
-//! always local. Two coordinators of one run with directories of their own and the same prefix train the same bits and
-//! publish equal snapshots. Of two different runs the one that starts later finds the other's snapshot
+//! In a bucket there is no lock: [`RunLock`] is one coordinator's for its run directory, which is always local. Of two
+//! coordinators of one run with the same prefix the later one leads, by the [`Log`] of the journal; where both had workers for a
+//! moment, these train the same bits and publish equal snapshots. Of two different runs the one that starts later finds the other's snapshot
 //! and is refused; started at the same moment, each step's snapshot is that of the first to publish it, the other's
 //! write fails as [`Error::OtherSnapshot`], and the next start of either is refused.
 //!
@@ -37,6 +38,7 @@
 //! - [`witness`]: whether two processes see the same store.
 //! - `write`, `read`, `keep`: the methods of [`Store`]: publishing, finding and loading, retention.
 //! - `links`: links to other disks, and what is deleted or moved as a whole folder.
+//! - [`log`]: numbered objects of which each is created once, for the copy of the journal.
 //! - [`lock`]: one live coordinator for a run directory, and moving an old run aside.
 //! - [`error`]: everything that can go wrong.
 
@@ -44,6 +46,7 @@
 
 pub mod error;
 pub mod lock;
+pub mod log;
 pub mod manifest;
 pub mod snapshot;
 pub mod store;
@@ -59,6 +62,7 @@ mod write;
 
 pub use error::Error;
 pub use keep::LEFTOVER_AGE;
+pub use log::{Listing, Log};
 pub use lock::{Holder, RunLock, move_aside};
 pub use lsgan_spec::{NamedTensor, Part, TensorData};
 pub use manifest::{Manifest, PartEntry};

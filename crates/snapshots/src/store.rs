@@ -61,11 +61,22 @@ impl Store {
     /// Another scheme, a directory that cannot be made, or a bucket without credentials.
     pub fn open(to: &str) -> Result<Self, Error> {
         match Root::of(to)? {
-            At::Bucket(place) => Self::bucket(&place),
+            At::Bucket(place) => Self::bucket(&place, RetryLimit::SNAPSHOTS),
             At::Directory(dir) => {
                 make_durably(&dir).map_err(unusable(&dir))?;
                 Self::local(&dir)
             }
+        }
+    }
+
+    /// As [`Store::open`], for a journal's copy: a bucket that is away is an error after seconds, since the caller asks again.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_for_journal(to: &str) -> Result<Self, Error> {
+        match Root::of(to)? {
+            At::Bucket(place) => Self::bucket(&place, RetryLimit::JOURNAL),
+            At::Directory(_) => Self::open(to),
         }
     }
 
@@ -75,14 +86,14 @@ impl Store {
     /// As [`Store::open`], and [`Error::NoStore`].
     pub fn open_existing(to: &str) -> Result<Self, Error> {
         match Root::of(to)? {
-            At::Bucket(place) => Self::bucket(&place),
+            At::Bucket(place) => Self::bucket(&place, RetryLimit::SNAPSHOTS),
             At::Directory(dir) if dir.is_dir() => Self::local(&dir),
             At::Directory(dir) => Err(Error::NoStore { path: dir }),
         }
     }
 
-    fn bucket(place: &BucketUrl) -> Result<Self, Error> {
-        let objects = lsgan_objects::open(place, RetryLimit::SNAPSHOTS)?;
+    fn bucket(place: &BucketUrl, limit: RetryLimit) -> Result<Self, Error> {
+        let objects = lsgan_objects::open(place, limit)?;
         let root = Root::Bucket(format!("s3://{}", place.bucket));
         Ok(Self { objects, prefix: place.path.clone(), root })
     }

@@ -47,6 +47,8 @@ section! {
         cluster: ClusterSpec => of::<ClusterSpec>(),
         /// Where snapshots go.
         checkpoint: CheckpointSpec => of::<CheckpointSpec>(),
+        /// The journal of the run's directory, which the coordinator goes on from.
+        journal: JournalSpec => of::<JournalSpec>(),
         /// Pictures made while training, in `samples/` of the run's directory.
         samples: SamplesSpec => of::<SamplesSpec>(),
         /// How often metrics are read from the device and reported.
@@ -135,6 +137,17 @@ section! {
         every: u64 => whole(0, MAX_STEPS).default("1000"),
         /// How many of the newest snapshots are kept. One that is a link to another place stays, and does not count.
         keep_last: u32 => whole(1, 1_000_000).default("3"),
+    }
+}
+
+section! {
+    /// The journal of the run's directory, which the coordinator goes on from.
+    JournalSpec: Eq {
+        /// Where it is copied to, so that a coordinator on another host goes on where one was lost with its disk: a directory
+        /// that both hosts reach, or the URL of an object store, in which a folder of the run's name is used. auto: beside the
+        /// snapshots, where checkpoint.to is an object store. off: nowhere. Of two coordinators with one copy the later one
+        /// leads, and the earlier one ends.
+        replicate: String => text(DESTINATION).default("auto"),
     }
 }
 
@@ -233,7 +246,7 @@ macro_rules! all_default {
     };
 }
 
-all_default!(EmaSpec, ComputeSpec, ClusterSpec, SamplesSpec, ReportSpec);
+all_default!(EmaSpec, ComputeSpec, ClusterSpec, JournalSpec, SamplesSpec, ReportSpec);
 
 /// What is wrong with a run of which fewer steps are asked for than were done.
 #[must_use]

@@ -4,6 +4,7 @@
 //! skipped, by name; in CI that is an error.
 
 mod data;
+mod failover;
 mod run;
 mod snapshots;
 
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         }
         *WORLD.write().expect("nobody panics with it") = Some(Arc::new(World { server, weather }));
     }
-    let tests = [data::TESTS, snapshots::TESTS, run::TESTS];
+    let tests = [data::TESTS, snapshots::TESTS, run::TESTS, failover::TESTS];
     let tests = tests.into_iter().flat_map(|tests| trials(&possible.clone().map(drop), tests));
     let code = libtest_mimic::run(&arguments, tests.collect()).exit_code();
     // Statics are not dropped, and the server is to be gone.

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// `small.yaml` with shards for its pictures; a run of 60 steps with a snapshot after every 10.
-fn config(lab: &Lab, shards: &str, to: &str) -> String {
+pub fn config(lab: &Lab, shards: &str, to: &str) -> String {
     let small = std::fs::read_to_string(root().join("tests/small.yaml")).expect("it is in the repository");
     let lines = small.lines().map(|line| match line.trim_start() {
         line if line.starts_with("source:") => {
@@ -40,17 +40,17 @@ fn config(lab: &Lab, shards: &str, to: &str) -> String {
 }
 
 /// The address of the server itself, without weather.
-fn direct() -> String {
+pub fn direct() -> String {
     format!("http://{}", world().server.address())
 }
 
 /// The shards on this machine's disk.
-fn shards() -> String {
+pub fn shards() -> String {
     fixtures().join(PATTERN).display().to_string()
 }
 
 /// One of the binaries, with what it needs to reach S3 by this endpoint.
-fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -> Command {
+pub fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -> Command {
     let mut command = Command::new(binary(name));
     command.args(arguments).envs(environment(endpoint, keys));
     command
@@ -79,7 +79,7 @@ fn read(lab: &Lab, endpoint: &str, arguments: &[&str]) -> Ended {
 }
 
 /// The hashes of what a run has left in a bucket.
-fn weights_in(bucket: &str, prefix: &str) -> Weights {
+pub fn weights_in(bucket: &str, prefix: &str) -> Weights {
     let hash = |name: &str| {
         let path = format!("{prefix}/final/{name}.safetensors").into();
         let bytes = wait(async { admin(bucket).get(&path).await?.bytes().await }).expect("it is there");
@@ -121,7 +121,7 @@ fn workers_without_keys_compute_and_never_write() {
 }
 
 /// The weights of a run whose data and snapshots are on disk.
-fn from_disk(more: &[&str]) -> Weights {
+pub fn from_disk(more: &[&str]) -> Weights {
     let lab = Lab::new();
     let config = config(&lab, &shards(), &lab.run_dir().display().to_string());
     up(&lab, &config, "http://127.0.0.1:1", more).succeeds();

@@ -13,7 +13,7 @@ use lsgan_wire::v1;
 use crate::rows;
 
 /// Reads or writes the journal under its one policy: waits for a locked or full journal, and says so once.
-pub(super) fn waiting<T>(work: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
+pub(crate) fn waiting<T>(work: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
     let tell = |wait| match wait {
         Wait::Begins(error) if error.is_lock() => {
             tracing::warn!("another program holds the journal locked, and the start waits for it");
@@ -164,7 +164,7 @@ pub(super) fn facts(
 }
 
 /// A random token. The standard library's hasher is seeded by the operating system.
-pub(super) fn new_token() -> String {
+pub(crate) fn new_token() -> String {
     use std::hash::{BuildHasher, RandomState};
     let seed: Vec<u8> = (0..4_u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
     blake3::hash(&seed).to_hex().to_string()

@@ -46,6 +46,7 @@ pub fn small_dcgan() -> RunSpec {
             ..ClusterSpec::default()
         },
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
+        journal: JournalSpec::default(),
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
         report: ReportSpec { every: 1, state_hash_every: 0 },
     }

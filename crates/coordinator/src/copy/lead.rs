@@ -1,0 +1,176 @@
+//! How a coordinator that starts finds the newest state, and takes the lead.
+//!
+//! Its own journal is the newest one if the last piece is of that journal: what the copy has, the journal had before. Else
+//! another host led the run since, and the journal is brought back from the copy.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lsgan_console::Failure;
+use lsgan_journal::{Changes, Writer, wall_ms};
+use lsgan_snapshots::{Error, Log, Store};
+use tokio::runtime::Handle;
+
+use super::compact::Compaction;
+use super::piece::{Kind, Leader, Piece};
+use super::restore::{read, restore};
+use super::{Copy, create, deposed};
+use crate::startup::{new_token, waiting};
+
+/// The fact that names a journal; a copy of it on another host gets another name.
+const NAME: &str = "copy_name";
+/// Rows may be younger than the last piece of their journal; clocks of one host go back by less.
+const OVERLAP_MS: u64 = 60_000;
+/// How long a store may be away when a coordinator starts.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A coordinator that does not lead yet.
+#[derive(Debug)]
+pub struct Candidate {
+    log: Log,
+    journal: PathBuf,
+    leader: Leader,
+    /// The number of the next piece, and what the last one says.
+    next: u64,
+    last: Option<Piece>,
+    /// Pieces without a base.
+    loose: u64,
+    /// What a person is to know.
+    pub sentences: Vec<String>,
+}
+
+impl Candidate {
+    /// Looks for the newest state, and brings it to `run_dir` if it is not there. With `fresh` nothing is brought: the run
+    /// begins anew.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a copy that is damaged.
+    pub async fn find(store: Store, run_dir: &Path, fresh: bool) -> Result<Self, Failure> {
+        let (log, journal) = (Log::of(store), run_dir.join(lsgan_journal::FILE));
+        let listing = patiently(|| log.list()).await?;
+        let newest = listing.pieces.last().copied();
+        let last = match newest {
+            Some(number) if !fresh => Some(read(&log, number).await?),
+            _ => None,
+        };
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let leader = Leader { journal: String::new(), host, run_dir: run_dir.display().to_string() };
+        let base = listing.bases.last().copied().unwrap_or_default();
+        let mut found = Self {
+            next: newest.unwrap_or_default().max(base) + 1,
+            loose: listing.pieces.iter().filter(|piece| **piece > base).count() as u64,
+            log,
+            journal,
+            leader,
+            last,
+            sentences: Vec::new(),
+        };
+        if let Some(last) = &found.last
+            && !has(&found.journal, last)?
+        {
+            let aside = restore(&found.log, &listing, &found.journal).await?;
+            found.sentences.push(restored(&found.log, last, aside.as_deref()));
+            name_anew(&found.journal)?;
+        }
+        Ok(found)
+    }
+
+    /// Takes the lead: from now on no other coordinator of the run creates the next piece. Returns rows that another one has
+    /// created meanwhile: they are to be written into the journal before the next call. None: this one leads.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a journal that cannot be written.
+    pub async fn take_over(&mut self, journal: &mut Writer) -> Result<Option<Vec<Changes>>, Failure> {
+        self.leader.journal = name(journal)?;
+        let since = self.last.as_ref().map_or(0, |last| last.wall_ms.saturating_sub(OVERLAP_MS));
+        let changes = vec![waiting(|| journal.watch(since))?];
+        let kind = if self.last.is_some() { Kind::TakesOver } else { Kind::Begins };
+        let (leader, entries) = (self.leader.clone(), journal.entries());
+        let bytes = Piece { leader, kind, wall_ms: wall_ms(), entries, changes }.encode();
+        let there = patiently(|| create(&self.log, self.next, &bytes)).await?;
+        self.next += 1;
+        self.loose += 1;
+        match there.map(|theirs| (Piece::decode(&theirs), theirs)) {
+            None => Ok(None),
+            Some((Ok(piece), _)) if self.last.is_some() && piece.kind == Kind::Goes => {
+                let changes = piece.changes.clone();
+                self.last = Some(piece);
+                Ok(Some(changes))
+            }
+            // Another coordinator starts at the same moment.
+            Some((_, theirs)) => Err(Failure::bad_input(deposed(&theirs))),
+        }
+    }
+
+    /// The copy, once it leads.
+    #[must_use]
+    pub fn leads(self) -> Copy {
+        let Self { log, journal, leader, next, loose, .. } = self;
+        Copy {
+            log,
+            runtime: Handle::current(),
+            leader,
+            next,
+            lacks: Vec::new(),
+            since: None,
+            tried: None,
+            retry_at: None,
+            compaction: Compaction::of(&journal, loose),
+        }
+    }
+}
+
+/// Whether the journal at `path` is the one that `last` was copied from, with all that it had then.
+fn has(path: &Path, last: &Piece) -> Result<bool, Failure> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let mut journal = waiting(|| Writer::open(path))?;
+    let known = waiting(|| journal.known())?;
+    Ok(known.fact(NAME) == Some(&last.leader.journal) && journal.entries() >= last.entries)
+}
+
+/// The name of this journal.
+fn name(journal: &mut Writer) -> Result<String, Failure> {
+    if let Some(name) = waiting(|| journal.known())?.fact(NAME) {
+        return Ok(name.to_owned());
+    }
+    let name = new_token();
+    waiting(|| journal.set_fact(NAME, &name))?;
+    Ok(name)
+}
+
+/// What was brought back is no longer the journal of the host that it comes from.
+fn name_anew(path: &Path) -> Result<(), Failure> {
+    let mut journal = waiting(|| Writer::open(path))?;
+    Ok(waiting(|| journal.set_fact(NAME, &new_token()))?)
+}
+
+fn restored(log: &Log, last: &Piece, aside: Option<&Path>) -> String {
+    let age_s = wall_ms().saturating_sub(last.wall_ms) / 1000;
+    let kept = aside.map(|path| format!("; the older journal that was here is now {}", path.display()));
+    format!(
+        "the journal is brought back from {}, as the coordinator on {} left it {age_s} s ago: metrics of its last {} s may be \
+         missing, and no step is{}",
+        log.place(),
+        last.leader.host,
+        super::LAG.as_secs(),
+        kept.unwrap_or_default()
+    )
+}
+
+/// Asks the store again while it is away.
+async fn patiently<T, F: Future<Output = Result<T, Error>>>(mut ask: impl FnMut() -> F) -> Result<T, Error> {
+    let begin = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.is_away() && begin.elapsed() < PATIENCE => {
+                tracing::warn!("the start waits for the journal's copy: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
