@@ -34,11 +34,21 @@ pub(crate) enum Held {
     Close(SessionId),
 }
 
+/// Whether somebody waits for it, or what happens next depends on it: the journal is copied at once, where it is copied.
+fn hurries(held: &Held) -> bool {
+    match held {
+        Held::Send(..) | Held::Close(_) => true,
+        Held::Written(entry) => {
+            matches!(entry, Entry::Ended(_) | Entry::Paused { .. } | Entry::Numerics(_) | Entry::Differs(_))
+        }
+        Held::Stored(..) => false,
+    }
+}
+
 impl Shell {
     /// Does it now, or once the writes before it are done.
     pub(crate) fn hold(&mut self, held: Held) {
-        // What nobody waits for is copied when it suits.
-        if matches!(held, Held::Send(..) | Held::Close(_) | Held::Written(Entry::Ended(_) | Entry::Paused { .. })) {
+        if hurries(&held) {
             self.journal.hurry(self.depends_on);
         }
         self.held.push_back((self.depends_on, held));
@@ -150,7 +160,9 @@ impl Shell {
                 tracing::error!("the journal cannot be copied; trying again until it can: {why}");
                 self.warn_until(
                     Cause::Copy,
-                    format!("the journal cannot be copied, and the workers go on for their leases only: {why}"),
+                    format!(
+                        "the journal cannot be copied, and the workers go on for their leases only: {why}"
+                    ),
                 );
                 self.stop_without_journal()
             }

@@ -250,7 +250,8 @@ async fn ready(
 ) -> Result<Prepared, Failure> {
     let plan = asked.plan()?;
     let Asked { spec, source, data, places, sets_mix: _ } = asked;
-    let Held { lock, run_dir, mut journal, copy, known, store, no_snapshot_after, mut warnings, keeps } = held;
+    let Held { lock, run_dir, mut journal, copy, known, store, no_snapshot_after, mut warnings, keeps } =
+        held;
     let mut recovered = Recovered { snapshot, missing, ..journal.recovered().clone() };
     if args.new_numerics
         && let Some(numerics) = recovered.numerics.take()

@@ -85,7 +85,11 @@ fn fact(queue: &mut Queue, value: &str) -> u64 {
 }
 
 fn row(step: u64) -> StepRow {
-    StepRow { step, wall_ms: lsgan_journal::wall_ms(), scalars: BTreeMap::from([("loss_d".to_owned(), 0.25)]) }
+    StepRow {
+        step,
+        wall_ms: lsgan_journal::wall_ms(),
+        scalars: BTreeMap::from([("loss_d".to_owned(), 0.25)]),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

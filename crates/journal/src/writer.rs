@@ -8,8 +8,8 @@ use lsgan_plan::Plan;
 use lsgan_spec::Step;
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::migrations::{self, Format};
 use crate::changes::{self, Touched};
+use crate::migrations::{self, Format};
 use crate::{
     Beginning, Changes, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader,
     reads, scalars, wall_ms,

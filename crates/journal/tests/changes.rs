@@ -80,9 +80,13 @@ fn write(journal: &mut Writer, what: u8, step: u64) {
 /// Every row of every table, in the order of the keys.
 fn tables(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
     let db = Connection::open(path).expect("it is there");
-    let mut names = db.prepare("select name from sqlite_schema where type = 'table' order by name").expect("it is SQL");
-    let names: Vec<String> =
-        names.query_map([], |row| row.get(0)).expect("it is read").map(|name| name.expect("a text")).collect();
+    let mut names =
+        db.prepare("select name from sqlite_schema where type = 'table' order by name").expect("it is SQL");
+    let names: Vec<String> = names
+        .query_map([], |row| row.get(0))
+        .expect("it is read")
+        .map(|name| name.expect("a text"))
+        .collect();
     let rows = |name: &String| {
         let mut query = db.prepare(&format!("select * from {name} order by 1, 2")).expect("it is SQL");
         let count = query.column_count();
@@ -97,8 +101,11 @@ fn rows_that_are_not_new_are_left_to_an_earlier_piece() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let mut journal = Writer::open(&dir.path().join("journal.sqlite")).expect("it is made");
     let row = |step, wall_ms| StepRow { step, wall_ms, scalars: BTreeMap::new() };
-    journal.add_steps(&(0..1_000).map(|step| row(step, NOW_MS + step)).collect::<Vec<_>>()).expect("it is written");
-    let (all, newer) = (journal.watch(0).expect("it is read"), journal.watch(NOW_MS + 990).expect("it is read"));
+    journal
+        .add_steps(&(0..1_000).map(|step| row(step, NOW_MS + step)).collect::<Vec<_>>())
+        .expect("it is written");
+    let (all, newer) =
+        (journal.watch(0).expect("it is read"), journal.watch(NOW_MS + 990).expect("it is read"));
     assert_eq!(all.len() - newer.len(), 990);
 }
 
@@ -121,7 +128,8 @@ fn rows_of_a_newer_program_are_refused_by_name() {
     let db = Connection::open(&path).expect("it is there");
     db.execute_batch("alter table metrics add column loss_of_tomorrow real").expect("it is SQL");
     let changes = journal.watch(0).expect("it is read");
-    let refused = Writer::open(&other).expect("it is made").apply(&[changes]).expect_err("it has no such column");
+    let refused =
+        Writer::open(&other).expect("it is made").apply(&[changes]).expect_err("it has no such column");
     assert!(matches!(refused, JournalError::Newer { .. }), "{refused}");
     assert!(refused.to_string().contains("loss_of_tomorrow"), "{refused}");
 }

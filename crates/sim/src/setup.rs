@@ -8,8 +8,7 @@ use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
     CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES,
-    WorkerFault,
-    draw_count, draw_fault,
+    WorkerFault, draw_count, draw_fault,
 };
 use crate::rng::{Rng, Stream};
 

@@ -223,7 +223,12 @@ impl World {
                     if let Entry::Ended(outcome) = &entry {
                         ended = Some(outcome.clone());
                     }
+                    // Which workers may join depends on it, and so it is copied at once.
+                    let hurries = matches!(entry, Entry::Numerics(_));
                     self.shell.journal.push(entry);
+                    if hurries {
+                        self.settle();
+                    }
                 }
                 Effect::Send { session, message } => {
                     self.settle();

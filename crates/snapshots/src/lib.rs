@@ -62,8 +62,8 @@ mod write;
 
 pub use error::Error;
 pub use keep::LEFTOVER_AGE;
-pub use log::{Listing, Log};
 pub use lock::{Holder, RunLock, move_aside};
+pub use log::{Listing, Log};
 pub use lsgan_spec::{NamedTensor, Part, TensorData};
 pub use manifest::{Manifest, PartEntry};
 pub use read::{Entry, Found, Skipped};

@@ -46,7 +46,10 @@ const MAY_DELETE: &[Exception] = &[
     ("snapshots/src/links.rs", "a snapshot's folder, after it has looked for links on the way to it"),
     ("snapshots/src/keep.rs", "temporary files right in a snapshot's folder that no link leads to"),
     ("snapshots/src/lock.rs", "an empty directory that it has just made"),
-    ("coordinator/src/copy/restore.rs", "what an earlier start has brought back of a journal and not finished, by its own name"),
+    (
+        "coordinator/src/copy/restore.rs",
+        "what an earlier start has brought back of a journal and not finished, by its own name",
+    ),
     ("coordinator/src/copy/compact.rs", "the file that it has made of the journal, by its own name"),
     ("data/src/fresh.rs", "a file by its own name: of a link, the link"),
     ("data/src/tools/shard.rs", "the file that this process has made and not finished"),

@@ -85,14 +85,18 @@ fn a_coordinator_on_another_host_adopts_the_workers() {
     let two = hosts.coordinator("two", &listen);
     println!("led after {:.2} s", begin.elapsed().as_secs_f64());
     let status = two.client.wait_for_step(60);
-    let told = status.notices.iter().any(|notice| notice.text.contains("is brought back from s3://lost/run/journal"));
+    let told = status
+        .notices
+        .iter()
+        .any(|notice| notice.text.contains("is brought back from s3://lost/run/journal"));
     assert!(told, "{:#?}", status.notices);
     hosts.ends_well("lost", two, workers);
     let journal = hosts.journal("two");
     assert_eq!(journal.number("select count(*) from generations"), 1, "the workers never halted");
     // Not one row of metrics is missing, although the first host's last ones were never copied.
     let rows = journal.number("select count(*) from metrics");
-    let every = journal.number("select min(m.step - n.step) from metrics m join metrics n on m.step > n.step");
+    let every =
+        journal.number("select min(m.step - n.step) from metrics m join metrics n on m.step > n.step");
     assert_eq!(rows, 400 / every);
 }
 
@@ -126,5 +130,9 @@ fn of_two_coordinators_the_later_one_leads_and_the_first_one_ends() {
     let one = hosts.coordinator("one", &listen);
     hosts.ends_well("two-lead", one, workers);
     assert!(hosts.lab.path("one").join("journal.old-1.sqlite").exists());
-    assert_eq!(hosts.journal("one").number("select count(*) from generations"), 1, "the workers never halted");
+    assert_eq!(
+        hosts.journal("one").number("select count(*) from generations"),
+        1,
+        "the workers never halted"
+    );
 }

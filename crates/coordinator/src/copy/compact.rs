@@ -78,13 +78,14 @@ pub async fn compact(log: &Log, journal: &Path, until: u64) -> Result<(), String
     clear(log, until).await.map_err(|error| error.to_string())
 }
 
-/// Deletes the pieces and bases that base `until` stands for, but the fences.
+/// Deletes the pieces and bases that base `until` stands for, but the fences. Piece `until` stays too: it says whose journal it
+/// is.
 async fn clear(log: &Log, until: u64) -> Result<(), lsgan_snapshots::Error> {
     let listing = log.list().await?;
     for base in listing.bases.into_iter().filter(|base| *base < until) {
         log.delete_base(base).await?;
     }
-    for number in listing.pieces.into_iter().filter(|piece| *piece <= until) {
+    for number in listing.pieces.into_iter().filter(|piece| *piece < until) {
         let piece = log.piece(number).await?.map(|bytes| Piece::decode(&bytes));
         if let Some(Ok(piece)) = piece
             && !piece.kind.is_a_fence()

@@ -55,7 +55,8 @@ impl Candidate {
             Some(number) if !fresh => Some(read(&log, number).await?),
             _ => None,
         };
-        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let host =
+            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let leader = Leader { journal: String::new(), host, run_dir: run_dir.display().to_string() };
         let base = listing.bases.last().copied().unwrap_or_default();
         let mut found = Self {

@@ -137,7 +137,10 @@ mod tests {
             }
             let old = move_aside(&path).expect("it can be moved").expect("it was there");
             assert!(old.ends_with(format!("journal.old-{round}.sqlite")), "{old:?}");
-            assert!(files(&old).iter().all(|file| file.exists()) && files(&path).iter().all(|file| !file.exists()));
+            assert!(
+                files(&old).iter().all(|file| file.exists())
+                    && files(&path).iter().all(|file| !file.exists())
+            );
         }
     }
 }
