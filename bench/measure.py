@@ -181,7 +181,7 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start", "recovery", "network", "scale", "golden"} & set(parts):
+    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
     if {"train", "start", "recovery", "data", "network", "golden"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"
@@ -192,6 +192,8 @@ def lacking(parts):
         needed[RELEASE / "examples" / "all_reduce_bench"] = examples
     if "recovery" in parts:
         needed[RELEASE / "examples" / "sessions"] = examples
+    if "cluster" in parts:
+        needed[RELEASE / "examples" / "flood"] = examples
     if "data" in parts:
         needed |= {RELEASE / "examples" / name: examples for name in ("source_rate", "source_start")}
     return {path: cure for path, cure in needed.items() if not path.exists()}

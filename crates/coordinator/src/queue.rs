@@ -12,6 +12,10 @@ use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
 use lsgan_spec::Step;
 use tokio::sync::mpsc;
 
+/// Writes that are done in one transaction, at most, so that each is told within a second. A disk takes about as long for one as
+/// for many.
+const TOGETHER_MAX: usize = 128;
+
 /// How long the end of a run waits for the last writes; shorter if the journal cannot be written at the moment.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN_STUCK: Duration = Duration::from_millis(600);
@@ -160,16 +164,47 @@ impl Queue {
 fn write_each(journal: &mut Writer, queue: &Receiver<Write>, news: &mpsc::UnboundedSender<News>) {
     // Only an ended shell does not listen.
     let tell = |what| drop(news.send(what));
-    for Write { mut write, may_be_dropped } in queue {
-        let wait = |wait| match wait {
-            Wait::Begins(error) => tell(News::Waits(error)),
-            Wait::Ends => tell(News::GoesOn),
-        };
-        match patiently(|| write(journal), wait) {
-            Ok(()) => {}
-            Err(error) if may_be_dropped && error.is_of_the_row() => tell(News::Dropped(error)),
-            Err(error) => tell(News::Broken(error)),
-        }
-        tell(News::Written);
+    while let Ok(first) = queue.recv() {
+        let mut writes = vec![first];
+        writes.extend(queue.try_iter().take(TOGETHER_MAX - 1));
+        write_all(journal, &mut writes, &tell);
     }
+}
+
+/// Does writes in order, together where that is possible. One that fails is found by halves, so that it costs the others
+/// little.
+fn write_all(journal: &mut Writer, writes: &mut [Write], tell: &dyn Fn(News)) {
+    match writes {
+        [] => {}
+        [one] => write_one(journal, one, tell),
+        [first, rest @ ..] => {
+            let mut all = std::iter::once(&mut *first).chain(rest.iter_mut());
+            match journal.together(|journal| all.try_for_each(|one| (one.write)(journal))) {
+                Ok(()) => writes.iter().for_each(|_| tell(News::Written)),
+                Err(error) if error.passes() => {
+                    write_one(journal, first, tell);
+                    write_all(journal, rest, tell)
+                }
+                Err(_) => {
+                    let (earlier, later) = writes.split_at_mut(writes.len() / 2);
+                    write_all(journal, earlier, tell);
+                    write_all(journal, later, tell)
+                }
+            }
+        }
+    }
+}
+
+/// Does a write, however long it takes.
+fn write_one(journal: &mut Writer, one: &mut Write, tell: &dyn Fn(News)) {
+    let wait = |wait| match wait {
+        Wait::Begins(error) => tell(News::Waits(error)),
+        Wait::Ends => tell(News::GoesOn),
+    };
+    match patiently(|| (one.write)(journal), wait) {
+        Ok(()) => {}
+        Err(error) if one.may_be_dropped && error.is_of_the_row() => tell(News::Dropped(error)),
+        Err(error) => tell(News::Broken(error)),
+    }
+    tell(News::Written);
 }
