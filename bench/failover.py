@@ -10,11 +10,9 @@ import urllib.request
 from pathlib import Path
 
 from cluster import Cluster, Journal
-from measure import ROOT, SCRATCH, BenchError
+from measure import SCRATCH, WEED, BenchError
 from report import OURS
 
-WEED = ROOT / ".venv-test" / "bin" / "weed"
-WEED_CURE = "scripts/python-env .venv-test scripts/requirements-test.txt"
 BUCKET = "bench"
 HOST = "127.0.0.1"
 # Steps that the run has done when its host is lost: the journal's copy has some pieces.

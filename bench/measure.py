@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 RELEASE = TARGET / "release"
 PEER_PYTHON = ROOT / ".venv-peer" / "bin" / "python"
+# The S3 server of the tests.
+WEED = ROOT / ".venv-test" / "bin" / "weed"
 SCRATCH = TARGET / "bench"
 # Both sides do 2 × 64 images a step; the peer's default and the configs' `batch` say so.
 GLOBAL_BATCH = 128
@@ -181,7 +183,7 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start", "recovery", "network", "scale", "golden"} & set(parts):
+    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
     if {"train", "start", "recovery", "data", "network", "golden"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"
@@ -192,6 +194,9 @@ def lacking(parts):
         needed[RELEASE / "examples" / "all_reduce_bench"] = examples
     if "recovery" in parts:
         needed[RELEASE / "examples" / "sessions"] = examples
+    if "cluster" in parts:
+        needed[RELEASE / "examples" / "flood"] = examples
+        needed[WEED] = "scripts/python-env .venv-test scripts/requirements-test.txt"
     if "data" in parts:
         needed |= {RELEASE / "examples" / name: examples for name in ("source_rate", "source_start")}
     return {path: cure for path, cure in needed.items() if not path.exists()}

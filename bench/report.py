@@ -42,6 +42,11 @@ TARGETS = {
     "snapshot.block_s": ("at_most", 0.2),
     "control.sessions_10000.cores": ("at_most", 1.0),
     "control.sessions_10000.kib_per_session": ("at_most", 64),
+    "evict.half.pause_s": ("at_most", 2.0),
+    "evict.half.steps_lost": ("at_most", 0),
+    "flood.deaf_s": ("at_most", 1.0),
+    "failover.lead_s": ("at_most", 3.0),
+    "failover.lost": ("at_most", 0),
     "data.jpeg256.ratio": ("at_least", 2.0),
     "data.webdataset.ratio": ("at_least", 3.0),
     "data.open_3m_s": ("at_most", 1.0),
@@ -91,6 +96,9 @@ UNITS = {
     "snapshot.block": "s",
     "snapshot.step": "s",
     "control.sessions": "of 10,000 sessions",
+    "evict.half": "s",
+    "flood": "s",
+    "failover": "s",
     "data.jpeg256": "images/s a core",
     "data.webdataset": "images/s a core",
     "data.index_3m": "s",
@@ -120,6 +128,9 @@ MEDIANS = {
     ("control.sessions", "cores"): ("control.sessions_10000.cores", "control.sessions_10000.cores_p90"),
     ("control.sessions", "KiB a session"): ("control.sessions_10000.kib_per_session", None),
     ("control.sessions", "heartbeats/s"): ("control.sessions_10000.heartbeats_per_s", None),
+    ("evict.half", OURS): ("evict.half.pause_s", None),
+    ("flood", OURS): ("flood.deaf_s", None),
+    ("failover", OURS): ("failover.lead_s", None),
     ("data.index_3m", OURS): ("data.index_3m_s", None),
     ("data.index_3m", "peak MiB"): ("data.index_3m.peak_mib", None),
     ("data.open_3m", OURS): ("data.open_3m_s", "data.open_3m_p90_s"),
@@ -207,6 +218,10 @@ def figures(groups):
         found["scale.workers8.cpu_ratio"] = paired(rows, "8 workers", "1 workers")
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
+    if each := groups.get("evict.half", {}).get("steps lost"):
+        found["evict.half.steps_lost"] = sum(each)  # of all rounds: none may be
+    if each := groups.get("failover", {}).get("lost"):
+        found["failover.lost"] = sum(each)
     return {key: round(value, 4) for key, value in found.items()}
 
 

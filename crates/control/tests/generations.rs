@@ -188,6 +188,28 @@ fn silence_longer_than_the_failure_timeout_is_a_death() {
     assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
 }
 
+/// Its heartbeat waits behind what others say.
+#[test]
+fn a_worker_of_which_a_heartbeat_has_come_is_not_silent_and_nothing_else_follows() {
+    let mut bench = Bench::stepping(config(), 2);
+    bench.now.0 = 1_000;
+    bench.heard(1, 3);
+    bench.now.0 = 1_500;
+    let holds = |bench: &Bench| bench.run.workers().values().map(|worker| worker.holds).collect::<Vec<_>>();
+    let before = holds(&bench);
+    assert!(bench.apply(Event::Alive { session: SessionId(2) }).is_empty());
+    assert!(bench.apply(Event::Alive { session: SessionId(99) }).is_empty(), "a stream without a worker");
+    assert_eq!(holds(&bench), before);
+    bench.now.0 = 1_501;
+    bench.apply(Event::Tick);
+    assert_eq!(*bench.run.phase(), Phase::Stepping);
+    // Its silence begins there.
+    bench.heard(1, 3);
+    bench.now.0 = 3_001;
+    bench.apply(Event::Tick);
+    assert!(matches!(bench.to(2)[..], [Message::Retired { .. }]));
+}
+
 #[test]
 fn a_generation_that_is_not_ready_in_time_is_given_up() {
     let mut bench = Bench::with_two();

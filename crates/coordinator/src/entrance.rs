@@ -4,21 +4,21 @@
 use std::time::Instant;
 
 use lsgan_control::gate::{Rejection, clean};
-use lsgan_control::{Report, SessionId};
+use lsgan_control::{Event, Report, SessionId};
 use lsgan_spec::{Step, VirtualRank};
 use lsgan_wire::convert;
 use lsgan_wire::v1::{self, worker_message::Kind};
 
 use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
-use crate::service::Outbound;
 use crate::shell::Shell;
+use crate::stream::Stream;
 
 /// A stream that is open.
 #[derive(Debug)]
 pub struct Session {
-    /// The way to the worker.
-    pub outbound: Outbound,
+    /// The way to the worker and back.
+    pub stream: Stream,
     /// It has said Hello.
     greeted: bool,
     /// Messages that were dropped.
@@ -28,8 +28,8 @@ pub struct Session {
 impl Session {
     /// A stream that was just opened.
     #[must_use]
-    pub fn new(outbound: Outbound) -> Self {
-        Self { outbound, greeted: false, dropped: 0 }
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, greeted: false, dropped: 0 }
     }
 }
 
@@ -38,6 +38,9 @@ impl Shell {
     pub(crate) fn message(&mut self, session: SessionId, kind: Kind) {
         let Some(open) = self.sessions.get(&session) else { return };
         let greeted = open.greeted;
+        if let Kind::Heartbeat(_) = kind {
+            open.stream.heartbeat_handled();
+        }
         let kind = match kind {
             Kind::Metrics(metrics) => {
                 let steps = || metrics.rows.iter().map(|row| Step(row.step));
@@ -76,10 +79,34 @@ impl Shell {
         }
     }
 
+    /// A worker that has sent a heartbeat is not silent, whatever is before it in the queue.
+    pub(crate) fn hear_who_waits(&mut self) {
+        let waits = self.sessions.iter().filter(|(_, open)| open.stream.heartbeat_waits());
+        let waiting: Vec<_> = waits.map(|(session, _)| *session).collect();
+        for session in waiting {
+            self.apply(Event::Alive { session });
+        }
+    }
+
+    /// A stream says too much. What is too much does not come here.
+    pub(crate) fn floods(&mut self, session: SessionId) {
+        self.drop_message(session, "no worker has so much to say in so short a time");
+    }
+
+    /// A stream ended or broke; so many of its messages were too many.
+    pub(crate) fn closed(&mut self, session: SessionId, dropped: u64) {
+        if let Some(open) = self.sessions.get_mut(&session) {
+            // The first one was counted when it was told.
+            open.dropped += dropped.saturating_sub(1);
+        }
+        self.close(session);
+        self.apply(Event::Closed { session })
+    }
+
     /// Tells a worker that it cannot take part, and why.
     pub(crate) fn refuse(&mut self, session: SessionId, name: &str, why: &str) {
         let cause = Cause::CannotStart { name: name.to_owned() };
-        if self.notices.stands(&cause) || self.trouble_rate.takes(Instant::now()) {
+        if self.notices.stands(&cause) || self.trouble_rate.takes(1, Instant::now()) {
             let text = format!("{name} was refused: {why}");
             let lasts = Lasts::Until(cause);
             self.tell(Telling { warning: true, worker: name.to_owned(), lasts, text });
@@ -122,7 +149,7 @@ impl Shell {
             None => ("a program that is no worker of this run".to_owned(), String::new()),
         };
         let cause = Cause::Dropped { who: who.clone() };
-        if self.notices.stands(&cause) || self.trouble_rate.takes(Instant::now()) {
+        if self.notices.stands(&cause) || self.trouble_rate.takes(1, Instant::now()) {
             let text =
                 format!("a message of {who} is ignored: {why}. More of the same stream are only counted");
             self.tell(Telling { warning: true, worker, lasts: Lasts::Until(cause), text });

@@ -7,6 +7,8 @@
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC.
+//! - `bounded`: how long a message may be before its sender is known. `stream`: a worker's stream between gRPC and shell.
+//!   `allowance`: how much it may say.
 //! - [`entrance`]: a worker's message on its way to the gate of `control`.
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
@@ -24,7 +26,9 @@
 #![forbid(unsafe_code)]
 
 pub mod about_data;
+mod allowance;
 pub mod args;
+mod bounded;
 pub mod catalogue;
 pub mod causes;
 pub mod clock;
@@ -44,6 +48,7 @@ pub mod service;
 pub mod shell;
 pub mod startup;
 pub mod status;
+pub mod stream;
 pub mod troubles;
 
 use std::future::Future;
@@ -66,10 +71,22 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::args::Args;
+use crate::bounded::{Bounded, LEADERS_BYTES_MAX};
 use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
+
+/// How often a silent connection is pinged, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Calls of one connection at the same time. A worker has one for long, and `lsgan` a few.
+const CALLS_MAX: u32 = 16;
+/// What a connection may have sent that is not read yet, and each of its calls: a picture comes in a few round trips, and a
+/// call that is not read does not hold up the others.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const CALL_WINDOW_BYTES: u32 = 1 << 18;
+/// The headers of a call, which have a few hundred bytes.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
 
 /// How long the port may still belong to the coordinator before, which is ending.
 const PORT_TAKES: Duration = Duration::from_secs(2);
@@ -162,13 +179,19 @@ struct Serving {
 impl Serving {
     fn start(listener: TcpListener, service: Service) -> Self {
         let service = v1::coordinator_server::CoordinatorServer::new(service)
-            .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+            .max_decoding_message_size(LEADERS_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
-        let server =
-            Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
+        let server = Server::builder()
+            // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE))
+            .max_concurrent_streams(CALLS_MAX)
+            .initial_stream_window_size(CALL_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .add_service(Bounded(service));
         let serving = server.serve_with_incoming_shutdown(incoming, async {
             // The sender may be dropped instead of used; both mean the end.
             let _ = stopped.await;

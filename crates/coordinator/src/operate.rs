@@ -63,7 +63,8 @@ impl Shell {
     pub(crate) fn obey(&mut self, order: Order) {
         match order {
             Order::Stop { by } => {
-                if self.outcome.is_none() {
+                // Asked again, it is no news.
+                if self.outcome.is_none() && !self.run.stops() {
                     self.notice(false, format!("{by} asks the run to stop"));
                 }
                 self.apply(Event::StopRequested)
@@ -75,9 +76,11 @@ impl Shell {
 
     /// An operator wants a snapshot of the next step boundary.
     pub(crate) fn snapshot_asked(&mut self, by: &str, answer: SnapshotWaiter) {
-        if self.outcome.is_none() {
+        if self.outcome.is_none() && !self.run.wants_snapshot() {
             self.notice(false, format!("{} asks for a snapshot", name(by)));
         }
+        // Of callers that have gone nothing is kept.
+        self.await_snapshot.retain(|waiter| !waiter.is_closed());
         self.await_snapshot.push(answer);
         self.apply(Event::SnapshotRequested)
     }

@@ -4,6 +4,7 @@
 //! holds back only what must not be sent before it is written. Where the journal is copied, a write is done when the copy has
 //! it.
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +15,10 @@ use lsgan_spec::Step;
 use tokio::sync::mpsc;
 
 use crate::copy::{Copy, NotCopied};
+
+/// Writes that are done in one transaction, at most, so that each is told within a second. A disk takes about as long for one as
+/// for many.
+const TOGETHER_MAX: usize = 128;
 
 /// How long the end of a run waits for the last writes; shorter if the journal cannot be written at the moment.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -201,11 +206,9 @@ impl Queue {
 
 /// What the thread does until the queue closes.
 fn write_each(mut journal: Writer, queue: &Receiver<Job>, news: &mpsc::UnboundedSender<News>) {
-    for job in queue {
-        if let Job::Write(job) = job {
-            write(&mut journal, job, news);
-            tell(news, News::Written);
-        }
+    while let Ok(first) = queue.recv() {
+        let (mut writes, _) = take(first, queue);
+        write_all(&mut journal, &mut writes, &|what| tell(news, what));
     }
 }
 
@@ -215,32 +218,25 @@ fn write_and_copy(
     queue: &Receiver<Job>,
     news: &mpsc::UnboundedSender<News>,
 ) {
-    let (mut untold, mut hurry, mut waits) = (0_u64, false, false);
+    let (untold, mut hurry, mut waits) = (Cell::new(0_u64), false, false);
+    let keep = |what| match what {
+        News::Written => untold.set(untold.get() + 1),
+        what => tell(news, what),
+    };
     loop {
-        let job = match copy.due_in(hurry) {
-            // What was queued meanwhile comes into the same piece.
-            Some(due) if due.is_zero() && untold < WRITES_IN_A_PIECE => {
-                queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
-            }
-            Some(due) if due.is_zero() => Err(RecvTimeoutError::Timeout),
-            Some(due) => queue.recv_timeout(due),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match job {
-            Ok(Job::Write(job)) => {
-                write(&mut journal, job, news);
-                untold += 1;
+        match next(queue, copy.due_in(hurry), untold.get() < WRITES_IN_A_PIECE) {
+            Ok(first) => {
+                let (mut writes, hurries) = take(first, queue);
+                write_all(&mut journal, &mut writes, &keep);
                 if let Err(error) = copy.gather(&mut journal) {
                     tell(news, News::Broken(error));
                 }
+                let lacks = copy.due_in(false).is_some();
+                hurry = lacks && (hurry || hurries);
                 // A write that changed nothing is not waited for.
-                if copy.due_in(false).is_some() {
+                if lacks {
                     continue;
                 }
-            }
-            Ok(Job::Hurry) => {
-                hurry = copy.due_in(false).is_some();
-                continue;
             }
             Err(RecvTimeoutError::Timeout) => match copy.put(&journal) {
                 Ok(()) => {
@@ -259,25 +255,69 @@ fn write_and_copy(
             },
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        (0..std::mem::take(&mut untold)).for_each(|_| tell(news, News::Written));
+        (0..untold.take()).for_each(|_| tell(news, News::Written));
+    }
+}
+
+/// The next job, if it comes before the next piece of the copy is due.
+fn next(queue: &Receiver<Job>, due: Option<Duration>, has_room: bool) -> Result<Job, RecvTimeoutError> {
+    match due {
+        // What was queued meanwhile comes into the same piece.
+        Some(due) if due.is_zero() && has_room => queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
+        Some(due) if due.is_zero() => Err(RecvTimeoutError::Timeout),
+        Some(due) => queue.recv_timeout(due),
+        None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
+/// The writes that are queued, the first ones of them, and whether a message waits for one.
+fn take(first: Job, queue: &Receiver<Job>) -> (Vec<Write>, bool) {
+    let (mut writes, mut hurries) = (Vec::new(), false);
+    for job in std::iter::once(first).chain(queue.try_iter().take(TOGETHER_MAX - 1)) {
+        match job {
+            Job::Write(write) => writes.push(write),
+            Job::Hurry => hurries = true,
+        }
+    }
+    (writes, hurries)
+}
+
+/// Does writes in order, together where that is possible. One that fails is found by halves, so that it costs the others
+/// little.
+fn write_all(journal: &mut Writer, writes: &mut [Write], tell: &dyn Fn(News)) {
+    match writes {
+        [] => {}
+        [one] => write_one(journal, one, tell),
+        [first, rest @ ..] => {
+            let mut all = std::iter::once(&mut *first).chain(rest.iter_mut());
+            match journal.together(|journal| all.try_for_each(|one| (one.write)(journal))) {
+                Ok(()) => writes.iter().for_each(|_| tell(News::Written)),
+                Err(error) if error.passes() => {
+                    write_one(journal, first, tell);
+                    write_all(journal, rest, tell)
+                }
+                Err(_) => {
+                    let (earlier, later) = writes.split_at_mut(writes.len() / 2);
+                    write_all(journal, earlier, tell);
+                    write_all(journal, later, tell)
+                }
+            }
+        }
     }
 }
 
 /// Does a write, however long it takes.
-fn write(
-    journal: &mut Writer,
-    Write { mut write, may_be_dropped }: Write,
-    news: &mpsc::UnboundedSender<News>,
-) {
+fn write_one(journal: &mut Writer, one: &mut Write, tell: &dyn Fn(News)) {
     let wait = |wait| match wait {
-        Wait::Begins(error) => tell(news, News::Waits(error)),
-        Wait::Ends => tell(news, News::GoesOn),
+        Wait::Begins(error) => tell(News::Waits(error)),
+        Wait::Ends => tell(News::GoesOn),
     };
-    match patiently(|| write(journal), wait) {
+    match patiently(|| (one.write)(journal), wait) {
         Ok(()) => {}
-        Err(error) if may_be_dropped && error.is_of_the_row() => tell(news, News::Dropped(error)),
-        Err(error) => tell(news, News::Broken(error)),
+        Err(error) if one.may_be_dropped && error.is_of_the_row() => tell(News::Dropped(error)),
+        Err(error) => tell(News::Broken(error)),
     }
+    tell(News::Written);
 }
 
 fn tell(news: &mpsc::UnboundedSender<News>, what: News) {

@@ -10,34 +10,42 @@ use lsgan_spec::Step;
 use lsgan_wire::STARTING;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::Stream;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::bounded::MessageLimit;
 use crate::catalogue::Chore;
 use crate::counts::Counts;
 use crate::operate::{Order, SnapshotWaiter};
 use crate::status::StatusFeed;
+use crate::stream::{Room, Stream, stream};
 
 /// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
 const OUTBOUND_MESSAGES_MAX: usize = 1024;
-
-/// The way to a worker.
-pub type Outbound = mpsc::Sender<Result<v1::CoordinatorMessage, Status>>;
-
-/// The same, while the shell keeps it open.
-type WeakOutbound = mpsc::WeakSender<Result<v1::CoordinatorMessage, Status>>;
 
 /// What the shell is told.
 #[derive(Debug)]
 pub enum Input {
     /// A stream opened.
-    Opened(SessionId, Outbound),
+    Opened(SessionId, Stream),
     /// A worker said something.
-    Message(SessionId, v1::worker_message::Kind),
+    Message {
+        /// Its stream.
+        session: SessionId,
+        /// What it said.
+        kind: v1::worker_message::Kind,
+        /// Given back when it is handled.
+        room: Option<Room>,
+    },
+    /// A stream says more than any worker can; what is too much is dropped. Said once.
+    Floods(SessionId),
     /// A stream ended or broke.
-    Closed(SessionId),
+    Closed {
+        /// Which.
+        session: SessionId,
+        /// Messages that were too many.
+        dropped: u64,
+    },
     /// An operator wants the run to stop.
     Stop,
     /// The system wants this process to end; the run goes on.
@@ -51,8 +59,6 @@ pub enum Input {
         /// Told where it is, or why there is none.
         answer: SnapshotWaiter,
     },
-    /// Publish the status of this moment, and say so.
-    Publish(oneshot::Sender<()>),
     /// A worker cannot start.
     Trouble {
         /// Its name.
@@ -120,7 +126,8 @@ impl Service {
 
 #[tonic::async_trait]
 impl Coordinator for Service {
-    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+    type SessionStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
     async fn describe_run(
         &self,
@@ -138,10 +145,11 @@ impl Coordinator for Service {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES_MAX);
-        let open = outbound.downgrade();
-        self.tell(Input::Opened(session, outbound)).await?;
+        let limit = request.extensions().get::<Arc<MessageLimit>>().cloned().unwrap_or_default();
+        let (stream, reader) = stream(outbound, limit);
+        self.tell(Input::Opened(session, stream)).await?;
         let inputs = self.begun()?.inputs.clone();
-        vital::task("session task", forward((session, open), request.into_inner(), inputs));
+        vital::task("session task", reader.run(session, request.into_inner(), inputs));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
@@ -198,24 +206,4 @@ impl Coordinator for Service {
         let result = result.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
         result.map(|()| Response::new(v1::ScaleReply {})).map_err(Status::failed_precondition)
     }
-}
-
-/// Carries a worker's messages to the shell until its stream ends, or the shell has closed it, which drops the way out (`open`).
-/// A task of its own, so that a broken stream is noticed.
-async fn forward(
-    (session, open): (SessionId, WeakOutbound),
-    mut messages: Streaming<v1::WorkerMessage>,
-    inputs: mpsc::Sender<Input>,
-) {
-    while let Some(Ok(message)) = messages.next().await {
-        if open.strong_count() == 0 {
-            return; // the shell has forgotten it
-        }
-        let Some(kind) = message.kind else { continue }; // a kind that a newer worker knows
-        if inputs.send(Input::Message(session, kind)).await.is_err() {
-            return;
-        }
-    }
-    // The shell may have ended before the stream.
-    let _ = inputs.send(Input::Closed(session)).await;
 }

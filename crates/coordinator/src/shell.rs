@@ -11,10 +11,12 @@ use lsgan_control::{Effect, Entry, Event, Hello, Message, Outcome, Phase, Report
 use lsgan_journal::wall_ms;
 use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
-use lsgan_spec::RunSpec;
+use lsgan_spec::{Millis, RunSpec};
 use lsgan_wire::v1;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use crate::allowance::Bucket;
+use crate::bounded::Sender;
 use crate::catalogue::Catalogue;
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
@@ -27,11 +29,13 @@ use crate::operate::SnapshotWaiter;
 use crate::queue::Queue;
 use crate::seen::Claim;
 use crate::service::Input;
-use crate::status;
-use crate::troubles::Rate;
+use crate::status::{self, Publisher};
 
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How many inputs are handled before what is due, where both are there: a heartbeat may be among them.
+const OVERTAKEN_MAX: u32 = 64;
 
 /// The most workers that one `lsgan up` runs, as its command line says.
 const WORKERS_WANTED_MAX: u32 = 1024;
@@ -66,7 +70,7 @@ pub struct Shell {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) notices: Notices,
     /// Bounds the reports of workers that cannot start.
-    pub(crate) trouble_rate: Rate,
+    pub(crate) trouble_rate: Bucket,
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
     pub(crate) data: DataSet,
@@ -76,9 +80,7 @@ pub struct Shell {
     pub(crate) await_snapshot: Vec<SnapshotWaiter>,
     /// An operator holds the run.
     pub(crate) paused: Option<v1::Paused>,
-    /// The status, and when it is published next.
-    pub(crate) published: watch::Sender<v1::RunStatus>,
-    pub(crate) publish_at: Instant,
+    pub(crate) publisher: Publisher,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) catalogue: Catalogue,
@@ -94,10 +96,11 @@ impl Shell {
         self.apply(Event::Tick);
         // The coordinator before may have been killed before it acted on the records that it knew.
         self.check_data();
-        let mut goodbye = None;
+        let asked = self.publisher.asked();
+        let (mut goodbye, mut overtaken) = (None, 0);
         while !self.goes || self.outcome.is_some() && self.deposed.is_none() {
             self.tell_snapshot();
-            if Instant::now() >= self.publish_at || self.outcome.is_some() && goodbye.is_none() {
+            if self.publisher.is_due(inputs.is_empty()) || self.outcome.is_some() && goodbye.is_none() {
                 self.publish();
             }
             if self.outcome.is_some() {
@@ -112,26 +115,30 @@ impl Shell {
                 self.run.hold_still(self.clock.now());
             }
             let deadline = self.run.next_deadline();
-            let publish = self.publish_at.saturating_duration_since(Instant::now());
+            let publish = self.publisher.due_in();
             let wait = deadline.map_or(publish, |then| self.clock.until(then).min(publish));
+            let is_due = deadline.is_some_and(|then| then <= self.clock.now());
+            overtaken = if is_due { overtaken + 1 } else { 0 };
             let input = tokio::select! {
                 biased;
                 news = self.journal.news() => {
                     self.journal_news(news);
                     continue;
                 }
-                input = tokio::time::timeout(wait, inputs.recv()) => input,
-            };
-            match input {
-                Ok(Some(input)) => self.handle(input),
-                Ok(None) => break,
-                Err(_) => {
-                    // The status may have been due first.
-                    let due = deadline.filter(|then| *then <= self.clock.now());
-                    if due.is_some_and(|then| !self.clock.forgive(then)) {
-                        self.apply(Event::Tick);
-                    }
+                () = asked.notified() => {
+                    self.publisher.hurry();
+                    continue;
                 }
+                // Inputs that do not end must not hold up what is due.
+                () = std::future::ready(()), if overtaken > OVERTAKEN_MAX => Err(()),
+                input = tokio::time::timeout(wait, inputs.recv()) => input.map_err(drop),
+            };
+            match (input, deadline.filter(|then| *then <= self.clock.now())) {
+                (Ok(Some(input)), _) => self.handle(input),
+                (Ok(None), _) => break,
+                (Err(()), Some(then)) => self.wake(then),
+                // The status is due.
+                (Err(()), None) => {}
             }
         }
         if self.deposed.is_none() {
@@ -143,26 +150,27 @@ impl Shell {
         Ended { outcome: self.outcome, deposed: self.deposed, final_files: self.final_files }
     }
 
+    /// Lets the machine do what is due since `then`.
+    fn wake(&mut self, then: Millis) {
+        if !self.clock.forgive(then) {
+            self.hear_who_waits();
+            self.apply(Event::Tick);
+        }
+    }
+
     fn handle(&mut self, input: Input) {
         match input {
-            Input::Opened(session, outbound) => {
-                self.sessions.insert(session, Session::new(outbound));
+            Input::Opened(session, stream) => {
+                self.sessions.insert(session, Session::new(stream));
             }
-            Input::Message(session, kind) => self.message(session, kind),
-            Input::Closed(session) => {
-                self.close(session);
-                self.apply(Event::Closed { session })
-            }
+            Input::Message { session, kind, room: _room } => self.message(session, kind),
+            Input::Floods(session) => self.floods(session),
+            Input::Closed { session, dropped } => self.closed(session, dropped),
             Input::Stop => self.apply(Event::StopRequested),
             Input::Order(order) => self.obey(order),
             Input::Snapshot { by, answer } => self.snapshot_asked(&by, answer),
             Input::Go => {
                 self.goes = true;
-            }
-            Input::Publish(done) => {
-                self.publish();
-                // The caller may have gone.
-                let _ = done.send(());
             }
             Input::Trouble { name, why } => self.trouble(&name, &why),
             Input::Scale(workers, answer) => {
@@ -216,8 +224,13 @@ impl Shell {
                     self.journal(entry, ended);
                 }
                 Effect::Send { session, message } => {
-                    if let Message::Refused { why } = &message {
-                        self.notice(true, format!("a worker was refused: {why}"));
+                    match &message {
+                        Message::Refused { why } => self.notice(true, format!("a worker was refused: {why}")),
+                        Message::Welcome { pass, .. } => self.trust(session, pass.rights.led),
+                        Message::Form(form) => self.trust(session, form.pass.rights.led),
+                        Message::Abort(_) | Message::Lease { .. } | Message::Wish { .. } => {}
+                        Message::Try { .. } | Message::Task(_) => {}
+                        Message::Retired { .. } | Message::Shutdown(_) => {}
                     }
                     self.hold(Held::Send(session, message));
                 }
@@ -241,18 +254,26 @@ impl Shell {
         self.hold(Held::Written(entry))
     }
 
+    /// A worker is on this stream, which may send longer messages from now on.
+    fn trust(&self, session: SessionId, has_led: bool) {
+        if let Some(open) = self.sessions.get(&session) {
+            open.stream.raise_limit(if has_led { Sender::Leader } else { Sender::Worker });
+        }
+    }
+
     pub(crate) fn send(&mut self, session: SessionId, message: v1::CoordinatorMessage) {
         let Some(to) = self.sessions.get(&session) else { return };
-        if to.outbound.try_send(Ok(message)).is_err() {
+        if to.stream.outbound.try_send(Ok(message)).is_err() {
             // It does not read, or it is gone: without our half its inbound task ends too.
             self.close(session);
         }
     }
 
     fn publish(&mut self) {
+        let asked = self.publisher.count_asked();
         self.notices.refresh(&self.run);
-        self.published.send_replace(status::of(self));
-        self.publish_at = Instant::now() + status::PUBLISH_EVERY;
+        let status = status::of(self);
+        self.publisher.publish(status, asked);
     }
 
     /// Sets how many workers `lsgan up` is to run.

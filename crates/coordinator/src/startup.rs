@@ -5,7 +5,6 @@ mod journaled;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use lsgan_console::Failure;
 use lsgan_control::{Missing, PassKey, Recovered, Run};
@@ -19,7 +18,7 @@ use lsgan_runfile::RunFile;
 use lsgan_snapshots::{Error, RunLock, Store};
 use lsgan_spec::{Incarnation, RunSpec, Step};
 use lsgan_wire::v1;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub use self::journaled::final_lines;
 pub(crate) use self::journaled::{new_token, waiting};
@@ -42,10 +41,10 @@ use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
 use crate::status::{self, StatusFeed};
-use crate::troubles::Rate;
+use crate::troubles;
 
-/// Inputs waiting for the shell. It is fast; when it waits for a full disk, workers wait with it. While it waits for a
-/// slow one, this is what 10,000 workers say in a second and a half: who has spoken must not count as silent.
+/// Inputs waiting for the shell, which is fast: what 10,000 workers say in a second and a half. Those of one stream are fewer
+/// ([`crate::stream`]).
 const INPUTS_MAX: usize = 1 << 16;
 
 /// How a start ends.
@@ -288,8 +287,7 @@ async fn ready(
     let notices = first_notices(known.events_until, sentences, paused.as_ref());
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let claims = seen::start(store.clone(), inputs.clone());
-    let (published, status) = watch::channel(status::starting(&spec, &run_dir));
-    let status = StatusFeed::new(status, inputs.clone());
+    let (publisher, status) = status::feed(status::starting(&spec, &run_dir));
     let shell = Shell {
         secret,
         claims,
@@ -309,14 +307,13 @@ async fn ready(
         store,
         sessions: Default::default(),
         notices,
-        trouble_rate: Rate::new(),
+        trouble_rate: troubles::rate(),
         metrics,
         metrics_until,
         data: data_set,
         final_files: Vec::new(),
         outcome: None,
-        published,
-        publish_at: Instant::now(),
+        publisher,
         await_snapshot: Vec::new(),
         paused,
         clock,

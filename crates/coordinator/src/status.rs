@@ -1,55 +1,134 @@
 //! The run at this moment, for tools and progress bars.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
 use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use crate::service::Input;
 use crate::shell::Shell;
 
 /// The longest time between two publications of the status.
-pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// The shortest, so that readers without end cost the shell little. A reader waits so long for inputs that came before it.
+const PUBLISH_APART: Duration = Duration::from_millis(20);
 /// How long a reader waits for a busy shell before it reads what was published last.
 const FRESH_WITHIN: Duration = Duration::from_millis(250);
+
+/// A status, and how many had asked for one before it was made.
+#[derive(Debug)]
+struct Published {
+    status: v1::RunStatus,
+    asked: u64,
+}
+
+/// Who asks for a status, beside all that waits for the shell.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    count: AtomicU64,
+    news: Notify,
+}
+
+impl Asked {
+    fn ask(&self) -> u64 {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.news.notify_one();
+        number
+    }
+
+    /// A reader has asked.
+    pub async fn notified(&self) {
+        self.news.notified().await
+    }
+}
 
 /// The status as a value: the shell publishes it, and any task reads it at any time.
 #[derive(Clone, Debug)]
 pub struct StatusFeed {
-    published: watch::Receiver<v1::RunStatus>,
-    shell: mpsc::Sender<Input>,
+    published: watch::Receiver<Published>,
+    asked: Arc<Asked>,
+}
+
+/// The shell's side of it.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    published: watch::Sender<Published>,
+    asked: Arc<Asked>,
+    last: Instant,
+    next: Instant,
+    /// A reader waits.
+    hurries: bool,
+}
+
+/// A feed that begins with a status.
+pub(crate) fn feed(status: v1::RunStatus) -> (Publisher, StatusFeed) {
+    let (sender, published) = watch::channel(Published { status, asked: 0 });
+    let (asked, now) = (Arc::<Asked>::default(), Instant::now());
+    let feed = StatusFeed { published, asked: asked.clone() };
+    (Publisher { published: sender, asked, last: now, next: now, hurries: false }, feed)
 }
 
 impl StatusFeed {
-    #[must_use]
-    pub fn new(published: watch::Receiver<v1::RunStatus>, shell: mpsc::Sender<Input>) -> Self {
-        Self { published, shell }
-    }
-
     /// The status of this moment; the newest one that is known where the shell is busy, or has ended.
     pub async fn read(&self) -> v1::RunStatus {
-        let (done, published) = oneshot::channel();
-        if self.shell.try_send(Input::Publish(done)).is_ok() {
-            // A late answer is not awaited: what was published last is read.
-            let _ = timeout(FRESH_WITHIN, published).await;
-        }
-        self.published.borrow().clone()
+        let number = self.asked.ask();
+        let mut published = self.published.clone();
+        let fresh = published.wait_for(|published| published.asked >= number);
+        // A late answer is not awaited: what was published last is read.
+        let _ = timeout(FRESH_WITHIN, fresh).await;
+        self.published.borrow().status.clone()
     }
 
     /// The shell has ended, so that no other status comes.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.shell.is_closed()
+        self.published.has_changed().is_err()
     }
 
     /// The status once the run has an outcome; none if the coordinator ends before it.
     pub async fn ended(&self) -> Option<v1::RunStatus> {
         let mut published = self.published.clone();
-        published.wait_for(|status| status.outcome.is_some()).await.ok().map(|status| status.clone())
+        let ended = published.wait_for(|published| published.status.outcome.is_some()).await;
+        ended.ok().map(|published| published.status.clone())
+    }
+}
+
+impl Publisher {
+    pub fn asked(&self) -> Arc<Asked> {
+        self.asked.clone()
+    }
+
+    pub fn count_asked(&self) -> u64 {
+        self.asked.count.load(Ordering::Relaxed)
+    }
+
+    /// A reader waits.
+    pub fn hurry(&mut self) {
+        self.hurries = true;
+        self.next = self.next.min(Instant::now() + PUBLISH_APART);
+    }
+
+    /// Whether a status is to be published now. A shell that is `idle` has handled all that came before the reader.
+    pub fn is_due(&self, idle: bool) -> bool {
+        let now = Instant::now();
+        now >= self.next || self.hurries && idle && now >= self.last + PUBLISH_APART
+    }
+
+    /// When one is due whatever happens.
+    pub fn due_in(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// Publishes a status; so many had asked for it before it was made.
+    pub fn publish(&mut self, status: v1::RunStatus, asked: u64) {
+        self.published.send_replace(Published { status, asked });
+        self.last = Instant::now();
+        (self.next, self.hurries) = (self.last + PUBLISH_EVERY, false);
     }
 }
 

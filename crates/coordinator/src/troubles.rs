@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::allowance::Bucket;
 use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
 use crate::shell::Shell;
@@ -14,33 +15,13 @@ const NAME_CHARS_MAX: usize = 100;
 /// The longest reason that is shown.
 const WHY_CHARS_MAX: usize = 1_000;
 /// How many new names are taken at once; after that, one in each [`NEW_EVERY`].
-const NEW_AT_ONCE: u32 = 32;
+const NEW_AT_ONCE: u64 = 32;
 /// See [`NEW_AT_ONCE`].
 const NEW_EVERY: Duration = Duration::from_secs(2);
 
 /// Bounds the rate of new reports.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    left: u32,
-    since: Instant,
-}
-
-impl Rate {
-    pub(crate) fn new() -> Self {
-        Self { left: NEW_AT_ONCE, since: Instant::now() }
-    }
-
-    /// Whether one more is taken at `now`.
-    pub(crate) fn takes(&mut self, now: Instant) -> bool {
-        let more = now.duration_since(self.since).as_secs() / NEW_EVERY.as_secs();
-        if more > 0 {
-            self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(NEW_AT_ONCE);
-            self.since = now;
-        }
-        let takes = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        takes
-    }
+pub(crate) fn rate() -> Bucket {
+    Bucket::full(NEW_AT_ONCE, NEW_EVERY, Instant::now())
 }
 
 impl Shell {
@@ -53,7 +34,7 @@ impl Shell {
         if name.is_empty() || why.is_empty() || attached || self.outcome.is_some() {
             return;
         }
-        if !self.notices.stands(&cause) && !self.trouble_rate.takes(Instant::now()) {
+        if !self.notices.stands(&cause) && !self.trouble_rate.takes(1, Instant::now()) {
             tracing::debug!(name, why, "a worker cannot start; too many do for each to be shown");
             return;
         }
@@ -71,18 +52,6 @@ fn shown(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn new_reports_are_taken_at_a_bounded_rate() {
-        let mut rate = Rate::new();
-        let begin = rate.since;
-        let taken = (0..1_000).filter(|_| rate.takes(begin)).count();
-        assert_eq!(taken, NEW_AT_ONCE as usize);
-        let later = begin + 3 * NEW_EVERY;
-        assert_eq!((0..1_000).filter(|_| rate.takes(later)).count(), 3);
-        let much_later = later + 1_000 * NEW_EVERY;
-        assert_eq!((0..1_000).filter(|_| rate.takes(much_later)).count(), NEW_AT_ONCE as usize);
-    }
 
     #[test]
     fn a_report_is_cut_and_cannot_steer_a_terminal() {

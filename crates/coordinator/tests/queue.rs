@@ -53,6 +53,38 @@ async fn a_report_that_no_column_takes_is_left_out_and_the_journal_goes_on() {
     assert_eq!(known.corrupt, [record(7)]);
 }
 
+/// Three clients with warnings once made the coordinator deaf for 80 s: each row had a transaction, and the disk was waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_written_together_and_a_row_at_fault_costs_itself_alone() {
+    const WRITES: u64 = 10_000;
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let path = dir.path().join("journal.sqlite");
+    let mut queue = Queue::start(Writer::open(&path).expect("it is made"), None).expect("a thread starts");
+    let other = rusqlite::Connection::open(&path).expect("it is there");
+    other.execute_batch("begin immediate").expect("nobody else writes");
+    let record = |record| CorruptRecord { record, key: "k".to_owned(), reason: "r".to_owned(), step: 1 };
+    let begun = std::time::Instant::now();
+    for number in 0..WRITES {
+        let number = if number % 1_000 == 500 { u64::MAX } else { number };
+        queue.write_report(move |journal| journal.add_corrupt(&[record(number)]));
+    }
+    other.execute_batch("commit").expect("nothing was written");
+    let (mut written, mut dropped) = (0, 0);
+    while written < WRITES {
+        match next(&mut queue).await {
+            News::Written => written += 1,
+            News::Dropped(_) => dropped += 1,
+            News::Waits(_) | News::GoesOn => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("{WRITES} writes, ten of them at fault, took {:?}", begun.elapsed());
+    assert_eq!(dropped, 10);
+    assert!(queue.drain().await);
+    let known = Writer::open(&path).expect("it opens").known().expect("it can be read");
+    assert_eq!(known.corrupt.len() as u64, WRITES - 10);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_never_be_written_is_said_and_does_not_stop_the_others() {
     let dir = tempfile::tempdir().expect("there is room for a directory");

@@ -1,19 +1,20 @@
 //! The shell on a disk that is slow: somebody else holds the journal for longer than the failure timeout.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::{LIMIT, RUN, write_run};
 use lsgan_control::SessionId;
 use lsgan_coordinator::service::Input;
 use lsgan_coordinator::startup::{self, Prepared, Start};
 use lsgan_coordinator::status::StatusFeed;
+use lsgan_coordinator::stream::{Reader, stream};
 use lsgan_launch::RunArgs;
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-
-/// Nothing that is waited for takes nearly as long.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Longer than the failure timeout of the run below, and than the queue keeps a lock to itself.
 const HELD_UP: Duration = Duration::from_millis(1_600);
@@ -21,28 +22,16 @@ const HELD_UP: Duration = Duration::from_millis(1_600);
 /// Between two heartbeats.
 const BEAT: Duration = Duration::from_millis(100);
 
-// Nobody forms a generation: four workers are needed, and three come.
-const RUN: &str = "
-run: slow-disk
-seed: 1
-steps: 10
-data: { source: { gaussian: { modes: { ring: { count: 8, radius: 1.0 } }, sigma: 0.01 } } }
-model:
-  generator:     { mlp: { latent: { normal: 4 }, width: 4, depth: 1 } }
-  discriminator: { mlp: { width: 4, depth: 1 } }
-objective: { least_squares: { a: -1, b: 1, c: 0 } }
-optimizer:
-  generator:     { adam: { learning_rate: 1.0e-3 } }
-  discriminator: { adam: { learning_rate: 1.0e-3 } }
-batch: { virtual_ranks: 4, per_rank: 4 }
-cluster: { min_workers: 4, failure_timeout: 1s }
-checkpoint: { to: unused }
-";
+/// Nobody forms a generation: four workers are needed, and three come.
+fn run() -> String {
+    RUN.replace("min_workers: 1, gather: 100ms, failure_timeout: 20s", "min_workers: 4, failure_timeout: 1s")
+}
 
 /// A worker's side of its session, without a network.
 struct Session {
     id: SessionId,
     told: mpsc::Receiver<Result<v1::CoordinatorMessage, tonic::Status>>,
+    _reader: Reader,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,15 +88,14 @@ async fn a_status_is_read_while_the_shell_is_busy() {
     let prepared = prepare(folder.path()).await;
     // Nobody runs the shell.
     let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
-    assert_eq!((status.run.as_str(), status.phase()), ("slow-disk", v1::Phase::Starting));
+    assert_eq!((status.run.as_str(), status.phase()), ("small", v1::Phase::Starting));
     while prepared.inputs.try_send(Input::Stop).is_ok() {}
     let status = timeout(LIMIT, prepared.status.read()).await.expect("it is read in time");
-    assert_eq!(status.run, "slow-disk");
+    assert_eq!(status.run, "small");
 }
 
 async fn prepare(folder: &Path) -> Prepared {
-    let config: PathBuf = folder.join("run.yaml");
-    std::fs::write(&config, RUN).expect("there is room for a file");
+    let config = write_run(folder, &run());
     let run_dir = Some(folder.join("run"));
     let args = RunArgs {
         config: Some(config),
@@ -133,7 +121,8 @@ async fn prepare(folder: &Path) -> Prepared {
 async fn open(inputs: &mpsc::Sender<Input>, run: &v1::RunDescription, id: u64, name: &str) -> Session {
     let (outbound, told) = mpsc::channel(16);
     let id = SessionId(id);
-    inputs.send(Input::Opened(id, outbound)).await.expect("the shell runs");
+    let (stream, reader) = stream(outbound, Default::default());
+    inputs.send(Input::Opened(id, stream)).await.expect("the shell runs");
     let hello = v1::Hello {
         name: name.to_owned(),
         address: format!("127.0.0.1:{}", 9000 + id.0),
@@ -142,12 +131,12 @@ async fn open(inputs: &mpsc::Sender<Input>, run: &v1::RunDescription, id: u64, n
         ..v1::Hello::default()
     };
     say(inputs, id, hello.into()).await;
-    Session { id, told }
+    Session { id, told, _reader: reader }
 }
 
 async fn say(inputs: &mpsc::Sender<Input>, id: SessionId, message: v1::WorkerMessage) {
     let kind = message.kind.expect("it was made of one");
-    inputs.send(Input::Message(id, kind)).await.expect("the shell runs");
+    inputs.send(Input::Message { session: id, kind, room: None }).await.expect("the shell runs");
 }
 
 impl Session {

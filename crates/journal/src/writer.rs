@@ -272,14 +272,47 @@ impl Writer {
         self.transaction(|db| projections::set_fact(db, key, value))
     }
 
+    /// Writes together what `work` writes: the disk is waited for once.
+    ///
+    /// # Errors
+    /// The first error of `work`, or that of the whole; nothing of it is written.
+    pub fn together(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let before = (self.recovered.clone(), self.since_base);
+        self.execute("begin")?;
+        let result = work(self).and_then(|()| self.execute("commit"));
+        if result.is_err() {
+            (self.recovered, self.since_base) = before;
+            // SQLite has done that itself after some errors.
+            if !self.db.is_autocommit() {
+                self.execute("rollback")?;
+            }
+        }
+        result
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), JournalError> {
+        self.db.execute_batch(sql).map_err(JournalError::write(&self.path))
+    }
+
+    /// A transaction, or a part of the one that [`Self::together`] began.
     fn transaction(
         &mut self,
         write: impl FnOnce(&Connection) -> rusqlite::Result<()>,
     ) -> Result<(), JournalError> {
-        let result = (|| {
-            let transaction = self.db.transaction()?;
-            write(&transaction)?;
-            transaction.commit()
+        let result = (|| match self.db.is_autocommit() {
+            true => {
+                let transaction = self.db.transaction()?;
+                write(&transaction)?;
+                transaction.commit()
+            }
+            false => {
+                let part = self.db.savepoint()?;
+                write(&part)?;
+                part.commit()
+            }
         })();
         result.map_err(JournalError::write(&self.path))
     }

@@ -148,6 +148,10 @@ impl World {
         if matches!(report, Report::Hello(_)) {
             self.shell.greeted.insert(session);
         }
+        if let Report::Heartbeat { .. } = report {
+            // As in the shipped shell where others have much to say: it is known before it is handled.
+            self.apply_from(Some(session), Event::Alive { session });
+        }
         let event = match report {
             Report::StoreProof(StoreProof { why_not, .. }) => {
                 let why_not = (!why_not.is_empty()).then_some(why_not);
@@ -190,7 +194,7 @@ impl World {
         let before = run.clone();
         run.apply(self.now, event.clone(), &mut effects);
         let after = run.clone();
-        if !matches!(event, Event::Heard { .. }) || self.trace == Trace::Print {
+        if !matches!(event, Event::Heard { .. } | Event::Alive { .. }) || self.trace == Trace::Print {
             self.note(|w| {
                 let from = session.map_or(String::new(), |session| w.name_of(session) + ": ");
                 format!("{from}{event:?} -> {}", phase(&after))

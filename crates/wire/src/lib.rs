@@ -38,7 +38,7 @@ pub fn file_hash(spec: &str) -> String {
 /// What a coordinator says that has its port and not its run yet, with the code `FAILED_PRECONDITION`. Waiting helps.
 pub const STARTING: &str = "the coordinator is starting: it reads the data set and looks at the snapshots";
 
-/// The largest message that either side accepts: a grid of samples is the largest there is.
+/// The largest message that a client sends or takes. What a coordinator takes is less, and depends on the sender.
 pub const MESSAGE_LEN_BYTES_MAX: usize = 64 << 20;
 
 macro_rules! wrap {

@@ -1,5 +1,7 @@
 //! Every message means the same on both sides: converted to the wire's form and back it is what it was.
 
+use std::fmt::Debug;
+
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
     Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Pass, Report, Resume, Rights, Start,
@@ -260,43 +262,37 @@ fn examples<T>(strategy: impl Strategy<Value = T>, encode: impl Fn(T) -> Vec<u8>
     (0..300).map(|_| encode(one())).collect()
 }
 
+/// What bytes become: something of `control`, which is the same again after it was sent, or a sentence.
+fn outcome_of<M, T>(bytes: &[u8], convert: fn(M) -> Result<Option<T>, String>) -> String
+where
+    M: prost::Message + Default + From<T>,
+    T: Clone + Debug + PartialEq,
+{
+    let message = match M::decode(bytes) {
+        Ok(message) => message,
+        Err(error) => return error.to_string(),
+    };
+    match convert(message) {
+        Ok(Some(said)) => {
+            assert_eq!(convert(M::from(said.clone())), Ok(Some(said.clone())));
+            format!("{said:?}")
+        }
+        Ok(None) => "nothing".to_owned(),
+        Err(reason) => reason,
+    }
+}
+
 /// Bytes that anybody may send become a message or a sentence.
 #[test]
 fn fuzz_worker_messages() {
     let examples = examples(report(), |report| v1::WorkerMessage::from(report).encode_to_vec());
-    Fuzz::new("worker_messages", examples).run(|bytes| {
-        let message = match v1::WorkerMessage::decode(bytes) {
-            Ok(message) => message,
-            Err(error) => return error.to_string(),
-        };
-        let Some(kind) = message.kind else { return "nothing".to_owned() };
-        let report = match convert::report(kind) {
-            Ok(report) => report,
-            Err(reason) => return reason,
-        };
-        let Some(report) = report else { return "no report".to_owned() };
-        let again = v1::WorkerMessage::from(report.clone()).kind.expect("a report is a kind");
-        assert_eq!(convert::report(again), Ok(Some(report.clone())));
-        format!("{report:?}")
-    });
+    let convert = |message: v1::WorkerMessage| message.kind.map_or(Ok(None), convert::report);
+    Fuzz::new("worker_messages", examples).run(|bytes| outcome_of(bytes, convert));
 }
 
 #[test]
 fn fuzz_coordinator_messages() {
     let examples = examples(message(), |message| v1::CoordinatorMessage::from(message).encode_to_vec());
-    Fuzz::new("coordinator_messages", examples).run(|bytes| {
-        let message = match v1::CoordinatorMessage::decode(bytes) {
-            Ok(message) => message,
-            Err(error) => return error.to_string(),
-        };
-        let Some(kind) = message.kind else { return "nothing".to_owned() };
-        let message = match convert::message(kind) {
-            Ok(Some(message)) => message,
-            Ok(None) => return "no message".to_owned(),
-            Err(reason) => return reason,
-        };
-        let again = v1::CoordinatorMessage::from(message.clone()).kind.expect("a message is a kind");
-        assert_eq!(convert::message(again), Ok(Some(message.clone())));
-        format!("{message:?}")
-    });
+    let convert = |message: v1::CoordinatorMessage| message.kind.map_or(Ok(None), convert::message);
+    Fuzz::new("coordinator_messages", examples).run(|bytes| outcome_of(bytes, convert));
 }

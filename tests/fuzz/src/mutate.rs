@@ -10,7 +10,7 @@ const EDGES: [u64; 14] =
     [0, 1, 2, 7, 8, 16, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
 const SIGNS: &[u8] = b"{}[]:,.-\"'\\\n\r\t \0\x1b%@/&*!|>#=~";
 
-/// Steele and others' SplitMix64: numbers from a seed.
+/// Steele and others' SplitMix64 (2014): numbers from a seed, the same on every machine.
 pub struct Random(u64);
 
 impl Random {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use lsgan_fuzz::Random;
+
 use crate::proxy::Cut;
 
 /// Workers at the start; as many virtual ranks as `small.yaml` has, and one to spare.
@@ -61,7 +63,7 @@ pub struct Schedule {
 
 impl Schedule {
     pub fn of(seed: u64) -> Self {
-        let mut numbers = Numbers(seed);
+        let mut numbers = Random::new(seed);
         let workers = 1 + numbers.below(WORKERS_MAX);
         let mut step = 0;
         let faults = (0..1 + numbers.below(FAULTS_MAX)).map(|_| {
@@ -73,7 +75,7 @@ impl Schedule {
     }
 }
 
-fn fault(numbers: &mut Numbers) -> Fault {
+fn fault(numbers: &mut Random) -> Fault {
     let whom = usize::try_from(numbers.below(WORKERS_MAX)).expect("it is small");
     let lasts = Duration::from_millis(1 + numbers.below(LASTS_MS_MAX));
     match numbers.below(17) {
@@ -131,24 +133,6 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults: Vec<_> = self.faults.iter().map(|(step, fault)| format!("{fault} at {step}")).collect();
         write!(f, "{} workers: {}", self.workers, faults.join(", "))
-    }
-}
-
-/// Steele et al. 2014, SplitMix64: enough to draw a schedule, and the same on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 to `bound` - 1.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 

@@ -13,8 +13,8 @@ use lsgan_spec::VirtualRank;
 use crate::Report;
 use crate::report::CorruptRecord;
 
-/// Corrupt records in one message.
-const CORRUPT_RECORDS_SENT: usize = 512;
+/// Corrupt records in one message: with two texts of 4 KiB each they are half of what the coordinator takes from a worker.
+const CORRUPT_RECORDS_SENT: usize = 256;
 
 /// What is to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

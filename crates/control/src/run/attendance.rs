@@ -218,6 +218,13 @@ impl Run {
         self.attach(now, incarnation, worker);
     }
 
+    /// The worker is not silent. The delay is this coordinator's own, so that silences are not tolerated for longer.
+    pub(crate) fn alive_at(&mut self, now: Millis, session: SessionId) {
+        if let Some((_, worker)) = self.by_session(session) {
+            worker.heard = now;
+        }
+    }
+
     /// Takes in a heartbeat; returns whether anything can follow from it.
     pub(crate) fn heard(
         &mut self,

@@ -26,6 +26,8 @@ pub enum Event {
         /// What it lately needed by itself for one virtual rank in a step, in µs; none while it does not step.
         pace_us: Option<u64>,
     },
+    /// A heartbeat of the worker has come and waits behind other messages: it is not silent. What it says comes later.
+    Alive { session: SessionId },
     /// What a member holds after a step.
     StateHash { session: SessionId, step: Step, hash: [u8; 32] },
     /// A part of the state that the generation starts from has come to the worker, or was sent on by it.

@@ -237,6 +237,7 @@ impl Run {
                     return; // thousands of workers say so several times a second
                 }
             }
+            Event::Alive { session } => return self.alive_at(now, session),
             Event::StateHash { session, step, hash } => {
                 self.state_hash(session, step, hash, effects);
                 self.judge_silence(now, effects);

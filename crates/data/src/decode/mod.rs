@@ -13,6 +13,7 @@
 
 mod jpeg;
 mod others;
+mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -71,7 +72,7 @@ pub fn decode(bytes: &[u8], wanted: Channels) -> Result<Picture<'static>, String
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, wanted),
         Format::Png => others::png(bytes),
-        Format::Webp => others::webp(bytes),
+        Format::Webp => webp::webp(bytes),
     }));
     decoded.unwrap_or_else(|_| Err(format!("the decoder for {format:?} panicked")))
 }

@@ -1,10 +1,9 @@
-//! Decodes PNG and WebP with the `image` crate.
+//! Decodes PNG with the `image` crate, and what WebP shares with that.
 
 use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 
@@ -23,19 +22,6 @@ pub(super) fn png(bytes: &[u8]) -> Result<Picture<'static>, String> {
     // The decoder stops after the last row, so it would accept a file without an end.
     let plain = plain_png(bytes).ok_or("as PNG: it ends early: its end chunk is missing")?;
     pixels(PngDecoder::with_limits(Cursor::new(plain), limits()), "PNG")
-}
-
-pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
-    // The decoder accepts a file that lacks bytes it does not need. Bytes 4 to 8 hold the number of following bytes.
-    let said = bytes.get(4..8).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
-    if bytes.len() < said as usize + 8 {
-        return Err(format!(
-            "as WebP: it ends early: {} of {} bytes are there",
-            bytes.len(),
-            u64::from(said) + 8
-        ));
-    }
-    pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
 }
 
 /// The file up to its end chunk, without [`COMPRESSED_CHUNKS`]; none if it has no complete end chunk. After the magic, each
@@ -68,7 +54,11 @@ fn limits() -> Limits {
     limits
 }
 
-fn pixels(decoder: Result<impl ImageDecoder, ImageError>, format: &str) -> Result<Picture<'static>, String> {
+/// The picture of a decoder, if it is not too large.
+pub(super) fn pixels(
+    decoder: Result<impl ImageDecoder, ImageError>,
+    format: &str,
+) -> Result<Picture<'static>, String> {
     let failed = |error: ImageError| format!("as {format}: {error}");
     let mut decoder = decoder.map_err(failed)?;
     let (width, height) = decoder.dimensions();

@@ -12,6 +12,7 @@ use lsgan_fuzz::{alone, measured};
 use lsgan_spec::{Fit, ImageSpec};
 
 use super::MIB;
+use super::common::fixture;
 
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -86,6 +87,49 @@ fn a_picture_takes_the_memory_of_its_pixels_and_of_the_sample() {
                 assert!(peak <= allowed, "{what}: {peak} bytes; {allowed} are allowed");
             }
         }
+    }
+}
+
+/// A chunk of a WebP file that says that it has so many bytes.
+fn riff_chunk(name: &[u8; 4], said: u32, data: &[u8]) -> Vec<u8> {
+    [&name[..], &said.to_le_bytes(), data, &[0; 1][..data.len() % 2]].concat()
+}
+
+fn riff(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    riff_chunk(name, data.len() as u32, data)
+}
+
+/// A WebP file of a canvas of 2 x 2 with these flags, and with these chunks.
+fn extended(flags: u8, chunks: &[Vec<u8>]) -> Vec<u8> {
+    let canvas = riff(b"VP8X", &[flags, 0, 0, 0, 1, 0, 0, 1, 0, 0]);
+    let all = [b"WEBP".to_vec(), canvas, chunks.concat()].concat();
+    riff(b"RIFF", &all)
+}
+
+/// What the headers of a WebP file's chunks say is allocated before it is read: 40 bytes of EXIF data were 1.5 GB, and a frame
+/// of 268 million pixels on a canvas of four 400 MB.
+#[test]
+fn a_webp_takes_no_memory_for_what_its_chunks_only_say() {
+    let _alone = alone();
+    const EXIF: u8 = 8;
+    const ANIMATION: u8 = 2;
+    let lossless = webp(2, 2)[12..].to_vec();
+    let mut frame = std::fs::read(fixture("odd/lossy.webp")).unwrap()[20..].to_vec();
+    frame[6..10].fill(0xff);
+    let large = riff(b"VP8 ", &frame);
+    let placed = [&[0; 6][..], &[1, 0, 0, 1, 0, 0], &[0; 4], &large].concat();
+    let animated = [riff(b"ANIM", &[0; 6]), riff(b"ANMF", &placed)];
+    let long = "its chunk EXIF has 1500000000 bytes, of which 40 are there";
+    let wide = "a frame has 16383 x 16383 pixels, and the picture has 2 x 2";
+    let cases = [
+        (extended(EXIF, &[lossless, riff_chunk(b"EXIF", 1_500_000_000, &[0; 40])]), long),
+        (extended(0, &[large]), wide),
+        (extended(ANIMATION, &animated), wide),
+    ];
+    for (bytes, reason) in cases {
+        let (picture, peak) = measured(|| decode(&bytes, Channels::Colour));
+        assert!(peak < MIB, "{reason}: {peak} bytes");
+        assert!(picture.as_ref().is_err_and(|said| said.contains(reason)), "{reason}: {picture:?}");
     }
 }
 

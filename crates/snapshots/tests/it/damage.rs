@@ -233,6 +233,33 @@ async fn a_snapshot_of_another_format_is_refused_and_left_alone() {
     assert_eq!(fixture.store.retain(1, &[]).await.expect("the store answers"), [Step(100)]);
 }
 
+/// A file with a hole has any length for nothing, and a manifest says what its writer likes.
+#[tokio::test]
+async fn a_part_of_more_than_16_gib_is_not_read() {
+    const LEN_BYTES: u64 = (16 << 30) + 1;
+    let fixture = Fixture::with(&[100, 200]).await;
+    let dir = fixture.step_dir(200);
+    let part = fs::File::options().write(true).open(dir.join(PART)).expect("it is there");
+    part.set_len(LEN_BYTES).expect("a hole takes no room");
+    let manifest = fs::read(dir.join(MANIFEST)).expect("it is there");
+    let resealed = reseal(&manifest, |snapshot| {
+        let parts = snapshot["parts"].as_array_mut().expect("it is a list");
+        let part = parts.iter_mut().find(|part| part["file"] == PART).expect("it is there");
+        part["len_bytes"] = LEN_BYTES.into();
+    });
+    fs::write(dir.join(MANIFEST), resealed).expect("it can be overwritten");
+    let errors = [
+        fixture.store.load(Step(200)).await.expect_err("it is too large"),
+        fixture.store.verify(Step(200)).await.expect_err("it is too large"),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(error.is_damage() && text.contains("has 17179869185 bytes; a part has at most"), "{text}");
+    }
+    let found = fixture.store.newest_valid().await.expect("the store answers");
+    assert_eq!(found.manifest.map(|manifest| manifest.step), Some(Step(100)));
+}
+
 #[tokio::test]
 async fn a_step_that_was_never_written_is_no_snapshot() {
     let fixture = Fixture::with(&[100]).await;
