@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use lsgan_spec::scalars;
 use lsgan_wire::v1;
@@ -38,7 +38,7 @@ fn main() {
         data_fingerprint: "0".repeat(64),
         ..v1::Hello::default()
     };
-    let scalars: HashMap<String, f64> = scalars::ALL.iter().map(|one| (one.name.to_owned(), 0.5)).collect();
+    let scalars: BTreeMap<String, f64> = scalars::ALL.iter().map(|one| (one.name.to_owned(), 0.5)).collect();
     let row = v1::StepMetrics { step: STEP, wall_ms: 1_795_897_865_000, scalars };
     let hash = v1::StateHash { step: STEP, hash: vec![0; 32] };
     for (what, len_bytes) in [
