@@ -19,8 +19,8 @@ const STEP: Duration = Duration::from_millis(50);
 /// Longer than this nothing may wait.
 const DEAF_MAX: Duration = Duration::from_secs(1);
 
-/// The size that a half-sent message announces, and in how many calls of a connection.
-const HALF_BYTES: u32 = 60 << 20;
+/// The sizes that half-sent messages announce: more than anybody may send, and less. In so many calls of a connection.
+const HALVES_BYTES: [u32; 3] = [60 << 20, 15 << 20, 15 << 20];
 const HALVES: u32 = 16;
 const SESSION: &str = "/lsgan.v1.Coordinator/Session";
 
@@ -53,11 +53,15 @@ async fn flood(
 }
 
 /// Half-sent messages on one more connection.
-fn send_halves(coordinator: &Coordinator, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Taken> {
+fn send_halves(
+    coordinator: &Coordinator,
+    len_bytes: u32,
+    stop: &Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<Taken> {
     let address = coordinator.address.trim_start_matches("http://").to_owned();
     let stop = stop.clone();
     tokio::task::spawn_blocking(move || {
-        half_sent::send(&address, SESSION, HALVES, HALF_BYTES, &stop).expect("it connects")
+        half_sent::send(&address, SESSION, HALVES, len_bytes, &stop).expect("it connects")
     })
 }
 
@@ -108,7 +112,7 @@ async fn three_floods_hold_up_neither_steps_nor_status_nor_the_journal() {
     let rows = (0..512).map(|step| v1::StepMetrics { step, ..v1::StepMetrics::default() });
     flood(&mut coordinator, warning.into(), &stop, &said).await;
     flood(&mut coordinator, v1::Metrics { rows: rows.collect() }.into(), &stop, &said).await;
-    let halves = send_halves(&coordinator, &stop);
+    let halves = send_halves(&coordinator, HALVES_BYTES[1], &stop);
 
     let (steps, unacknowledged, unanswered) = step_on(&mut coordinator, &mut member).await;
     stop.store(true, Ordering::Relaxed);
@@ -146,7 +150,7 @@ async fn half_sent_messages_stay_in_the_network() {
     let mut member = coordinator.with_member().await;
     let before_kib = resident_kib(&coordinator);
     let stop = Arc::new(AtomicBool::new(false));
-    let halves: Vec<_> = (0..3).map(|_| send_halves(&coordinator, &stop)).collect();
+    let halves = HALVES_BYTES.map(|len_bytes| send_halves(&coordinator, len_bytes, &stop));
     let (_, unacknowledged, unanswered) = step_on(&mut coordinator, &mut member).await;
     let more_kib = resident_kib(&coordinator).saturating_sub(before_kib);
     stop.store(true, Ordering::Relaxed);
@@ -154,7 +158,9 @@ async fn half_sent_messages_stay_in_the_network() {
     for half in halves {
         bytes += timeout(LIMIT, half).await.expect("it ends").expect("it does not panic").bytes;
     }
-    println!("48 half-sent messages of 60 MiB: {bytes} bytes were taken, and {more_kib} KiB of memory");
+    println!(
+        "48 half-sent messages of 15 and 60 MiB: {bytes} bytes were taken, and {more_kib} KiB of memory"
+    );
     assert!(bytes < 8 << 20, "{bytes} bytes were taken");
     assert!(more_kib < 32 << 10, "it takes {more_kib} KiB more");
     assert!(unacknowledged < DEAF_MAX && unanswered < DEAF_MAX, "{unacknowledged:?}, {unanswered:?}");
