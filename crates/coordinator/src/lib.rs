@@ -6,7 +6,7 @@
 //! - [`args`]: the command line.
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
-//! - [`service`]: the side of gRPC.
+//! - [`service`]: the side of gRPC. [`roles`]: who may call what.
 //! - [`entrance`]: a worker's message on its way to the gate of `control`.
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
@@ -36,6 +36,7 @@ pub mod notices;
 pub mod operate;
 pub mod queue;
 mod reported;
+pub mod roles;
 mod rows;
 mod seen;
 pub mod service;
@@ -48,22 +49,24 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lsgan_certs::{Identity, Role};
 use lsgan_console::{Failure, Interrupt, Notices, Progress, print, say, vital};
 use lsgan_control::Outcome;
 use lsgan_launch::{LISTENING, Places};
 use lsgan_runfile::RunFile;
 use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
-use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
+use lsgan_wire::{Incoming, Limits, Listen, MESSAGE_LEN_BYTES_MAX, from_here, scheme, v1};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::args::Args;
+use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
@@ -87,11 +90,13 @@ pub async fn coordinate(
     // What the user can get wrong without a look at the disk comes before the port, and what takes long after it.
     let file = args.run.load_file()?;
     let run_dir = Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir;
+    let identity = args.tls.open(&[Role::Coordinator])?;
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
+    args.open.check(address, identity.is_some(), ("the coordinator", "--listen"))?;
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
     let service = Service::starting(status::starting(&file.spec, &run_dir));
-    let server = Serving::start(listener, service.clone());
+    let server = Serving::start(listener, identity, service.clone());
     let mut interrupted = Box::pin(interrupted);
     let start = tokio::select! {
         start = prepare(file, args.clone()) => start?,
@@ -158,15 +163,17 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(listener: TcpListener, service: Service) -> Self {
+    fn start(listener: TcpListener, identity: Option<Arc<Identity>>, service: Service) -> Self {
         let service = v1::coordinator_server::CoordinatorServer::new(service)
             .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = Incoming::new(listener, identity, Limits::default());
         // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
-        let server =
-            Server::builder().http2_keepalive_interval(Some(Duration::from_secs(10))).add_service(service);
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
+            .layer(Roles)
+            .add_service(service);
         let serving = server.serve_with_incoming_shutdown(incoming, async {
             // The sender may be dropped instead of used; both mean the end.
             let _ = stopped.await;
@@ -196,10 +203,8 @@ async fn run(
     let Prepared { lock, description, shell, inputs, queue, status } = prepared;
     let run = description.run.clone();
     service.begin(inputs.clone(), description, shell.counts.clone(), status.clone());
-    print::announce_as(
-        &json!({ "listening": format!("http://{address}") }),
-        format_args!("{LISTENING}http://{address}"),
-    );
+    let listening = format!("{}{address}", scheme(args.tls.is_given()));
+    print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let interrupt = vital::task("signal task", async move {
         // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,
