@@ -7,6 +7,7 @@
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
 //! - [`service`]: the side of gRPC. [`roles`]: who may call what.
+//! - `random`: the system's random source.
 //! - [`entrance`]: a worker's message on its way to the gate of `control`.
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
@@ -35,6 +36,7 @@ pub mod limits;
 pub mod notices;
 pub mod operate;
 pub mod queue;
+mod random;
 mod reported;
 pub mod roles;
 mod rows;
@@ -119,7 +121,8 @@ pub async fn coordinate(
 /// Makes the run ready on a thread of its own, so that a signal ends the process while files are read.
 async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
     let runtime = tokio::runtime::Handle::current();
-    let workers = Workers { expected: args.expect_workers, supervised: args.supervised };
+    let sealed = args.tls.is_given();
+    let workers = Workers { expected: args.expect_workers, supervised: args.supervised, sealed };
     let prepare = move || runtime.block_on(startup::prepare(file, &args.run, workers));
     match tokio::task::spawn_blocking(prepare).await {
         Ok(start) => start,
