@@ -100,6 +100,10 @@ class Remote(Cluster):
         inside = ["ip", "netns", "exec", self.link.names[side]]
         return super().start(name, [*inside, *command], stdout)
 
+    def environment(self, name):
+        # A network of its own, in which nobody else is.
+        return {**super().environment(name), "LSGAN_INSECURE": "true"}
+
     def peer_address(self):
         return f"{address(self.started - 1)}:0"
 

@@ -1,10 +1,11 @@
 //! A coordinator's status by gRPC.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lsgan_wire::dial;
+use lsgan_certs::Identity;
 use lsgan_wire::v1::{self, RunStatus};
+use lsgan_wire::{Address, dial};
 use tokio::runtime::Runtime;
 
 use crate::wait::until;
@@ -16,12 +17,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Client {
     address: String,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Client {
     /// A client of the coordinator at `address`, as `http://127.0.0.1:7070`.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into() }
+        Self::with(address, None)
+    }
+
+    /// The same, at an `https` address with a certificate.
+    pub fn with(address: impl Into<String>, identity: Option<Arc<Identity>>) -> Self {
+        Self { address: address.into(), identity }
     }
 
     pub fn address(&self) -> &str {
@@ -29,7 +36,7 @@ impl Client {
     }
 
     pub fn status(&self) -> Result<RunStatus, String> {
-        let address = self.address.parse()?;
+        let address = self.address.parse::<Address>()?.by(self.identity.clone())?;
         let ask = async {
             let reply = dial(&address).await?.status(v1::StatusRequest {}).await;
             reply.map(tonic::Response::into_inner).map_err(|status| status.to_string())

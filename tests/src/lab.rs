@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use lsgan_certs::Identity;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -22,6 +23,9 @@ const TAIL_LINES: usize = 25;
 
 /// Where a lab's processes put temporary files.
 pub const TEMPORARY: &str = "tmp";
+
+/// Lets processes listen where others reach them.
+pub const INSECURE: &str = "LSGAN_INSECURE";
 
 /// Steps of `small.yaml`.
 pub const STEPS: u64 = 200;
@@ -139,8 +143,10 @@ impl Lab {
     /// Starts any command in this directory.
     pub fn start_command(&self, label: &str, mut command: Command) -> Process {
         // A developer's own settings must not decide what a test sees.
-        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "RUST_BACKTRACE"] {
-            command.env_remove(name);
+        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", INSECURE, "RUST_BACKTRACE"] {
+            if command.get_envs().all(|(set, _)| set != name) {
+                command.env_remove(name);
+            }
         }
         command.current_dir(&self.path).env("TMPDIR", self.path(TEMPORARY));
         let process = Process::start(label, command);
@@ -186,10 +192,17 @@ impl Lab {
         Self::listening(self.start("coordinator", [&["--quiet", "--listen", &listen], arguments].concat()))
     }
 
-    pub fn listening(mut process: Process) -> Coordinator {
-        let line = process.wait_for_words("listening on http://");
-        let address = line[line.find("http://").expect("it was waited for")..].trim().to_owned();
-        let client = Client::new(address.clone());
+    pub fn listening(process: Process) -> Coordinator {
+        Self::listening_as(process, None)
+    }
+
+    /// The same, asked by a client that has a certificate.
+    pub fn listening_as(mut process: Process, operator: Option<Arc<Identity>>) -> Coordinator {
+        const LISTENING: &str = "listening on ";
+        let line = process.wait_for_words(LISTENING);
+        let begin = line.find(LISTENING).expect("it was waited for") + LISTENING.len();
+        let address = line[begin..].trim().to_owned();
+        let client = Client::with(address.clone(), operator);
         Coordinator { process, address, client }
     }
 

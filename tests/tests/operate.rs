@@ -22,7 +22,7 @@ fn lsgan(lab: &Lab, command: &str, more: &[&str]) -> Process {
 #[test]
 fn a_run_is_found_by_its_directory_also_when_its_coordinator_listens_on_all_addresses() {
     let lab = Lab::new();
-    let coordinator = lab.coordinator_at("0.0.0.0:0", &ENDLESS);
+    let coordinator = lab.coordinator_at("0.0.0.0:0", &[&ENDLESS[..], &["--insecure"]].concat());
     let status = lsgan(&lab, "status", &["--json"]).succeeds().json();
     assert_eq!((&status["live"], &status["run"]), (&true.into(), &"small".into()), "{status:#}");
     drop(coordinator);

@@ -355,8 +355,11 @@ fn without_a_terminal_progress_is_lines() {
 fn help_says_what_a_command_is_for_and_what_it_takes() {
     let lab = Lab::new();
     for (command, words) in [
-        ("coordinator", "--config|--listen|--set|--run-dir|--fresh|--fork|--log|worker --coordinator"),
-        ("worker", "--coordinator|--peer-listen|--advertise|--give-up-after|--log|SIGTERM"),
+        (
+            "coordinator",
+            "--config|--listen|--set|--run-dir|--fresh|--fork|--log|--tls|--insecure|worker --coordinator",
+        ),
+        ("worker", "--coordinator|--tls|--insecure|--peer-listen|--advertise|--give-up-after|--log|SIGTERM"),
         ("lsgan", "up|node|sample|status|checkpoints|dataset"),
         ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork"),
         (
@@ -366,6 +369,10 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ("lsgan sample", "--run|--checkpoint|--count|--out|--json"),
         ("lsgan status", "--run|--coordinator|--json"),
         ("lsgan stop", "--run|--coordinator|--no-wait|--json"),
+        ("lsgan certs", "init|issue|renew"),
+        ("lsgan certs init", "--name|--days|ca.key"),
+        ("lsgan certs issue", "--ca|--out|--name|--days"),
+        ("lsgan certs renew", "--ca|--days|without a restart"),
         ("lsgan checkpoints", "list|verify"),
         ("lsgan checkpoints verify", "--run|--json"),
         ("lsgan dataset", "inspect|pack|export"),

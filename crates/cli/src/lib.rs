@@ -12,9 +12,11 @@
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
+//! - [`certs`]: certificates for those without an authority of their own.
 //! - `words`: arguments whose values are those of a field.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
+pub mod certs;
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;

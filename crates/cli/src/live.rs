@@ -3,11 +3,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use lsgan_certs::{Identity, Role};
 use lsgan_console::Failure;
 use lsgan_journal::{LastWords, OutcomeKind};
+use lsgan_launch::TlsArgs;
 use lsgan_snapshots::Holder;
-use lsgan_wire::{Client, dial, v1};
+use lsgan_wire::{Address, Client, dial, scheme, v1};
 use serde_json::{Value, json};
 
 use crate::place::waiting;
@@ -15,7 +18,7 @@ use crate::place::waiting;
 /// Where runs are looked for when none is named.
 const RUNS: &str = "runs";
 /// Where a coordinator listens that was told nothing else.
-const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";
 /// The environment variable with the coordinator's address.
 const VARIABLE: &str = "LSGAN_COORDINATOR";
 
@@ -27,8 +30,10 @@ pub struct Target {
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// The coordinator's address, instead of the run's directory; also as LSGAN_COORDINATOR in the environment.
-    #[arg(long, value_name = "http://HOST:PORT", conflicts_with = "run")]
+    #[arg(long, value_name = "http[s]://HOST:PORT", conflicts_with = "run")]
     pub coordinator: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// Which run, and in which form to answer.
@@ -73,18 +78,22 @@ impl Target {
     /// # Errors
     /// No such run, several that may be meant, or a coordinator that does not answer.
     pub async fn find(&self) -> Result<Found, Failure> {
+        let dial = Dial { identity: self.tls.open(&[Role::Operator, Role::Viewer])? };
         if let Some(dir) = &self.run {
-            return in_dir(dir).await;
+            return dial.in_dir(dir).await;
         }
         let variable = std::env::var(VARIABLE).ok().filter(|address| !address.is_empty());
         if let Some(address) = self.coordinator.clone().or(variable) {
-            return at(&address).await.map(Found::Live);
+            return dial.at(&address).await.map(Found::Live);
         }
         let runs = runs_below(Path::new(RUNS));
         let live: Vec<_> = runs.iter().filter(|dir| matches!(Holder::of(dir), Ok(Some(_)))).collect();
         match live[..] {
-            [dir] => in_dir(dir).await,
-            [] => at(DEFAULT_ADDRESS).await.map(Found::Live).map_err(|_| Failure::failed(no_run(&runs))),
+            [dir] => dial.in_dir(dir).await,
+            [] => {
+                let found = dial.at(&dial.address(DEFAULT_ADDRESS)).await;
+                found.map(Found::Live).map_err(|_| Failure::failed(no_run(&runs)))
+            }
             _ => Err(Failure::failed(format!(
                 "several runs are live below ./{RUNS}; say which one:{}",
                 choices(&live)
@@ -110,7 +119,7 @@ impl Live {
     #[must_use]
     pub fn again(&self, target: &Target) -> Target {
         match &self.dir {
-            Some(dir) => Target { run: Some(dir.clone()), coordinator: None },
+            Some(dir) => Target { run: Some(dir.clone()), coordinator: None, tls: target.tls.clone() },
             None => target.clone(),
         }
     }
@@ -130,47 +139,60 @@ impl Live {
     }
 }
 
-/// Connects to a coordinator.
+/// Connects to a coordinator, with the certificate of this process if it has one.
 ///
 /// # Errors
 /// A malformed address, or no coordinator there.
-pub async fn connect(address: &str) -> Result<Client, Failure> {
-    let parsed = address.parse().map_err(Failure::bad_input)?;
+pub async fn connect(address: &str, identity: Option<Arc<Identity>>) -> Result<Client, Failure> {
+    let parsed: Address = address.parse().map_err(Failure::bad_input)?;
+    let parsed = parsed.by(identity).map_err(Failure::bad_input)?;
     let refused = |why| Failure::failed(format!("no coordinator answers at {address}: {why}."));
     dial(&parsed).await.map_err(refused)
 }
 
-async fn at(address: &str) -> Result<Live, Failure> {
-    let mut live = Live { client: connect(address).await?, dir: None };
-    // On the coordinator's machine the lock in the directory tells when the run has ended; a connection may only be broken.
-    let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
-    let dir = PathBuf::from(status.run_dir);
-    live.dir = Some(dir).filter(|dir| matches!(Holder::of(dir), Ok(Some(_))));
-    Ok(live)
+/// How coordinators are dialled.
+struct Dial {
+    identity: Option<Arc<Identity>>,
 }
 
-async fn in_dir(dir: &Path) -> Result<Found, Failure> {
-    let Some(holder) = Holder::of(dir)? else {
-        let Some(last) = waiting(|| LastWords::of(dir))? else {
-            return Err(Failure::bad_input(no_run_in(dir)));
+impl Dial {
+    /// What is written before `HOST:PORT`, where nobody has written it.
+    fn address(&self, authority: &str) -> String {
+        format!("{}{authority}", scheme(self.identity.is_some()))
+    }
+
+    async fn at(&self, address: &str) -> Result<Live, Failure> {
+        let mut live = Live { client: connect(address, self.identity.clone()).await?, dir: None };
+        // On the coordinator's machine the lock in the directory tells when the run has ended; a connection may only be broken.
+        let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
+        let dir = PathBuf::from(status.run_dir);
+        live.dir = Some(dir).filter(|dir| matches!(Holder::of(dir), Ok(Some(_))));
+        Ok(live)
+    }
+
+    async fn in_dir(&self, dir: &Path) -> Result<Found, Failure> {
+        let Some(holder) = Holder::of(dir)? else {
+            let Some(last) = waiting(|| LastWords::of(dir))? else {
+                return Err(Failure::bad_input(no_run_in(dir)));
+            };
+            return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
         };
-        return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
-    };
-    let Some(address) = holder.reached_at(host().as_deref()) else {
-        return Err(Failure::failed(format!(
-            "the coordinator of {} ({holder}) is starting and does not listen yet. Ask again in a moment.",
-            dir.display()
-        )));
-    };
-    let client = connect(&format!("http://{address}")).await.map_err(|failure| {
-        Failure::failed(format!(
-            "the coordinator of {} ({holder}) does not answer: {} If it runs on another machine, name the address at \
-             which it is reached from here with --coordinator.",
-            dir.display(),
-            failure.text
-        ))
-    })?;
-    Ok(Found::Live(Live { client, dir: Some(dir.to_owned()) }))
+        let Some(address) = holder.reached_at(host().as_deref()) else {
+            return Err(Failure::failed(format!(
+                "the coordinator of {} ({holder}) is starting and does not listen yet. Ask again in a moment.",
+                dir.display()
+            )));
+        };
+        let client = connect(&self.address(&address), self.identity.clone()).await.map_err(|failure| {
+            Failure::failed(format!(
+                "the coordinator of {} ({holder}) does not answer: {} If it runs on another machine, name the address at \
+                 which it is reached from here with --coordinator.",
+                dir.display(),
+                failure.text
+            ))
+        })?;
+        Ok(Found::Live(Live { client, dir: Some(dir.to_owned()) }))
+    }
 }
 
 /// The directories of runs below `dir`, sorted.
@@ -192,7 +214,7 @@ fn no_run(runs: &[PathBuf]) -> String {
         runs => format!(" Runs that are not live:{}", choices(runs)),
     };
     format!(
-        "no run is live below ./{RUNS}, and no coordinator answers at {DEFAULT_ADDRESS}. Name the run's directory with \
+        "no run is live below ./{RUNS}, and no coordinator answers at http://{DEFAULT_ADDRESS}. Name the run's directory with \
          --run, or the coordinator's address with --coordinator.{known}"
     )
 }

@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lsgan_cli::{checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up};
+use lsgan_cli::{
+    certs, checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up,
+};
 use lsgan_console::{Failure, interrupts, print, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
@@ -38,6 +40,8 @@ enum Command {
     Scale(scale::Args),
     /// List or verify snapshots.
     Checkpoints(checkpoints::Args),
+    /// Make certificates, with which processes speak TLS.
+    Certs(certs::Args),
     /// Inspect, pack or export a data set.
     Dataset(dataset::Args),
     /// Print the JSON schema of a run's file, by which editors complete and check it, or the reference of all fields.
@@ -80,6 +84,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Stop(args) => stop::stop(args).await,
         Command::Scale(args) => scale::scale(args).await,
         Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
+        Command::Certs(args) => certs::certs(args),
         Command::Dataset(args) => dataset::dataset(args),
         Command::Schema(args) => schema::schema(&args),
         Command::Up(_) | Command::Node(_) => unreachable!("they have their own way with signals"),

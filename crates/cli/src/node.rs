@@ -10,7 +10,9 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use lsgan_certs::Role;
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
+use lsgan_launch::{ListenArgs, TlsArgs};
 use lsgan_spec::Device as Wish;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
@@ -36,8 +38,10 @@ const LINES_MAX: usize = 64;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The coordinator's address.
-    #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]
+    #[arg(long, value_name = "http[s]://HOST:PORT", env = "LSGAN_COORDINATOR")]
     coordinator: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How many workers; by default one for each device of this host.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
@@ -47,10 +51,12 @@ pub struct Args {
     /// Directory for the workers' logs.
     #[arg(long, value_name = "DIR", default_value = "logs")]
     logs: PathBuf,
-    /// Address to listen on for peers: the first worker takes PORT (or FIRST), the next one the port after it. Port 0, the
-    /// default, takes free ones.
+    /// Address to listen on for peers: the first worker takes PORT (or FIRST), the next one the port after it. Port 0 takes
+    /// free ones, as is the default.
     #[arg(long, value_name = "IP:PORT|IP:FIRST-LAST")]
     peer_listen: Option<PeerPorts>,
+    #[command(flatten)]
+    open: ListenArgs,
     /// IP address that peers are told; by default the one that reaches the coordinator.
     #[arg(long, value_name = "IP")]
     advertise: Option<IpAddr>,
@@ -124,7 +130,8 @@ enum End {
 /// Exit code 2 when no worker can take part and another try would not change that, 1 when the run failed, the coordinator
 /// was not reached, or workers had to be killed; that of the signal when it was told to end.
 pub async fn node(args: Args) -> Result<(), Failure> {
-    args.coordinator.parse::<lsgan_wire::Address>().map_err(Failure::bad_input)?;
+    let address = args.coordinator.parse::<lsgan_wire::Address>().map_err(Failure::bad_input)?;
+    address.by(args.tls.open(&[Role::Worker])?).map_err(Failure::bad_input)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");
@@ -223,6 +230,7 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
         })?;
         add("--peer-listen", address.to_string());
     }
+    arguments.extend([args.tls.to_arguments(), args.open.to_arguments()].concat());
     arguments.push("--supervised".to_owned());
     Ok(Recipe { label: format!("worker {number}"), program: sibling("worker")?, arguments, log })
 }

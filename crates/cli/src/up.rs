@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use lsgan_certs::Role;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
-use lsgan_launch::{LISTENING, Places, RunArgs};
+use lsgan_launch::{LISTENING, ListenArgs, Places, RunArgs, TlsArgs};
 use lsgan_runfile::RunFile;
-use lsgan_wire::{Client, Listen, v1};
+use lsgan_wire::{Client, Listen, scheme, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -35,6 +36,10 @@ pub struct Args {
     /// Address for the coordinator; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     listen: Listen,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    open: ListenArgs,
 }
 
 /// Trains until the run ends or is interrupted. The first SIGINT or SIGTERM stops it with a snapshot, the second ends
@@ -66,17 +71,19 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
         Some(_) => None,
         None => Some(Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir),
     };
+    let identity = args.tls.open(&[Role::Operator])?;
     let (reached, peers) = for_workers(&address)?;
     let mut cluster = Cluster {
         coordinator: coordinator_child,
         lines,
         workers: Vec::new(),
-        client: live::connect(&reached).await?,
+        client: live::connect(&reached, identity).await?,
         progress: Progress::new(Notices::Shown),
         to_lines,
         stopping: None,
         program: sibling("worker")?,
         address: reached,
+        safety: [args.tls.to_arguments(), args.open.to_arguments()].concat(),
         peers,
         logs: PathBuf::new(),
         places,
@@ -153,6 +160,7 @@ async fn early_end(
 fn coordinator(args: &Args, file: &RunFile, listen: String) -> Result<Recipe, Failure> {
     let mut arguments = args.run.to_arguments(file);
     let workers = args.workers.to_string();
+    arguments.extend([args.tls.to_arguments(), args.open.to_arguments()].concat());
     let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
     arguments.extend(ours.map(str::to_owned));
     Ok(Recipe {
@@ -167,16 +175,24 @@ fn coordinator(args: &Args, file: &RunFile, listen: String) -> Result<Recipe, Fa
 fn again(arguments: &[String], address: &str) -> Vec<String> {
     let mut arguments: Vec<String> = arguments.iter().filter(|a| *a != "--fresh").cloned().collect();
     let listen = arguments.last_mut().expect("the address is the last argument");
-    *listen = address.trim_start_matches("http://").to_owned();
+    *listen = authority(address).to_owned();
     arguments
+}
+
+/// An address without its scheme.
+fn authority(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, authority)| authority)
 }
 
 /// Where workers on this host reach the coordinator that listens at `address`, and where they listen for each other: on the
 /// same address, so that workers on other hosts reach them as they reach the coordinator.
 fn for_workers(address: &str) -> Result<(String, String), Failure> {
-    let listens = address.trim_start_matches("http://").parse()?;
+    let listens = authority(address).parse()?;
     let reached = lsgan_wire::from_here(listens);
-    Ok((format!("http://{reached}"), SocketAddr::new(reached.ip(), 0).to_string()))
+    Ok((
+        format!("{}{reached}", scheme(address.starts_with("https"))),
+        SocketAddr::new(reached.ip(), 0).to_string(),
+    ))
 }
 
 struct Cluster {
@@ -193,6 +209,8 @@ struct Cluster {
     program: PathBuf,
     address: String,
     peers: String,
+    /// The arguments of TLS, the same for all.
+    safety: Vec<String>,
     logs: PathBuf,
     /// How many GPUs they can use; none where they compute on the CPU.
     places: Option<u32>,
@@ -249,7 +267,7 @@ impl Cluster {
         let recipe = Recipe {
             label: format!("worker {number}"),
             program: self.program.clone(),
-            arguments: arguments.into_iter().map(str::to_owned).collect(),
+            arguments: arguments.into_iter().map(str::to_owned).chain(self.safety.iter().cloned()).collect(),
             log,
         };
         self.workers.push(Running::start(recipe, self.to_lines.clone())?);
@@ -414,6 +432,7 @@ mod tests {
             let address = format!("http://{ip}:7070");
             assert_eq!(told(&address), expected(&address, &format!("{ip}:0")));
         }
+        assert_eq!(told("https://[::1]:7070"), expected("https://[::1]:7070", "[::1]:0"));
         assert_eq!(told("http://0.0.0.0:7070"), expected("http://127.0.0.1:7070", "127.0.0.1:0"));
         assert!(told("no address").is_err());
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lsgan_collective::contract::processes;
 use lsgan_collective::nccl::{self, CONNECT_WITHIN, DRAIN_WITHIN, Library, Nccl, cuda::CudaDevice};
-use lsgan_collective::tcp::{self, Listener, Membership, RunToken};
+use lsgan_collective::tcp::{self, Listener, Membership, RingKey, RunToken};
 use lsgan_collective::{Aborter, Group, GroupError};
 use lsgan_spec::Generation;
 
@@ -48,6 +48,7 @@ fn main() {
         generation += 1;
         let membership = Membership {
             token: RunToken([7; 32]),
+            key: RingKey { secret: [7; 32], sealed: nccl.is_none() },
             generation: Generation(generation),
             rank,
             members: members.clone(),

@@ -169,9 +169,10 @@ impl GroupError {
                 }
                 Refusal::OtherRun => Some((*peer, "a worker of another run answers there".to_owned())),
                 Refusal::OtherVersion => Some((*peer, "another version answers there".to_owned())),
+                Refusal::Unproved => Some((*peer, "a worker with another key answers there".to_owned())),
                 Refusal::Superseded { .. } => None,
             },
-            Self::PeerLost { cause: LossCause::Closed, .. }
+            Self::PeerLost { cause: LossCause::Closed | LossCause::Unproved, .. }
             | Self::Aborted { .. }
             | Self::Stalled { .. }
             | Self::CallMismatch { .. }

@@ -26,6 +26,8 @@ pub enum LossCause {
     /// The peer closed it during a call.
     Closed,
     Failed(io::ErrorKind),
+    /// It did not prove that it knows the generation's key.
+    Unproved,
 }
 
 impl fmt::Display for LossCause {
@@ -33,6 +35,7 @@ impl fmt::Display for LossCause {
         match self {
             Self::Closed => f.write_str("the connection was closed"),
             Self::Failed(kind) => write!(f, "{kind}"),
+            Self::Unproved => f.write_str("what answers there does not know this generation's key"),
         }
     }
 }
@@ -74,6 +77,8 @@ pub enum Refusal {
     /// The member has other ranks or another size for this generation.
     OtherMembership,
     OtherVersion,
+    /// The dialer did not prove that it knows the generation's key.
+    Unproved,
 }
 
 impl fmt::Display for Refusal {
@@ -85,6 +90,7 @@ impl fmt::Display for Refusal {
             Self::OtherVersion => {
                 f.write_str("it speaks another version of the protocol; run the same build everywhere")
             }
+            Self::Unproved => f.write_str("it knows another key of this generation"),
         }
     }
 }

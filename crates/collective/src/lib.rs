@@ -1,7 +1,7 @@
 //! All-reduce and broadcast between workers, abortable at once.
 //!
 //! Not here: the members of a group and its end (the coordinator decides both, in `control`), tensors (`train`), and
-//! security: a run's token separates runs, it does not stop an attacker.
+//! where keys come from. Over TCP only who knows a generation's key is a member; NCCL has no such thing.
 //! Start at [`Group`]; then [`tcp::connect`], which forms one.
 //!
 //! - [`group`]: the trait, and the description of a call.

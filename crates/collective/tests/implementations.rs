@@ -16,6 +16,7 @@ use lsgan_collective::{Group, GroupError};
 /// All but NCCL on GPUs, which `main` adds.
 const IMPLEMENTATIONS: &[Implementation] = &[
     Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp", make_tcp) },
+    Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp, encrypted", make_sealed_tcp) },
     row("nccl over its double", make_nccl),
     row("nccl over its double, whose calls continue in its own threads", make_lazy_nccl),
 ];
@@ -26,6 +27,10 @@ const fn row(name: &'static str, make: fn(usize) -> Vec<Box<dyn Group>>) -> Impl
 
 fn make_tcp(size: usize) -> Vec<Box<dyn Group>> {
     local::form(size).into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
+}
+
+fn make_sealed_tcp(size: usize) -> Vec<Box<dyn Group>> {
+    local::form_sealed(size).into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
 }
 
 fn make_nccl(size: usize) -> Vec<Box<dyn Group>> {

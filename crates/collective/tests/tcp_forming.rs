@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local::raw::{self, RawPeer, answer, await_answer, await_close, hello};
-use local::{PATIENCE, TOKEN, aborter, form_over, join, listener, membership};
-use lsgan_collective::tcp::{Listener, RunToken, TcpGroup, connect};
+use local::raw::{self, RawPeer, answer, await_answer, await_close, hello, prove};
+use local::{KEY, PATIENCE, TOKEN, aborter, form_over, join, listener, membership};
+use lsgan_collective::tcp::{Listener, RingKey, RunToken, TcpGroup, connect};
 use lsgan_collective::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 use lsgan_spec::Generation;
 
@@ -114,6 +114,64 @@ fn silent_connections_do_not_block_the_forming() {
     drop(silent);
 }
 
+/// Whoever has read a hello of the run can send it again.
+#[test]
+fn a_dialer_without_the_key_is_refused_and_takes_no_place() {
+    let (mut ours, mut theirs) = (listener(), listener());
+    let members = [ours.local_addr(), theirs.local_addr()];
+    let said = hello(TOKEN, 1, 1, 0, 2);
+    let mut parked = raw::dial(members[0], &hello(TOKEN, 2, 1, 0, 2));
+    thread::scope(|scope| {
+        let listeners = (&mut ours, &mut theirs);
+        let first = scope.spawn(move || {
+            let first = join(listeners.0, &membership(1, 0, &members)).expect("rank 1 has the key");
+            (first, listeners.0)
+        });
+        let mut forged = raw::dial(members[0], &said);
+        prove(&mut forged, &said, RingKey { secret: [8; 32], ..KEY });
+        assert_eq!(await_answer(&mut forged), answer(5, 0));
+        let mut downgraded = raw::dial(members[0], &said);
+        prove(&mut downgraded, &said, RingKey { sealed: true, ..KEY });
+        assert_eq!(await_answer(&mut downgraded), answer(5, 0));
+        let silent = raw::dial(members[0], &said);
+        let second = join(listeners.1, &membership(1, 1, &members)).expect("rank 0 has the key");
+        let (first, ours) = first.join().expect("no panic");
+        sums(vec![first, second]);
+        // The parked one claims to be rank 1 of the next generation, and so does rank 1.
+        let first = scope.spawn(move || join(ours, &membership(2, 0, &members)).expect("rank 1 has the key"));
+        let second = join(listeners.1, &membership(2, 1, &members)).expect("rank 0 has the key");
+        sums(vec![first.join().expect("no panic"), second]);
+        drop(silent);
+    });
+    let mut challenged = [0; 72];
+    std::io::Read::read_exact(&mut parked, &mut challenged)
+        .expect("it was asked for a proof, and never gave one");
+}
+
+#[test]
+fn a_listener_without_the_key_is_not_believed() {
+    let mut ours = listener();
+    let (socket, there) = raw::listener();
+    let dialled = thread::spawn(move || {
+        let (mut dialer, _) = socket.accept().expect("rank 0 dials");
+        dialer.write_all(&[&b"lsganCh\n"[..], &[1; 64]].concat()).expect("a challenge fits");
+        // It hangs up instead of proving anything. (Not more than its hello is read.)
+        let mut said = Vec::new();
+        _ = std::io::Read::read_to_end(&mut dialer, &mut said);
+        said.len()
+    });
+    let error = fail_to_form(&mut ours, 7, there, 10 * SOON);
+    let GroupError::NotFormed { missing, .. } = &error else { panic!("{error}") };
+    let peer = Peer { rank: 1, address: there };
+    assert!(
+        [LossCause::Unproved, LossCause::Failed(std::io::ErrorKind::ConnectionRefused)]
+            .iter()
+            .any(|cause| missing[0] == Missing::Unreachable(peer, *cause)),
+        "{missing:?}"
+    );
+    assert_eq!(dialled.join().expect("no panic"), raw::HELLO_BYTES);
+}
+
 /// A connection breaks twice, before and after rank 0 has accepted it; then the member returns.
 #[test]
 fn a_member_that_dials_again_replaces_its_broken_connection() {
@@ -123,6 +181,7 @@ fn a_member_that_dials_again_replaces_its_broken_connection() {
     thread::scope(|scope| {
         let first = scope.spawn(move || join(&mut ours, &membership(1, 0, &members)));
         let mut accepted = raw::dial(members[0], &hello(TOKEN, 1, 1, 0, 2));
+        prove(&mut accepted, &hello(TOKEN, 1, 1, 0, 2), KEY);
         assert_eq!(await_answer(&mut accepted), answer(0, 0));
         drop(accepted);
         let second = join(&mut theirs, &membership(1, 1, &members)).expect("rank 0 accepts again");
@@ -144,6 +203,7 @@ fn a_connection_of_a_newer_generation_waits_for_its_turn() {
     let error = outcome.map(drop).expect_err("rank 1 is at generation 2");
     assert_eq!(error, GroupError::Aborted { generation: Generation(1) });
     _ = form_while(&mut ours, 2, 0, &[address, absent], || {
+        prove(&mut early, &hello(TOKEN, 2, 1, 0, 2), KEY);
         assert_eq!(await_answer(&mut early), answer(0, 0));
     });
 }

@@ -8,6 +8,7 @@
 //! - [`protocol`]: what a worker says of itself when it attaches, and what workers are told.
 //! - [`report`]: all that a worker says.
 //! - [`pass`]: what makes a coordinator believe what a worker says of itself.
+//! - [`ring`]: what makes members of a generation believe each other.
 //! - [`member`]: the worker's machine. Start at [`member::Participant::apply`].
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod member;
 pub mod pass;
 pub mod protocol;
 pub mod report;
+pub mod ring;
 pub mod run;
 
 pub use pass::{Pass, PassKey, Rights};
@@ -23,6 +25,7 @@ pub use protocol::{
     Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Resume, Start, Task, Wish,
 };
 pub use report::Report;
+pub use ring::{RingKey, RingKeys};
 pub use run::{
     Aside, Config, Direction, Effect, Entry, Event, GoneReason, Keeps, Missing, Phase, Recovered, Run,
     SessionId, Then, Worker, gate, hashes, invariants,

@@ -3,7 +3,7 @@
 use lsgan_spec::{Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 use serde::{Deserialize, Serialize};
 
-use crate::Pass;
+use crate::{Pass, RingKey};
 
 /// How a worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,8 @@ pub struct Form {
     pub leases: Vec<(VirtualRank, u64)>,
     /// To be shown on the next stream.
     pub pass: Pass,
+    /// What the members prove to each other when they connect.
+    pub ring: RingKey,
 }
 
 /// A member of a generation. Its rank is its index in the list.

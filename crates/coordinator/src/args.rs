@@ -1,13 +1,13 @@
 //! What can be said on the coordinator's command line.
 
 use lsgan_console::Log;
-use lsgan_launch::RunArgs;
+use lsgan_launch::{ListenArgs, RunArgs, TlsArgs};
 use lsgan_wire::Listen;
 
 /// Coordinates a distributed LSGAN training run: membership, shards, metrics, snapshots.
 ///
 /// The first line on standard output says where it listens, the last ones what the run wrote.
-/// Workers attach with `worker --coordinator http://HOST:PORT`. Started again, it goes on where the run was.
+/// Workers attach with `worker --coordinator http://HOST:PORT`, or https with --tls. Started again, it goes on where the run was.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "coordinator", version = env!("LSGAN_VERSION"))]
 pub struct Args {
@@ -17,13 +17,18 @@ pub struct Args {
     /// Address to listen on; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "HOST:PORT")]
     pub listen: Listen,
+    /// Who it is: without TLS it listens on loopback alone.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    #[command(flatten)]
+    pub open: ListenArgs,
     /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub expect_workers: u32,
     /// The parent process starts the workers too, `--expect-workers` of them, and follows `lsgan scale`.
     #[arg(long, hide = true, requires = "expect_workers")]
     pub supervised: bool,
-    /// Form of the log; with `json`, standard output has objects too: `{"listening": "http://…"}` first, the outcome last.
+    /// Form of the log; with `json`, standard output has objects too: `{"listening": "http://…"}` (or https) first, the outcome last.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,
     /// Show no progress.

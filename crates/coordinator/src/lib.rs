@@ -6,9 +6,10 @@
 //! - [`args`]: the command line.
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
-//! - [`service`]: the side of gRPC.
+//! - [`service`]: the side of gRPC. [`roles`]: who may call what.
 //! - `bounded`: how long a message may be before its sender is known. `stream`: a worker's stream between gRPC and shell.
 //!   `allowance`: how much it may say.
+//! - `random`: the system's random source.
 //! - [`entrance`]: a worker's message on its way to the gate of `control`.
 //! - [`shell`]: receive, convert, apply, perform; `reported`: what workers report beside that; `held`: what waits for the
 //!   journal.
@@ -41,7 +42,9 @@ pub mod limits;
 pub mod notices;
 pub mod operate;
 pub mod queue;
+mod random;
 mod reported;
+pub mod roles;
 mod rows;
 mod seen;
 pub mod service;
@@ -55,23 +58,25 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lsgan_certs::{Identity, Role};
 use lsgan_console::{Failure, Interrupt, Notices, Progress, print, say, vital};
 use lsgan_control::Outcome;
 use lsgan_launch::{LISTENING, Places};
 use lsgan_runfile::RunFile;
 use lsgan_snapshots::RunLock;
 use lsgan_spec::Step;
-use lsgan_wire::{Listen, MESSAGE_LEN_BYTES_MAX, from_here, v1};
+use lsgan_wire::{Incoming, Limits, Listen, MESSAGE_LEN_BYTES_MAX, from_here, scheme, v1};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::args::Args;
 use crate::bounded::{Bounded, LEADERS_BYTES_MAX};
+use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
@@ -106,11 +111,13 @@ pub async fn coordinate(
     // What the user can get wrong without a look at the disk comes before the port, and what takes long after it.
     let file = args.run.load_file()?;
     let run_dir = Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir;
+    let identity = args.tls.open(&[Role::Coordinator])?;
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
+    args.open.check(address, identity.is_some(), ("the coordinator", "--listen"))?;
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
     let service = Service::starting(status::starting(&file.spec, &run_dir));
-    let server = Serving::start(listener, service.clone());
+    let server = Serving::start(listener, identity, service.clone());
     let mut interrupted = Box::pin(interrupted);
     let start = tokio::select! {
         start = prepare(file, args.clone()) => start?,
@@ -133,7 +140,8 @@ pub async fn coordinate(
 /// Makes the run ready on a thread of its own, so that a signal ends the process while files are read.
 async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
     let runtime = tokio::runtime::Handle::current();
-    let workers = Workers { expected: args.expect_workers, supervised: args.supervised };
+    let sealed = args.tls.is_given();
+    let workers = Workers { expected: args.expect_workers, supervised: args.supervised, sealed };
     let prepare = move || runtime.block_on(startup::prepare(file, &args.run, workers));
     match tokio::task::spawn_blocking(prepare).await {
         Ok(start) => start,
@@ -177,12 +185,12 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(listener: TcpListener, service: Service) -> Self {
+    fn start(listener: TcpListener, identity: Option<Arc<Identity>>, service: Service) -> Self {
         let service = v1::coordinator_server::CoordinatorServer::new(service)
             .max_decoding_message_size(LEADERS_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = Incoming::new(listener, identity, Limits::default());
         let server = Server::builder()
             // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
             .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -191,6 +199,7 @@ impl Serving {
             .initial_stream_window_size(CALL_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .layer(Roles)
             .add_service(Bounded(service));
         let serving = server.serve_with_incoming_shutdown(incoming, async {
             // The sender may be dropped instead of used; both mean the end.
@@ -221,10 +230,8 @@ async fn run(
     let Prepared { lock, description, shell, inputs, queue, status } = prepared;
     let run = description.run.clone();
     service.begin(inputs.clone(), description, shell.counts.clone(), status.clone());
-    print::announce_as(
-        &json!({ "listening": format!("http://{address}") }),
-        format_args!("{LISTENING}http://{address}"),
-    );
+    let listening = format!("{}{address}", scheme(args.tls.is_given()));
+    print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let interrupt = vital::task("signal task", async move {
         // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,

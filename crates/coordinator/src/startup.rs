@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgan_console::Failure;
-use lsgan_control::{Missing, PassKey, Recovered, Run};
+use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
@@ -36,6 +36,7 @@ use crate::counts::Counts;
 use crate::data_set::DataSet;
 use crate::notices::{Notices, Telling};
 use crate::queue::Queue;
+use crate::random;
 use crate::rows;
 use crate::seen;
 use crate::service::Input;
@@ -237,6 +238,8 @@ pub struct Workers {
     pub expected: u32,
     /// The coordinator's parent process starts them.
     pub supervised: bool,
+    /// All that travels between them is encrypted.
+    pub sealed: bool,
 }
 
 /// Recovers the machine from the journal, and builds the shell around it.
@@ -265,7 +268,10 @@ async fn ready(
         return Err(Failure::bad_input(too_many)); // where workers step, the shell ends the run
     }
     let paused = paused(&known).filter(|_| recovered.paused);
-    let token = known.fact("token").map_or_else(new_token, str::to_owned);
+    let token = match known.fact("token") {
+        Some(token) => token.to_owned(),
+        None => new_token()?,
+    };
     let description = describe(&spec, &data, (&token, &places.store));
     let (secret, pass_key) = (secret(&token), PassKey::of(&token));
     let kept = known.snapshots.iter().map(|step| Step(*step));
@@ -279,7 +285,8 @@ async fn ready(
         (known.newest_step.as_ref().map(rows::step_metrics), known.metrics_until());
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
-    let config = config(&spec, &plan, (data.0, pass_key), (workers.expected, args.fault_patience));
+    let keys = (pass_key, RingKeys::new(random::secret()?, workers.sealed));
+    let config = config(&spec, &plan, (data.0, keys), (workers.expected, args.fault_patience));
     let run = Run::new(config, recovered, clock.now());
     let warnings =
         warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));

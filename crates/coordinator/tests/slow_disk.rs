@@ -110,7 +110,7 @@ async fn prepare(folder: &Path) -> Prepared {
         fault_patience: None,
     };
     let file = args.load_file().expect("the file is right");
-    let workers = startup::Workers { expected: 0, supervised: false };
+    let workers = startup::Workers { expected: 0, supervised: false, sealed: false };
     match startup::prepare(file, &args, workers).await {
         Ok(Start::Ready(prepared)) => *prepared,
         Ok(Start::Finished(text)) => panic!("a new run is finished: {text}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use lsgan_control::{Config, PassKey};
+use lsgan_control::{Config, PassKey, RingKeys};
 use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
@@ -222,6 +222,7 @@ fn draw_config(rng: &mut Rng, workers: u32, steps: Option<u64>) -> Config {
         stall_ms: 60_000,
         records: 1_000,
         pass_key: PassKey::of("the run's secret"),
+        ring_keys: RingKeys::default(),
     }
 }
 

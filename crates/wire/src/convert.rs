@@ -2,7 +2,8 @@
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Form, Hello, Member, Message, Outcome, ParkReason, Pass, Report, Resume, Rights, Start, Task, Wish,
+    Form, Hello, Member, Message, Outcome, ParkReason, Pass, Report, Resume, Rights, RingKey, Start, Task,
+    Wish,
 };
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
 
@@ -350,6 +351,11 @@ fn from_form(form: v1::Form) -> Result<Form, String> {
     if form.rank as usize >= form.members.len() {
         return Err(format!("rank {} of a generation of {} members", form.rank, form.members.len()));
     }
+    let secret = form.ring_key.as_slice().try_into();
+    let secret = secret.map_err(|_| {
+        let len_bytes = form.ring_key.len();
+        format!("the key of a generation's ring has {len_bytes} bytes, 32 are right: the coordinator is of another version")
+    })?;
     let member = |member: v1::Member| Member {
         incarnation: Incarnation(member.incarnation),
         address: member.address,
@@ -367,6 +373,7 @@ fn from_form(form: v1::Form) -> Result<Form, String> {
         last_step: Step(form.last_step),
         leases: form.leases.iter().map(|lease| (VirtualRank(lease.virtual_rank), lease.until)).collect(),
         pass: from_pass(form.pass.unwrap_or_default()),
+        ring: RingKey { secret, sealed: form.ring_sealed },
     })
 }
 
@@ -394,5 +401,7 @@ fn to_form(form: Form) -> v1::Form {
         writer: form.writer,
         last_step: form.last_step.0,
         pass: Some(to_pass(form.pass)),
+        ring_key: form.ring.secret.to_vec(),
+        ring_sealed: form.ring.sealed,
     }
 }

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lsgan_certs::Identity;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::MESSAGE_LEN_BYTES_MAX;
+use crate::connect::{Connector, Sentence};
 use crate::v1::coordinator_client::CoordinatorClient;
 
 /// How long a connection may take to be accepted.
@@ -20,39 +23,77 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A client of a coordinator.
 pub type Client = CoordinatorClient<Channel>;
 
-/// The address of a coordinator, `http://HOST:PORT`.
+/// The address of a coordinator, `http://HOST:PORT` or `https://HOST:PORT`, and who dials it.
 #[derive(Clone, Debug)]
-pub struct Address(Endpoint);
+pub struct Address {
+    endpoint: Endpoint,
+    identity: Option<Arc<Identity>>,
+}
 
 impl Address {
     /// `HOST:PORT`.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.0.uri().authority().map_or("", |authority| authority.as_str())
+        self.endpoint.uri().authority().map_or("", |authority| authority.as_str())
     }
+
+    /// The host, without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.endpoint.uri().host().unwrap_or("").trim_matches(['[', ']'])
+    }
+
+    /// The same address, dialled by this process: with its certificate over https, without one over http.
+    ///
+    /// # Errors
+    /// There is a certificate and the address says http, or none and it says https; what to do.
+    pub fn by(self, identity: Option<Arc<Identity>>) -> Result<Self, String> {
+        match (self.is_tls(), identity) {
+            (true, None) => Err(format!(
+                "{self} speaks TLS, for which this process needs a certificate: give one with --tls; `lsgan certs init` makes \
+                 some"
+            )),
+            (false, Some(_)) => Err(format!(
+                "{self} has no encryption, and a certificate is given with --tls. Write https:// in the address, or leave \
+                 --tls out"
+            )),
+            (_, identity) => Ok(Self { identity, ..self }),
+        }
+    }
+
+    fn is_tls(&self) -> bool {
+        self.endpoint.uri().scheme_str() == Some("https")
+    }
+}
+
+/// What an address begins with, of a coordinator that has a certificate, or none.
+#[must_use]
+pub fn scheme(has_certificate: bool) -> &'static str {
+    if has_certificate { "https://" } else { "http://" }
 }
 
 impl FromStr for Address {
     type Err = String;
 
-    /// Fails for what is no `http://HOST:PORT`, with a sentence: trying again would not help.
+    /// Fails for what is no `http://HOST:PORT` or `https://HOST:PORT`, with a sentence: trying again would not help.
     fn from_str(text: &str) -> Result<Self, String> {
         let whole = |endpoint: &Endpoint| {
             let uri = endpoint.uri();
-            uri.scheme_str() == Some("http")
+            matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
                 && uri.port().is_some()
         };
         match Endpoint::from_shared(text.to_owned()).ok().filter(whole) {
-            Some(endpoint) => Ok(Self(
-                endpoint
+            Some(endpoint) => {
+                let endpoint = endpoint
                     .connect_timeout(CONNECT_TIMEOUT)
-                    .tcp_nodelay(true)
                     .http2_keep_alive_interval(KEEP_ALIVE)
-                    .keep_alive_timeout(KEEP_ALIVE),
-            )),
+                    .keep_alive_timeout(KEEP_ALIVE);
+                Ok(Self { endpoint, identity: None })
+            }
             None => Err(format!(
-                "`{text}` is no address of a coordinator; write http://HOST:PORT, as the coordinator prints it"
+                "`{text}` is no address of a coordinator; write http://HOST:PORT or https://HOST:PORT, as the coordinator \
+                 prints it"
             )),
         }
     }
@@ -60,16 +101,22 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}{}", scheme(self.is_tls()), self.authority())
     }
 }
 
-/// Connects to the coordinator at `address`.
+/// Connects to the coordinator at `address`, and waits until it has accepted: over TLS it refuses a certificate only after
+/// the client has done its part.
 ///
 /// # Errors
 /// Why it cannot be reached, and what to check.
 pub async fn dial(address: &Address) -> Result<Client, String> {
-    let channel = address.0.connect().await.map_err(|error| explain(&error))?;
+    if address.is_tls() && address.identity.is_none() {
+        address.clone().by(None)?;
+    }
+    let connector = Connector::new(address.identity.clone());
+    let channel =
+        address.endpoint.connect_with_connector(connector).await.map_err(|error| explain(&error))?;
     Ok(CoordinatorClient::new(channel)
         .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
@@ -77,6 +124,9 @@ pub async fn dial(address: &Address) -> Result<Client, String> {
 
 /// The causes of `error` in a line, and what to check about that kind of failure.
 fn explain(error: &(dyn Error + 'static)) -> String {
+    if let Some(Sentence(text)) = chain(error).find_map(|error| error.downcast_ref::<Sentence>()) {
+        return text.clone();
+    }
     let said = causes(error);
     let kind = kind(error);
     let is = |kinds: &[ErrorKind]| kind.is_some_and(|kind| kinds.contains(&kind));
@@ -122,12 +172,21 @@ mod tests {
 
     #[test]
     fn an_address_has_scheme_host_and_port() {
-        for text in ["http://127.0.0.1:7070", "http://[::1]:1", "http://node-3:7070"] {
+        for text in ["http://127.0.0.1:7070", "http://[::1]:1", "https://node-3:7070"] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "127.0.0.1:7070", "https://host:1", "http://host", "http://:1", "ftp://host:1"] {
+        for text in ["", "127.0.0.1:7070", "https://host", "http://host", "http://:1", "ftp://host:1"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_says_whether_a_certificate_is_needed() {
+        let address = |text: &str| text.parse::<Address>().expect("it is one");
+        assert!(address("http://h:1").by(None).is_ok());
+        let refused = address("https://h:1").by(None).expect_err("nobody dials");
+        assert!(refused.starts_with("https://h:1 speaks TLS"), "{refused}");
+        assert_eq!(address("http://[::1]:1").host(), "::1");
     }
 
     #[test]

@@ -1,18 +1,24 @@
 //! The wire between coordinator, workers and tools: what `proto/lsgan/v1` generates, short ways to build it, its
-//! conversions from and to the types of `control` ([`convert`]), where a server listens ([`Listen`]), and how a
-//! coordinator is reached ([`dial`]).
+//! conversions from and to the types of `control` ([`convert`]), where a server listens ([`Listen`]) and how it accepts
+//! ([`Incoming`]), and how a coordinator is reached ([`dial`]). Both ends speak TLS where there are certificates.
 //!
-//! Not here: what a message means (`control`).
+//! Not here: what a message means (`control`), certificates (`certs`), who may call what (`coordinator`).
 
 #![forbid(unsafe_code)]
 
+mod connect;
 pub mod convert;
 mod dial;
+mod incoming;
 mod listen;
+mod places;
+mod stream;
 mod words;
 
-pub use dial::{Address, Client, dial};
+pub use dial::{Address, Client, dial, scheme};
+pub use incoming::{Accepted, Incoming, Peer};
 pub use listen::{Listen, from_here, listen};
+pub use places::Limits;
 
 /// Protocol messages, client and server of `lsgan.v1`.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines)]

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use lsgan_control::report::{CorruptRecord, FinalFile, PublishedSnapshot, StoreProof};
 use lsgan_control::{
-    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Pass, Report, Resume, Rights, Start,
-    Task, Wish,
+    Form, Hello, Member, Message, Outcome, OutcomeKind, ParkReason, Pass, Report, Resume, Rights, RingKey,
+    Start, Task, Wish,
 };
 use lsgan_fuzz::Fuzz;
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step, VirtualRank};
@@ -156,8 +156,9 @@ prop_compose! {
         generation in generation(), rank in 0..members.len() as u32, members in Just(members), from in reduction(),
         start in start(), root in option::of(any::<u32>()), writer in option::of(any::<u32>()), last_step in step(),
         leases in vec((virtual_rank(), number()), 0..4), pass in pass(),
+        ring in (any::<[u8; 32]>(), any::<bool>()).prop_map(|(secret, sealed)| RingKey { secret, sealed }),
     ) -> Form {
-        Form { generation, rank, members, from, start, root, writer, last_step, leases, pass }
+        Form { generation, rank, members, from, start, root, writer, last_step, leases, pass, ring }
     }
 }
 
@@ -234,12 +235,19 @@ fn every_phase_role_and_outcome_has_its_own_word() {
 fn what_another_version_says_is_an_error_and_no_guess() {
     use v1::coordinator_message::Kind as Told;
     use v1::worker_message::Kind as Said;
-    let form = v1::Form { rank: 1, members: vec![v1::Member::default()], start: 1, ..v1::Form::default() };
+    let form = v1::Form {
+        rank: 1,
+        members: vec![v1::Member::default()],
+        start: 1,
+        ring_key: vec![1; 32],
+        ..v1::Form::default()
+    };
     let told = [
         Told::Wish(v1::Wish { kind: 9, ..v1::Wish::default() }),
         Told::Task(v1::Task { kind: 9 }),
         Told::Shutdown(v1::Shutdown { outcome: 9, ..v1::Shutdown::default() }),
         Told::Form(v1::Form { start: 9, rank: 0, ..form.clone() }),
+        Told::Form(v1::Form { ring_key: vec![1; 31], rank: 0, ..form.clone() }),
         Told::Form(form),
     ];
     for message in told {

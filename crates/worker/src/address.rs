@@ -22,7 +22,7 @@ pub async fn for_peers(args: &Args, listens: SocketAddr) -> Result<SocketAddr, F
     let ip = match args.advertise {
         Some(ip) => ip,
         None if !listens.ip().is_unspecified() => listens.ip(),
-        None => towards(&args.coordinator, listens.ip()).await?,
+        None => towards(&args.address()?, listens.ip()).await?,
     };
     let ip = ip.to_canonical();
     if ip.is_unspecified() || ip.is_multicast() || is_link_local(ip) {
@@ -36,8 +36,7 @@ pub async fn for_peers(args: &Args, listens: SocketAddr) -> Result<SocketAddr, F
 
 /// This host's address towards the coordinator. All addresses that the coordinator's name has are tried: first whether
 /// something listens there, since a name may have one address of each protocol and the coordinator listen on one.
-async fn towards(coordinator: &str, listens: IpAddr) -> Result<IpAddr, Failure> {
-    let coordinator: Address = coordinator.parse().map_err(Failure::bad_input)?;
+async fn towards(coordinator: &Address, listens: IpAddr) -> Result<IpAddr, Failure> {
     let authority = coordinator.authority();
     let unknown = |why: String| {
         Failure::failed(format!(

@@ -1,9 +1,13 @@
 //! What can be said on a worker's command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lsgan_console::Log;
+use lsgan_certs::{Identity, Role};
+use lsgan_console::{Failure, Log};
+use lsgan_launch::{ListenArgs, TlsArgs};
+use lsgan_wire::Address;
 
 use crate::faults::Faults;
 
@@ -14,14 +18,22 @@ use crate::faults::Faults;
 #[command(name = "worker", version = env!("LSGAN_VERSION"))]
 pub struct Args {
     /// The coordinator's address.
-    #[arg(long, value_name = "http://HOST:PORT", env = "LSGAN_COORDINATOR")]
+    #[arg(long, value_name = "http[s]://HOST:PORT", env = "LSGAN_COORDINATOR")]
     pub coordinator: String,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Who it is, once that is opened.
+    #[arg(skip)]
+    pub identity: Option<Arc<Identity>>,
     /// A label for people.
     #[arg(long, value_name = "NAME", default_value_t = default_name())]
     pub name: String,
-    /// Address to listen on for peers; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
-    #[arg(long, value_name = "IP:PORT", default_value = "[::]:0")]
-    pub peer_listen: SocketAddr,
+    /// Address to listen on for peers; port 0 takes a free one, and [::] is all of this host's, IPv4 as well. By default
+    /// [::]:0, and loopback where the coordinator is dialled on loopback.
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub open: ListenArgs,
     /// IP address that peers are told; by default the one that reaches the coordinator.
     #[arg(long, value_name = "IP")]
     pub advertise: Option<IpAddr>,
@@ -45,6 +57,47 @@ pub struct Args {
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = Log::Text, value_name = "FORM")]
     pub log: Log,
+}
+
+impl Args {
+    /// Opens what `--tls` names.
+    ///
+    /// # Errors
+    /// The files, or the address of the coordinator, are wrong; or this worker would listen for peers without TLS where
+    /// other hosts reach it. Exit code 2.
+    pub fn opened(mut self) -> Result<Self, Failure> {
+        self.identity = self.tls.open(&[Role::Worker])?;
+        self.address()?;
+        self.open.check(self.listens(), self.identity.is_some(), ("this worker", "--peer-listen"))?;
+        Ok(self)
+    }
+
+    /// The coordinator's address, and who dials it.
+    ///
+    /// # Errors
+    /// It is none, or it does not fit to `--tls`. Exit code 2.
+    pub fn address(&self) -> Result<Address, Failure> {
+        let address: Address = self.coordinator.parse().map_err(Failure::bad_input)?;
+        address.by(self.identity.clone()).map_err(Failure::bad_input)
+    }
+
+    /// Where it listens for peers. Where the coordinator is dialled on loopback all workers of the run are on this host,
+    /// unless it tells its peers another address.
+    #[must_use]
+    pub fn listens(&self) -> SocketAddr {
+        let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let elsewhere = self.advertise.is_some_and(|ip| !ip.to_canonical().is_loopback());
+        let host = self.coordinator.parse().ok().map(|address: Address| address.host().to_owned());
+        self.peer_listen.unwrap_or(match host.as_deref() {
+            Some(_) if elsewhere => everywhere,
+            Some("localhost") => (Ipv4Addr::LOCALHOST, 0).into(),
+            Some(host) => match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+                Ok(ip) if ip.is_loopback() => (ip, 0).into(),
+                _ => everywhere,
+            },
+            None => everywhere,
+        })
+    }
 }
 
 fn default_name() -> String {

@@ -15,7 +15,7 @@ use crate::address::route;
 /// or the coordinator's name is not known yet.
 #[must_use]
 pub fn for_nccl(args: &Args) -> Option<(&'static str, String)> {
-    let listens = Some(args.peer_listen.ip()).filter(|ip| !ip.is_unspecified());
+    let listens = Some(args.listens().ip()).filter(|ip| !ip.is_unspecified());
     let ours = args.advertise.or(listens).or_else(|| towards(&args.coordinator))?;
     Some(("NCCL_SOCKET_IFNAME", format!("={}", name_of(ours.to_canonical())?)))
 }

@@ -26,7 +26,7 @@ pub type Reached = (Client, v1::RunDescription);
 /// # Errors
 /// The coordinator is away for longer than `--give-up-after`, or has another run or an older journal.
 pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Reached, Failure> {
-    let address: Address = args.coordinator.parse().map_err(Failure::bad_input)?;
+    let address = args.address()?;
     let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
     let mut waits = false;
     loop {
@@ -34,6 +34,9 @@ pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Re
             Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
             Err(error) => error,
         };
+        if error.is_refused {
+            return Err(Failure::bad_input(error.why));
+        }
         if error.is_starting {
             // Reading the data set may take long.
             if !std::mem::replace(&mut waits, true) {
@@ -79,13 +82,17 @@ struct Unreached {
     why: String,
     /// The coordinator is there, and its run has not begun.
     is_starting: bool,
+    /// Its certificate is not one that may take part.
+    is_refused: bool,
 }
 
 async fn try_reach(address: &Address) -> Result<Reached, Unreached> {
-    let mut client = dial(address).await.map_err(|why| Unreached { why, is_starting: false })?;
+    let unreached = |why| Unreached { why, is_starting: false, is_refused: false };
+    let mut client = dial(address).await.map_err(unreached)?;
     let reply = client.describe_run(v1::DescribeRunRequest {}).await.map_err(|status| Unreached {
         why: status.message().to_owned(),
         is_starting: status.code() == Code::FailedPrecondition,
+        is_refused: status.code() == Code::PermissionDenied,
     })?;
     Ok((client, reply.into_inner()))
 }

@@ -141,9 +141,19 @@ impl Formed {
         matches!(self, Self::Tcp { shared: Some(_), .. })
     }
 
-    /// What to tell the user of it.
+    /// What to tell the user of it, in a run that has TLS or not.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub fn warning(&self, sealed: bool) -> Option<String> {
+        if let Self::Nccl(group) = self
+            && sealed
+            && group.size() > 1
+        {
+            return Some(
+                "the run has TLS, but sums between GPUs travel over NCCL, which encrypts nothing and asks nobody who he is: \
+                 they need a network of their own (SECURITY.md)"
+                    .to_owned(),
+            );
+        }
         let Self::Tcp { shared: Some([first, second]), .. } = self else { return None };
         Some(format!(
             "the workers at {first} and {second} compute on one GPU, which NCCL refuses: all sums travel over TCP, through \

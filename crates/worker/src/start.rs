@@ -38,6 +38,7 @@ use crate::trouble;
 /// A failure with its exit code: a coordinator that cannot be reached or refuses the worker, data that cannot be
 /// opened, a run that failed.
 pub async fn work(args: Args, mut terminate: mpsc::Receiver<()>) -> Result<Ended, Failure> {
+    let args = args.opened()?;
     let Some(reached) = unless_asked_to_end(&mut terminate, reach(&args, None)).await else {
         return Ok(left_at_start());
     };
@@ -74,7 +75,7 @@ async fn prepare(
     let opened = tokio::task::spawn_blocking(move || open_data(&data, seed));
     let Some(opened) = unless_asked_to_end(terminate, opened).await else { return Ok(None) };
     let source: Arc<dyn Source> = Arc::from(opened??);
-    let listener = listen(args.peer_listen)?;
+    let listener = listen(args.listens())?;
     let store = Arc::new(RunStore::at(&description.store));
     let training = Training {
         identity: Identity {

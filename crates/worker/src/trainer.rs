@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use lsgan_collective::tcp::{Listener, Membership, RunToken};
+use lsgan_collective::tcp::{Listener, Membership, RingKey, RunToken};
 use lsgan_collective::{Group, GroupError};
 use lsgan_console::exit::chain;
 use lsgan_console::print;
@@ -215,8 +215,13 @@ impl Trainer {
         let members = members.collect::<Result<Vec<_>, _>>();
         let members =
             members.map_err(|e| Halt::Coordinator(format!("a peer's address makes no sense: {e}")))?;
-        let membership =
-            Membership { token: self.token, generation: form.generation, rank: form.rank as usize, members };
+        let membership = Membership {
+            token: self.token,
+            key: RingKey { secret: form.ring.secret, sealed: form.ring.sealed },
+            generation: form.generation,
+            rank: form.rank as usize,
+            members,
+        };
         let failure_timeout = self.spec.cluster.failure_timeout.least();
         let patience =
             (CONNECT_FAILURE_TIMEOUTS * failure_timeout).clamp(CONNECT_TIMEOUTS.0, CONNECT_TIMEOUTS.1);
@@ -226,7 +231,7 @@ impl Trainer {
         let mut group =
             self.transport.connect(&mut self.listener, &membership, deadline, live.aborter(), &waiting)?;
         self.replica.sums_travel_from_host(group.shares_a_gpu());
-        if let Some(text) = group.warning().filter(|_| form.rank == 0) {
+        if let Some(text) = group.warning(form.ring.sealed).filter(|_| form.rank == 0) {
             tracing::warn!("{text}");
             self.outbox.say(Report::Warning { text });
         }

@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["control", "spec"]),
     // Each knows one thing of the outside.
     ("runfile", &["fuzz", "spec"]),
-    ("wire", &["control", "fuzz", "spec"]),
+    ("certs", &[]),
+    ("wire", &["certs", "control", "fuzz", "spec"]),
     ("journal", &["control", "plan", "spec"]),
     ("pictures", &["spec"]),
     ("objects", &["fuzz", "spec"]),
@@ -24,15 +25,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshots", &["fuzz", "objects", "spec"]),
     ("train", &["pictures", "spec"]),
     ("console", &["spec", "wire"]),
-    ("launch", &["console", "data", "runfile", "snapshots", "spec"]),
+    ("launch", &["certs", "console", "data", "runfile", "snapshots", "spec"]),
     // The binaries.
     (
         "coordinator",
-        &["console", "control", "data", "journal", "launch", "plan", "runfile", "snapshots", "spec", "wire"],
+        &[
+            "certs",
+            "console",
+            "control",
+            "data",
+            "journal",
+            "launch",
+            "plan",
+            "runfile",
+            "snapshots",
+            "spec",
+            "wire",
+        ],
     ),
     (
         "worker",
         &[
+            "certs",
             "collective",
             "console",
             "control",
@@ -49,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "certs",
             "console",
             "data",
             "journal",
@@ -118,7 +133,7 @@ fn console_needs_no_store_and_no_decoder() {
     );
 }
 
-/// Everything about connecting (time-outs, keep-alive, later TLS) is in `wire::dial`.
+/// Everything about connecting (time-outs, keep-alive, TLS) is in `wire::dial` and `wire::connect`.
 #[test]
 fn the_coordinator_is_dialled_in_one_place() {
     let words = ["coordinator_client", "CoordinatorClient", "transport::Endpoint", "Endpoint::"];

@@ -11,6 +11,7 @@ use lsgan_spec::Generation;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::flow::Flow;
+use super::seal::{Opener, Sealer};
 use crate::{Aborter, Call, CallKind, GroupError, LossCause, Peer};
 
 /// The connection to a neighbour.
@@ -27,6 +28,9 @@ pub(crate) struct Ring {
     pub(crate) left: Link,
     /// Only sends: if it becomes readable, the peer has closed it or sent garbage.
     pub(crate) right: Link,
+    /// What is received is decrypted, and what is sent is encrypted, if the group's key says so.
+    pub(crate) opener: Option<Box<Opener>>,
+    pub(crate) sealer: Option<Box<Sealer>>,
     pub(crate) aborter: Aborter,
     pub(crate) stall_timeout: Option<Duration>,
     /// The buffer for received values, kept between calls.
@@ -122,7 +126,11 @@ impl Exchange<'_> {
     }
 
     fn all_sent(&self) -> bool {
-        self.header_sent_bytes == HEADER_BYTES && self.flow.all_sent()
+        self.header_sent_bytes == HEADER_BYTES && self.flow.all_sent() && self.is_flushed()
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.ring.sealer.as_ref().is_none_or(|sealer| sealer.is_flushed())
     }
 
     fn all_received(&self) -> bool {
@@ -131,6 +139,9 @@ impl Exchange<'_> {
 
     /// Sends as much as the kernel takes now. False if it takes nothing.
     fn send(&mut self) -> Result<bool, GroupError> {
+        if self.ring.sealer.is_some() {
+            return self.send_sealed();
+        }
         let header = &self.header[self.header_sent_bytes..];
         let outgoing = self.flow.outgoing();
         let outcome = match (header, outgoing) {
@@ -142,18 +153,44 @@ impl Exchange<'_> {
         };
         let left_to_header = header.len();
         let Some(count_bytes) = self.moved(outcome, Side::Right)? else { return Ok(false) };
+        self.sent(count_bytes, left_to_header);
+        Ok(true)
+    }
+
+    /// Makes a frame of what is ready, unless there is one, and sends of it as much as the kernel takes now.
+    fn send_sealed(&mut self) -> Result<bool, GroupError> {
+        let ring = &mut *self.ring;
+        let sealer = ring.sealer.as_mut().expect("the caller has looked");
+        let taken = if sealer.is_flushed() {
+            let header = &self.header[self.header_sent_bytes..];
+            let taken = sealer.take(header, self.flow.outgoing());
+            if taken == 0 {
+                return Ok(false);
+            }
+            Some((taken, header.len()))
+        } else {
+            None
+        };
+        let outcome = sealer.flush(&ring.right.socket);
+        if let Some((taken, left_to_header)) = taken {
+            self.sent(taken, left_to_header);
+        }
+        Ok(self.moved(outcome, Side::Right)?.is_some())
+    }
+
+    /// So many bytes are on their way, of which those of the header are the first.
+    fn sent(&mut self, count_bytes: usize, left_to_header: usize) {
         let of_header = count_bytes.min(left_to_header);
         self.header_sent_bytes += of_header;
         if count_bytes > of_header {
             self.flow.sent(count_bytes - of_header);
         }
-        Ok(true)
     }
 
     /// Receives what has arrived. False if nothing has.
     fn receive(&mut self) -> Result<bool, GroupError> {
         if self.header_received_bytes < HEADER_BYTES {
-            let outcome = self.ring.left.socket.read(&mut self.their_header[self.header_received_bytes..]);
+            let outcome = read(self.ring, &mut self.their_header[self.header_received_bytes..]);
             let Some(count_bytes) = self.moved(outcome, Side::Left)? else { return Ok(false) };
             self.header_received_bytes += count_bytes;
             if self.header_received_bytes == HEADER_BYTES {
@@ -165,7 +202,7 @@ impl Exchange<'_> {
         if incoming.is_empty() {
             return Ok(false);
         }
-        let outcome = self.ring.left.socket.read(incoming);
+        let outcome = read(self.ring, incoming);
         let Some(count_bytes) = self.moved(outcome, Side::Left)? else { return Ok(false) };
         self.flow.received(count_bytes);
         Ok(true)
@@ -183,7 +220,11 @@ impl Exchange<'_> {
 
     fn moved(&self, outcome: io::Result<usize>, side: Side) -> Result<Option<usize>, GroupError> {
         let (peer, generation, call) = (self.link(side).peer, self.ring.generation, self.call);
-        moved(outcome).map_err(|cause| GroupError::PeerLost { peer, generation, call, cause })
+        moved(outcome).map_err(|cause| match cause {
+            // A frame that does not open.
+            LossCause::Failed(ErrorKind::InvalidData) => GroupError::Garbled { peer, generation, call },
+            cause => GroupError::PeerLost { peer, generation, call, cause },
+        })
     }
 
     fn link(&self, side: Side) -> &Link {
@@ -204,7 +245,8 @@ impl Exchange<'_> {
         if patience.is_some_and(|until| until <= Instant::now()) {
             return Err(self.stalled());
         }
-        let right_events = match self.header_sent_bytes < HEADER_BYTES || !self.flow.outgoing().is_empty() {
+        let has_more = self.header_sent_bytes < HEADER_BYTES || !self.flow.outgoing().is_empty();
+        let right_events = match has_more || !self.is_flushed() {
             true => PollFlags::POLLIN | PollFlags::POLLOUT,
             false => PollFlags::POLLIN,
         };
@@ -245,6 +287,14 @@ impl Exchange<'_> {
             call: self.call,
             after: self.ring.stall_timeout.unwrap_or_default(),
         }
+    }
+}
+
+/// Reads what the left neighbour sent.
+fn read(ring: &mut Ring, out: &mut [u8]) -> io::Result<usize> {
+    match &mut ring.opener {
+        None => ring.left.socket.read(out),
+        Some(opener) => opener.read(&ring.left.socket, out),
     }
 }
 

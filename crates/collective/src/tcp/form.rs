@@ -9,8 +9,10 @@ use nix::poll::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::exchange::{Link, Ring, moved, poll_until};
-use super::hello::{ANSWER_BYTES, Hello, decode_answer};
-use super::listener::is_closed;
+use super::hello::{ANSWER_BYTES, CHALLENGE_BYTES, Hello, Reply};
+use super::listener::{Caller, is_closed};
+use super::proof::{End, FrameKeys, Secrets, nonce};
+use super::seal::{Opener, Sealer};
 use super::{Listener, Membership, TcpGroup};
 use crate::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 
@@ -53,8 +55,10 @@ pub fn connect(
     let ring = Ring {
         rank,
         generation,
-        left: Link { socket: left, peer: membership.left() },
-        right: Link { socket: right, peer: membership.right() },
+        left: Link { socket: left.socket, peer: membership.left() },
+        right: Link { socket: right.socket, peer: membership.right() },
+        opener: left.keys.map(|keys| Box::new(Opener::new(keys))),
+        sealer: right.keys.map(|keys| Box::new(Sealer::new(keys))),
         aborter: aborter.clone(),
         stall_timeout: Some(deadline.saturating_duration_since(Instant::now())),
         scratch: Vec::new(),
@@ -80,16 +84,16 @@ fn find_neighbours(
     membership: &Membership,
     deadline: Instant,
     aborter: &Aborter,
-) -> Result<(TcpStream, TcpStream), GroupError> {
+) -> Result<(Caller, Called), GroupError> {
     let generation = membership.generation;
     let started = Instant::now();
-    let mut left = None;
+    let mut left: Option<Caller> = None;
     let mut dial = Dial::new(membership);
     loop {
         if aborter.is_aborted() {
             return Err(GroupError::Aborted { generation });
         }
-        left = listener.left_neighbour(membership)?.or(left).filter(|socket| !is_closed(socket));
+        left = listener.left_neighbour(membership)?.or(left).filter(|left| !is_closed(&left.socket));
         dial.advance()?;
         if let (Some(_), DialState::Accepted(_)) = (&left, &dial.state) {
             break;
@@ -117,6 +121,13 @@ fn find_neighbours(
     }
 }
 
+/// The connection to the right neighbour, which has proved that it knows the key.
+struct Called {
+    socket: TcpStream,
+    /// What is encrypted with on the way there.
+    keys: Option<FrameKeys>,
+}
+
 /// Dials the right neighbour again and again until it accepts or refuses.
 struct Dial<'a> {
     membership: &'a Membership,
@@ -129,8 +140,19 @@ struct Dial<'a> {
 enum DialState {
     Pausing { until: Instant },
     Connecting(Socket),
-    Asking { socket: TcpStream, answer: [u8; ANSWER_BYTES], filled_bytes: usize },
-    Accepted(TcpStream),
+    Asking(Box<Asking>),
+    Accepted(Called),
+}
+
+/// A connection on which a hello was sent.
+struct Asking {
+    socket: TcpStream,
+    hello: Hello,
+    /// The challenge, then the answer.
+    reply: [u8; CHALLENGE_BYTES],
+    filled_bytes: usize,
+    /// Set once this member has proved that it knows the key.
+    keys: Option<Option<FrameKeys>>,
 }
 
 impl<'a> Dial<'a> {
@@ -151,11 +173,9 @@ impl<'a> Dial<'a> {
             let next = match std::mem::replace(&mut self.state, DialState::Pausing { until: now }) {
                 DialState::Pausing { until } if until > now => DialStep::Wait(DialState::Pausing { until }),
                 DialState::Pausing { .. } => self.begin()?,
-                DialState::Connecting(socket) => self.greet(socket),
-                DialState::Asking { socket, answer, filled_bytes } => {
-                    self.read_answer(socket, answer, filled_bytes)?
-                }
-                DialState::Accepted(socket) => DialStep::Wait(DialState::Accepted(socket)),
+                DialState::Connecting(socket) => self.greet(socket)?,
+                DialState::Asking(asking) => self.hear(asking)?,
+                DialState::Accepted(called) => DialStep::Wait(DialState::Accepted(called)),
             };
             match next {
                 DialStep::Wait(state) => {
@@ -198,51 +218,55 @@ impl<'a> Dial<'a> {
     }
 
     /// Sends the hello once the connection is established.
-    fn greet(&self, socket: Socket) -> DialStep {
+    fn greet(&self, socket: Socket) -> Result<DialStep, GroupError> {
+        let failed = |error: std::io::Error| Ok(DialStep::Failed(LossCause::Failed(error.kind())));
         match socket.take_error() {
             Ok(None) => {}
-            Ok(Some(error)) | Err(error) => return DialStep::Failed(LossCause::Failed(error.kind())),
+            Ok(Some(error)) | Err(error) => return failed(error),
         }
         match socket.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => {
-                return DialStep::Wait(DialState::Connecting(socket));
+                return Ok(DialStep::Wait(DialState::Connecting(socket)));
             }
-            Err(error) => return DialStep::Failed(LossCause::Failed(error.kind())),
+            Err(error) => return failed(error),
             Ok(_) => {}
         }
-        let mut socket = TcpStream::from(socket);
+        let socket = TcpStream::from(socket);
         if socket.local_addr().is_ok_and(|ours| ours.ip() == self.peer.address.ip()) {
             // If the system allows only less, sums are only slower.
             _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_SAME_HOST_BYTES);
         }
-        let hello = Hello::to_right(self.membership).encode();
-        match socket.write(&hello) {
-            Ok(count_bytes) if count_bytes == hello.len() => {
-                DialStep::Go(DialState::Asking { socket, answer: [0; ANSWER_BYTES], filled_bytes: 0 })
-            }
-            Ok(_) => DialStep::Failed(LossCause::Closed),
-            Err(error) => DialStep::Failed(LossCause::Failed(error.kind())),
-        }
+        let hello = Hello::to_right(self.membership, nonce()?);
+        let asking = Asking { socket, hello, reply: [0; CHALLENGE_BYTES], filled_bytes: 0, keys: None };
+        Ok(asking.say(&hello.encode()))
     }
 
-    /// Reads the answer as far as it has arrived.
-    fn read_answer(
-        &self,
-        mut socket: TcpStream,
-        mut answer: [u8; ANSWER_BYTES],
-        mut filled_bytes: usize,
-    ) -> Result<DialStep, GroupError> {
-        while filled_bytes < ANSWER_BYTES {
-            match moved(socket.read(&mut answer[filled_bytes..])) {
-                Ok(Some(count_bytes)) => filled_bytes += count_bytes,
-                Ok(None) => return Ok(DialStep::Wait(DialState::Asking { socket, answer, filled_bytes })),
-                Err(cause) => return Ok(DialStep::Failed(cause)),
+    /// Reads the listener's challenge or answer as far as it has arrived, and does what follows.
+    fn hear(&self, mut asking: Box<Asking>) -> Result<DialStep, GroupError> {
+        let reply = match asking.read() {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return Ok(DialStep::Wait(DialState::Asking(asking))),
+            Err(cause) => return Ok(DialStep::Failed(cause)),
+        };
+        match (reply, asking.keys.take()) {
+            (Reply::Answer(Err(refusal)), _) => Err(self.refused(refusal)),
+            (Reply::Answer(Ok(())), Some(keys)) => {
+                Ok(DialStep::Go(DialState::Accepted(Called { socket: asking.socket, keys })))
             }
-        }
-        match decode_answer(&answer) {
-            Some(Ok(())) => Ok(DialStep::Go(DialState::Accepted(socket))),
-            Some(Err(refusal)) => Err(self.refused(refusal)),
-            None => Ok(DialStep::Failed(LossCause::Failed(ErrorKind::InvalidData))),
+            (Reply::Challenge { nonce, proof }, None) => {
+                let hello = asking.hello.encode();
+                let secrets = Secrets::new(&self.membership.key, &asking.hello.nonce, &nonce);
+                if !secrets.is_proof(End::Listener, &hello, &proof) {
+                    return Ok(DialStep::Failed(LossCause::Unproved));
+                }
+                let ours = secrets.prove(End::Dialer, &hello);
+                asking.keys = Some(secrets.frame_keys());
+                Ok(asking.say(&ours))
+            }
+            // It believes without a proof, or wants two.
+            (Reply::Answer(Ok(())), None) | (Reply::Challenge { .. }, Some(_)) => {
+                Ok(DialStep::Failed(LossCause::Unproved))
+            }
         }
     }
 
@@ -254,7 +278,7 @@ impl<'a> Dial<'a> {
     fn poll_fd(&self) -> Option<PollFd<'_>> {
         match &self.state {
             DialState::Connecting(socket) => Some(PollFd::new(socket.as_fd(), PollFlags::POLLOUT)),
-            DialState::Asking { socket, .. } => Some(PollFd::new(socket.as_fd(), PollFlags::POLLIN)),
+            DialState::Asking(asking) => Some(PollFd::new(asking.socket.as_fd(), PollFlags::POLLIN)),
             DialState::Pausing { .. } | DialState::Accepted(_) => None,
         }
     }
@@ -262,7 +286,7 @@ impl<'a> Dial<'a> {
     fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             DialState::Pausing { until } => Some(until),
-            DialState::Connecting(_) | DialState::Asking { .. } | DialState::Accepted(_) => None,
+            DialState::Connecting(_) | DialState::Asking(_) | DialState::Accepted(_) => None,
         }
     }
 
@@ -272,8 +296,35 @@ impl<'a> Dial<'a> {
             DialState::Connecting(_) => {
                 Some(Missing::Unreachable(self.peer, LossCause::Failed(ErrorKind::TimedOut)))
             }
-            DialState::Asking { .. } => Some(Missing::NotJoined(self.peer)),
+            DialState::Asking(_) => Some(Missing::NotJoined(self.peer)),
             DialState::Accepted(_) => None,
+        }
+    }
+}
+
+impl Asking {
+    /// Sends a few bytes, and waits for what is said to them.
+    fn say(mut self, bytes: &[u8]) -> DialStep {
+        self.filled_bytes = 0;
+        match self.socket.write(bytes) {
+            Ok(count_bytes) if count_bytes == bytes.len() => DialStep::Go(DialState::Asking(Box::new(self))),
+            Ok(_) => DialStep::Failed(LossCause::Closed),
+            Err(error) => DialStep::Failed(LossCause::Failed(error.kind())),
+        }
+    }
+
+    /// The listener's reply; none while it is not complete.
+    fn read(&mut self) -> Result<Option<Reply>, LossCause> {
+        let garbage = LossCause::Failed(ErrorKind::InvalidData);
+        loop {
+            let whole_bytes = Reply::len_bytes(&self.reply[..self.filled_bytes]).ok_or(garbage)?;
+            if self.filled_bytes == whole_bytes && whole_bytes >= ANSWER_BYTES {
+                return Reply::decode(&self.reply[..whole_bytes]).map(Some).ok_or(garbage);
+            }
+            match moved(self.socket.read(&mut self.reply[self.filled_bytes..whole_bytes]))? {
+                Some(count_bytes) => self.filled_bytes += count_bytes,
+                None => return Ok(None),
+            }
         }
     }
 }

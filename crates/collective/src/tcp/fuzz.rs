@@ -9,21 +9,29 @@ use lsgan_spec::Generation;
 use super::exchange::{HEADER_BYTES, Link, Ring, decode, encode};
 use super::flow::{Element, Flow, RingAllReduce, RingBroadcast};
 use super::gather::RingGather;
-use super::hello::{ANSWER_BYTES, HELLO_BYTES, Hello, Verdict, decode_answer, encode_answer};
-use super::{Listener, Membership, RunToken, TcpGroup};
+use super::hello::{
+    ANSWER_BYTES, CHALLENGE_BYTES, HELLO_BYTES, Hello, Reply, Verdict, decode_answer, encode_answer,
+    encode_challenge,
+};
+use super::proof::{End, NONCE_BYTES, PROOF_BYTES, Secrets};
+use super::seal::{Opener, Sealer};
+use super::{Listener, Membership, RingKey, RunToken, TcpGroup};
 use crate::{Aborter, Call, CallKind, Group as _, Refusal};
+
+const KEY: RingKey = RingKey { secret: [9; 32], sealed: true };
+const NONCE: [u8; NONCE_BYTES] = [6; NONCE_BYTES];
 
 fn membership(rank: usize, generation: u64) -> Membership {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     let generation = Generation(generation);
-    Membership { token: RunToken([7; 32]), generation, rank, members: vec![address; 3] }
+    Membership { token: RunToken([7; 32]), key: KEY, generation, rank, members: vec![address; 3] }
 }
 
 /// Hellos of the left neighbour of rank 1, of an earlier and of a later generation, and of others.
 fn hellos() -> Vec<Vec<u8>> {
     let other = Membership { token: RunToken([8; 32]), ..membership(0, 5) };
     let all = [membership(0, 5), membership(0, 4), membership(0, 6), membership(2, 5), other];
-    all.iter().map(|membership| Hello::to_right(membership).encode().to_vec()).collect()
+    all.iter().map(|membership| Hello::to_right(membership, NONCE).encode().to_vec()).collect()
 }
 
 #[test]
@@ -40,11 +48,8 @@ fn fuzz_hello() {
         };
         assert_eq!(hello.encode()[8..], bytes[8..], "nothing is lost");
         let verdict = hello.judge(&ours);
-        assert_eq!(
-            verdict == Verdict::Accept,
-            hello == Hello::to_right(&membership(0, 5)),
-            "only the neighbour's"
-        );
+        let neighbours = Hello::to_right(&membership(0, 5), hello.nonce);
+        assert_eq!(verdict == Verdict::Accept, hello == neighbours, "only the neighbour's");
         format!("{verdict:?}")
     });
 }
@@ -52,18 +57,36 @@ fn fuzz_hello() {
 #[test]
 fn fuzz_answer() {
     let by = Generation(9);
-    let refusals =
-        [Refusal::Superseded { by }, Refusal::OtherRun, Refusal::OtherMembership, Refusal::OtherVersion];
-    let answers = refusals.map(Err).into_iter().chain([Ok(())]);
-    Fuzz::new("answer", answers.map(|answer| encode_answer(answer).to_vec())).run(|bytes| {
-        let Some(bytes) = bytes.first_chunk::<ANSWER_BYTES>() else { return "incomplete".to_owned() };
-        let answer = decode_answer(bytes);
-        assert!(answer.is_none_or(|answer| encode_answer(answer) == *bytes), "one way to write each");
-        format!("{answer:?}")
+    let refusals = [
+        Refusal::Superseded { by },
+        Refusal::OtherRun,
+        Refusal::OtherMembership,
+        Refusal::OtherVersion,
+        Refusal::Unproved,
+    ];
+    let answers = refusals.map(Err).into_iter().chain([Ok(())]).map(|answer| encode_answer(answer).to_vec());
+    let challenge = encode_challenge(&NONCE, &[3; PROOF_BYTES]).to_vec();
+    Fuzz::new("answer", answers.chain([challenge])).run(|bytes| {
+        let Some(whole_bytes) = Reply::len_bytes(bytes) else { return "no reply".to_owned() };
+        if whole_bytes < ANSWER_BYTES || bytes.len() < whole_bytes {
+            return "incomplete".to_owned();
+        }
+        let bytes = &bytes[..whole_bytes];
+        match Reply::decode(bytes) {
+            None => "no reply".to_owned(),
+            Some(Reply::Answer(answer)) => {
+                assert_eq!(encode_answer(answer), *bytes, "one way to write each");
+                format!("{answer:?}")
+            }
+            Some(Reply::Challenge { nonce, proof }) => {
+                assert_eq!(encode_challenge(&nonce, &proof), *bytes, "one way to write each");
+                "challenge".to_owned()
+            }
+        }
     });
 }
 
-/// Each input is a connection. After it the neighbour's own hello is accepted, whatever was there before.
+/// Each input is a connection. After it the neighbour is accepted, which knows the key, whatever was there before.
 #[test]
 fn fuzz_listener() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
@@ -74,17 +97,25 @@ fn fuzz_listener() {
         stream.write_all(bytes).expect("a few bytes fit");
         stream
     };
-    let neighbours = Hello::to_right(&membership(0, 5)).encode();
+    let neighbours = Hello::to_right(&membership(0, 5), NONCE).encode();
+    let mut next = move || listener.left_neighbour(&ours).expect("a stranger is no error");
     Fuzz::new("listener", hellos()).run(|bytes| {
         let bytes = &bytes[..bytes.len().min(1 << 12)];
         let stranger = greet(bytes);
         stranger.shutdown(Shutdown::Write).expect("it is open");
-        let is_left = listener.left_neighbour(&ours).expect("a stranger is no error").is_some();
-        assert!(!is_left || bytes.starts_with(&neighbours), "{bytes:?}");
+        assert!(next().is_none(), "nobody guesses a proof: {bytes:?}");
         let mut left = greet(&neighbours);
-        let accepted =
-            std::iter::repeat_with(|| listener.left_neighbour(&ours).expect("it is the neighbour"));
-        accepted.flatten().next().expect("it has sent its hello");
+        left.set_nonblocking(true).expect("it is a socket");
+        let mut challenge = [0; CHALLENGE_BYTES];
+        while left.peek(&mut challenge).ok() != Some(CHALLENGE_BYTES) {
+            assert!(next().is_none(), "it has proved nothing yet");
+        }
+        left.set_nonblocking(false).expect("it is a socket");
+        left.read_exact(&mut challenge).expect("it is there");
+        let Some(Reply::Challenge { nonce, .. }) = Reply::decode(&challenge) else { panic!("{challenge:?}") };
+        let secrets = Secrets::new(&KEY, &NONCE, &nonce);
+        left.write_all(&secrets.prove(End::Dialer, &neighbours)).expect("a proof fits");
+        std::iter::repeat_with(&mut next).flatten().next().expect("it has proved that it knows the key");
         let mut answer = [0; ANSWER_BYTES];
         left.read_exact(&mut answer).expect("it is answered");
         assert_eq!(decode_answer(&answer), Some(Ok(())));
@@ -92,7 +123,7 @@ fn fuzz_listener() {
         for stream in [&stranger, &left] {
             _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
         }
-        if is_left { "left".to_owned() } else { format!("{:?}", Hello::may_begin_with(bytes)) }
+        format!("{:?}", Hello::may_begin_with(bytes))
     });
 }
 
@@ -142,6 +173,8 @@ fn fuzz_exchange() {
             generation: ours.generation,
             left: Link { socket: left, peer: ours.left() },
             right: Link { socket: right, peer: ours.right() },
+            opener: None,
+            sealer: None,
             aborter: Aborter::new().expect("there is a descriptor left"),
             stall_timeout: None,
             scratch: Vec::new(),
@@ -157,6 +190,49 @@ fn fuzz_exchange() {
         let result = group.all_reduce_i64(&mut [1; VALUES]);
         assert_eq!(result.is_ok(), bytes.starts_with(&header) && bytes.len() >= whole, "{result:?}");
         result.map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+    });
+}
+
+/// Each input is what comes on an encrypted connection: nothing is read from it but what was sealed.
+#[test]
+fn fuzz_frame() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = server.local_addr().expect("it is bound");
+    let pair = || {
+        let ours = TcpStream::connect(address).expect("it listens");
+        (ours, server.accept().expect("it was connected to").0)
+    };
+    let keys = || Secrets::new(&KEY, &NONCE, &NONCE).frame_keys().expect("it is sealed");
+    let sealed = |values: &[u8]| {
+        let (near, mut far) = pair();
+        let mut sealer = Sealer::new(keys());
+        sealer.take(&[], values);
+        let mut bytes = vec![0; sealer.flush(&near).expect("a frame fits")];
+        far.read_exact(&mut bytes).expect("it was sent");
+        bytes
+    };
+    let examples = [vec![1; 5], vec![2; 300]].map(|values: Vec<u8>| (sealed(&values), values));
+    Fuzz::new("frame", examples.iter().map(|(frame, _)| frame.clone())).run(|bytes| {
+        let bytes = &bytes[..bytes.len().min(1 << 12)];
+        let (mut near, far) = pair();
+        near.write_all(bytes).expect("a few bytes fit");
+        near.shutdown(Shutdown::Write).expect("it is open");
+        let mut out = vec![0; 400];
+        let read = Opener::new(keys()).read(&far, &mut out);
+        for stream in [&near, &far] {
+            _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        match read {
+            Ok(0) => "incomplete".to_owned(),
+            Ok(len) => {
+                let is_ours = |(frame, values): &(Vec<u8>, Vec<u8>)| {
+                    bytes.starts_with(frame) && out[..len] == values[..]
+                };
+                assert!(examples.iter().any(is_ours), "{bytes:?}");
+                "opened".to_owned()
+            }
+            Err(error) => error.kind().to_string(),
+        }
     });
 }
 

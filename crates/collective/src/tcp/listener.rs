@@ -3,21 +3,25 @@
 //! Between two generations no thread runs here: connections wait in the kernel's queue, and their dialers for an answer.
 //! The connection of a member that forms a later generation is parked until this worker forms it too.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::hello::{Answer, HELLO_BYTES, Hello, Verdict, encode_answer};
+use super::hello::{Answer, HELLO_BYTES, Hello, Verdict, encode_answer, encode_challenge};
+use super::proof::{End, FrameKeys, PROOF_BYTES, Secrets, nonce};
 use super::{Membership, moved};
 use crate::{GroupError, Refusal};
 
-/// A dialer sends its hello in one piece, right after it has connected; this is long enough for slow networks.
+/// A dialer sends its hello in one piece, right after it has connected, and its proof as soon as it is asked; this is long
+/// enough for slow networks.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections without a complete hello. One other rank dials this one; the rest of the room is for unrelated programs.
+/// Connections without a complete hello or proof. One other rank dials this one; the rest of the room is for unrelated
+/// programs.
 const PENDING_MAX: usize = 64;
 
 /// Connections for later generations. Usually there is one; each generation that is given up early leaves one more.
@@ -29,26 +33,43 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     pending: Vec<PendingConnection>,
+    /// Their dialers have proved nothing yet, so that none takes the place of another.
     parked: Vec<(Hello, TcpStream)>,
 }
 
-/// A connection whose hello is not complete.
+/// A connection whose hello or proof is not complete.
 #[derive(Debug)]
 struct PendingConnection {
     socket: TcpStream,
     since: Instant,
+    /// Of the hello, then of the proof.
     bytes: [u8; HELLO_BYTES],
     filled_bytes: usize,
+    challenged: Option<Box<Challenged>>,
+}
+
+/// A dialer that was asked to prove that it knows the key.
+struct Challenged {
+    hello: Hello,
+    secrets: Secrets,
 }
 
 /// What a connection has sent.
 enum Greeting {
     Incomplete,
     Hello(Hello),
+    Proof([u8; PROOF_BYTES]),
     /// A hello that every generation refuses.
     Refused(Refusal),
     /// Not a hello, or the connection is closed.
     Invalid,
+}
+
+/// The left neighbour's connection, which has proved that it is.
+pub(super) struct Caller {
+    pub(super) socket: TcpStream,
+    /// What its values are encrypted with.
+    pub(super) keys: Option<FrameKeys>,
 }
 
 impl Listener {
@@ -74,18 +95,18 @@ impl Listener {
         self.pending.iter().map(|connection| connection.since + HELLO_TIMEOUT).min()
     }
 
-    /// Answers all connections, and returns that of the left neighbour in `ours` if it is among them. The latest wins: a
-    /// member dials again only after its last connection broke. The returned one may have broken since.
-    pub(super) fn left_neighbour(&mut self, ours: &Membership) -> Result<Option<TcpStream>, GroupError> {
+    /// Answers all connections, and returns that of the left neighbour in `ours` if it is among them. The latest that proved
+    /// itself wins: a member dials again only after its last connection broke. The returned one may have broken since.
+    pub(super) fn left_neighbour(&mut self, ours: &Membership) -> Result<Option<Caller>, GroupError> {
         self.accept_all()?;
         let mut left = None;
-        let parked = std::mem::take(&mut self.parked);
-        for (hello, socket) in parked {
-            self.settle(hello, socket, ours, &mut left);
+        for (hello, socket) in std::mem::take(&mut self.parked) {
+            self.settle(hello, socket, ours)?;
         }
         for mut connection in std::mem::take(&mut self.pending) {
-            match connection.read_hello() {
-                Greeting::Hello(hello) => self.settle(hello, connection.socket, ours, &mut left),
+            match connection.read() {
+                Greeting::Hello(hello) => self.settle(hello, connection.socket, ours)?,
+                Greeting::Proof(proof) => left = connection.judge(&proof, ours).or(left),
                 Greeting::Refused(refusal) => _ = answer(&connection.socket, Err(refusal)),
                 Greeting::Incomplete if connection.since.elapsed() < HELLO_TIMEOUT => {
                     self.pending.push(connection)
@@ -96,23 +117,42 @@ impl Listener {
         Ok(left)
     }
 
-    fn settle(&mut self, hello: Hello, socket: TcpStream, ours: &Membership, left: &mut Option<TcpStream>) {
+    fn settle(&mut self, hello: Hello, socket: TcpStream, ours: &Membership) -> Result<(), GroupError> {
         match hello.judge(ours) {
-            Verdict::Accept => {
-                if answer(&socket, Ok(())) {
-                    *left = Some(socket);
-                }
-            }
+            Verdict::Accept => self.challenge(hello, socket, ours)?,
             Verdict::Park => {
-                self.parked
-                    .retain(|(other, _)| (other.generation, other.from) != (hello.generation, hello.from));
+                self.parked.retain(|(_, socket)| !is_closed(socket));
                 self.parked.push((hello, socket));
                 self.parked.sort_by_key(|(hello, _)| hello.generation);
-                // Drops the oldest generations; their dialers notice and dial again.
-                self.parked.drain(..self.parked.len().saturating_sub(PARKED_MAX));
+                // Of a member's connection its dialer notices, and dials again.
+                make_room(&mut self.parked, PARKED_MAX, |(_, socket)| host(socket));
             }
             Verdict::Refuse(refusal) => _ = answer(&socket, Err(refusal)),
         }
+        Ok(())
+    }
+
+    /// Proves that this member knows the key, and asks the dialer for the same.
+    fn challenge(
+        &mut self,
+        hello: Hello,
+        mut socket: TcpStream,
+        ours: &Membership,
+    ) -> Result<(), GroupError> {
+        let nonce = nonce()?;
+        let secrets = Secrets::new(&ours.key, &hello.nonce, &nonce);
+        let bytes = encode_challenge(&nonce, &secrets.prove(End::Listener, &hello.encode()));
+        // A few bytes into a fresh connection always fit.
+        if socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len()) {
+            self.wait_for(socket, Some(Box::new(Challenged { hello, secrets })));
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, socket: TcpStream, challenged: Option<Box<Challenged>>) {
+        let (since, bytes) = (Instant::now(), [0; HELLO_BYTES]);
+        self.pending.push(PendingConnection { socket, since, bytes, filled_bytes: 0, challenged });
+        make_room(&mut self.pending, PENDING_MAX, |connection| host(&connection.socket));
     }
 
     fn accept_all(&mut self) -> Result<(), GroupError> {
@@ -121,14 +161,7 @@ impl Listener {
                 Ok((socket, _)) => {
                     // If the connection broke here, reading it finds that out.
                     _ = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
-                    let connection = PendingConnection {
-                        socket,
-                        since: Instant::now(),
-                        bytes: [0; HELLO_BYTES],
-                        filled_bytes: 0,
-                    };
-                    self.pending.push(connection);
-                    self.pending.drain(..self.pending.len().saturating_sub(PENDING_MAX));
+                    self.wait_for(socket, None);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(()),
@@ -141,20 +174,60 @@ impl Listener {
 }
 
 impl PendingConnection {
-    fn read_hello(&mut self) -> Greeting {
-        loop {
-            match moved(self.socket.read(&mut self.bytes[self.filled_bytes..])) {
+    fn read(&mut self) -> Greeting {
+        let whole_bytes = if self.challenged.is_some() { PROOF_BYTES } else { HELLO_BYTES };
+        while self.filled_bytes < whole_bytes {
+            match moved(self.socket.read(&mut self.bytes[self.filled_bytes..whole_bytes])) {
                 Ok(Some(count_bytes)) => self.filled_bytes += count_bytes,
                 Ok(None) => return Greeting::Incomplete,
                 Err(_) => return Greeting::Invalid,
             }
-            if !Hello::may_begin_with(&self.bytes[..self.filled_bytes]) {
+            if self.challenged.is_none() && !Hello::may_begin_with(&self.bytes[..self.filled_bytes]) {
                 return Greeting::Invalid;
             }
-            if self.filled_bytes == HELLO_BYTES {
-                return Hello::decode(&self.bytes).map_or_else(Greeting::Refused, Greeting::Hello);
-            }
         }
+        match self.bytes.first_chunk() {
+            Some(proof) if self.challenged.is_some() => Greeting::Proof(*proof),
+            _ => Hello::decode(&self.bytes).map_or_else(Greeting::Refused, Greeting::Hello),
+        }
+    }
+
+    /// Answers a dialer that says it knows the key.
+    fn judge(self, proof: &[u8; PROOF_BYTES], ours: &Membership) -> Option<Caller> {
+        let Challenged { hello, secrets } = *self.challenged.expect("a proof follows a challenge");
+        // This member may have gone on to another generation meanwhile.
+        let verdict = match hello.judge(ours) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Accept | Verdict::Park => Ok(()),
+        };
+        let proved =
+            secrets.is_proof(End::Dialer, &hello.encode(), proof).then_some(()).ok_or(Refusal::Unproved);
+        let verdict = verdict.and(proved);
+        let is_sent = answer(&self.socket, verdict);
+        (is_sent && verdict.is_ok()).then(|| Caller { socket: self.socket, keys: secrets.frame_keys() })
+    }
+}
+
+impl fmt::Debug for Challenged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Challenged({:?})", self.hello)
+    }
+}
+
+/// The host of a connection; none once it is broken.
+fn host(socket: &TcpStream) -> Option<IpAddr> {
+    socket.peer_addr().ok().map(|address| address.ip())
+}
+
+/// Drops connections until there are at most so many: the first ones of the host that has the most, so that no host takes
+/// the room of the others.
+fn make_room<T>(connections: &mut Vec<T>, max: usize, host: impl Fn(&T) -> Option<IpAddr>) {
+    while connections.len() > max {
+        let hosts: Vec<_> = connections.iter().map(&host).collect();
+        let count = |of: &Option<IpAddr>| hosts.iter().filter(|host| *host == of).count();
+        let most = hosts.iter().map(count).max();
+        let first = hosts.iter().position(|host| Some(count(host)) == most).expect("there are some");
+        connections.remove(first);
     }
 }
 
@@ -169,5 +242,20 @@ pub(super) fn is_closed(socket: &TcpStream) -> bool {
     match socket.peek(&mut [0]) {
         Ok(count_bytes) => count_bytes == 0,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_fills_the_room_loses_its_own_connections_alone() {
+        let [quiet, loud] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|ip| Some(IpAddr::from(ip)));
+        let mut connections = vec![(0, quiet), (1, loud), (2, loud), (3, loud)];
+        make_room(&mut connections, 2, |(_, host)| *host);
+        assert_eq!(connections, [(0, quiet), (3, loud)]);
+        make_room(&mut connections, 1, |(_, host)| *host);
+        assert_eq!(connections, [(3, loud)]);
     }
 }

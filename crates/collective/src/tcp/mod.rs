@@ -12,8 +12,9 @@
 //!
 //! - [`Listener`]: accepts the other members' connections, over all generations of a worker's life.
 //! - [`connect`]: forms one generation's group.
-//! - `hello`: the first bytes on a connection. `flow`: the bytes of a call and their order; `gather`: those of a call with few
-//!   values. `exchange`: moves them.
+//! - `hello`: the first bytes on a connection. `proof`: how its ends show that they know their generation's key. `seal`: frames
+//!   that nobody else reads or changes.
+//! - `flow`: the bytes of a call and their order; `gather`: those of a call with few values. `exchange`: moves them.
 
 mod exchange;
 mod flow;
@@ -23,6 +24,8 @@ mod fuzz;
 mod gather;
 mod hello;
 mod listener;
+mod proof;
+mod seal;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
@@ -37,6 +40,7 @@ use self::flow::{Element, RingAllReduce, RingBroadcast};
 pub use self::form::connect;
 use self::gather::{RingGather, is_few};
 pub use self::listener::Listener;
+pub use self::proof::RingKey;
 use crate::{Aborter, Call, CallKind, Group, GroupError, Peer};
 
 /// Linux's maximum for the idle time before the first keep-alive probe.
@@ -56,6 +60,8 @@ impl fmt::Debug for RunToken {
 #[derive(Clone, Debug)]
 pub struct Membership {
     pub token: RunToken,
+    /// What only members of this generation know.
+    pub key: RingKey,
     pub generation: Generation,
     /// An index into `members`.
     pub rank: usize,
@@ -122,7 +128,7 @@ impl TcpGroup {
         [&ring.left, &ring.right].into_iter().try_for_each(|link| set_keepalive(&link.socket, timeout))
     }
 
-    /// The connections, for NCCL's side channel. None in a group of one.
+    /// The connections, for NCCL's side channel, which is not encrypted. None in a group of one.
     pub(crate) fn into_ring(self) -> Option<Ring> {
         self.ring
     }

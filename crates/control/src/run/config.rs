@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pass::PassKey;
+use crate::ring::RingKeys;
 
 /// What the machine must know of the run's specification. Integers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,4 +44,6 @@ pub struct Config {
     pub records: u64,
     /// What seals the workers' passes.
     pub pass_key: PassKey,
+    /// Where the keys of the members' ring come from.
+    pub ring_keys: RingKeys,
 }

@@ -178,6 +178,7 @@ impl Run {
                 last_step,
                 leases,
                 pass: self.config.pass_key.seal(worker.rights),
+                ring: self.config.ring_keys.of(self.generation),
             };
             effects.push(Effect::Send { session: worker.session, message: Message::Form(form) });
         }

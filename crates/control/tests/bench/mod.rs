@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use lsgan_control::{
     Config, Effect, Entry, Event, Form, Hello, Message, ParkReason, Pass, PassKey, Recovered, Report, Resume,
-    Rights, Run, SessionId, Wish, invariants,
+    Rights, RingKeys, Run, SessionId, Wish, invariants,
 };
 use lsgan_spec::{Generation, Incarnation, Millis, Numerics, Reduction, Step, VirtualRank};
 
@@ -29,6 +29,7 @@ pub fn config() -> Config {
         stall_ms: 60_000,
         records: 1_000,
         pass_key: PassKey::default(),
+        ring_keys: RingKeys::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lsgan_control::ParkReason;
 use lsgan_control::member::{Effect, Event, Identity, Participant, Wishes};
-use lsgan_control::{Form, Hello, Member, Message, Pass, PassKey, Report, Rights, Start};
+use lsgan_control::{Form, Hello, Member, Message, Pass, PassKey, Report, Rights, RingKey, Start};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
 /// A worker, and what it ever wanted done since the last look.
@@ -104,6 +104,7 @@ pub fn form(generation: u64) -> Form {
         last_step: Step(10),
         leases: vec![(VirtualRank(0), 4)],
         pass: pass(1, generation),
+        ring: RingKey::default(),
     }
 }
 

@@ -138,7 +138,7 @@ fn name(journal: &mut Writer) -> Result<String, Failure> {
     if let Some(name) = waiting(|| journal.known())?.fact(NAME) {
         return Ok(name.to_owned());
     }
-    let name = new_token();
+    let name = new_token()?;
     waiting(|| journal.set_fact(NAME, &name))?;
     Ok(name)
 }
@@ -146,7 +146,8 @@ fn name(journal: &mut Writer) -> Result<String, Failure> {
 /// What was brought back is no longer the journal of the host that it comes from.
 fn name_anew(path: &Path) -> Result<(), Failure> {
     let mut journal = waiting(|| Writer::open(path))?;
-    Ok(waiting(|| journal.set_fact(NAME, &new_token()))?)
+    let name = new_token()?;
+    Ok(waiting(|| journal.set_fact(NAME, &name))?)
 }
 
 fn restored(log: &Log, last: &Piece, aside: Option<&Path>) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgan_control::{Config, PassKey};
+use lsgan_control::{Config, PassKey, RingKeys};
 use lsgan_plan::Plan;
 use lsgan_spec::{NumericsPolicy, RunSpec, StragglerPolicy};
 use lsgan_wire::file_hash;
@@ -24,7 +24,7 @@ const EXPECTED_WITHIN_MS: u64 = 30_000;
 pub(super) fn config(
     spec: &RunSpec,
     plan: &Plan,
-    (records, pass_key): (u64, PassKey),
+    (records, (pass_key, ring_keys)): (u64, (PassKey, RingKeys)),
     (expected_workers, patience): (u32, Option<Duration>),
 ) -> Config {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -49,5 +49,6 @@ pub(super) fn config(
         stall_ms: patience.map_or(STALL_MS, ms),
         records,
         pass_key,
+        ring_keys,
     }
 }

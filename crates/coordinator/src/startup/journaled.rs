@@ -10,7 +10,7 @@ use lsgan_snapshots::Store;
 use lsgan_spec::{RunSpec, Step};
 use lsgan_wire::v1;
 
-use crate::rows;
+use crate::{random, rows};
 
 /// Reads or writes the journal under its one policy: waits for a locked or full journal, and says so once.
 pub(crate) fn waiting<T>(work: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
@@ -163,9 +163,10 @@ pub(super) fn facts(
     ]
 }
 
-/// A random token. The standard library's hasher is seeded by the operating system.
-pub(crate) fn new_token() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    let seed: Vec<u8> = (0..4_u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
-    blake3::hash(&seed).to_hex().to_string()
+/// A random token, 64 hex digits.
+///
+/// # Errors
+/// The system has no random source.
+pub(crate) fn new_token() -> std::io::Result<String> {
+    Ok(blake3::Hash::from_bytes(random::secret()?).to_hex().to_string())
 }

@@ -1,0 +1,132 @@
+//! Who may call what: one table, and the layer that holds every call to it.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use lsgan_certs::Role::{self, Coordinator, Operator, Viewer, Worker};
+use lsgan_certs::role::of_whom;
+use lsgan_wire::Peer;
+use tonic::Status;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tower_layer::Layer;
+
+/// What this project's service is called on the wire.
+const SERVICE: &str = "/lsgan.v1.Coordinator/";
+
+/// The roles that may make a call. What is not here may not be called where there are certificates.
+const CALLS: &[(&str, &[Role])] = &[
+    // It has the run's token.
+    ("DescribeRun", &[Worker]),
+    ("Session", &[Worker]),
+    ("ReportTrouble", &[Worker]),
+    ("Status", &[Coordinator, Worker, Operator, Viewer]),
+    ("Stop", &[Operator]),
+    ("Snapshot", &[Operator]),
+    ("Pause", &[Operator]),
+    ("Resume", &[Operator]),
+    ("Scale", &[Operator]),
+];
+
+/// Whether this peer may call what is at `path`. Other services than ours, as of health, take everybody with a certificate.
+fn check(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
+    let Some(peer) = peer else {
+        return Err(Status::internal("nobody knows who calls; this is a bug, please report it"));
+    };
+    // Without TLS nobody is asked who he is.
+    let Some(roles) = &peer.roles else { return Ok(()) };
+    let Some(call) = path.strip_prefix(SERVICE) else { return Ok(()) };
+    let may = CALLS.iter().find(|(name, _)| *name == call).map_or(&[][..], |(_, may)| may);
+    if may.iter().any(|role| roles.contains(role)) {
+        return Ok(());
+    }
+    let theirs = of_whom(roles.iter().copied());
+    Err(Status::permission_denied(match may {
+        [] => format!("`{call}` is unknown to this coordinator: it is of another version"),
+        may => format!(
+            "`{call}` takes {} certificate, and this process has {theirs}. Give another one with --tls; `lsgan certs issue` \
+             makes it",
+            of_whom(may.iter().copied()).replace(" and ", " or ")
+        ),
+    }))
+}
+
+/// Puts [`Checked`] around a server's services.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles;
+
+impl<S> Layer<S> for Roles {
+    type Service = Checked<S>;
+
+    fn layer(&self, inner: S) -> Checked<S> {
+        Checked(inner)
+    }
+}
+
+/// A service whose callers may call what they call.
+#[derive(Clone, Debug)]
+pub struct Checked<S>(S);
+
+impl<S, B, R> Service<Request<B>> for Checked<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Default + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match check(request.extensions().get(), request.uri().path()) {
+            Ok(()) => Box::pin(self.0.call(request)),
+            Err(status) => Box::pin(ready(Ok(status.into_http()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tonic::Code;
+
+    use super::*;
+
+    fn peer(roles: Option<&[Role]>) -> Peer {
+        let roles = roles.map(|roles| Arc::new(roles.iter().copied().collect()));
+        Peer { address: ([127, 0, 0, 1], 1).into(), roles }
+    }
+
+    #[test]
+    fn each_role_may_call_what_the_table_says_and_nothing_else() {
+        let all = CALLS.iter().map(|(call, _)| *call).chain(["Other"]);
+        for call in all {
+            let path = format!("{SERVICE}{call}");
+            let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path).is_ok();
+            assert!(may(None), "{call}");
+            assert!(!may(Some(&[])), "{call}");
+            assert_eq!(may(Some(&[Viewer])), call == "Status", "{call}");
+            let is_workers = ["DescribeRun", "Session", "ReportTrouble"].contains(&call);
+            assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");
+            assert_eq!(may(Some(&[Operator])), !is_workers && call != "Other", "{call}");
+        }
+        assert!(check(Some(&peer(Some(&[]))), "/grpc.health.v1.Health/Check").is_ok());
+    }
+
+    #[test]
+    fn who_may_not_call_is_told_who_may() {
+        let refused =
+            check(Some(&peer(Some(&[Viewer]))), "/lsgan.v1.Coordinator/Stop").expect_err("a viewer");
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        let words =
+            "`Stop` takes an operator's certificate, and this process has a viewer's. Give another one";
+        assert!(refused.message().starts_with(words), "{}", refused.message());
+    }
+}

@@ -1,0 +1,109 @@
+//! How a process shows who it is, and when it may listen without that: [`TlsArgs`], [`ListenArgs`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lsgan_certs::{Files, Identity, Role};
+use lsgan_console::Failure;
+
+/// Who this process is; the same for all commands that reach a coordinator, or are one.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TlsArgs {
+    /// Speak TLS, with the certificate, key and authority in this directory: `tls.crt`, `tls.key` and `ca.crt`, as
+    /// cert-manager names them, or the folders that `lsgan certs init` makes. Three files as CA,CERT,KEY do too. They are read
+    /// again when they change.
+    #[arg(long, value_name = "DIR|CA,CERT,KEY", env = "LSGAN_TLS")]
+    pub tls: Option<String>,
+}
+
+/// What a process that listens may do without TLS.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ListenArgs {
+    /// Listen on an address that other hosts reach although nothing is encrypted and nobody proves who they are.
+    #[arg(long, env = "LSGAN_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub insecure: bool,
+}
+
+impl TlsArgs {
+    /// The identity of a process that is one of `roles`, the first of which there is a folder; none without `--tls`.
+    ///
+    /// # Errors
+    /// Files that are missing or wrong, or a certificate that has expired, with exit code 2.
+    pub fn open(&self, roles: &[Role]) -> Result<Option<Arc<Identity>>, Failure> {
+        let Some(text) = self.given() else { return Ok(None) };
+        let open = || Identity::open(Files::of(text, roles)?);
+        open().map(Some).map_err(|error: lsgan_certs::Error| Failure::bad_input(format!("--tls: {error}")))
+    }
+
+    /// The same for another process.
+    #[must_use]
+    pub fn to_arguments(&self) -> Vec<String> {
+        self.given().into_iter().flat_map(|tls| ["--tls", tls].map(str::to_owned)).collect()
+    }
+
+    /// Whether the process has a certificate.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.given().is_some()
+    }
+
+    /// An empty variable of the environment says nothing.
+    fn given(&self) -> Option<&str> {
+        self.tls.as_deref().filter(|text| !text.is_empty())
+    }
+}
+
+impl ListenArgs {
+    /// Whether a process may listen there: on loopback, with TLS, or if the user says so, which is then logged. `flag` is the
+    /// option that names the address, and `what` listens.
+    ///
+    /// # Errors
+    /// It may not: exit code 2, with what to do.
+    pub fn check(&self, address: SocketAddr, tls: bool, (what, flag): (&str, &str)) -> Result<(), Failure> {
+        if tls || address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        if self.insecure {
+            tracing::warn!(
+                %address,
+                "{what} listens without TLS: nothing is encrypted, and whoever reaches it may take part (--insecure)"
+            );
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "{what} would listen on {address}, which other hosts reach, without TLS: nothing would be encrypted, and whoever \
+             reaches it could take part. Make certificates with `lsgan certs init DIR` and give them to all processes with \
+             --tls DIR; or listen on this host alone ({flag} 127.0.0.1:PORT); or say --insecure in a network where every host \
+             may train."
+        )))
+    }
+
+    /// The same for another process.
+    #[must_use]
+    pub fn to_arguments(&self) -> Vec<String> {
+        self.insecure.then(|| "--insecure".to_owned()).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_needs_neither_tls_nor_a_word_of_the_user() {
+        let check = |address: &str, tls, insecure| {
+            let address = address.parse().expect("an address");
+            ListenArgs { insecure }.check(address, tls, ("the coordinator", "--listen"))
+        };
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            check(loopback, false, false).expect(loopback);
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[fd00::1]:1"] {
+            let refused = check(open, false, false).expect_err(open);
+            assert_eq!(refused.code, Failure::BAD_INPUT);
+            assert!(refused.text.contains("lsgan certs init"), "{}", refused.text);
+            check(open, true, false).expect(open);
+            check(open, false, true).expect(open);
+        }
+    }
+}
