@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use lsgan_plan::Plan;
+use lsgan_snapshots::Store;
 use lsgan_spec::{RunSpec, VirtualRank, scalars};
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{Address, dial};
@@ -64,6 +65,7 @@ struct Load {
     address: Address,
     spec: RunSpec,
     plan: Plan,
+    store: Store,
     data_fingerprint: String,
     opening: Semaphore,
     heartbeats: AtomicU64,
@@ -114,17 +116,27 @@ impl Load {
         let run = described.map_err(|status| status.message().to_owned())?.into_inner();
         let spec = RunSpec::from_json(&run.spec).map_err(|error| error.to_string())?;
         let plan = Plan::of_run(&spec, run.records).map_err(|error| error.to_string())?;
+        let store = Store::open_existing(&run.store).map_err(|error| error.to_string())?;
         Ok(Self {
             args,
             address,
             spec,
             plan,
+            store,
             data_fingerprint: run.data_fingerprint,
             opening: Semaphore::new(OPENING_MAX),
             heartbeats: AtomicU64::new(0),
             reports: AtomicU64::new(0),
             news,
         })
+    }
+
+    /// Shows the coordinator that the session sees its store, as a worker does. Without any that does no generation forms.
+    async fn store_proof(&self, index: u64) -> Result<v1::StoreProof, String> {
+        let answer = format!("session-{index}");
+        let secret = self.store.answer_witness(&answer).await.map_err(|error| error.to_string())?;
+        let secret = secret.ok_or("the coordinator has written nothing into its store")?;
+        Ok(v1::StoreProof { secret, answer, why_not: String::new() })
     }
 
     fn heartbeat(&self) -> Duration {
@@ -210,6 +222,7 @@ async fn session(load: &Load, index: u64) -> Result<std::convert::Infallible, St
                     Some(Kind::Welcome(_)) => {
                         drop(permit.take());
                         load.tell(News::Attached);
+                        send(&outbound, load.store_proof(index).await?).await?;
                     }
                     Some(Kind::Form(form)) => {
                         send(&outbound, v1::Ready { generation: form.generation, applied: form.from }).await?;

@@ -1,6 +1,6 @@
 //! The history of a run finds each violation that it checks for.
 
-use lsgan_control::{Entry, Form, GoneReason, Member, Message, Outcome, Pass, Start};
+use lsgan_control::{Entry, Form, GoneReason, Member, Message, Outcome, Pass, RingKey, Start};
 use lsgan_sim::history::{History, Part, State};
 use lsgan_spec::{Generation, Incarnation, Reduction, Step, VirtualRank};
 
@@ -34,6 +34,7 @@ fn form(number: u64, members: Vec<Member>) -> Message {
         last_step: Step(100),
         leases,
         pass: Pass::default(),
+        ring: RingKey::default(),
     })
 }
 
