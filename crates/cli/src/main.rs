@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up};
-use lsgan_console::{Failure, interrupts, print, vital};
+use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -46,7 +46,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    vital::run(|| lsgan(args))
+    let in_pod = matches!(&args.command, Command::Node(node) if node.in_pod);
+    vital::run(|| slowly_if(in_pod, lsgan(args)))
 }
 
 fn lsgan(args: Args) -> Result<(), Failure> {

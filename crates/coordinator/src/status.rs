@@ -24,6 +24,17 @@ pub struct StatusFeed {
     shell: mpsc::Sender<Input>,
 }
 
+/// What was heard of the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has published a status.
+    Status,
+    /// Nothing.
+    Nothing,
+    /// The run has an outcome, or the shell has ended: what follows may take long, as a store does that is asked last.
+    End,
+}
+
 impl StatusFeed {
     #[must_use]
     pub fn new(published: watch::Receiver<v1::RunStatus>, shell: mpsc::Sender<Input>) -> Self {
@@ -38,6 +49,16 @@ impl StatusFeed {
             let _ = timeout(FRESH_WITHIN, published).await;
         }
         self.published.borrow().clone()
+    }
+
+    /// Waits for the next status that the shell publishes, for `most` at most.
+    pub async fn next_within(&mut self, most: Duration) -> Heard {
+        match timeout(most, self.published.changed()).await {
+            Ok(Ok(())) if self.published.borrow_and_update().outcome.is_none() => Heard::Status,
+            Ok(Ok(())) => Heard::End,
+            Ok(Err(_)) => Heard::End,
+            Err(_) => Heard::Nothing,
+        }
     }
 
     /// The shell has ended, so that no other status comes.
