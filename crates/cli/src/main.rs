@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use lsgan_cli::{
     certs, checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up,
 };
-use lsgan_console::{Failure, interrupts, print, vital};
+use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -50,7 +50,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    vital::run(|| lsgan(args))
+    let in_pod = matches!(&args.command, Command::Node(node) if node.in_pod);
+    vital::run(|| slowly_if(in_pod, lsgan(args)))
 }
 
 fn lsgan(args: Args) -> Result<(), Failure> {

@@ -66,6 +66,9 @@ pub struct Args {
     /// After SIGTERM, end without waiting any longer when no step boundary was reached for so long.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// For a container that is replaced as soon as it ends: take 30 s to fail.
+    #[arg(long)]
+    pub in_pod: bool,
     /// Form of the logs, the workers' as well.
     #[arg(long, value_enum, default_value_t = logging::Log::Text, value_name = "FORM")]
     log: logging::Log,

@@ -2,12 +2,19 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub use lsgan_spec::chain;
 use lsgan_spec::printable;
 
+use crate::interrupts::interrupts;
 use crate::print;
+
+/// What a process takes to fail that is replaced as soon as it ends: with less, one that fails at its start would be replaced
+/// every second.
+const SLOWLY: Duration = Duration::from_secs(30);
 
 /// An error on its way to the user.
 #[derive(Debug)]
@@ -52,6 +59,30 @@ impl Failure {
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::failed(printable(&chain(&error)))
+    }
+}
+
+/// Where `in_pod`, prints a failure that another attempt will probably meet as well, and hands it on 30 s later, or as soon as a
+/// signal asks for the end.
+///
+/// # Errors
+/// That of `result`.
+pub fn slowly_if(in_pod: bool, result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(Failure { code: code @ (Failure::FAILED | Failure::BAD_INPUT), text }) if in_pod => {
+            let wait = async {
+                let mut told = interrupts()?;
+                print::error(text.trim_end());
+                // The time is up, or a signal came: both mean the end.
+                let _ = tokio::time::timeout(SLOWLY, told.recv()).await;
+                Ok::<_, io::Error>(())
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let waited = runtime.and_then(|runtime| runtime.block_on(wait));
+            // Where the system does not even hand signals over, it fails at once.
+            Err(if waited.is_ok() { Failure::stopped(code) } else { Failure { code, text } })
+        }
+        result => result,
     }
 }
 

@@ -19,7 +19,7 @@ pub mod progress;
 pub mod vital;
 
 pub use counter::Counter;
-pub use exit::{Failure, finish};
+pub use exit::{Failure, finish, slowly_if};
 pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
 pub use news::{News, RunEnd};

@@ -22,6 +22,15 @@ pub struct Args {
     pub tls: TlsArgs,
     #[command(flatten)]
     pub open: ListenArgs,
+    /// Address of the gRPC health service, for probes: `readiness` serves while the run takes workers, `liveness` unless the
+    /// coordinator hangs. Without encryption; it tells nothing else.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub health_listen: Option<Listen>,
+    /// For a container that is replaced as soon as it ends: wait for a run directory that the coordinator before still holds;
+    /// end when the run's file has changed and is good, so that the next one reads it; tell workers that come late of the
+    /// run's end, for a minute; take 30 s to fail.
+    #[arg(long)]
+    pub in_pod: bool,
     /// Form the first generation as soon as this many workers are there, instead of after `cluster.gather`.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub expect_workers: u32,

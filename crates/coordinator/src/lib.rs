@@ -22,6 +22,7 @@
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
+//! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -37,10 +38,12 @@ pub mod copy;
 pub mod counts;
 pub mod data_set;
 pub mod entrance;
+pub mod health;
 mod held;
 pub mod limits;
 pub mod notices;
 pub mod operate;
+pub mod pod;
 pub mod queue;
 mod random;
 mod reported;
@@ -76,6 +79,7 @@ use tonic::transport::Server;
 
 use crate::args::Args;
 use crate::bounded::{Bounded, LEADERS_BYTES_MAX};
+use crate::health::Health;
 use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
@@ -115,6 +119,10 @@ pub async fn coordinate(
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
     args.open.check(address, identity.is_some(), ("the coordinator", "--listen"))?;
+    let health = match &args.health_listen {
+        Some(address) => Some(Health::start(address).await?),
+        None => None,
+    };
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
     let service = Service::starting(status::starting(&file.spec, &run_dir));
     let server = Serving::start(listener, identity, service.clone());
@@ -128,10 +136,16 @@ pub async fn coordinate(
     };
     match start {
         Start::Ready(prepared) => {
+            if let Some(health) = health {
+                health.watch(prepared.status.clone());
+            }
             report(&run(*prepared, server, &service, (address, &args), interrupted).await?)
         }
         Start::Finished(text) => {
             print::announce_as(&json!({ "outcome": "complete", "message": text }), format_args!("{text}"));
+            if args.in_pod {
+                pod::tell_the_end(&service, interrupted).await;
+            }
             Ok(())
         }
     }
@@ -139,6 +153,9 @@ pub async fn coordinate(
 
 /// Makes the run ready on a thread of its own, so that a signal ends the process while files are read.
 async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
+    if args.in_pod {
+        pod::until_free(&Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir).await;
+    }
     let runtime = tokio::runtime::Handle::current();
     let sealed = args.tls.is_given();
     let workers = Workers { expected: args.expect_workers, supervised: args.supervised, sealed };
@@ -233,10 +250,14 @@ async fn run(
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     let (stop, supervised) = (inputs.clone(), args.supervised);
+    let (gone, told_to_go) = oneshot::channel();
     let interrupt = vital::task("signal task", async move {
         // A person stops the run. The system only wants this process gone, as when it drains a host: the workers go on,
         // unless one command started them all.
-        let input = match interrupted.await {
+        let interrupt = interrupted.await;
+        // Listened to once the run has ended.
+        let _ = gone.send(());
+        let input = match interrupt {
             Interrupt::System if !supervised => Input::Go,
             Interrupt::System | Interrupt::Person => Input::Stop,
         };
@@ -249,10 +270,13 @@ async fn run(
     drop(inputs);
     let ended = shell.run(queue).await;
 
-    interrupt.abort();
     if let Some(progress) = progress {
         let _ = progress.await; // it sees that the shell has ended
     }
+    if args.in_pod && ended.outcome == Some(Outcome::Complete) {
+        pod::tell_the_end(service, told_to_go).await;
+    }
+    interrupt.abort();
     server.end().await;
     drop(lock);
     Ok(ended)

@@ -5,14 +5,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, say, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, say, slowly_if, vital};
+use lsgan_coordinator::pod::Followed;
 use lsgan_coordinator::{args::Args, coordinate, limits};
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(args.log, "info");
-    vital::run(|| coordinator(args))
+    vital::run(|| slowly_if(args.in_pod, coordinator(args)))
 }
 
 fn coordinator(args: Args) -> Result<(), Failure> {
@@ -20,7 +21,8 @@ fn coordinator(args: Args) -> Result<(), Failure> {
         tracing::warn!(%error, "the limit of open files cannot be raised; it bounds the number of workers");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let shell = async { coordinate(args, interrupted()?).await };
+    let followed = Followed::of(&args)?;
+    let shell = async { coordinate(args, interrupted(followed)?).await };
     let runtime = runtime?;
     let result = runtime.block_on(vital::guard("shell", shell));
     // Threads of an interrupted start may still read files: they are not waited for.
@@ -28,11 +30,15 @@ fn coordinator(args: Args) -> Result<(), Failure> {
     result
 }
 
-/// Completes with the first signal that asks for the end; the second ends the process at once.
-fn interrupted() -> Result<impl Future<Output = Interrupt> + Send + 'static, Failure> {
+/// Completes with the first signal that asks for the end, or when the run's file has changed; the second signal ends the
+/// process at once.
+fn interrupted(followed: Followed) -> Result<impl Future<Output = Interrupt> + Send + 'static, Failure> {
     let mut interrupts = interrupts()?;
     Ok(async move {
-        let first = next(&mut interrupts).await;
+        let first = tokio::select! {
+            first = next(&mut interrupts) => first,
+            () = followed.changed() => Interrupt::System,
+        };
         vital::task("signal task", async move {
             let second = next(&mut interrupts).await;
             say!("ended at once; the newest snapshot is kept");

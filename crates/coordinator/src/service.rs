@@ -1,14 +1,14 @@
 //! The gRPC side: a task for each inbound stream, a bounded channel out, and everything else in the shell.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lsgan_console::vital;
 use lsgan_control::SessionId;
 use lsgan_spec::Step;
-use lsgan_wire::STARTING;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
+use lsgan_wire::{FINISHED, STARTING};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -82,6 +82,8 @@ pub struct Service {
     /// What is said of the run before it has begun.
     starting: Arc<v1::RunStatus>,
     begun: Arc<OnceLock<Begun>>,
+    /// The run is finished, which is all that is said to workers.
+    finished: Arc<AtomicBool>,
     sessions: Arc<AtomicU64>,
 }
 
@@ -98,7 +100,17 @@ impl Service {
     /// A service of a run that has not begun. Its status is `starting`.
     #[must_use]
     pub fn starting(starting: v1::RunStatus) -> Self {
-        Self { starting: Arc::new(starting), begun: Arc::default(), sessions: Arc::default() }
+        Self {
+            starting: Arc::new(starting),
+            begun: Arc::default(),
+            finished: Arc::default(),
+            sessions: Arc::default(),
+        }
+    }
+
+    /// From now on workers are told that the run is finished.
+    pub fn finish(&self) {
+        self.finished.store(true, Ordering::Relaxed);
     }
 
     /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts` and `status` of
@@ -116,6 +128,9 @@ impl Service {
 
     /// The only failed precondition of a worker's calls: it waits then for the run to begin.
     fn begun(&self) -> Result<&Begun, Status> {
+        if self.finished.load(Ordering::Relaxed) {
+            return Err(Status::out_of_range(FINISHED));
+        }
         self.begun.get().ok_or_else(|| Status::failed_precondition(STARTING))
     }
 

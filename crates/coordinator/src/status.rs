@@ -56,7 +56,7 @@ pub struct StatusFeed {
 
 /// The shell's side of it.
 #[derive(Debug)]
-pub(crate) struct Publisher {
+pub struct Publisher {
     published: watch::Sender<Published>,
     asked: Arc<Asked>,
     last: Instant,
@@ -66,11 +66,23 @@ pub(crate) struct Publisher {
 }
 
 /// A feed that begins with a status.
-pub(crate) fn feed(status: v1::RunStatus) -> (Publisher, StatusFeed) {
+#[must_use]
+pub fn feed(status: v1::RunStatus) -> (Publisher, StatusFeed) {
     let (sender, published) = watch::channel(Published { status, asked: 0 });
     let (asked, now) = (Arc::<Asked>::default(), Instant::now());
     let feed = StatusFeed { published, asked: asked.clone() };
     (Publisher { published: sender, asked, last: now, next: now, hurries: false }, feed)
+}
+
+/// What was heard of the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has published a status.
+    Status,
+    /// Nothing.
+    Nothing,
+    /// The run has an outcome, or the shell has ended: what follows may take long, as a store does that is asked last.
+    End,
 }
 
 impl StatusFeed {
@@ -82,6 +94,16 @@ impl StatusFeed {
         // A late answer is not awaited: what was published last is read.
         let _ = timeout(FRESH_WITHIN, fresh).await;
         self.published.borrow().status.clone()
+    }
+
+    /// Waits for the next status that the shell publishes, for `most` at most.
+    pub async fn next_within(&mut self, most: Duration) -> Heard {
+        match timeout(most, self.published.changed()).await {
+            Ok(Ok(())) if self.published.borrow_and_update().status.outcome.is_none() => Heard::Status,
+            Ok(Ok(())) => Heard::End,
+            Ok(Err(_)) => Heard::End,
+            Err(_) => Heard::Nothing,
+        }
     }
 
     /// The shell has ended, so that no other status comes.
@@ -99,10 +121,12 @@ impl StatusFeed {
 }
 
 impl Publisher {
-    pub fn asked(&self) -> Arc<Asked> {
+    pub(crate) fn asked(&self) -> Arc<Asked> {
         self.asked.clone()
     }
 
+    /// How many readers have asked so far.
+    #[must_use]
     pub fn count_asked(&self) -> u64 {
         self.asked.count.load(Ordering::Relaxed)
     }
@@ -114,12 +138,14 @@ impl Publisher {
     }
 
     /// Whether a status is to be published now. A shell that is `idle` has handled all that came before the reader.
+    #[must_use]
     pub fn is_due(&self, idle: bool) -> bool {
         let now = Instant::now();
         now >= self.next || self.hurries && idle && now >= self.last + PUBLISH_APART
     }
 
     /// When one is due whatever happens.
+    #[must_use]
     pub fn due_in(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }

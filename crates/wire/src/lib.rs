@@ -44,6 +44,9 @@ pub fn file_hash(spec: &str) -> String {
 /// What a coordinator says that has its port and not its run yet, with the code `FAILED_PRECONDITION`. Waiting helps.
 pub const STARTING: &str = "the coordinator is starting: it reads the data set and looks at the snapshots";
 
+/// What a coordinator says whose run is finished, with the code `OUT_OF_RANGE`. There is nothing left to do.
+pub const FINISHED: &str = "the run is finished";
+
 /// The largest message that a client sends or takes. What a coordinator takes is less, and depends on the sender.
 pub const MESSAGE_LEN_BYTES_MAX: usize = 64 << 20;
 

@@ -46,6 +46,9 @@ pub struct Args {
     /// Which of this host's workers this is, counting from 0: they take one GPU after another.
     #[arg(long, value_name = "N", env = "LSGAN_LOCAL_RANK", default_value_t = 0)]
     pub local_rank: u32,
+    /// For a container that is replaced as soon as it ends: take 30 s to fail.
+    #[arg(long)]
+    pub in_pod: bool,
     /// Print what this host has to compute with, and end; `worker --probe --help` says more.
     #[arg(long)]
     pub probe: bool,

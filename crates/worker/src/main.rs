@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, slowly_if, vital};
 use lsgan_train::gpu;
 use lsgan_worker::{Args, Ended, interface, probe, work};
 use tokio::sync::mpsc;
@@ -35,6 +35,10 @@ fn worker() -> Result<(), Failure> {
         unsafe { set_unless_set(name, &value) };
     }
     logging::start(args.log, "info");
+    slowly_if(args.in_pod, take_part(args))
+}
+
+fn take_part(args: Args) -> Result<(), Failure> {
     // One thread: the session is little work, and the cores belong to the training.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let asked = Arc::new(OnceLock::new());

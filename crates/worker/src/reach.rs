@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lsgan_console::{Failure, News};
-use lsgan_wire::{Address, Client, STARTING, dial, v1};
+use lsgan_console::{Failure, News, RunEnd};
+use lsgan_wire::{Address, Client, FINISHED, STARTING, dial, v1};
 use tonic::Code;
 
 use crate::Args;
@@ -24,7 +24,8 @@ pub type Reached = (Client, v1::RunDescription);
 /// all that this worker was told of.
 ///
 /// # Errors
-/// The coordinator is away for longer than `--give-up-after`, or has another run or an older journal.
+/// The coordinator is away for longer than `--give-up-after`, or has another run or an older journal. With exit code 0: the run
+/// is finished.
 pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Reached, Failure> {
     let address = args.address()?;
     let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
@@ -36,6 +37,11 @@ pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Re
         };
         if error.is_refused {
             return Err(Failure::bad_input(error.why));
+        }
+        if error.is_finished {
+            tracing::info!("{FINISHED}");
+            tell(args, News::RunEnded { how: RunEnd::Complete });
+            return Err(Failure::stopped(0));
         }
         if error.is_starting {
             // Reading the data set may take long.
@@ -84,15 +90,18 @@ struct Unreached {
     is_starting: bool,
     /// Its certificate is not one that may take part.
     is_refused: bool,
+    /// The coordinator is there, and its run is finished.
+    is_finished: bool,
 }
 
 async fn try_reach(address: &Address) -> Result<Reached, Unreached> {
-    let unreached = |why| Unreached { why, is_starting: false, is_refused: false };
+    let unreached = |why| Unreached { why, is_starting: false, is_refused: false, is_finished: false };
     let mut client = dial(address).await.map_err(unreached)?;
     let reply = client.describe_run(v1::DescribeRunRequest {}).await.map_err(|status| Unreached {
         why: status.message().to_owned(),
         is_starting: status.code() == Code::FailedPrecondition,
         is_refused: status.code() == Code::PermissionDenied,
+        is_finished: status.code() == Code::OutOfRange,
     })?;
     Ok((client, reply.into_inner()))
 }
