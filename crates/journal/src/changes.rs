@@ -126,7 +126,7 @@ fn numbered(db: &Connection, table: &str, mut numbers: BTreeSet<i64>) -> rusqlit
 
 fn rows(db: &Connection, table: &str, which: &str) -> rusqlite::Result<Rows> {
     let mut query = db.prepare(&format!("select * from {table} where {which}"))?;
-    let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = query.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let read = query.query_map([], |row| (0..count).map(|i| row.get(i).map(cell)).collect());
     let rows = read?.collect::<Result<_, _>>()?;

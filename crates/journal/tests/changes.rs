@@ -33,10 +33,10 @@ proptest! {
             }
             journal.record(&numbers.entry(word), &plan(), NOW_MS).expect("it is written");
             write(&mut journal, *then, index as u64);
-            if index > watched_from && then % 2 == 0 {
+            if index > watched_from && then.is_multiple_of(2) {
                 let changes = journal.take_changes().expect("it is read");
                 // Its creation was not answered, and so it comes again.
-                sent.extend(vec![changes; 1 + usize::from(then % 4 == 0)]);
+                sent.extend(vec![changes; 1 + usize::from(then.is_multiple_of(4))]);
             }
         }
         if words.len() <= watched_from {
@@ -54,7 +54,7 @@ fn write(journal: &mut Writer, what: u8, step: u64) {
     let done = match what {
         0 => {
             let facts = vec![("records", step.to_string())];
-            journal.begin(&Beginning { facts, other_data: step % 2 == 0, no_snapshot_after: Some(step / 2) })
+            journal.begin(&Beginning { facts, other_data: step.is_multiple_of(2), no_snapshot_after: Some(step / 2) })
         }
         1 => {
             let scalars = BTreeMap::from([("loss_d".to_owned(), 0.5), ("loss_g".to_owned(), f64::NAN)]);
