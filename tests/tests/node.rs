@@ -31,7 +31,7 @@ fn an_address_where_nothing_listens_is_said_at_once_with_what_to_check() {
 #[test]
 fn a_name_that_is_not_known_and_an_address_that_is_none_are_said_at_once() {
     let lab = Lab::new();
-    let mut unknown = node(&lab, "http://no-such-host.invalid:7070", &["--workers", "1"]);
+    let mut unknown = node(&lab, "http://no-such-host.invalid:7070", &["--workers", "1", "--insecure"]);
     let line = unknown.wait_for_words("cannot be reached");
     assert!(line.contains("check its spelling"), "{line}");
     unknown.kill();

@@ -24,6 +24,8 @@ const WAITING_MAX: usize = 16;
 const DROPPED_AT_ONCE: u64 = 64;
 /// How long.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long a worker may take to end a stream that the shell has closed.
+const GOODBYE: Duration = Duration::from_secs(20);
 
 /// The way to a worker.
 pub type Outbound = mpsc::Sender<Result<v1::CoordinatorMessage, Status>>;
@@ -89,7 +91,7 @@ impl Reader {
         let mut allowance = Allowance::new(Instant::now());
         loop {
             let message = tokio::select! {
-                _ = &mut closed => return,
+                _ = &mut closed => return hear_out(messages).await,
                 message = messages.next() => message,
             };
             let Some(Ok(message)) = message else { break };
@@ -117,6 +119,17 @@ impl Reader {
         // The shell may have ended before the stream.
         let _ = inputs.send(Input::Closed { session, dropped }).await;
     }
+}
+
+/// Reads on what nobody listens to: a worker whose messages are cut off may not read what it was told last.
+async fn hear_out(mut messages: Streaming<v1::WorkerMessage>) {
+    let all = async {
+        while let Some(Ok(_)) = messages.next().await {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    // A connection that is silent for longer is ended.
+    let _ = tokio::time::timeout(GOODBYE, all).await;
 }
 
 /// A place in the queue of the shell, which a message holds until it is handled.
