@@ -54,7 +54,11 @@ fn write(journal: &mut Writer, what: u8, step: u64) {
     let done = match what {
         0 => {
             let facts = vec![("records", step.to_string())];
-            journal.begin(&Beginning { facts, other_data: step.is_multiple_of(2), no_snapshot_after: Some(step / 2) })
+            journal.begin(&Beginning {
+                facts,
+                other_data: step.is_multiple_of(2),
+                no_snapshot_after: Some(step / 2),
+            })
         }
         1 => {
             let scalars = BTreeMap::from([("loss_d".to_owned(), 0.5), ("loss_g".to_owned(), f64::NAN)]);
