@@ -40,9 +40,7 @@ impl Compaction {
 
     /// Begins to make a base of all pieces up to `until`, if one is due and none is being made.
     pub fn begin(&mut self, runtime: &Handle, log: &Log, until: u64) {
-        let journal_bytes = std::fs::metadata(&self.journal).map_or(0, |file| file.len());
-        let due = self.pieces >= PIECES && self.len_bytes >= journal_bytes / 4 || self.pieces >= PIECES_MAX;
-        if !due || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+        if !self.is_due() || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
         (self.pieces, self.len_bytes) = (0, 0);
@@ -54,6 +52,12 @@ impl Compaction {
                 tracing::warn!("the pieces of the journal's copy stay as they are: {why}");
             }
         }));
+    }
+
+    /// The file is looked at only where its size decides: this is asked after each piece.
+    fn is_due(&self) -> bool {
+        let journal_bytes = || std::fs::metadata(&self.journal).map_or(0, |file| file.len());
+        self.pieces >= PIECES_MAX || self.pieces >= PIECES && self.len_bytes >= journal_bytes() / 4
     }
 }
 

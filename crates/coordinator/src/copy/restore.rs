@@ -20,9 +20,7 @@ const ROWS_AT_ONCE: usize = 100_000;
 /// A store that does not answer, a piece that is missing or damaged, a journal that cannot be written.
 pub async fn restore(log: &Log, listing: &Listing, path: &Path) -> Result<Option<PathBuf>, Failure> {
     let new = path.with_extension("restored");
-    for file in files(&new) {
-        remove(&file)?;
-    }
+    remove(&new)?;
     let base = listing.bases.last().copied().unwrap_or_default();
     if let Some(bytes) = log.base(base).await? {
         std::fs::write(&new, bytes)?;
@@ -39,9 +37,7 @@ pub async fn restore(log: &Log, listing: &Listing, path: &Path) -> Result<Option
         if piece.kind == Kind::Begins {
             // What was before it is another run's, or an earlier beginning of this one.
             drop(journal);
-            for file in files(&new) {
-                remove(&file)?;
-            }
+            remove(&new)?;
             (journal, changes) = (Writer::open(&new)?, Vec::new());
         }
         changes.extend(piece.changes);
@@ -89,11 +85,12 @@ fn files(path: &Path) -> [PathBuf; 3] {
     })
 }
 
-fn remove(file: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(file) {
+/// Removes a journal that was not finished, if there is one.
+fn remove(path: &Path) -> std::io::Result<()> {
+    files(path).iter().try_for_each(|file| match std::fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
+    })
 }
 
 /// Moves a journal to `journal.old-1.sqlite`, or the next free number.
