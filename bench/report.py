@@ -71,6 +71,7 @@ TARGETS = {
     "network.1g.dcgan64b16.f32.ratio_best": ("at_least", 1.0),
     "network.200m.dcgan64b16.f32.ratio_best": ("at_least", 1.0),
     "network.1g.exposed_share": ("at_most", 0.08),
+    "eval.score_s.ratio": ("at_least", 1.5),
 }
 
 UNITS = {
@@ -85,6 +86,7 @@ UNITS = {
     "train.dcgan64.step": "ms a step",
     "start.first_step": "s",
     "collective.ring": "MB/s",
+    "eval.score": "s",
     "recovery.kill": "s",
     "recovery.kill.redone": "steps",
     "recovery.stop": "s",
@@ -216,6 +218,10 @@ def figures(groups):
         found["train.mlp.ratio_best"] = paired(rows, OURS, best_of(rows))
     if rows := groups.get("scale.workers8"):
         found["scale.workers8.cpu_ratio"] = paired(rows, "8 workers", "1 workers")
+    if rows := groups.get("eval.score"):
+        found["eval.score_s"] = median(rows[OURS])
+        # Of times: how many of ours go into one of theirs.
+        found["eval.score_s.ratio"] = paired(rows, "torch-fidelity", OURS)
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     if each := groups.get("evict.half", {}).get("steps lost"):

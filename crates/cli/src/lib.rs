@@ -9,6 +9,7 @@
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - [`eval`]: snapshots scored.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
@@ -20,6 +21,7 @@ pub mod certs;
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
+pub mod eval;
 mod gpus;
 pub mod live;
 pub mod node;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up,
+    certs, checkpoints, dataset, eval, live, node, pause, sample, scale, schema, snapshot, status, stop, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -26,6 +26,8 @@ enum Command {
     Node(node::Args),
     /// Make pictures from a run's newest snapshot.
     Sample(sample::Args),
+    /// Score a run's snapshots: how near their samples are to real ones.
+    Eval(eval::Args),
     /// Show how a run is, or how it ended.
     Status(live::Args),
     /// Write a snapshot at the next step boundary.
@@ -78,6 +80,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
     });
     match command {
         Command::Sample(args) => sample::sample(args).await,
+        Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,
         Command::Pause(args) => pause::pause(args).await,

@@ -107,6 +107,7 @@ async fn prepare(folder: &Path) -> Prepared {
         new_numerics: false,
         fork: None,
         fork_at: None,
+        from: None,
         fault_patience: None,
     };
     let file = args.load_file().expect("the file is right");

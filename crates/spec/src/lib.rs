@@ -9,6 +9,7 @@
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
 //! - [`printable`]: texts of others, as a terminal and a log may show them.
+//! - `metrics`: the words of the metrics by which snapshots are scored.
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`leaves`]: a spec as a flat list of its fields.
 //! - `numerics`: what the bits of a device depend on.
@@ -30,6 +31,7 @@ pub mod ids;
 mod kind;
 pub mod leaves;
 mod macros;
+mod metrics;
 pub mod model;
 mod modes;
 mod numerics;
@@ -51,6 +53,7 @@ pub use compute::*;
 pub use data::*;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
+pub use metrics::Metric;
 pub use model::*;
 pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;
