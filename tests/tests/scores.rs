@@ -5,6 +5,7 @@ use std::process::Command;
 
 use lsgan_tests::binaries::{binary, root};
 use lsgan_tests::disturb::assert_undisturbed_weights;
+use lsgan_tests::lab::{SHORT, pictures};
 use lsgan_tests::{Journal, Lab, Process, until};
 use serde_json::Value;
 
@@ -103,6 +104,41 @@ fn a_live_run_is_followed_to_its_end_and_its_weights_stay_the_same() {
     assert_undisturbed_weights(&lab);
     // What has a score is not scored again.
     assert_eq!(eval(&lab, &["--follow", "--metrics", "kid"]).succeeds().out, "");
+}
+
+/// As the quickstart does: a process beside the run, whose last lines say which snapshot is the best.
+#[test]
+fn a_run_that_scores_itself_ends_with_the_best_and_with_the_weights_of_a_run_that_does_not() {
+    let lab = Lab::new();
+    let more = [
+        "evaluate.every=50",
+        "evaluate.samples=100",
+        "evaluate.metrics=kid,recall",
+        "checkpoint.keep_last=20",
+    ];
+    let more: Vec<_> = more.iter().flat_map(|set| ["--set", set]).collect();
+    let ended = lab.up(2, &more).succeeds();
+    ended.clone().expect_out(&["the best score: step ", "kid ", "recall "]);
+    let found: Vec<_> = rows(&lab).iter().map(|row| row["step"].as_u64().unwrap()).collect();
+    assert_eq!(found, [50, 100, 150, 200]);
+    assert_undisturbed_weights(&lab);
+}
+
+/// Scores are beside the run: that they cannot be made is said, and changes nothing else.
+#[test]
+fn a_run_whose_scores_cannot_be_made_says_so_and_trains() {
+    let lab = Lab::new();
+    let images = lab.path("images.gz");
+    fs::copy(pictures(), &images).expect("it can be copied");
+    let images = format!("data.source.idx.images={}", images.display());
+    let mut command = Command::new(binary("lsgan"));
+    command.args(["up", "--workers", "1"]);
+    command
+        .args(lab.run_arguments(&[&SHORT[..], &["--set", &images, "--set", "evaluate.every=10"]].concat()));
+    command.env("LSGAN_EXTRACTORS", lab.path("nowhere"));
+    let ended = lab.start_command("lsgan up", command).succeeds();
+    ended.expect_err(&["warning: ", "scored", "efficientnet_lite0 needs", "get-efficientnet-lite0"]);
+    assert_eq!(rows(&lab), [] as [Value; 0]);
 }
 
 #[test]

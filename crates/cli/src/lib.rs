@@ -10,6 +10,7 @@
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
 //! - [`eval`]: snapshots scored.
+//! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
@@ -31,6 +32,7 @@ pub mod place;
 pub mod sample;
 pub mod scale;
 pub mod schema;
+mod scorer;
 pub mod snapshot;
 pub mod status;
 pub mod stop;

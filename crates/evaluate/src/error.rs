@@ -29,8 +29,8 @@ pub enum EvaluateError {
     },
     /// An extractor's weights are not installed.
     #[error(
-        "the extractor {extractor} needs {}, which is not there. `scripts/get-efficientnet-lite0` fetches it (13 MB); or choose \
-         another with --extractor.",
+        "the extractor {extractor} needs {}, which is not there. `scripts/get-efficientnet-lite0` of a checkout, or \
+         `bin/get-efficientnet-lite0` of the archive, fetches it (17 MB); or choose another with --extractor.",
         path.display()
     )]
     NotInstalled {

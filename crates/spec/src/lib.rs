@@ -5,7 +5,7 @@
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
 //! - [`table`], `kind`, `macros`: one row for each field: type, range, default, identity and English in one place.
-//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`: the rows, with the types that they make.
+//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`, `evaluate`: the rows, with the types that they make.
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
 //! - [`printable`]: texts of others, as a terminal and a log may show them.
@@ -26,6 +26,7 @@ mod chain;
 mod cluster;
 mod compute;
 mod data;
+mod evaluate;
 pub mod identity;
 pub mod ids;
 mod kind;
@@ -51,6 +52,7 @@ pub use chain::chain;
 pub use cluster::*;
 pub use compute::*;
 pub use data::*;
+pub use evaluate::EvaluateSpec;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
 pub use metrics::Metric;

@@ -1,7 +1,8 @@
 //! `lsgan eval`: snapshots scored.
 //!
-//! - [`Args`], `plan`: what is asked for. `report`: how it is printed.
+//! - [`Args`], `plan`: what is asked for. `report`: how it is printed. `background`: beside a run of `lsgan up`.
 
+mod background;
 mod plan;
 mod report;
 
@@ -12,18 +13,21 @@ use lsgan_console::{Counter, Failure, exit::chain, say};
 use lsgan_evaluate::evaluation::Progress;
 use lsgan_evaluate::kept::Kept;
 use lsgan_evaluate::{Evaluation, npz};
+use lsgan_journal::LastWords;
 use lsgan_launch::{Basis, ScoreRow, Value, append_score, open_data, read_scores};
 use lsgan_snapshots::{Error, Holder, Manifest, Store};
 use lsgan_spec::{RunSpec, SampleWeights, Step};
 
 pub use plan::Args;
 use report::Report;
-pub use report::{row_json, shown};
+pub use report::{one, row_json, shown};
 
 use crate::place::store_of;
 
 /// How often a live run's store is looked at for new snapshots.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So many looks long a run whose coordinator has died may get another one.
+const LOOKS_WITHOUT_COORDINATOR: u32 = 60;
 
 /// Scores snapshots, prints and keeps the scores.
 ///
@@ -96,19 +100,31 @@ impl Session {
                 self.args.run
             )));
         };
+        if self.args.beside {
+            background::give_way();
+        }
+        let mut alone = 0;
         loop {
             // Asked before the store is: the last snapshot is there before the run ends.
-            let is_live = Holder::of(&dir)?.is_some();
+            alone = if Holder::of(&dir)?.is_some() { 0 } else { alone + 1 };
+            let has_ended = alone > 0 && LastWords::of(&dir)?.is_none_or(|last| last.outcome.is_some());
             for entry in self.store.list().await? {
-                if let Ok(manifest) = entry.state {
+                if let Ok(manifest) = entry.state
+                    && self.is_due(&manifest)?
+                {
                     self.score_if_new(&dir, &manifest).await?;
                 }
             }
-            if !is_live {
+            if has_ended || alone >= LOOKS_WITHOUT_COORDINATOR {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    fn is_due(&self, manifest: &Manifest) -> Result<bool, Failure> {
+        let spec = spec_of(manifest)?;
+        Ok(!self.args.beside || spec.evaluate.is_due(manifest.step.0, spec.steps))
     }
 
     /// Scores a snapshot of a live run and prints a line, unless that was done.
@@ -138,7 +154,7 @@ impl Session {
 
     fn weights(&self, manifest: &Manifest) -> Result<Vec<SampleWeights>, Failure> {
         if self.args.weights.is_empty() {
-            return Ok(vec![spec_of(manifest)?.samples.weights]);
+            return Ok(vec![spec_of(manifest)?.evaluate.weights]);
         }
         Ok(self.args.weights.clone())
     }

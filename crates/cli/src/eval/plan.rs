@@ -26,22 +26,23 @@ pub struct Args {
     /// Score every snapshot that has no such score yet, a line each, until the run has ended. Training does not wait for it.
     #[arg(long)]
     pub follow: bool,
-    /// The scores, with commas; snapshots are compared by the first. For pictures by default fid,kid,precision,recall, or
-    /// kid,precision,recall where the samples are fewer than the features; for 2-D points modes,high_quality.
+    /// The scores, with commas; snapshots are compared by the first. By default those of `evaluate.metrics`, which by default
+    /// are for pictures fid,kid,precision,recall, or kid,precision,recall where the samples are fewer than the features; for
+    /// 2-D points modes,high_quality.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = words::<Metric>())]
     pub metrics: Vec<Metric>,
-    /// How many samples are generated.
-    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
-    pub samples: u32,
+    /// How many samples are generated; by default `evaluate.samples`, which is 5,000 by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub samples: Option<u32>,
     /// The most real samples that they are compared with, spread over the data set.
     #[arg(long, value_name = "N", default_value_t = REAL_MAX, value_parser = clap::value_parser!(u64).range(2..))]
     pub real: u64,
-    /// Which of G's weights, with commas; by default those of `samples.weights`.
+    /// Which of G's weights, with commas; by default those of `evaluate.weights`.
     #[arg(long, value_name = "WHICH", value_delimiter = ',', value_parser = words::<SampleWeights>())]
     pub weights: Vec<SampleWeights>,
     /// The network that makes features of pictures: clothes (for Fashion-MNIST, part of this program), efficientnet_lite0
-    /// (ImageNet; scripts/get-efficientnet-lite0 fetches it), or a TorchScript file, as inception-2015-12-05.pt. By default
-    /// clothes for Fashion-MNIST's files and efficientnet_lite0 for all others.
+    /// (ImageNet; scripts/get-efficientnet-lite0 fetches it), or a TorchScript file, as inception-2015-12-05.pt, which
+    /// is a program: take it from where you take programs. By default clothes for Fashion-MNIST's files and efficientnet_lite0 for all others.
     #[arg(long, value_name = "NAME|FILE.pt", value_parser = Choice::parse)]
     pub extractor: Option<Choice>,
     /// How pictures get the size that the network accepts.
@@ -56,6 +57,9 @@ pub struct Args {
     /// How many threads compute; the scores do not depend on it. By default all that the machine has.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZero<usize>>,
+    /// For `lsgan up`: with --follow, only the snapshots that `evaluate.every` names, in the time that others leave.
+    #[arg(long, hide = true, requires = "follow")]
+    pub beside: bool,
     /// Print one JSON object, or with --follow one for each line.
     #[arg(long)]
     pub json: bool,
@@ -85,13 +89,14 @@ impl Args {
     /// # Errors
     /// Metrics of another kind of samples than the run makes.
     pub fn plan(&self, spec: &RunSpec) -> Result<Plan, Failure> {
-        let samples = self.samples as usize;
+        let samples = self.samples.unwrap_or(spec.evaluate.samples) as usize;
         let is_pictures = spec.data.source.gives_pictures();
         let extractor = self.extractor.clone().unwrap_or_else(|| Choice::for_data(&spec.data));
-        let metrics = match (self.metrics.is_empty(), is_pictures) {
-            (false, _) => self.metrics.clone(),
-            (true, false) => vec![Metric::Modes, Metric::HighQuality],
-            (true, true) => {
+        let asked = Some(self.metrics.clone()).filter(|metrics| !metrics.is_empty());
+        let metrics = match (asked.or_else(|| spec.evaluate.named_metrics()), is_pictures) {
+            (Some(metrics), _) => metrics,
+            (None, false) => vec![Metric::Modes, Metric::HighQuality],
+            (None, true) => {
                 let distances = [Metric::Fid, Metric::Kid, Metric::Precision, Metric::Recall];
                 let first = usize::from(extractor.features().is_none_or(|features| samples < features));
                 distances[first..].to_vec()

@@ -103,7 +103,7 @@ pub fn line(row: &ScoreRow, as_json: bool) -> Result<(), Failure> {
 }
 
 /// A snapshot's scores in a line.
-fn one(row: &ScoreRow) -> String {
+pub fn one(row: &ScoreRow) -> String {
     let scores = row.scores.iter().map(|value| format!("{} {}", value.metric, shown(value)));
     format!("step {} ({}): {}", row.step, word(row.weights), scores.collect::<Vec<_>>().join(", "))
 }
