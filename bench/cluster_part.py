@@ -1,5 +1,5 @@
-"""What a cluster's run loses when many of its workers go at once, when others flood its coordinator, and when the
-coordinator's host is lost (failover.py)."""
+"""What a cluster's run loses when many of its workers go at once, when others flood its coordinator, when the
+coordinator's host is lost (failover.py), and by TLS (tls_part.py)."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from failover import failover
 from measure import RELEASE, ROOT, BenchError
 from report import OURS
 from timeline import longest_pause_s, missing, redone, step_ends
+from tls_part import ring, step
 
 WORKERS = 8
 # Each worker has one of so many virtual ranks. Half of them can take over the others'.
@@ -31,7 +32,7 @@ class TwoWorkers(Cluster):
 def cluster(rounds, wanted):
     """All groups that are wanted for the report, from so many rounds."""
     groups, random = {}, Random(1)
-    each = [("evict.half", evict_half), ("flood", flood), ("failover", failover)]
+    each = [("evict.half", evict_half), ("flood", flood), ("failover", failover), ("tls.step", step), ("tls.ring", ring)]
     takes = [(group, take) for group, take in each if wanted(group)]
     for index in range(rounds):
         for _, take in takes:
