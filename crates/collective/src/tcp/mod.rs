@@ -2,7 +2,7 @@
 //! dial. Values flow to the right only.
 //!
 //! The calling thread does all work, on non-blocking sockets: it sends and receives in turn, adds received values while
-//! the kernel moves the rest, and sleeps in poll(2) when it can do neither. There is no other thread, so after an error
+//! the kernel moves the rest, and sleeps in poll(2) when it can do neither. No other thread has them, so after an error
 //! nothing writes to the caller's values.
 //!
 //! Limits: a peer that died looks like one that left, since every rank that fails closes its connections, and its
@@ -10,12 +10,13 @@
 //! coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`]. Where only the network between two ranks is
 //! cut, the coordinator notices nothing: [`TcpGroup::set_unreachable_after`].
 //!
-//! - [`Listener`]: accepts the other members' connections, over all generations of a worker's life.
+//! - [`Listener`]: takes the other members' connections, over all generations of a worker's life. `door`: accepts them.
 //! - [`connect`]: forms one generation's group.
 //! - `hello`: the first bytes on a connection. `proof`: how its ends show that they know their generation's key. `seal`: frames
 //!   that nobody else reads or changes.
 //! - `flow`: the bytes of a call and their order; `gather`: those of a call with few values. `exchange`: moves them.
 
+mod door;
 mod exchange;
 mod flow;
 mod form;
