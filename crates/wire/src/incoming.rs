@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -53,16 +54,22 @@ pub struct Accepted {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
-    /// What its certificate says; none where nobody is asked for one.
+    /// What its certificate says, nothing where it has none; none where nobody is asked for one.
     pub roles: Option<Arc<BTreeSet<Role>>>,
 }
 
 impl Incoming {
-    /// Accepts on `listener` from now on, in TLS if the server has an identity.
+    /// Accepts on `listener` from now on, in TLS if the server has an identity. Clients without a certificate are taken while
+    /// `takes_tokens`: they have no role until they show a join token.
     #[must_use]
-    pub fn new(listener: TcpListener, identity: Option<Arc<Identity>>, limits: Limits) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        identity: Option<Arc<Identity>>,
+        takes_tokens: Arc<AtomicBool>,
+        limits: Limits,
+    ) -> Self {
         let (sender, ready) = mpsc::channel(READY_MAX);
-        let door = Door { identity, ready: sender };
+        let door = Door { identity, takes_tokens, ready: sender };
         Self { ready, task: tokio::spawn(accept(listener, Places::new(limits), door)) }
     }
 }
@@ -85,6 +92,7 @@ impl Drop for Incoming {
 #[derive(Clone)]
 struct Door {
     identity: Option<Arc<Identity>>,
+    takes_tokens: Arc<AtomicBool>,
     ready: mpsc::Sender<io::Result<Accepted>>,
 }
 
@@ -130,7 +138,11 @@ impl Door {
         let (stream, roles) = match &self.identity {
             None => (Stream::Plain(socket), None),
             Some(identity) => {
-                let shaking = TlsAcceptor::from(identity.server()).accept(socket);
+                let config = match self.takes_tokens.load(Ordering::Relaxed) {
+                    true => identity.server_for_tokens(),
+                    false => identity.server(),
+                };
+                let shaking = TlsAcceptor::from(config).accept(socket);
                 let refused = |why: String| format!("a connection of {address} is refused: {why}");
                 let stream = timeout(SPEAKS_WITHIN, shaking).await;
                 let stream = stream.map_err(|_| refused("it does not speak TLS in time".to_owned()))?;
