@@ -5,15 +5,17 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use socket2::Socket;
 
 use super::hello::{Answer, HELLO_BYTES, Hello, Verdict, encode_answer, encode_challenge};
 use super::proof::{End, FrameKeys, PROOF_BYTES, Secrets, nonce};
-use super::{Membership, moved};
+use super::{Membership, local, moved};
 use crate::{GroupError, Refusal};
 
 /// A dialer sends its hello in one piece, right after it has connected, and its proof as soon as it is asked; this is long
@@ -30,17 +32,19 @@ const PARKED_MAX: usize = 16;
 /// Listens for the other members. A worker has one, and forms each generation over it.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
+    /// For members on this host.
+    local: Option<Socket>,
     address: SocketAddr,
     pending: Vec<PendingConnection>,
     /// Their dialers have proved nothing yet, so that none takes the place of another.
-    parked: Vec<(Hello, TcpStream)>,
+    parked: Vec<(Hello, Socket)>,
 }
 
 /// A connection whose hello or proof is not complete.
 #[derive(Debug)]
 struct PendingConnection {
-    socket: TcpStream,
+    socket: Socket,
     since: Instant,
     /// Of the hello, then of the proof.
     bytes: [u8; HELLO_BYTES],
@@ -67,16 +71,32 @@ enum Greeting {
 
 /// The left neighbour's connection, which has proved that it is.
 pub(super) struct Caller {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     /// What its values are encrypted with.
     pub(super) keys: Option<FrameKeys>,
 }
 
 impl Listener {
+    /// Over TCP alone.
     pub fn on(socket: TcpListener) -> Result<Self, GroupError> {
         let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
         let address = address.map_err(|error| GroupError::system("use a socket", &error))?;
-        Ok(Self { socket, address, pending: Vec::new(), parked: Vec::new() })
+        Ok(Self { socket: socket.into(), local: None, address, pending: Vec::new(), parked: Vec::new() })
+    }
+
+    /// Members on this host come over a Unix socket, if they do the same, and others over TCP.
+    #[must_use]
+    pub fn also_local(self) -> Self {
+        Self { local: local::listen(self.address), ..self }
+    }
+
+    pub(super) fn is_local_too(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// What members connect to.
+    fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        std::iter::once(&self.socket).chain(&self.local)
     }
 
     #[must_use]
@@ -87,7 +107,7 @@ impl Listener {
     /// The sockets that the caller of [`Listener::left_neighbour`] polls.
     pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let pending = self.pending.iter().map(|connection| connection.socket.as_fd());
-        std::iter::once(self.socket.as_fd()).chain(pending).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        self.sockets().map(Socket::as_fd).chain(pending).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
     }
 
     /// When the next hello times out.
@@ -117,7 +137,7 @@ impl Listener {
         Ok(left)
     }
 
-    fn settle(&mut self, hello: Hello, socket: TcpStream, ours: &Membership) -> Result<(), GroupError> {
+    fn settle(&mut self, hello: Hello, socket: Socket, ours: &Membership) -> Result<(), GroupError> {
         match hello.judge(ours) {
             Verdict::Accept => self.challenge(hello, socket, ours)?,
             Verdict::Park => {
@@ -133,14 +153,9 @@ impl Listener {
     }
 
     /// Proves that this member knows the key, and asks the dialer for the same.
-    fn challenge(
-        &mut self,
-        hello: Hello,
-        mut socket: TcpStream,
-        ours: &Membership,
-    ) -> Result<(), GroupError> {
+    fn challenge(&mut self, hello: Hello, mut socket: Socket, ours: &Membership) -> Result<(), GroupError> {
         let nonce = nonce()?;
-        let secrets = Secrets::new(&ours.key, &hello.nonce, &nonce);
+        let secrets = Secrets::new(&local::key_on(&socket, &ours.key), &hello.nonce, &nonce);
         let bytes = encode_challenge(&nonce, &secrets.prove(End::Listener, &hello.encode()));
         // A few bytes into a fresh connection always fit.
         if socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len()) {
@@ -149,26 +164,34 @@ impl Listener {
         Ok(())
     }
 
-    fn wait_for(&mut self, socket: TcpStream, challenged: Option<Box<Challenged>>) {
+    fn wait_for(&mut self, socket: Socket, challenged: Option<Box<Challenged>>) {
         let (since, bytes) = (Instant::now(), [0; HELLO_BYTES]);
         self.pending.push(PendingConnection { socket, since, bytes, filled_bytes: 0, challenged });
         make_room(&mut self.pending, PENDING_MAX, |connection| host(&connection.socket));
     }
 
     fn accept_all(&mut self) -> Result<(), GroupError> {
-        loop {
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    // If the connection broke here, reading it finds that out.
-                    _ = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
-                    self.wait_for(socket, None);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Ok(()),
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return Err(GroupError::system("accept a connection", &error)),
-                },
+        let mut accepted = Vec::new();
+        self.sockets().try_for_each(|socket| accept_all(socket, &mut accepted))?;
+        accepted.into_iter().for_each(|socket| self.wait_for(socket, None));
+        Ok(())
+    }
+}
+
+/// All connections that wait at this socket.
+fn accept_all(listening: &Socket, accepted: &mut Vec<Socket>) -> Result<(), GroupError> {
+    loop {
+        match listening.accept() {
+            Ok((socket, _)) => {
+                // If the connection broke here, reading it finds that out. A local one delays nothing.
+                _ = socket.set_nonblocking(true).and_then(|()| socket.set_tcp_nodelay(true));
+                accepted.push(socket);
             }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => return Ok(()),
+                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                _ => return Err(GroupError::system("accept a connection", &error)),
+            },
         }
     }
 }
@@ -214,9 +237,9 @@ impl fmt::Debug for Challenged {
     }
 }
 
-/// The host of a connection; none once it is broken.
-fn host(socket: &TcpStream) -> Option<IpAddr> {
-    socket.peer_addr().ok().map(|address| address.ip())
+/// The host of a connection; none for this host's own, and once it is broken.
+fn host(socket: &Socket) -> Option<IpAddr> {
+    socket.peer_addr().ok().and_then(|address| address.as_socket()).map(|address| address.ip())
 }
 
 /// Drops connections until there are at most so many: the first ones of the host that has the most, so that no host takes
@@ -232,14 +255,14 @@ fn make_room<T>(connections: &mut Vec<T>, max: usize, host: impl Fn(&T) -> Optio
 }
 
 /// Whether the answer was sent. A few bytes into a fresh connection always fit.
-fn answer(mut socket: &TcpStream, answer: Answer) -> bool {
+fn answer(mut socket: &Socket, answer: Answer) -> bool {
     let bytes = encode_answer(answer);
     socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len())
 }
 
 /// Whether the peer has closed the connection or it broke. Consumes no bytes.
-pub(super) fn is_closed(socket: &TcpStream) -> bool {
-    match socket.peek(&mut [0]) {
+pub(super) fn is_closed(socket: &Socket) -> bool {
+    match socket.peek(&mut [MaybeUninit::new(0)]) {
         Ok(count_bytes) => count_bytes == 0,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
     }
