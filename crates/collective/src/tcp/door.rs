@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
 
 use crate::GroupError;
 
@@ -30,8 +31,8 @@ pub(super) struct Door {
 }
 
 struct Shared {
-    socket: TcpListener,
-    waiting: Mutex<Vec<TcpStream>>,
+    socket: Socket,
+    waiting: Mutex<Vec<Socket>>,
     /// Has one byte while connections wait.
     arrived: PipeReader,
     arrive: PipeWriter,
@@ -39,7 +40,7 @@ struct Shared {
 
 impl Door {
     /// `socket` does not block.
-    pub(super) fn open(socket: TcpListener) -> Result<Self, GroupError> {
+    pub(super) fn open(socket: Socket) -> Result<Self, GroupError> {
         let pipe = || pipe().map_err(|error| GroupError::system("make a pipe", &error));
         let ((arrived, arrive), (closed, open)) = (pipe()?, pipe()?);
         let shared = Arc::new(Shared { socket, waiting: Mutex::default(), arrived, arrive });
@@ -56,7 +57,7 @@ impl Door {
     }
 
     /// The connections that wait, oldest first.
-    pub(super) fn take(&self) -> Vec<TcpStream> {
+    pub(super) fn take(&self) -> Vec<Socket> {
         let mut waiting = self.shared.waiting();
         if !waiting.is_empty() {
             // The byte is there: it was written under the same lock.
@@ -81,7 +82,7 @@ impl fmt::Debug for Door {
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Socket>> {
         self.waiting.lock().expect("nothing panics while connections are kept")
     }
 
@@ -104,9 +105,9 @@ impl Shared {
         }
     }
 
-    fn keep(&self, socket: TcpStream) {
-        // If the connection broke here, reading it finds that out.
-        _ = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
+    fn keep(&self, socket: Socket) {
+        // If the connection broke here, reading it finds that out. A local one delays nothing.
+        _ = socket.set_nonblocking(true).and_then(|()| socket.set_tcp_nodelay(true));
         let mut waiting = self.waiting();
         if waiting.is_empty() {
             // One byte into an empty pipe whose reader lives as long as its writer.
@@ -117,9 +118,9 @@ impl Shared {
     }
 }
 
-/// The host of a connection; none once it is broken.
-pub(super) fn host(socket: &TcpStream) -> Option<IpAddr> {
-    socket.peer_addr().ok().map(|address| address.ip())
+/// The host of a connection; none for this host's own, and once it is broken.
+pub(super) fn host(socket: &Socket) -> Option<IpAddr> {
+    socket.peer_addr().ok().and_then(|address| address.as_socket()).map(|address| address.ip())
 }
 
 /// Drops connections until there are at most so many: the first ones of the host that has the most, so that no host takes
@@ -139,7 +140,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Instant;
 
-    use socket2::{Domain, Socket, Type};
+    use socket2::{Domain, Type};
 
     use super::*;
 
@@ -164,7 +165,7 @@ mod tests {
         socket.listen(16).expect("it can listen");
         socket.set_nonblocking(true).expect("sockets can be switched");
         let address = socket.local_addr().expect("it is bound");
-        let door = Door::open(socket.into()).expect("there are file descriptors left");
+        let door = Door::open(socket).expect("there are file descriptors left");
 
         let strangers: Vec<_> = (0..300)
             .map(|_| {
@@ -185,7 +186,7 @@ mod tests {
             poll(&mut fds, PollTimeout::from(100_u16)).expect("a pipe can be polled");
             let taken = door.take();
             kept += taken.len();
-            if taken.iter().any(|socket| socket.peer_addr().ok() == ours) {
+            if taken.iter().any(|socket| socket.peer_addr().ok().and_then(|from| from.as_socket()) == ours) {
                 break;
             }
             assert!(begin.elapsed() < PATIENCE, "the member's connection is not among {kept}");
