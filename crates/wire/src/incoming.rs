@@ -24,8 +24,10 @@ use tonic::transport::server::Connected;
 use crate::places::{Limits, Place, Places};
 use crate::stream::Stream;
 
-/// How long a client may take to agree on the encryption, and again until it says something.
+/// How long a client may take to agree on the encryption, and again until it has said what comes first.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(10);
+/// The length of what a client of HTTP/2 says first (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
 /// After accepting failed, as where there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are accepted and not yet served: the server takes them at once.
@@ -45,8 +47,8 @@ pub struct Incoming {
 pub struct Accepted {
     stream: Stream,
     peer: Peer,
-    /// When a client that has said nothing is hung up on.
-    silent: Option<Pin<Box<Sleep>>>,
+    /// When a client that has not said what comes first is hung up on, and how many bytes of it are still to come.
+    silent: Option<(Pin<Box<Sleep>>, usize)>,
     _place: Place,
 }
 
@@ -157,7 +159,7 @@ impl Door {
                 (Stream::Tls(Box::new(TlsStream::Server(stream))), Some(Arc::new(roles)))
             }
         };
-        let silent = Some(Box::pin(sleep(SPEAKS_WITHIN)));
+        let silent = Some((Box::pin(sleep(SPEAKS_WITHIN)), PREFACE_BYTES));
         let accepted = Accepted { stream, peer: Peer { address, roles }, silent, _place: place };
         // The server may be ending.
         _ = self.ready.send(Ok(accepted)).await;
@@ -199,14 +201,16 @@ impl AsyncRead for Accepted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(silent) = &mut this.silent
-            && silent.as_mut().poll(cx).is_ready()
+        if let Some((until, _)) = &mut this.silent
+            && until.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if read.is_ready() {
-            this.silent = None;
+        if let Some((_, missing_bytes)) = &mut this.silent {
+            *missing_bytes = missing_bytes.saturating_sub(buffer.filled().len() - before);
+            this.silent.take_if(|(_, missing_bytes)| *missing_bytes == 0);
         }
         read
     }
