@@ -24,6 +24,7 @@
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
+//! - [`trainjob`]: progress for Kubeflow Trainer.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ pub mod startup;
 pub mod status;
 pub mod stream;
 pub mod tokens;
+pub mod trainjob;
 pub mod troubles;
 
 use std::future::Future;
@@ -88,6 +90,7 @@ use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
 use crate::tokens::Tokens;
+use crate::trainjob::{LAST_WITHIN, TrainJob};
 
 /// How often a silent connection is pinged, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -272,6 +275,8 @@ async fn run(
         // Only an ended shell does not listen.
         let _ = stop.send(input).await;
     });
+    let job = TrainJob::of(|name| std::env::var(name).ok());
+    let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
 
     tracing::info!(%address, run, "listening");
@@ -280,6 +285,10 @@ async fn run(
 
     if let Some(progress) = progress {
         let _ = progress.await; // it sees that the shell has ended
+    }
+    if let Some(reports) = reports {
+        // The last one may have failed.
+        let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
     }
     if args.in_pod && ended.outcome == Some(Outcome::Complete) {
         pod::tell_the_end(service, told_to_go).await;
