@@ -9,7 +9,10 @@ use lsgan_tests::disturb::{assert_undisturbed_weights, finish};
 use lsgan_tests::lab::JOIN_TOKEN;
 use lsgan_tests::{Coordinator, Lab, Process};
 
-use crate::{SLOWLY, certificates, coordinator, text, worker};
+use crate::{certificates, coordinator, text, worker};
+
+/// Long enough for a coordinator to be killed and started again meanwhile.
+const LONGER: [&str; 2] = ["--fault-slowness", "5"];
 
 /// Makes a token as an operator does.
 fn create(lab: &Lab, coordinator: &Coordinator, certs: &Path, more: &[&str]) -> String {
@@ -47,7 +50,7 @@ fn a_node_with_a_join_token_trains_without_a_certificate() {
     let mut first = coordinator(&lab, &tls, &certs.join("operator"), 2);
     let token = create(&lab, &first, &certs, &[]);
     let path = text(&file(&lab, "token", &token));
-    let mut workers = vec![worker(&lab, "a", &first, &tls, &SLOWLY)];
+    let mut workers = vec![worker(&lab, "a", &first, &tls, &LONGER)];
     let node =
         ["node", "--coordinator", &first.address, "--join-token", &path, "--workers", "1", "--name", "b"];
     workers.push(lab.lsgan(node));
