@@ -47,6 +47,8 @@ TARGETS = {
     "flood.deaf_s": ("at_most", 1.0),
     "failover.lead_s": ("at_most", 3.0),
     "failover.lost": ("at_most", 0),
+    "tls.step_share": ("at_most", 0.03),
+    "tls.ring_ratio": ("at_least", 0.8),
     "data.jpeg256.ratio": ("at_least", 2.0),
     "data.webdataset.ratio": ("at_least", 3.0),
     "data.open_3m_s": ("at_most", 1.0),
@@ -101,6 +103,9 @@ UNITS = {
     "evict.half": "s",
     "flood": "s",
     "failover": "s",
+    "tls.step": "ms a step",
+    "tls.ring": "MB/s",
+    "cluster.workers64": "s",
     "data.jpeg256": "images/s a core",
     "data.webdataset": "images/s a core",
     "data.index_3m": "s",
@@ -133,6 +138,10 @@ MEDIANS = {
     ("evict.half", OURS): ("evict.half.pause_s", None),
     ("flood", OURS): ("flood.deaf_s", None),
     ("failover", OURS): ("failover.lead_s", None),
+    ("cluster.workers64", OURS): ("cluster.workers64.reform_s", None),
+    ("cluster.workers64", "form"): ("cluster.workers64.form_s", None),
+    ("cluster.workers64", "start"): ("cluster.workers64.start_s", None),
+    ("cluster.workers64", "MiB a worker"): ("cluster.workers64.mib_per_worker", None),
     ("data.index_3m", OURS): ("data.index_3m_s", None),
     ("data.index_3m", "peak MiB"): ("data.index_3m.peak_mib", None),
     ("data.open_3m", OURS): ("data.open_3m_s", "data.open_3m_p90_s"),
@@ -228,6 +237,10 @@ def figures(groups):
         found["evict.half.steps_lost"] = sum(each)  # of all rounds: none may be
     if each := groups.get("failover", {}).get("lost"):
         found["failover.lost"] = sum(each)
+    if rows := groups.get("tls.step"):
+        found["tls.step_share"] = paired(rows, OURS, "without TLS") - 1
+    if rows := groups.get("tls.ring"):
+        found["tls.ring_ratio"] = paired(rows, OURS, "without TLS")
     return {key: round(value, 4) for key, value in found.items()}
 
 

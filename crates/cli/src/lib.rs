@@ -14,7 +14,7 @@
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
-//! - [`certs`]: certificates for those without an authority of their own.
+//! - [`certs`]: certificates for those without an authority of their own. [`token`]: the lesser way, for workers.
 //! - `words`: arguments whose values are those of a field.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
@@ -36,5 +36,6 @@ mod scorer;
 pub mod snapshot;
 pub mod status;
 pub mod stop;
+pub mod token;
 pub mod up;
 mod words;
