@@ -27,7 +27,8 @@ section! {
 const METRICS: Form = Form {
     accepts: "auto, or names of metrics with commas, as fid,kid",
     takes: |text| text == AUTO || named(text).is_some(),
-    pattern: "^[a-z_]+( *, *[a-z_]+)*$",
+    pattern: "^(auto|(fid|kid|precision|recall|density|coverage|modes|high_quality)\
+              ( *, *(fid|kid|precision|recall|density|coverage|modes|high_quality))*)$",
     file: None,
 };
 

@@ -41,7 +41,7 @@ fn features(
 pub fn contract(extractor: &dyn Extractor) {
     assert!(!extractor.name().is_empty() && !extractor.version().is_empty());
     let numbers: Vec<usize> = (0..CHUNK + 9).collect();
-    for (size, channels) in [(32, 1), (32, 3), (48, 3)] {
+    for (size, channels) in [(32, 1), (48, 3)] {
         let one = features(extractor, (&numbers, size, channels), 1);
         assert_eq!(features(extractor, (&numbers, size, channels), 3), one, "threads change no bit");
         let backwards: Vec<usize> = numbers.iter().rev().copied().collect();
