@@ -118,7 +118,9 @@ pub fn shown(value: &Value) -> String {
 
 /// As many digits as say something.
 fn digits(value: f64) -> String {
-    let before = value.abs().max(1e-12).log10().floor() as i32 + 1;
+    // A zero has the digits of a one.
+    let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
+    let before = size.log10().floor() as i32 + 1;
     format!("{value:.*}", usize::try_from(DIGITS as i32 - before).unwrap_or(0).min(8))
 }
 
@@ -137,6 +139,6 @@ mod tests {
     fn a_score_has_four_digits() {
         let shown: Vec<_> =
             [0.0, 1.0, 0.012_345_6, 734.26, -0.000_02, 12_345.6].into_iter().map(digits).collect();
-        assert_eq!(shown, ["0.00000000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
+        assert_eq!(shown, ["0.000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
     }
 }
