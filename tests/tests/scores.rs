@@ -14,8 +14,12 @@ const FEW: [&str; 4] = ["--samples", "150", "--real", "300"];
 
 /// `lsgan eval` on this lab's run. Features of real samples are kept in the lab.
 fn eval(lab: &Lab, more: &[&str]) -> Process {
+    eval_with(lab, &[&FEW, more].concat())
+}
+
+fn eval_with(lab: &Lab, options: &[&str]) -> Process {
     let mut command = Command::new(binary("lsgan"));
-    command.args(["eval", "--run"]).arg(lab.run_dir()).args(FEW).args(more);
+    command.args(["eval", "--run"]).arg(lab.run_dir()).args(options);
     command.env("XDG_CACHE_HOME", lab.path("cache"));
     lab.start_command("lsgan eval", command)
 }
@@ -81,7 +85,7 @@ fn the_newest_snapshot_is_scored_for_people() {
         "the best: step 30",
     ]);
     assert!(!ended.out.contains("│ 20"), "{ended}");
-    eval(&lab, &["--samples", "100", "--metrics", "fid"])
+    eval_with(&lab, &["--samples", "100", "--real", "300", "--metrics", "fid"])
         .succeeds()
         .expect_err(&["warning: fid of 100 samples with 128 features"]);
 }

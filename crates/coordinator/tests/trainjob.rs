@@ -1,5 +1,6 @@
 //! Progress for a Kubeflow TrainJob, over HTTPS to a server as Kubeflow Trainer has one.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -62,13 +63,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
         let (sender, posted) = mpsc::channel(1024);
-        let mut codes = codes.to_vec().into_iter();
+        let mut codes: VecDeque<_> = codes.iter().copied().collect();
         tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             loop {
                 let (socket, _) = listener.accept().await.expect("it goes on");
                 let Ok(stream) = acceptor.accept(socket).await else { continue };
-                let (sender, code) = (sender.clone(), codes.next().unwrap_or(200));
+                let (sender, code) = (sender.clone(), codes.pop_front().unwrap_or(200));
                 let answer = service_fn(move |request| answer(request, code, sender.clone()));
                 // A client that hangs up has its answer.
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;

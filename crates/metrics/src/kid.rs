@@ -69,6 +69,9 @@ pub fn kid(
     of_subsets(real, generated, (count, &draw), threads)
 }
 
+/// The indices of the real and of the generated samples in the subset with this number.
+pub type Subset<'a> = &'a (dyn Fn(usize) -> (Vec<usize>, Vec<usize>) + Sync);
+
 /// The distance over given subsets: as many as the number says, each a list of real and of generated samples of one length, at
 /// least 2.
 ///
@@ -77,7 +80,7 @@ pub fn kid(
 pub fn of_subsets(
     real: &Set,
     generated: &Set,
-    (count, subset): (usize, &(dyn Fn(usize) -> (Vec<usize>, Vec<usize>) + Sync)),
+    (count, subset): (usize, Subset<'_>),
     threads: NonZero<usize>,
 ) -> Result<Kid, MetricError> {
     if real.features() != generated.features() {

@@ -164,10 +164,13 @@ impl Pages {
     fn read(&self, page: u64, from: u64, out: &mut [u8]) -> Result<(), String> {
         let place = page.checked_mul(self.page_bytes as u64).and_then(|begin| begin.checked_add(from));
         let place = place.ok_or_else(|| format!("there is no page {page}"))?;
-        self.file.read_exact_at(out, place).map_err(|error| match error.kind() {
+        let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("{} ends before its page {page}", self.path.display()),
             _ => format!("{}: {error}", self.path.display()),
-        })
+        };
+        // A file that was cut off since it was last looked at is told as one that was cut off.
+        let reason = |error| self.check_unchanged().err().unwrap_or_else(|| failed(error));
+        self.file.read_exact_at(out, place).map_err(reason)
     }
 }
 
@@ -330,4 +333,23 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_from_a_file_that_was_cut_off_after_it_was_looked_at_says_so() {
+        let dir = tempfile::tempdir().expect("there is room for a folder");
+        let path = dir.path().join("data.mdb");
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/lsun_lmdb/data.mdb");
+        std::fs::copy(fixture, &path).expect("the fixture is there");
+        let pages = Pages::open(path.clone()).expect("it is whole");
+        pages.check_unchanged().expect("nobody has written to it");
+        File::options().write(true).open(&path).and_then(|file| file.set_len(12_288)).expect("it is ours");
+        let mut page = vec![0; pages.page_bytes()];
+        let reason = pages.read_page(pages.count() - 1, &mut page).expect_err("it ends before");
+        assert!(reason.ends_with("bytes and now has 12288"), "{reason}");
+    }
 }
