@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/release
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-gpu dist chaos fuzz bench fmt clean distclean
+.PHONY: help setup build quickstart test test-gpu dist chaos attack fuzz bench fmt clean distclean
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
@@ -35,6 +35,11 @@ test-gpu: ## the GPU's part on a machine without a GPU (installs the complete li
 chaos: setup ## random faults on real runs (ROUNDS=50, SEED=n)
 	cargo build --release --locked --workspace --bins
 	$(BIN)/chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+attack: setup ## hostile hosts on all ports of a run that trains, without TLS and with it (MINUTES=10 each)
+	cargo build --release --locked --workspace --bins
+	$(BIN)/attack --minutes $(or $(MINUTES),10)
+	$(BIN)/attack --minutes $(or $(MINUTES),10) --tls
 
 fuzz: ## hostile inputs for everything that is read from others (INPUTS=1000000 each, TARGET=tar, SEED=1)
 	LSGAN_FUZZ_INPUTS=$(or $(INPUTS),1000000) LSGAN_FUZZ_SEED=$(or $(SEED),1) cargo test --release --locked --no-fail-fast \

@@ -1,5 +1,5 @@
-"""What a cluster's run loses when many of its workers go at once, when others flood its coordinator, and when the
-coordinator's host is lost (failover.py)."""
+"""What a cluster's run loses when many of its workers go at once, when others flood its coordinator, when the
+coordinator's host is lost (failover.py), and by TLS (tls_part.py); and how long 64 workers need to form (many.py)."""
 
 import json
 import subprocess
@@ -7,9 +7,11 @@ from random import Random
 
 from cluster import Cluster, wall_ms
 from failover import failover
+from many import workers64
 from measure import RELEASE, ROOT, BenchError
 from report import OURS
 from timeline import longest_pause_s, missing, redone, step_ends
+from tls_part import ring, step
 
 WORKERS = 8
 # Each worker has one of so many virtual ranks. Half of them can take over the others'.
@@ -31,7 +33,8 @@ class TwoWorkers(Cluster):
 def cluster(rounds, wanted):
     """All groups that are wanted for the report, from so many rounds."""
     groups, random = {}, Random(1)
-    each = [("evict.half", evict_half), ("flood", flood), ("failover", failover)]
+    each = [("evict.half", evict_half), ("flood", flood), ("failover", failover), ("tls.step", step), ("tls.ring", ring)]
+    each += [("cluster.workers64", workers64)]
     takes = [(group, take) for group, take in each if wanted(group)]
     for index in range(rounds):
         for _, take in takes:

@@ -19,7 +19,7 @@ def score(name, reduction, seed):
     def read(journal):
         return run([*map(str, command), str(journal.parent / "final")], events=True)["score"]["score"]
 
-    sets = [f"seed={seed}", f"reduction={reduction}", "samples.every=0", "checkpoint.every=0"]
+    sets = [f"seed={seed}", f"reduction={reduction}", "samples.every=0", "checkpoint.every=0", "evaluate.every=0"]
     return lsgan(ROOT / "configs" / config, steps, *sets, read=read)[1]
 
 

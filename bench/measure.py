@@ -32,15 +32,15 @@ class BenchError(Exception):
         self.groups = groups or {}
 
 
-def lsgan(config, steps, *overrides, read=None, workers=WORKERS):
+def lsgan(config, steps, *overrides, read=None, workers=WORKERS, more=()):
     """Runs `lsgan up` for so many steps, or those of its file, in a directory of its own; (unix time of the start, what
-    is read of the journal: by default the rows of `journaled`)."""
+    is read of the journal: by default the rows of `journaled`). `more`: other arguments of the command."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as folder:
         run_dir = Path(folder) / "run"
         sets = [*([f"steps={steps}"] if steps else []), *overrides]
         command = [RELEASE / "lsgan", "up", "--config", ROOT / "bench" / "configs" / f"{config}.yaml"]
-        command += ["--workers", workers, "--run-dir", run_dir, *(word for s in sets for word in ("--set", s))]
+        command += ["--workers", workers, "--run-dir", run_dir, *(word for s in sets for word in ("--set", s)), *more]
         started = time.time()
         run([*map(str, command)])
         return started, (read or journaled)(run_dir / "journal.sqlite")
@@ -190,7 +190,7 @@ def lacking(parts):
     examples = "cargo build --release --locked --workspace --bins --examples"
     if "overhead" in parts:
         needed[RELEASE / "examples" / "step_bench"] = examples
-    if "collective" in parts:
+    if {"collective", "cluster"} & set(parts):
         needed[RELEASE / "examples" / "all_reduce_bench"] = examples
     if "recovery" in parts:
         needed[RELEASE / "examples" / "sessions"] = examples

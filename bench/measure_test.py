@@ -86,6 +86,18 @@ class TheReport(unittest.TestCase):
             merged = report.merge({}, {"recovery.coordinator.lost": {OURS: lost}}, {})
             self.assertEqual(merged["targets"]["recovery.coordinator.steps_lost"]["met"], met)
 
+    def test_what_tls_costs_is_compared_within_a_round(self):
+        # The machine was half as fast in the second round.
+        groups = {
+            "tls.step": {OURS: [41.0, 81.0, 40.8], "without TLS": [40.0, 80.0, 40.0]},
+            "tls.ring": {OURS: [900.0, 400.0, 880.0], "without TLS": [1000.0, 500.0, 1000.0]},
+        }
+        merged = report.merge({}, groups, {})
+        self.assertEqual((merged["tls.step_share"], merged["tls.ring_ratio"]), (0.02, 0.88))
+        self.assertTrue(all(merged["targets"][key]["met"] for key in ("tls.step_share", "tls.ring_ratio")))
+        slower = report.merge({}, {"tls.step": {OURS: [41.6], "without TLS": [40.0]}}, {})
+        self.assertFalse(slower["targets"]["tls.step_share"]["met"])
+
     def test_every_figure_of_a_fault_and_every_target_is_computed_and_shown(self):
         groups = {}
         for group, row in report.MEDIANS:

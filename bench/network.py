@@ -142,7 +142,7 @@ def repeats():
     def read(journal):
         return query(journal, "SELECT avg(sums_repeated > 0) FROM metrics")[0][0]
 
-    return lsgan(ROOT / "configs" / "quickstart", 0, "report.every=1", read=read)[1]
+    return lsgan(ROOT / "configs" / "quickstart", 0, "report.every=1", "evaluate.every=0", read=read)[1]
 
 
 def ddp(link, model, variant, per_rank, steps, warm_up):

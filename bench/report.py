@@ -47,6 +47,8 @@ TARGETS = {
     "flood.deaf_s": ("at_most", 1.0),
     "failover.lead_s": ("at_most", 3.0),
     "failover.lost": ("at_most", 0),
+    "tls.step_share": ("at_most", 0.03),
+    "tls.ring_ratio": ("at_least", 0.8),
     "data.jpeg256.ratio": ("at_least", 2.0),
     "data.webdataset.ratio": ("at_least", 3.0),
     "data.open_3m_s": ("at_most", 1.0),
@@ -71,6 +73,7 @@ TARGETS = {
     "network.1g.dcgan64b16.f32.ratio_best": ("at_least", 1.0),
     "network.200m.dcgan64b16.f32.ratio_best": ("at_least", 1.0),
     "network.1g.exposed_share": ("at_most", 0.08),
+    "eval.score_s.ratio": ("at_least", 1.5),
 }
 
 UNITS = {
@@ -85,6 +88,7 @@ UNITS = {
     "train.dcgan64.step": "ms a step",
     "start.first_step": "s",
     "collective.ring": "MB/s",
+    "eval.score": "s",
     "recovery.kill": "s",
     "recovery.kill.redone": "steps",
     "recovery.stop": "s",
@@ -99,6 +103,9 @@ UNITS = {
     "evict.half": "s",
     "flood": "s",
     "failover": "s",
+    "tls.step": "ms a step",
+    "tls.ring": "MB/s",
+    "cluster.workers64": "s",
     "data.jpeg256": "images/s a core",
     "data.webdataset": "images/s a core",
     "data.index_3m": "s",
@@ -131,6 +138,10 @@ MEDIANS = {
     ("evict.half", OURS): ("evict.half.pause_s", None),
     ("flood", OURS): ("flood.deaf_s", None),
     ("failover", OURS): ("failover.lead_s", None),
+    ("cluster.workers64", OURS): ("cluster.workers64.reform_s", None),
+    ("cluster.workers64", "form"): ("cluster.workers64.form_s", None),
+    ("cluster.workers64", "start"): ("cluster.workers64.start_s", None),
+    ("cluster.workers64", "MiB a worker"): ("cluster.workers64.mib_per_worker", None),
     ("data.index_3m", OURS): ("data.index_3m_s", None),
     ("data.index_3m", "peak MiB"): ("data.index_3m.peak_mib", None),
     ("data.open_3m", OURS): ("data.open_3m_s", "data.open_3m_p90_s"),
@@ -216,12 +227,20 @@ def figures(groups):
         found["train.mlp.ratio_best"] = paired(rows, OURS, best_of(rows))
     if rows := groups.get("scale.workers8"):
         found["scale.workers8.cpu_ratio"] = paired(rows, "8 workers", "1 workers")
+    if rows := groups.get("eval.score"):
+        found["eval.score_s"] = median(rows[OURS])
+        # Of times: how many of ours go into one of theirs.
+        found["eval.score_s.ratio"] = paired(rows, "torch-fidelity", OURS)
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     if each := groups.get("evict.half", {}).get("steps lost"):
         found["evict.half.steps_lost"] = sum(each)  # of all rounds: none may be
     if each := groups.get("failover", {}).get("lost"):
         found["failover.lost"] = sum(each)
+    if rows := groups.get("tls.step"):
+        found["tls.step_share"] = paired(rows, OURS, "without TLS") - 1
+    if rows := groups.get("tls.ring"):
+        found["tls.ring_ratio"] = paired(rows, OURS, "without TLS")
     return {key: round(value, 4) for key, value in found.items()}
 
 

@@ -17,6 +17,7 @@ FILES = ("README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE")
 OURS_TO_STRIP = re.compile(r"lib(torch|c10)")
 SUMS = "SHA256SUMS"
 REQUIREMENTS = "REQUIREMENTS.txt"
+GET_EXTRACTOR = "scripts/get-efficientnet-lite0"
 GET_LIBTORCH = ("scripts/get-libtorch", "scripts/requirements-libtorch-cuda.txt")
 
 
@@ -65,6 +66,7 @@ def make(source, out):
         for path in GET_LIBTORCH:
             shutil.copy(source.root / path, folder / "bin" / Path(path).name)
         licences.gather(source.root, folder / "licences", None, [])
+    shutil.copy(source.root / GET_EXTRACTOR, folder / "bin" / Path(GET_EXTRACTOR).name)
     for name in TREES:
         shutil.copytree(source.root / name, folder / name)
     for name in FILES:

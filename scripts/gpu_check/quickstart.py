@@ -70,7 +70,7 @@ def sets(context, steps, workers):
     # Where nobody survives a kill, a snapshot is what it goes on from.
     every = steps // 6 if workers == 1 else 0
     device = "cpu" if context.cpu else "cuda"
-    common = [f"steps={steps}", f"compute.device={device}", "samples.every=0", "report.every=1"]
+    common = [f"steps={steps}", f"compute.device={device}", "samples.every=0", "evaluate.every=0", "report.every=1"]
     return [*common, f"checkpoint.every={every}"]
 
 

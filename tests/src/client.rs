@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lsgan_certs::Identity;
+use lsgan_certs::{Credential, Identity};
 use lsgan_wire::v1::{self, RunStatus};
 use lsgan_wire::{Address, dial};
 use tokio::runtime::Runtime;
@@ -36,7 +36,8 @@ impl Client {
     }
 
     pub fn status(&self) -> Result<RunStatus, String> {
-        let address = self.address.parse::<Address>()?.by(self.identity.clone())?;
+        let address =
+            self.address.parse::<Address>()?.by(self.identity.clone().map(Credential::Certificate))?;
         let ask = async {
             let reply = dial(&address).await?.status(v1::StatusRequest {}).await;
             reply.map(tonic::Response::into_inner).map_err(|status| status.to_string())

@@ -27,6 +27,9 @@ pub const TEMPORARY: &str = "tmp";
 /// Lets processes listen where others reach them.
 pub const INSECURE: &str = "LSGAN_INSECURE";
 
+/// Has a join token.
+pub const JOIN_TOKEN: &str = "LSGAN_JOIN_TOKEN";
+
 /// Steps of `small.yaml`.
 pub const STEPS: u64 = 200;
 
@@ -143,7 +146,7 @@ impl Lab {
     /// Starts any command in this directory.
     pub fn start_command(&self, label: &str, mut command: Command) -> Process {
         // A developer's own settings must not decide what a test sees.
-        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", INSECURE, "RUST_BACKTRACE"] {
+        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", JOIN_TOKEN, INSECURE, "RUST_BACKTRACE"] {
             if command.get_envs().all(|(set, _)| set != name) {
                 command.env_remove(name);
             }

@@ -20,7 +20,9 @@
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
 //! - [`leftovers`]: what a run and its processes have left behind.
 //! - [`chaos`]: runs with faults drawn from a seed.
+//! - [`attack`]: runs that are attacked on all their ports.
 
+pub mod attack;
 pub mod binaries;
 pub mod chaos;
 pub mod client;

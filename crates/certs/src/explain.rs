@@ -34,7 +34,9 @@ pub fn explain(error: &Error) -> Option<String> {
                 .to_owned()
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the coordinator takes nobody without a certificate. Give one with --tls".to_owned()
+            "the coordinator takes nobody without a certificate: give one with --tls. A join token is of use only while its run \
+             has one (`lsgan token list`)"
+                .to_owned()
         }
         Error::AlertReceived(alert) => {
             format!("the coordinator refuses the certificate of this process ({alert:?}). Give another one with --tls")

@@ -1,6 +1,7 @@
 //! Where certificate, key and authority are: [`Files`].
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -66,14 +67,17 @@ impl Files {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let len_bytes = fs::metadata(path).map_err(Error::io(path))?.len();
-    if len_bytes > LEN_BYTES_MAX {
+    let mut bytes = Vec::new();
+    // What is no plain file says no length, and a file may grow.
+    let all = File::open(path).and_then(|file| file.take(LEN_BYTES_MAX + 1).read_to_end(&mut bytes));
+    all.map_err(Error::io(path))?;
+    if bytes.len() as u64 > LEN_BYTES_MAX {
         return Err(Error::invalid(
             path,
-            format!("it has {len_bytes} bytes, at most {LEN_BYTES_MAX} are read"),
+            format!("it has more than {LEN_BYTES_MAX} bytes, which are not read"),
         ));
     }
-    fs::read(path).map_err(Error::io(path))
+    Ok(bytes)
 }
 
 /// The certificates of a file, at least one.
@@ -107,7 +111,15 @@ pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let endless = read(Path::new("/dev/zero")).expect_err("it has no end");
+        assert!(matches!(endless, Error::Invalid { .. }), "{endless}");
+    }
 
     #[test]
     fn a_directory_is_searched_for_the_role_and_three_files_are_taken_as_they_are() {

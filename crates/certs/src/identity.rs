@@ -7,19 +7,20 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::facts::Facts;
 use crate::verify::CoordinatorVerifier;
 use crate::{Error, Files, Role, files};
 
 /// The protocol that is spoken over TLS.
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// Of a certificate that ends within so long the log warns.
 const ENDS_SOON_S: i64 = 7 * 24 * 60 * 60;
@@ -43,7 +44,11 @@ type Stamps = [Option<(u64, u64, u64, i64, i64)>; 3];
 #[derive(Clone)]
 struct Configs {
     server: Arc<ServerConfig>,
+    /// Takes clients without a certificate too.
+    open: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// The one that has signed the certificate, where that is among those that are believed.
+    authority: Option<CertificateDer<'static>>,
 }
 
 impl Identity {
@@ -62,6 +67,18 @@ impl Identity {
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         self.configs().server
+    }
+
+    /// The same where a client may be without a certificate: it is to show a join token ([`crate::JoinToken`]).
+    #[must_use]
+    pub fn server_for_tokens(&self) -> Arc<ServerConfig> {
+        self.configs().open
+    }
+
+    /// The authority's certificate that has signed this one; none where it is not among those in `ca.crt`.
+    #[must_use]
+    pub fn authority(&self) -> Option<CertificateDer<'static>> {
+        self.configs().authority
     }
 
     /// For the next connection that is made: the server must have a coordinator's certificate of the authority.
@@ -109,26 +126,63 @@ fn load(files: &Files) -> Result<Configs, Error> {
     let provider = Arc::new(ring::default_provider());
     let wrong = |error: &dyn fmt::Display| Error::invalid(&files.certificate, error.to_string());
 
-    let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
-    let clients = clients.map_err(|error| Error::invalid(&files.authority, error.to_string()))?;
-    let mut server = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&TLS13])
-        .map_err(|error| wrong(&error))?
-        .with_client_cert_verifier(clients)
-        .with_single_cert(chain.clone(), key.clone_key())
-        .map_err(|error| wrong(&error))?;
-    server.alpn_protocols = vec![HTTP2.to_vec()];
-    // A connection that is resumed is not asked for its certificate again, which may have ended meanwhile.
-    server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.send_tls13_tickets = 0;
+    let clients = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let invalid = |error: VerifierBuilderError| Error::invalid(&files.authority, error.to_string());
+    let authority = signer(&chain, &files::certificates(&files.authority)?, &provider);
+    // Who has a join token knows the authority by its hash alone, and has to be shown it.
+    let shown: Vec<_> = chain.iter().chain(&authority).cloned().collect();
+    let server = |clients| {
+        server_config(&provider, clients, (shown.clone(), key.clone_key())).map_err(|error| wrong(&error))
+    };
+    let closed = server(clients().build().map_err(invalid)?)?;
+    let open = server(clients().allow_unauthenticated().build().map_err(invalid)?)?;
 
-    let mut client = client_config(&provider, roots)
+    let mut client = client_config(&provider, roots.clone())
         .map_err(|error| wrong(&error))?
         .with_client_auth_cert(chain, key)
         .map_err(|error| wrong(&error))?;
     client.alpn_protocols = vec![HTTP2.to_vec()];
     client.resumption = Resumption::disabled();
-    Ok(Configs { server: Arc::new(server), client: Arc::new(client) })
+    Ok(Configs { server: closed, open, client: Arc::new(client), authority })
+}
+
+fn server_config(
+    provider: &Arc<CryptoProvider>,
+    clients: Arc<dyn ClientCertVerifier>,
+    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)?;
+    server.alpn_protocols = vec![HTTP2.to_vec()];
+    // A connection that is resumed is not asked for its certificate again, which may have ended meanwhile.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok(Arc::new(server))
+}
+
+/// Which of these authorities has signed the first certificate of a chain.
+fn signer(
+    chain: &[CertificateDer<'static>],
+    authorities: &[CertificateDer<'static>],
+    provider: &CryptoProvider,
+) -> Option<CertificateDer<'static>> {
+    let leaf = ParsedCertificate::try_from(&chain[0]).ok()?;
+    let algorithms = provider.signature_verification_algorithms.all;
+    let has_signed = |authority: &&CertificateDer<'static>| {
+        let mut roots = RootCertStore::empty();
+        roots.add((*authority).clone()).is_ok()
+            && verify_server_cert_signed_by_trust_anchor(
+                &leaf,
+                &roots,
+                &chain[1..],
+                UnixTime::now(),
+                algorithms,
+            )
+            .is_ok()
+    };
+    authorities.iter().find(has_signed).cloned()
 }
 
 type NoCertificateYet = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;

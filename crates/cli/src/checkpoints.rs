@@ -1,11 +1,15 @@
 //! `lsgan checkpoints`: what snapshots there are, and whether they are whole.
 
+use std::path::Path;
+
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, exit::chain, product};
+use lsgan_launch::{ScoreRow, best_score, read_scores};
 use lsgan_snapshots::Manifest;
 use lsgan_spec::Step;
 use serde_json::json;
 
+use crate::eval;
 use crate::place::store_of;
 
 /// The arguments of `lsgan checkpoints`.
@@ -17,7 +21,7 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum What {
-    /// List the snapshots; sizes are checked, hashes are not.
+    /// List the snapshots with their scores, if `lsgan eval` has made some; sizes are checked, hashes are not.
     List(Where),
     /// Read every byte of every snapshot and compare the hashes. Exit code 1 if one is damaged, or if there is none.
     Verify(Where),
@@ -48,13 +52,13 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
         let state = if verify { store.verify(entry.step).await } else { entry.state };
         rows.push((entry.step, state.map_err(|error| chain(&error))));
     }
+    let scores = if place.run.contains("://") { vec![] } else { read_scores(Path::new(&place.run))? };
+    let scores = Scores { rows: &scores, best: best_score(&scores, |step| is_usable(&rows, step)) };
     if place.json {
-        product!(
-            "{:#}",
-            rows.iter().map(|(step, state)| to_json(*step, state)).collect::<serde_json::Value>()
-        )?;
+        let objects = rows.iter().map(|(step, state)| to_json(*step, state, &scores));
+        product!("{:#}", objects.collect::<serde_json::Value>())?;
     } else {
-        print(&rows, verify)?;
+        print(&rows, verify, &scores)?;
     }
     if verify && rows.is_empty() {
         return Err(Failure::failed(format!(
@@ -73,32 +77,82 @@ pub async fn checkpoints(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
+fn is_usable(rows: &[(Step, Result<Manifest, String>)], step: Step) -> bool {
+    rows.iter().any(|(is, state)| *is == step && state.is_ok())
+}
+
+/// What `lsgan eval` has said of the run's snapshots.
+struct Scores<'a> {
+    rows: &'a [ScoreRow],
+    /// Of the snapshots that can be used.
+    best: Option<&'a ScoreRow>,
+}
+
+impl Scores<'_> {
+    /// The newest row of a step.
+    fn of(&self, step: Step) -> Option<&ScoreRow> {
+        self.rows.iter().rev().find(|row| row.step == step)
+    }
+
+    fn is_best(&self, step: Step) -> bool {
+        self.best.is_some_and(|best| best.step == step)
+    }
+
+    /// The number by which snapshots are compared, and whether it is the best.
+    fn shown(&self, step: Step) -> String {
+        let best = self.best.filter(|best| best.step == step);
+        let Some(first) = best.or_else(|| self.of(step)).and_then(ScoreRow::first) else {
+            return "-".to_owned();
+        };
+        let best = if best.is_some() { ", the best" } else { "" };
+        format!("{} {}{best}", first.metric, eval::shown(&first))
+    }
+}
+
 fn len_bytes(manifest: &Manifest) -> u64 {
     manifest.parts.iter().map(|part| part.len_bytes).sum()
 }
 
-fn print(rows: &[(Step, Result<Manifest, String>)], verify: bool) -> Result<(), Failure> {
+fn print(
+    rows: &[(Step, Result<Manifest, String>)],
+    verify: bool,
+    scores: &Scores<'_>,
+) -> Result<(), Failure> {
     if rows.is_empty() {
         return product!("there are no snapshots");
     }
     let good = if verify { "whole" } else { "there" };
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["step", "size", "parts", "state"]);
+    let titles = ["step", "size", "parts", "state", "score"];
+    // Without scores there is nothing to say of them.
+    let columns = if scores.rows.is_empty() { titles.len() - 1 } else { titles.len() };
+    table.set_header(&titles[..columns]);
     for (step, state) in rows {
-        let row = match state {
+        let mut row = match state {
             Ok(manifest) => {
                 let size = format!("{:.1} MiB", len_bytes(manifest) as f64 / (1 << 20) as f64);
-                [step.to_string(), size, manifest.parts.len().to_string(), good.to_owned()]
+                vec![step.to_string(), size, manifest.parts.len().to_string(), good.to_owned()]
             }
-            Err(why) => [step.to_string(), "-".to_owned(), "-".to_owned(), why.clone()],
+            Err(why) => vec![step.to_string(), "-".to_owned(), "-".to_owned(), why.clone()],
         };
+        row.push(scores.shown(*step));
+        row.truncate(columns);
         table.add_row(row);
     }
     product!("{table}")
 }
 
-fn to_json(step: Step, state: &Result<Manifest, String>) -> serde_json::Value {
+fn to_json(step: Step, state: &Result<Manifest, String>, scores: &Scores<'_>) -> serde_json::Value {
+    let mut object = state_json(step, state);
+    if let Some(row) = scores.of(step) {
+        object["scores"] = eval::row_json(row)["scores"].take();
+        object["is_best"] = scores.is_best(step).into();
+    }
+    object
+}
+
+fn state_json(step: Step, state: &Result<Manifest, String>) -> serde_json::Value {
     match state {
         Ok(manifest) => json!({
             "step": step.0, "usable": true, "len_bytes": len_bytes(manifest), "identity": manifest.identity,

@@ -9,10 +9,12 @@
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - [`eval`]: snapshots scored.
+//! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
 //! - [`picture`]: the picture that a command is asked to write.
-//! - [`certs`]: certificates for those without an authority of their own.
+//! - [`certs`]: certificates for those without an authority of their own. [`token`]: the lesser way, for workers.
 //! - `words`: arguments whose values are those of a field.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.
 
@@ -20,6 +22,7 @@ pub mod certs;
 pub mod checkpoints;
 pub mod children;
 pub mod dataset;
+pub mod eval;
 mod gpus;
 pub mod live;
 pub mod node;
@@ -29,8 +32,10 @@ pub mod place;
 pub mod sample;
 pub mod scale;
 pub mod schema;
+mod scorer;
 pub mod snapshot;
 pub mod status;
 pub mod stop;
+pub mod token;
 pub mod up;
 mod words;

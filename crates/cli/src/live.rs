@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgan_certs::{Identity, Role};
+use lsgan_certs::{Credential, Identity, Role};
 use lsgan_console::Failure;
 use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::TlsArgs;
@@ -145,7 +145,7 @@ impl Live {
 /// A malformed address, or no coordinator there.
 pub async fn connect(address: &str, identity: Option<Arc<Identity>>) -> Result<Client, Failure> {
     let parsed: Address = address.parse().map_err(Failure::bad_input)?;
-    let parsed = parsed.by(identity).map_err(Failure::bad_input)?;
+    let parsed = parsed.by(identity.map(Credential::Certificate)).map_err(Failure::bad_input)?;
     let refused = |why| Failure::failed(format!("no coordinator answers at {address}: {why}."));
     dial(&parsed).await.map_err(refused)
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, live, node, pause, sample, scale, schema, snapshot, status, stop, up,
+    certs, checkpoints, dataset, eval, live, node, pause, sample, scale, schema, snapshot, status, stop,
+    token, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -26,6 +27,8 @@ enum Command {
     Node(node::Args),
     /// Make pictures from a run's newest snapshot.
     Sample(sample::Args),
+    /// Score a run's snapshots: how near their samples are to real ones.
+    Eval(eval::Args),
     /// Show how a run is, or how it ended.
     Status(live::Args),
     /// Write a snapshot at the next step boundary.
@@ -42,6 +45,8 @@ enum Command {
     Checkpoints(checkpoints::Args),
     /// Make certificates, with which processes speak TLS.
     Certs(certs::Args),
+    /// Make, show or revoke join tokens, by which workers take part without certificates of their own.
+    Token(token::Args),
     /// Inspect, pack or export a data set.
     Dataset(dataset::Args),
     /// Print the JSON schema of a run's file, by which editors complete and check it, or the reference of all fields.
@@ -78,6 +83,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
     });
     match command {
         Command::Sample(args) => sample::sample(args).await,
+        Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,
         Command::Pause(args) => pause::pause(args).await,
@@ -86,6 +92,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Scale(args) => scale::scale(args).await,
         Command::Checkpoints(args) => checkpoints::checkpoints(args).await,
         Command::Certs(args) => certs::certs(args),
+        Command::Token(args) => token::token(args).await,
         Command::Dataset(args) => dataset::dataset(args),
         Command::Schema(args) => schema::schema(&args),
         Command::Up(_) | Command::Node(_) => unreachable!("they have their own way with signals"),

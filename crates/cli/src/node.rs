@@ -10,9 +10,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use lsgan_certs::Role;
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
-use lsgan_launch::{ListenArgs, TlsArgs};
+use lsgan_launch::{JoinArgs, ListenArgs};
 use lsgan_spec::Device as Wish;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
@@ -41,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "http[s]://HOST:PORT", env = "LSGAN_COORDINATOR")]
     coordinator: String,
     #[command(flatten)]
-    tls: TlsArgs,
+    join: JoinArgs,
     /// How many workers; by default one for each device of this host.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
@@ -134,7 +133,7 @@ enum End {
 /// was not reached, or workers had to be killed; that of the signal when it was told to end.
 pub async fn node(args: Args) -> Result<(), Failure> {
     let address = args.coordinator.parse::<lsgan_wire::Address>().map_err(Failure::bad_input)?;
-    address.by(args.tls.open(&[Role::Worker])?).map_err(Failure::bad_input)?;
+    address.by(args.join.open()?).map_err(Failure::bad_input)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");
@@ -233,7 +232,7 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
         })?;
         add("--peer-listen", address.to_string());
     }
-    arguments.extend([args.tls.to_arguments(), args.open.to_arguments()].concat());
+    arguments.extend([args.join.to_arguments(), args.open.to_arguments()].concat());
     arguments.push("--supervised".to_owned());
     Ok(Recipe { label: format!("worker {number}"), program: sibling("worker")?, arguments, log })
 }

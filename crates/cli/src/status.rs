@@ -125,7 +125,7 @@ fn when(notice: &v1::Notice, now_ms: u64) -> String {
 }
 
 /// A time of day as the logs have it; with its date unless that is today's.
-fn clock(wall_ms: u64, now_ms: u64) -> String {
+pub(crate) fn clock(wall_ms: u64, now_ms: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(wall_ms);
     let text = humantime::format_rfc3339_seconds(time).to_string(); // 2026-11-28T20:31:05Z
     let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::children::{Log, Recipe, Running, sibling};
+use crate::scorer::Scorer;
 use crate::{gpus, live};
 
 /// After so long the start is announced: the coordinator reads the data set and verifies a snapshot first.
@@ -86,6 +87,7 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
         safety: [args.tls.to_arguments(), args.open.to_arguments()].concat(),
         peers,
         logs: PathBuf::new(),
+        scorer: Scorer::default(),
         places,
         asked,
         wanted: args.workers,
@@ -103,6 +105,7 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
     for _ in 0..args.workers {
         cluster.start_worker()?;
     }
+    cluster.scorer = Scorer::start(&file.spec.evaluate, &run_dir, &cluster.logs)?;
     cluster.watch_until_ended(&mut interrupts).await
 }
 
@@ -212,6 +215,7 @@ struct Cluster {
     /// The arguments of TLS, the same for all.
     safety: Vec<String>,
     logs: PathBuf,
+    scorer: Scorer,
     /// How many GPUs they can use; none where they compute on the CPU.
     places: Option<u32>,
     /// How many workers were asked for, how many of them are wanted, and how many were ever started.
@@ -252,6 +256,10 @@ impl Cluster {
             }
         };
         self.progress.end();
+        let scorer = std::mem::take(&mut self.scorer);
+        if result.is_ok() {
+            scorer.finish(interrupts).await;
+        }
         self.end(result).await
     }
 
@@ -315,6 +323,7 @@ impl Cluster {
                         self.scale(status.workers_wanted.unwrap_or(self.asked))?;
                     }
                 }
+                line = self.scorer.line() => say!("{line}"),
                 status = self.coordinator.ended() => return self.coordinator_ended(status).await,
                 (index, status) = first_end(&mut self.workers) => {
                     self.worker_ended(index, status).await?;

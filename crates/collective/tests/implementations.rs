@@ -17,6 +17,7 @@ use lsgan_collective::{Group, GroupError};
 const IMPLEMENTATIONS: &[Implementation] = &[
     Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp", make_tcp) },
     Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp, encrypted", make_sealed_tcp) },
+    Implementation { mismatch: Mismatch::FailsTheCall, ..row("tcp, on one host", make_local) },
     row("nccl over its double", make_nccl),
     row("nccl over its double, whose calls continue in its own threads", make_lazy_nccl),
 ];
@@ -31,6 +32,10 @@ fn make_tcp(size: usize) -> Vec<Box<dyn Group>> {
 
 fn make_sealed_tcp(size: usize) -> Vec<Box<dyn Group>> {
     local::form_sealed(size).into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
+}
+
+fn make_local(size: usize) -> Vec<Box<dyn Group>> {
+    local::form_local(size).into_iter().map(|group| Box::new(group) as Box<dyn Group>).collect()
 }
 
 fn make_nccl(size: usize) -> Vec<Box<dyn Group>> {

@@ -4,6 +4,8 @@ mod local;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::{self, net::UnixListener};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,6 +73,38 @@ fn sums(groups: Vec<TcpGroup>) {
     for rank in ranks {
         assert_eq!(rank.join().expect("a healthy group does not panic"), [size, size * (size - 1) / 2]);
     }
+}
+
+/// A member in another container, or of another user, has no Unix socket that the others find.
+#[test]
+fn members_of_this_host_and_others_form_one_ring() {
+    for locals in [[true, true, false], [false, true, true], [true, false, false]] {
+        let mut listeners = locals.map(|is_local| match is_local {
+            true => listener().also_local(),
+            false => listener(),
+        });
+        for generation in 1..4 {
+            sums(form_over(&mut listeners, generation));
+        }
+    }
+}
+
+/// Something else answers at the name of the neighbour's Unix socket.
+#[test]
+fn a_neighbour_that_is_not_found_on_this_host_is_dialed_over_tcp() {
+    let mut ours = listener().also_local();
+    let mut theirs = listener();
+    let name = unix::net::SocketAddr::from_abstract_name(format!("lsgan ring {}", theirs.local_addr()));
+    let stranger = UnixListener::bind_addr(&name.expect("a short name")).expect("nobody listens there");
+    let members = [ours.local_addr(), theirs.local_addr()];
+    let groups = thread::scope(|scope| {
+        let hanging_up = scope.spawn(|| drop(stranger.accept().expect("it is dialed first")));
+        let forming = [(&mut ours, 0), (&mut theirs, 1)]
+            .map(|(listener, rank)| scope.spawn(move || join(listener, &membership(1, rank, &members))));
+        hanging_up.join().expect("hanging up does not panic");
+        forming.map(|rank| rank.join().expect("forming does not panic").expect("TCP is there as well"))
+    });
+    sums(groups.into());
 }
 
 #[test]

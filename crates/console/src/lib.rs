@@ -4,6 +4,7 @@
 //! - [`vital`]: a thread or task that panics ends its process.
 //! - [`logging`]: structured logs on standard error, as text or JSON.
 //! - [`progress`]: a run's bar on a terminal, a line every few seconds elsewhere.
+//! - [`time_left`]: how long a run still takes.
 //! - [`counter`]: the same for work that is counted.
 //! - [`news`]: what a worker tells the process that supervises it.
 //! - [`interrupts`]: signals that ask for the end, counted.
@@ -16,6 +17,7 @@ pub mod logging;
 pub mod news;
 pub mod print;
 pub mod progress;
+pub mod time_left;
 pub mod vital;
 
 pub use counter::Counter;
@@ -24,3 +26,4 @@ pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
 pub use news::{News, RunEnd};
 pub use progress::{Notices, Progress};
+pub use time_left::TimeLeft;

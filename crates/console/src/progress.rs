@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lsgan_spec::scalars;
 use lsgan_wire::v1;
 
-use crate::{logging, print, say};
+use crate::{TimeLeft, logging, print, say};
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -19,8 +19,7 @@ pub struct Progress {
     notices: Notices,
     /// The newest notice that was shown.
     noticed: u64,
-    /// The first step seen and when, for the time left.
-    first: Option<(u64, Instant)>,
+    left: TimeLeft,
 }
 
 /// Where a person reads what happens to a run.
@@ -43,7 +42,7 @@ impl Progress {
                 .progress_chars("━╸─");
             bar.set_style(style);
         });
-        Self { bar, line_at: None, notices, noticed: 0, first: None }
+        Self { bar, line_at: None, notices, noticed: 0, left: TimeLeft::default() }
     }
 
     /// Shows this status, and the notices that are new in it.
@@ -53,10 +52,8 @@ impl Progress {
             say!("{} {}", if notice.warning { "warning:" } else { "·" }, notice.text);
         }
         self.noticed = status.notices.last().map_or(self.noticed, |n| n.number.max(self.noticed));
-        if status.step > 0 || status.phase() == v1::Phase::Stepping {
-            self.first.get_or_insert((status.step, Instant::now()));
-        }
-        let numbers = self.numbers(status);
+        let left = self.left.of(status);
+        let numbers = numbers(status, left);
         match &self.bar {
             Some(bar) => {
                 bar.set_prefix(status.run.clone());
@@ -78,38 +75,29 @@ impl Progress {
             print::end_bar(bar);
         }
     }
+}
 
-    fn numbers(&self, status: &v1::RunStatus) -> String {
-        let members = status.workers.iter().filter(|w| w.role() == v1::Role::Member).count();
-        let workers = if status.workers.len() == 1 { "worker" } else { "workers" };
-        let alive = format!("{members}/{} {workers}", status.workers.len());
-        let Some(m) = &status.metrics else { return format!("{} · {alive}", status.phase()) };
-        let phase = if status.phase() == v1::Phase::Stepping {
-            String::new()
-        } else {
-            format!("{} · ", status.phase())
-        };
-        let left = self.left(status).map(|left| format!(" · {left} left")).unwrap_or_default();
-        format!(
-            "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
-            status.images_per_s,
-            m.scalar(scalars::LOSS_D.name),
-            m.scalar(scalars::LOSS_G.name),
-            m.scalar(scalars::D_REAL.name),
-            m.scalar(scalars::D_FAKE.name)
-        )
-    }
+fn numbers(status: &v1::RunStatus, left: Option<Duration>) -> String {
+    let members = status.workers.iter().filter(|w| w.role() == v1::Role::Member).count();
+    let workers = if status.workers.len() == 1 { "worker" } else { "workers" };
+    let alive = format!("{members}/{} {workers}", status.workers.len());
+    let Some(m) = &status.metrics else { return format!("{} · {alive}", status.phase()) };
+    let phase =
+        if status.phase() == v1::Phase::Stepping { String::new() } else { format!("{} · ", status.phase()) };
+    let left = left.map(|left| format!(" · {} left", clock(left))).unwrap_or_default();
+    format!(
+        "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
+        status.images_per_s,
+        m.scalar(scalars::LOSS_D.name),
+        m.scalar(scalars::LOSS_G.name),
+        m.scalar(scalars::D_REAL.name),
+        m.scalar(scalars::D_FAKE.name)
+    )
+}
 
-    /// The time left at the rate since the first step that was seen.
-    fn left(&self, status: &v1::RunStatus) -> Option<String> {
-        let (first, at) = self.first?;
-        let done = status.step.checked_sub(first).filter(|&done| done > 0)?;
-        let left_s = at.elapsed().as_secs() * status.steps.saturating_sub(status.step) / done;
-        let (hours, minutes, seconds) = (left_s / 3600, left_s / 60 % 60, left_s % 60);
-        Some(if hours > 0 {
-            format!("{hours}:{minutes:02}:{seconds:02}")
-        } else {
-            format!("{minutes}:{seconds:02}")
-        })
-    }
+/// As a clock shows it: `1:02:03`, `2:03`.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }

@@ -15,6 +15,7 @@ use crate::notices::Telling;
 use crate::queue::News;
 use crate::shell::Shell;
 use crate::stopped;
+use crate::tokens::TokenWaiter;
 
 /// How long a requested end waits for a journal that cannot be written.
 const STOP_WAITS: Duration = Duration::from_secs(3);
@@ -32,12 +33,14 @@ pub(crate) enum Held {
     Send(SessionId, Message),
     /// Ends a stream after what was sent on it.
     Close(SessionId),
+    /// Tells an operator of a join token.
+    Token(TokenWaiter, v1::TokenReply),
 }
 
 /// Whether somebody waits for it, or what happens next depends on it: the journal is copied at once, where it is copied.
 fn hurries(held: &Held) -> bool {
     match held {
-        Held::Send(..) | Held::Close(_) => true,
+        Held::Send(..) | Held::Close(_) | Held::Token(..) => true,
         Held::Written(entry) => {
             matches!(entry, Entry::Ended(_) | Entry::Paused { .. } | Entry::Numerics(_) | Entry::Differs(_))
         }
@@ -92,6 +95,11 @@ impl Shell {
                     self.send(session, message.into());
                 }
                 Held::Close(session) => self.close(session),
+                Held::Token(answer, reply) => {
+                    let lost = "the journal cannot be written, and the run ends".to_owned();
+                    // The operator may have gone.
+                    let _ = answer.send(if self.abandoned.is_some() { Err(lost) } else { Ok(reply) });
+                }
             }
         }
     }

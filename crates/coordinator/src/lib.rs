@@ -6,7 +6,8 @@
 //! - [`args`]: the command line.
 //! - [`about_data`]: what is told of the data set at the start.
 //! - [`startup`]: from the run's file and directory to a machine that is ready, or one clear error.
-//! - [`service`]: the side of gRPC. [`roles`]: who may call what.
+//! - [`service`]: the side of gRPC. [`roles`]: who may call what. [`tokens`]: join tokens, by which workers without a
+//!   certificate may.
 //! - `bounded`: how long a message may be before its sender is known. `stream`: a worker's stream between gRPC and shell.
 //!   `allowance`: how much it may say.
 //! - `random`: the system's random source.
@@ -23,6 +24,7 @@
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
+//! - [`trainjob`]: progress for Kubeflow Trainer.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -55,6 +57,8 @@ pub mod shell;
 pub mod startup;
 pub mod status;
 pub mod stream;
+pub mod tokens;
+pub mod trainjob;
 pub mod troubles;
 
 use std::future::Future;
@@ -85,6 +89,8 @@ use crate::service::{Input, Service};
 use crate::shell::Ended;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
+use crate::tokens::Tokens;
+use crate::trainjob::{LAST_WITHIN, TrainJob};
 
 /// How often a silent connection is pinged, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -124,11 +130,12 @@ pub async fn coordinate(
         None => None,
     };
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
-    let service = Service::starting(status::starting(&file.spec, &run_dir));
-    let server = Serving::start(listener, identity, service.clone());
+    let tokens = Arc::new(Tokens::new(identity.clone()));
+    let service = Service::starting(status::starting(&file.spec, &run_dir), tokens.clone());
+    let server = Serving::start(listener, (identity, tokens.clone()), service.clone());
     let mut interrupted = Box::pin(interrupted);
     let start = tokio::select! {
-        start = prepare(file, args.clone()) => start?,
+        start = prepare(file, args.clone(), tokens) => start?,
         asked = &mut interrupted => {
             let text = "ended before the run began; nothing has changed".to_owned();
             return Err(Failure { code: asked.exit_code(), text });
@@ -152,13 +159,13 @@ pub async fn coordinate(
 }
 
 /// Makes the run ready on a thread of its own, so that a signal ends the process while files are read.
-async fn prepare(file: RunFile, args: Args) -> Result<Start, Failure> {
+async fn prepare(file: RunFile, args: Args, tokens: Arc<Tokens>) -> Result<Start, Failure> {
     if args.in_pod {
         pod::until_free(&Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir).await;
     }
     let runtime = tokio::runtime::Handle::current();
     let sealed = args.tls.is_given();
-    let workers = Workers { expected: args.expect_workers, supervised: args.supervised, sealed };
+    let workers = Workers { expected: args.expect_workers, supervised: args.supervised, sealed, tokens };
     let prepare = move || runtime.block_on(startup::prepare(file, &args.run, workers));
     match tokio::task::spawn_blocking(prepare).await {
         Ok(start) => start,
@@ -202,12 +209,16 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(listener: TcpListener, identity: Option<Arc<Identity>>, service: Service) -> Self {
+    fn start(
+        listener: TcpListener,
+        (identity, tokens): (Option<Arc<Identity>>, Arc<Tokens>),
+        service: Service,
+    ) -> Self {
         let service = v1::coordinator_server::CoordinatorServer::new(service)
             .max_decoding_message_size(LEADERS_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = Incoming::new(listener, identity, Limits::default());
+        let incoming = Incoming::new(listener, identity, tokens.are_there(), Limits::default());
         let server = Server::builder()
             // A host that is lost without a word is noticed by missing heartbeats; this only ends its connection.
             .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -216,7 +227,7 @@ impl Serving {
             .initial_stream_window_size(CALL_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
-            .layer(Roles)
+            .layer(Roles(tokens))
             .add_service(Bounded(service));
         let serving = server.serve_with_incoming_shutdown(incoming, async {
             // The sender may be dropped instead of used; both mean the end.
@@ -264,6 +275,8 @@ async fn run(
         // Only an ended shell does not listen.
         let _ = stop.send(input).await;
     });
+    let job = TrainJob::of(|name| std::env::var(name).ok());
+    let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
 
     tracing::info!(%address, run, "listening");
@@ -272,6 +285,10 @@ async fn run(
 
     if let Some(progress) = progress {
         let _ = progress.await; // it sees that the shell has ended
+    }
+    if let Some(reports) = reports {
+        // The last one may have failed.
+        let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
     }
     if args.in_pod && ended.outcome == Some(Outcome::Complete) {
         pod::tell_the_end(service, told_to_go).await;

@@ -53,7 +53,7 @@ impl Order {
 }
 
 /// What is shown of an operator's name: one short line of what can be printed.
-fn name(by: &str) -> String {
+pub(crate) fn name(by: &str) -> String {
     let shown: String = by.chars().filter(|c| !c.is_control()).take(BY_CHARS_MAX).collect();
     if shown.trim().is_empty() { "an operator".to_owned() } else { shown }
 }

@@ -2,15 +2,18 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use lsgan_certs::Role::{self, Coordinator, Operator, Viewer, Worker};
 use lsgan_certs::role::of_whom;
-use lsgan_wire::Peer;
+use lsgan_wire::{Peer, TOKEN_HEADER, TOKEN_SCHEME};
 use tonic::Status;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tower_layer::Layer;
+
+use crate::tokens::Tokens;
 
 /// What this project's service is called on the wire.
 const SERVICE: &str = "/lsgan.v1.Coordinator/";
@@ -27,10 +30,14 @@ const CALLS: &[(&str, &[Role])] = &[
     ("Pause", &[Operator]),
     ("Resume", &[Operator]),
     ("Scale", &[Operator]),
+    ("CreateToken", &[Operator]),
+    ("RevokeToken", &[Operator]),
+    ("ListTokens", &[Operator]),
 ];
 
-/// Whether this peer may call what is at `path`. Other services than ours, as of health, take everybody with a certificate.
-fn check(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
+/// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other
+/// services than ours, as of health, take everybody.
+fn check(peer: Option<&Peer>, path: &str, (tokens, shown): (&Tokens, Option<&str>)) -> Result<(), Status> {
     let Some(peer) = peer else {
         return Err(Status::internal("nobody knows who calls; this is a bug, please report it"));
     };
@@ -41,7 +48,17 @@ fn check(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
     if may.iter().any(|role| roles.contains(role)) {
         return Ok(());
     }
-    let theirs = of_whom(roles.iter().copied());
+    let theirs = match (roles.is_empty(), shown) {
+        (false, _) => of_whom(roles.iter().copied()),
+        (true, None) => "none, and shows no join token".to_owned(),
+        (true, Some(token)) => {
+            tokens.check(token).map_err(Status::permission_denied)?;
+            if may.contains(&Worker) {
+                return Ok(());
+            }
+            "none: its join token is a worker's".to_owned()
+        }
+    };
     Err(Status::permission_denied(match may {
         [] => format!("`{call}` is unknown to this coordinator: it is of another version"),
         may => format!(
@@ -53,20 +70,23 @@ fn check(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
 }
 
 /// Puts [`Checked`] around a server's services.
-#[derive(Clone, Copy, Debug)]
-pub struct Roles;
+#[derive(Clone, Debug)]
+pub struct Roles(pub Arc<Tokens>);
 
 impl<S> Layer<S> for Roles {
     type Service = Checked<S>;
 
     fn layer(&self, inner: S) -> Checked<S> {
-        Checked(inner)
+        Checked { inner, tokens: self.0.clone() }
     }
 }
 
 /// A service whose callers may call what they call.
 #[derive(Clone, Debug)]
-pub struct Checked<S>(S);
+pub struct Checked<S> {
+    inner: S,
+    tokens: Arc<Tokens>,
+}
 
 impl<S, B, R> Service<Request<B>> for Checked<S>
 where
@@ -80,12 +100,14 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match check(request.extensions().get(), request.uri().path()) {
-            Ok(()) => Box::pin(self.0.call(request)),
+        let shown = request.headers().get(TOKEN_HEADER).and_then(|value| value.to_str().ok());
+        let shown = shown.and_then(|value| value.strip_prefix(TOKEN_SCHEME));
+        match check(request.extensions().get(), request.uri().path(), (&self.tokens, shown)) {
+            Ok(()) => Box::pin(self.inner.call(request)),
             Err(status) => Box::pin(ready(Ok(status.into_http()))),
         }
     }
@@ -93,8 +115,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tonic::Code;
 
     use super::*;
@@ -106,10 +126,12 @@ mod tests {
 
     #[test]
     fn each_role_may_call_what_the_table_says_and_nothing_else() {
+        let none = Tokens::default();
         let all = CALLS.iter().map(|(call, _)| *call).chain(["Other"]);
         for call in all {
             let path = format!("{SERVICE}{call}");
-            let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path).is_ok();
+            let may =
+                |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&Tokens::default(), None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
             assert_eq!(may(Some(&[Viewer])), call == "Status", "{call}");
@@ -117,13 +139,14 @@ mod tests {
             assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");
             assert_eq!(may(Some(&[Operator])), !is_workers && call != "Other", "{call}");
         }
-        assert!(check(Some(&peer(Some(&[]))), "/grpc.health.v1.Health/Check").is_ok());
+        assert!(check(Some(&peer(Some(&[]))), "/grpc.health.v1.Health/Check", (&none, None)).is_ok());
     }
 
     #[test]
     fn who_may_not_call_is_told_who_may() {
         let refused =
-            check(Some(&peer(Some(&[Viewer]))), "/lsgan.v1.Coordinator/Stop").expect_err("a viewer");
+            check(Some(&peer(Some(&[Viewer]))), "/lsgan.v1.Coordinator/Stop", (&Tokens::default(), None))
+                .expect_err("a viewer");
         assert_eq!(refused.code(), Code::PermissionDenied);
         let words =
             "`Stop` takes an operator's certificate, and this process has a viewer's. Give another one";

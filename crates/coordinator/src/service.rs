@@ -19,6 +19,7 @@ use crate::counts::Counts;
 use crate::operate::{Order, SnapshotWaiter};
 use crate::status::StatusFeed;
 use crate::stream::{Room, Stream, stream};
+use crate::tokens::{TokenOrder, TokenWaiter, Tokens};
 
 /// Messages waiting for a worker. It reads them at once; one that lets so many pile up is as good as dead.
 const OUTBOUND_MESSAGES_MAX: usize = 1024;
@@ -68,6 +69,8 @@ pub enum Input {
     },
     /// An operator wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
+    /// An operator wants something of the join tokens.
+    Token(TokenOrder, TokenWaiter),
     /// Whether a worker sees the run's store; if not, why.
     StoreProved(SessionId, Option<String>),
     /// What was found of what a worker says that it wrote.
@@ -85,6 +88,7 @@ pub struct Service {
     /// The run is finished, which is all that is said to workers.
     finished: Arc<AtomicBool>,
     sessions: Arc<AtomicU64>,
+    tokens: Arc<Tokens>,
 }
 
 /// A run that takes workers.
@@ -99,12 +103,13 @@ struct Begun {
 impl Service {
     /// A service of a run that has not begun. Its status is `starting`.
     #[must_use]
-    pub fn starting(starting: v1::RunStatus) -> Self {
+    pub fn starting(starting: v1::RunStatus, tokens: Arc<Tokens>) -> Self {
         Self {
             starting: Arc::new(starting),
             begun: Arc::default(),
             finished: Arc::default(),
             sessions: Arc::default(),
+            tokens,
         }
     }
 
@@ -132,6 +137,13 @@ impl Service {
             return Err(Status::out_of_range(FINISHED));
         }
         self.begun.get().ok_or_else(|| Status::failed_precondition(STARTING))
+    }
+
+    async fn token(&self, order: TokenOrder) -> Result<Response<v1::TokenReply>, Status> {
+        let (answer, reply) = oneshot::channel();
+        self.tell(Input::Token(order, answer)).await?;
+        let reply = reply.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
+        reply.map(Response::new).map_err(Status::failed_precondition)
     }
 
     async fn tell(&self, input: Input) -> Result<(), Status> {
@@ -220,5 +232,27 @@ impl Coordinator for Service {
         self.tell(Input::Scale(request.into_inner().workers, answer)).await?;
         let result = result.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
         result.map(|()| Response::new(v1::ScaleReply {})).map_err(Status::failed_precondition)
+    }
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::TokenReply>, Status> {
+        let v1::CreateTokenRequest { by, ttl_ms } = request.into_inner();
+        self.token(TokenOrder::create(&by, ttl_ms)).await
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::TokenReply>, Status> {
+        let v1::RevokeTokenRequest { by, id } = request.into_inner();
+        self.token(TokenOrder::revoke(&by, id)).await
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensReply>, Status> {
+        Ok(Response::new(v1::ListTokensReply { tokens: self.tokens.list() }))
     }
 }

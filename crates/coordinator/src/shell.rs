@@ -30,6 +30,7 @@ use crate::queue::Queue;
 use crate::seen::Claim;
 use crate::service::Input;
 use crate::status::{self, Publisher};
+use crate::tokens::Tokens;
 
 /// How long workers get to end after the run has ended, before their streams are cut.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -88,6 +89,7 @@ pub struct Shell {
     pub(crate) counts: Arc<Counts>,
     /// How many workers `lsgan up` is to run, if it runs them.
     pub(crate) workers_wanted: Option<u32>,
+    pub(crate) tokens: Arc<Tokens>,
 }
 
 impl Shell {
@@ -178,6 +180,7 @@ impl Shell {
                 // The caller may have gone.
                 let _ = answer.send(result);
             }
+            Input::Token(order, answer) => self.token_ordered(order, answer),
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
             Input::ChoreDone(chore, result) => self.chore_done(chore, result),

@@ -42,6 +42,7 @@ use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
 use crate::status::{self, StatusFeed};
+use crate::tokens::{self, Tokens};
 use crate::troubles;
 
 /// Inputs waiting for the shell, which is fast: what 10,000 workers say in a second and a half. Those of one stream are fewer
@@ -240,6 +241,8 @@ pub struct Workers {
     pub supervised: bool,
     /// All that travels between them is encrypted.
     pub sealed: bool,
+    /// By which those without a certificate show that they may take part.
+    pub tokens: Arc<Tokens>,
 }
 
 /// Recovers the machine from the journal, and builds the shell around it.
@@ -272,6 +275,7 @@ async fn ready(
         Some(token) => token.to_owned(),
         None => new_token()?,
     };
+    workers.tokens.restore(known.fact(tokens::FACT));
     let description = describe(&spec, &data, (&token, &places.store));
     let (secret, pass_key) = (secret(&token), PassKey::of(&token));
     let kept = known.snapshots.iter().map(|step| Step(*step));
@@ -327,6 +331,7 @@ async fn ready(
         inputs: inputs.clone(),
         catalogue,
         counts: Arc::new(counts),
+        tokens: workers.tokens,
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
     Ok(Prepared { lock, description, shell, inputs, queue, status })

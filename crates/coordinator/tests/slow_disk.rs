@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{LIMIT, RUN, write_run};
@@ -107,10 +108,11 @@ async fn prepare(folder: &Path) -> Prepared {
         new_numerics: false,
         fork: None,
         fork_at: None,
+        from: None,
         fault_patience: None,
     };
     let file = args.load_file().expect("the file is right");
-    let workers = startup::Workers { expected: 0, supervised: false, sealed: false };
+    let workers = startup::Workers { expected: 0, supervised: false, sealed: false, tokens: Arc::default() };
     match startup::prepare(file, &args, workers).await {
         Ok(Start::Ready(prepared)) => *prepared,
         Ok(Start::Finished(text)) => panic!("a new run is finished: {text}"),

@@ -5,7 +5,8 @@
 
 -- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
 -- virtual_ranks, numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
--- step after which snapshots may be wrong, until the run goes on), paused_ms and paused_by (while an operator holds it).
+-- step after which snapshots may be wrong, until the run goes on), paused_ms and paused_by (while an operator holds it),
+-- join_tokens (JSON: who made them, how long they are valid, and a hash of the secret of each).
 create table meta (
   key   text primary key,
   value text not null

@@ -41,6 +41,16 @@ pub struct RunArgs {
     /// Branch off from the snapshot of this step instead of the newest.
     #[arg(long, value_name = "STEP", requires = "fork")]
     pub fork_at: Option<u64>,
+    /// Branch off from another snapshot than the newest: best, of those that `lsgan eval` has scored and that are still there.
+    #[arg(long, value_name = "WHICH", requires = "fork", conflicts_with = "fork_at")]
+    pub from: Option<From>,
+}
+
+/// Which snapshot a branch begins with, by a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum From {
+    /// The one with the best score
+    Best,
 }
 
 impl RunArgs {
@@ -70,6 +80,9 @@ impl RunArgs {
         }
         if let Some(step) = self.fork_at {
             add("--fork-at", step.to_string());
+        }
+        if let Some(From::Best) = self.from {
+            add("--from", "best".to_owned());
         }
         let flags = [
             ("--fresh", self.fresh),

@@ -5,7 +5,7 @@ use lsgan_runfile::{RunFile, to_yaml};
 use lsgan_snapshots::{Error, Store};
 use lsgan_spec::{RunSpec, Step};
 
-use crate::{Places, RunArgs, keep_mix};
+use crate::{From, Places, RunArgs, best_score, keep_mix, read_scores};
 
 /// Copies a snapshot of the run at `old`, the newest or that of `--fork-at`, to a new run `name` beside it, under the
 /// identity of `spec`. A branch that exists already goes on.
@@ -34,7 +34,10 @@ pub async fn branch_off(
         Err(error @ Error::NoStore { .. }) => return Err(Failure::bad_input_of(error)),
         opened => opened?,
     };
-    let newest = from.newest_valid().await?.manifest.map(|manifest| manifest.step);
+    let newest = match args.from {
+        Some(From::Best) => Some(best(&from, old).await?),
+        None => from.newest_valid().await?.manifest.map(|manifest| manifest.step),
+    };
     let Some(step) = args.fork_at.map(Step).or(newest) else {
         return Err(Failure::bad_input(format!(
             "{} holds no snapshot to branch off from. Train until there is one, or start without --fork.",
@@ -54,6 +57,21 @@ pub async fn branch_off(
     snapshot.spec_yaml = to_yaml(spec);
     Store::open(&new.store)?.write(&snapshot).await?;
     Ok(new)
+}
+
+/// The snapshot with the best score, of those that are there.
+async fn best(store: &Store, old: &Places) -> Result<Step, Failure> {
+    let entries = store.list().await?;
+    let is_there = |step| entries.iter().any(|entry| entry.step == step && entry.state.is_ok());
+    let rows = read_scores(&old.run_dir)?;
+    best_score(&rows, is_there).map(|row| row.step).ok_or_else(|| {
+        Failure::bad_input(format!(
+            "none of the snapshots in {} has a score, so there is no best one. Score them with `lsgan eval --all --run {}`, or \
+             branch off from a step with --fork-at STEP.",
+            old.store,
+            old.run_dir.display()
+        ))
+    })
 }
 
 /// A branch that would end where it begins would pass the weights of its origin off as its own.

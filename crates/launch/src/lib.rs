@@ -7,7 +7,8 @@
 //! - [`load_file`]: the run's file with its overrides.
 //! - [`Places`]: run directory and store.
 //! - [`open_data`]: the data set, with progress shown.
-//! - [`TlsArgs`], [`ListenArgs`]: who a process is, and where it may listen without showing that.
+//! - [`TlsArgs`], [`JoinArgs`], [`ListenArgs`]: who a process is, and where it may listen without showing that.
+//! - [`ScoreRow`]: scores of snapshots, kept in the run's directory.
 //! - [`newest_snapshot`]: the snapshot that a run goes on from. [`branch_off`]: `--fork`.
 
 #![forbid(unsafe_code)]
@@ -17,16 +18,18 @@ mod branch;
 mod data;
 mod file;
 mod places;
+mod scores;
 mod snapshot;
 mod tls;
 
-pub use args::RunArgs;
+pub use args::{From, RunArgs};
 pub use branch::branch_off;
 pub use data::open_data;
 pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
+pub use scores::{Basis, SCORES, ScoreRow, Value, append_score, best_score, read_scores};
 pub use snapshot::{Newest, newest_snapshot, something_to_train};
-pub use tls::{ListenArgs, TlsArgs};
+pub use tls::{JoinArgs, ListenArgs, TlsArgs};
 
 /// The words before the address in the coordinator's first line on standard output. With `--log json` that line is
 /// `{"listening":"http://…"}` or `https`, and the last one an object with the field `outcome`.

@@ -1,9 +1,11 @@
-//! How a process shows who it is, and when it may listen without that: [`TlsArgs`], [`ListenArgs`].
+//! How a process shows who it is, and when it may listen without that: [`TlsArgs`], [`JoinArgs`], [`ListenArgs`].
 
+use std::io::Read;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgan_certs::{Files, Identity, Role};
+use lsgan_certs::{Credential, Files, Identity, JoinToken, Role};
 use lsgan_console::Failure;
 
 /// Who this process is; the same for all commands that reach a coordinator, or are one.
@@ -14,6 +16,65 @@ pub struct TlsArgs {
     /// again when they change.
     #[arg(long, value_name = "DIR|CA,CERT,KEY", env = "LSGAN_TLS")]
     pub tls: Option<String>,
+}
+
+/// The environment variable with a join token.
+const TOKEN: &str = "LSGAN_JOIN_TOKEN";
+/// What is read of a file with a token, which has about a hundred bytes.
+const TOKEN_BYTES_MAX: u64 = 4 << 10;
+
+/// Who a worker is: by a certificate, or by a join token.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct JoinArgs {
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Take part without a certificate, by the join token in this file, which `lsgan token create` prints. Also as
+    /// LSGAN_JOIN_TOKEN in the environment: the token itself.
+    #[arg(long, value_name = "FILE")]
+    pub join_token: Option<PathBuf>,
+}
+
+impl JoinArgs {
+    /// How the process shows that it is a worker; none without certificate and token.
+    ///
+    /// # Errors
+    /// Both are given, or what is given is not what it is to be; exit code 2.
+    pub fn open(&self) -> Result<Option<Credential>, Failure> {
+        let token = match &self.join_token {
+            Some(path) => Some((path.display().to_string(), read_token(path)?)),
+            None => {
+                std::env::var(TOKEN).ok().filter(|text| !text.is_empty()).map(|text| (TOKEN.to_owned(), text))
+            }
+        };
+        match (self.tls.open(&[Role::Worker])?, token) {
+            (Some(_), Some((place, _))) => Err(Failure::bad_input(format!(
+                "a certificate is given with --tls, and a join token with {place}: one of both is enough. Leave the other out"
+            ))),
+            (Some(identity), None) => Ok(Some(Credential::Certificate(identity))),
+            (None, Some((place, text))) => {
+                let token: Result<JoinToken, _> = text.parse();
+                let token = token.map_err(|why| Failure::bad_input(format!("{place}: {why}")))?;
+                Ok(Some(Credential::Token(Arc::new(token))))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The same for another process, which has this one's environment.
+    #[must_use]
+    pub fn to_arguments(&self) -> Vec<String> {
+        let file =
+            self.join_token.iter().flat_map(|path| ["--join-token".to_owned(), path.display().to_string()]);
+        self.tls.to_arguments().into_iter().chain(file).collect()
+    }
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
+    read.map_err(|error| Failure::bad_input(format!("--join-token {}: {error}", path.display())))?;
+    Ok(text)
 }
 
 /// What a process that listens may do without TLS.

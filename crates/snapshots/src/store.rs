@@ -28,6 +28,8 @@ use crate::layout;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
+    /// The same, for what is only to be seen and is lost in a crash without harm: no disk is waited for.
+    fleeting: Arc<dyn ObjectStore>,
     pub(crate) prefix: Path,
     /// The directory, for paths in messages and for leftovers that the object store does not list.
     pub(crate) root: Root,
@@ -95,13 +97,13 @@ impl Store {
     fn bucket(place: &BucketUrl, limit: RetryLimit) -> Result<Self, Error> {
         let objects = lsgan_objects::open(place, limit)?;
         let root = Root::Bucket(format!("s3://{}", place.bucket));
-        Ok(Self { objects, prefix: place.path.clone(), root })
+        Ok(Self { fleeting: objects.clone(), objects, prefix: place.path.clone(), root })
     }
 
     /// Snapshots under `prefix` of any object store; `name` stands before its paths in messages.
     #[must_use]
     pub fn over(objects: Arc<dyn ObjectStore>, prefix: Path, name: impl Into<String>) -> Self {
-        Self { objects, prefix, root: Root::Named(name.into()) }
+        Self { fleeting: objects.clone(), objects, prefix, root: Root::Named(name.into()) }
     }
 
     /// fsync is off in a local store unless it is asked for, and a store made from a URL never has it.
@@ -112,8 +114,9 @@ impl Store {
             return Err(wrong(io::Error::new(ErrorKind::InvalidFilename, "its full path is not UTF-8")));
         }
         let local = LocalFileSystem::new_with_prefix(&root).map_err(|error| wrong(error.into()))?;
-        let local = local.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { objects: Arc::new(local), prefix: Path::default(), root: Root::Directory(root) })
+        let local = local.with_automatic_cleanup(true);
+        let (fleeting, objects) = (Arc::new(local.clone()), Arc::new(local.with_fsync(true)));
+        Ok(Self { objects, fleeting, prefix: Path::default(), root: Root::Directory(root) })
     }
 
     /// The folder of a step's snapshot, as a person finds it.
@@ -145,6 +148,12 @@ impl Store {
             self.put(path, bytes, PutMode::Overwrite).await
         };
         put.map_err(|source| self.failed("write", path, source))
+    }
+
+    /// As [`Self::overwrite`] for a short object that need not outlive a crash of this host.
+    pub(crate) async fn overwrite_fleeting(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        let put = self.fleeting.put(path, PutPayload::from_bytes(bytes)).await;
+        put.map(drop).map_err(|source| self.failed("write", path, source))
     }
 
     /// Whether an object with these bytes is put in pieces, which cannot be done create-only.

@@ -35,7 +35,7 @@ impl Store {
     pub async fn answer_witness(&self, name: &str) -> Result<Option<String>, Error> {
         let Some(secret) = self.witness(&self.posted()).await? else { return Ok(None) };
         let answer = Bytes::copy_from_slice(secret.as_bytes());
-        self.overwrite(&self.answer(name), answer).await?;
+        self.overwrite_fleeting(&self.answer(name), answer).await?;
         Ok(Some(secret))
     }
 

@@ -5,10 +5,11 @@
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
 //! - [`table`], `kind`, `macros`: one row for each field: type, range, default, identity and English in one place.
-//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`: the rows, with the types that they make.
+//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`, `evaluate`: the rows, with the types that they make.
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
 //! - [`printable`]: texts of others, as a terminal and a log may show them.
+//! - `metrics`: the words of the metrics by which snapshots are scored.
 //! - `modes`: where the modes of a 2-D mixture lie, for the data and for the plots.
 //! - [`leaves`]: a spec as a flat list of its fields.
 //! - `numerics`: what the bits of a device depend on.
@@ -25,11 +26,13 @@ mod chain;
 mod cluster;
 mod compute;
 mod data;
+mod evaluate;
 pub mod identity;
 pub mod ids;
 mod kind;
 pub mod leaves;
 mod macros;
+mod metrics;
 pub mod model;
 mod modes;
 mod numerics;
@@ -49,8 +52,10 @@ pub use chain::chain;
 pub use cluster::*;
 pub use compute::*;
 pub use data::*;
+pub use evaluate::EvaluateSpec;
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
+pub use metrics::Metric;
 pub use model::*;
 pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;

@@ -1,8 +1,8 @@
 //! What is fine field by field and makes no sense together.
 
-use crate::RunSpec;
 use crate::model::{SIDES, sides};
 use crate::table::{find, listed};
+use crate::{Metric, RunSpec};
 
 /// Fields that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ const DISCRIMINATOR: &str = "model.discriminator";
 const VIRTUAL_RANKS: &str = "batch.virtual_ranks";
 const PER_RANK: &str = "batch.per_rank";
 const MIN_WORKERS: &str = "cluster.min_workers";
+const METRICS: &str = "evaluate.metrics";
 const MAX_WORKERS: &str = "cluster.max_workers";
 
 /// All rules over several fields that a spec breaks.
@@ -38,6 +39,7 @@ pub fn broken(spec: &RunSpec) -> Vec<Finding> {
     the_image_fits_the_models(spec, &mut found);
     batch_norm_has_a_batch(spec, &mut found);
     the_cluster_fits_the_batch(spec, &mut found);
+    the_metrics_fit_the_source(spec, &mut found);
     found.extend(spec.objective.equal_targets());
     found
 }
@@ -105,6 +107,20 @@ fn the_image_fits_the_models(spec: &RunSpec, found: &mut Vec<Finding>) {
         let accepted = format!("{model} accepts {}", listed(&words, "or"));
         found.push(finding((SIZE, &[SIZE, GENERATOR]), image.size, accepted, format!("Set it to {near}.")));
     }
+}
+
+/// Pictures are scored by features, points by the modes that they reach.
+fn the_metrics_fit_the_source(spec: &RunSpec, found: &mut Vec<Finding>) {
+    let (source, pictures) = (spec.data.source.word(), spec.data.source.gives_pictures());
+    let metrics = spec.evaluate.named_metrics().unwrap_or_default();
+    let Some(other) = metrics.iter().find(|metric| metric.is_of_points() == pictures) else { return };
+    let fitting = Metric::ALL.iter().filter(|metric| metric.is_of_points() != pictures);
+    let names: Vec<_> = fitting.map(|metric| metric.name()).collect();
+    let what = if pictures { "pictures" } else { "2-D points" };
+    let accepted =
+        format!("the {source} source gives {what}, for which {} are accepted", listed(&names, "and"));
+    let fix = "Set it to some of those, or to auto.".to_owned();
+    found.push(finding((METRICS, &[METRICS, SOURCE]), other, accepted, fix));
 }
 
 /// Batch norm divides by a deviation over the batch, which one sample does not have.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::macros::{section, words};
 use crate::table::{Form, below_one, of, text, whole};
 use crate::{
-    ClusterSpec, ComputeSpec, DataSpec, ModelSpec, Objective, OptimizersSpec, Precision, ReductionMode,
+    ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective, OptimizersSpec, Precision,
+    ReductionMode,
 };
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
@@ -51,6 +52,8 @@ section! {
         journal: JournalSpec => of::<JournalSpec>(),
         /// Pictures made while training, in `samples/` of the run's directory.
         samples: SamplesSpec => of::<SamplesSpec>(),
+        /// Scores of snapshots, made while the run trains.
+        evaluate: EvaluateSpec => of::<EvaluateSpec>(),
         /// How often metrics are read from the device and reported.
         report: ReportSpec => of::<ReportSpec>(),
     }
@@ -246,7 +249,7 @@ macro_rules! all_default {
     };
 }
 
-all_default!(EmaSpec, ComputeSpec, ClusterSpec, JournalSpec, SamplesSpec, ReportSpec);
+all_default!(EmaSpec, ComputeSpec, ClusterSpec, JournalSpec, SamplesSpec, EvaluateSpec, ReportSpec);
 
 /// What is wrong with a run of which fewer steps are asked for than were done.
 #[must_use]

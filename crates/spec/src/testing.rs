@@ -18,6 +18,10 @@ pub fn run_spec() -> BoxedStrategy<RunSpec> {
             if spec.data.source.gives_pictures() {
                 spec.batch.per_rank = spec.batch.per_rank.max(2);
             }
+            let metrics = spec.evaluate.named_metrics().unwrap_or_default();
+            if metrics.iter().any(|metric| metric.is_of_points() == spec.data.source.gives_pictures()) {
+                spec.evaluate.metrics = "auto".to_owned();
+            }
             spec.cluster.min_workers = spec.cluster.min_workers.min(spec.batch.virtual_ranks);
             spec.cluster.max_workers = spec.cluster.max_workers.max(spec.cluster.min_workers);
             spec

@@ -29,6 +29,21 @@ pub struct Weights<'a> {
     pub statistics: &'a [f32],
 }
 
+/// The same, on their own.
+#[derive(Clone, Debug)]
+pub struct OwnedWeights {
+    weights: Vec<f32>,
+    statistics: Vec<f32>,
+}
+
+impl OwnedWeights {
+    /// What makes samples of them.
+    #[must_use]
+    pub fn as_weights(&self) -> Weights<'_> {
+        Weights { weights: &self.weights, statistics: &self.statistics }
+    }
+}
+
 /// A run's generator as it was at one time.
 #[derive(Clone, Debug)]
 pub struct FrozenGenerator {
@@ -64,10 +79,21 @@ impl Sampler {
 
     /// A picture from a saved `generator` or `generator_ema`, as PNG.
     pub fn picture_of_part(&self, part: &Part, grid: Grid) -> Result<Vec<u8>, TrainError> {
+        self.picture(&self.load(part)?.as_weights(), grid)
+    }
+
+    /// The weights of a saved `generator` or `generator_ema`.
+    pub fn load(&self, part: &Part) -> Result<OwnedWeights, TrainError> {
         let mut weights = vec![0.0; self.network.parameters.len()];
         let mut statistics = vec![0.0; self.network.statistics.len()];
         parts::import_network(&self.network, part, &mut weights, &mut statistics)?;
-        self.picture(&Weights { weights: &weights, statistics: &statistics }, grid)
+        Ok(OwnedWeights { weights, statistics })
+    }
+
+    /// What its samples are.
+    #[must_use]
+    pub fn shape(&self) -> SampleShape {
+        self.sample
     }
 
     /// A picture, as PNG: the first `grid.count()` samples of the run's fixed z, or a density plot.
@@ -88,24 +114,37 @@ impl Sampler {
     /// The first `count` samples of the run's fixed z: `[count, height, width, channels]` or `[count, 2]`.
     #[must_use]
     pub fn samples(&self, weights: &Weights, count: usize) -> Vec<f32> {
-        device::one_thread();
+        self.latents(count).iter().flat_map(|z| self.samples_of(weights, z)).collect()
+    }
+
+    /// The run's fixed z for the first `count` samples, in batches of 64.
+    #[must_use]
+    pub fn latents(&self, count: usize) -> Vec<Vec<f32>> {
         let mut stream = Stream::of_samples(self.spec.seed);
-        let leaves = views(&self.network.parameters, weights.weights);
-        let running = views(&self.network.statistics, weights.statistics);
         let batch = |start: usize| {
             let size = self.network.input_size(BATCH.min(count - start));
             let mut z = vec![0.0; size.iter().product::<i64>() as usize];
             stream.fill(models::latent(&self.spec.model.generator), &mut z);
-            let z = Tensor::from_slice(&z).view(size.as_slice());
-            let y = tch::no_grad(|| self.network.forward(&z, &leaves, &mut Norm::Running(running.iter())));
-            let last = match self.sample {
-                SampleShape::Picture { .. } => y.permute([0, 2, 3, 1]),
-                SampleShape::Point => y,
-            };
-            Vec::<f32>::try_from(last.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().flatten(0, -1))
-                .expect("samples are f32 on the host")
+            z
         };
-        (0..count).step_by(BATCH).flat_map(batch).collect()
+        (0..count).step_by(BATCH).map(batch).collect()
+    }
+
+    /// What it makes of a batch of z, on the calling thread.
+    #[must_use]
+    pub fn samples_of(&self, weights: &Weights, z: &[f32]) -> Vec<f32> {
+        device::one_thread();
+        let leaves = views(&self.network.parameters, weights.weights);
+        let running = views(&self.network.statistics, weights.statistics);
+        let one = self.network.input_size(1).iter().product::<i64>() as usize;
+        let z = Tensor::from_slice(z).view(self.network.input_size(z.len() / one).as_slice());
+        let y = tch::no_grad(|| self.network.forward(&z, &leaves, &mut Norm::Running(running.iter())));
+        let last = match self.sample {
+            SampleShape::Picture { .. } => y.permute([0, 2, 3, 1]),
+            SampleShape::Point => y,
+        };
+        Vec::<f32>::try_from(last.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().flatten(0, -1))
+            .expect("samples are f32 on the host")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Makes the connections to a coordinator, in TLS where this process has a certificate: [`Connector`].
+//! Makes the connections to a coordinator, in TLS where this process has a certificate or a join token: [`Connector`].
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use lsgan_certs::Identity;
+use lsgan_certs::Credential;
 use lsgan_certs::explain::WANTS_TLS;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -51,15 +51,15 @@ impl std::error::Error for Sentence {}
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     tcp: HttpConnector,
-    identity: Option<Arc<Identity>>,
+    credential: Option<Credential>,
 }
 
 impl Connector {
-    pub(crate) fn new(identity: Option<Arc<Identity>>) -> Self {
+    pub(crate) fn new(credential: Option<Credential>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        Self { tcp, identity }
+        Self { tcp, credential }
     }
 }
 
@@ -74,7 +74,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let config = self.identity.as_ref().map(|identity| identity.client());
+        let config = self.credential.as_ref().map(Credential::client);
         let connecting = self.tcp.call(uri);
         Box::pin(async move {
             let socket = connecting.await?.into_inner();

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lsgan_certs::Identity;
+use lsgan_certs::Credential;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::MESSAGE_LEN_BYTES_MAX;
 use crate::connect::{Connector, Sentence};
@@ -20,14 +23,42 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// The header of a call that has a join token, and what is before the token in it.
+pub const TOKEN_HEADER: &str = "authorization";
+pub const TOKEN_SCHEME: &str = "Bearer ";
+
 /// A client of a coordinator.
-pub type Client = CoordinatorClient<Channel>;
+pub type Client = CoordinatorClient<InterceptedService<Channel, Bearer>>;
+
+/// Shows a join token with each call, where the process has one.
+#[derive(Clone, Debug)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn of(credential: Option<&Credential>) -> Self {
+        Self(credential.and_then(Credential::token).map(|token| {
+            let text = format!("{TOKEN_SCHEME}{}", token.reveal());
+            let mut value = MetadataValue::try_from(text).expect("hexadecimal digits can be in a header");
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert(TOKEN_HEADER, value.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// The address of a coordinator, `http://HOST:PORT` or `https://HOST:PORT`, and who dials it.
 #[derive(Clone, Debug)]
 pub struct Address {
     endpoint: Endpoint,
-    identity: Option<Arc<Identity>>,
+    credential: Option<Credential>,
 }
 
 impl Address {
@@ -43,21 +74,25 @@ impl Address {
         self.endpoint.uri().host().unwrap_or("").trim_matches(['[', ']'])
     }
 
-    /// The same address, dialled by this process: with its certificate over https, without one over http.
+    /// The same address, dialled by this process: with its certificate or its join token over https, without one over http.
     ///
     /// # Errors
-    /// There is a certificate and the address says http, or none and it says https; what to do.
-    pub fn by(self, identity: Option<Arc<Identity>>) -> Result<Self, String> {
-        match (self.is_tls(), identity) {
+    /// There is one and the address says http, or none and it says https; what to do.
+    pub fn by(self, credential: Option<Credential>) -> Result<Self, String> {
+        match (self.is_tls(), credential) {
             (true, None) => Err(format!(
                 "{self} speaks TLS, for which this process needs a certificate: give one with --tls; `lsgan certs init` makes \
                  some"
             )),
-            (false, Some(_)) => Err(format!(
+            (false, Some(Credential::Certificate(_))) => Err(format!(
                 "{self} has no encryption, and a certificate is given with --tls. Write https:// in the address, or leave \
                  --tls out"
             )),
-            (_, identity) => Ok(Self { identity, ..self }),
+            (false, Some(Credential::Token(_))) => Err(format!(
+                "{self} has no encryption, and a join token is given, which everybody on the way would read. Write https:// in \
+                 the address; or leave the token out: a coordinator without TLS asks nobody who he is"
+            )),
+            (_, credential) => Ok(Self { credential, ..self }),
         }
     }
 
@@ -89,7 +124,7 @@ impl FromStr for Address {
                     .connect_timeout(CONNECT_TIMEOUT)
                     .http2_keep_alive_interval(KEEP_ALIVE)
                     .keep_alive_timeout(KEEP_ALIVE);
-                Ok(Self { endpoint, identity: None })
+                Ok(Self { endpoint, credential: None })
             }
             None => Err(format!(
                 "`{text}` is no address of a coordinator; write http://HOST:PORT or https://HOST:PORT, as the coordinator \
@@ -111,13 +146,13 @@ impl fmt::Display for Address {
 /// # Errors
 /// Why it cannot be reached, and what to check.
 pub async fn dial(address: &Address) -> Result<Client, String> {
-    if address.is_tls() && address.identity.is_none() {
+    if address.is_tls() && address.credential.is_none() {
         address.clone().by(None)?;
     }
-    let connector = Connector::new(address.identity.clone());
+    let connector = Connector::new(address.credential.clone());
     let channel =
         address.endpoint.connect_with_connector(connector).await.map_err(|error| explain(&error))?;
-    Ok(CoordinatorClient::new(channel)
+    Ok(CoordinatorClient::with_interceptor(channel, Bearer::of(address.credential.as_ref()))
         .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
 }
@@ -168,6 +203,10 @@ fn kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use lsgan_certs::JoinToken;
+
     use super::*;
 
     #[test]
@@ -187,6 +226,21 @@ mod tests {
         let refused = address("https://h:1").by(None).expect_err("nobody dials");
         assert!(refused.starts_with("https://h:1 speaks TLS"), "{refused}");
         assert_eq!(address("http://[::1]:1").host(), "::1");
+    }
+
+    #[test]
+    fn a_join_token_is_shown_over_tls_alone_and_in_no_log() {
+        let token = JoinToken::new(&vec![1, 2, 3].into()).expect("the system has random bytes");
+        let (who, text) = (Credential::Token(Arc::new(token.clone())), token.reveal());
+        let address = |text: &str| text.parse::<Address>().expect("it is one");
+        let refused = address("http://h:1").by(Some(who.clone())).expect_err("everybody would read it");
+        assert!(refused.contains("join token") && !refused.contains(&text), "{refused}");
+        address("https://h:1").by(Some(who.clone())).expect("it is encrypted");
+        let mut bearer = Bearer::of(Some(&who));
+        let request = bearer.call(Request::new(())).expect("it is let through");
+        let value = request.metadata().get(TOKEN_HEADER).expect("it has a token");
+        assert_eq!(value.to_str().ok(), Some(format!("Bearer {text}").as_str()));
+        assert!(!format!("{request:?} {bearer:?} {who:?}").contains(&text));
     }
 
     #[test]

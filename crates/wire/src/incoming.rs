@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,10 @@ use tonic::transport::server::Connected;
 use crate::places::{Limits, Place, Places};
 use crate::stream::Stream;
 
-/// How long a client may take to agree on the encryption, and again until it says something.
+/// How long a client may take to agree on the encryption, and again until it has said what comes first.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(10);
+/// The length of what a client of HTTP/2 says first (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
 /// After accepting failed, as where there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are accepted and not yet served: the server takes them at once.
@@ -44,8 +47,8 @@ pub struct Incoming {
 pub struct Accepted {
     stream: Stream,
     peer: Peer,
-    /// When a client that has said nothing is hung up on.
-    silent: Option<Pin<Box<Sleep>>>,
+    /// When a client that has not said what comes first is hung up on, and how many bytes of it are still to come.
+    silent: Option<(Pin<Box<Sleep>>, usize)>,
     _place: Place,
 }
 
@@ -53,16 +56,22 @@ pub struct Accepted {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
-    /// What its certificate says; none where nobody is asked for one.
+    /// What its certificate says, nothing where it has none; none where nobody is asked for one.
     pub roles: Option<Arc<BTreeSet<Role>>>,
 }
 
 impl Incoming {
-    /// Accepts on `listener` from now on, in TLS if the server has an identity.
+    /// Accepts on `listener` from now on, in TLS if the server has an identity. Clients without a certificate are taken while
+    /// `takes_tokens`: they have no role until they show a join token.
     #[must_use]
-    pub fn new(listener: TcpListener, identity: Option<Arc<Identity>>, limits: Limits) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        identity: Option<Arc<Identity>>,
+        takes_tokens: Arc<AtomicBool>,
+        limits: Limits,
+    ) -> Self {
         let (sender, ready) = mpsc::channel(READY_MAX);
-        let door = Door { identity, ready: sender };
+        let door = Door { identity, takes_tokens, ready: sender };
         Self { ready, task: tokio::spawn(accept(listener, Places::new(limits), door)) }
     }
 }
@@ -85,6 +94,7 @@ impl Drop for Incoming {
 #[derive(Clone)]
 struct Door {
     identity: Option<Arc<Identity>>,
+    takes_tokens: Arc<AtomicBool>,
     ready: mpsc::Sender<io::Result<Accepted>>,
 }
 
@@ -130,7 +140,11 @@ impl Door {
         let (stream, roles) = match &self.identity {
             None => (Stream::Plain(socket), None),
             Some(identity) => {
-                let shaking = TlsAcceptor::from(identity.server()).accept(socket);
+                let config = match self.takes_tokens.load(Ordering::Relaxed) {
+                    true => identity.server_for_tokens(),
+                    false => identity.server(),
+                };
+                let shaking = TlsAcceptor::from(config).accept(socket);
                 let refused = |why: String| format!("a connection of {address} is refused: {why}");
                 let stream = timeout(SPEAKS_WITHIN, shaking).await;
                 let stream = stream.map_err(|_| refused("it does not speak TLS in time".to_owned()))?;
@@ -145,7 +159,7 @@ impl Door {
                 (Stream::Tls(Box::new(TlsStream::Server(stream))), Some(Arc::new(roles)))
             }
         };
-        let silent = Some(Box::pin(sleep(SPEAKS_WITHIN)));
+        let silent = Some((Box::pin(sleep(SPEAKS_WITHIN)), PREFACE_BYTES));
         let accepted = Accepted { stream, peer: Peer { address, roles }, silent, _place: place };
         // The server may be ending.
         _ = self.ready.send(Ok(accepted)).await;
@@ -187,14 +201,16 @@ impl AsyncRead for Accepted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(silent) = &mut this.silent
-            && silent.as_mut().poll(cx).is_ready()
+        if let Some((until, _)) = &mut this.silent
+            && until.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if read.is_ready() {
-            this.silent = None;
+        if let Some((_, missing_bytes)) = &mut this.silent {
+            *missing_bytes = missing_bytes.saturating_sub(buffer.filled().len() - before);
+            this.silent.take_if(|(_, missing_bytes)| *missing_bytes == 0);
         }
         read
     }

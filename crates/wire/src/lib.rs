@@ -15,7 +15,7 @@ mod places;
 mod stream;
 mod words;
 
-pub use dial::{Address, Client, dial, scheme};
+pub use dial::{Address, Bearer, Client, TOKEN_HEADER, TOKEN_SCHEME, dial, scheme};
 pub use incoming::{Accepted, Incoming, Peer};
 pub use listen::{Listen, from_here, listen};
 pub use places::Limits;

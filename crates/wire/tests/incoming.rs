@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgan_certs::authority::{Authority, Wanted};
-use lsgan_certs::{Files, Identity, Role};
+use lsgan_certs::{Credential, Files, Identity, Role};
 use lsgan_wire::{Accepted, Address, Incoming, Limits, dial};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn serve(identity: Option<Arc<Identity>>, limits: Limits) -> (Incoming, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
-    (Incoming::new(listener, identity, limits), address)
+    (Incoming::new(listener, identity, Arc::default(), limits), address)
 }
 
 async fn next(incoming: &mut Incoming) -> Accepted {
@@ -100,7 +100,7 @@ async fn who_speaks_no_tls_to_one_that_does_is_told_and_the_reverse() {
     assert!(refused.contains("speaks TLS"), "{refused}");
 
     let secretly: Address = format!("https://localhost:{}", plain.port()).parse().expect("an address");
-    let secretly = secretly.by(Some(identity)).expect("it has a certificate");
+    let secretly = secretly.by(Some(Credential::Certificate(identity))).expect("it has a certificate");
     let answering = tokio::spawn(async move {
         // As a server of HTTP/2 begins: with its settings.
         let mut accepted = next(&mut plain_incoming).await;
@@ -125,4 +125,29 @@ async fn connections_are_bounded_and_places_come_back() {
     drop(accepted.0);
     let _fourth = connect().await;
     next(&mut incoming).await;
+}
+
+#[tokio::test]
+async fn who_does_not_say_all_that_a_client_says_first_is_hung_up_on() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let (mut incoming, address) = serve(None, Limits::default()).await;
+    let mut waiting = Vec::new();
+    for said in [0, 1, preface.len() - 1] {
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let mut accepted = next(&mut incoming).await;
+        client.write_all(&preface[..said]).await.expect("it is open");
+        // All wait at the same time.
+        waiting.push(tokio::spawn(async move {
+            let mut heard = vec![0; said];
+            accepted.read_exact(&mut heard).await.expect("it was said");
+            let outcome = timeout(PATIENCE, accepted.read(&mut [0])).await;
+            drop(client);
+            (said, outcome)
+        }));
+    }
+    for waits in waiting {
+        let (said, outcome) = waits.await.expect("no panic");
+        let outcome = outcome.unwrap_or_else(|_| panic!("{said} bytes hold a connection"));
+        assert_eq!(outcome.expect_err("nothing was said").kind(), std::io::ErrorKind::TimedOut);
+    }
 }

@@ -1,12 +1,11 @@
 //! What can be said on a worker's command line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use lsgan_certs::{Identity, Role};
+use lsgan_certs::Credential;
 use lsgan_console::{Failure, Log};
-use lsgan_launch::{ListenArgs, TlsArgs};
+use lsgan_launch::{JoinArgs, ListenArgs};
 use lsgan_wire::Address;
 
 use crate::faults::Faults;
@@ -21,10 +20,10 @@ pub struct Args {
     #[arg(long, value_name = "http[s]://HOST:PORT", env = "LSGAN_COORDINATOR")]
     pub coordinator: String,
     #[command(flatten)]
-    pub tls: TlsArgs,
+    pub join: JoinArgs,
     /// Who it is, once that is opened.
     #[arg(skip)]
-    pub identity: Option<Arc<Identity>>,
+    pub credential: Option<Credential>,
     /// A label for people.
     #[arg(long, value_name = "NAME", default_value_t = default_name())]
     pub name: String,
@@ -63,25 +62,25 @@ pub struct Args {
 }
 
 impl Args {
-    /// Opens what `--tls` names.
+    /// Opens what `--tls` or `--join-token` names.
     ///
     /// # Errors
     /// The files, or the address of the coordinator, are wrong; or this worker would listen for peers without TLS where
     /// other hosts reach it. Exit code 2.
     pub fn opened(mut self) -> Result<Self, Failure> {
-        self.identity = self.tls.open(&[Role::Worker])?;
+        self.credential = self.join.open()?;
         self.address()?;
-        self.open.check(self.listens(), self.identity.is_some(), ("this worker", "--peer-listen"))?;
+        self.open.check(self.listens(), self.credential.is_some(), ("this worker", "--peer-listen"))?;
         Ok(self)
     }
 
     /// The coordinator's address, and who dials it.
     ///
     /// # Errors
-    /// It is none, or it does not fit to `--tls`. Exit code 2.
+    /// It is none, or it does not fit to these. Exit code 2.
     pub fn address(&self) -> Result<Address, Failure> {
         let address: Address = self.coordinator.parse().map_err(Failure::bad_input)?;
-        address.by(self.identity.clone()).map_err(Failure::bad_input)
+        address.by(self.credential.clone()).map_err(Failure::bad_input)
     }
 
     /// Where it listens for peers. Where the coordinator is dialled on loopback all workers of the run are on this host,

@@ -141,7 +141,7 @@ fn listen(address: SocketAddr) -> Result<Listener, Failure> {
              takes a free one."
         ))
     })?;
-    Ok(Listener::on(socket)?)
+    Ok(Listener::on(socket)?.also_local())
 }
 
 /// The run's file as the coordinator sends it.

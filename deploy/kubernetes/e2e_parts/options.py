@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from .run import HERE, Skipped, hashes
@@ -30,7 +31,7 @@ class Options:
         self.__dict__ |= vars(arguments)
         # Of the runs in which a node is lost, which takes a minute.
         self.long_steps = 4 * arguments.steps
-        self.known = {}
+        self.known, self.lock = {}, threading.Lock()
         self.out = Path(arguments.out) if arguments.out else None
 
     def needs_hook(self):
@@ -60,10 +61,11 @@ class Options:
 
     def expected(self, steps):
         """The hashes of an undisturbed run of so many steps, as far as they are known."""
-        if steps not in self.known and self.lsgan:
-            self.known[steps] = self.up(steps)
-            print(f"{f'lsgan up, {steps} steps':24} {'':>4}   {self.known[steps]['generator'][:16]}", flush=True)
-        return self.known.get(steps)
+        with self.lock:
+            if steps not in self.known and self.lsgan:
+                self.known[steps] = self.up(steps)
+                print(f"{f'lsgan up, {steps} steps':24} {'':>4}   {self.known[steps]['generator'][:16]}", flush=True)
+            return self.known.get(steps)
 
     def up(self, steps):
         """Those of `lsgan up` on this machine."""

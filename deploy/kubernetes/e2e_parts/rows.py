@@ -176,19 +176,44 @@ def node_cut_coordinator(run):
     return lose_node(run, "cut", "mend", "coordinator")
 
 
-def lose_node(run, lose, bring_back, component):
+@row
+def node_crash_volume(run):
+    """The coordinator's node loses its power, and its volume with it: the next one goes on from the bucket."""
+    return lose_volume(run, "crash", "start")
+
+
+@row
+def node_cut_volume(run):
+    """The same with a node that is cut off: its coordinator, which still runs, does not lead any more when it is back."""
+    return lose_volume(run, "cut", "mend")
+
+
+def lose_volume(run, lose, bring_back):
     run.options.needs_hook()
-    run.start(steps=run.options.long_steps)
+    begin_with_bucket(run, run.options.s3, run.namespace, steps=run.options.long_steps)
+    return lose_node(run, lose, bring_back, "coordinator", volume=True)
+
+
+def lose_node(run, lose, bring_back, component, volume=False):
+    run.options.needs_hook()
+    if not volume:
+        run.start(steps=run.options.long_steps)
     run.members(2)
+    run.step(0.1)
     home = run.one("coordinator")["spec"]["nodeName"]
-    workers = run.pods("worker")
-    elsewhere = [pod for pod in workers if pod["spec"]["nodeName"] != home]
+    elsewhere = [pod for pod in run.pods("worker") if pod["spec"]["nodeName"] != home]
     if component == "worker" and not elsewhere:
         raise Failed("no worker is on another node than the coordinator")
     node = home if component == "coordinator" else elsewhere[0]["spec"]["nodeName"]
     run.ends.append(lambda: kubectl("wait", "--for=condition=Ready", "--timeout=90s", f"node/{node}", check=False))
     run.ends.append(lambda: run.options.hook(bring_back, node))
-    run.replaced_after(component, lambda: run.options.hook(lose, node), NODE_REPLACED_IN_S)
+    def lost():
+        run.options.hook(lose, node)
+        if volume:
+            run.options.hook("lose-volume", run.namespace)
+    run.replaced_after(component, lost, NODE_REPLACED_IN_S)
+    if volume:
+        until("the journal is brought back from the bucket", lambda: "the journal is brought back from" in run.log("coordinator"), 60)
     while run.ends:
         run.ends.pop()()
     return run.finish(900)
@@ -226,6 +251,15 @@ def slow_s3(run):
 
 
 def bucket(run, endpoint, name, at_first_step=lambda: None):
+    begin_with_bucket(run, endpoint, name)
+    run.step(0.2, within_s=240)
+    at_first_step()
+    run.k("delete", "pods", "--selector", "app.kubernetes.io/component=worker", "--wait=false")
+    return run.finish()
+
+
+def begin_with_bucket(run, endpoint, name, **fields):
+    """Begins a run whose snapshots are below this name in the bucket of the tests."""
     if not endpoint:
         raise Skipped("no S3 server is given")
     run.components = ["s3"]
@@ -237,8 +271,4 @@ def bucket(run, endpoint, name, at_first_step=lambda: None):
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "s3-of-the-test"},
               "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": port}]}]}}
     run.k("apply", "--filename", "-", text=json.dumps(policy))
-    run.begin(2, checkpoint__to=f"s3://lsgan/{name}-{int(time.time())}")
-    run.step(0.2, within_s=240)
-    at_first_step()
-    run.k("delete", "pods", "--selector", "app.kubernetes.io/component=worker", "--wait=false")
-    return run.finish()
+    run.begin(2, checkpoint__to=f"s3://lsgan/{name}-{int(time.time())}", **fields)

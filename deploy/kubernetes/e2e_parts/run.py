@@ -115,7 +115,7 @@ class Run:
         wanted = int(part * self.options.steps)
         def reached():
             status = self.status()
-            if "outcome" in self.log("coordinator"):
+            if status["outcome"] if status else self.is_complete("lsgan-worker"):
                 raise Failed("the run has ended before it could be disturbed: give more --steps")
             return status and status["step"] >= wanted and status
         return until(f"step {wanted}", reached, within_s)[0]
@@ -137,17 +137,20 @@ class Run:
             raise Failed(f"another {component} took {took:.0f} s; {most_s} s are promised")
 
     def log(self, component):
-        return self.k("logs", "--selector", f"app.kubernetes.io/component={component}", "--tail=-1", "--prefix=false", check=False)
+        """What all pods of this kind have logged, but those on a node that does not answer."""
+        return self.k("logs", "--selector", f"app.kubernetes.io/component={component}", "--tail=-1", "--ignore-errors",
+                      "--request-timeout=5s", check=False)
+
+    def is_complete(self, job):
+        conditions = json.loads(self.k("get", "job", job, "--output", "json"))["status"].get("conditions", [])
+        kinds = {condition["type"] for condition in conditions if condition["status"] == "True"}
+        if "Failed" in kinds:
+            raise Failed(f"{job} failed: {conditions}")
+        return "Complete" in kinds
 
     def complete(self, job, within_s):
         """Waits until this Job is complete."""
-        def is_complete():
-            conditions = json.loads(self.k("get", "job", job, "--output", "json"))["status"].get("conditions", [])
-            kinds = {condition["type"] for condition in conditions if condition["status"] == "True"}
-            if "Failed" in kinds:
-                raise Failed(f"{job} failed: {conditions}")
-            return "Complete" in kinds
-        until(f"{job} is complete", is_complete, within_s)
+        until(f"{job} is complete", lambda: self.is_complete(job), within_s)
 
     def finish(self, within_s=300):
         """Waits until the workers' Job is complete, and returns the hashes of the weights. The coordinator stays for another minute

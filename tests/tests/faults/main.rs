@@ -10,5 +10,4 @@ mod leftovers;
 mod numbers;
 mod numerics;
 mod printing;
-mod strangers;
 mod workers;

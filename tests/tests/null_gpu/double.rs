@@ -80,7 +80,8 @@ impl Setup<'_> {
         let pictures =
             text.contains("idx:").then(|| format!("data.source.idx.images={}", pictures().display()));
         let to = format!("checkpoint.to={}", lab.run_dir().display());
-        let quiet = ["compute.device=cuda", "checkpoint.every=0", "samples.every=0"].map(str::to_owned);
+        let quiet = ["compute.device=cuda", "checkpoint.every=0", "samples.every=0", "evaluate.every=0"]
+            .map(str::to_owned);
         let sets = quiet.into_iter().chain([to]).chain(pictures);
         let sets = sets.chain(self.sets.iter().map(|&set| set.to_owned()));
         let sets = sets.flat_map(|set| ["--set".to_owned(), set]);

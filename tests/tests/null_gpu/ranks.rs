@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = tests![
     two_workers_that_replay_graphs_queue_one_sum_a_half_and_wait_for_none,
     a_worker_that_is_killed_between_sums_is_started_again,
     two_workers_on_one_gpu_sum_over_tcp_and_say_so,
+    a_run_with_tls_says_that_nccl_encrypts_nothing,
 ];
 
 const STEPS: usize = 40;
@@ -118,5 +119,26 @@ fn two_workers_on_one_gpu_sum_over_tcp_and_say_so() {
         log.assert_legal();
         let calls: i64 = log.halves.iter().flatten().map(|half| half.get("host_functions")).sum();
         assert_eq!((log.halves.len(), calls), (2, 0), "both train, and NCCL sums nothing");
+    }
+}
+
+/// The first worker says so once a generation, the log and the status show it; without TLS nobody expects encryption.
+fn a_run_with_tls_says_that_nccl_encrypts_nothing() {
+    let words = "the run has TLS, but sums between GPUs travel over NCCL, which encrypts nothing";
+    for tls in [true, false] {
+        let lab = Lab::new();
+        let certs = lab.path("certs").display().to_string();
+        lab.lsgan(["certs", "init", &certs]).succeeds();
+        let library = binary("deps/liblsgan_nccl_double.so").display().to_string();
+        let mut variables = vec![("NULL_GPU_DEVICES", "2"), ("LSGAN_NCCL_LIB", &*library)];
+        variables.extend(tls.then_some(("LSGAN_TLS", &*certs)));
+        let sets = ["steps=20", "report.every=1"];
+        let ended = Setup { config: "tests/small.yaml", sets: &sets, variables: &variables }
+            .start(&lab, 2)
+            .succeeds();
+        assert_eq!(lab.journal().newest().members, 2, "{ended}");
+        let warnings = lab.journal().texts("select text from events where warning = 1");
+        let said = warnings.iter().filter(|text| text.contains(words)).count();
+        assert_eq!(said, usize::from(tls), "{warnings:#?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Runs whose processes have certificates: they end with the weights of those that have none, and who has no right
 //! certificate is refused in a sentence and disturbs nothing.
 
+mod joining;
 mod listening;
 mod refused;
 mod rotation;

@@ -16,7 +16,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{PipeReader, Read};
-use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -24,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use socket2::Socket;
 
 use super::core::{Core, EndReason};
 use super::device::Device;
@@ -212,7 +212,7 @@ impl<'a> Watch<'a> {
 }
 
 /// Reads until `bytes` has `len_bytes`, or can begin no message. False if it would have to wait.
-fn read(mut socket: &TcpStream, bytes: &mut Vec<u8>, len_bytes: usize) -> Result<bool, LossCause> {
+fn read(mut socket: &Socket, bytes: &mut Vec<u8>, len_bytes: usize) -> Result<bool, LossCause> {
     while bytes.len() < len_bytes {
         let known = bytes.len();
         bytes.resize(len_bytes, 0);

@@ -3,12 +3,12 @@
 //! A call begins with a header, so that ranks that make different calls find out before they mix their values.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use lsgan_spec::Generation;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
 
 use super::flow::Flow;
 use super::seal::{Opener, Sealer};
@@ -16,7 +16,7 @@ use crate::{Aborter, Call, CallKind, GroupError, LossCause, Peer};
 
 /// The connection to a neighbour.
 pub(crate) struct Link {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) peer: Peer,
 }
 

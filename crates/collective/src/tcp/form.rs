@@ -1,19 +1,18 @@
 //! Forms one generation's group: dials the right neighbour, accepts the left one's dial, closes the ring.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::exchange::{Link, Ring, moved, poll_until};
 use super::hello::{ANSWER_BYTES, CHALLENGE_BYTES, Hello, Reply};
 use super::listener::{Caller, is_closed};
 use super::proof::{End, FrameKeys, Secrets, nonce};
 use super::seal::{Opener, Sealer};
-use super::{Listener, Membership, TcpGroup};
+use super::{Listener, Membership, TcpGroup, local};
 use crate::{Aborter, Group, GroupError, LossCause, Missing, Peer, Refusal};
 
 /// The first pause before a member that could not be reached is dialed again; doubles each time.
@@ -88,7 +87,7 @@ fn find_neighbours(
     let generation = membership.generation;
     let started = Instant::now();
     let mut left: Option<Caller> = None;
-    let mut dial = Dial::new(membership);
+    let mut dial = Dial::new(membership, listener.is_local_too());
     loop {
         if aborter.is_aborted() {
             return Err(GroupError::Aborted { generation });
@@ -123,7 +122,7 @@ fn find_neighbours(
 
 /// The connection to the right neighbour, which has proved that it knows the key.
 struct Called {
-    socket: TcpStream,
+    socket: Socket,
     /// What is encrypted with on the way there.
     keys: Option<FrameKeys>,
 }
@@ -135,6 +134,10 @@ struct Dial<'a> {
     state: DialState,
     pause: Duration,
     last_failure: LossCause,
+    /// Whether the next attempt looks for the neighbour on this host first.
+    tries_local: bool,
+    /// Whether attempts may be made there at all.
+    may_be_local: bool,
 }
 
 enum DialState {
@@ -146,7 +149,7 @@ enum DialState {
 
 /// A connection on which a hello was sent.
 struct Asking {
-    socket: TcpStream,
+    socket: Socket,
     hello: Hello,
     /// The challenge, then the answer.
     reply: [u8; CHALLENGE_BYTES],
@@ -156,13 +159,15 @@ struct Asking {
 }
 
 impl<'a> Dial<'a> {
-    fn new(membership: &'a Membership) -> Self {
+    fn new(membership: &'a Membership, may_be_local: bool) -> Self {
         Self {
             membership,
             peer: membership.right(),
             state: DialState::Pausing { until: Instant::now() },
             pause: REDIAL_FIRST,
             last_failure: LossCause::Closed,
+            tries_local: may_be_local,
+            may_be_local,
         }
     }
 
@@ -192,8 +197,16 @@ impl<'a> Dial<'a> {
         }
     }
 
-    fn begin(&self) -> Result<DialStep, GroupError> {
+    fn begin(&mut self) -> Result<DialStep, GroupError> {
         let address = self.peer.address;
+        if self.tries_local
+            && let Some(socket) = local::dial(address)
+        {
+            // If that fails, whatever it was, TCP is next.
+            self.tries_local = false;
+            return Ok(DialStep::Go(DialState::Connecting(socket)));
+        }
+        self.tries_local = self.may_be_local;
         let opened = || -> std::io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_nonblocking(true)?;
@@ -231,10 +244,10 @@ impl<'a> Dial<'a> {
             Err(error) => return failed(error),
             Ok(_) => {}
         }
-        let socket = TcpStream::from(socket);
-        if socket.local_addr().is_ok_and(|ours| ours.ip() == self.peer.address.ip()) {
+        let our_ip = socket.local_addr().ok().and_then(|ours| ours.as_socket()).map(|ours| ours.ip());
+        if local::is_local(&socket) || our_ip == Some(self.peer.address.ip()) {
             // If the system allows only less, sums are only slower.
-            _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_SAME_HOST_BYTES);
+            _ = socket.set_send_buffer_size(SEND_BUFFER_SAME_HOST_BYTES);
         }
         let hello = Hello::to_right(self.membership, nonce()?);
         let asking = Asking { socket, hello, reply: [0; CHALLENGE_BYTES], filled_bytes: 0, keys: None };
@@ -255,7 +268,8 @@ impl<'a> Dial<'a> {
             }
             (Reply::Challenge { nonce, proof }, None) => {
                 let hello = asking.hello.encode();
-                let secrets = Secrets::new(&self.membership.key, &asking.hello.nonce, &nonce);
+                let key = local::key_on(&asking.socket, &self.membership.key);
+                let secrets = Secrets::new(&key, &asking.hello.nonce, &nonce);
                 if !secrets.is_proof(End::Listener, &hello, &proof) {
                     return Ok(DialStep::Failed(LossCause::Unproved));
                 }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use lsgan_fuzz::Fuzz;
 use lsgan_spec::Generation;
+use socket2::Socket;
 
 use super::exchange::{HEADER_BYTES, Link, Ring, decode, encode};
 use super::flow::{Element, Flow, RingAllReduce, RingBroadcast};
@@ -158,7 +159,7 @@ fn fuzz_exchange() {
         let ours = TcpStream::connect(address).expect("it listens");
         let (theirs, _) = server.accept().expect("it was connected to");
         ours.set_nonblocking(true).expect("it is a socket");
-        (ours, theirs)
+        (Socket::from(ours), Socket::from(theirs))
     };
     let ours = membership(1, 5);
     let values = [7_u8; 2 * VALUES * size_of::<i64>()];
@@ -179,9 +180,9 @@ fn fuzz_exchange() {
             stall_timeout: None,
             scratch: Vec::new(),
         };
-        for stream in [&ring.left.socket, &ring.right.socket, &neighbour, &reader] {
+        for socket in [&ring.left.socket, &ring.right.socket, &neighbour, &reader] {
             // Closed without waiting for the port to be free again, of which there are few.
-            _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
         let aborter = ring.aborter.clone();
         let mut group = TcpGroup::new(&ours, &aborter, Some(ring));
@@ -200,7 +201,7 @@ fn fuzz_frame() {
     let address = server.local_addr().expect("it is bound");
     let pair = || {
         let ours = TcpStream::connect(address).expect("it listens");
-        (ours, server.accept().expect("it was connected to").0)
+        (Socket::from(ours), Socket::from(server.accept().expect("it was connected to").0))
     };
     let keys = || Secrets::new(&KEY, &NONCE, &NONCE).frame_keys().expect("it is sealed");
     let sealed = |values: &[u8]| {
@@ -219,8 +220,8 @@ fn fuzz_frame() {
         near.shutdown(Shutdown::Write).expect("it is open");
         let mut out = vec![0; 400];
         let read = Opener::new(keys()).read(&far, &mut out);
-        for stream in [&near, &far] {
-            _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        for socket in [&near, &far] {
+            _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
         match read {
             Ok(0) => "incomplete".to_owned(),

@@ -1,19 +1,22 @@
 //! Accepts the other members' connections, over all generations of a worker's life.
 //!
-//! Between two generations no thread runs here: connections wait in the kernel's queue, and their dialers for an answer.
+//! Between two generations nothing is read here: connections wait at the [`Door`], and their dialers for an answer.
 //! The connection of a member that forms a later generation is parked until this worker forms it too.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
+use socket2::Socket;
 
+use super::door::{Door, host, make_room};
 use super::hello::{Answer, HELLO_BYTES, Hello, Verdict, encode_answer, encode_challenge};
 use super::proof::{End, FrameKeys, PROOF_BYTES, Secrets, nonce};
-use super::{Membership, moved};
+use super::{Membership, local, moved};
 use crate::{GroupError, Refusal};
 
 /// A dialer sends its hello in one piece, right after it has connected, and its proof as soon as it is asked; this is long
@@ -30,17 +33,19 @@ const PARKED_MAX: usize = 16;
 /// Listens for the other members. A worker has one, and forms each generation over it.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    door: Door,
+    /// For members on this host.
+    local: Option<Door>,
     address: SocketAddr,
     pending: Vec<PendingConnection>,
     /// Their dialers have proved nothing yet, so that none takes the place of another.
-    parked: Vec<(Hello, TcpStream)>,
+    parked: Vec<(Hello, Socket)>,
 }
 
 /// A connection whose hello or proof is not complete.
 #[derive(Debug)]
 struct PendingConnection {
-    socket: TcpStream,
+    socket: Socket,
     since: Instant,
     /// Of the hello, then of the proof.
     bytes: [u8; HELLO_BYTES],
@@ -67,16 +72,33 @@ enum Greeting {
 
 /// The left neighbour's connection, which has proved that it is.
 pub(super) struct Caller {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     /// What its values are encrypted with.
     pub(super) keys: Option<FrameKeys>,
 }
 
 impl Listener {
+    /// Over TCP alone.
     pub fn on(socket: TcpListener) -> Result<Self, GroupError> {
         let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
         let address = address.map_err(|error| GroupError::system("use a socket", &error))?;
-        Ok(Self { socket, address, pending: Vec::new(), parked: Vec::new() })
+        let door = Door::open(socket.into())?;
+        Ok(Self { door, local: None, address, pending: Vec::new(), parked: Vec::new() })
+    }
+
+    /// Members on this host come over a Unix socket, if they do the same, and others over TCP.
+    #[must_use]
+    pub fn also_local(self) -> Self {
+        Self { local: local::listen(self.address).and_then(|socket| Door::open(socket).ok()), ..self }
+    }
+
+    pub(super) fn is_local_too(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// Where members come from.
+    fn doors(&self) -> impl Iterator<Item = &Door> {
+        std::iter::once(&self.door).chain(&self.local)
     }
 
     #[must_use]
@@ -87,7 +109,7 @@ impl Listener {
     /// The sockets that the caller of [`Listener::left_neighbour`] polls.
     pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let pending = self.pending.iter().map(|connection| connection.socket.as_fd());
-        std::iter::once(self.socket.as_fd()).chain(pending).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        self.doors().map(Door::arrived).chain(pending).map(|fd| PollFd::new(fd, PollFlags::POLLIN))
     }
 
     /// When the next hello times out.
@@ -98,7 +120,8 @@ impl Listener {
     /// Answers all connections, and returns that of the left neighbour in `ours` if it is among them. The latest that proved
     /// itself wins: a member dials again only after its last connection broke. The returned one may have broken since.
     pub(super) fn left_neighbour(&mut self, ours: &Membership) -> Result<Option<Caller>, GroupError> {
-        self.accept_all()?;
+        let arrived: Vec<_> = self.doors().flat_map(Door::take).collect();
+        arrived.into_iter().for_each(|socket| self.wait_for(socket, None));
         let mut left = None;
         for (hello, socket) in std::mem::take(&mut self.parked) {
             self.settle(hello, socket, ours)?;
@@ -117,7 +140,7 @@ impl Listener {
         Ok(left)
     }
 
-    fn settle(&mut self, hello: Hello, socket: TcpStream, ours: &Membership) -> Result<(), GroupError> {
+    fn settle(&mut self, hello: Hello, socket: Socket, ours: &Membership) -> Result<(), GroupError> {
         match hello.judge(ours) {
             Verdict::Accept => self.challenge(hello, socket, ours)?,
             Verdict::Park => {
@@ -133,14 +156,9 @@ impl Listener {
     }
 
     /// Proves that this member knows the key, and asks the dialer for the same.
-    fn challenge(
-        &mut self,
-        hello: Hello,
-        mut socket: TcpStream,
-        ours: &Membership,
-    ) -> Result<(), GroupError> {
+    fn challenge(&mut self, hello: Hello, mut socket: Socket, ours: &Membership) -> Result<(), GroupError> {
         let nonce = nonce()?;
-        let secrets = Secrets::new(&ours.key, &hello.nonce, &nonce);
+        let secrets = Secrets::new(&local::key_on(&socket, &ours.key), &hello.nonce, &nonce);
         let bytes = encode_challenge(&nonce, &secrets.prove(End::Listener, &hello.encode()));
         // A few bytes into a fresh connection always fit.
         if socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len()) {
@@ -149,27 +167,10 @@ impl Listener {
         Ok(())
     }
 
-    fn wait_for(&mut self, socket: TcpStream, challenged: Option<Box<Challenged>>) {
+    fn wait_for(&mut self, socket: Socket, challenged: Option<Box<Challenged>>) {
         let (since, bytes) = (Instant::now(), [0; HELLO_BYTES]);
         self.pending.push(PendingConnection { socket, since, bytes, filled_bytes: 0, challenged });
         make_room(&mut self.pending, PENDING_MAX, |connection| host(&connection.socket));
-    }
-
-    fn accept_all(&mut self) -> Result<(), GroupError> {
-        loop {
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    // If the connection broke here, reading it finds that out.
-                    _ = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
-                    self.wait_for(socket, None);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Ok(()),
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return Err(GroupError::system("accept a connection", &error)),
-                },
-            }
-        }
     }
 }
 
@@ -214,48 +215,16 @@ impl fmt::Debug for Challenged {
     }
 }
 
-/// The host of a connection; none once it is broken.
-fn host(socket: &TcpStream) -> Option<IpAddr> {
-    socket.peer_addr().ok().map(|address| address.ip())
-}
-
-/// Drops connections until there are at most so many: the first ones of the host that has the most, so that no host takes
-/// the room of the others.
-fn make_room<T>(connections: &mut Vec<T>, max: usize, host: impl Fn(&T) -> Option<IpAddr>) {
-    while connections.len() > max {
-        let hosts: Vec<_> = connections.iter().map(&host).collect();
-        let count = |of: &Option<IpAddr>| hosts.iter().filter(|host| *host == of).count();
-        let most = hosts.iter().map(count).max();
-        let first = hosts.iter().position(|host| Some(count(host)) == most).expect("there are some");
-        connections.remove(first);
-    }
-}
-
 /// Whether the answer was sent. A few bytes into a fresh connection always fit.
-fn answer(mut socket: &TcpStream, answer: Answer) -> bool {
+fn answer(mut socket: &Socket, answer: Answer) -> bool {
     let bytes = encode_answer(answer);
     socket.write(&bytes).is_ok_and(|count_bytes| count_bytes == bytes.len())
 }
 
 /// Whether the peer has closed the connection or it broke. Consumes no bytes.
-pub(super) fn is_closed(socket: &TcpStream) -> bool {
-    match socket.peek(&mut [0]) {
+pub(super) fn is_closed(socket: &Socket) -> bool {
+    match socket.peek(&mut [MaybeUninit::new(0)]) {
         Ok(count_bytes) => count_bytes == 0,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_that_fills_the_room_loses_its_own_connections_alone() {
-        let [quiet, loud] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|ip| Some(IpAddr::from(ip)));
-        let mut connections = vec![(0, quiet), (1, loud), (2, loud), (3, loud)];
-        make_room(&mut connections, 2, |(_, host)| *host);
-        assert_eq!(connections, [(0, quiet), (3, loud)]);
-        make_room(&mut connections, 1, |(_, host)| *host);
-        assert_eq!(connections, [(3, loud)]);
     }
 }

@@ -1,8 +1,8 @@
 //! A ring of TCP connections between the workers: each rank dials its right neighbour and accepts its left neighbour's
-//! dial. Values flow to the right only.
+//! dial. Values flow to the right only. Neighbours on one host have a Unix socket instead (`local`).
 //!
 //! The calling thread does all work, on non-blocking sockets: it sends and receives in turn, adds received values while
-//! the kernel moves the rest, and sleeps in poll(2) when it can do neither. There is no other thread, so after an error
+//! the kernel moves the rest, and sleeps in poll(2) when it can do neither. No other thread has them, so after an error
 //! nothing writes to the caller's values.
 //!
 //! Limits: a peer that died looks like one that left, since every rank that fails closes its connections, and its
@@ -10,12 +10,13 @@
 //! coordinator's abort ends that wait, or [`TcpGroup::set_stall_timeout`]. Where only the network between two ranks is
 //! cut, the coordinator notices nothing: [`TcpGroup::set_unreachable_after`].
 //!
-//! - [`Listener`]: accepts the other members' connections, over all generations of a worker's life.
+//! - [`Listener`]: takes the other members' connections, over all generations of a worker's life. `door`: accepts them.
 //! - [`connect`]: forms one generation's group.
 //! - `hello`: the first bytes on a connection. `proof`: how its ends show that they know their generation's key. `seal`: frames
 //!   that nobody else reads or changes.
 //! - `flow`: the bytes of a call and their order; `gather`: those of a call with few values. `exchange`: moves them.
 
+mod door;
 mod exchange;
 mod flow;
 mod form;
@@ -24,15 +25,16 @@ mod fuzz;
 mod gather;
 mod hello;
 mod listener;
+pub(crate) mod local;
 mod proof;
 mod seal;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lsgan_spec::Generation;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 
 use self::exchange::exchange;
 pub(crate) use self::exchange::{Link, Ring, Side, moved, poll_until};
@@ -179,8 +181,11 @@ impl TcpGroup {
     }
 }
 
-/// [`TcpGroup::set_unreachable_after`] for one connection.
-pub(crate) fn set_keepalive(socket: &TcpStream, timeout: Duration) -> Result<(), GroupError> {
+/// [`TcpGroup::set_unreachable_after`] for one connection. A host reaches itself.
+pub(crate) fn set_keepalive(socket: &Socket, timeout: Duration) -> Result<(), GroupError> {
+    if local::is_local(socket) {
+        return Ok(());
+    }
     // Idle for the first half, two probes in the second: a single packet may get lost.
     let seconds = |part: Duration| {
         let part = part.clamp(Duration::from_secs(1), KEEPALIVE_IDLE_MAX).as_millis().div_ceil(1000);
@@ -188,7 +193,7 @@ pub(crate) fn set_keepalive(socket: &TcpStream, timeout: Duration) -> Result<(),
     };
     let (idle, interval) = (seconds(timeout / 2), seconds(timeout / 4));
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(2);
-    let set = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    let set = socket.set_tcp_keepalive(&keepalive);
     set.map_err(|error| GroupError::system("watch a connection", &error))
 }
 

@@ -5,10 +5,10 @@
 //! not open. AES-GCM, since CPUs have instructions for it.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::ops::Range;
 
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
+use socket2::Socket;
 
 use super::proof::FrameKeys;
 
@@ -84,7 +84,7 @@ impl Sealer {
     }
 
     /// Sends of the frame what the kernel takes now.
-    pub(super) fn flush(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, mut socket: &Socket) -> io::Result<usize> {
         let sent = socket.write(&self.frame[self.unsent.clone()])?;
         self.unsent.start += sent;
         Ok(sent)
@@ -109,7 +109,7 @@ impl Opener {
 
     /// As [`Read::read`]; no byte behind the frame is taken from the socket. `InvalidData` is for what nobody sealed who has
     /// the key.
-    pub(super) fn read(&mut self, socket: &TcpStream, out: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, socket: &Socket, out: &mut [u8]) -> io::Result<usize> {
         if self.open.is_empty() && !self.next_frame(socket)? {
             return Ok(0);
         }
@@ -120,7 +120,7 @@ impl Opener {
     }
 
     /// Receives and opens a frame. False if the connection was closed.
-    fn next_frame(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
+    fn next_frame(&mut self, mut socket: &Socket) -> io::Result<bool> {
         loop {
             let whole = match self.frame[..self.filled_bytes].first_chunk::<LEN_BYTES>() {
                 None => LEN_BYTES,
@@ -150,7 +150,7 @@ impl Opener {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::super::proof::{NONCE_BYTES, RingKey, Secrets};
     use super::*;
@@ -161,10 +161,10 @@ mod tests {
         secrets.frame_keys().expect("it is sealed")
     }
 
-    fn pair() -> (TcpStream, TcpStream) {
+    fn pair() -> (Socket, Socket) {
         let server = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let ours = TcpStream::connect(server.local_addr().expect("it is bound")).expect("it listens");
-        (ours, server.accept().expect("it was connected to").0)
+        (ours.into(), server.accept().expect("it was connected to").0.into())
     }
 
     /// Sends `values` in frames, each changed by `change`; what comes of it.

@@ -47,6 +47,12 @@ pub fn form_sealed(size: usize) -> Vec<TcpGroup> {
     form_with(&mut listeners, 1, RingKey { sealed: true, ..KEY })
 }
 
+/// The same over Unix sockets.
+pub fn form_local(size: usize) -> Vec<TcpGroup> {
+    let mut listeners: Vec<_> = (0..size).map(|_| listener().also_local()).collect();
+    form_over(&mut listeners, 1)
+}
+
 /// All ranks of this generation's group over these listeners.
 pub fn form_over(listeners: &mut [Listener], generation: u64) -> Vec<TcpGroup> {
     form_with(listeners, generation, KEY)

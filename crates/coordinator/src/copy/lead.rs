@@ -21,8 +21,9 @@ use crate::startup::{new_token, waiting};
 const NAME: &str = "copy_name";
 /// Rows may be younger than the last piece of their journal; clocks of one host go back by less.
 const OVERLAP_MS: u64 = 60_000;
-/// How long a store may be away when a coordinator starts.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a store may be away when a coordinator starts, as when a run ends. In a pod giving up costs one of its Job's lives and
+/// helps nobody; a person has read after a few seconds what is awaited.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -165,11 +166,15 @@ fn restored(log: &Log, last: &Piece, aside: Option<&Path>) -> String {
 
 /// Asks the store again while it is away.
 async fn patiently<T, F: Future<Output = Result<T, Error>>>(mut ask: impl FnMut() -> F) -> Result<T, Error> {
-    let begin = Instant::now();
+    let (begin, mut told) = (Instant::now(), String::new());
     loop {
         match ask().await {
             Err(error) if error.is_away() && begin.elapsed() < PATIENCE => {
-                tracing::warn!("the start waits for the journal's copy: {error}");
+                let why = error.to_string();
+                if why != told {
+                    tracing::warn!("the start waits for the journal's copy: {why}");
+                    told = why;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             answer => return answer,

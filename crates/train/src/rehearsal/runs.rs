@@ -48,6 +48,7 @@ pub fn small_dcgan() -> RunSpec {
         checkpoint: CheckpointSpec { to: "unused".to_owned(), every: 0, keep_last: 1 },
         journal: JournalSpec::default(),
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
+        evaluate: EvaluateSpec::default(),
         report: ReportSpec { every: 1, state_hash_every: 0 },
     }
 }

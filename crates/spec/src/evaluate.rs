@@ -1,0 +1,53 @@
+//! The rows about scores that are made while a run trains.
+
+use crate::macros::section;
+use crate::run::MAX_STEPS;
+use crate::table::{Form, of, text, whole};
+use crate::{Metric, SampleWeights};
+
+section! {
+    /// Scores of snapshots, made while the run trains.
+    EvaluateSpec: Eq {
+        /// Steps between snapshots that are scored, and the last one; 0 for none. Only snapshots that are written can be:
+        /// choose a multiple of checkpoint.every. `lsgan up` starts a process for it that has only the time that training
+        /// leaves; for other runs `lsgan eval --follow` is that process, on any machine that has the run's directory. Training
+        /// does not wait for it, and the weights do not depend on it.
+        every: u64 => whole(0, MAX_STEPS).default("0"),
+        /// The scores, with commas; snapshots are compared by the first. Of pictures fid, kid, precision, recall, density and
+        /// coverage; of 2-D points modes and high_quality. auto: fid (or kid, where samples are fewer than features), kid,
+        /// precision, recall; or modes, high_quality.
+        metrics: String => text(METRICS).default("auto"),
+        /// Samples that are generated for a score.
+        samples: u32 => whole(2, 1_000_000).default("5000"),
+        /// Which of G's weights make them.
+        weights: SampleWeights => of::<SampleWeights>().default("ema"),
+    }
+}
+
+const METRICS: Form = Form {
+    accepts: "auto, or names of metrics with commas, as fid,kid",
+    takes: |text| text == AUTO || named(text).is_some(),
+    pattern: "^(auto|(fid|kid|precision|recall|density|coverage|modes|high_quality)\
+              ( *, *(fid|kid|precision|recall|density|coverage|modes|high_quality))*)$",
+    file: None,
+};
+
+const AUTO: &str = "auto";
+
+impl EvaluateSpec {
+    /// The scores in their order; none where the program is to choose them.
+    #[must_use]
+    pub fn named_metrics(&self) -> Option<Vec<Metric>> {
+        if self.metrics == AUTO { None } else { named(&self.metrics) }
+    }
+
+    /// Whether the snapshot of a step is scored, in a run of so many steps.
+    #[must_use]
+    pub fn is_due(&self, step: u64, steps: u64) -> bool {
+        self.every > 0 && (step.is_multiple_of(self.every) || step >= steps)
+    }
+}
+
+fn named(text: &str) -> Option<Vec<Metric>> {
+    text.split(',').map(|name| Metric::named(name.trim())).collect()
+}

@@ -1,0 +1,113 @@
+//! The words of the metrics by which snapshots are scored, and which direction is better.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::macros::words;
+
+words! {
+    /// A number that says how good generated samples are.
+    Metric {
+        /// Frechet inception distance: needs more samples than the extractor has features
+        Fid = "fid",
+        /// kernel inception distance: also right for few samples
+        Kid = "kid",
+        /// the share of generated samples that could be real
+        Precision = "precision",
+        /// the share of real samples that could be generated
+        Recall = "recall",
+        /// how densely generated samples lie where real ones do
+        Density = "density",
+        /// the share of real samples with a generated one near
+        Coverage = "coverage",
+        /// modes of a 2-D mixture that are reached
+        Modes = "modes",
+        /// the share of 2-D points near a mode
+        HighQuality = "high_quality",
+    }
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Fid,
+        Self::Kid,
+        Self::Precision,
+        Self::Recall,
+        Self::Density,
+        Self::Coverage,
+        Self::Modes,
+        Self::HighQuality,
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fid => "fid",
+            Self::Kid => "kid",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::Density => "density",
+            Self::Coverage => "coverage",
+            Self::Modes => "modes",
+            Self::HighQuality => "high_quality",
+        }
+    }
+
+    /// The metric of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|metric| metric.name() == word).copied()
+    }
+
+    /// Whether it scores points of the plane; the others score pictures.
+    #[must_use]
+    pub fn is_of_points(self) -> bool {
+        matches!(self, Self::Modes | Self::HighQuality)
+    }
+
+    /// Compares two values: the better one is less. A distance is better when it is smaller, all else when it is larger; what
+    /// is no number is worst.
+    #[must_use]
+    pub fn better(self, a: f64, b: f64) -> Ordering {
+        let is_distance = matches!(self, Self::Fid | Self::Kid);
+        let key = |value: f64| match (value.is_nan(), is_distance) {
+            (true, _) => f64::INFINITY,
+            (false, true) => value,
+            (false, false) => -value,
+        };
+        key(a).total_cmp(&key(b))
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Described, Kind};
+
+    #[test]
+    fn every_word_names_its_metric() {
+        let Kind::Words(words) = Metric::KIND else { panic!("metrics are words") };
+        let names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        assert_eq!(words.iter().map(|word| word.name).collect::<Vec<_>>(), names);
+        for metric in Metric::ALL {
+            assert_eq!(Metric::named(metric.name()), Some(*metric));
+        }
+    }
+
+    #[test]
+    fn a_small_distance_and_a_large_share_are_better_and_no_number_is_worst() {
+        assert_eq!(Metric::Kid.better(-0.1, 0.1), Ordering::Less);
+        assert_eq!(Metric::Recall.better(0.9, 0.1), Ordering::Less);
+        for metric in Metric::ALL {
+            assert_eq!(metric.better(0.0, f64::NAN), Ordering::Less);
+        }
+    }
+}
