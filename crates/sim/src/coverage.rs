@@ -41,6 +41,10 @@ counts! {
     coordinator_deaths,
     /// Entries that were lost with the coordinator's host.
     lost_entries,
+    /// Coordinators that found that another one leads.
+    deposed,
+    /// What they had decided and never told.
+    fenced,
     /// Workers that went on in their generation with a restarted coordinator.
     adopted,
     /// Workers that were told that their incarnation is over.

@@ -65,6 +65,8 @@ pub enum Class {
     Starved,
     /// The coordinator's host is lost with its disk, and another host goes on with the copy of the journal.
     HostLost,
+    /// A coordinator that lives on is taken for dead, and another one restores the journal's copy and leads.
+    Superseded,
 }
 
 /// The first classes, each with `n`: it is on in one of `n` seeds.
@@ -107,6 +109,9 @@ pub const STRANGE_CLASSES: &[(Class, u64)] = &[(Class::Stranger, 1), (Class::Sic
 /// Losses of the coordinator's host, for a twentieth of the seeds and for the same reason.
 pub const LOST_CLASSES: &[(Class, u64)] = &[(Class::HostLost, 1)];
 
+/// Two coordinators at once, for a fortieth of the seeds and for the same reason.
+pub const SUPERSEDED_CLASSES: &[(Class, u64)] = &[(Class::Superseded, 1)];
+
 /// Requests of an operator, for another fifth of the seeds and for the same reason.
 pub const OPERATOR_CLASSES: &[(Class, u64)] = &[(Class::Pause, 2), (Class::Snapshot, 2)];
 
@@ -125,6 +130,8 @@ pub enum Fault {
     CrashCoordinator { down_ms: u64 },
     /// The same, and its journal is lost. What starts after so long has what the copy has: all that something was sent about.
     LoseHost { down_ms: u64 },
+    /// Another coordinator starts after so long, while this one lives on and is hardly heard for so long.
+    Supersede { after_ms: u64, silent_ms: u64 },
     /// An operator stops the run, and resumes it so long after its end.
     Stop { resume_ms: u64 },
     /// An operator pauses the run for so long.
@@ -190,7 +197,8 @@ pub fn draw_count(class: Class, rng: &mut Rng) -> u64 {
         | Class::OneWay
         | Class::Severed
         | Class::Sick
-        | Class::HostLost => rng.between(1, 4),
+        | Class::HostLost
+        | Class::Superseded => rng.between(1, 4),
         Class::Far => rng.between(2, 6),
         Class::Pause | Class::Snapshot => rng.between(1, 3),
         Class::Stop | Class::EveryoneDies | Class::Odd => rng.between(1, 2),
@@ -213,6 +221,9 @@ pub fn draw_fault(class: Class, failure_timeout_ms: u64, rng: &mut Rng) -> Optio
         Class::Freeze => Worker(WorkerFault::Freeze { for_ms: rng.between(1, 3 * failure_timeout_ms) }),
         Class::Coordinator => Fault::CrashCoordinator { down_ms: rng.delay_ms(6_000) },
         Class::HostLost => Fault::LoseHost { down_ms: rng.delay_ms(6_000) },
+        Class::Superseded => {
+            Fault::Supersede { after_ms: rng.delay_ms(3_000), silent_ms: rng.delay_ms(8_000) }
+        }
         Class::Stop => Fault::Stop { resume_ms: rng.delay_ms(3_000) },
         Class::EveryoneDies => Fault::KillAll { down_ms: rng.delay_ms(2_000) },
         Class::Stream => Worker(WorkerFault::BreakStream),

@@ -172,15 +172,16 @@ impl History {
         Ok(())
     }
 
-    /// What is sent rests on what was journaled before.
-    pub fn sent(&mut self, message: &Message) -> Result<(), String> {
+    /// What is sent rests on what was journaled before. A message that `was_held` until the journal's copy had that may greet an
+    /// incarnation whose end is there as well by then; its stream is closed next.
+    pub fn sent(&mut self, message: &Message, was_held: bool) -> Result<(), String> {
         match message {
             Message::Form(form) => self.form_sent(form),
             Message::Welcome { incarnation, adopted, .. } => {
                 if !self.admitted.contains(incarnation) {
                     return Err(format!("{incarnation} is welcomed before its admission is journaled"));
                 }
-                if self.gone.contains(incarnation) {
+                if !was_held && self.gone.contains(incarnation) {
                     return Err(format!("{incarnation} is welcomed after it was over"));
                 }
                 if !adopted && !self.welcomed.insert(*incarnation) {

@@ -10,7 +10,7 @@
 //! Start at [`simulate`]; then:
 //! - [`setup`] and [`faults`]: what a seed decides before its world begins.
 //! - [`world`]: the loop. `strike`: what each fault does, and the calm in which the run must come to its end.
-//! - `shell`: the simulated coordinator. `stranger`: programs that are no workers.
+//! - `shell`: the simulated coordinator. `fence`: two of them, of which one leads. `stranger`: programs that are no workers.
 //! - `process`, `worker`, `training`, `group`: a worker's state, its shell, its training thread, and the collective.
 //! - [`history`]: invariants of a whole life, which no single state can show.
 //! - [`network`]: simulated time and streams. [`rng`]: random numbers. [`coverage`]: counts.
@@ -21,6 +21,7 @@
 
 pub mod coverage;
 pub mod faults;
+mod fence;
 mod group;
 pub mod history;
 pub mod network;

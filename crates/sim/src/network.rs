@@ -6,6 +6,7 @@ use lsgan_control::{Message, Report, SessionId, Task};
 use lsgan_spec::{Generation, Incarnation, Millis, Reduction};
 
 use crate::faults::Fault;
+use crate::fence::{Coordinator, Piece};
 use crate::history::State;
 
 /// A process in the world: an index into the list of all that were ever started.
@@ -27,6 +28,23 @@ pub enum Happening {
     StreamLost(ProcessIndex, SessionId),
     /// Something happens inside a worker.
     Worker(ProcessIndex, Inner),
+    /// A request to create this piece of the journal's copy reaches the store.
+    PieceArrives {
+        number: usize,
+        piece: Box<Piece>,
+    },
+    /// The store's answer reaches a coordinator: what another one has created there, if so.
+    PieceAnswered {
+        by: Coordinator,
+        number: usize,
+        theirs: Option<Box<Piece>>,
+    },
+    /// A coordinator asks again for a piece, if it has no answer.
+    PieceAskedAgain(Coordinator, usize),
+    /// A coordinator that has nothing to copy looks whether another one leads.
+    LooksWhoLeads(Coordinator),
+    /// A coordinator copies what no message waits for.
+    PieceDue(Coordinator),
     /// A fault strikes.
     Fault(Fault),
     /// A worker starts.
@@ -138,6 +156,8 @@ impl Queue {
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     pub process: ProcessIndex,
+    /// The coordinator at the other end.
+    pub coordinator: Coordinator,
     /// The coordinator still reads and writes it.
     pub open_at_coordinator: bool,
     /// The worker still reads and writes it.
@@ -158,10 +178,11 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn open(&mut self, process: ProcessIndex) -> SessionId {
+    pub fn open(&mut self, process: ProcessIndex, coordinator: Coordinator) -> SessionId {
         let session = SessionId(self.links.len() as u64 + 1);
         let link = Link {
             process,
+            coordinator,
             open_at_coordinator: true,
             open_at_worker: true,
             last_up: Millis(0),
@@ -197,14 +218,18 @@ impl Network {
         link.last_down
     }
 
-    /// Closes the coordinator's end of all streams, because it is gone. Returns those that were open, with their workers.
-    pub fn cut_all(&mut self) -> Vec<(SessionId, ProcessIndex)> {
-        let open = (1..).zip(&mut self.links).filter(|(_, link)| link.open_at_coordinator);
-        open.map(|(session, link)| {
-            link.open_at_coordinator = false;
-            (SessionId(session), link.process)
-        })
-        .collect()
+    /// The streams that a coordinator has open, with their workers.
+    pub fn open_of(&self, coordinator: Coordinator) -> Vec<(SessionId, ProcessIndex)> {
+        let open = |link: &&Link| link.open_at_coordinator && link.coordinator == coordinator;
+        let open = (1..).map(SessionId).zip(&self.links).filter(|(_, link)| open(link));
+        open.map(|(session, link)| (session, link.process)).collect()
+    }
+
+    /// Closes a coordinator's end of all its streams, because it is gone. Returns those that were open, with their workers.
+    pub fn cut_all(&mut self, coordinator: Coordinator) -> Vec<(SessionId, ProcessIndex)> {
+        let open = self.open_of(coordinator);
+        open.iter().for_each(|(session, _)| self.link(*session).open_at_coordinator = false);
+        open
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Stream {
     Strangers,
     /// When the coordinator's host is lost.
     Lost,
+    /// When a coordinator is superseded.
+    Superseded,
 }
 
 /// A stream of numbers that is a pure function of `(seed, stream)`.

@@ -8,7 +8,7 @@ use lsgan_spec::{Millis, Reduction};
 
 use crate::faults::{
     CLASSES, Class, FAR_CLASSES, Fault, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES,
-    WorkerFault, draw_count, draw_fault,
+    SUPERSEDED_CLASSES, WorkerFault, draw_count, draw_fault,
 };
 use crate::rng::{Rng, Stream};
 
@@ -104,6 +104,12 @@ impl Setup {
         }
         if seed % 20 == 10 {
             setup.draw_classes_with_faults(LOST_CLASSES, &mut Rng::new(seed, Stream::Lost));
+        }
+        if seed % 40 == 26 {
+            // Which of two coordinators an operator asks is another question.
+            setup.classes.remove(&Class::Stop);
+            setup.faults.retain(|(_, fault)| !matches!(fault, Fault::Stop { .. }));
+            setup.draw_classes_with_faults(SUPERSEDED_CLASSES, &mut Rng::new(seed, Stream::Superseded));
         }
         setup.faults.sort_by_key(|(at, _)| *at);
         setup

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use lsgan_control::gate::Rejection;
 use lsgan_control::report::StoreProof;
-use lsgan_control::{Effect, Entry, Event, Outcome, Phase, Recovered, Report, Run, SessionId, Worker};
+use lsgan_control::{Effect, Entry, Event, Message, Outcome, Phase, Report, Run, SessionId, Worker};
 use lsgan_spec::{Generation, Millis};
 
 use crate::faults::Class;
+use crate::fence::{Coordinator, Fence};
 use crate::network::Happening;
 use crate::process::{Life, Process};
 use crate::setup::LARGE;
@@ -15,7 +16,7 @@ use crate::worker::brief;
 use crate::world::{Trace, World};
 
 /// So many workers of a world are printed.
-const SHOWN: usize = 40;
+pub(crate) const SHOWN: usize = 40;
 
 /// In a large world invariants are checked after one of so many events.
 const CHECK_EVERY: u64 = 50_000;
@@ -25,8 +26,16 @@ const CHECK_EVERY: u64 = 50_000;
 pub struct Shell {
     /// The machine, while a coordinator runs.
     pub run: Option<Run>,
-    /// All entries of all coordinators.
+    /// All entries of all coordinators; in a copied world those that are on this one's disk.
     pub journal: Vec<Entry>,
+    /// Which coordinator it is; 0 where there is one journal for all.
+    pub id: Coordinator,
+    /// Its view of the journal's copy, in a copied world.
+    pub fence: Option<Fence>,
+    /// Which journal is on its disk; 0 for none.
+    pub journal_of: Coordinator,
+    /// Its way to the store is slow until then.
+    pub slow_until: Millis,
     /// The coordinator dies while it performs the effects of the next event that has some, and restarts after so long.
     pub dies_ms: Option<u64>,
     /// Its journal is lost with it.
@@ -70,14 +79,19 @@ impl World {
         if self.shell.is_up() || self.finished.is_some() || self.stopped {
             return;
         }
-        let snapshot = self.store.last_key_value().map(|(step, _)| *step);
-        let base = self.shell.journal.iter().rposition(|entry| matches!(entry, Entry::Base(_)));
-        let recovered = Recovered::replay(&self.shell.journal[base.unwrap_or(0)..], snapshot);
-        self.note(|_| format!("the coordinator starts with {recovered:?}"));
+        if self.is_copied() {
+            return self.start_candidate();
+        }
+        let recovered = self.recovered();
         // As the shipped journal does, so that the next replay starts here.
         self.shell.journal.push(recovered.base());
         self.settle();
         self.shell.run = Some(Run::new(self.setup.config.clone(), recovered, self.now));
+        self.leads_now();
+    }
+
+    /// The coordinator has its machine.
+    pub(crate) fn leads_now(&mut self) {
         self.shell.alarm = None;
         if self.operator_stops.is_some() {
             self.push_within(500, Happening::OperatorStops);
@@ -96,13 +110,16 @@ impl World {
         self.note(|_| "the coordinator is killed".to_owned());
         self.coverage.coordinator_deaths += 1;
         self.shell.dies_ms = None;
-        if std::mem::take(&mut self.shell.loses_host) {
+        let loses_host = std::mem::take(&mut self.shell.loses_host);
+        if self.is_copied() {
+            self.drop_fence(loses_host);
+        } else if loses_host {
             self.lose_journal();
         }
         self.settle();
         self.shell.idle_since = None;
         self.shell.wanted_since = None;
-        for (session, process) in self.network.cut_all() {
+        for (session, process) in self.network.cut_all(self.shell.id) {
             self.push_within(2 * self.setup.net_ms_max, Happening::StreamLost(process, session));
         }
         self.queue.push(self.now.plus(down_ms), Happening::CoordinatorStarts);
@@ -119,6 +136,9 @@ impl World {
 
     /// The entries up to here lasted.
     fn settle(&mut self) {
+        if self.is_copied() {
+            return;
+        }
         for index in self.shell.settled..self.shell.journal.len() {
             self.check(|w| w.history.journaled(&w.shell.journal[index]));
         }
@@ -139,6 +159,8 @@ impl World {
                 return;
             }
             Err(Rejection::Late) => return,
+            // What another one has decided since is unknown to it. It will find that it does not lead.
+            Err(_) if self.is_superseded() => return,
             // Its incarnation is over, and the word of that is on its way.
             Err(Rejection::NoHello) if self.shell.greeted.contains(&session) => return,
             Err(rejection) => {
@@ -204,8 +226,11 @@ impl World {
             return self.violated(format!("{}: {}", v.invariant, v.found));
         }
         self.check(|w| w.history.applied((&before, &after), &event, &effects));
-        self.no_worker_waits_for_long(&after);
-        self.a_wanted_snapshot_is_written(&after);
+        // While two believe that they lead, what one waits for may be with the other.
+        if !self.is_copied() || (self.calm && self.olds.is_empty()) {
+            self.no_worker_waits_for_long(&after);
+            self.a_wanted_snapshot_is_written(&after);
+        }
         self.coverage.count(&before, &event, &effects);
         self.perform(effects);
         self.set_alarm();
@@ -216,6 +241,9 @@ impl World {
             Some(_) if !effects.is_empty() => Some(self.rng.between(0, effects.len() as u64) as usize),
             _ => None,
         };
+        if self.is_copied() {
+            return self.hold(effects, cut);
+        }
         let mut ended = None;
         for (index, effect) in effects.into_iter().enumerate() {
             if cut == Some(index) {
@@ -236,20 +264,9 @@ impl World {
                 }
                 Effect::Send { session, message } => {
                     self.settle();
-                    self.note(|w| format!("  send {} {}", w.name_of(session), brief(&message)));
-                    self.check(|w| w.history.sent(&message));
-                    let link = *self.network.link(session);
-                    if link.open_at_coordinator {
-                        self.push_down(session, Happening::AtWorker(link.process, session, message));
-                    }
+                    self.tell(session, message);
                 }
-                Effect::Close { session } => {
-                    let link = self.network.link(session);
-                    let process = link.process;
-                    if std::mem::replace(&mut link.open_at_coordinator, false) {
-                        self.push_down(session, Happening::StreamLost(process, session));
-                    }
-                }
+                Effect::Close { session } => self.close(session),
             }
         }
         if let Some(outcome) = ended {
@@ -258,6 +275,26 @@ impl World {
         } else if cut.is_some() {
             let down_ms = self.shell.dies_ms.expect("a cut is a death");
             self.crash_coordinator(down_ms);
+        }
+    }
+
+    /// A message goes on its way.
+    pub(crate) fn tell(&mut self, session: SessionId, message: Message) {
+        self.note(|w| format!("  send {} {}", w.name_of(session), brief(&message)));
+        let was_held = self.is_copied();
+        self.check(|w| w.history.sent(&message, was_held));
+        let link = *self.network.link(session);
+        if link.open_at_coordinator {
+            self.push_down(session, Happening::AtWorker(link.process, session, message));
+        }
+    }
+
+    /// The coordinator ends a stream after what it sent on it.
+    pub(crate) fn close(&mut self, session: SessionId) {
+        let link = self.network.link(session);
+        let process = link.process;
+        if std::mem::replace(&mut link.open_at_coordinator, false) {
+            self.push_down(session, Happening::StreamLost(process, session));
         }
     }
 
@@ -275,11 +312,11 @@ impl World {
     }
 
     /// The run has ended: the coordinator exits after what it sent.
-    fn ended(&mut self, outcome: Outcome) {
+    pub(crate) fn ended(&mut self, outcome: Outcome) {
         let Some(run) = self.shell.run.take() else { return };
         self.shell.dies_ms = None;
         self.shell.loses_host = false;
-        for (session, process) in self.network.cut_all() {
+        for (session, process) in self.network.cut_all(self.shell.id) {
             self.push_down(session, Happening::StreamLost(process, session));
         }
         match &outcome {
@@ -381,30 +418,9 @@ impl World {
     fn name_of(&self, session: SessionId) -> String {
         format!("{}/{}", self.processes[self.network.process(session)].name, session.0)
     }
-
-    /// The state of the coordinator and of each worker, for a report.
-    pub(crate) fn situation(&self) -> String {
-        let mut lines = vec![match &self.shell.run {
-            Some(run) => format!("coordinator: {}", phase(run)),
-            None => "coordinator: away".to_owned(),
-        }];
-        for process in self.processes.iter().filter(|process| process.life != Life::Ended).take(SHOWN) {
-            lines.push(format!(
-                "{}: {:?}, session {:?}, incarnation {:?}, holds {:?}, {:?}{}",
-                process.name,
-                process.life,
-                process.session.map(|s| s.0),
-                process.member.incarnation().map(|i| i.0),
-                process.state.map(|s| s.applied.0),
-                process.membership.as_ref().map(|m| (m.form.generation.0, &m.stage)),
-                if process.member.is_leaving() { ", leaving" } else { "" }
-            ));
-        }
-        lines.join("\n  ")
-    }
 }
 
-fn phase(run: &Run) -> String {
+pub(crate) fn phase(run: &Run) -> String {
     let workers = run.workers().iter().take(SHOWN).map(|(i, w)| {
         let holds = w.holds.map_or("-".to_owned(), |r| r.to_string());
         let marks = (if w.computing { "c" } else { "" }, if w.leaving { "l" } else { "" });

@@ -21,7 +21,7 @@ impl World {
         let number = self.processes.len() + 1;
         // Nothing that it is told changes what it does.
         self.processes.push(Process { stranger: true, life: Life::Ended, ..Process::new(number, false) });
-        let session = self.network.open(number - 1);
+        let session = self.network.open(number - 1, self.shell.id);
         let mut said = Vec::new();
         if self.strangers.one_in(2) {
             said.push(Report::Hello(self.forged_hello(number)));

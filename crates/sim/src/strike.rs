@@ -11,6 +11,9 @@ use crate::world::World;
 /// After so long an operator asks again a coordinator that is away.
 const ASKS_AGAIN_MS: u64 = 200;
 
+/// What the journal's copy adds to the way to the end: the puts of before the calm, and what a superseded coordinator holds up.
+const COPIED_MS: u64 = 60_000;
+
 impl World {
     pub(crate) fn strike(&mut self, fault: Fault) {
         self.note(|_| format!("FAULT {fault:?}"));
@@ -18,7 +21,7 @@ impl World {
             Fault::Join => self.spawn(false),
             Fault::JoinOdd => {
                 // The first admitted worker sets the run's numerics, and an odd one must not be the first.
-                if self.shell.journal.iter().any(|entry| matches!(entry, Entry::Numerics(_))) {
+                if self.numerics_last() {
                     self.spawn(true);
                 }
             }
@@ -32,6 +35,7 @@ impl World {
                 self.shell.dies_ms = Some(down_ms);
                 self.shell.loses_host = true;
             }
+            Fault::Supersede { after_ms, silent_ms } => self.supersede(after_ms, silent_ms),
             Fault::Stop { resume_ms } => {
                 if !self.stopped {
                     self.operator_stops = Some(resume_ms);
@@ -216,7 +220,8 @@ impl World {
         let settle_ms = self.setup.stall_ms_max()
             + 40_000
             + 6 * config.forming_timeout_ms
-            + 6 * config.failure_timeout_ms_max;
+            + 6 * config.failure_timeout_ms_max
+            + if self.is_copied() { COPIED_MS } else { 0 };
         self.end_by = Some(self.now.plus(train_ms + settle_ms));
     }
 

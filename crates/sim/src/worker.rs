@@ -129,10 +129,8 @@ impl World {
         if self.processes[p].session.is_some() {
             return;
         }
-        if !self.shell.is_up() {
-            return self.retry_later(p);
-        }
-        let session = self.network.open(p);
+        let Some(coordinator) = self.some_coordinator() else { return self.retry_later(p) };
+        let session = self.network.open(p, coordinator);
         let process = &mut self.processes[p];
         process.session = Some(session);
         process.said.clear();

@@ -8,13 +8,14 @@ use lsgan_spec::{Generation, Millis, Step};
 
 use crate::coverage::Coverage;
 use crate::faults::Class;
+use crate::fence::Copied;
 use crate::group::Group;
 use crate::history::{History, State};
 use crate::network::{Happening, Inner, Network, ProcessIndex, Queue};
 use crate::process::{Life, Process};
 use crate::rng::{Rng, Stream};
 use crate::setup::Setup;
-use crate::shell::Shell;
+use crate::shell::{SHOWN, Shell, phase};
 
 /// Happenings, for each hundred workers, after which a world is taken for one that makes no progress.
 const HAPPENINGS_MAX: u64 = 3_000_000;
@@ -43,6 +44,12 @@ pub struct World {
     pub(crate) queue: Queue,
     pub(crate) network: Network,
     pub(crate) shell: Shell,
+    /// Coordinators that were taken for dead and live on.
+    pub(crate) olds: Vec<Shell>,
+    /// How many coordinators of a copied world have started.
+    pub(crate) coordinators: u64,
+    /// The copy of the journal, in a copied world.
+    pub(crate) copy: Copied,
     pub(crate) processes: Vec<Process>,
     pub(crate) groups: BTreeMap<Generation, Group>,
     /// The snapshots.
@@ -108,6 +115,9 @@ impl World {
             queue: Queue::default(),
             network: Network::default(),
             shell: Shell::default(),
+            olds: Vec::new(),
+            coordinators: 0,
+            copy: Copied::default(),
             processes: Vec::new(),
             groups: BTreeMap::new(),
             store: BTreeMap::new(),
@@ -173,9 +183,22 @@ impl World {
         }
         match what {
             Happening::CoordinatorStarts => self.start_coordinator(),
-            Happening::Deadline => self.deadline(),
-            Happening::AtCoordinator(session, report) => self.arrived(session, report),
-            Happening::StreamClosed(session) => self.closed(session),
+            Happening::Deadline => self.deadlines(),
+            Happening::AtCoordinator(session, report) => {
+                let coordinator = self.network.link(session).coordinator;
+                self.as_coordinator(coordinator, |w| w.arrived(session, report));
+            }
+            Happening::StreamClosed(session) => {
+                let coordinator = self.network.link(session).coordinator;
+                self.as_coordinator(coordinator, |w| w.closed(session));
+            }
+            Happening::PieceArrives { number, piece } => self.piece_arrives(number, *piece),
+            Happening::PieceAnswered { by, number, theirs } => {
+                self.as_coordinator(by, |w| w.piece_answered(number, theirs.map(|theirs| *theirs)));
+            }
+            Happening::PieceAskedAgain(by, number) => self.as_coordinator(by, |w| w.asked_again(number)),
+            Happening::LooksWhoLeads(by) => self.as_coordinator(by, Self::looks_who_leads),
+            Happening::PieceDue(by) => self.as_coordinator(by, Self::piece_due),
             Happening::AtWorker(p, session, message) => self.received(p, session, message),
             Happening::StreamLost(p, session) => self.stream_lost(p, session),
             Happening::Worker(p, inner) => self.inner(p, inner),
@@ -191,6 +214,12 @@ impl World {
             Happening::OperatorUnpauses => self.unpause(),
             Happening::Calm => self.become_calm(),
         }
+    }
+
+    /// A machine's deadline has come; which one's, each of them knows.
+    fn deadlines(&mut self) {
+        let all: Vec<_> = std::iter::once(&self.shell).chain(&self.olds).map(|shell| shell.id).collect();
+        all.into_iter().for_each(|id| self.as_coordinator(id, Self::deadline));
     }
 
     pub(crate) fn spawn(&mut self, odd: bool) {
@@ -228,6 +257,28 @@ impl World {
     /// Schedules something inside a worker exactly `after_ms` from now.
     pub(crate) fn after(&mut self, p: ProcessIndex, after_ms: u64, inner: Inner) {
         self.queue.push(self.now.plus(after_ms), Happening::Worker(p, inner));
+    }
+
+    /// The state of the coordinator and of each worker, for a report.
+    pub(crate) fn situation(&self) -> String {
+        let coordinator = |shell: &Shell| match &shell.run {
+            Some(run) => format!("coordinator: {}", phase(run)),
+            None => "coordinator: away".to_owned(),
+        };
+        let mut lines: Vec<_> = std::iter::once(&self.shell).chain(&self.olds).map(coordinator).collect();
+        for process in self.processes.iter().filter(|process| process.life != Life::Ended).take(SHOWN) {
+            lines.push(format!(
+                "{}: {:?}, session {:?}, incarnation {:?}, holds {:?}, {:?}{}",
+                process.name,
+                process.life,
+                process.session.map(|s| s.0),
+                process.member.incarnation().map(|i| i.0),
+                process.state.map(|s| s.applied.0),
+                process.membership.as_ref().map(|m| (m.form.generation.0, &m.stage)),
+                if process.member.is_leaving() { ", leaving" } else { "" }
+            ));
+        }
+        lines.join("\n  ")
     }
 
     /// Records a violated invariant. The first one counts.

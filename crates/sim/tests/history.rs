@@ -87,11 +87,11 @@ fn a_generation_number_used_twice_is_seen() {
 #[test]
 fn a_form_that_is_not_journaled_and_a_rank_given_twice_are_seen() {
     let mut history = History::new(4, 1);
-    history.sent(&form(1, vec![member(1)])).unwrap_err();
+    history.sent(&form(1, vec![member(1)]), false).unwrap_err();
     history.journaled(&generation(1, vec![member(1)])).unwrap();
-    history.sent(&form(1, vec![member(2)])).unwrap_err();
-    history.sent(&form(1, vec![member(1)])).unwrap();
-    history.sent(&form(1, vec![member(1)])).unwrap_err();
+    history.sent(&form(1, vec![member(2)]), false).unwrap_err();
+    history.sent(&form(1, vec![member(1)]), false).unwrap();
+    history.sent(&form(1, vec![member(1)]), false).unwrap_err();
 }
 
 #[test]
@@ -100,23 +100,23 @@ fn an_incarnation_given_twice_or_welcomed_when_it_was_over_is_seen() {
     let incarnation = Incarnation(1);
     let admitted = Entry::Admitted { incarnation, name: "w".to_owned(), address: "w:1".to_owned() };
     let adopted = Message::Welcome { incarnation, adopted: true, pass: Pass::default() };
-    history.sent(&adopted).unwrap_err();
+    history.sent(&adopted, false).unwrap_err();
     history.journaled(&admitted).unwrap();
     history.journaled(&admitted).unwrap_err();
-    history.sent(&adopted).unwrap();
+    history.sent(&adopted, false).unwrap();
     history
         .journaled(&Entry::Gone { name: String::new(), incarnation, reason: GoneReason::StreamBroke })
         .unwrap();
-    history.sent(&adopted).unwrap_err();
+    history.sent(&adopted, false).unwrap_err();
 }
 
 #[test]
 fn an_end_that_is_not_journaled_or_has_no_final_weights_is_seen() {
     let mut history = History::new(4, 1);
     let shutdown = Message::Shutdown(Outcome::Complete);
-    history.sent(&shutdown).unwrap_err();
+    history.sent(&shutdown, false).unwrap_err();
     history.journaled(&Entry::Ended(Outcome::Complete)).unwrap();
-    history.sent(&shutdown).unwrap();
+    history.sent(&shutdown, false).unwrap();
     history.complete(1).unwrap_err();
     history.final_written(State::fresh());
     history.complete(1).unwrap_err();

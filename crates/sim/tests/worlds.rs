@@ -1,7 +1,7 @@
 //! The worlds of many seeds, and of those that once found a bug.
 
 use lsgan_sim::faults::{
-    CLASSES, FAR_CLASSES, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES,
+    CLASSES, FAR_CLASSES, LATER_CLASSES, LOST_CLASSES, OPERATOR_CLASSES, STRANGE_CLASSES, SUPERSEDED_CLASSES,
 };
 use lsgan_sim::{Class, Coverage, Fixed, Setup, Trace, World, simulate};
 
@@ -27,10 +27,23 @@ fn every_invariant_holds_in_ten_thousand_worlds_and_every_fault_comes() {
 
 #[test]
 fn a_world_without_faults_loses_nobody_and_reads_no_snapshot() {
-    let calm = (0..3_000).filter(|seed| Setup::draw(*seed, Fixed::default()).classes.is_empty());
+    let calm = (0..4_000).filter(|seed| Setup::draw(*seed, Fixed::default()).classes.is_empty());
     let total = simulate_all(calm, Fixed::default());
     assert!(total.worlds > 100, "{} worlds", total.worlds);
     assert_eq!((total.lost, total.retired, total.from_snapshot), (0, 0, 0));
+}
+
+/// Nothing is told that the journal's copy does not have, and no step is summed twice, though two believe that they lead.
+#[test]
+fn of_two_coordinators_one_leads() {
+    let superseded = |seed: &u64| Setup::draw(*seed, Fixed::default()).classes.contains(&Class::Superseded);
+    let total = simulate_all((0..20_000).filter(superseded), Fixed::default());
+    assert!(
+        total.deposed >= 200 && total.fenced >= 200,
+        "{} deposed, {} fenced",
+        total.deposed,
+        total.fenced
+    );
 }
 
 #[test]
@@ -62,9 +75,10 @@ fn each_class_of_fault_is_drawn_and_many_seeds_lack_it() {
         .chain(OPERATOR_CLASSES)
         .chain(STRANGE_CLASSES)
         .chain(LOST_CLASSES)
+        .chain(SUPERSEDED_CLASSES)
         .map(|(class, _)| *class);
     let classes: Vec<Class> = drawn.chain([Class::Hidden]).collect();
-    assert_eq!(classes.len(), 30);
+    assert_eq!(classes.len(), 31);
     for class in classes {
         let with = setups.iter().filter(|s| s.classes.contains(&class)).count();
         assert!((40..1_000).contains(&with), "{class:?} is in {with} of 2000 seeds");
