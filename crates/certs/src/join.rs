@@ -12,8 +12,8 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -74,7 +74,7 @@ impl JoinToken {
     #[must_use]
     pub fn client(&self) -> Arc<ClientConfig> {
         let provider = Arc::new(default_provider());
-        let servers = PinnedVerifier { authority: self.authority, provider: provider.clone() };
+        let servers = PinnedVerifier::new(self.authority, provider.clone());
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .expect("ring has what TLS 1.3 needs")
@@ -128,7 +128,14 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[derive(Debug)]
 struct PinnedVerifier {
     authority: [u8; HASH_BYTES],
-    provider: Arc<CryptoProvider>,
+    /// Of no authority until the one with that hash is shown.
+    servers: CoordinatorVerifier,
+}
+
+impl PinnedVerifier {
+    fn new(authority: [u8; HASH_BYTES], provider: Arc<CryptoProvider>) -> Self {
+        Self { authority, servers: CoordinatorVerifier { roots: Arc::new(RootCertStore::empty()), provider } }
+    }
 }
 
 impl ServerCertVerifier for PinnedVerifier {
@@ -149,7 +156,7 @@ impl ServerCertVerifier for PinnedVerifier {
         })?;
         let mut roots = RootCertStore::empty();
         roots.add(shown.clone().into_owned())?;
-        let servers = CoordinatorVerifier { roots: Arc::new(roots), provider: self.provider.clone() };
+        let servers = CoordinatorVerifier { roots: Arc::new(roots), ..self.servers.clone() };
         servers.verify_server_cert(certificate, others, host, ocsp, now)
     }
 
@@ -159,8 +166,7 @@ impl ServerCertVerifier for PinnedVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        self.servers.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -169,12 +175,11 @@ impl ServerCertVerifier for PinnedVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.servers.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.servers.supported_verify_schemes()
     }
 }
 
@@ -211,7 +216,7 @@ mod tests {
         };
         let (authority, host) = (one(&ours, "ca.crt"), ServerName::try_from("box").expect("a name"));
         let token = JoinToken::new(&authority).expect("the system has random bytes");
-        let pinned = PinnedVerifier { authority: token.authority, provider: Arc::new(default_provider()) };
+        let pinned = PinnedVerifier::new(token.authority, Arc::new(default_provider()));
         let believed = |certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]| {
             pinned.verify_server_cert(certificate, others, &host, &[], UnixTime::now()).map(drop)
         };

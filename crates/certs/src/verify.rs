@@ -15,7 +15,7 @@ use crate::role::of_whom;
 
 /// Believes a certificate of the authority that says the role of a coordinator. Where it names hosts, the one that was
 /// dialled must be among them; the role is enough for one that names none, so that a coordinator can move to another host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoordinatorVerifier {
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) provider: Arc<CryptoProvider>,
