@@ -139,16 +139,23 @@ impl Service {
         self.begun.get().ok_or_else(|| Status::failed_precondition(STARTING))
     }
 
-    async fn token(&self, order: TokenOrder) -> Result<Response<v1::TokenReply>, Status> {
-        let (answer, reply) = oneshot::channel();
-        self.tell(Input::Token(order, answer)).await?;
-        let reply = reply.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
-        reply.map(Response::new).map_err(Status::failed_precondition)
+    /// Tells the shell what somebody wants, and waits for its answer.
+    async fn ask<T>(
+        &self,
+        input: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Input,
+    ) -> Result<T, Status> {
+        let (sender, answer) = oneshot::channel();
+        self.tell(input(sender)).await?;
+        answer.await.map_err(|_| ending())?.map_err(Status::failed_precondition)
     }
 
     async fn tell(&self, input: Input) -> Result<(), Status> {
-        self.begun()?.inputs.send(input).await.map_err(|_| Status::unavailable("the coordinator is ending"))
+        self.begun()?.inputs.send(input).await.map_err(|_| ending())
     }
+}
+
+fn ending() -> Status {
+    Status::unavailable("the coordinator is ending")
 }
 
 #[tonic::async_trait]
@@ -194,7 +201,7 @@ impl Coordinator for Service {
             return Ok(Response::new(v1::StopReply { ended: None }));
         }
         let ended = self.begun()?.status.ended().await;
-        let ended = ended.ok_or_else(|| Status::unavailable("the coordinator is ending"))?;
+        let ended = ended.ok_or_else(ending)?;
         Ok(Response::new(v1::StopReply { ended: Some(ended) }))
     }
 
@@ -202,10 +209,8 @@ impl Coordinator for Service {
         &self,
         request: Request<v1::SnapshotRequest>,
     ) -> Result<Response<v1::SnapshotReply>, Status> {
-        let (answer, written) = oneshot::channel();
-        self.tell(Input::Snapshot { by: request.into_inner().by, answer }).await?;
-        let written = written.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
-        written.map(Response::new).map_err(Status::failed_precondition)
+        let by = request.into_inner().by;
+        self.ask(|answer| Input::Snapshot { by, answer }).await.map(Response::new)
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseReply>, Status> {
@@ -228,17 +233,18 @@ impl Coordinator for Service {
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
-        let (answer, result) = oneshot::channel();
-        self.tell(Input::Scale(request.into_inner().workers, answer)).await?;
-        let result = result.await.map_err(|_| Status::unavailable("the coordinator is ending"))?;
-        result.map(|()| Response::new(v1::ScaleReply {})).map_err(Status::failed_precondition)
+        let workers = request.into_inner().workers;
+        self.ask(|answer| Input::Scale(workers, answer)).await?;
+        Ok(Response::new(v1::ScaleReply {}))
     }
+
     async fn create_token(
         &self,
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::TokenReply>, Status> {
         let v1::CreateTokenRequest { by, ttl_ms } = request.into_inner();
-        self.token(TokenOrder::create(&by, ttl_ms)).await
+        let order = TokenOrder::create(&by, ttl_ms);
+        self.ask(|answer| Input::Token(order, answer)).await.map(Response::new)
     }
 
     async fn revoke_token(
@@ -246,7 +252,8 @@ impl Coordinator for Service {
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::TokenReply>, Status> {
         let v1::RevokeTokenRequest { by, id } = request.into_inner();
-        self.token(TokenOrder::revoke(&by, id)).await
+        let order = TokenOrder::revoke(&by, id);
+        self.ask(|answer| Input::Token(order, answer)).await.map(Response::new)
     }
 
     async fn list_tokens(
