@@ -6,6 +6,7 @@ mod background;
 mod plan;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,13 +104,15 @@ impl Session {
         if self.args.beside {
             background::give_way();
         }
-        let mut alone = 0;
+        let (mut alone, mut seen) = (0, BTreeSet::new());
         loop {
             // Asked before the store is: the last snapshot is there before the run ends.
             alone = if Holder::of(&dir)?.is_some() { 0 } else { alone + 1 };
             let has_ended = alone > 0 && LastWords::of(&dir)?.is_none_or(|last| last.outcome.is_some());
             for entry in self.store.list().await? {
+                // One that is not whole may be so at the next look.
                 if let Ok(manifest) = entry.state
+                    && seen.insert(manifest.step)
                     && self.is_due(&manifest)?
                 {
                     self.score_if_new(&dir, &manifest).await?;
