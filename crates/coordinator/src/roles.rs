@@ -130,8 +130,7 @@ mod tests {
         let all = CALLS.iter().map(|(call, _)| *call).chain(["Other"]);
         for call in all {
             let path = format!("{SERVICE}{call}");
-            let may =
-                |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&Tokens::default(), None)).is_ok();
+            let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&none, None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
             assert_eq!(may(Some(&[Viewer])), call == "Status", "{call}");

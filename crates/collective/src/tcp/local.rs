@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::RingKey;
 
-/// What a kernel takes at most, for a listener of which one member is a client.
+/// One member dials, and what waits is taken at once (`door`).
 const BACKLOG: i32 = 128;
 
 /// Listens beside this TCP address. None where the system has no such sockets, or another program took the name: then members
