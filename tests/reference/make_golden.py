@@ -2,7 +2,7 @@
 """Writes the golden numbers that crates/train/tests/golden.rs compares with: three steps of real PyTorch.
 
     python -m venv .venv-peer && .venv-peer/bin/pip install torch==2.11.0 safetensors==0.8.0 numpy
-    .venv-peer/bin/python tests/reference/make_golden.py
+    .venv-peer/bin/python tests/reference/make_golden.py [NAME …]
 
 Each fixture holds, for one model: the initial state dicts, the samples and the noise of every step, the losses
 and D's means of every step, and the state dicts, Adam's moments and the moving average of G after the last one.
@@ -12,13 +12,14 @@ The numbers are computed in f64 and stored as f32. The same steps in f32, with b
 them to half of the test's tolerance, or nothing is written: a unit whose input is zero up to rounding would
 make ReLU's gradient, and so the comparison, a matter of luck. The seeds are the first that have no such unit.
 
-D is frozen in G's half, and its batch norms do not count G's fakes of that half: their running statistics are
-put back after it.
+D is frozen in G's half, and its batch norms do not count G's fakes of that half, nor what a penalty on D's gradient
+makes them compute: their running statistics are put back after it.
 """
 
 import json
 import pathlib
 import platform
+import sys
 
 import torch
 from safetensors.torch import save_file
@@ -40,12 +41,16 @@ class Network(nn.Module):
         return self.main(x)
 
 
-def dcgan32(width, latent, channels):
+def dcgan32(width, latent, channels, norm_in_d=True):
     def up(i, o, stride, padding):
         return nn.ConvTranspose2d(i, o, 4, stride, padding, bias=False)
 
-    def down(i, o, stride, padding):
-        return nn.Conv2d(i, o, 4, stride, padding, bias=False)
+    def down(i, o, stride, padding, bias=False):
+        return nn.Conv2d(i, o, 4, stride, padding, bias=bias)
+
+    def hidden(i, o):
+        norm = [nn.BatchNorm2d(o)] if norm_in_d else []
+        return [down(i, o, 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
 
     w = width
     g = Network(
@@ -56,8 +61,7 @@ def dcgan32(width, latent, channels):
     )
     d = Network(
         down(channels, w, 2, 1), nn.LeakyReLU(0.2),
-        down(w, 2 * w, 2, 1), nn.BatchNorm2d(2 * w), nn.LeakyReLU(0.2),
-        down(2 * w, 4 * w, 2, 1), nn.BatchNorm2d(4 * w), nn.LeakyReLU(0.2),
+        *hidden(w, 2 * w), *hidden(2 * w, 4 * w),
         down(4 * w, 1, 1, 0),
     )
     return g, d, (latent, 1, 1), (channels, 32, 32)
@@ -99,13 +103,73 @@ def half_mean_square(x, target):
     return 0.5 * ((x - target) ** 2).mean()
 
 
+def least_squares(a, b, c):
+    return lambda y: half_mean_square(y, b), lambda y: half_mean_square(y, a), lambda y: half_mean_square(y, c)
+
+
+def hinge():
+    return lambda y: torch.relu(1.0 - y).mean(), lambda y: torch.relu(1.0 + y).mean(), lambda y: -y.mean()
+
+
+def wgan():
+    return lambda y: -y.mean(), lambda y: y.mean(), lambda y: -y.mean()
+
+
+def scheduler(optimizer, warm_up_steps, decay, decay_steps, floor):
+    """PyTorch's own, of a warm-up and what comes behind it."""
+    from torch.optim import lr_scheduler as schedulers
+
+    rise = schedulers.LinearLR(optimizer, 1 / warm_up_steps, 1.0, max(warm_up_steps - 1, 1))
+    if decay == "cosine":
+        rate = optimizer.param_groups[0]["initial_lr"]
+        fall = schedulers.CosineAnnealingLR(optimizer, decay_steps, eta_min=floor * rate)
+    else:
+        fall = schedulers.LinearLR(optimizer, 1.0, floor, decay_steps)
+    return schedulers.SequentialLR(optimizer, [rise, fall], [warm_up_steps])
+
+
+def r1(d, real, gamma):
+    """γ/2 E[‖∇D(x)‖²] as the common implementations have it."""
+    real = real.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(d(real).sum(), real, create_graph=True)
+    return gamma / 2 * slope.square().flatten(1).sum(1).mean()
+
+
+def gradient_penalty(d, real, fake, share, weight):
+    """λE[(‖∇D(x̂)‖ − 1)²]; `share`: of the real sample in each mixture."""
+    mixed = (share.view(-1, 1, 1, 1) * real + (1 - share.view(-1, 1, 1, 1)) * fake).detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(d(mixed).sum(), mixed, create_graph=True)
+    return weight * ((slope.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+
+
+def augment(x, draws, translation, cutout):
+    """DiffAugment's colour, translation and cutout, picture by picture; `draws`: seven uniform numbers for each."""
+    side, out = x.shape[2], []
+    for picture, u in zip(x, draws.tolist()):
+        picture = picture + (u[0] - 0.5)
+        grey = picture.mean(0, keepdim=True)
+        picture = (picture - grey) * (2 * u[1]) + grey
+        mean = picture.mean()
+        picture = (picture - mean) * (u[2] + 0.5) + mean
+        most = int(side * translation + 0.5)
+        down, right = (int(one * (2 * most + 1)) for one in u[3:5])
+        picture = nn.functional.pad(picture, [most] * 4)[:, down : down + side, right : right + side]
+        size = int(side * cutout + 0.5)
+        top, left = (int(one * (side + 1 - size % 2)) - size // 2 for one in u[5:7])
+        mask = torch.ones_like(picture)
+        mask[:, max(top, 0) : top + size, max(left, 0) : left + size] = 0
+        out.append(picture * mask)
+    return torch.stack(out)
+
+
 def inputs(case):
-    """The samples (bytes) and the noise of every step."""
+    """The samples (bytes), the noise and the other draws of every step."""
     random = torch.Generator().manual_seed(case["seed"])
     _, _, z_shape, sample_shape = case["networks"]()
     for _ in range(STEPS):
         pixels = torch.randint(0, 256, (case["batch"], *sample_shape), generator=random, dtype=torch.uint8)
-        yield pixels, torch.randn((case["batch"], *z_shape), generator=random)
+        z = torch.randn((case["batch"], *z_shape), generator=random)
+        yield pixels, z, torch.rand((case["batch"], 22), generator=random) if "augment" in case else None
 
 
 def train(case, dtype, memory_format=torch.contiguous_format):
@@ -116,40 +180,75 @@ def train(case, dtype, memory_format=torch.contiguous_format):
 
     def keep(prefix, tensors):
         for key, tensor in tensors:
+            if key.endswith("weight_v"):
+                continue  # it follows from u and the weight
+            key = key.replace("weight_orig", "weight")
             tensor = tensor.detach().clone().contiguous()
             out[f"{prefix}.{key}"] = tensor.float() if tensor.is_floating_point() else tensor
 
     for network in (g, d):
         start(network, random)
+        if network is d and case.get("spectral_norm"):
+            torch.manual_seed(case["seed"])
+            for layer in network.main:
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                    nn.utils.spectral_norm(layer)
         network.train().to(dtype).to(memory_format=memory_format)
     keep("initial.generator", g.state_dict().items())
     keep("initial.discriminator", d.state_dict().items())
-    optimizers = {
-        "generator": torch.optim.Adam(g.parameters(), **case["adam"]),
-        "discriminator": torch.optim.Adam(d.parameters(), **case["adam"]),
-    }
+    optimizers, schedulers = {}, []
+    for name, network in [("generator", g), ("discriminator", d)]:
+        kind, options = case["optimizers"][name]
+        optimizers[name] = getattr(torch.optim, kind)(network.parameters(), **options)
+        if "schedule" in case:
+            schedulers.append(scheduler(optimizers[name], **case["schedule"]))
+    kind, options = case["objective"]
+    loss_of_real, loss_of_fake, loss_of_g = globals()[kind](**options)
+
+    def clip(network):
+        if "clip_norm" in case:
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), case["clip_norm"])
+            assert norm > case["clip_norm"], "the case clips"
+
     average = {key: value.clone() for key, value in g.state_dict().items() if value.is_floating_point()}
     metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": [], "fake_std": []}
 
-    for step, (pixels, z) in enumerate(inputs(case)):
+    for step, (pixels, z, draws) in enumerate(inputs(case)):
         keep(f"step.{step}", [("pixels", pixels), ("z", z)])
+
+        def seen(x, which):
+            if draws is None:
+                return x
+            return augment(x, draws[:, 7 * which : 7 * which + 7], **case["augment"])
+
+        if draws is not None:
+            keep(f"step.{step}", [("draws", draws)])
         real = (pixels.float() / 127.5 - 1.0).to(dtype).to(memory_format=memory_format)
 
         fake = g(z.to(dtype))
-        on_real, on_fake = d(real).view(-1), d(fake.detach()).view(-1)
-        loss_d = half_mean_square(on_real, case["b"]) + half_mean_square(on_fake, case["a"])
+        seen_real, seen_fake = seen(real, 0), seen(fake.detach(), 1)
+        on_real, on_fake = d(seen_real).view(-1), d(seen_fake).view(-1)
+        loss_d = loss_of_real(on_real) + loss_of_fake(on_fake)
+        statistics = {key: value.clone() for key, value in d.named_buffers()}
         optimizers["discriminator"].zero_grad()
         loss_d.backward()
+        if "r1" in case and step % case["r1"]["every"] == 0:
+            (r1(d, real, case["r1"]["gamma"]) * case["r1"]["every"]).backward()
+        if "gradient_penalty" in case:
+            gradient_penalty(d, seen_real, seen_fake, draws[:, 21].to(dtype), case["gradient_penalty"]).backward()
+        clip(d)
         optimizers["discriminator"].step()
 
-        statistics = {key: value.clone() for key, value in d.named_buffers()}
         for parameter in d.parameters():
             parameter.requires_grad_(False)
-        on_fake_in_g = d(fake).view(-1)
-        loss_g = half_mean_square(on_fake_in_g, case["c"])
+        on_fake_in_g = d(seen(fake, 2)).view(-1)
+        loss_g = loss_of_g(on_fake_in_g)
         optimizers["generator"].zero_grad()
         loss_g.backward()
+        clip(g)
         optimizers["generator"].step()
+        for one in schedulers:
+            one.step()
         for parameter in d.parameters():
             parameter.requires_grad_(True)
         for key, value in d.named_buffers():
@@ -170,13 +269,18 @@ def train(case, dtype, memory_format=torch.contiguous_format):
     for which, network in [("generator", g), ("discriminator", d)]:
         for key, parameter in network.named_parameters():
             state = optimizers[which].state[parameter]
-            keep(f"final.{which}_adam.{key}", [(moment, state[moment]) for moment in ("exp_avg", "exp_avg_sq")])
+            of = "rmsprop" if "square_avg" in state else "adam"
+            moments = [(moment, value) for moment, value in state.items() if moment != "step"]
+            if of == "rmsprop" and "momentum_buffer" not in state:
+                # Ours is the last update: without momentum the gradient over its root.
+                moments.append(("momentum_buffer", parameter.grad / (state["square_avg"].sqrt() + case["optimizers"][which][1]["eps"])))
+            keep(f"final.{which}_{of}.{key.replace('weight_orig', 'weight')}", moments)
     return out
 
 
 def group(key):
     """The flat vector that a tensor belongs to: a network's weights, statistics or moments, or all metrics."""
-    kinds = ("running_mean", "running_var", "exp_avg_sq", "exp_avg")
+    kinds = ("running_mean", "running_var", "exp_avg_sq", "exp_avg", "square_avg", "momentum_buffer", "weight_u")
     kind = next((kind for kind in kinds if key.endswith(kind)), "weights")
     return "metrics" if key.startswith("metric.") else f"{key.rsplit('.main.', 1)[0]}, {kind}"
 
@@ -216,24 +320,57 @@ def golden(name, case):
     print(f"{path.name}: {path.stat().st_size} bytes, D's losses {exact['metric.loss_d'].tolist()}")
 
 
+def both(kind, **options):
+    return {"generator": (kind, options), "discriminator": (kind, options)}
+
+
 CASES = {
     "dcgan32": dict(
         networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
-        adam=dict(lr=2e-4, betas=[0.5, 0.999], eps=1e-8), a=-1.0, b=1.0, c=0.0, ema_decay=0.9,
+        optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-8),
+        objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9,
     ),
     # A bias before a batch norm has no gradient but rounding errors, which an epsilon of 1e-8 would blow up to
     # whole steps; with 1e-3 they stay what they are.
     "lsgan112": dict(
         networks=lambda: lsgan112(width=2, latent=16, channels=3), batch=3, seed=2,
-        adam=dict(lr=2e-4, betas=[0.5, 0.999], eps=1e-3), a=0.0, b=1.0, c=1.0, ema_decay=0.9,
+        optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-3),
+        objective=("least_squares", dict(a=0.0, b=1.0, c=1.0)), ema_decay=0.9,
+    ),
+    "adamw-r1": dict(
+        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
+        optimizers=both("AdamW", lr=1e-3, betas=[0.5, 0.999], eps=1e-8, weight_decay=0.1),
+        objective=("hinge", {}), ema_decay=0.9, r1=dict(gamma=0.5, every=2),
+        schedule=dict(warm_up_steps=2, decay="cosine", decay_steps=4, floor=0.1),
+    ),
+    "wgan-gp-augment": dict(
+        networks=lambda: dcgan32(width=4, latent=16, channels=3, norm_in_d=False), batch=4, seed=2,
+        optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-8),
+        objective=("wgan", {}), ema_decay=0.9, gradient_penalty=10.0, augment=dict(translation=0.125, cutout=0.5),
+    ),
+    "spectral-norm": dict(
+        networks=lambda: dcgan32(width=4, latent=16, channels=1, norm_in_d=False), batch=8, seed=2,
+        optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-8),
+        objective=("hinge", {}), ema_decay=0.9, spectral_norm=True,
+    ),
+    # An update of RMSProp is a gradient over its own size, so that an element whose gradient is as small as its rounding
+    # errors would be all luck; a large epsilon makes such elements small.
+    "rmsprop-clip": dict(
+        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
+        optimizers={
+            "generator": ("RMSprop", dict(lr=1e-3, alpha=0.9, eps=1e-3, momentum=0.5)),
+            "discriminator": ("RMSprop", dict(lr=1e-3, alpha=0.99, eps=1e-3)),
+        },
+        objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9, clip_norm=0.1,
+        schedule=dict(warm_up_steps=1, decay="linear", decay_steps=4, floor=0.0),
     ),
 }
 
 
 def main():
     torch.set_num_threads(1)
-    for name, case in CASES.items():
-        golden(name, case)
+    for name in sys.argv[1:] or CASES:
+        golden(name, CASES[name])
 
 
 if __name__ == "__main__":

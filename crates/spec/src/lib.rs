@@ -5,7 +5,8 @@
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
 //! - [`table`], `kind`, `macros`: one row for each field: type, range, default, identity and English in one place.
-//! - `run`, `data`, `model`, `objective`, `optimizer`, `compute`, `cluster`, `evaluate`: the rows, with the types that they make.
+//! - `run`, `data`, `model`, `objective`, `regularization`, `augment`, `optimizer`, `schedule`, `compute`, `cluster`, `evaluate`: the
+//!   rows, with the types that they make.
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
 //! - [`printable`]: texts of others, as a terminal and a log may show them.
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod augment;
 mod chain;
 mod cluster;
 mod compute;
@@ -39,15 +41,18 @@ mod numerics;
 mod objective;
 mod optimizer;
 mod printable;
+mod regularization;
 pub mod rules;
 mod run;
 pub mod scalars;
+mod schedule;
 mod secrets;
 pub mod table;
 mod tensors;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use augment::AugmentSpec;
 pub use chain::chain;
 pub use cluster::*;
 pub use compute::*;
@@ -61,6 +66,8 @@ pub use numerics::{DeviceKind, Numerics};
 pub use objective::*;
 pub use optimizer::*;
 pub use printable::{is_printable, printable, printable_lines};
+pub use regularization::*;
 pub use run::*;
+pub use schedule::*;
 pub use secrets::{masked, without_user};
 pub use tensors::{NamedTensor, Part, TensorData};

@@ -1,7 +1,8 @@
 //! The two networks.
 
-use crate::macros::{choice, section};
-use crate::table::{above_zero, of, whole};
+use crate::Half;
+use crate::macros::{choice, section, words};
+use crate::table::{Kind, above_zero, field, of, whole};
 
 section! {
     /// The two networks.
@@ -10,6 +11,48 @@ section! {
         generator: Generator => of::<Generator>(),
         /// D, from a sample to one number; of the same kind as G.
         discriminator: Discriminator => of::<Discriminator>(),
+        /// Which of them has batch norm, in dcgan and lsgan112. A layer without it has a bias.
+        batch_norm: BatchNorm => of::<BatchNorm>().default("both").identity_unless("both"),
+        /// Whether the weights of D's layers are divided by their largest singular value (Miyato et al. 2018), found by power
+        /// iteration: D then cannot be steep.
+        spectral_norm: bool => field(Kind::YesNo).default("false").identity_unless("false"),
+    }
+}
+
+words! {
+    /// Which networks have batch norm.
+    BatchNorm {
+        /// G and D, as their papers have it
+        Both = "both",
+        /// G alone, as gradient penalties want it, which are made for single samples
+        Generator = "generator",
+        /// D alone
+        Discriminator = "discriminator",
+        /// neither
+        None = "none",
+    }
+}
+
+impl BatchNorm {
+    /// Whether the network that a half updates has it.
+    #[must_use]
+    pub fn is_in(self, half: Half) -> bool {
+        match (self, half) {
+            (Self::Both, _)
+            | (Self::Generator, Half::Generator)
+            | (Self::Discriminator, Half::Discriminator) => true,
+            (Self::Generator, Half::Discriminator)
+            | (Self::Discriminator, Half::Generator)
+            | (Self::None, _) => false,
+        }
+    }
+}
+
+impl ModelSpec {
+    /// These two, as their papers have them.
+    #[must_use]
+    pub fn of(generator: Generator, discriminator: Discriminator) -> Self {
+        Self { generator, discriminator, batch_norm: BatchNorm::Both, spectral_norm: false }
     }
 }
 

@@ -23,6 +23,12 @@ choice! {
         NonSaturating = "non_saturating" {},
         /// D minimises E[max(0, 1-D(x))] + E[max(0, 1+D(G(z)))], G minimises -E[D(G(z))] (Lim and Ye 2017).
         Hinge = "hinge" {},
+        /// WGAN-GP: D minimises E[D(G(z))] - E[D(x)] + λE[(‖∇D(x̂)‖-1)²], G minimises -E[D(G(z))] (Gulrajani et al. 2017, eq. 3).
+        /// x̂ lies between a real sample and a fake, at a random place. D should have no batch norm: model.batch_norm.
+        WganGp = "wgan_gp" {
+            /// λ.
+            penalty: f64 => number(0.0, 1e6).default("10.0").identity(),
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::{SIDES, sides};
 use crate::table::{find, listed};
-use crate::{Metric, RunSpec};
+use crate::{BatchNorm, Metric, RunSpec};
 
 /// Fields that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ const IMAGE: &str = "data.image";
 const SIZE: &str = "data.image.size";
 const GENERATOR: &str = "model.generator";
 const DISCRIMINATOR: &str = "model.discriminator";
+const BATCH_NORM: &str = "model.batch_norm";
 const VIRTUAL_RANKS: &str = "batch.virtual_ranks";
 const PER_RANK: &str = "batch.per_rank";
 const MIN_WORKERS: &str = "cluster.min_workers";
@@ -41,6 +42,8 @@ pub fn broken(spec: &RunSpec) -> Vec<Finding> {
     the_cluster_fits_the_batch(spec, &mut found);
     the_metrics_fit_the_source(spec, &mut found);
     found.extend(spec.objective.equal_targets());
+    found.extend(crate::augment::of_points(spec));
+    found.extend(spec.optimizer.schedule.fall_without_steps());
     found
 }
 
@@ -125,14 +128,22 @@ fn the_metrics_fit_the_source(spec: &RunSpec, found: &mut Vec<Finding>) {
 
 /// Batch norm divides by a deviation over the batch, which one sample does not have.
 fn batch_norm_has_a_batch(spec: &RunSpec, found: &mut Vec<Finding>) {
-    let model = spec.model.generator.word();
-    if !sides(model).is_empty() && spec.batch.per_rank == 1 {
+    let (model, norm) = (spec.model.generator.word(), spec.model.batch_norm);
+    if sides(model).is_empty() && norm != BatchNorm::Both {
+        found.push(finding(
+            (BATCH_NORM, &[BATCH_NORM, GENERATOR]),
+            "given",
+            format!("{model} has no batch norm to leave out"),
+            "Remove it.".to_owned(),
+        ));
+    }
+    if !sides(model).is_empty() && norm != BatchNorm::None && spec.batch.per_rank == 1 {
         let accepted = format!("{model} has batch norm, which needs at least 2 samples");
         found.push(finding(
             (PER_RANK, &[PER_RANK, GENERATOR]),
             1,
             accepted,
-            "Set it to 2 or more.".to_owned(),
+            "Set it to 2 or more, or model.batch_norm to none.".to_owned(),
         ));
     }
 }

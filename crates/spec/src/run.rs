@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::macros::{section, words};
 use crate::table::{Form, below_one, of, text, whole};
 use crate::{
-    ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective, OptimizersSpec, Precision,
-    ReductionMode,
+    AugmentSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective, OptimizersSpec,
+    Precision, ReductionMode, RegularizationSpec, ScheduleSpec,
 };
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
@@ -30,7 +30,12 @@ section! {
         model: ModelSpec => of::<ModelSpec>(),
         /// The losses of D and G.
         objective: Objective => of::<Objective>(),
-        /// The two optimizers.
+        /// What is added to D's loss; nothing unless it is said here.
+        regularization: RegularizationSpec => of::<RegularizationSpec>(),
+        /// DiffAugment (Zhao et al. 2020): all pictures that D sees, real ones and fakes, are changed at random, and G learns
+        /// through the change. Off unless it is said here.
+        augment: AugmentSpec => of::<AugmentSpec>(),
+        /// The two optimizers, and what both have.
         optimizer: OptimizersSpec => of::<OptimizersSpec>(),
         /// The global batch: virtual_ranks x per_rank samples, whatever the number of workers.
         batch: BatchSpec => of::<BatchSpec>(),
@@ -249,7 +254,18 @@ macro_rules! all_default {
     };
 }
 
-all_default!(EmaSpec, ComputeSpec, ClusterSpec, JournalSpec, SamplesSpec, EvaluateSpec, ReportSpec);
+all_default!(
+    EmaSpec,
+    ComputeSpec,
+    ClusterSpec,
+    JournalSpec,
+    SamplesSpec,
+    EvaluateSpec,
+    ReportSpec,
+    ScheduleSpec,
+    RegularizationSpec,
+    AugmentSpec
+);
 
 /// What is wrong with a run of which fewer steps are asked for than were done.
 #[must_use]

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::model::{SIDES, sides};
 use crate::table::{self, Form, Kind, Presence, Range, Row, Scalar, join};
-use crate::{RunSpec, Source, rules};
+use crate::{AugmentSpec, BatchNorm, RunSpec, Source, rules};
 
 /// Any spec that passes all checks, except that the files it names need not exist. Edges are favoured.
 pub fn run_spec() -> BoxedStrategy<RunSpec> {
@@ -17,6 +17,9 @@ pub fn run_spec() -> BoxedStrategy<RunSpec> {
         .prop_map(|mut spec| {
             if spec.data.source.gives_pictures() {
                 spec.batch.per_rank = spec.batch.per_rank.max(2);
+            } else {
+                spec.model.batch_norm = BatchNorm::Both;
+                spec.augment = AugmentSpec::default();
             }
             let metrics = spec.evaluate.named_metrics().unwrap_or_default();
             if metrics.iter().any(|metric| metric.is_of_points() == spec.data.source.gives_pictures()) {

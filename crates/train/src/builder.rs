@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec};
 use tch::Device;
 
+use crate::augment::Augment;
 use crate::device;
 use crate::engine::Engine;
 use crate::engine::device::DeviceEngine;
@@ -18,10 +19,12 @@ use crate::memory::{KeptLimit, ahead_max, kept_max};
 use crate::models::{self, SampleShape};
 use crate::noise::{LatentSource, SeededLatent};
 use crate::objectives;
+use crate::penalties::Penalties;
 use crate::rehearsal::Rehearsal;
 use crate::replica::Replica;
 use crate::state::{Networks, Regions, State};
 use crate::sums::{FixedSum, SMALL, ScaledSum};
+use crate::tensors::view;
 use crate::word::Word;
 
 /// Builds a [`Replica`].
@@ -95,6 +98,8 @@ impl<'a> Builder<'a> {
         Arc::new(Shared {
             networks: networks.clone(),
             losses: objectives::losses(&spec.objective),
+            augment: Augment::of(&spec.augment),
+            penalties: Penalties::of(spec),
             latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),
             per_rank: spec.batch.per_rank as usize,
             device,
@@ -107,16 +112,19 @@ impl<'a> Builder<'a> {
         device::one_thread();
         let networks = Arc::new(Networks::of(self.spec)?);
         let state = State::fresh(self.spec.seed, &networks, Arc::new(Regions::new(&networks)));
-        let weights = self.weights(state.regions(), &state.tensor().to_device(self.device));
+        let weights = self.weights(&networks, state.regions(), &state.tensor().to_device(self.device));
         Ok((Lane::new(self.shared(&networks), &weights), SampleShape::of(self.spec)?))
     }
 
     /// D's and G's weights in the numbers of a state, as networks read them.
-    fn weights(&self, regions: &Regions, numbers: &tch::Tensor) -> [ComputeWeights; 2] {
+    fn weights(&self, networks: &Networks, regions: &Regions, numbers: &tch::Tensor) -> [ComputeWeights; 2] {
         [Half::Discriminator, Half::Generator].map(|half| {
             let at = &regions.of(half).weights;
             let weights = numbers.narrow(0, at.start as i64, at.len() as i64);
-            ComputeWeights::new(weights, self.spec.precision)
+            let at = &regions.of(half).statistics;
+            let statistics = numbers.narrow(0, at.start as i64, at.len() as i64);
+            let vectors = networks.network(half).vectors().map(|entry| view(&statistics, entry));
+            ComputeWeights::new(weights, vectors.collect(), self.spec.precision)
         })
     }
 
@@ -144,7 +152,7 @@ impl<'a> Builder<'a> {
     ) -> Result<(Box<dyn Engine>, Lanes), TrainError> {
         let (spec, networks) = (self.spec, &shared.networks);
         let regions = state.regions().clone();
-        let weights = |numbers: &tch::Tensor| self.weights(&regions, numbers);
+        let weights = |numbers: &tch::Tensor| self.weights(networks, &regions, numbers);
         // A GPU computes one virtual rank after another: each fills it.
         let alone = self.device != Device::Cpu || recorder.is_some();
         let count = if alone { 1 } else { spec.compute.threads.max(1) };

@@ -87,7 +87,7 @@ mod tests {
         let mut statistics = vec![];
         let norm = &mut Norm::Batch(&mut statistics);
         let y = if one_by_one {
-            network.one_by_one(&x, &weights, norm).0
+            network.one_by_one(&x, &weights, norm, crate::layers::Differentiable::Once).0
         } else {
             network.forward(&x, &weights, norm)
         };

@@ -223,6 +223,8 @@ pub(crate) struct SumLayout {
     gradients: usize,
     statistics: usize,
     passes: usize,
+    /// So many of a pass's statistics are batch norm's: they are mixed into the running ones, the others take their place.
+    pub mixed: usize,
 }
 
 impl SumLayout {
@@ -237,7 +239,7 @@ impl SumLayout {
         }
         let parameters = network.parameters.entries().len();
         let header = Header { virtual_ranks, buckets: network.pieces.len() };
-        Self { header, parts, parameters, gradients, statistics, passes }
+        Self { header, parts, parameters, gradients, statistics, passes, mixed: network.mixed }
     }
 
     pub fn len(&self) -> usize {

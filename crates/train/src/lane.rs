@@ -7,11 +7,14 @@ use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Precision, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
+use crate::augment::Augment;
+use crate::draws::{self, Draws, Seen};
 use crate::feed::Feed;
 use crate::flat::Entry;
 use crate::layers::{Network, Norm, Role};
 use crate::noise::LatentSource;
 use crate::objectives::Losses;
+use crate::penalties::Penalties;
 use crate::state::Networks;
 use crate::step::{self, Keep, RealTerm};
 use crate::tensors::{floats, in_storage_order, view};
@@ -20,6 +23,8 @@ use crate::tensors::{floats, in_storage_order, view};
 pub(crate) struct Shared {
     pub networks: Arc<Networks>,
     pub losses: Box<dyn Losses>,
+    pub augment: Option<Augment>,
+    pub penalties: Penalties,
     pub latent: Arc<dyn LatentSource>,
     pub per_rank: usize,
     pub device: Device,
@@ -34,16 +39,18 @@ pub(crate) struct ComputeWeights {
     single: Tensor,
     /// What matrix products read; f32 or bf16 on the device.
     product: Tensor,
+    /// Views of the vectors of spectral normalisation.
+    vectors: Vec<Tensor>,
 }
 
 impl ComputeWeights {
-    /// `single`: a view of the weights in the state.
-    pub fn new(single: Tensor, precision: Precision) -> Self {
+    /// `single`: a view of the weights in the state. `vectors`: of those of spectral normalisation.
+    pub fn new(single: Tensor, vectors: Vec<Tensor>, precision: Precision) -> Self {
         let product = match precision {
             Precision::F32 | Precision::Tf32 => single.shallow_clone(),
             Precision::Bf16 => single.to_kind(Kind::BFloat16),
         };
-        Self { single, product }
+        Self { single, product, vectors }
     }
 
     /// Copies weights that have changed in the state. No graph that needs the old weights may be alive.
@@ -63,6 +70,12 @@ impl ComputeWeights {
             view(base, entry).detach().set_requires_grad(trained)
         };
         network.parameters.entries().iter().zip(&network.roles).map(leaf).collect()
+    }
+
+    /// The same in f32, whatever the precision is.
+    fn precise_leaves(&self, network: &Network) -> Vec<Tensor> {
+        let leaf = |entry| view(&self.single, entry).detach().set_requires_grad(true);
+        network.parameters.entries().iter().map(leaf).collect()
     }
 }
 
@@ -128,11 +141,27 @@ pub(crate) struct Models {
     pub discriminator: Vec<Tensor>,
     /// The discriminator's weights again, as constants.
     pub frozen: Vec<Tensor>,
+    /// The discriminator's weights again, all in f32: what penalties read.
+    pub precise: Vec<Tensor>,
+    /// The vectors of the discriminator's spectral normalisation, where it is spectrally normalised.
+    vectors: Vec<Tensor>,
 }
 
 impl Models {
     pub fn losses(&self) -> &dyn Losses {
         &*self.shared.losses
+    }
+
+    pub fn penalties(&self) -> &Penalties {
+        &self.shared.penalties
+    }
+
+    /// Pictures as D sees them: by the numbers of `draws`, where the run augments them.
+    pub fn augmented(&self, pictures: &Tensor, draws: Option<&Draws>, seen: Seen) -> Tensor {
+        match (&self.shared.augment, draws) {
+            (Some(augment), Some(draws)) => augment.apply(pictures, &draws.of(seen)),
+            _ => pictures.shallow_clone(),
+        }
     }
 
     /// G(z) with its graph.
@@ -143,12 +172,29 @@ impl Models {
         Passed { outputs, statistics, held }
     }
 
-    /// D's outputs.
-    pub fn judge(&self, samples: &Tensor, weights: &[Tensor]) -> Passed {
+    /// How D is normalised in a pass, after so many power iterations where it is spectrally normalised.
+    fn norm_of_d<'a>(&'a self, taken: &'a mut Vec<Tensor>, iterations: u32) -> Norm<'a> {
+        match self.network(Half::Discriminator).is_spectral {
+            true => Norm::Spectral { taken, vectors: &self.vectors, iterations },
+            false => Norm::Batch(taken),
+        }
+    }
+
+    /// D's outputs. `iterations` are of D's spectral normalisation, if it has one: a pass has one more than the pass before
+    /// it in its half.
+    pub fn judge(&self, samples: &Tensor, weights: &[Tensor], iterations: u32) -> Passed {
         let mut statistics = vec![];
-        let (network, norm) = (self.network(Half::Discriminator), &mut Norm::Batch(&mut statistics));
+        let (network, norm) =
+            (self.network(Half::Discriminator), &mut self.norm_of_d(&mut statistics, iterations));
         let (outputs, held) = network.forward_by_pieces(samples, weights, norm);
         Passed { outputs: outputs.reshape([-1]).to_kind(Kind::Float), statistics, held }
+    }
+
+    /// D's outputs for f32 samples, from [`Self::precise`], with a graph whose gradients have graphs of their own.
+    pub fn judge_twice(&self, samples: &Tensor) -> Tensor {
+        let (network, mut statistics) = (self.network(Half::Discriminator), vec![]);
+        let norm = &mut self.norm_of_d(&mut statistics, 1);
+        network.forward_twice(samples, &self.precise, norm).reshape([-1])
     }
 
     pub fn network(&self, half: Half) -> &Network {
@@ -239,7 +285,19 @@ pub(crate) struct Lane {
     /// What was computed ahead of D's half.
     ahead: BTreeMap<VirtualRank, (Step, RealTerm)>,
     noise: Feed,
+    draws: Feed,
     real: Feed,
+}
+
+/// What a half of a virtual rank reads, on the device.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Given<'a> {
+    /// G's half needs it only where no fake is kept.
+    pub z: Option<&'a Tensor>,
+    /// D's half needs them only where nothing was computed ahead.
+    pub real: Option<&'a Tensor>,
+    /// None where the run draws nothing but z.
+    pub draws: Option<&'a Draws>,
 }
 
 impl Lane {
@@ -250,10 +308,12 @@ impl Lane {
             generator: generator.leaves(&networks.generator, true),
             discriminator: discriminator.leaves(&networks.discriminator, true),
             frozen: discriminator.leaves(&networks.discriminator, false),
+            precise: discriminator.precise_leaves(&networks.discriminator),
+            vectors: discriminator.vectors.iter().map(Tensor::shallow_clone).collect(),
             shared: shared.clone(),
         };
-        let (noise, real) = (Feed::to(shared.device), Feed::to(shared.device));
-        Self { models, kept: BTreeMap::new(), ahead: BTreeMap::new(), noise, real, shared }
+        let [noise, draws, real] = [(); 3].map(|()| Feed::to(shared.device));
+        Self { models, kept: BTreeMap::new(), ahead: BTreeMap::new(), noise, draws, real, shared }
     }
 
     pub fn compute(&mut self, task: &Task, sink: Sink) {
@@ -261,31 +321,33 @@ impl Lane {
         let z = needs_z.then(|| self.latent(task));
         let is_ahead = self.ahead.get(&task.rank).is_some_and(|(step, _)| *step == task.step);
         let real = task.real.as_ref().filter(|_| !is_ahead).map(|real| self.carried(&real.samples));
-        self.compute_on(task, z.as_ref(), real.as_ref(), sink);
+        let draws = self.draws(task);
+        let given = Given { z: z.as_ref(), real: real.as_ref(), draws: draws.as_ref() };
+        self.compute_on(task, given, sink);
     }
 
     /// Computes what D's half needs of real samples and keeps it until then.
     pub fn compute_ahead(&mut self, task: &Task) {
         let Some(real) = &task.real else { return };
-        let samples = self.carried(&real.samples);
-        self.compute_ahead_on(task, &samples);
+        let (samples, draws) = (self.carried(&real.samples), self.draws(task));
+        self.compute_ahead_on(task, &samples, draws.as_ref());
     }
 
     /// The same with samples on the device.
-    pub fn compute_ahead_on(&mut self, task: &Task, samples: &Tensor) {
-        self.ahead.insert(task.rank, (task.step, step::real(&self.models, samples)));
+    pub fn compute_ahead_on(&mut self, task: &Task, samples: &Tensor, draws: Option<&Draws>) {
+        self.ahead.insert(task.rank, (task.step, step::real(&self.models, task.step, samples, draws)));
     }
 
-    /// The same with inputs on the device: z, which G's half needs only where no fake is kept, and D's real samples, which
-    /// are needed only where nothing was computed ahead.
-    pub fn compute_on(&mut self, task: &Task, z: Option<&Tensor>, real: Option<&Tensor>, sink: Sink) {
+    /// Computes a half with inputs on the device.
+    pub fn compute_on(&mut self, task: &Task, Given { z, real, draws }: Given, sink: Sink) {
         let Task { step, rank, .. } = *task;
         let given = "the caller gives what this half needs";
         match task.real {
             Some(Real { keep, .. }) => {
                 let ahead = self.ahead.remove(&rank).filter(|(of, _)| *of == step).map(|(_, term)| term);
-                let term = ahead.unwrap_or_else(|| step::real(&self.models, real.expect(given)));
-                let fake = step::discriminator(&self.models, rank, term, z.expect(given), keep, sink);
+                let term = ahead.unwrap_or_else(|| step::real(&self.models, step, real.expect(given), draws));
+                let inputs = (z.expect(given), draws);
+                let fake = step::discriminator(&self.models, rank, term, inputs, keep, sink);
                 if keep == Keep::Kept {
                     self.kept.insert(rank, (step, fake));
                 }
@@ -293,9 +355,14 @@ impl Lane {
             None => {
                 let kept = self.kept.remove(&rank).filter(|(of, _)| *of == step).map(|(_, fake)| fake);
                 let fake = kept.unwrap_or_else(|| self.models.generate(z.expect(given)));
-                step::generator(&self.models, rank, fake, sink);
+                step::generator(&self.models, rank, fake, draws, sink);
             }
         }
+    }
+
+    /// Whether D's half of this step has what not every step has.
+    pub fn is_special(&self, step: Step) -> bool {
+        self.shared.penalties.are_special_at(step)
     }
 
     fn keeps(&self, task: &Task) -> bool {
@@ -326,6 +393,17 @@ impl Lane {
         let len = size.iter().product::<i64>() as usize;
         let z = self.noise.send(len, |z| self.shared.latent.fill(task.step, task.rank, z));
         z.view(size.as_slice()).to_kind(self.product_kind())
+    }
+
+    /// What else is drawn for a virtual rank at a step, on the device; none where the run has no use for it.
+    pub fn draws(&mut self, task: &Task) -> Option<Draws> {
+        let shared = &self.shared;
+        if shared.augment.is_none() && shared.penalties.gradient_penalty.is_none() {
+            return None;
+        }
+        let len = shared.per_rank * draws::COLUMNS as usize;
+        let numbers = self.draws.send(len, |out| shared.latent.fill_draws(task.step, task.rank, out));
+        Some(Draws::new(&numbers))
     }
 
     fn product_kind(&self) -> Kind {

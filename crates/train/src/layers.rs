@@ -5,14 +5,15 @@
 
 use std::ops::Range;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::TrainError;
 use crate::dense::Dense;
-use crate::flat::Layout;
+use crate::flat::{Entry, Layout};
 use crate::init::Init;
 use crate::native;
-use crate::tensors::view;
+pub use crate::norms::Norm;
+use crate::norms::Norms;
 use crate::word::Summand;
 
 /// A piece of a network has at least so many parameters, but the first layers': 512 KiB in f32.
@@ -23,10 +24,16 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics: PyTorch's default.
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
 
-/// r ← 0.9·r + 0.1·batch: running statistics and the mean batch-norm statistics of a pass, whose words count `unit`s.
-pub(crate) fn mix_running<W: Summand>(running: &mut [f32], batch: &[W], unit: f32) {
-    for (running, batch) in running.iter_mut().zip(batch) {
+/// r ← 0.9·r + 0.1·batch: running statistics and the mean batch-norm statistics of a pass, whose words count `unit`s. Behind the
+/// first `mixed` the batch's take their place.
+pub(crate) fn mix_running<W: Summand>(running: &mut [f32], batch: &[W], unit: f32, mixed: usize) {
+    let (mixing, replaced) = running.split_at_mut(mixed);
+    let (batch, replacing) = batch.split_at(mixed);
+    for (running, batch) in mixing.iter_mut().zip(batch) {
         *running = (1.0 - BATCH_NORM_MOMENTUM) * *running + BATCH_NORM_MOMENTUM * batch.mean(unit);
+    }
+    for (running, batch) in replaced.iter_mut().zip(replacing) {
+        *running = batch.mean(unit);
     }
 }
 
@@ -128,8 +135,13 @@ pub struct Network {
     pub layers: Vec<Layer>,
     /// Weights and biases, in the order of declaration.
     pub parameters: Layout,
-    /// Running mean and running variance of each batch norm, in the order of declaration.
+    /// Running mean and running variance of each batch norm, in the order of declaration; behind them, where the network is
+    /// spectrally normalised, the vector u of each product.
     pub statistics: Layout,
+    /// So many numbers of them are batch norm's.
+    pub mixed: usize,
+    /// Weights are divided by their largest singular value.
+    pub is_spectral: bool,
     /// How each parameter starts.
     pub inits: Vec<Init>,
     /// What each parameter is for.
@@ -143,17 +155,37 @@ pub struct Network {
 impl Network {
     /// Lays out the parameters of a list of layers. `name`: `generator` or `discriminator`.
     pub fn new(name: &'static str, input: Vec<i64>, layers: Vec<Layer>) -> Result<Self, TrainError> {
+        Self::with(name, input, layers, false)
+    }
+
+    /// The same, with each weight of a product divided by its largest singular value: [`crate::spectral`].
+    pub fn spectral(name: &'static str, input: Vec<i64>, layers: Vec<Layer>) -> Result<Self, TrainError> {
+        Self::with(name, input, layers, true)
+    }
+
+    fn with(
+        name: &'static str,
+        input: Vec<i64>,
+        layers: Vec<Layer>,
+        is_spectral: bool,
+    ) -> Result<Self, TrainError> {
         let declared: Vec<Declared> =
             layers.iter().enumerate().flat_map(|(index, layer)| layer.parameters(index)).collect();
-        let statistics = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(index));
+        let of_norms = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(index));
+        let of_norms: Vec<_> = of_norms.collect();
+        let weights = declared.iter().filter(|d| is_spectral && d.role == Role::Product && d.shape.len() > 1);
+        let vectors = weights.map(|d| (format!("{}_u", d.name), d.shape[..1].to_vec()));
+        let mixed = Layout::new(of_norms.clone())?.len();
         let pieces = pieces(&layers);
         Ok(Self {
             name,
             input,
-            statistics: Layout::new(statistics)?,
+            statistics: Layout::new(of_norms.into_iter().chain(vectors))?,
+            mixed,
+            is_spectral,
             parameters: Layout::new(declared.iter().map(|d| (d.name.clone(), d.shape.clone())))?,
             // Where gradients travel in pieces, the layers are so large that their numbers take the time.
-            dense: Dense::of(&layers).filter(|_| pieces.len() == 1),
+            dense: Dense::of(&layers).filter(|_| pieces.len() == 1 && !is_spectral),
             pieces,
             inits: declared.iter().map(|d| d.init).collect(),
             roles: declared.iter().map(|d| d.role).collect(),
@@ -165,6 +197,11 @@ impl Network {
     pub fn batch_norms(&self) -> impl Iterator<Item = String> {
         let is_norm = |(_, layer): &(usize, &Layer)| matches!(layer, Layer::BatchNorm { .. });
         self.layers.iter().enumerate().filter(is_norm).map(|(index, _)| format!("main.{index}"))
+    }
+
+    /// The places of the vectors of spectral normalisation among the statistics; none where there is none.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = &Entry> {
+        self.statistics.entries().iter().filter(|entry| entry.offset >= self.mixed)
     }
 
     /// Shape of `count` inputs.
@@ -198,8 +235,13 @@ impl Network {
     ) -> (Tensor, Vec<Tensor>) {
         match &self.dense {
             Some(dense) if x.device() == Device::Cpu => (dense.forward(x, weights), vec![]),
-            _ => self.one_by_one(x, weights, norm),
+            _ => self.one_by_one(x, weights, norm, Differentiable::Once),
         }
+    }
+
+    /// [`Self::forward`] with a graph whose gradients have graphs of their own.
+    pub(crate) fn forward_twice(&self, x: &Tensor, weights: &[Tensor], norm: &mut Norm) -> Tensor {
+        self.one_by_one(x, weights, norm, Differentiable::Twice).0
     }
 
     /// The same, layer by layer.
@@ -208,18 +250,27 @@ impl Network {
         x: &Tensor,
         weights: &[Tensor],
         norm: &mut Norm,
+        differentiable: Differentiable,
     ) -> (Tensor, Vec<Tensor>) {
         let (mut weights, mut held) = (weights.iter(), vec![]);
-        let mut norm = norm.begin(&self.statistics, x.device());
+        let mut norm = norm.begin(self, x.device());
         let mut y = x.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 && self.pieces.iter().any(|piece| piece.layer == index) {
                 held.insert(0, y.shallow_clone());
             }
-            y = layer.forward(&y, &mut weights, &mut norm);
+            y = layer.forward(&y, &mut weights, &mut norm, differentiable);
         }
         (y, held)
     }
+}
+
+/// How often a pass can be differentiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Differentiable {
+    /// On a CPU by convolutions of our own.
+    Once,
+    Twice,
 }
 
 /// Cuts a list of layers into pieces.
@@ -242,51 +293,6 @@ fn pieces(layers: &[Layer]) -> Vec<Piece> {
     }
     pieces.push(Piece { layer: 0, parameters: 0..end });
     pieces
-}
-
-/// The source of batch norm's statistics.
-pub enum Norm<'a> {
-    /// The batch. They are appended here: mean, then unbiased variance, of each batch norm.
-    Batch(&'a mut Vec<Tensor>),
-    /// These running statistics: mean, then variance, of each batch norm.
-    Running(std::slice::Iter<'a, Tensor>),
-}
-
-/// Batch norms on one pass through a network.
-struct Norms<'a> {
-    /// Mean, then variance, of each that is still to come.
-    statistics: std::slice::Iter<'a, Tensor>,
-    /// They are computed, and not only read.
-    of_batch: bool,
-}
-
-impl Norm<'_> {
-    /// Memory for all statistics of the batch is made and cleared at once: a GPU takes as long for one as for all.
-    fn begin(&mut self, layout: &Layout, device: Device) -> Norms<'_> {
-        match self {
-            Self::Batch(taken) => {
-                let (first, entries) = (taken.len(), layout.entries());
-                if !entries.is_empty() {
-                    let all = Tensor::zeros([layout.len() as i64], (Kind::Float, device));
-                    taken.extend(entries.iter().map(|entry| view(&all, entry)));
-                }
-                Norms { statistics: taken[first..].iter(), of_batch: true }
-            }
-            Self::Running(running) => Norms { statistics: running.clone(), of_batch: false },
-        }
-    }
-}
-
-impl Norms<'_> {
-    /// y = (x − mean) / √(variance + ε) · weight + bias, for each channel.
-    fn apply(&mut self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-        let mut next = || self.statistics.next().expect("every batch norm has statistics");
-        let (mean, variance) = (Some(next()), Some(next()));
-        let (w, b) = (Some(weight), Some(bias));
-        // A momentum of 1 makes the running statistics those of this batch alone, as PyTorch rounds them.
-        let momentum = if self.of_batch { 1.0 } else { 0.0 };
-        x.batch_norm(w, b, mean, variance, self.of_batch, momentum, BATCH_NORM_EPSILON, true)
-    }
 }
 
 impl Layer {
@@ -351,25 +357,32 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: &Tensor, weights: &mut std::slice::Iter<Tensor>, norm: &mut Norms) -> Tensor {
+    fn forward(
+        &self,
+        x: &Tensor,
+        weights: &mut std::slice::Iter<Tensor>,
+        norm: &mut Norms,
+        differentiable: Differentiable,
+    ) -> Tensor {
         let mut next = || weights.next().expect("every parameter has its tensor");
+        let is_ours = x.device() == Device::Cpu && differentiable == Differentiable::Once;
         match self {
             Self::Linear { .. } => {
-                let weight = next();
-                x.linear(weight, Some(next()))
+                let weight = norm.weight(next());
+                x.linear(&weight, Some(next()))
             }
             Self::Conv(conv) => {
-                let weight = next();
+                let weight = &norm.weight(next());
                 let bias = (conv.bias == Bias::With).then(next);
-                if x.device() == Device::Cpu {
+                if is_ours {
                     return native::conv(x, weight, bias, conv.stride, conv.padding);
                 }
                 x.conv2d(weight, bias, [conv.stride; 2], [conv.padding; 2], [1; 2], 1)
             }
             Self::ConvTranspose { conv, output_padding } => {
-                let weight = next();
+                let weight = &norm.weight(next());
                 let bias = (conv.bias == Bias::With).then(next);
-                if x.device() == Device::Cpu {
+                if is_ours {
                     let paddings = [conv.padding, *output_padding];
                     return native::conv_transpose(x, weight, bias, conv.stride, paddings);
                 }

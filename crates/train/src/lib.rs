@@ -10,22 +10,27 @@
 //! - [`engine`]: where state and sums lie, on the host or on a device. `graphs`: what is queued on a GPU at every step is
 //!   recorded once.
 //! - `kernels`: what a GPU's engine does with sums and state.
-//! - `dense`: small networks in one operation.
+//! - `dense`: small networks in one operation. `augment`: what D sees, changed at random. `draws`: by which numbers.
 //! - `lane`: what one thread computes a virtual rank with; `lanes`: several ranks at once; `feed`: batches and noise on
 //!   their way to a device.
 //! - `header`: the layout of a sum, and what rides in its header; `word`: fixed point or f32; `scale`: the last bit of each
 //!   block; `sums`: a sum on the host.
-//! - [`models`], [`objectives`]: each a file, each kind with its contract; [`layers`]: a network is a list of them.
+//! - [`models`], [`objectives`]: each a file, each kind with its contract; `penalties`, `spectral`: against a steep D; [`layers`]: a
+//!   network is a list of them; `norms`: what normalises a pass.
 //! - [`flat`]: many named tensors in one; [`state`]: the whole state in one; [`parts`]: the state as PyTorch names it.
 //! - `fingerprint`: what workers compare of it.
-//! - [`adam`], [`ema`]: updates over flat slices; [`init`], [`noise`]: random numbers as pure functions.
+//! - [`optimizers`], [`ema`]: updates over flat slices; `clip`: their norm; [`init`], [`noise`]: random numbers as pure
+//!   functions.
 //! - [`sample`]: pictures; [`numerics`]: what decides a device's bits; [`device`]: what is computed on; [`gpu`]: what the
 //!   driver shows; [`memory`]: what a step needs.
 //! - [`rehearsal`]: for tests.
 
+mod augment;
 mod beside;
 mod builder;
+mod clip;
 mod dense;
+mod draws;
 mod feed;
 mod fingerprint;
 mod gpu_libraries;
@@ -36,15 +41,17 @@ mod lane;
 mod lanes;
 mod native;
 mod normal;
+mod norms;
+mod penalties;
 mod queue;
 mod scale;
+mod spectral;
 mod step;
 mod sums;
 mod tensors;
 mod widest;
 mod word;
 
-pub mod adam;
 pub mod allocator;
 pub mod device;
 pub mod ema;
@@ -60,6 +67,7 @@ pub mod models;
 pub mod noise;
 pub mod numerics;
 pub mod objectives;
+pub mod optimizers;
 pub mod parts;
 pub mod rehearsal;
 pub mod replica;

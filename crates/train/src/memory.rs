@@ -11,6 +11,7 @@ use crate::gpu;
 use crate::header::passes;
 use crate::layers::Network;
 use crate::models::SampleShape;
+use crate::penalties::Penalties;
 use crate::state::{Networks, Regions};
 
 /// What may be kept on a device from one half to the next; beyond it fakes are computed again.
@@ -83,6 +84,8 @@ impl Estimate {
         };
         let words = sum(Half::Discriminator, discriminator) + sum(Half::Generator, generator);
         let graph = |network: &Network| network.graph_numbers() * u64::from(spec.batch.per_rank) * number;
+        let has_penalty = Penalties::of(spec).are_any();
+        let penalty = if has_penalty { 4 * graph(discriminator) * float / number } else { 0 };
         let batch = u64::from(spec.batch.per_rank) * SampleShape::of(spec)?.len() as u64;
         // As it is computed with, as it came, and two slots of crate::feed.
         let batches = batch * (number + 3 * float);
@@ -90,8 +93,10 @@ impl Estimate {
         Ok(Self {
             state: (regions.len + regions.discriminator.all().len()) as u64 * float + copies,
             sums: words * (word + float),
-            // D on real and on fake, or G and D; gradients of activations come and go.
-            activations: batches + (2 * graph(discriminator)).max(graph(generator) + graph(discriminator)),
+            // D on real and on fake, or G and D; gradients of activations come and go. A penalty's graph has D's, that of
+            // its gradient, and what comes of both.
+            activations: batches
+                + (2 * graph(discriminator)).max(graph(generator) + graph(discriminator)).max(penalty),
             kept: kept * graph(generator),
         })
     }

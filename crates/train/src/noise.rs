@@ -15,6 +15,9 @@ use crate::normal::{PAIRS, box_muller};
 pub trait LatentSource: Send + Sync {
     /// Fills `out` (`per_rank` rows of one z each) for a virtual rank at a step.
     fn fill(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]);
+
+    /// Fills `out` with numbers uniform on 0..1, without 1, for what else is drawn ([`crate::draws`]).
+    fn fill_draws(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]);
 }
 
 /// Latent noise as a pure function of (seed, step, virtual rank).
@@ -27,6 +30,10 @@ pub struct SeededLatent {
 impl LatentSource for SeededLatent {
     fn fill(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]) {
         Stream::of_latent(self.seed, step, virtual_rank).fill(self.latent, out);
+    }
+
+    fn fill_draws(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]) {
+        Stream::of_draws(self.seed, step, virtual_rank).fill_unit(out);
     }
 }
 
@@ -48,6 +55,13 @@ impl Stream {
     pub fn of_latent(seed: u64, step: Step, virtual_rank: VirtualRank) -> Self {
         let (step, rank) = (step.0.to_le_bytes(), virtual_rank.0.to_le_bytes());
         Self::keyed("lsgan 2025 latent noise", &[&seed.to_le_bytes(), &step, &rank])
+    }
+
+    /// The stream that augmentations and mixtures of a virtual rank at a step come from.
+    #[must_use]
+    pub fn of_draws(seed: u64, step: Step, virtual_rank: VirtualRank) -> Self {
+        let (step, rank) = (step.0.to_le_bytes(), virtual_rank.0.to_le_bytes());
+        Self::keyed("lsgan 2026 augmentations and mixtures", &[&seed.to_le_bytes(), &step, &rank])
     }
 
     /// The stream that the fixed z of the sample pictures comes from.
@@ -86,6 +100,13 @@ impl Stream {
                 *v = f64::from(of_v) * 2f64.powi(-32);
             }
             box_muller(&u[..pairs], &v[..pairs], out);
+        }
+    }
+
+    /// Fills `out` with numbers uniform on 0..1, without 1: the 2^24 multiples of 2^-24, evenly.
+    pub fn fill_unit(&mut self, out: &mut [f32]) {
+        for x in out {
+            *x = (self.0.next_u32() >> 8) as f32 * 2f32.powi(-24);
         }
     }
 

@@ -4,13 +4,14 @@
 //! | --- | --- |
 //! | `generator`, `discriminator` | a state dict: `main.0.weight`, `main.1.running_mean`, `main.1.num_batches_tracked` … |
 //! | `generator_ema` | the same names, averaged |
-//! | `generator_adam`, `discriminator_adam` | `main.0.weight.exp_avg`, `main.0.weight.exp_avg_sq` … |
+//! | `generator_adam`, `discriminator_adam` | `main.0.weight.exp_avg`, `main.0.weight.exp_avg_sq` …, of Adam and AdamW |
+//! | `generator_rmsprop`, `discriminator_rmsprop` | `main.0.weight.momentum_buffer`, `main.0.weight.square_avg` … |
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use lsgan_spec::{Half, NamedTensor, Part, Reduction, TensorData};
+use lsgan_spec::{Half, NamedTensor, Optimizer, OptimizersSpec, Part, Reduction, TensorData};
 
 use crate::TrainError;
 use crate::flat::{Entry, Layout, from_row_major, to_row_major};
@@ -23,12 +24,14 @@ pub struct StateCopy {
     numbers: Vec<f32>,
     networks: Arc<Networks>,
     regions: Arc<Regions>,
+    optimizers: OptimizersSpec,
 }
 
 impl StateCopy {
-    pub(crate) fn of(state: &State, networks: &Arc<Networks>) -> Self {
+    pub(crate) fn of(state: &State, networks: &Arc<Networks>, optimizers: &OptimizersSpec) -> Self {
         Self {
             numbers: state.numbers().to_vec(),
+            optimizers: *optimizers,
             networks: networks.clone(),
             regions: state.regions().clone(),
         }
@@ -48,7 +51,8 @@ impl StateCopy {
     /// Its parts, in a fixed order; equal states give equal parts.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
-        parts(&self.networks, &self.regions, &self.numbers)
+        let recipes = recipes(&self.networks, &self.regions, &self.optimizers, self.reduction());
+        recipes.into_iter().map(|recipe| part(recipe, &self.numbers)).collect()
     }
 }
 
@@ -61,13 +65,26 @@ struct Source<'a> {
 
 /// What a part is made of. `batches_tracked`: how many batches its batch norms have seen, where they count them.
 struct Recipe<'a> {
-    name: &'static str,
+    name: String,
     network: &'a Network,
     batches_tracked: Option<i64>,
     sources: Vec<Source<'a>>,
 }
 
-fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) -> Vec<Recipe<'a>> {
+/// What an optimizer's moments are called in PyTorch: the ending of the part, then the endings of its tensors.
+fn moment_names(optimizer: &Optimizer) -> (&'static str, [&'static str; 2]) {
+    match optimizer {
+        Optimizer::Adam { .. } | Optimizer::AdamW { .. } => ("adam", [".exp_avg", ".exp_avg_sq"]),
+        Optimizer::RmsProp { .. } => ("rmsprop", [".momentum_buffer", ".square_avg"]),
+    }
+}
+
+fn recipes<'a>(
+    networks: &'a Networks,
+    regions: &Regions,
+    optimizers: &OptimizersSpec,
+    reduction: Reduction,
+) -> Vec<Recipe<'a>> {
     let (g, d) = (&networks.generator, &networks.discriminator);
     let state_dict = |network: &'a Network, weights: &Range<usize>, statistics: &Range<usize>| {
         vec![
@@ -75,18 +92,24 @@ fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) 
             Source { layout: &network.statistics, region: statistics.clone(), suffix: "" },
         ]
     };
-    let moments = |network: &'a Network, half: Half| {
-        let at = regions.of(half);
-        vec![
-            Source { layout: &network.parameters, region: at.first_moments.clone(), suffix: ".exp_avg" },
-            Source { layout: &network.parameters, region: at.second_moments.clone(), suffix: ".exp_avg_sq" },
-        ]
+    let moments = |half: Half| {
+        let (network, at) = (networks.network(half), regions.of(half));
+        let (of, suffixes) = moment_names(optimizers.of_half(half));
+        let regions = [at.first_moments.clone(), at.second_moments.clone()];
+        let source = |(region, suffix)| Source { layout: &network.parameters, region, suffix };
+        let sources = regions.into_iter().zip(suffixes).map(source).collect();
+        Recipe { name: format!("{}_{of}", network.name), network, batches_tracked: None, sources }
     };
     // G sees one batch in its half, D two (real and fake) in its own.
     let g_batches = Some((reduction.0 / 2) as i64);
     let d_batches = Some((reduction.0.div_ceil(2) * 2) as i64);
     let (at_g, at_d) = (&regions.generator, &regions.discriminator);
-    let recipe = |name, network, batches_tracked, sources| Recipe { name, network, batches_tracked, sources };
+    let recipe = |name: &str, network, batches_tracked, sources| Recipe {
+        name: name.to_owned(),
+        network,
+        batches_tracked,
+        sources,
+    };
     vec![
         recipe("generator", g, g_batches, state_dict(g, &at_g.weights, &at_g.statistics)),
         recipe(
@@ -96,47 +119,44 @@ fn recipes<'a>(networks: &'a Networks, regions: &Regions, reduction: Reduction) 
             state_dict(g, &regions.average_weights, &regions.average_statistics),
         ),
         recipe("discriminator", d, d_batches, state_dict(d, &at_d.weights, &at_d.statistics)),
-        recipe("generator_adam", g, None, moments(g, Half::Generator)),
-        recipe("discriminator_adam", d, None, moments(d, Half::Discriminator)),
+        moments(Half::Generator),
+        moments(Half::Discriminator),
     ]
 }
 
 /// The part that holds the moving average.
 pub const GENERATOR_EMA: &str = "generator_ema";
 
-fn parts(networks: &Networks, regions: &Regions, numbers: &[f32]) -> Vec<Part> {
-    let part = |recipe: Recipe| {
-        let mut tensors = vec![];
-        for Source { layout, region, suffix } in &recipe.sources {
-            let flat = &numbers[region.clone()];
-            tensors.extend(layout.entries().iter().map(|entry| NamedTensor {
-                name: format!("{}{suffix}", entry.name),
-                shape: entry.shape.clone(),
-                data: TensorData::F32(to_row_major(entry, flat)),
-            }));
-        }
-        if let Some(batches) = recipe.batches_tracked {
-            tensors.extend(recipe.network.batch_norms().map(|layer| NamedTensor {
-                name: format!("{layer}.num_batches_tracked"),
-                shape: vec![],
-                data: TensorData::I64(vec![batches]),
-            }));
-        }
-        Part { name: recipe.name.to_owned(), tensors }
-    };
-    recipes(networks, regions, reduction_of(numbers)).into_iter().map(part).collect()
+fn part(recipe: Recipe, numbers: &[f32]) -> Part {
+    let mut tensors = vec![];
+    for Source { layout, region, suffix } in &recipe.sources {
+        let flat = &numbers[region.clone()];
+        tensors.extend(layout.entries().iter().map(|entry| NamedTensor {
+            name: format!("{}{suffix}", entry.name),
+            shape: entry.shape.clone(),
+            data: TensorData::F32(to_row_major(entry, flat)),
+        }));
+    }
+    if let Some(batches) = recipe.batches_tracked {
+        tensors.extend(recipe.network.batch_norms().map(|layer| NamedTensor {
+            name: format!("{layer}.num_batches_tracked"),
+            shape: vec![],
+            data: TensorData::I64(vec![batches]),
+        }));
+    }
+    Part { name: recipe.name, tensors }
 }
 
 /// Overwrites the state with saved parts. Refuses, and changes nothing, unless every tensor is there and fits.
 pub(crate) fn import(
     state: &mut State,
     networks: &Networks,
-    parts: &[Part],
-    reduction: Reduction,
+    optimizers: &OptimizersSpec,
+    (parts, reduction): (&[Part], Reduction),
 ) -> Result<(), TrainError> {
     let regions = state.regions().clone();
     let mut found = vec![];
-    for recipe in recipes(networks, &regions, reduction) {
+    for recipe in recipes(networks, &regions, optimizers, reduction) {
         let part = parts.iter().find(|part| part.name == recipe.name);
         let part = part.ok_or_else(|| mismatch(format!("the part {} is missing", recipe.name)))?;
         let tensors = Tensors::of(part);

@@ -371,7 +371,7 @@ impl Replica {
     /// A copy of the state, to be written elsewhere while training goes on.
     #[must_use]
     pub fn copy_state(&self) -> StateCopy {
-        StateCopy::of(self.engine.state(), &self.networks)
+        StateCopy::of(self.engine.state(), &self.networks, &self.spec.optimizer)
     }
 
     /// The same into the memory of an older copy of this replica, which is faster.
@@ -387,7 +387,8 @@ impl Replica {
 
     /// Overwrites the state with saved parts, or refuses and changes nothing.
     pub fn import(&mut self, parts: &[Part], reduction: Reduction) -> Result<(), TrainError> {
-        parts::import(self.engine.state_mut(), &self.networks, parts, reduction)?;
+        let (networks, optimizers) = (&self.networks, &self.spec.optimizer);
+        parts::import(self.engine.state_mut(), networks, optimizers, (parts, reduction))?;
         self.overwrite_state(|_| ());
         Ok(())
     }

@@ -74,7 +74,7 @@ pub struct Sampler {
 impl Sampler {
     pub fn new(spec: &RunSpec) -> Result<Self, TrainError> {
         let sample = SampleShape::of(spec)?;
-        Ok(Self { network: models::generator(&spec.model.generator, sample)?, sample, spec: spec.clone() })
+        Ok(Self { network: models::generator(&spec.model, sample)?, sample, spec: spec.clone() })
     }
 
     /// A picture from a saved `generator` or `generator_ema`, as PNG.

@@ -8,10 +8,11 @@ use lsgan_spec::{Half, Reduction, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
-use crate::flat::{ALIGNMENT, Layout};
+use crate::flat::{ALIGNMENT, Entry, Layout};
 use crate::init::initialise;
 use crate::layers::Network;
 use crate::models::{self, SampleShape};
+use crate::noise::Stream;
 
 /// Numbers before the first region: the reduction (u64, little endian), the layout's fingerprint (u64), zeros.
 const HEADER: usize = ALIGNMENT;
@@ -28,8 +29,8 @@ impl Networks {
     pub fn of(spec: &RunSpec) -> Result<Self, TrainError> {
         let sample = SampleShape::of(spec)?;
         Ok(Self {
-            generator: models::generator(&spec.model.generator, sample)?,
-            discriminator: models::discriminator(&spec.model.discriminator, sample)?,
+            generator: models::generator(&spec.model, sample)?,
+            discriminator: models::discriminator(&spec.model, sample)?,
         })
     }
 
@@ -151,6 +152,9 @@ impl State {
             {
                 numbers[at.statistics.clone()][entry.range()].fill(1.0);
             }
+            for entry in network.vectors() {
+                unit_vector(seed, network.name, entry, &mut numbers[at.statistics.clone()][entry.range()]);
+            }
         }
         numbers.copy_within(regions.generator.weights.clone(), regions.average_weights.start);
         numbers.copy_within(regions.generator.statistics.clone(), regions.average_statistics.start);
@@ -222,6 +226,13 @@ impl State {
             half[1] = f32::from_bits((word >> 32) as u32);
         }
     }
+}
+
+/// A random direction, as a function of the seed and the name.
+fn unit_vector(seed: u64, network: &str, entry: &Entry, out: &mut [f32]) {
+    Stream::of_parameter(seed, network, &entry.name).fill_normal(out);
+    let norm = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    out.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
 }
 
 /// How many reductions the state in these numbers has applied.

@@ -14,10 +14,11 @@
 //! its own batch, [`sum`] adds them up, an all-reduce makes that the mean over all virtual ranks on all workers, and
 //! [`update`] applies it.
 
-use lsgan_spec::{Half, VirtualRank, scalars};
+use lsgan_spec::{Half, Step, VirtualRank, scalars};
 use tch::Tensor;
 
 use crate::beside::Beside;
+use crate::draws::{Draws, Seen};
 use crate::engine::{Arithmetic, Update, UpdateSteps};
 use crate::header::ControlWords;
 use crate::lane::{End, Models, Passed, Sink, Task};
@@ -41,15 +42,22 @@ pub(crate) struct RealTerm {
     mean: Tensor,
     gradients: Vec<Tensor>,
     statistics: Vec<Tensor>,
+    /// What D saw, where a penalty reads it: in memory of its own, since that of the samples is used again.
+    seen: Option<Tensor>,
 }
 
-/// ½ E[(D(x) − b)²] and its gradients.
-pub(crate) fn real(models: &Models, x: &Tensor) -> RealTerm {
-    let Passed { outputs: on_real, statistics, .. } = models.judge(x, &models.discriminator); // D(x)
+/// ½ E[(D(x) − b)²] and its gradients, with those of R1 at the steps that have it.
+pub(crate) fn real(models: &Models, step: Step, x: &Tensor, draws: Option<&Draws>) -> RealTerm {
+    let seen = models.augmented(x, draws, Seen::Real); // T(x), which is x where nothing is augmented
+    let Passed { outputs: on_real, statistics, .. } = models.judge(&seen, &models.discriminator, 1); // D(x)
     let (loss, by_outputs) = models.losses().with_gradient(Term::Real, &on_real);
     let weights: Vec<_> = models.discriminator.iter().collect();
-    let gradients = native::gradients(&on_real, &by_outputs, &weights);
-    RealTerm { loss, mean: mean(&on_real), gradients, statistics }
+    let mut gradients = native::gradients(&on_real, &by_outputs, &weights);
+    if let Some(r1) = models.penalties().r1.filter(|r1| r1.is_due(step)) {
+        r1.add(models, x, draws, &mut gradients); // γ/2 E[‖∇D(x)‖²]
+    }
+    let seen = models.penalties().gradient_penalty.map(|_| seen.copy());
+    RealTerm { loss, mean: mean(&on_real), gradients, statistics, seen }
 }
 
 /// D's half for one virtual rank.
@@ -57,7 +65,7 @@ pub(crate) fn discriminator(
     models: &Models,
     rank: VirtualRank,
     mut real: RealTerm,
-    z: &Tensor,
+    (z, draws): (&Tensor, Option<&Draws>),
     keep: Keep,
     sink: Sink,
 ) -> Passed {
@@ -66,7 +74,12 @@ pub(crate) fn discriminator(
         Keep::Kept => models.generate(z), // G(z)
         Keep::ComputedAgain => tch::no_grad(|| models.generate(z)),
     };
-    let judged = models.judge(&fake.outputs.detach(), &models.discriminator); // D(G(z))
+    let seen = models.augmented(&fake.outputs.detach(), draws, Seen::Fake);
+    let penalty = models.penalties().gradient_penalty;
+    if let (Some(penalty), Some(draws), Some(seen_real)) = (penalty, draws, &real.seen) {
+        penalty.add(models, [seen_real, &seen], &draws.mixture(), &mut real.gradients); // λE[(‖∇D(x̂)‖ − 1)²]
+    }
+    let judged = models.judge(&seen, &models.discriminator, 2); // D(G(z))
     let on_fake = &judged.outputs;
     let (loss, by_outputs) = models.losses().with_gradient(Term::Fake, on_fake); // ½ E[(D(G(z)) − a)²]
     let means =
@@ -84,9 +97,10 @@ pub(crate) fn discriminator(
 }
 
 /// G's half for one virtual rank. D is frozen: no gradients of its weights are computed.
-pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, sink: Sink) {
+pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, draws: Option<&Draws>, sink: Sink) {
     let half = Half::Generator;
-    let on_fake = models.judge(&fake.outputs, &models.frozen).outputs; // D(G(z))
+    let seen = models.augmented(&fake.outputs, draws, Seen::FakeInG);
+    let on_fake = models.judge(&seen, &models.frozen, 1).outputs; // D(G(z))
     let (loss, by_outputs) = models.losses().with_gradient(Term::Generator, &on_fake); // L_G
     let means = [
         (scalars::LOSS_G, loss),
@@ -164,7 +178,7 @@ pub(crate) fn update(engine: &mut impl UpdateSteps, update: &Update) {
     if half == Half::Discriminator {
         engine.keep_discriminator(); // so that the step can be taken back
     }
-    engine.adam(half, update.adam); // θ ← θ − α·m̂ / (√v̂ + ε)
+    engine.optimize(half, update.optimizer, update.norm_max); // Adam: θ ← θ − α·m̂ / (√v̂ + ε)
     engine.running_statistics(half); // r ← 0.9·r + 0.1·batch: D's real samples, then its fakes
     if half == Half::Generator {
         engine.average(update.decay); // θ̄ ← d·θ̄ + (1 − d)·θ

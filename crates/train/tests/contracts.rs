@@ -55,6 +55,15 @@ fn hinge_has_its_closed_form() {
     assert_close(losses.generator(&fake).double_value(&[]), 1.0, "G");
 }
 
+/// −(0.5 − 2)/2 + (1 − 3)/2 = −0.25, and 1 for G.
+#[test]
+fn wgan_has_its_closed_form() {
+    let losses = objectives::losses(&Objective::WganGp { penalty: 10.0 });
+    let (real, fake) = (outputs(&[0.5, -2.0]), outputs(&[1.0, -3.0]));
+    assert_close(losses.discriminator(&real, &fake).double_value(&[]), -0.25, "D");
+    assert_close(losses.generator(&fake).double_value(&[]), 1.0, "G");
+}
+
 /// What the paper is about: a fake far on the side that D calls real teaches the sigmoid's G nothing, one that
 /// D rejects with confidence teaches the minimax G nothing; least squares pulls at both.
 #[test]

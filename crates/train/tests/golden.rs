@@ -30,13 +30,36 @@ fn three_steps_of_lsgan112_are_pytorchs() {
     three_steps_are_pytorchs("lsgan112");
 }
 
+/// AdamW, a warm-up and a cosine, hinge, R1 at every second step.
+#[test]
+fn three_steps_with_adamw_a_schedule_and_r1_are_pytorchs() {
+    three_steps_are_pytorchs("adamw-r1");
+}
+
+/// RMSProp with and without momentum, gradients clipped by norm.
+#[test]
+fn three_steps_with_rmsprop_and_clipping_are_pytorchs() {
+    three_steps_are_pytorchs("rmsprop-clip");
+}
+
+/// WGAN-GP without batch norm in D, all pictures augmented.
+#[test]
+fn three_steps_of_wgan_gp_with_augmentation_are_pytorchs() {
+    three_steps_are_pytorchs("wgan-gp-augment");
+}
+
+#[test]
+fn three_steps_with_spectral_normalisation_are_pytorchs() {
+    three_steps_are_pytorchs("spectral-norm");
+}
+
 /// So `load_state_dict(load_file("generator.safetensors"))` works, strictly.
 #[test]
 fn exported_names_shapes_and_counters_are_those_of_pytorchs_state_dicts() {
     for name in reference::NAMES {
         let fixture = Fixture::read(folder(), name);
         let mut replica = Replica::builder(&spec(name)).build().expect("the spec is valid");
-        replica.import(&fixture.initial(), Reduction(6)).expect("PyTorch's state dicts fit");
+        replica.import(&fixture.initial(&replica), Reduction(6)).expect("PyTorch's state dicts fit");
         let signature = |tensors: &[NamedTensor]| -> BTreeSet<_> {
             let counter = |data: &TensorData| match data {
                 TensorData::I64(values) => Some(values.clone()),
@@ -61,7 +84,7 @@ fn exported_names_shapes_and_counters_are_those_of_pytorchs_state_dicts() {
 fn what_was_exported_is_imported_to_the_same_state() {
     let fixture = Fixture::read(folder(), "lsgan112");
     let mut replica = Replica::builder(&spec("lsgan112")).build().expect("the spec is valid");
-    replica.import(&fixture.initial(), Reduction(4)).expect("PyTorch's state dicts fit");
+    replica.import(&fixture.initial(&replica), Reduction(4)).expect("PyTorch's state dicts fit");
     let (hash, parts) = (replica.state_hash(), replica.export());
     let mut other = Replica::builder(&spec("lsgan112")).build().expect("the spec is valid");
     assert_ne!(other.state_hash(), hash);

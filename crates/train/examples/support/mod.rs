@@ -30,9 +30,8 @@ impl Options {
 /// A run of one of these models.
 pub fn spec(model: &str) -> RunSpec {
     let picture = |size, channels| Some(ImageSpec::of(size, channels));
-    let dcgan = |width| ModelSpec {
-        generator: Generator::Dcgan { latent: Latent::Normal(100), width },
-        discriminator: Discriminator::Dcgan { width },
+    let dcgan = |width| {
+        ModelSpec::of(Generator::Dcgan { latent: Latent::Normal(100), width }, Discriminator::Dcgan { width })
     };
     let idx = Source::Idx(IdxSource::of("synthetic"));
     let (source, image, model) = match model {
@@ -41,14 +40,14 @@ pub fn spec(model: &str) -> RunSpec {
         "lsgan112" => {
             let generator = Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 };
             let discriminator = Discriminator::Lsgan112 { width: 64 };
-            (idx, picture(112, 3), ModelSpec { generator, discriminator })
+            (idx, picture(112, 3), ModelSpec::of(generator, discriminator))
         }
         "mlp" => {
             let ring = Modes::Ring { count: 8, radius: 1.0 };
             let source = Source::Gaussian(GaussianSource { modes: ring, sigma: 0.01, records: 1 << 20 });
             let generator = Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 };
             let discriminator = Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 };
-            (source, None, ModelSpec { generator, discriminator })
+            (source, None, ModelSpec::of(generator, discriminator))
         }
         other => panic!("no model is called {other}; see the head of this file"),
     };

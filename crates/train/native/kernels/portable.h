@@ -2,7 +2,7 @@
 //
 // NVRTC compiles these files for GPUs at run time, and the host's compiler for a CPU, where tests rehearse the engine. Both give
 // the same bits: each operation is rounded once (`--fmad=false`), and what threads find out together is a maximum.
-// (But the gradients' norm, which is for people: the order of its additions is the device's.)
+// (But the gradients' norm: the order of its additions is the device's. On a CPU it is that of `clip.rs`.)
 //
 // `portable.h`: what differs between both, and the words of a sum. `sums.h`: adds virtual ranks to a sum. `update.h`: applies it.
 // They are one source, in this order, without #include.
@@ -84,6 +84,7 @@ LSGAN float float_of(uint32_t bits) { return __uint_as_float(bits); }
 LSGAN float rounded(float x) { return rintf(x); }
 LSGAN double rounded(double x) { return rint(x); }
 LSGAN float root(float x) { return sqrtf(x); }
+LSGAN double root(double x) { return sqrt(x); }
 
 #else
 
@@ -112,6 +113,7 @@ LSGAN float float_of(uint32_t bits) {
 LSGAN float rounded(float x) { return std::nearbyint(x); }
 LSGAN double rounded(double x) { return std::nearbyint(x); }
 LSGAN float root(float x) { return std::sqrt(x); }
+LSGAN double root(double x) { return std::sqrt(x); }
 
 #endif
 

@@ -109,15 +109,51 @@ LSGAN void squares(const SquaresArgs& args, uint32_t block) {
   if (is_first_thread()) args.squares[block] = sum;
 }
 
-// `crates/train/src/adam.rs`.
-struct Adam {
+// `crates/train/src/clip.rs`.
+struct ClipArgs {
+  const double* squares;  // of each block
+  float* factor;          // what the gradients are multiplied by
+  double norm_max;
+  double norm_epsilon;
+  uint32_t blocks;
+  int32_t unused;
+};
+
+LSGAN void clip(const ClipArgs& args, uint32_t) {
+  double sum = 0;
+  each(args.blocks, [&](uint32_t i) { sum += args.squares[i]; });
+  sum = block_sum(sum);
+  if (!is_first_thread()) return;
+  const double factor = args.norm_max / (root(sum) + args.norm_epsilon);
+  *args.factor = static_cast<float>(factor < 1.0 ? factor : 1.0);
+}
+
+enum Rule : int32_t { kAdam = 0, kRmsProp = 1 };
+
+// `crates/train/src/optimizers`.
+struct Optimizer {
+  int32_t rule;
   float step_size;
   float mix1;
-  float beta2;
+  float keep2;  // β2 of Adam, α of RMSProp
   float mix2;
   float correction2;
   float epsilon;
+  float kept;  // of the weight
+  float momentum;
 };
+
+LSGAN void optimize(const Optimizer& o, float g, float* m, float* v, float* w) {
+  *v = *v * o.keep2 + (g * g) * o.mix2;
+  if (o.rule == kRmsProp) {
+    *m = *m * o.momentum + g / (root(*v) + o.epsilon);
+    *w = *w - o.step_size * *m;
+    return;
+  }
+  *m = *m + (g - *m) * o.mix1;
+  const float divisor = root(*v) / o.correction2 + o.epsilon;
+  *w = *w * o.kept - o.step_size * (*m / divisor);
+}
 
 struct UpdateArgs {
   const int32_t* sound;
@@ -133,14 +169,16 @@ struct UpdateArgs {
   // Where numbers are kept that are replaced, each at the same distance; null where they are not.
   float* kept;
   const float* kept_from;
+  const float* clip;  // what the gradients are multiplied by; null where that is 1
   uint32_t statistics_len;
+  uint32_t mixed;  // of them so many are mixed with the batch's; the others are replaced
   uint32_t passes;
   int32_t statistics_word;
   float momentum;  // of running statistics: the share of what was
   float share;     // the share of a batch
   float decay;     // of the moving average: the share of what was
   float decay_share;
-  Adam adam;
+  Optimizer optimizer;
 };
 
 LSGAN void keep(const UpdateArgs& args, const float* from) {
@@ -162,7 +200,7 @@ LSGAN void update_statistics(const UpdateArgs& args, uint32_t block) {
               ? static_cast<const float*>(args.batch_statistics)[from]
               : static_cast<float>(static_cast<double>(static_cast<const int64_t*>(args.batch_statistics)[from]) *
                                    (1.0 / kFixedUnits));
-      updated = updated * args.momentum + batch * args.share;
+      updated = at < args.mixed ? updated * args.momentum + batch * args.share : batch;
     }
     *running = updated;
     if (args.average_statistics != nullptr) {
@@ -176,7 +214,7 @@ LSGAN void update(const UpdateArgs& args, uint32_t block) {
   if (*args.sound == 0) return;
   if (block >= args.sum.blocks) return update_statistics(args, block - args.sum.blocks);
   const Span span = args.sum.spans[block];
-  const Adam& adam = args.adam;
+  const float clip = args.clip == nullptr ? 1.0f : *args.clip;
   uint32_t largest = 0;
   each(span.len, [&](uint32_t i) {
     const uint32_t at = span.from + i;
@@ -184,11 +222,7 @@ LSGAN void update(const UpdateArgs& args, uint32_t block) {
     keep(args, m);
     keep(args, v);
     keep(args, w);
-    const float g = mean(args.sum, block, at);
-    *m = *m + (g - *m) * adam.mix1;
-    *v = *v * adam.beta2 + (g * g) * adam.mix2;
-    const float divisor = root(*v) / adam.correction2 + adam.epsilon;
-    *w = *w - adam.step_size * (*m / divisor);
+    optimize(args.optimizer, mean(args.sum, block, at) * clip, m, v, w);
     if (args.average_weights != nullptr) args.average_weights[at] = average(args, args.average_weights[at], *w);
     largest = bits_of(*v) > largest ? bits_of(*v) : largest;
   });
@@ -203,4 +237,5 @@ LSGAN void update(const UpdateArgs& args, uint32_t block) {
 LSGAN_KERNEL(decide, DecideArgs)
 LSGAN_KERNEL(choose, ChooseArgs)
 LSGAN_KERNEL(squares, SquaresArgs)
+LSGAN_KERNEL(clip, ClipArgs)
 LSGAN_KERNEL(update, UpdateArgs)

@@ -14,14 +14,17 @@ use tch::{Device, Kind, Tensor};
 use super::device_fingerprint::fingerprint;
 use super::device_sum::DeviceSum;
 use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
-use crate::adam::AdamStep;
+use crate::clip::NORM_EPSILON;
 use crate::error::NotApplied;
 use crate::header::{ControlWords, SumLayout, passes};
-use crate::kernels::{Address, BitsArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK};
+use crate::kernels::{
+    Address, BitsArgs, ClipArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK,
+};
 use crate::lane::Contribution;
 use crate::lanes::Lanes;
 use crate::layers::BATCH_NORM_MOMENTUM;
 use crate::native::{copy_in_turn, shared_with};
+use crate::optimizers::OptimizerStep;
 use crate::replica::{Applied, Metrics};
 use crate::state::{Networks, State};
 use crate::step::{self, Work};
@@ -47,6 +50,8 @@ pub(crate) struct DeviceEngine<W> {
     sound: Tensor,
     /// The abort flag as the device saw it last; i32 `[1]`.
     flag: Tensor,
+    /// What the gradients of an update are multiplied by, where they are clipped; f32 `[1]`.
+    clip: Tensor,
     /// D's numbers before this step's update of them.
     before: Tensor,
     report: Report,
@@ -103,6 +108,7 @@ impl<W: Word> DeviceEngine<W> {
             applied: Tensor::zeros([1], (Kind::Int64, device)),
             sound: Tensor::ones([1], (Kind::Int, device)),
             flag: Tensor::zeros([1], (Kind::Int, device)),
+            clip: Tensor::ones([1], (Kind::Float, device)),
             before: Tensor::zeros([regions.discriminator.all().len() as i64], (Kind::Float, device)),
             queued: None,
             optimizers: spec.optimizer,
@@ -148,9 +154,9 @@ impl<W: Word> DeviceEngine<W> {
 
     /// Chooses the last bits of a network's next sum.
     fn choose_scales(&mut self, half: Half) {
-        let last = AdamStep::last(&self.optimizers, half, self.state.reduction());
+        let last = OptimizerStep::last(&self.optimizers, half, self.state.reduction());
         let v = self.region(&self.state.regions().of(half).second_moments);
-        self.sums[half as usize].choose_scales(&v, last.map(AdamStep::second_moment_correction));
+        self.sums[half as usize].choose_scales(&v, last.map(OptimizerStep::second_moment_correction));
     }
 
     fn trust_again(&mut self) {
@@ -174,6 +180,22 @@ impl<W: Word> DeviceEngine<W> {
         unsafe { self.kernels.queue(Kernel::Decide, &args, 1) };
     }
 
+    /// Queues the question how far the gradients are clipped.
+    fn clip(&mut self, norm_max: f64, half: Half) {
+        let sum = &self.sums[half as usize];
+        let squares = sum.squares();
+        let args = ClipArgs {
+            squares: Address::of(squares),
+            factor: Address::of(&self.clip),
+            norm_max,
+            norm_epsilon: NORM_EPSILON,
+            blocks: u32::try_from(squares.numel()).expect("a network has fewer"),
+            unused: 0,
+        };
+        // SAFETY: both are on the device, and there is a number for each block.
+        unsafe { self.kernels.queue(Kernel::Clip, &args, 1) };
+    }
+
     /// Queues what [`step::update`] does in steps, where the update may be made; and chooses the last bits of the next sum.
     fn update(&mut self, update: &Update) {
         let half = update.half();
@@ -190,7 +212,7 @@ impl<W: Word> DeviceEngine<W> {
         let args = UpdateArgs {
             sound: Address::of(&self.sound),
             sum: gradients,
-            bits: sum.bits(update.adam.second_moment_correction()).unwrap_or(BitsArgs::NONE),
+            bits: sum.bits(update.optimizer.second_moment_correction()).unwrap_or(BitsArgs::NONE),
             batch_statistics: sum.statistics(),
             weights: first(&at.weights),
             first_moments: first(&at.first_moments),
@@ -201,13 +223,15 @@ impl<W: Word> DeviceEngine<W> {
             kept,
             kept_from: first(&at.all()),
             statistics_len: u32::try_from(at.statistics.len()).expect("a network has fewer"),
+            mixed: u32::try_from(sum.layout.mixed).expect("a network has fewer"),
             passes: passes(half) as u32,
             statistics_word: W::IN_A_DEVICE.into(),
             momentum: 1.0 - BATCH_NORM_MOMENTUM,
             share: BATCH_NORM_MOMENTUM,
             decay: update.decay,
             decay_share: 1.0 - update.decay,
-            adam: update.adam.args(),
+            clip: update.norm_max.map_or(Address::NULL, |_| Address::of(&self.clip)),
+            optimizer: update.optimizer.args(),
         };
         let blocks = gradients.blocks as usize + at.statistics.len().div_ceil(WORDS_OF_BLOCK);
         // SAFETY: the addresses are those of this network's numbers, which are laid out as the sum is; D's numbers are kept in
@@ -309,6 +333,9 @@ impl<W: Word> UpdateQueue for DeviceEngine<W> {
             self.report_norm(update.half());
         }
         self.decide(update);
+        if let Some(norm_max) = update.norm_max {
+            self.clip(norm_max, update.half());
+        }
         self.update(update);
         self.report(update.half());
         self.queued = Some(*update);

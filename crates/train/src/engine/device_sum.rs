@@ -357,10 +357,15 @@ impl<W: Word> DeviceSum<W> {
 
     /// The Euclidean norm of the mean gradients, f64 `[1]`.
     pub fn gradient_norm(&self) -> Tensor {
+        self.squares().sum(Kind::Double).sqrt().reshape([1])
+    }
+
+    /// Σ g² of each block of the mean gradients, f64.
+    pub fn squares(&self) -> &Tensor {
         let args = SquaresArgs { sum: self.mean_gradients(), squares: Address::of(&self.squares) };
         // SAFETY: the spans are within the gradients of the sum; there is a number for each.
         unsafe { self.kernels.queue(Kernel::Squares, &args, self.pieces.blocks) };
-        self.squares.sum(Kind::Double).sqrt().reshape([1])
+        &self.squares
     }
 
     /// The words of the batch-norm statistics of each pass, as kernels read them.

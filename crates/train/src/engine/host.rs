@@ -3,12 +3,13 @@
 use lsgan_spec::{Half, OptimizersSpec, Reduction};
 
 use super::{Arithmetic, Engine, Update, UpdateSteps};
-use crate::adam::AdamStep;
+use crate::clip;
 use crate::ema::ema;
 use crate::error::NotApplied;
 use crate::header::ControlWords;
 use crate::lane::Contribution;
 use crate::lanes::Lanes;
+use crate::optimizers::OptimizerStep;
 use crate::replica::Applied;
 use crate::state::State;
 use crate::step::{self, Work};
@@ -80,7 +81,8 @@ impl<S: HostSum> Engine for HostEngine<S> {
             let sum = &mut self.sums[half as usize];
             sum.clear_header();
             let moments = &self.state.numbers()[self.state.regions().of(half).second_moments.clone()];
-            sum.moments_changed(moments, AdamStep::last(&self.optimizers, half, self.state.reduction()));
+            let last = OptimizerStep::last(&self.optimizers, half, self.state.reduction());
+            sum.moments_changed(moments, last);
         }
     }
 }
@@ -113,12 +115,14 @@ impl<S: HostSum> UpdateSteps for HostEngine<S> {
         self.before.copy_from_slice(&self.state.numbers()[at]);
     }
 
-    fn adam(&mut self, half: Half, step: AdamStep) {
+    fn optimize(&mut self, half: Half, step: OptimizerStep, norm_max: Option<f64>) {
         let at = self.state.regions().of(half);
         let regions = [&at.weights, &at.first_moments, &at.second_moments].map(Clone::clone);
         let disjoint = self.state.numbers_mut().get_disjoint_mut(regions);
         let [w, m, v] = disjoint.expect("the regions of a state are disjoint");
-        self.sums[half as usize].adam(step, m, v, w);
+        let sum = &mut self.sums[half as usize];
+        let clip = norm_max.map_or(1.0, |norm_max| clip::factor(norm_max, sum.square_sum_in_order()));
+        sum.update(step, clip, [m, v, w]);
     }
 
     fn running_statistics(&mut self, half: Half) {

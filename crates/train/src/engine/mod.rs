@@ -19,12 +19,12 @@ pub(crate) mod host;
 pub use contract::contract;
 use lsgan_spec::{Half, Reduction, RunSpec};
 
-use crate::adam::AdamStep;
 use crate::error::NotApplied;
 use crate::graphs::Notice;
 use crate::header::{ControlWords, Reading};
 use crate::lane::{Contribution, Task};
 use crate::lanes::Lanes;
+use crate::optimizers::OptimizerStep;
 use crate::replica::{Applied, HalfMetrics, Metrics};
 use crate::state::State;
 use crate::step::Work;
@@ -134,8 +134,8 @@ pub(crate) trait Arithmetic {
 pub(crate) trait UpdateSteps {
     /// Copies D's numbers, for [`Engine::step_back`].
     fn keep_discriminator(&mut self);
-    /// Updates weights and moments by the mean gradient.
-    fn adam(&mut self, half: Half, adam: AdamStep);
+    /// Updates weights and moments by the mean gradient, clipped where `norm_max` says so.
+    fn optimize(&mut self, half: Half, step: OptimizerStep, norm_max: Option<f64>);
     /// Updates the running statistics by the mean batch-norm statistics of each pass.
     fn running_statistics(&mut self, half: Half);
     /// Updates the moving average of G.
@@ -147,7 +147,9 @@ pub(crate) trait UpdateSteps {
 pub(crate) struct Update {
     /// Reductions applied before it.
     pub reduction: Reduction,
-    pub adam: AdamStep,
+    pub optimizer: OptimizerStep,
+    /// The largest norm of a gradient, where it is clipped.
+    pub norm_max: Option<f64>,
     /// Of the moving average, which G's half updates.
     pub decay: f32,
     pub metrics: Metrics,
@@ -155,9 +157,9 @@ pub(crate) struct Update {
 
 impl Update {
     pub fn new(spec: &RunSpec, reduction: Reduction, metrics: Metrics) -> Self {
-        let adam = AdamStep::last(&spec.optimizer, reduction.half(), reduction.next());
-        let adam = adam.expect("with it there is an update");
-        Self { reduction, adam, decay: spec.ema.decay as f32, metrics }
+        let optimizer = OptimizerStep::new(&spec.optimizer, reduction.half(), reduction.step());
+        let norm_max = Some(spec.optimizer.clip_norm).filter(|norm| *norm > 0.0);
+        Self { reduction, optimizer, norm_max, decay: spec.ema.decay as f32, metrics }
     }
 
     pub fn half(&self) -> Half {

@@ -17,10 +17,11 @@ mod library;
 use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 use tch::Tensor;
 
+use crate::draws::Draws;
 use crate::engine::device::DeviceEngine;
 use crate::engine::{Arithmetic, Engine, Update, UpdateQueue};
 use crate::error::NotApplied;
-use crate::lane::{Contribution, Kept, Lane, Sink, Task};
+use crate::lane::{Contribution, Given, Kept, Lane, Sink, Task};
 use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;
@@ -91,6 +92,8 @@ struct Inputs {
     /// The virtual ranks with their z, in the order of the tasks.
     ranks: Vec<(VirtualRank, Tensor)>,
     real: Option<Tensor>,
+    /// What else is drawn, in the order of the tasks.
+    draws: Vec<Draws>,
 }
 
 /// Whether D is computed on real samples before its half.
@@ -120,7 +123,7 @@ impl<W: Word> Graphs<W> {
     /// `lane` is not used for anything else.
     pub fn new(device: DeviceEngine<W>, recorder: Box<dyn Recorder>, lane: Lane, proof: Proof) -> Self {
         let (stage, recordings) = (Stage::WarmingUp(0), [vec![], vec![]]);
-        let inputs = Inputs { lane, ranks: vec![], real: None };
+        let inputs = Inputs { lane, ranks: vec![], real: None, draws: vec![] };
         let (reals, ahead) = (vec![], Ahead::Never);
         Self { device, recorder, proof, stage, recordings, reals, ahead, inputs, notice: None }
     }
@@ -129,6 +132,7 @@ impl<W: Word> Graphs<W> {
         self.stage = Stage::WarmingUp(0);
         self.recordings.iter_mut().chain([&mut self.reals]).for_each(Vec::clear);
         self.inputs.ranks.clear();
+        self.inputs.draws.clear();
         self.inputs.real = None;
         self.inputs.lane.forget(Kept::All);
         self.recorder.begin_anew();
@@ -165,21 +169,32 @@ impl<W: Word> Graphs<W> {
         }
     }
 
+    /// D's half of a step that has what not every step has: recordings are of the others. The step is done call by call.
+    fn compute_special(&mut self, lanes: &mut Lanes, work: &mut Work) {
+        match self.stage {
+            Stage::Proved(_) => self.stage = Stage::Proved(None),
+            Stage::HalfProved(_) => self.begin_anew(),
+            Stage::WarmingUp(steps) => self.stage = Stage::WarmingUp(steps + 1),
+            Stage::GivenUp => {}
+        }
+        step::sum(&mut self.device, lanes, work);
+    }
+
     fn record_half(&mut self, work: &Work) -> Result<(), String> {
         let splits = work.half == Half::Discriminator && self.ahead != Ahead::Never;
         let Self { device, recorder, recordings, reals, inputs, .. } = self;
         if splits {
-            for task in &work.tasks {
-                inputs.bring_real(task);
-                let recording = recorder.record(&mut || inputs.compute_ahead(task))?;
-                recording.replay(&mut || inputs.compute_ahead(task))?;
+            for (at, task) in work.tasks.iter().enumerate() {
+                inputs.bring_real(at, task);
+                let recording = recorder.record(&mut || inputs.compute_ahead(at, task))?;
+                recording.replay(&mut || inputs.compute_ahead(at, task))?;
                 reals.push(recording);
             }
         }
         device.begin(work.half, work.controls);
         let outcome = work.tasks.iter().enumerate().try_for_each(|(at, task)| {
             if !splits {
-                inputs.bring_real(task);
+                inputs.bring_real(at, task);
             }
             inputs.bring_z(at, task);
             let recording = recorder.record(&mut || inputs.add_to(device, at, task))?;
@@ -204,7 +219,7 @@ impl<W: Word> Graphs<W> {
         device.begin(work.half, work.controls);
         for (at, (task, recording)) in work.tasks.iter().zip(&recordings[work.half as usize]).enumerate() {
             if !splits {
-                inputs.bring_real(task);
+                inputs.bring_real(at, task);
             }
             inputs.bring_z(at, task);
             replayed(recording.replay(&mut || inputs.add_to(device, at, task)));
@@ -218,9 +233,9 @@ impl<W: Word> Graphs<W> {
 
     /// D on the real samples of D's tasks.
     fn replay_reals(&mut self, tasks: &[Task]) {
-        for (task, recording) in tasks.iter().zip(&self.reals) {
-            self.inputs.bring_real(task);
-            replayed(recording.replay(&mut || self.inputs.compute_ahead(task)));
+        for (at, (task, recording)) in tasks.iter().zip(&self.reals).enumerate() {
+            self.inputs.bring_real(at, task);
+            replayed(recording.replay(&mut || self.inputs.compute_ahead(at, task)));
         }
     }
 
@@ -255,13 +270,14 @@ impl Inputs {
     fn add_to(&mut self, device: &mut impl Arithmetic, at: usize, task: &Task) {
         let (_, z) = &self.ranks[at];
         let give = &mut |contribution: Contribution| device.add(task.half(), &contribution);
-        self.lane.compute_on(task, Some(z), self.real.as_ref(), Sink { in_pieces: false, give });
+        let given = Given { z: Some(z), real: self.real.as_ref(), draws: self.draws.get(at) };
+        self.lane.compute_on(task, given, Sink { in_pieces: false, give });
     }
 
     /// What is recorded of D on real samples: it is kept until the rank's half.
-    fn compute_ahead(&mut self, task: &Task) {
+    fn compute_ahead(&mut self, at: usize, task: &Task) {
         let real = self.real.as_ref().expect("it was brought");
-        self.lane.compute_ahead_on(task, real);
+        self.lane.compute_ahead_on(task, real, self.draws.get(at));
     }
 
     /// Puts z where the recordings have it. G's half finds it where D's had it.
@@ -276,9 +292,15 @@ impl Inputs {
         }
     }
 
-    /// Puts the real samples where the recordings have them.
-    fn bring_real(&mut self, task: &Task) {
+    /// Puts the real samples where the recordings have them, and what else is drawn. G's half finds that where D's had it.
+    fn bring_real(&mut self, at: usize, task: &Task) {
         let Some(real) = &task.real else { return };
+        if let Some(draws) = self.lane.draws(task) {
+            match self.draws.get_mut(at) {
+                Some(place) => place.copy_(&draws),
+                None => self.draws.push(draws.copy()),
+            }
+        }
         let real = self.lane.carried(&real.samples);
         match &mut self.real {
             Some(place) => place.copy_(&real),
@@ -300,6 +322,9 @@ impl<W: Word> Engine for Graphs<W> {
             return step::sum(&mut self.device, lanes, work);
         };
         let is_same = self.is_of(&work.tasks);
+        if work.half == Half::Discriminator && self.inputs.lane.is_special(step) {
+            return self.compute_special(lanes, work);
+        }
         match (self.stage, work.half) {
             (Stage::Proved(_), Half::Discriminator) if is_same => {
                 self.stage = Stage::Proved(Some(step));
@@ -332,6 +357,7 @@ impl<W: Word> Engine for Graphs<W> {
 
     fn compute_ahead(&mut self, lanes: &mut Lanes, tasks: &[Task]) {
         match (self.stage, tasks.first()) {
+            (_, Some(first)) if self.inputs.lane.is_special(first.step) => lanes.run_ahead(tasks),
             (Stage::Proved(_), Some(first)) if !self.reals.is_empty() && self.is_of(tasks) => {
                 self.replay_reals(tasks);
                 self.ahead = Ahead::Of(first.step);

@@ -144,13 +144,35 @@ pub(crate) struct SquaresArgs {
 
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct AdamArgs {
+pub(crate) struct ClipArgs {
+    pub squares: Address,
+    pub factor: Address,
+    pub norm_max: f64,
+    pub norm_epsilon: f64,
+    pub blocks: u32,
+    pub unused: i32,
+}
+
+/// How an optimizer updates a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Rule {
+    Adam = 0,
+    RmsProp = 1,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct OptimizerArgs {
+    pub rule: Rule,
     pub step_size: f32,
     pub mix1: f32,
-    pub beta2: f32,
+    pub keep2: f32,
     pub mix2: f32,
     pub correction2: f32,
     pub epsilon: f32,
+    pub kept: f32,
+    pub momentum: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -168,14 +190,16 @@ pub(crate) struct UpdateArgs {
     pub average_statistics: Address,
     pub kept: Address,
     pub kept_from: Address,
+    pub clip: Address,
     pub statistics_len: u32,
+    pub mixed: u32,
     pub passes: u32,
     pub statistics_word: WordKind,
     pub momentum: f32,
     pub share: f32,
     pub decay: f32,
     pub decay_share: f32,
-    pub adam: AdamArgs,
+    pub optimizer: OptimizerArgs,
 }
 
 macro_rules! arguments {
@@ -185,7 +209,17 @@ macro_rules! arguments {
     };
 }
 
-arguments!(BeginArgs, AddArgs, EndRankArgs, NarrowArgs, DecideArgs, ChooseArgs, SquaresArgs, UpdateArgs);
+arguments!(
+    BeginArgs,
+    AddArgs,
+    EndRankArgs,
+    NarrowArgs,
+    DecideArgs,
+    ChooseArgs,
+    SquaresArgs,
+    ClipArgs,
+    UpdateArgs
+);
 
 /// A place in a device's memory.
 #[derive(Clone, Copy)]

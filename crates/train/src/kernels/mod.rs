@@ -42,6 +42,7 @@ kernels! {
     Decide: c"lsgan_kernel_decide", lsgan_kernel_decide;
     Choose: c"lsgan_kernel_choose", lsgan_kernel_choose;
     Squares: c"lsgan_kernel_squares", lsgan_kernel_squares;
+    Clip: c"lsgan_kernel_clip", lsgan_kernel_clip;
     Update: c"lsgan_kernel_update", lsgan_kernel_update;
 }
 

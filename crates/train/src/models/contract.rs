@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lsgan_spec::{Discriminator, Generator, Latent};
+use lsgan_spec::{BatchNorm, Discriminator, Generator, Latent, ModelSpec};
 use tch::{Kind, Tensor};
 
 use super::{SampleShape, discriminator, generator};
@@ -14,8 +14,7 @@ use crate::tensors::view;
 /// One model at one size, with the parameter counts that its authors state (or PyTorch counts).
 struct Row {
     name: &'static str,
-    generator: Generator,
-    discriminator: Discriminator,
+    model: ModelSpec,
     sample: SampleShape,
     parameters: [usize; 2],
 }
@@ -23,26 +22,40 @@ struct Row {
 fn rows() -> Vec<Row> {
     let dcgan = |name, size, channels, width, parameters| Row {
         name,
-        generator: Generator::Dcgan { latent: Latent::Normal(100), width },
-        discriminator: Discriminator::Dcgan { width },
+        model: ModelSpec::of(
+            Generator::Dcgan { latent: Latent::Normal(100), width },
+            Discriminator::Dcgan { width },
+        ),
         sample: SampleShape::Picture { size, channels },
         parameters,
     };
+    let lsgan112 = |name, parameters| Row {
+        name,
+        model: ModelSpec::of(
+            Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 },
+            Discriminator::Lsgan112 { width: 64 },
+        ),
+        sample: SampleShape::Picture { size: 112, channels: 3 },
+        parameters,
+    };
+    let with = |row: Row, batch_norm| Row { model: ModelSpec { batch_norm, ..row.model }, ..row };
     vec![
         dcgan("dcgan, 32 pixels, grey", 32, 1, 32, [369_600, 166_784]),
         dcgan("dcgan, 64 pixels, colour", 64, 3, 64, [3_576_704, 2_765_568]),
         dcgan("dcgan, 128 pixels, colour", 128, 3, 16, [1_107_680, 702_144]),
-        Row {
-            name: "lsgan112, colour",
-            generator: Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 },
-            discriminator: Discriminator::Lsgan112 { width: 64 },
-            sample: SampleShape::Picture { size: 112, channels: 3 },
-            parameters: [15_591_427, 4_333_441],
-        },
+        lsgan112("lsgan112, colour", [15_591_427, 4_333_441]),
+        // A norm has two numbers a channel, a bias one: 224 and 192 channels are normed.
+        with(dcgan("dcgan, no batch norm", 32, 1, 32, [369_376, 166_592]), BatchNorm::None),
+        with(dcgan("dcgan, batch norm in G", 32, 1, 32, [369_600, 166_592]), BatchNorm::Generator),
+        with(dcgan("dcgan, batch norm in D", 32, 1, 32, [369_376, 166_784]), BatchNorm::Discriminator),
+        // Its layers have biases anyway: 23·64 and 14·64 normed channels.
+        with(lsgan112("lsgan112, no batch norm", [15_588_483, 4_331_649]), BatchNorm::None),
         Row {
             name: "mlp",
-            generator: Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
-            discriminator: Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
+            model: ModelSpec::of(
+                Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
+                Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
+            ),
             sample: SampleShape::Point,
             parameters: [49_666, 17_025],
         },
@@ -52,8 +65,8 @@ fn rows() -> Vec<Row> {
 /// Runs every check over every model. Panics with the model's name and what it broke.
 pub fn contract() {
     for row in rows() {
-        let g = generator(&row.generator, row.sample).expect("the table's models are valid");
-        let d = discriminator(&row.discriminator, row.sample).expect("the table's models are valid");
+        let g = generator(&row.model, row.sample).expect("the table's models are valid");
+        let d = discriminator(&row.model, row.sample).expect("the table's models are valid");
         for (network, parameters) in [(&g, row.parameters[0]), (&d, row.parameters[1])] {
             let name = format!("{}, {}", row.name, network.name);
             assert_eq!(network.parameters.count(), parameters, "{name}: trainable parameters");
@@ -71,7 +84,7 @@ fn names_are_unique_and_pytorchs(name: &str, network: &Network) {
     assert_eq!(names.len(), entries().count(), "{name}: a name comes twice");
     for entry in names {
         let parts: Vec<_> = entry.split('.').collect();
-        let last = ["weight", "bias", "running_mean", "running_var"];
+        let last = ["weight", "bias", "running_mean", "running_var", "weight_u"];
         let good = parts.len() == 3
             && parts[0] == "main"
             && parts[1].parse::<u32>().is_ok()

@@ -4,13 +4,13 @@
 //! doubles the side and halves the channels; batch norm and ReLU after each, tanh after the last.
 //! D: 4×4 convolutions of stride 2, each of which halves the side and doubles the channels; leaky ReLU 0.2,
 //! batch norm after all but the first; a 4×4 convolution to one number. No sigmoid: D says a number, and the
-//! objective says what it means. No biases but those of batch norm.
+//! objective says what it means. No biases but those of batch norm; layers that lack theirs have biases of their own.
 //! Weights start as N(0, 0.02²), batch norm's as N(1, 0.02²), its biases as 0.
 
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer};
-use crate::models::SampleShape;
+use crate::models::{Normed, SampleShape};
 
 const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
 const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
@@ -35,33 +35,44 @@ fn conv(inputs: i64, outputs: i64, stride: i64, padding: i64) -> Conv {
     Conv { inputs, outputs, kernel: 4, stride, padding, bias: Bias::Without, weight: WEIGHT }
 }
 
-fn up(inputs: i64, outputs: i64, stride: i64, padding: i64) -> Layer {
-    Layer::ConvTranspose { conv: conv(inputs, outputs, stride, padding), output_padding: 0 }
+fn up(conv: Conv) -> Layer {
+    Layer::ConvTranspose { conv, output_padding: 0 }
 }
 
-fn norm(channels: i64) -> Layer {
-    Layer::BatchNorm { channels, weight: NORM }
+/// A convolution, and the batch norm behind it or a bias.
+fn normed(conv: Conv, normed: Normed, layer: impl FnOnce(Conv) -> Layer) -> Vec<Layer> {
+    let norm = normed.layer(Layer::BatchNorm { channels: conv.outputs, weight: NORM });
+    let bias = if norm.is_some() { Bias::Without } else { Bias::With };
+    std::iter::once(layer(Conv { bias, ..conv })).chain(norm).collect()
 }
 
-pub(super) fn generator(latent: u32, width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn generator(
+    latent: u32,
+    width: u32,
+    norm: Normed,
+    sample: SampleShape,
+) -> Result<Vec<Layer>, TrainError> {
     let (channels, doublings) = shape(sample)?;
     let mut wide = i64::from(width) << doublings;
-    let mut layers = vec![up(i64::from(latent), wide, 1, 0), norm(wide), Layer::Relu]; // [n, w·2^doublings, 4, 4]
+    let mut layers = normed(conv(i64::from(latent), wide, 1, 0), norm, up); // [n, w·2^doublings, 4, 4]
+    layers.push(Layer::Relu);
     for _ in 0..doublings {
-        layers.extend([up(wide, wide / 2, 2, 1), norm(wide / 2), Layer::Relu]); // twice the side
+        layers.extend(normed(conv(wide, wide / 2, 2, 1), norm, up)); // twice the side
+        layers.push(Layer::Relu);
         wide /= 2;
     }
-    layers.extend([up(wide, channels, 2, 1), Layer::Tanh]); // [n, channels, size, size]
+    layers.extend([up(conv(wide, channels, 2, 1)), Layer::Tanh]); // [n, channels, size, size]
     Ok(layers)
 }
 
-pub(super) fn discriminator(width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn discriminator(width: u32, norm: Normed, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
     let (channels, halvings) = shape(sample)?;
     let leaky = Layer::LeakyRelu { slope: 0.2 };
     let mut wide = i64::from(width);
     let mut layers = vec![Layer::Conv(conv(channels, wide, 2, 1)), leaky.clone()]; // [n, width, size/2, size/2]
     for _ in 0..halvings {
-        layers.extend([Layer::Conv(conv(wide, wide * 2, 2, 1)), norm(wide * 2), leaky.clone()]); // half the side
+        layers.extend(normed(conv(wide, wide * 2, 2, 1), norm, Layer::Conv)); // half the side
+        layers.push(leaky.clone());
         wide *= 2;
     }
     layers.push(Layer::Conv(conv(wide, 1, 1, 0))); // [n, 1, 1, 1]

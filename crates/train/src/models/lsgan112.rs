@@ -11,7 +11,7 @@
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer};
-use crate::models::SampleShape;
+use crate::models::{Normed, SampleShape};
 
 const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
 const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
@@ -42,32 +42,45 @@ fn norm(channels: i64) -> Layer {
     Layer::BatchNorm { channels, weight: NORM }
 }
 
-pub(super) fn generator(latent: u32, width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn generator(
+    latent: u32,
+    width: u32,
+    normed: Normed,
+    sample: SampleShape,
+) -> Result<Vec<Layer>, TrainError> {
     let colours = channels(sample)?;
     let w = i64::from(width);
     let mut layers = vec![
         Layer::Linear { inputs: i64::from(latent), outputs: SIDE * SIDE * 4 * w, weight: WEIGHT },
         Layer::Unflatten { shape: [4 * w, SIDE, SIDE] }, // [n, 4w, 7, 7]
-        norm(4 * w),
-        Layer::Relu,
     ];
+    layers.extend(normed.layer(norm(4 * w)));
+    layers.push(Layer::Relu);
     let steps = [(4 * w, 2), (4 * w, 1), (4 * w, 2), (4 * w, 1), (2 * w, 2), (w, 2)];
     let mut inputs = 4 * w;
     for (outputs, stride) in steps {
-        layers.extend([up(inputs, outputs, stride), norm(outputs), Layer::Relu]);
+        layers.push(up(inputs, outputs, stride));
+        layers.extend(normed.layer(norm(outputs)));
+        layers.push(Layer::Relu);
         inputs = outputs;
     }
     layers.extend([up(w, colours, 1), Layer::Tanh]); // [n, colours, 112, 112]
     Ok(layers)
 }
 
-pub(super) fn discriminator(width: u32, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn discriminator(
+    width: u32,
+    normed: Normed,
+    sample: SampleShape,
+) -> Result<Vec<Layer>, TrainError> {
     let colours = channels(sample)?;
     let w = i64::from(width);
     let leaky = Layer::LeakyRelu { slope: 0.2 };
     let mut layers = vec![down(colours, w), leaky.clone()]; // [n, w, 56, 56]
     for (inputs, outputs) in [(w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w)] {
-        layers.extend([down(inputs, outputs), norm(outputs), leaky.clone()]);
+        layers.push(down(inputs, outputs));
+        layers.extend(normed.layer(norm(outputs)));
+        layers.push(leaky.clone());
     }
     layers.push(Layer::Flatten); // [n, 8w·7·7]
     layers.push(Layer::Linear { inputs: 8 * w * SIDE * SIDE, outputs: 1, weight: WEIGHT }); // [n, 1]

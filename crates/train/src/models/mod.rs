@@ -11,10 +11,10 @@ mod dcgan;
 mod lsgan112;
 mod mlp;
 
-use lsgan_spec::{Discriminator, Generator, Latent, RunSpec, Source};
+use lsgan_spec::{Discriminator, Generator, Half, Latent, ModelSpec, RunSpec, Source};
 
 use crate::TrainError;
-use crate::layers::Network;
+use crate::layers::{Layer, Network};
 
 pub use contract::contract;
 
@@ -76,16 +76,37 @@ impl std::fmt::Display for SampleShape {
     }
 }
 
+/// Whether a network has its batch norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Normed {
+    Yes,
+    No,
+}
+
+impl Normed {
+    fn of(model: &ModelSpec, half: Half) -> Self {
+        if model.batch_norm.is_in(half) { Self::Yes } else { Self::No }
+    }
+
+    /// This batch norm, where there are any.
+    fn layer(self, norm: Layer) -> Option<Layer> {
+        (self == Self::Yes).then_some(norm)
+    }
+}
+
 /// The generator that a run's file names: z to samples.
-pub fn generator(spec: &Generator, sample: SampleShape) -> Result<Network, TrainError> {
+pub fn generator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
+    let (spec, norm) = (&model.generator, Normed::of(model, Half::Generator));
     let latent = i64::from(latent(spec).dimension());
     let input = match spec {
         Generator::Dcgan { .. } => vec![latent, 1, 1],
         Generator::Lsgan112 { .. } | Generator::Mlp { .. } => vec![latent],
     };
     let layers = match spec {
-        Generator::Dcgan { latent, width } => dcgan::generator(latent.dimension(), *width, sample)?,
-        Generator::Lsgan112 { latent, width } => lsgan112::generator(latent.dimension(), *width, sample)?,
+        Generator::Dcgan { latent, width } => dcgan::generator(latent.dimension(), *width, norm, sample)?,
+        Generator::Lsgan112 { latent, width } => {
+            lsgan112::generator(latent.dimension(), *width, norm, sample)?
+        }
         Generator::Mlp { latent, width, depth, gain } => mlp::generator(
             latent.dimension(),
             mlp::Hidden { width: *width, depth: *depth, gain: *gain },
@@ -106,13 +127,18 @@ pub fn latent(spec: &Generator) -> Latent {
 }
 
 /// The discriminator that a run's file names: samples to one number each.
-pub fn discriminator(spec: &Discriminator, sample: SampleShape) -> Result<Network, TrainError> {
-    let layers = match spec {
-        Discriminator::Dcgan { width } => dcgan::discriminator(*width, sample)?,
-        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, sample)?,
+pub fn discriminator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
+    let norm = Normed::of(model, Half::Discriminator);
+    let layers = match &model.discriminator {
+        Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, sample)?,
+        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, sample)?,
         Discriminator::Mlp { width, depth, gain } => {
             mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, sample)?
         }
     };
-    Network::new("discriminator", sample.size(1)[1..].to_vec(), layers)
+    let input = sample.size(1)[1..].to_vec();
+    if model.spectral_norm {
+        return Network::spectral("discriminator", input, layers);
+    }
+    Network::new("discriminator", input, layers)
 }

@@ -6,12 +6,13 @@ use tch::{Kind, Tensor};
 use super::{Term, losses};
 
 /// Every objective, with numbers of its own.
-pub const ROWS: [(&str, Objective); 5] = [
+pub const ROWS: [(&str, Objective); 6] = [
     ("least_squares, Pearson", Objective::LeastSquares { a: -1.0, b: 1.0, c: 0.0 }),
     ("least_squares, 0-1", Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 }),
     ("minimax", Objective::Minimax {}),
     ("non_saturating", Objective::NonSaturating {}),
     ("hinge", Objective::Hinge {}),
+    ("wgan_gp", Objective::WganGp { penalty: 10.0 }),
 ];
 
 /// Runs every check over every objective. Panics with the objective's name and what it broke.

@@ -3,6 +3,7 @@
 //! - [`least_squares`]: the paper's.
 //! - [`minimax`] and [`non_saturating`]: sigmoid cross entropy from logits, what the paper compares with.
 //! - [`hinge`]: margins, which later work uses most.
+//! - [`wgan`]: means; its penalty is in `penalties`.
 //!
 //! [`contract`] checks every row of its table: gradients against finite differences, shapes, large outputs.
 
@@ -11,6 +12,7 @@ pub mod hinge;
 pub mod least_squares;
 pub mod minimax;
 pub mod non_saturating;
+pub mod wgan;
 
 use lsgan_spec::Objective;
 use tch::Tensor;
@@ -77,6 +79,7 @@ pub fn losses(objective: &Objective) -> Box<dyn Losses> {
         Objective::Minimax {} => Box::new(minimax::Minimax),
         Objective::NonSaturating {} => Box::new(non_saturating::NonSaturating),
         Objective::Hinge {} => Box::new(hinge::Hinge),
+        Objective::WganGp { .. } => Box::new(wgan::Wgan),
     }
 }
 

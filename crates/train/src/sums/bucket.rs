@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::adam::{AdamStep, adam};
+use crate::clip;
+use crate::optimizers::OptimizerStep;
 use crate::scale::{self, BLOCK, power_of_two};
 use crate::word::{Mode, Word, Words, largest_magnitude, put_scaled, square_sum};
 
@@ -146,23 +147,35 @@ impl Bucket {
         self.blocks.iter().map(of).sum()
     }
 
-    /// Updates the network's numbers, and chooses the last bits of the next sum.
-    pub fn adam(&mut self, step: AdamStep, [m, v, w]: [&mut [f32]; 3]) {
+    /// Adds the squares of each block to `sum`, in order.
+    pub fn square_sum_in_order(&self, sum: f64) -> f64 {
+        self.blocks.iter().fold(sum, |sum, Block { at, k }| {
+            let (at, unit) = (at.clone(), power_of_two(-k));
+            sum + match self.holder {
+                Holder::Own => clip::square_sum(&self.own[at], unit),
+                Holder::Sum => clip::square_sum(&self.sum[at], unit),
+                Holder::Wide => clip::square_sum(&self.wide[at], unit),
+            }
+        })
+    }
+
+    /// Updates the network's numbers by the gradients times `clip`, and chooses the last bits of the next sum.
+    pub fn update(&mut self, step: OptimizerStep, clip: f32, [m, v, w]: [&mut [f32]; 3]) {
         for Block { at, k } in &mut self.blocks {
             let (of, unit) = (self.range.start + at.start..self.range.start + at.end, power_of_two(-*k));
-            let [m, v, w] = [&mut m[of.clone()], &mut v[of.clone()], &mut w[of]];
+            let state = [&mut m[of.clone()], &mut v[of.clone()], &mut w[of]];
             let largest = match self.holder {
-                Holder::Own => adam(step, &self.own[at.clone()], unit, m, v, w),
-                Holder::Sum => adam(step, &self.sum[at.clone()], unit, m, v, w),
-                Holder::Wide => adam(step, &self.wide[at.clone()], unit, m, v, w),
+                Holder::Own => step.update((&self.own[at.clone()], unit, clip), state),
+                Holder::Sum => step.update((&self.sum[at.clone()], unit, clip), state),
+                Holder::Wide => step.update((&self.wide[at.clone()], unit, clip), state),
             };
             *k = scale::exponent(largest * step.second_moment_correction());
         }
     }
 
     /// Chooses the last bits by the network's second moments; all are 0 where there was no update yet.
-    pub fn choose(&mut self, v: &[f32], step: Option<AdamStep>) {
-        let correction = step.map_or(1.0, AdamStep::second_moment_correction);
+    pub fn choose(&mut self, v: &[f32], step: Option<OptimizerStep>) {
+        let correction = step.map_or(1.0, OptimizerStep::second_moment_correction);
         for Block { at, k } in &mut self.blocks {
             let v = &v[self.range.start + at.start..self.range.start + at.end];
             let largest = v.iter().fold(0.0_f32, |largest, v| largest.max(*v));

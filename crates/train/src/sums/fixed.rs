@@ -1,10 +1,12 @@
 //! A sum whose words are all of one kind and travel together: `reduction: exact64` and `fast`.
 
 use super::HostSum;
-use crate::adam::{AdamStep, adam};
+use crate::clip;
 use crate::header::{ControlWords, Reading, SumLayout};
 use crate::lane::Contribution;
 use crate::layers::mix_running;
+use crate::optimizers::OptimizerStep;
+use crate::scale::BLOCK;
 use crate::tensors::floats;
 use crate::word::{Mode, Word, Words, put, square_sum};
 
@@ -75,13 +77,20 @@ impl<W: Word> HostSum for FixedSum<W> {
         square_sum(self.gradients(), W::UNIT)
     }
 
-    fn adam(&mut self, step: AdamStep, m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
-        adam(step, self.gradients(), W::UNIT, m, v, w);
+    fn square_sum_in_order(&self) -> f64 {
+        let (parameters, body) =
+            (&self.layout.parts[..self.layout.parameters()], &self.words[self.layout.body()]);
+        let blocks = parameters.iter().flat_map(|part| body[part.range()].chunks(BLOCK));
+        blocks.fold(0.0, |sum, block| sum + clip::square_sum(block, W::UNIT))
+    }
+
+    fn update(&mut self, step: OptimizerStep, clip: f32, state: [&mut [f32]; 3]) {
+        step.update((self.gradients(), W::UNIT, clip), state);
     }
 
     fn running_statistics(&self, running: &mut [f32]) {
         for range in self.layout.statistics() {
-            mix_running(running, &self.words[range], W::UNIT);
+            mix_running(running, &self.words[range], W::UNIT, self.layout.mixed);
         }
     }
 }

@@ -10,9 +10,9 @@ mod scaled;
 pub(crate) use fixed::FixedSum;
 pub(crate) use scaled::{SMALL, ScaledSum};
 
-use crate::adam::AdamStep;
 use crate::header::{ControlWords, Reading};
 use crate::lane::Contribution;
+use crate::optimizers::OptimizerStep;
 use crate::word::Words;
 
 /// A sum over the virtual ranks: `[header | statistics of each pass | gradients]`.
@@ -42,13 +42,15 @@ pub(crate) trait HostSum: Send {
     fn read_header(&self) -> Reading;
     /// Σ g² of the mean gradients.
     fn square_sum(&self) -> f64;
-    /// Updates the moments `m`, `v` and the weights `w` by the mean gradients.
-    fn adam(&mut self, step: AdamStep, m: &mut [f32], v: &mut [f32], w: &mut [f32]);
+    /// The same, added block by block in the order of the parameters: what clipping reads.
+    fn square_sum_in_order(&self) -> f64;
+    /// Updates the moments `m`, `v` and the weights `w` by the mean gradients, multiplied by `clip`.
+    fn update(&mut self, step: OptimizerStep, clip: f32, state: [&mut [f32]; 3]);
     /// Updates the running statistics by the mean batch-norm statistics of each pass.
     fn running_statistics(&self, running: &mut [f32]);
 
     /// The second moments are others; `step` was the last update, if there was one.
-    fn moments_changed(&mut self, _v: &[f32], _step: Option<AdamStep>) {}
+    fn moments_changed(&mut self, _v: &[f32], _step: Option<OptimizerStep>) {}
     /// How many parts of the gradients travelled again, in 64 bits.
     fn repeated(&self) -> u32 {
         0

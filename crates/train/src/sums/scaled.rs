@@ -14,11 +14,11 @@ use lsgan_spec::VirtualRank;
 
 use super::HostSum;
 use super::bucket::Bucket;
-use crate::adam::AdamStep;
 use crate::error::Blame;
 use crate::header::{ControlWords, Reading, SumLayout};
 use crate::lane::{Contribution, End};
 use crate::layers::{Network, mix_running};
+use crate::optimizers::OptimizerStep;
 use crate::scale::{self, BLOCK};
 use crate::tensors::floats;
 use crate::word::{Mode, Word, Words, put, within};
@@ -235,18 +235,23 @@ impl HostSum for ScaledSum {
         self.buckets.iter().rev().map(Bucket::square_sum).sum()
     }
 
-    fn adam(&mut self, step: AdamStep, m: &mut [f32], v: &mut [f32], w: &mut [f32]) {
-        self.buckets.iter_mut().for_each(|bucket| bucket.adam(step, [&mut *m, &mut *v, &mut *w]));
+    fn square_sum_in_order(&self) -> f64 {
+        self.buckets.iter().rev().fold(0.0, |sum, bucket| bucket.square_sum_in_order(sum))
+    }
+
+    fn update(&mut self, step: OptimizerStep, clip: f32, [m, v, w]: [&mut [f32]; 3]) {
+        let each = |bucket: &mut Bucket| bucket.update(step, clip, [&mut *m, &mut *v, &mut *w]);
+        self.buckets.iter_mut().for_each(each);
         self.is_scaled = true;
     }
 
     fn running_statistics(&self, running: &mut [f32]) {
         for range in self.layout.statistics() {
-            mix_running(running, &self.head[range], i64::UNIT);
+            mix_running(running, &self.head[range], i64::UNIT, self.layout.mixed);
         }
     }
 
-    fn moments_changed(&mut self, v: &[f32], step: Option<AdamStep>) {
+    fn moments_changed(&mut self, v: &[f32], step: Option<OptimizerStep>) {
         self.buckets.iter_mut().for_each(|bucket| bucket.choose(v, step));
         self.is_scaled = step.is_some();
     }
@@ -262,7 +267,7 @@ impl HostSum for ScaledSum {
 #[cfg(test)]
 mod tests {
     use lsgan_spec::scalars::MEANS_MAX;
-    use lsgan_spec::{Half, Optimizer, VirtualRank};
+    use lsgan_spec::{Half, Optimizer, OptimizersSpec, Step, VirtualRank};
     use tch::{Device, Tensor};
 
     use super::*;
@@ -276,6 +281,11 @@ mod tests {
     const SECOND_MOMENT: f32 = 1e-6;
     const RANKS: usize = 3;
 
+    /// The update number `t`.
+    fn optimizer_step(t: u64) -> OptimizerStep {
+        OptimizerStep::new(&OptimizersSpec::of(OPTIMIZER, OPTIMIZER), Half::Discriminator, Step(t - 1))
+    }
+
     fn network() -> Network {
         let layer = Layer::Linear { inputs: 64, outputs: 40, weight: Init::Constant(0.0) };
         Network::new("discriminator", vec![64], vec![layer]).expect("its names are unique")
@@ -287,7 +297,7 @@ mod tests {
         let layout = SumLayout::new(Half::Discriminator, &network, RANKS as u32);
         let mut sum = ScaledSum::new(layout, &network, small);
         let v = vec![SECOND_MOMENT; network.parameters.len()];
-        sum.moments_changed(&v, Some(AdamStep::new(&OPTIMIZER, 1000)));
+        sum.moments_changed(&v, Some(optimizer_step(1000)));
         sum
     }
 
@@ -335,7 +345,7 @@ mod tests {
         let (mut m, mut v, mut w) = (vec![0.0; len], vec![SECOND_MOMENT; len], vec![0.0; len]);
         let (norm, repeated) = (sum.square_sum(), sum.repeated());
         assert!(norm > 0.0);
-        sum.adam(AdamStep::new(&OPTIMIZER, 1001), &mut m, &mut v, &mut w);
+        sum.update(optimizer_step(1001), 1.0, [&mut m, &mut v, &mut w]);
         (w.into_iter().map(f32::to_bits).collect(), repeated)
     }
 

@@ -25,7 +25,8 @@ const TENSOR_TOLERANCE: f64 = 1e-4;
 const RANK: VirtualRank = VirtualRank(0);
 
 /// The fixtures, by name.
-pub const NAMES: [&str; 2] = ["dcgan32", "lsgan112"];
+pub const NAMES: [&str; 6] =
+    ["dcgan32", "lsgan112", "adamw-r1", "rmsprop-clip", "wgan-gp-augment", "spectral-norm"];
 
 /// A fixture's tensors by name.
 pub struct Fixture(BTreeMap<String, NamedTensor>);
@@ -69,29 +70,14 @@ impl Fixture {
         self.0.values().filter_map(stripped).collect()
     }
 
-    /// The initial state dicts as a snapshot, with moments of zero and the average at the weights.
-    pub fn initial(&self) -> Vec<Part> {
-        let zeros = |network: &str| {
-            let weights = self.under(&format!("initial.{network}"));
-            let trained = weights.into_iter().filter(|tensor| !tensor.name.contains("running_"));
-            let floats = trained.filter(|tensor| matches!(tensor.data, TensorData::F32(_)));
-            floats
-                .flat_map(|tensor| {
-                    ["exp_avg", "exp_avg_sq"].map(|moment| NamedTensor {
-                        name: format!("{}.{moment}", tensor.name),
-                        shape: tensor.shape.clone(),
-                        data: TensorData::F32(vec![0.0; tensor.shape.iter().product()]),
-                    })
-                })
-                .collect()
+    /// The initial state dicts as a snapshot, with the average at the weights and the moments of a `fresh` replica: zeros.
+    pub fn initial(&self, fresh: &Replica) -> Vec<Part> {
+        let started = |part: Part| match part.name.as_str() {
+            "generator" | "generator_ema" => Part { tensors: self.under("initial.generator"), ..part },
+            "discriminator" => Part { tensors: self.under("initial.discriminator"), ..part },
+            _ => part,
         };
-        vec![
-            Part { name: "generator".to_owned(), tensors: self.under("initial.generator") },
-            Part { name: "generator_ema".to_owned(), tensors: self.under("initial.generator") },
-            Part { name: "discriminator".to_owned(), tensors: self.under("initial.discriminator") },
-            Part { name: "generator_adam".to_owned(), tensors: zeros("generator") },
-            Part { name: "discriminator_adam".to_owned(), tensors: zeros("discriminator") },
-        ]
+        fresh.export().into_iter().map(started).collect()
     }
 
     /// A step's samples, from PyTorch's `[n, c, h, w]` to the loader's `[n, h, w, c]`.
@@ -115,6 +101,10 @@ struct Recorded(Fixture);
 impl LatentSource for Recorded {
     fn fill(&self, step: Step, _: VirtualRank, out: &mut [f32]) {
         out.copy_from_slice(self.0.floats(&format!("step.{step}.z")));
+    }
+
+    fn fill_draws(&self, step: Step, _: VirtualRank, out: &mut [f32]) {
+        out.copy_from_slice(self.0.floats(&format!("step.{step}.draws")));
     }
 }
 
@@ -154,7 +144,8 @@ pub struct Share {
 
 /// The flat vector that a tensor of a part belongs to.
 fn vector_of(part: &str, tensor: &str) -> String {
-    let kinds = ["running_mean", "running_var", "exp_avg_sq", "exp_avg"];
+    let kinds =
+        ["running_mean", "running_var", "exp_avg_sq", "exp_avg", "square_avg", "momentum_buffer", "weight_u"];
     let kind = kinds.into_iter().find(|kind| tensor.ends_with(kind)).unwrap_or("weights");
     format!("{part}, {kind}")
 }
@@ -163,16 +154,61 @@ fn vector_of(part: &str, tensor: &str) -> String {
 pub fn spec(fixture: &str) -> RunSpec {
     let mut spec = small_dcgan();
     spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
-    if fixture == "lsgan112" {
-        spec.batch.per_rank = 3;
-        spec.data.image = Some(ImageSpec::of(112, 3));
-        spec.model.generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
-        spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
-        spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
-        let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
-        spec.optimizer = OptimizersSpec { generator: adam, discriminator: adam };
+    match fixture {
+        "lsgan112" => lsgan112(&mut spec),
+        "adamw-r1" => adamw_r1(&mut spec),
+        "rmsprop-clip" => rmsprop_clip(&mut spec),
+        "wgan-gp-augment" => wgan_gp_augment(&mut spec),
+        "spectral-norm" => spectral_norm(&mut spec),
+        _ => {}
     }
     spec
+}
+
+fn lsgan112(spec: &mut RunSpec) {
+    spec.batch.per_rank = 3;
+    spec.data.image = Some(ImageSpec::of(112, 3));
+    spec.model.generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
+    spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
+    spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
+    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
+    spec.optimizer = OptimizersSpec::of(adam, adam);
+}
+
+fn adamw_r1(spec: &mut RunSpec) {
+    let adam_w =
+        Optimizer::AdamW { learning_rate: 1e-3, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
+    spec.optimizer = OptimizersSpec::of(adam_w, adam_w);
+    spec.optimizer.schedule =
+        ScheduleSpec { warm_up_steps: 2, decay: Decay::Cosine, decay_steps: 4, floor: 0.1 };
+    spec.objective = Objective::Hinge {};
+    spec.regularization.r1 = R1Spec { gamma: 0.5, every: 2 };
+}
+
+fn rmsprop_clip(spec: &mut RunSpec) {
+    let of = |alpha, momentum| Optimizer::RmsProp { learning_rate: 1e-3, alpha, epsilon: 1e-3, momentum };
+    spec.optimizer = OptimizersSpec::of(of(0.9, 0.5), of(0.99, 0.0));
+    spec.optimizer.schedule =
+        ScheduleSpec { warm_up_steps: 1, decay: Decay::Linear, decay_steps: 4, floor: 0.0 };
+    spec.optimizer.clip_norm = 0.1;
+}
+
+fn wgan_gp_augment(spec: &mut RunSpec) {
+    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.0, beta2: 0.9, epsilon: 1e-8 };
+    spec.optimizer = OptimizersSpec::of(adam, adam);
+    spec.objective = Objective::WganGp { penalty: 10.0 };
+    spec.model.batch_norm = BatchNorm::Generator;
+    spec.batch.per_rank = 4;
+    spec.data.image = Some(ImageSpec::of(32, 3));
+    spec.augment = AugmentSpec { color: true, translation: 0.125, cutout: 0.5 };
+}
+
+fn spectral_norm(spec: &mut RunSpec) {
+    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.0, beta2: 0.9, epsilon: 1e-8 };
+    spec.optimizer = OptimizersSpec::of(adam, adam);
+    spec.objective = Objective::Hinge {};
+    spec.model.batch_norm = BatchNorm::Generator;
+    spec.model.spectral_norm = true;
 }
 
 /// Does the three steps of a fixture; by how much everything is off.
@@ -181,7 +217,7 @@ pub fn three_steps(folder: &Path, name: &str, device: Device) -> Vec<Share> {
     let noise = Arc::new(Recorded(Fixture::read(folder, name)));
     let mut replica =
         Replica::builder(&spec(name)).device(device).latent(noise).build().expect("the spec is valid");
-    replica.import(&fixture.initial(), Reduction(0)).expect("PyTorch's state dicts fit");
+    replica.import(&fixture.initial(&replica), Reduction(0)).expect("PyTorch's state dicts fit");
 
     let mut metrics = BTreeMap::<&str, Vec<f32>>::new();
     for step in (0..3).map(Step) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lsgan_spec::{Discriminator, Generator, Latent, ReductionMode, RunSpec, scalars};
 
-use super::{HALVES, Row, exact_runs, in_words, runs};
+use super::{HALVES, Row, clipped, exact_runs, in_words, runs};
 use crate::error::TrainError;
 use crate::header::{ControlWord, ControlWords};
 use crate::rehearsal::flip_a_bit;
@@ -15,7 +15,7 @@ use crate::rehearsal::runs::{
 use crate::replica::{HalfMetrics, Metrics, Replica};
 
 pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
-    for (spec, kept) in runs().iter().zip([4, 4, 2, 0, 2, 4].into_iter().cycle()) {
+    for (spec, kept) in runs().iter().chain(&[clipped()]).zip([4, 4, 2, 0, 2, 4].into_iter().cycle()) {
         let (mut engine, mut reference) = ([(row.make)(spec)], [(row.reference)(spec)]);
         engine[0].keep_fakes_at_most(kept);
         let mut notices = vec![];
@@ -117,7 +117,7 @@ pub(super) fn numbers_that_do_not_fit_into_32_bits_travel_again_and_change_no_bi
 }
 
 pub(super) fn any_grouping_of_the_virtual_ranks_gives_the_same_state(row: &Row) {
-    for spec in exact_runs() {
+    for spec in exact_runs().into_iter().chain([clipped()]) {
         let wanted = row.wanted(&spec, HALVES);
         let groupings: [&[&[u32]]; 3] =
             [&[&[0, 1], &[2, 3]], &[&[3, 0], &[], &[2, 1]], &[&[0], &[1], &[2], &[3]]];

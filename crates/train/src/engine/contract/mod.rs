@@ -7,7 +7,10 @@ mod bits;
 mod queue;
 mod refusals;
 
-use lsgan_spec::{Precision, ReductionMode, RunSpec};
+use lsgan_spec::{
+    AugmentSpec, BatchNorm, Decay, Objective, Optimizer, OptimizersSpec, Precision, R1Spec, ReductionMode,
+    RunSpec, ScheduleSpec,
+};
 
 use crate::rehearsal::runs::{run_halves, small_dcgan, small_mlp};
 use crate::replica::Replica;
@@ -100,8 +103,42 @@ fn in_words(spec: &RunSpec) -> String {
 }
 
 /// Runs whose sums are the same whatever the grouping.
-fn exact_runs() -> [RunSpec; 3] {
-    [small_dcgan(), RunSpec { precision: Precision::Bf16, ..small_dcgan() }, small_mlp()]
+fn exact_runs() -> [RunSpec; 5] {
+    let bf16 = RunSpec { precision: Precision::Bf16, ..small_dcgan() };
+    [small_dcgan(), bf16, small_mlp(), with_more(), wgan_gp()]
+}
+
+/// One whose D's half reads the real samples twice, and draws more than z.
+fn wgan_gp() -> RunSpec {
+    let mut spec = small_dcgan();
+    spec.objective = Objective::WganGp { penalty: 10.0 };
+    spec.model.batch_norm = BatchNorm::Generator;
+    spec
+}
+
+/// One with all that is off by default.
+fn with_more() -> RunSpec {
+    let mut spec = small_dcgan();
+    spec.optimizer = OptimizersSpec::of(
+        Optimizer::AdamW { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 },
+        Optimizer::RmsProp { learning_rate: 2e-4, alpha: 0.99, epsilon: 1e-8, momentum: 0.3 },
+    );
+    spec.optimizer.schedule =
+        ScheduleSpec { warm_up_steps: 2, decay: Decay::Cosine, decay_steps: 6, floor: 0.1 };
+    // Not so short that the gradients no longer fit into 32 bits, beside second moments of clipped ones.
+    spec.optimizer.clip_norm = 4.0;
+    spec.model.spectral_norm = true;
+    spec.augment = AugmentSpec { color: true, translation: 0.125, cutout: 0.5 };
+    // Not at the step that is recorded, and at one that would be replayed.
+    spec.regularization.r1 = R1Spec { gamma: 1e-4, every: 3 };
+    spec
+}
+
+/// One whose gradients are all clipped, to a part of their length beside which they do not fit into 32 bits.
+fn clipped() -> RunSpec {
+    let mut spec = with_more();
+    spec.optimizer.clip_norm = 0.1;
+    spec
 }
 
 /// The same with every kind of sum.
