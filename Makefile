@@ -58,4 +58,4 @@ clean: ## removes what was built; libtorch and your runs stay
 	cargo clean
 
 distclean: clean ## removes libtorch and the Python environments also; your runs stay
-	rm -rf .venv .venv-cuda .venv-peer .venv-test .libtorch
+	rm -rf .venv .venv-cuda .venv-peer .venv-test .azurite .libtorch

@@ -14,7 +14,7 @@
 //! - [`disturb`]: what tests that disturb a run have in common.
 //! - [`proxy`]: a TCP proxy that can stall, reset and drop one way.
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
-//! - [`s3`]: a real S3 server.
+//! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`trials`]: tests that not every machine can run.
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
@@ -24,6 +24,7 @@
 
 pub mod attack;
 pub mod binaries;
+pub mod buckets;
 pub mod chaos;
 pub mod client;
 pub mod disturb;
@@ -33,7 +34,6 @@ pub mod leftovers;
 pub mod network;
 pub mod process;
 pub mod proxy;
-pub mod s3;
 pub mod small_disk;
 pub mod trials;
 pub mod wait;

@@ -15,15 +15,21 @@ macro_rules! tests {
 
 /// The trials of these tests, if they are `possible`.
 pub fn trials(possible: &Result<(), String>, tests: &[Test]) -> Vec<Trial> {
+    trials_of("", possible, tests)
+}
+
+/// The same, with `prefix` before their names: tests that run more than once, in different surroundings.
+pub fn trials_of(prefix: &str, possible: &Result<(), String>, tests: &[Test]) -> Vec<Trial> {
     if let Err(why) = possible {
-        eprintln!("skipped {}, {why}", tests.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+        let names: Vec<_> = tests.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
+        eprintln!("skipped {}, {why}", names.join(", "));
     }
     let trial = |&(name, test): &Test| {
         let run = move || {
             test();
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(possible.is_err())
+        Trial::test(format!("{prefix}{name}"), run).with_ignored_flag(possible.is_err())
     };
     tests.iter().map(trial).collect()
 }

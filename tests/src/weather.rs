@@ -32,6 +32,7 @@ pub enum Trouble {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
+    /// With its query, and without percent signs.
     pub path: String,
     /// Its trouble, if there was any.
     pub trouble: Option<Trouble>,
@@ -141,7 +142,7 @@ async fn carry(mut asker: TcpStream, target: SocketAddr, sky: Arc<Mutex<Sky>>) -
     let (head, rest) = read_head(&mut asker).await?;
     let line = head.lines().next()?;
     let mut words = line.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (method, path) = (words.next()?.to_owned(), decoded(words.next()?));
     let len_bytes = header(&head, "content-length").and_then(|len| len.parse().ok()).unwrap_or(0_usize);
     let trouble = fate(&sky, &method, &path);
 
@@ -184,7 +185,7 @@ async fn carry(mut asker: TcpStream, target: SocketAddr, sky: Arc<Mutex<Sky>>) -
 }
 
 /// The head with its empty line, and what came after it in the same piece.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if stream.read_buf(&mut bytes).await.ok()? == 0 || bytes.len() > HEAD_MAX_BYTES + (1 << 20) {
@@ -197,9 +198,28 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec
     }
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut headers = head.lines().filter_map(|line| line.split_once(':'));
     headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+/// A path without percent signs: stores' clients escape different signs.
+fn decoded(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Records the request, and returns the trouble that the next rule has for it.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use lsgan_tests::binaries::binary;
-use lsgan_tests::s3::environment;
+use lsgan_tests::buckets::s3_environment as environment;
 use lsgan_tests::{Ended, Lab};
 
 /// With the sign that ends a bucket's name and a host.

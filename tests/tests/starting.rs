@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lsgan_tests::binaries::binary;
-use lsgan_tests::s3::environment;
+use lsgan_tests::buckets::s3_environment as environment;
 use lsgan_tests::{Client, Lab, Process, until};
 use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;

@@ -154,11 +154,7 @@ impl Shell {
                 ));
                 self.stop_without_journal()
             }
-            News::GoesOn => {
-                self.abandon_at = None;
-                self.notices.end(&Cause::Journal);
-                self.notice(false, "the journal can be written again".to_owned())
-            }
+            News::GoesOn => self.journal_goes_on(Cause::Journal, "the journal can be written again"),
             News::Dropped(error) => {
                 let text = format!("a row that a worker reported is left out of the journal: {error}");
                 tracing::error!("{text}");
@@ -174,11 +170,7 @@ impl Shell {
                 );
                 self.stop_without_journal()
             }
-            News::CopyGoesOn => {
-                self.abandon_at = None;
-                self.notices.end(&Cause::Copy);
-                self.notice(false, "the journal can be copied again".to_owned())
-            }
+            News::CopyGoesOn => self.journal_goes_on(Cause::Copy, "the journal can be copied again"),
             News::Deposed(why) => {
                 self.goes = true;
                 self.deposed.get_or_insert(why);
@@ -195,6 +187,13 @@ impl Shell {
                 self.apply(Event::StopRequested)
             }
         }
+    }
+
+    /// What the journal waited for is over.
+    fn journal_goes_on(&mut self, cause: Cause, text: &str) {
+        self.abandon_at = None;
+        self.notices.end(&cause);
+        self.notice(false, text.to_owned())
     }
 
     /// After a requested end, goes on without a journal that cannot be written for [`STOP_WAITS`].

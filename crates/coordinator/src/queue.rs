@@ -88,10 +88,7 @@ impl Queue {
         let (jobs, queue) = channel();
         let (tell, news) = mpsc::unbounded_channel();
         let hurried = copy.is_some().then_some(0);
-        let thread = vital::thread("journal", move || match copy {
-            None => write_each(journal, &queue, &tell),
-            Some(copy) => write_and_copy((journal, copy), &queue, &tell),
-        })?;
+        let thread = vital::thread("journal", move || write_and_copy((journal, copy), &queue, &tell))?;
         let (handed, done, waits, copy_waits) = (0, 0, false, false);
         Ok(Self { jobs: Some(jobs), news, thread: Some(thread), handed, done, waits, copy_waits, hurried })
     }
@@ -204,41 +201,36 @@ impl Queue {
     }
 }
 
-/// What the thread does until the queue closes.
-fn write_each(mut journal: Writer, queue: &Receiver<Job>, news: &mpsc::UnboundedSender<News>) {
-    while let Ok(first) = queue.recv() {
-        let (mut writes, _) = take(first, queue);
-        write_all(&mut journal, &mut writes, &|what| tell(news, what));
-    }
-}
-
-/// The same where the journal is copied: a write is told when the copy has it.
+/// What the thread does until the queue closes. Where the journal is copied, a write is told when the copy has it.
 fn write_and_copy(
-    (mut journal, mut copy): (Writer, Copy),
+    (mut journal, mut copy): (Writer, Option<Copy>),
     queue: &Receiver<Job>,
     news: &mpsc::UnboundedSender<News>,
 ) {
     let (untold, mut hurry, mut waits) = (Cell::new(0_u64), false, false);
+    let is_copied = copy.is_some();
     let keep = |what| match what {
-        News::Written => untold.set(untold.get() + 1),
+        News::Written if is_copied => untold.set(untold.get() + 1),
         what => tell(news, what),
     };
     loop {
-        match next(queue, copy.due_in(hurry), untold.get() < WRITES_IN_A_PIECE) {
-            Ok(first) => {
+        let due = copy.as_ref().map(|copy| copy.due_in(hurry));
+        match (next(queue, due, untold.get() < WRITES_IN_A_PIECE), &mut copy) {
+            (Ok(first), copy) => {
                 let (mut writes, hurries) = take(first, queue);
                 write_all(&mut journal, &mut writes, &keep);
+                let Some(copy) = copy else { continue };
                 if let Err(error) = copy.gather(&mut journal) {
                     tell(news, News::Broken(error));
                 }
-                let lacks = copy.due_in(false).is_some();
+                let lacks = copy.lacks();
                 hurry = lacks && (hurry || hurries);
                 // A write that changed nothing is not waited for.
                 if lacks {
                     continue;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => match copy.put(&journal) {
+            (Err(RecvTimeoutError::Timeout), Some(copy)) => match copy.put(&journal) {
                 Ok(()) => {
                     hurry = false;
                     if std::mem::take(&mut waits) {
@@ -253,7 +245,8 @@ fn write_and_copy(
                     continue;
                 }
             },
-            Err(RecvTimeoutError::Disconnected) => return,
+            // Without a copy nothing is ever due.
+            (Err(_), _) => return,
         }
         (0..untold.take()).for_each(|_| tell(news, News::Written));
     }

@@ -169,6 +169,16 @@ async fn what_is_copied_while_another_host_takes_over_is_not_lost() {
     assert!(matches!(news, News::Deposed(_)), "{news:?}");
 }
 
+/// It waits for workers, say, of which some are attached to it and the others to the one that leads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_has_nothing_to_write_finds_that_another_one_leads() {
+    let hosts = Hosts::new();
+    let mut old = hosts.queue("one").await;
+    drop(hosts.lead("two").await);
+    let news = tokio::time::timeout(LIMIT, old.news()).await.expect("there are news in time");
+    assert!(matches!(news, News::Deposed(_)), "{news:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_start_at_once_one_is_refused() {
     let hosts = Hosts::new();
@@ -190,7 +200,7 @@ async fn a_base_stands_for_its_pieces_and_fences_stay() {
         done(&mut queue, number).await;
     }
     assert_eq!(hosts.log().list().await.expect("it answers").pieces, [1, 2, 3, 4, 5, 6]);
-    compact(&hosts.log(), &hosts.journal("one"), 6).await.expect("the store answers");
+    compact(&hosts.log(), &hosts.journal("one"), 6, 1).await.expect("the store answers");
     let listing = hosts.log().list().await.expect("it answers");
     assert_eq!((listing.pieces, listing.bases), (vec![1, 6], vec![6]));
     let number = fact(&mut queue, "after it");

@@ -215,7 +215,13 @@ fn shards_that_are_missing_cut_off_or_not_to_be_reached_are_named() {
     assert!(refused(&shards("a{b")).to_string().starts_with("data.source.webdataset.shards is `a{b`: "));
     let url = "file:///no/such/a.tar";
     assert!(matches!(refused(&shards(url)), DataError::Store { place, .. } if place == url));
-    for url in ["gopher://host/a.tar", "gs://bucket/a.tar", "s3://user:secret@bucket/a.tar", "s3://b/a.tar"] {
+    for url in [
+        "gopher://host/a.tar",
+        "gcs://bucket/a.tar",
+        "gs://Bucket/a.tar",
+        "s3://user:secret@bucket/a.tar",
+        "s3://b/a.tar",
+    ] {
         let error = refused(&shards(url));
         assert!(matches!(error, DataError::Objects(_)) && !error.to_string().contains("secret@"), "{error}");
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsgan_control::OutcomeKind;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{CorruptRecord, FinalFile, StepRow, scalars};
 
@@ -66,6 +66,10 @@ pub(crate) fn known(db: &mut Connection) -> rusqlite::Result<Known> {
 fn facts(db: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
     let mut query = db.prepare("select key, value from meta")?;
     query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+pub(crate) fn fact(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    db.query_row("select value from meta where key = ?1", [key], |row| row.get(0)).optional()
 }
 
 fn snapshots(db: &Connection) -> rusqlite::Result<BTreeSet<u64>> {

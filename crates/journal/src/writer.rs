@@ -151,6 +151,14 @@ impl Writer {
         reads::known(&mut self.db).map_err(JournalError::open(&self.path))
     }
 
+    /// One fact of the run, as `schema.sql` lists them for the table `meta`; none if it is not known.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn fact(&self, key: &str) -> Result<Option<String>, JournalError> {
+        reads::fact(&self.db, key).map_err(JournalError::open(&self.path))
+    }
+
     /// The run goes on, and has no outcome yet. Writes its facts, and a base.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
 //! Classifies a failed request and describes it for users.
 //!
-//! `object_store` keeps the server's answer as text. This module searches that text only for what the S3 protocol
-//! specifies: the HTTP status and the `<Code>` of the error's body.
+//! `object_store` keeps the server's answer as text. This module searches that text only for what the protocols of S3, Google's
+//! XML API and Azure specify: the HTTP status and the `<Code>` of the error's body.
 
 use std::error::Error;
 use std::fmt;
 
 use lsgan_spec::{chain, printable};
 
+use crate::Scheme;
 use crate::secrets::scrubbed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub enum FailureKind {
     Away,
     /// The credentials are wrong or do not permit this request.
     Refused,
+    /// The bucket, or Azure's container, does not exist.
     NoBucket,
     /// The object does not exist.
     Missing,
@@ -31,17 +33,19 @@ pub struct StoreFailure {
     pub kind: FailureKind,
     /// The server's message, or why there is none.
     pub message: String,
+    /// Which store it was, for the advice.
+    pub scheme: Scheme,
 }
 
 impl StoreFailure {
     #[must_use]
-    pub fn of(error: &object_store::Error) -> Self {
+    pub fn of(error: &object_store::Error, scheme: Scheme) -> Self {
         use object_store::Error as E;
         let text = chain(error);
         let code = between(&text, "<Code>", "</Code>");
         let status = between(&text, "status code: ", " ").and_then(|status| status.parse::<u16>().ok());
         let kind = match (error, code, status) {
-            (_, Some("NoSuchBucket"), _) => FailureKind::NoBucket,
+            (_, Some("NoSuchBucket" | "ContainerNotFound"), _) => FailureKind::NoBucket,
             (E::NotFound { .. }, ..) | (_, _, Some(404)) => FailureKind::Missing,
             (E::PermissionDenied { .. } | E::Unauthenticated { .. }, ..) | (_, _, Some(401 | 403)) => {
                 FailureKind::Refused
@@ -56,24 +60,47 @@ impl StoreFailure {
             _ => FailureKind::Wrong,
         };
         let message = one_line(&scrubbed(&message(error, &text, code, status)));
-        Self { kind, message: printable(&message).into_owned() }
+        Self { kind, message: printable(&message).into_owned(), scheme }
     }
 
     #[must_use]
     pub fn advice(&self) -> &'static str {
-        match self.kind {
-            FailureKind::Away => {
+        use FailureKind as Kind;
+        match (self.kind, self.scheme) {
+            (Kind::Away, Scheme::S3) => {
                 "Check the network and AWS_ENDPOINT_URL, or wait until the store is back, and try again."
             }
-            FailureKind::Refused => {
+            (Kind::Away, Scheme::Google) => {
+                "Check the network and GOOGLE_BASE_URL, or wait until the store is back, and try again."
+            }
+            (Kind::Away, Scheme::Azure) => {
+                "Check the network, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT, or wait until the store is back, \
+                 and try again."
+            }
+            (Kind::Refused, Scheme::S3) => {
                 "Check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) and what they may do."
             }
-            FailureKind::NoBucket => {
+            (Kind::Refused, Scheme::Google) => {
+                "Check the credentials (GOOGLE_APPLICATION_CREDENTIALS, or the machine's service account) and what they may do."
+            }
+            (Kind::Refused, Scheme::Azure) => {
+                "Check the credentials (AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or the machine's identity) and what \
+                 they may do."
+            }
+            (Kind::NoBucket, Scheme::S3) => {
                 "Make the bucket, or correct its name; check AWS_ENDPOINT_URL and AWS_REGION."
             }
-            FailureKind::Missing => "Check the URL.",
-            FailureKind::Changed => "Another process writes here: give each run a prefix of its own.",
-            FailureKind::Wrong => "Check the URL, AWS_ENDPOINT_URL and AWS_REGION.",
+            (Kind::NoBucket, Scheme::Google) => "Make the bucket, or correct its name.",
+            (Kind::NoBucket, Scheme::Azure) => {
+                "Make the container, or correct its name; check AZURE_STORAGE_ACCOUNT_NAME."
+            }
+            (Kind::Missing, _) => "Check the URL.",
+            (Kind::Changed, _) => "Another process writes here: give each run a prefix of its own.",
+            (Kind::Wrong, Scheme::S3) => "Check the URL, AWS_ENDPOINT_URL and AWS_REGION.",
+            (Kind::Wrong, Scheme::Google) => "Check the URL and GOOGLE_BASE_URL.",
+            (Kind::Wrong, Scheme::Azure) => {
+                "Check the URL, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT."
+            }
         }
     }
 }
@@ -89,7 +116,9 @@ fn message(error: &object_store::Error, text: &str, code: Option<&str>, status: 
     let tries = tries.unwrap_or_default();
     match (code, status) {
         (Some(code), status) => {
-            let message = between(text, "<Message>", "</Message>").unwrap_or_default().trim_end_matches('.');
+            let message = between(text, "<Message>", "</Message>").unwrap_or_default();
+            // Azure adds the request's id and the time, which tell a user nothing.
+            let message = message.split("\nRequestId:").next().unwrap_or_default().trim_end_matches('.');
             let status = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
             let separator = if message.is_empty() { "" } else { ": " };
             format!("{code}{separator}{message}{status}{tries}")
@@ -160,6 +189,15 @@ mod tests {
                 "InvalidAccessKeyId: It is so (HTTP 403)",
             ),
             (
+                format!(
+                    "{get} - Server returned non-2xx status code: 404 The specified container does not exist.: \
+                     \u{feff}<?xml version=\"1.0\"?><Error><Code>ContainerNotFound</Code><Message>It does not exist.\n\
+                     RequestId:6f5b\nTime:2026-01-01</Message></Error>"
+                ),
+                FailureKind::NoBucket,
+                "ContainerNotFound: It does not exist (HTTP 404)",
+            ),
+            (
                 format!("{get} - Server returned non-2xx status code: 400 Bad Request: "),
                 FailureKind::Wrong,
                 "HTTP 400",
@@ -177,7 +215,7 @@ mod tests {
                 "Received redirect without LOCATION, this",
             ),
         ] {
-            let failure = StoreFailure::of(&generic(&text));
+            let failure = StoreFailure::of(&generic(&text), Scheme::S3);
             assert_eq!((failure.kind, failure.message.as_str()), (kind, message), "{text}");
             assert!(!failure.to_string().contains('\n'));
         }
@@ -187,9 +225,9 @@ mod tests {
     #[test]
     fn an_answer_does_nothing_to_a_terminal() {
         let answer = "<Code>No\u{1b}[2J</Code><Message>It\n is \u{9b}31m so</Message>";
-        let failure = StoreFailure::of(&generic(answer));
+        let failure = StoreFailure::of(&generic(answer), Scheme::S3);
         assert_eq!(failure.message, "No\\u001b[2J: It is \\u009b31m so");
-        let failure = StoreFailure::of(&generic("nobody\u{7}\nlistens"));
+        let failure = StoreFailure::of(&generic("nobody\u{7}\nlistens"), Scheme::S3);
         assert_eq!(failure.message, "nobody\\u0007 listens");
     }
 }

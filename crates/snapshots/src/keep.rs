@@ -123,7 +123,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn archive(&self) -> Result<Option<String>, Error> {
-        if !matches!(self.root, Root::Bucket(_)) {
+        if !matches!(self.root, Root::Bucket(..)) {
             return Ok(None);
         }
         let mut objects = Vec::new();
@@ -165,7 +165,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer, credentials that may not write, or [`Error::Unsafe`].
     pub async fn check(&self) -> Result<(), Error> {
-        if !matches!(self.root, Root::Bucket(_)) {
+        if !matches!(self.root, Root::Bucket(..)) {
             return Ok(());
         }
         // First, since to a write some servers say of a missing bucket only that it is not allowed.
@@ -179,8 +179,8 @@ impl Store {
             Put::Exists => Ok(()),
             Put::Created => Err(Error::Unsafe {
                 path: self.show(&path),
-                text: "was created twice: this store does not know `If-None-Match: *`, by which a snapshot is published \
-                       only once. Use a newer version of it, another store, or a directory."
+                text: "was created twice: this store does not know the condition (`If-None-Match: *`, with gs:// \
+                       `x-goog-if-generation-match: 0`) by which a snapshot is published only once. Use a newer version of it, another store, or a directory."
                     .to_owned(),
             }),
         }
@@ -227,7 +227,7 @@ impl Store {
     fn step_directory(&self, step: Step) -> Option<PathBuf> {
         match &self.root {
             Root::Directory(root) => Some(root.join(layout::step_dir(&self.prefix, step).as_ref())),
-            Root::Bucket(_) | Root::Named(_) => None,
+            Root::Bucket(..) | Root::Named(_) => None,
         }
     }
 }

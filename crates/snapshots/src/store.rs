@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, StoreFailure, is_url, pieces, without_user};
+use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, Scheme, StoreFailure, is_url, pieces, without_user};
 use lsgan_spec::Step;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -24,7 +24,7 @@ use crate::layout;
 /// A place for snapshots: a directory, a bucket, or any object store by [`Store::over`]. Cheap to clone.
 ///
 /// A directory needs a file system with hard links, by which a file is created only if there is none; a bucket needs
-/// `If-None-Match` ([`Store::check`]).
+/// a put on that condition ([`Store::check`]): `If-None-Match: *`, with Google `x-goog-if-generation-match: 0`.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
@@ -39,8 +39,8 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
     Directory(PathBuf),
-    /// `s3://bucket`.
-    Bucket(String),
+    /// `s3://bucket`, and what it speaks.
+    Bucket(String, Scheme),
     Named(String),
 }
 
@@ -57,7 +57,7 @@ impl Store {
         is_url(to) && !to.starts_with("file://")
     }
 
-    /// Opens `to`: a directory, which is made, a `file://` or an `s3://` URL. Asks nothing of a bucket yet.
+    /// Opens `to`: a directory, which is made, a `file://` URL, or a bucket's (`s3://`, `gs://`, `az://`). Asks nothing of a bucket yet.
     ///
     /// # Errors
     /// Another scheme, a directory that cannot be made, or a bucket without credentials.
@@ -96,7 +96,7 @@ impl Store {
 
     fn bucket(place: &BucketUrl, limit: RetryLimit) -> Result<Self, Error> {
         let objects = lsgan_objects::open(place, limit)?;
-        let root = Root::Bucket(format!("s3://{}", place.bucket));
+        let root = Root::Bucket(place.root(), place.scheme);
         Ok(Self { fleeting: objects.clone(), objects, prefix: place.path.clone(), root })
     }
 
@@ -129,7 +129,7 @@ impl Store {
     pub(crate) fn show(&self, path: &Path) -> String {
         match &self.root {
             Root::Directory(root) => root.join(path.as_ref()).display().to_string(),
-            Root::Bucket(name) | Root::Named(name) => format!("{}/{path}", name.trim_end_matches('/')),
+            Root::Bucket(name, _) | Root::Named(name) => format!("{}/{path}", name.trim_end_matches('/')),
         }
     }
 
@@ -158,7 +158,7 @@ impl Store {
 
     /// Whether an object with these bytes is put in pieces, which cannot be done create-only.
     pub(crate) fn in_pieces(&self, bytes: &Bytes) -> bool {
-        matches!(self.root, Root::Bucket(_)) && bytes.len() > pieces::PIECE_BYTES
+        matches!(self.root, Root::Bucket(..)) && bytes.len() > pieces::PIECE_BYTES
     }
 
     async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {
@@ -170,12 +170,15 @@ impl Store {
     pub(crate) async fn get(&self, path: &Path) -> Result<Option<GetResult>, Error> {
         match self.objects.get(path).await {
             Ok(object) => Ok(Some(object)),
-            Err(error @ object_store::Error::NotFound { .. })
-                if StoreFailure::of(&error).kind != FailureKind::NoBucket =>
-            {
-                Ok(None)
-            }
+            Err(error @ object_store::Error::NotFound { .. }) if !self.is_no_bucket(&error) => Ok(None),
             Err(source) => Err(self.failed("read", path, source)),
+        }
+    }
+
+    fn is_no_bucket(&self, error: &object_store::Error) -> bool {
+        match self.root {
+            Root::Bucket(_, scheme) => StoreFailure::of(error, scheme).kind == FailureKind::NoBucket,
+            Root::Directory(_) | Root::Named(_) => false,
         }
     }
 
@@ -196,7 +199,7 @@ impl Store {
 
     /// Whether an object is read in pieces, each with a patience of its own, instead of by the answer that is there.
     fn is_large(&self, object: &GetResult) -> bool {
-        matches!(self.root, Root::Bucket(_)) && object.meta.size > pieces::PIECE_BYTES as u64
+        matches!(self.root, Root::Bucket(..)) && object.meta.size > pieces::PIECE_BYTES as u64
     }
 
     /// The bytes of an opened object as they come.
@@ -263,7 +266,9 @@ impl Store {
     pub(crate) fn failed(&self, action: &'static str, path: &Path, source: object_store::Error) -> Error {
         let path = self.show(path);
         match &self.root {
-            Root::Bucket(_) => Error::Bucket { action, path, answer: StoreFailure::of(&source) },
+            Root::Bucket(_, scheme) => {
+                Error::Bucket { action, path, answer: StoreFailure::of(&source, *scheme) }
+            }
             Root::Directory(_) | Root::Named(_) => Error::store(action, path, source),
         }
     }

@@ -1,27 +1,30 @@
-//! A data set in S3 is the same as on a disk, in any weather; and what is wrong is said at once.
+//! A data set in a bucket is the same as on a disk, in any weather; and what is wrong is said at once.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lsgan_data::contract::contract;
 use lsgan_data::{DataError, OpenOptions, RecordError, Source, open_with};
-use lsgan_objects::{FailureKind, StoreFailure};
+use lsgan_objects::FailureKind;
 use lsgan_spec::{DataSpec, ImageSpec, Source as Spec, WebdatasetSource};
 use lsgan_tests::binaries::root;
+use lsgan_tests::buckets::{Who, s3_environment};
 use lsgan_tests::trials::Test;
 use lsgan_tests::{Trouble, tests};
 use object_store::ObjectStoreExt as _;
 
-use crate::{admin, client, fill, wait, world};
+use crate::{admin, client, failure, fill, kind, url, wait, world};
 
 pub const TESTS: &[Test] = tests![
     shards_keep_the_contract_and_are_those_of_the_disk,
     slow_down_and_bodies_that_break_off_are_waited_out,
     connections_that_are_refused_for_a_while_are_waited_out,
     a_missing_bucket_and_a_missing_key_are_told_apart_at_once,
-    wrong_credentials_are_refused_at_once_in_the_servers_words,
     an_object_that_is_written_to_or_gone_is_lost,
 ];
+
+/// Codes that only SeaweedFS has.
+pub const S3: &[Test] = tests![wrong_credentials_are_refused_at_once_in_the_servers_words];
 
 /// What is said at once comes long before any patience ends.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -67,14 +70,14 @@ fn on_disk(index_dir: &Path) -> Box<dyn Source> {
 fn shards_keep_the_contract_and_are_those_of_the_disk() {
     fill_with_shards("contract");
     let dir = tempfile::tempdir().expect("a directory can be made");
-    let source = open(&format!("s3://contract/{PATTERN}"), dir.path()).expect("they are there");
+    let source = open(&url(&format!("contract/{PATTERN}")), dir.path()).expect("they are there");
     contract(&*source, &[]);
     let disk = on_disk(dir.path());
     assert_eq!(source.fingerprint(), disk.fingerprint());
     assert_eq!(samples(&*source), samples(&*disk));
     // With its index: nothing is looked through again.
     let before = world().weather.requests("/contract/").len();
-    let again = open(&format!("s3://contract/{PATTERN}"), dir.path()).expect("they are there");
+    let again = open(&url(&format!("contract/{PATTERN}")), dir.path()).expect("they are there");
     let requests = world().weather.requests("/contract/").split_off(before);
     assert!(requests.iter().all(|request| request.method == "HEAD"), "{requests:?}");
     assert_eq!(again.fingerprint(), source.fingerprint());
@@ -88,7 +91,7 @@ fn slow_down_and_bodies_that_break_off_are_waited_out() {
     weather.make(Trouble::SlowDown, 3, "GET", "/storm/");
     // In the middle of the shard that is looked through.
     weather.make(Trouble::CutAfter(10_000), 2, "GET", "/storm/");
-    let source = open(&format!("s3://storm/{PATTERN}"), dir.path()).expect("the weather gets better");
+    let source = open(&url(&format!("storm/{PATTERN}")), dir.path()).expect("the weather gets better");
     assert_eq!(weather.troubled("/storm/"), 7);
     // And in the middle of records.
     weather.make(Trouble::CutAfter(100), 4, "GET", "/storm/");
@@ -104,7 +107,7 @@ fn connections_that_are_refused_for_a_while_are_waited_out() {
     fill_with_shards("refusing");
     let lab = lsgan_tests::Lab::new();
     let weather = lsgan_tests::Weather::before(world().server.address(), lab.host());
-    let client = client("refusing", &weather.url(), lsgan_tests::s3::READER);
+    let client = client("refusing", &kind().environment(&weather.url(), Who::Reader));
     weather.refuse(true);
     let head = std::thread::spawn(move || wait(async move { client.head(&SHARDS[0].into()).await }));
     // It is asked for at least once while nobody listens: nothing can tell when, so it is given some attempts' time.
@@ -118,13 +121,12 @@ fn connections_that_are_refused_for_a_while_are_waited_out() {
 fn a_missing_bucket_and_a_missing_key_are_told_apart_at_once() {
     fill_with_shards("there");
     let begin = Instant::now();
-    for (url, code) in
-        [("s3://there/none-{0..1}.tar", "NoSuchKey"), ("s3://not-there/train-000000.tar", "NoSuchBucket")]
-    {
-        let error = refused(url);
+    let (no_key, no_bucket) = (kind().traits().no_key, kind().traits().no_bucket);
+    for (path, code) in [("there/none-{0..1}.tar", no_key), ("not-there/train-000000.tar", no_bucket)] {
+        let error = refused(&url(path));
         let DataError::Store { place, reason, advice } = &error else { panic!("{error}") };
         assert!(reason.starts_with(code), "{error}");
-        assert!(place.starts_with("s3://") && !advice.is_empty(), "{error}");
+        assert!(place.starts_with(&url("")) && !advice.is_empty(), "{error}");
     }
     assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
     assert!(world().weather.requests("/not-there/").len() <= 2, "asked once, and once for the words");
@@ -136,14 +138,14 @@ fn wrong_credentials_are_refused_at_once_in_the_servers_words() {
     for (keys, code) in
         [(("nobody", "secret"), "InvalidAccessKeyId"), (("writer", "wrong"), "SignatureDoesNotMatch")]
     {
-        let client = client("guarded", &world().weather.url(), keys);
+        let client = client("guarded", &s3_environment(&world().weather.url(), keys));
         let error = wait(client.get(&SHARDS[0].into())).map(drop).expect_err("nobody has these keys");
-        let answer = StoreFailure::of(&error);
+        let answer = failure(&error);
         assert_eq!(answer.kind, FailureKind::Refused, "{answer}");
         assert!(answer.message.starts_with(code), "{answer}");
         assert!(answer.to_string().contains("AWS_SECRET_ACCESS_KEY"), "{answer}");
         let listed = wait(client.list_with_delimiter(None)).map(drop).expect_err("nor may they list");
-        assert_eq!(StoreFailure::of(&listed).kind, FailureKind::Refused, "{listed}");
+        assert_eq!(failure(&listed).kind, FailureKind::Refused, "{listed}");
     }
     assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
 }
@@ -151,7 +153,7 @@ fn wrong_credentials_are_refused_at_once_in_the_servers_words() {
 fn an_object_that_is_written_to_or_gone_is_lost() {
     fill_with_shards("changing");
     let dir = tempfile::tempdir().expect("a directory can be made");
-    let source = open(&format!("s3://changing/{PATTERN}"), dir.path()).expect("they are there");
+    let source = open(&url(&format!("changing/{PATTERN}")), dir.path()).expect("they are there");
     assert!(samples(&*source).iter().all(Result::is_ok));
     let admin = admin("changing");
     wait(async {
@@ -161,7 +163,7 @@ fn an_object_that_is_written_to_or_gone_is_lost() {
     });
     for (record, sample) in samples(&*source).into_iter().enumerate() {
         let Err(RecordError::Lost { key, reason, .. }) = sample else { panic!("record {record} is read") };
-        let expected = if record < 12 { "NoSuchKey" } else { "the object was written to" };
-        assert!(reason.contains(expected) && key.starts_with("s3://changing/"), "{key}: {reason}");
+        let expected = if record < 12 { kind().traits().no_key } else { "the object was written to" };
+        assert!(reason.contains(expected) && key.starts_with(&url("changing/")), "{key}: {reason}");
     }
 }

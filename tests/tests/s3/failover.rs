@@ -3,12 +3,12 @@
 use std::process::Command;
 use std::time::Instant;
 
-use lsgan_tests::s3::{WRITER, environment};
+use lsgan_tests::buckets::Who;
 use lsgan_tests::trials::Test;
 use lsgan_tests::{Coordinator, Journal, Lab, Process, tests};
 
-use crate::fill;
 use crate::run::{command, config, direct, from_disk, shards, weights_in};
+use crate::{fill, kind, url};
 
 pub const TESTS: &[Test] = tests![
     a_coordinator_on_another_host_adopts_the_workers,
@@ -28,7 +28,7 @@ impl Hosts {
     fn new(bucket: &str) -> Self {
         let lab = Lab::new();
         fill(bucket, &[]);
-        let config = config(&lab, &shards(), &format!("s3://{bucket}/run"));
+        let config = config(&lab, &shards(), &url(&format!("{bucket}/run")));
         Self { lab, config }
     }
 
@@ -38,7 +38,9 @@ impl Hosts {
         let arguments = ["--quiet", "--config", &self.config, "--run-dir", &run_dir, "--listen", listen];
         let arguments = [&arguments[..], &["--set", STEPS, "--expect-workers", "2"]].concat();
         let label = format!("coordinator on {host}");
-        Lab::listening(self.lab.start_command(&label, command("coordinator", &direct(), WRITER, &arguments)))
+        Lab::listening(
+            self.lab.start_command(&label, command("coordinator", &direct(), Who::Writer, &arguments)),
+        )
     }
 
     fn first(&self) -> (Coordinator, Vec<Process>) {
@@ -50,7 +52,7 @@ impl Hosts {
     fn workers(&self, coordinator: &str) -> Vec<Process> {
         let worker = |name: &str| {
             let mut wrapper = Command::new("env");
-            wrapper.envs(environment(&direct(), WRITER));
+            wrapper.envs(kind().environment(&direct(), Who::Writer));
             self.lab.worker_under(wrapper, name, coordinator)
         };
         ["a", "b"].map(worker).into()
@@ -88,7 +90,7 @@ fn a_coordinator_on_another_host_adopts_the_workers() {
     let told = status
         .notices
         .iter()
-        .any(|notice| notice.text.contains("is brought back from s3://lost/run/journal"));
+        .any(|notice| notice.text.contains(&format!("is brought back from {}", url("lost/run/journal"))));
     assert!(told, "{:#?}", status.notices);
     hosts.ends_well("lost", two, workers);
     let journal = hosts.journal("two");

@@ -1,7 +1,7 @@
-//! Data and snapshots in S3: a real server, and bad weather before it.
+//! Data and snapshots in buckets: real servers of each protocol, and bad weather before them.
 //!
-//! The server comes with the test-time Python environment (`make test` makes it). Without it these tests are counted as
-//! skipped, by name; in CI that is an error.
+//! What holds for all servers runs with each of them, one after another. A server that is not installed has its tests counted
+//! as skipped, by name; in CI that is an error for SeaweedFS.
 
 mod data;
 mod failover;
@@ -12,17 +12,16 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use libtest_mimic::Arguments;
-use lsgan_objects::settings::Environment;
-use lsgan_objects::{BucketUrl, RetryLimit, s3};
-use lsgan_tests::s3::{ADMIN, S3Server, WRITER, environment};
-use lsgan_tests::trials::trials;
+use lsgan_objects::{BucketUrl, Environment, RetryLimit, Scheme, StoreFailure};
+use lsgan_tests::buckets::{BucketServer, Kind, Who};
+use lsgan_tests::trials::{Test, trials_of};
 use lsgan_tests::{Lab, Weather};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 /// The server, and the weather before it that tests inside this process use. They keep apart by their buckets.
 struct World {
-    server: S3Server,
+    server: BucketServer,
     weather: Weather,
 }
 
@@ -32,31 +31,73 @@ fn world() -> Arc<World> {
     WORLD.read().expect("nobody panics with it").clone().expect("main has made it")
 }
 
+/// The kind of server that the tests run with now.
+fn kind() -> Kind {
+    world().server.kind()
+}
+
+/// The URL of a bucket, or of something in it.
+fn url(path: &str) -> String {
+    format!("{}://{path}", kind().scheme())
+}
+
+/// What an answer of this kind of server means.
+fn failure(error: &object_store::Error) -> StoreFailure {
+    let schemes = [Scheme::S3, Scheme::Google, Scheme::Azure];
+    let scheme = schemes.into_iter().find(|scheme| scheme.name() == kind().scheme());
+    StoreFailure::of(error, scheme.expect("it is one of them"))
+}
+
+/// The tests of a kind of server.
+fn tests_of(kind: Kind) -> Vec<&'static [Test]> {
+    match kind {
+        Kind::SeaweedFs => {
+            vec![data::TESTS, snapshots::TESTS, failover::TESTS, run::TESTS, data::S3, snapshots::S3, run::S3]
+        }
+        // Its keys are worth nothing, and it forgets what failed half-way through.
+        Kind::Moto => vec![data::TESTS, snapshots::TESTS, failover::TESTS],
+        Kind::Azurite | Kind::Google => vec![data::TESTS, snapshots::TESTS, failover::TESTS, run::TESTS],
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let possible = S3Server::possible();
-    if let Err(why) = &possible
-        && std::env::var("CI").is_ok_and(|ci| ci == "true")
-    {
-        eprintln!("error: {why}");
-        return ExitCode::FAILURE;
+    let mut failed = false;
+    for kind in Kind::ALL {
+        let possible = kind.possible().map(drop);
+        if let (Err(why), Kind::SeaweedFs) = (&possible, kind)
+            && std::env::var("CI").is_ok_and(|ci| ci == "true")
+        {
+            eprintln!("error: {why}");
+            return ExitCode::FAILURE;
+        }
+        failed |= run_with(kind, &possible, &arguments);
     }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs the tests of a kind of server. Returns whether one failed.
+fn run_with(kind: Kind, possible: &Result<(), String>, arguments: &Arguments) -> bool {
+    let prefix = format!("{}::", kind.name());
+    let tests = tests_of(kind);
+    let wanted = |name: &str| {
+        arguments.filter.as_ref().is_none_or(|filter| format!("{prefix}{name}").contains(filter))
+    };
     let lab = Lab::new();
-    if let (Ok(weed), false) = (&possible, arguments.list) {
-        let server = S3Server::start(weed, lab.host());
+    if possible.is_ok() && !arguments.list && tests.iter().copied().flatten().any(|(name, _)| wanted(name)) {
+        let server = kind.start(lab.host());
         let weather = Weather::before(server.address(), lab.host());
-        for (name, value) in environment(&weather.url(), WRITER) {
-            // SAFETY: no test runs yet, and the harness's threads read no variables.
+        for (name, value) in kind.environment(&weather.url(), Who::Writer) {
+            // SAFETY: no test runs now, and the harness's threads read no variables.
             unsafe { std::env::set_var(name, value) };
         }
         *WORLD.write().expect("nobody panics with it") = Some(Arc::new(World { server, weather }));
     }
-    let tests = [data::TESTS, snapshots::TESTS, run::TESTS, failover::TESTS];
-    let tests = tests.into_iter().flat_map(|tests| trials(&possible.clone().map(drop), tests));
-    let code = libtest_mimic::run(&arguments, tests.collect()).exit_code();
+    let trials = tests.into_iter().flat_map(|tests| trials_of(&prefix, possible, tests));
+    let failed = libtest_mimic::run(arguments, trials.collect()).has_failed();
     // Statics are not dropped, and the server is to be gone.
     drop(WORLD.write().expect("nobody panics with it").take());
-    code
+    failed
 }
 
 /// Waits for what is asynchronous; tests themselves are plain threads.
@@ -72,33 +113,23 @@ fn wait<T>(task: impl Future<Output = T>) -> T {
     RUNTIME.get_or_init(make).block_on(task)
 }
 
-/// A client of the server itself, without weather, that may make buckets.
+/// A client of the server itself, without weather, of an administrator.
 fn admin(bucket: &str) -> Arc<dyn ObjectStore> {
     let endpoint = format!("http://{}", world().server.address());
-    client(bucket, &endpoint, ADMIN)
+    client(bucket, &kind().environment(&endpoint, Who::Admin))
 }
 
-fn client(bucket: &str, endpoint: &str, keys: (&str, &str)) -> Arc<dyn ObjectStore> {
-    client_with(bucket, endpoint, keys, &[])
-}
-
-/// A client with `more` variables in its environment.
-fn client_with(
-    bucket: &str,
-    endpoint: &str,
-    keys: (&str, &str),
-    more: &[(&str, &str)],
-) -> Arc<dyn ObjectStore> {
-    let place = BucketUrl::parse(&format!("s3://{bucket}")).expect("it is a bucket");
-    let environment = environment(endpoint, keys).into_iter();
-    let more = more.iter().map(|&(name, value)| (name, value.to_owned()));
+/// A client with these variables in its environment.
+fn client(bucket: &str, environment: &[(&'static str, String)]) -> Arc<dyn ObjectStore> {
+    let place = BucketUrl::parse(&url(bucket)).expect("it is a bucket");
     let environment: Environment =
-        environment.chain(more).map(|(name, value)| (name.to_owned(), value)).collect();
-    s3::open_with(&place, RetryLimit::SNAPSHOTS, &environment).expect("it can be opened")
+        environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    lsgan_objects::open_with(&place, RetryLimit::SNAPSHOTS, &environment).expect("it can be opened")
 }
 
-/// Puts objects into a bucket, which the server makes with the first one.
+/// Makes a bucket and puts objects into it.
 fn fill(bucket: &str, objects: &[(&str, Vec<u8>)]) {
+    world().server.make_bucket(bucket);
     let client = admin(bucket);
     wait(async {
         client.put(&Path::from("made"), b"so that the bucket is there".to_vec().into()).await?;

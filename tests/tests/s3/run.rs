@@ -1,22 +1,26 @@
-//! Whole runs with their data and snapshots in S3: the same weights as from a disk, whatever the store does.
+//! Whole runs with their data and snapshots in buckets: the same weights as from a disk, whatever the store does.
 
 use std::process::Command;
 use std::time::Instant;
 
 use lsgan_tests::binaries::{binary, root};
-use lsgan_tests::s3::{READER, WRITER, environment};
+use lsgan_tests::buckets::{Who, s3_environment};
 use lsgan_tests::trials::Test;
 use lsgan_tests::{Ended, Lab, Process, Trouble, Weather, Weights, tests};
 use object_store::ObjectStoreExt as _;
 
 use crate::data::{PATTERN, fill_with_shards, fixtures};
-use crate::{admin, fill, wait, world};
+use crate::{admin, fill, kind, url, wait, world};
 
 pub const TESTS: &[Test] = tests![
-    a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk,
+    a_run_from_a_bucket_to_a_bucket_that_is_killed_trains_the_weights_of_the_disk,
+    workers_without_keys_compute_and_never_write,
+];
+
+/// With settings that only S3 has, or of what does not depend on the protocol.
+pub const S3: &[Test] = tests![
     a_run_whose_store_is_away_goes_on_and_keeps_what_is_there,
     a_run_that_ends_while_the_store_is_away_waits_for_it,
-    workers_without_keys_compute_and_never_write,
     a_fresh_run_moves_the_old_one_in_the_bucket_aside,
     mistakes_with_buckets_and_keys_end_at_once_with_one_error,
 ];
@@ -49,17 +53,17 @@ pub fn shards() -> String {
     fixtures().join(PATTERN).display().to_string()
 }
 
-/// One of the binaries, with what it needs to reach S3 by this endpoint.
-pub fn command(name: &str, endpoint: &str, keys: (&str, &str), arguments: &[&str]) -> Command {
+/// One of the binaries, with what it needs to reach the server by this endpoint.
+pub fn command(name: &str, endpoint: &str, who: Who, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary(name));
-    command.args(arguments).envs(environment(endpoint, keys));
+    command.args(arguments).envs(kind().environment(endpoint, who));
     command
 }
 
 fn up_command(lab: &Lab, workers: &str, config: &str, endpoint: &str, more: &[&str]) -> Command {
     let run_dir = lab.run_dir().display().to_string();
     let arguments = [&["up", "--workers", workers, "--config", config, "--run-dir", &run_dir], more].concat();
-    command("lsgan", endpoint, WRITER, &arguments)
+    command("lsgan", endpoint, Who::Writer, &arguments)
 }
 
 fn up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Process {
@@ -75,7 +79,7 @@ fn impatient_up(lab: &Lab, config: &str, endpoint: &str, more: &[&str]) -> Proce
 
 /// Runs `lsgan` with the keys of a reader.
 fn read(lab: &Lab, endpoint: &str, arguments: &[&str]) -> Ended {
-    lab.start_command(arguments[0], command("lsgan", endpoint, READER, arguments)).succeeds()
+    lab.start_command(arguments[0], command("lsgan", endpoint, Who::Reader, arguments)).succeeds()
 }
 
 /// The hashes of what a run has left in a bucket.
@@ -93,31 +97,37 @@ fn workers_without_keys_compute_and_never_write() {
     let lab = Lab::new();
     fill("keys", &[]);
     let endpoint = direct();
-    let config = config(&lab, &shards(), "s3://keys/runs/one");
+    let config = config(&lab, &shards(), &url("keys/runs/one"));
     let (run_dir, listen) = (lab.run_dir().display().to_string(), format!("{}:0", lab.host()));
     let arguments = ["--quiet", "--config", &config, "--run-dir", &run_dir, "--listen", &listen];
     let arguments = [&arguments[..], &["--expect-workers", "3"]].concat();
-    let coordinator = command("coordinator", &endpoint, WRITER, &arguments);
+    let coordinator = command("coordinator", &endpoint, Who::Writer, &arguments);
     let mut coordinator = Lab::listening(lab.start_command("coordinator", coordinator));
-    let worker = |name: &str, keys: Option<(&str, &str)>| {
+    let worker = |name: &str, who: Option<Who>| {
         let mut wrapper = Command::new("env");
-        wrapper.envs(environment(&endpoint, keys.unwrap_or(WRITER)));
-        if keys.is_none() {
-            wrapper.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        for (name, value) in kind().environment(&endpoint, who.unwrap_or(Who::Writer)) {
+            match who.is_none() && is_secret(name) {
+                true => wrapper.env_remove(name),
+                false => wrapper.env(name, value),
+            };
         }
         lab.worker_under(wrapper, name, &coordinator.address)
     };
-    let mut workers = vec![worker("keyless", None), worker("reader", Some(READER))];
+    let mut workers = vec![worker("keyless", None), worker("reader", Some(Who::Reader))];
     let named = |name: &str| format!("({name}) computes, but cannot write snapshots");
     for name in ["keyless", "reader"] {
         coordinator.process.wait_for_words(&named(name));
     }
-    workers.push(worker("writer", Some(WRITER)));
+    workers.push(worker("writer", Some(Who::Writer)));
     coordinator.process.succeeds();
     for mut worker in workers {
         worker.succeeds();
     }
     assert_eq!(weights_in("keys", "runs/one"), from_disk(&[]));
+}
+
+fn is_secret(name: &str) -> bool {
+    ["KEY", "TOKEN"].iter().any(|part| name.contains(part))
 }
 
 /// The weights of a run whose data and snapshots are on disk.
@@ -128,14 +138,14 @@ pub fn from_disk(more: &[&str]) -> Weights {
     lab.weights()
 }
 
-fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
+fn a_run_from_a_bucket_to_a_bucket_that_is_killed_trains_the_weights_of_the_disk() {
     let lab = Lab::new();
     fill_with_shards("killed");
     let weather = Weather::before(world().server.address(), lab.host());
     weather.make(Trouble::SlowDown, 3, "GET", ".tar");
     weather.make(Trouble::CutAfter(300), 5, "GET", ".tar");
     weather.make(Trouble::LoseAnswer, 2, "PUT", "/snapshots/");
-    let config = config(&lab, &format!("s3://killed/{PATTERN}"), "s3://killed/runs/one");
+    let config = config(&lab, &url(&format!("killed/{PATTERN}")), &url("killed/runs/one"));
     let mut first = up(&lab, &config, &weather.url(), &["--set", "steps=1000000"]);
     let client = lab.client(&mut first);
     client.wait_until("two snapshots", |status| status.snapshot_step.is_some_and(|step| step >= 20));
@@ -149,7 +159,7 @@ fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
     weather.make(Trouble::CutAfter(1000), 3, "GET", "/snapshots/");
     let mut again = up(&lab, &config, &weather.url(), &["--set", &steps]);
     let ended = again.succeeds();
-    assert!(ended.out.contains("s3://killed/runs/one/final/generator.safetensors"), "{ended}");
+    assert!(ended.out.contains(&url("killed/runs/one/final/generator.safetensors")), "{ended}");
     let restored = lab.journal().generations().iter().any(|g| g.start == "snapshot" && g.from_step >= 20);
     assert!(restored, "{:#?}", lab.journal().generations());
     assert!(!lab.run_dir().join("snapshots").exists(), "they are in the bucket only");
@@ -157,7 +167,7 @@ fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
     assert_eq!(weights_in("killed", "runs/one"), from_disk(&["--set", &steps]));
 
     let run_dir = lab.run_dir().display().to_string();
-    for run in ["s3://killed/runs/one", &run_dir] {
+    for run in [&url("killed/runs/one"), &run_dir] {
         let verified = read(&lab, &weather.url(), &["checkpoints", "verify", "--run", run]);
         verified.expect_out(&[&goal.to_string(), "whole"]);
         let png = lab.path("grid.png").display().to_string();
@@ -167,7 +177,7 @@ fn a_run_from_s3_to_s3_that_is_killed_trains_the_weights_of_the_disk() {
 
 /// The step of the newest snapshot of the killed run.
 fn newest(lab: &Lab, weather: &Weather) -> u64 {
-    let arguments = ["checkpoints", "list", "--json", "--run", "s3://killed/runs/one"];
+    let arguments = ["checkpoints", "list", "--json", "--run", &url("killed/runs/one")];
     let rows = read(lab, &weather.url(), &arguments).json();
     let usable = rows.as_array().expect("a list").iter().filter(|row| row["usable"] == true);
     usable.filter_map(|row| row["step"].as_u64()).max().expect("there are snapshots")
@@ -231,6 +241,7 @@ fn mistakes_with_buckets_and_keys_end_at_once_with_one_error() {
     let disk = shards();
     let there = format!("s3://mistakes/{PATTERN}");
     let begin = Instant::now();
+    let (writer, reader) = (("writer", "writer-secret"), ("reader", "reader-secret"));
     for (shards, to, keys, words) in [
         (
             &*there,
@@ -239,17 +250,18 @@ fn mistakes_with_buckets_and_keys_end_at_once_with_one_error() {
             ["SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"],
         ),
         (&disk, "s3://mistakes/run", ("nobody", "x"), ["InvalidAccessKeyId", "s3://mistakes/run"]),
-        (&disk, "s3://mistakes/run", READER, ["AccessDenied", "cannot write"]),
-        (&disk, "s3://not-there/run", WRITER, ["NoSuchBucket", "s3://not-there/run"]),
-        ("s3://mistakes/no-{0..9}.tar", "s3://mistakes/run", WRITER, ["NoSuchKey", "no-0.tar"]),
-        (&disk, "s3://writer:writer-secret@mistakes/run", WRITER, ["no secrets", "AWS_ACCESS_KEY_ID"]),
-        (&disk, "gs://mistakes/run", WRITER, ["`gs`", "s3://"]),
+        (&disk, "s3://mistakes/run", reader, ["AccessDenied", "cannot write"]),
+        (&disk, "s3://not-there/run", writer, ["NoSuchBucket", "s3://not-there/run"]),
+        ("s3://mistakes/no-{0..9}.tar", "s3://mistakes/run", writer, ["NoSuchKey", "no-0.tar"]),
+        (&disk, "s3://writer:writer-secret@mistakes/run", writer, ["no secrets", "AWS_ACCESS_KEY_ID"]),
+        (&disk, "gcs://mistakes/run", writer, ["`gcs`", "gs://"]),
     ] {
         let config = config(&lab, shards, to);
         let run_dir = lab.run_dir().display().to_string();
         let arguments = ["--config", &config, "--run-dir", &run_dir, "--listen", "127.0.0.1:0"];
-        let mut process =
-            lab.start_command("coordinator", command("coordinator", &endpoint, keys, &arguments));
+        let mut command = Command::new(binary("coordinator"));
+        command.args(arguments).envs(s3_environment(&endpoint, keys));
+        let mut process = lab.start_command("coordinator", command);
         let ended = process.wait().expect_err(&words).expect_one_error();
         assert!(ended.code.is_some_and(|code| [1, 2].contains(&code)), "{ended}");
         assert!(!ended.err.contains("writer-secret"), "{ended}");

@@ -1,18 +1,18 @@
-//! Snapshots in S3: what holds for a directory holds for a bucket, in any weather.
+//! Snapshots in buckets: what holds for a directory holds for a bucket, in any weather.
 
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use lsgan_objects::FailureKind;
-use lsgan_snapshots::{Error, Manifest, NamedTensor, Part, Snapshot, Store};
+use lsgan_snapshots::{Error, Log, Manifest, NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
-use lsgan_tests::s3::WRITER;
+use lsgan_tests::buckets::Who;
 use lsgan_tests::trials::Test;
 use lsgan_tests::{Trouble, tests};
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
-use crate::{admin, client_with, fill, wait, world};
+use crate::{admin, client, failure, fill, kind, url, wait, world};
 
 pub const TESTS: &[Test] = tests![
     a_snapshot_is_read_back_and_listed,
@@ -23,8 +23,11 @@ pub const TESTS: &[Test] = tests![
     lost_answers_and_slow_down_spoil_no_write,
     a_bucket_is_checked_before_a_run_depends_on_it,
     a_missing_bucket_is_an_error_and_no_empty_store,
-    nothing_is_left_of_a_large_write_that_fails,
+    a_number_of_the_journals_copy_is_given_once_to_creators_at_the_same_time,
 ];
+
+/// What is seen by S3's own requests.
+pub const S3: &[Test] = tests![nothing_is_left_of_a_large_write_that_fails];
 
 /// A state of two parts; `variant` decides their elements, `len` how many the first one has.
 fn snapshot(step: u64, variant: u64, len: usize) -> Snapshot {
@@ -47,7 +50,7 @@ fn snapshot(step: u64, variant: u64, len: usize) -> Snapshot {
 fn store(prefix: &str) -> Store {
     let (bucket, _) = prefix.split_once('/').expect("a bucket and a prefix");
     fill(bucket, &[]);
-    Store::open(&format!("s3://{prefix}")).expect("it can be opened")
+    Store::open(&url(prefix)).expect("it can be opened")
 }
 
 fn keys(bucket: &str) -> Vec<String> {
@@ -74,9 +77,9 @@ fn a_snapshot_is_read_back_and_listed() {
         let listed = store.list().await.expect("the store answers");
         assert_eq!(listed.iter().map(|entry| entry.step).collect::<Vec<_>>(), [Step(100)]);
         let files = store.write_final(&snapshot(100, 0, 24).parts).await.expect("it can be written");
-        assert_eq!(files[0].path, "s3://round-trip/runs/a b/final/generator.safetensors");
+        assert_eq!(files[0].path, url("round-trip/runs/a b/final/generator.safetensors"));
         assert_eq!(files[0].blake3, manifest.parts[0].blake3);
-        assert_eq!(store.snapshot_path(Step(100)), "s3://round-trip/runs/a b/snapshots/step-0000000100");
+        assert_eq!(store.snapshot_path(Step(100)), url("round-trip/runs/a b/snapshots/step-0000000100"));
     });
     let snapshots: Vec<_> =
         keys("round-trip").into_iter().filter(|key| key.contains("/snapshots/")).collect();
@@ -144,19 +147,17 @@ fn retention_setting_aside_and_moving_the_old_run_away() {
         store.write_final(&snapshot(400, 0, 24).parts).await.expect("it can be written");
         let before = keys_in("keeping").await.len();
         let old = store.archive().await.expect("the store answers");
-        assert_eq!(old.as_deref(), Some("s3://keeping/run.old-1"));
+        assert_eq!(old, Some(url("keeping/run.old-1")));
         let after = keys_in("keeping").await;
         assert_eq!(after.len(), before);
         assert!(after.iter().all(|key| key.starts_with("run.old-1/")), "{after:?}");
         assert!(store.newest_valid().await.expect("the store answers").manifest.is_none());
         assert_eq!(store.archive().await.expect("the store answers"), None, "there is nothing any more");
-        let old = Store::open("s3://keeping/run.old-1").expect("it can be opened");
+        let old = Store::open(&url("keeping/run.old-1")).expect("it can be opened");
         assert_eq!(old.load(Step(400)).await.expect("it went as a whole"), snapshot(400, 0, 24));
         store.write(&snapshot(100, 1, 24)).await.expect("it can be written");
-        assert_eq!(
-            store.archive().await.expect("the store answers").as_deref(),
-            Some("s3://keeping/run.old-2")
-        );
+        let second = store.archive().await.expect("the store answers");
+        assert_eq!(second, Some(url("keeping/run.old-2")));
     });
 }
 
@@ -166,9 +167,10 @@ const LARGE: usize = 10 << 20;
 fn a_large_part_goes_and_comes_in_pieces_in_bad_weather() {
     let (store, state) = (store("large/run"), snapshot(100, 0, LARGE));
     let weather = &world().weather;
-    weather.make(Trouble::SlowDown, 2, "POST", "/large/");
-    weather.make(Trouble::SlowDown, 2, "PUT", "partNumber=2");
-    weather.make(Trouble::LoseAnswer, 1, "PUT", "partNumber=3");
+    let ((begin, begins), (piece, brings)) = (kind().traits().begins, kind().traits().piece);
+    weather.make(Trouble::SlowDown, 2, begin, begins);
+    weather.make(Trouble::SlowDown, 2, piece, brings);
+    weather.make(Trouble::LoseAnswer, 1, piece, brings);
     let manifest = wait(store.write(&state)).expect("the weather gets better");
     assert!(
         manifest.parts[0].file.starts_with("generator-"),
@@ -184,7 +186,7 @@ fn a_large_part_goes_and_comes_in_pieces_in_bad_weather() {
     assert!(wait(store.load(Step(100))).expect("it is whole") == state);
     assert_eq!(weather.troubled("/large/"), 11);
     let files = wait(store.write_final(&state.parts)).expect("it can be written");
-    assert_eq!(files[0].path, "s3://large/run/final/generator.safetensors");
+    assert_eq!(files[0].path, url("large/run/final/generator.safetensors"));
     assert_eq!(files[0].blake3, manifest.parts[0].blake3);
 }
 
@@ -214,7 +216,7 @@ fn a_bucket_is_checked_before_a_run_depends_on_it() {
 }
 
 fn a_missing_bucket_is_an_error_and_no_empty_store() {
-    let store = Store::open("s3://no-bucket/run").expect("nothing is asked yet");
+    let store = Store::open(&url("no-bucket/run")).expect("nothing is asked yet");
     let no_bucket = |error: Error| match error {
         Error::Bucket { answer, .. } => assert_eq!(answer.kind, FailureKind::NoBucket, "{answer}"),
         other => panic!("{other}"),
@@ -229,15 +231,37 @@ fn a_missing_bucket_is_an_error_and_no_empty_store() {
 
 fn nothing_is_left_of_a_large_write_that_fails() {
     fill("failing", &[]);
-    let endpoint = world().weather.url();
-    let objects = client_with("failing", &endpoint, WRITER, &[("AWS_MAX_ATTEMPTS", "2")]);
+    let mut environment = kind().environment(&world().weather.url(), Who::Writer);
+    environment.push(("AWS_MAX_ATTEMPTS", "2".to_owned()));
+    let objects = client("failing", &environment);
     world().weather.make(Trouble::SlowDown, 100, "PUT", "/failing/a?partNumber");
     let bytes = vec![7_u8; 40 << 20].into();
     let error = wait(lsgan_objects::pieces::put(&*objects, &Path::from("a"), &bytes));
-    let answer = lsgan_objects::StoreFailure::of(&error.expect_err("the weather does not get better"));
+    let answer = failure(&error.expect_err("the weather does not get better"));
     assert_eq!(answer.kind, FailureKind::Away, "{answer}");
     assert!(answer.message.contains("after 1 retries"), "AWS_MAX_ATTEMPTS counts: {answer}");
     assert_eq!(keys("failing"), Vec::<String>::new());
     let aborted = world().weather.requests("/failing/a?uploadId").iter().any(|it| it.method == "DELETE");
     assert!(aborted, "the pieces that are there are taken back");
+}
+
+/// The fence of two coordinators: each number goes to one of them, whoever asks when.
+fn a_number_of_the_journals_copy_is_given_once_to_creators_at_the_same_time() {
+    let log = Log::of(store("numbers/run"));
+    wait(async {
+        for number in 1..=10 {
+            let creators = (0..5_u8).map(|creator| {
+                let log = log.clone();
+                tokio::spawn(async move { log.create(number, vec![creator].into()).await })
+            });
+            let created: Vec<_> = futures::future::join_all(creators).await.into_iter().collect();
+            let created = created.into_iter().map(|it| it.expect("no panic").expect("the store answers"));
+            let winners: Vec<u8> =
+                (0..).zip(created).filter(|(_, created)| *created).map(|(i, _)| i).collect();
+            let [winner] = winners[..] else { panic!("{winners:?} have created number {number}") };
+            let there = log.piece(number).await.expect("the store answers");
+            assert_eq!(there.as_deref(), Some(&[winner][..]));
+        }
+        assert_eq!(log.list().await.expect("the store answers").pieces, (1..=10).collect::<Vec<_>>());
+    });
 }

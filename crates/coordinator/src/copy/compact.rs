@@ -19,6 +19,8 @@ const PIECES_MAX: u64 = 2048;
 #[derive(Debug)]
 pub struct Compaction {
     journal: PathBuf,
+    /// The number of the piece by which this coordinator took the lead: all later ones are its own, and none of them a fence.
+    fence: u64,
     /// Pieces since the newest base, and their bytes.
     pieces: u64,
     len_bytes: u64,
@@ -26,10 +28,10 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    /// Of the journal in the file `journal`; `pieces` have no base yet.
+    /// Of the journal in the file `journal`; `pieces` have no base yet, and its coordinator took the lead by piece `fence`.
     #[must_use]
-    pub fn of(journal: &Path, pieces: u64) -> Self {
-        Self { journal: journal.to_owned(), pieces, len_bytes: 0, running: None }
+    pub fn of(journal: &Path, pieces: u64, fence: u64) -> Self {
+        Self { journal: journal.to_owned(), fence, pieces, len_bytes: 0, running: None }
     }
 
     /// One more piece is there.
@@ -44,10 +46,10 @@ impl Compaction {
             return;
         }
         (self.pieces, self.len_bytes) = (0, 0);
-        let (log, journal) = (log.clone(), self.journal.clone());
+        let (log, journal, fence) = (log.clone(), self.journal.clone(), self.fence);
         let _entered = runtime.enter();
         self.running = Some(vital::task("compaction", async move {
-            if let Err(why) = compact(&log, &journal, until).await {
+            if let Err(why) = compact(&log, &journal, until, fence).await {
                 // The pieces are all there, and the next one tries again.
                 tracing::warn!("the pieces of the journal's copy stay as they are: {why}");
             }
@@ -61,11 +63,11 @@ impl Compaction {
     }
 }
 
-/// Writes base `until`, and deletes what it stands for.
+/// Writes base `until`, and deletes what it stands for. The pieces after `fence` are those of one coordinator.
 ///
 /// # Errors
 /// In a sentence; nothing is lost by it.
-pub async fn compact(log: &Log, journal: &Path, until: u64) -> Result<(), String> {
+pub async fn compact(log: &Log, journal: &Path, until: u64, fence: u64) -> Result<(), String> {
     let file = journal.with_extension("base");
     let (from, to) = (journal.to_owned(), file.clone());
     let saved = tokio::task::spawn_blocking(move || {
@@ -79,23 +81,26 @@ pub async fn compact(log: &Log, journal: &Path, until: u64) -> Result<(), String
     let bytes = saved.await.map_err(|error| error.to_string())??;
     // The journal may have more than the pieces up to `until`: to write a row again changes nothing.
     log.write_base(until, bytes.into()).await.map_err(|error| error.to_string())?;
-    clear(log, until).await.map_err(|error| error.to_string())
+    clear(log, until, fence).await.map_err(|error| error.to_string())
 }
 
 /// Deletes the pieces and bases that base `until` stands for, but the fences. Piece `until` stays too: it says whose journal it
-/// is.
-async fn clear(log: &Log, until: u64) -> Result<(), lsgan_snapshots::Error> {
+/// is. Of pieces up to `fence`, which are of earlier coordinators, each says itself whether it is one.
+async fn clear(log: &Log, until: u64, fence: u64) -> Result<(), lsgan_snapshots::Error> {
     let listing = log.list().await?;
     for base in listing.bases.into_iter().filter(|base| *base < until) {
         log.delete_base(base).await?;
     }
     for number in listing.pieces.into_iter().filter(|piece| *piece < until) {
-        let piece = log.piece(number).await?.map(|bytes| Piece::decode(&bytes));
-        if let Some(Ok(piece)) = piece
-            && !piece.kind.is_a_fence()
-        {
+        if number > fence || goes(log, number).await? {
             log.delete_piece(number).await?;
         }
     }
     Ok(())
+}
+
+/// Whether a piece is there, whole, and no fence.
+async fn goes(log: &Log, number: u64) -> Result<bool, lsgan_snapshots::Error> {
+    let piece = log.piece(number).await?.map(|bytes| Piece::decode(&bytes));
+    Ok(matches!(piece, Some(Ok(piece)) if !piece.kind.is_a_fence()))
 }

@@ -119,7 +119,9 @@ impl Candidate {
             since: None,
             tried: None,
             retry_at: None,
-            compaction: Compaction::of(&journal, loose),
+            led_at: Instant::now(),
+            // The last piece is the one by which this coordinator took the lead.
+            compaction: Compaction::of(&journal, loose, next - 1),
         }
     }
 }
@@ -129,15 +131,15 @@ fn has(path: &Path, last: &Piece) -> Result<bool, Failure> {
     if !path.exists() {
         return Ok(false);
     }
-    let mut journal = waiting(|| Writer::open(path))?;
-    let known = waiting(|| journal.known())?;
-    Ok(known.fact(NAME) == Some(&last.leader.journal) && journal.entries() >= last.entries)
+    let journal = waiting(|| Writer::open(path))?;
+    let name = waiting(|| journal.fact(NAME))?;
+    Ok(name.as_ref() == Some(&last.leader.journal) && journal.entries() >= last.entries)
 }
 
 /// The name of this journal.
 fn name(journal: &mut Writer) -> Result<String, Failure> {
-    if let Some(name) = waiting(|| journal.known())?.fact(NAME) {
-        return Ok(name.to_owned());
+    if let Some(name) = waiting(|| journal.fact(NAME))? {
+        return Ok(name);
     }
     let name = new_token()?;
     waiting(|| journal.set_fact(NAME, &name))?;

@@ -28,6 +28,9 @@ use self::piece::{Kind, Leader, Piece};
 const LAG: Duration = Duration::from_secs(2);
 /// Between two tries to reach the store.
 const RETRY: Duration = Duration::from_millis(500);
+/// A coordinator that has nothing to copy looks after so long whether another one leads: workers that wait for it would wait for
+/// ever, since they are attached to it and not to the other one.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the journal of a run is copied to, whose snapshots are in `snapshots`; none where it is not.
 ///
@@ -58,6 +61,8 @@ pub struct Copy {
     tried: Option<Vec<u8>>,
     /// When the store is tried again.
     retry_at: Option<Instant>,
+    /// When the store last said that this one leads.
+    led_at: Instant,
     compaction: Compaction,
 }
 
@@ -71,18 +76,22 @@ pub enum NotCopied {
 }
 
 impl Copy {
-    /// How long the journal's thread may sleep before [`Self::put`] is due; none while there is nothing to do.
+    /// Whether it lacks anything that the journal has.
     #[must_use]
-    pub fn due_in(&self, hurry: bool) -> Option<Duration> {
-        if self.lacks.is_empty() && self.tried.is_none() {
-            return None;
-        }
+    pub fn lacks(&self) -> bool {
+        !self.lacks.is_empty() || self.tried.is_some()
+    }
+
+    /// How long the journal's thread may sleep before [`Self::put`] is due.
+    #[must_use]
+    pub fn due_in(&self, hurry: bool) -> Duration {
         let wanted = match self.since {
+            _ if !self.lacks() => self.led_at + LOOK_EVERY,
             Some(since) if !hurry => since + LAG,
             _ => Instant::now(),
         };
         let at = self.retry_at.map_or(wanted, |retry| retry.max(wanted));
-        Some(at.saturating_duration_since(Instant::now()))
+        at.saturating_duration_since(Instant::now())
     }
 
     /// Takes up what `journal` has written.
@@ -98,17 +107,21 @@ impl Copy {
         Ok(())
     }
 
-    /// Puts all that the copy lacks there, as `journal` is now. Blocks until the store has answered, some seconds at most.
+    /// Puts all that the copy lacks there, as `journal` is now; where it lacks nothing, looks whether another coordinator leads.
+    /// Blocks until the store has answered, some seconds at most.
     ///
     /// # Errors
     /// The store is away, and what is lacking waits for the next call; or another coordinator leads.
     pub fn put(&mut self, journal: &Writer) -> Result<(), NotCopied> {
+        if !self.lacks() {
+            return self.look();
+        }
         // An earlier try may have created its piece: it is asked for first, as it was.
         while let Some(bytes) = self.tried.take().or_else(|| self.piece(journal)) {
             match self.runtime.block_on(create(&self.log, self.next, &bytes)) {
                 Ok(None) => {
                     self.next += 1;
-                    self.retry_at = None;
+                    (self.retry_at, self.led_at) = (None, Instant::now());
                     self.compaction.count(bytes.len());
                 }
                 Ok(Some(theirs)) => return Err(NotCopied::Deposed(deposed(&theirs))),
@@ -121,6 +134,16 @@ impl Copy {
         }
         self.compaction.begin(&self.runtime, &self.log, self.next - 1);
         Ok(())
+    }
+
+    /// Whether the next number is still free.
+    fn look(&mut self) -> Result<(), NotCopied> {
+        // A store that is away is no news to a coordinator that needs nothing of it.
+        self.led_at = Instant::now();
+        match self.runtime.block_on(self.log.piece(self.next)) {
+            Ok(Some(theirs)) => Err(NotCopied::Deposed(deposed(&theirs))),
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// The next piece; none if nothing is lacking.

@@ -16,6 +16,10 @@ use crate::picture::Picture;
 const CHUNKS: [&[u8; 4]; 9] =
     [b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "];
 const CHUNKS_BEGIN_BYTES: usize = 12;
+/// Bytes of a lossless picture for each of its pixels: a pixel has 4, and its codes take less than as many again.
+const LOSSLESS_PIXEL_BYTES_MAX: u64 = 8;
+/// And for its codes themselves, however few pixels there are.
+const LOSSLESS_CODES_BYTES_MAX: u64 = 64 << 10;
 const FRAME_HEADER_BYTES: usize = 16;
 
 pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
@@ -32,7 +36,12 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Picture<'static>, String> {
     pixels(WebPDecoder::new(Cursor::new(bytes)), "WebP")
 }
 
-/// Refuses chunks that are longer than the file, and frames that are larger than the canvas.
+/// Refuses chunks that are longer than the file, frames that are larger than the canvas, and lossless pictures with far more
+/// bytes than their pixels need.
+///
+/// A lossless picture brings the tables of its Huffman codes, up to 65,536 groups of five, whether a pixel uses them or not. A
+/// table of 4 KiB takes 12 bytes of a file, and longer codes cost no less: so tables take less than 400 times the file's bytes, and
+/// with these bounds 3.2 KB for a pixel and 26 MB for any picture. A file of 4 MB and one pixel took 1.3 GB.
 fn check_chunks(chunks: &[u8]) -> Result<(), String> {
     let mut canvas = None;
     each_chunk(chunks, |name, data| match name {
@@ -41,8 +50,14 @@ fn check_chunks(chunks: &[u8]) -> Result<(), String> {
             Ok(())
         }
         b"VP8 " => check_frame(data, canvas),
+        b"VP8L" => check_lossless(data, lossless_pixels(data)),
+        // The first byte says whether what follows is compressed as a lossless picture is, without its header.
+        b"ALPH" if data.first().is_some_and(|flags| flags & 3 == 1) => {
+            check_lossless(data, canvas.map(|(width, height)| width * height))
+        }
         b"ANMF" => each_chunk(data.get(FRAME_HEADER_BYTES..).unwrap_or_default(), |name, data| match name {
             b"VP8 " => check_frame(data, canvas),
+            b"VP8L" => check_lossless(data, lossless_pixels(data)),
             _ => Ok(()),
         }),
         _ => Ok(()),
@@ -85,6 +100,24 @@ fn check_frame(frame: &[u8], canvas: Option<(u64, u64)>) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// The pixels of a lossless picture: after a byte its sides, each less one, in 14 bits.
+fn lossless_pixels(data: &[u8]) -> Option<u64> {
+    let sides = number(data.get(1..5)?);
+    Some(((sides & 0x3fff) + 1) * ((sides >> 14 & 0x3fff) + 1))
+}
+
+fn check_lossless(data: &[u8], pixels: Option<u64>) -> Result<(), String> {
+    let Some(pixels) = pixels else { return Ok(()) };
+    let most = LOSSLESS_PIXEL_BYTES_MAX * pixels + LOSSLESS_CODES_BYTES_MAX;
+    match data.len() as u64 > most {
+        true => Err(format!(
+            "as WebP: its {pixels} pixels take {} bytes without loss; at most {most} are accepted",
+            data.len()
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The lowest byte first.

@@ -133,6 +133,75 @@ fn a_webp_takes_no_memory_for_what_its_chunks_only_say() {
     }
 }
 
+/// Bits as a lossless WebP has them: the lowest first, but codes from their highest bit.
+#[derive(Default)]
+struct Bits(Vec<bool>);
+
+impl Bits {
+    fn number(&mut self, value: u32, bits: u32) {
+        (0..bits).for_each(|bit| self.0.push(value >> bit & 1 == 1));
+    }
+
+    fn code(&mut self, code: u32, bits: u32) {
+        (0..bits).rev().for_each(|bit| self.0.push(code >> bit & 1 == 1));
+    }
+
+    /// A Huffman code of 11 symbols of 1 to 10 bits, whose table is of the largest size.
+    fn long_table(&mut self) {
+        self.number(0, 1); // not a simple one
+        // The code of the lengths, in the order of the specification: of 1 to 6 bits in 3 bits, of 7 to 10 in 4.
+        self.number(10, 4);
+        [0, 0, 0, 3, 3, 3, 3, 3, 0, 3, 4, 4, 4, 4].into_iter().for_each(|length| self.number(length, 3));
+        // Lengths of 11 symbols follow: 2 and a number of 4 bits.
+        [(1, 1), (1, 3), (9, 4)].into_iter().for_each(|(value, bits)| self.number(value, bits));
+        for length in (1..=10).chain([10]) {
+            if length <= 6 { self.code(length - 1, 3) } else { self.code(12 + length - 7, 4) }
+        }
+    }
+
+    /// A Huffman code of one symbol.
+    fn one_symbol(&mut self, symbol: u32) {
+        [(1, 1), (0, 1), (1, 1), (symbol, 8)].into_iter().for_each(|(value, bits)| self.number(value, bits));
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+        self.0.chunks(8).map(byte).collect()
+    }
+}
+
+/// A lossless WebP of one pixel, which says that its codes are the last of so many groups.
+fn webp_of_groups(groups: u32) -> Vec<u8> {
+    let mut bits = Bits::default();
+    // The signature, sides of 1, no alpha, version 0.
+    [(0x2f, 8), (0, 14), (0, 14), (0, 1), (0, 3)]
+        .into_iter()
+        .for_each(|(value, bits_)| bits.number(value, bits_));
+    // No transform, no cache of colours, and groups of codes, in blocks of 4 pixels.
+    [(0, 1), (0, 1), (1, 1), (0, 3)].into_iter().for_each(|(value, bits_)| bits.number(value, bits_));
+    // Which group each block has, as a picture: no cache, and codes of one symbol for green, red, blue, alpha, distance.
+    bits.number(0, 1);
+    [(groups - 1) & 255, (groups - 1) >> 8, 0, 0, 0].into_iter().for_each(|symbol| bits.one_symbol(symbol));
+    (0..5 * groups).for_each(|_| bits.long_table());
+    // The pixel: its four codes have one bit for the first symbol.
+    bits.number(0, 64);
+    riff(b"RIFF", &[b"WEBP".to_vec(), riff(b"VP8L", &bits.bytes())].concat())
+}
+
+/// The tables of Huffman codes are bounded by the pixels: 240 KB for one pixel were 84 MB of memory.
+#[test]
+fn a_lossless_webp_takes_no_memory_for_codes_that_no_pixel_uses() {
+    let _alone = alone();
+    let few = webp_of_groups(1_000);
+    let (picture, peak) = measured(|| decode(&few, Channels::Colour));
+    assert!(picture.is_ok(), "{picture:?}");
+    assert!(peak > 10 * MIB && peak < 400 * few.len(), "{} bytes take {peak}", few.len());
+    let many = webp_of_groups(4_096);
+    let (picture, peak) = measured(|| decode(&many, Channels::Colour));
+    assert!(peak < MIB, "{} bytes take {peak}", many.len());
+    assert!(picture.is_err_and(|said| said.contains("at most 65544 are accepted")));
+}
+
 /// A chunk with its checksum.
 fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();

@@ -23,14 +23,14 @@ async fn a_directory_and_its_file_url_are_the_same_store() {
 
 #[test]
 fn other_schemes_and_passwords_are_refused_with_what_is_accepted() {
-    for to in ["gs://bucket", "htp://host/run", "s3://ab/run"] {
+    for to in ["gcs://bucket", "htp://host/run", "s3://ab/run", "az://CONTAINER/run"] {
         let error = Store::open(to).expect_err("it is not in this build");
         assert!(matches!(error, Error::Url { .. }), "{error}");
     }
     assert_eq!(
-        Store::open("gs://bucket/run").expect_err("it is not in this build").to_string(),
-        "checkpoint store: `gs://bucket/run` has the scheme `gs`; accepted are s3:// and file:// URLs, and paths. \
-         Write s3://BUCKET/PREFIX."
+        Store::open("gcs://bucket/run").expect_err("it is not in this build").to_string(),
+        "checkpoint store: `gcs://bucket/run` has the scheme `gcs`; accepted are s3://, gs://, az:// and file:// URLs, \
+         and paths. Write s3://BUCKET/PREFIX."
     );
     let error = Store::open("s3://AKIA:hunter2@bucket/run").expect_err("no secrets in a URL").to_string();
     assert!(error.contains("AWS_SECRET_ACCESS_KEY") && !error.contains("hunter2"), "{error}");

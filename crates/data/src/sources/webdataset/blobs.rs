@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, StoreFailure, without_user};
+use lsgan_objects::{BucketUrl, FailureKind, RetryLimit, Scheme, StoreFailure, without_user};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
@@ -113,31 +113,33 @@ struct InStore {
     name: String,
     store: Arc<dyn ObjectStore>,
     meta: ObjectMeta,
+    /// None for a file of this host.
+    scheme: Option<Scheme>,
 }
 
 /// Concurrent requests while the shards are looked up.
 const LOOKUPS: usize = 32;
 
 pub(super) fn in_store(names: &[String]) -> Result<Vec<Box<dyn Blob>>, DataError> {
-    let mut buckets: BTreeMap<String, Arc<dyn ObjectStore>> = BTreeMap::new();
+    let mut buckets: BTreeMap<(Scheme, String), Arc<dyn ObjectStore>> = BTreeMap::new();
     let mut lookups = Vec::with_capacity(names.len());
     for name in names {
-        let (store, path) = match name.starts_with("file://") {
-            true => on_host(name)?,
-            false => {
-                let place = BucketUrl::parse(name)?;
-                let store = match buckets.get(&place.bucket) {
-                    Some(store) => Arc::clone(store),
-                    None => {
-                        let store = lsgan_objects::open(&place, RetryLimit::DATA)?;
-                        buckets.insert(place.bucket, Arc::clone(&store));
-                        store
-                    }
-                };
-                (store, place.path)
+        if name.starts_with("file://") {
+            let (store, path) = on_host(name)?;
+            lookups.push(look_up(name.clone(), store, path, None).boxed());
+            continue;
+        }
+        let place = BucketUrl::parse(name)?;
+        let bucket = (place.scheme, place.bucket.clone());
+        let store = match buckets.get(&bucket) {
+            Some(store) => Arc::clone(store),
+            None => {
+                let store = lsgan_objects::open(&place, RetryLimit::DATA)?;
+                buckets.insert(bucket, Arc::clone(&store));
+                store
             }
         };
-        lookups.push(look_up(name.clone(), store, path).boxed());
+        lookups.push(look_up(name.clone(), store, place.path, Some(place.scheme)).boxed());
     }
     wait(async move { futures::stream::iter(lookups).buffered(LOOKUPS).try_collect().await })
 }
@@ -154,23 +156,34 @@ fn on_host(name: &str) -> Result<(Arc<dyn ObjectStore>, Path), DataError> {
 /// Advice for a URL that names a prefix instead of an object.
 const PREFIX: &str = "Name the tar files there, as s3://BUCKET/train-{000000..000099}.tar.";
 
-async fn look_up(name: String, store: Arc<dyn ObjectStore>, path: Path) -> Result<Box<dyn Blob>, DataError> {
+async fn look_up(
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    scheme: Option<Scheme>,
+) -> Result<Box<dyn Blob>, DataError> {
     let error = match store.head(&path).await {
-        Ok(meta) => return Ok(Box::new(InStore { name, store, meta })),
+        Ok(meta) => return Ok(Box::new(InStore { name, store, meta, scheme })),
         Err(error) => error,
     };
-    let mut answer = StoreFailure::of(&error);
+    let mut answer = answer(&error, scheme);
     if matches!(answer.kind, FailureKind::Missing | FailureKind::Refused) {
         // The answer to HEAD has no body; that to GET tells whether the bucket, the key or the credentials are wrong.
         if let Err(error) = store.get(&path).await {
-            answer = StoreFailure::of(&error);
+            answer = self::answer(&error, scheme);
         }
     }
     let advice = match answer.kind {
         FailureKind::Missing if name.ends_with('/') || path.as_ref().is_empty() => PREFIX,
+        _ if scheme.is_none() => "Check the path and its permissions.",
         _ => answer.advice(),
     };
     Err(DataError::Store { place: name, advice, reason: answer.message })
+}
+
+/// What a store says. A directory's failures are told by the same kinds.
+fn answer(error: &object_store::Error, scheme: Option<Scheme>) -> StoreFailure {
+    StoreFailure::of(error, scheme.unwrap_or(Scheme::S3))
 }
 
 impl Blob for InStore {
@@ -208,8 +221,9 @@ impl InStore {
         let (store, path) = (Arc::clone(&self.store), self.meta.location.clone());
         // The store's client retries, and continues an answer that breaks off.
         let bytes = wait(async move { store.get_opts(&path, options).await?.bytes().await });
-        let bytes = bytes.map_err(|error| match StoreFailure::of(&error) {
+        let bytes = bytes.map_err(|error| match answer(&error, self.scheme) {
             StoreFailure { kind: FailureKind::Changed, .. } => "the object was written to".to_owned(),
+            StoreFailure { message, .. } if self.scheme.is_none() => message,
             answer => answer.to_string().trim_end_matches('.').to_owned(),
         })?;
         if bytes.len() != out.len() {

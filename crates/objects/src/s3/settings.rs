@@ -12,28 +12,12 @@
 //! Every other `AWS_…` variable that `object_store` knows applies too (encryption, requester pays, a proxy).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use lsgan_spec::without_user;
 use object_store::aws::{AmazonS3ConfigKey, AwsCredential};
-use url::Url;
 
-use crate::profile::ProfileFiles;
-use crate::secrets::cleaned;
-use crate::{BucketUrl, Error};
-
-/// Environment variables, passed as an argument so that tests need not change the process's own.
-pub type Environment = BTreeMap<String, String>;
-
-/// The process's environment. Bytes that are not UTF-8 become U+FFFD, which `cleaned` refuses.
-#[must_use]
-pub fn environment() -> Environment {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-    };
-    // An empty variable counts as unset, as with the AWS tools.
-    std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect()
-}
+use super::profile::ProfileFiles;
+use crate::environment::{Environment, cleaned, endpoint as check_endpoint, first, is_on};
+use crate::{BucketUrl, Error, Scheme};
 
 /// The settings of one bucket's client.
 pub(crate) struct Settings {
@@ -52,8 +36,8 @@ pub(crate) enum Keys {
     Profile(ProfileFiles),
     /// The role of the pod, the task or the machine; `object_store` fetches its keys.
     Machine {
-        credentials_file: PathBuf,
-        profile: String,
+        /// Where keys were looked for before.
+        looked: String,
     },
     /// Requests are not signed.
     None,
@@ -62,7 +46,7 @@ pub(crate) enum Keys {
 impl Settings {
     pub(crate) fn of(place: &BucketUrl, environment: &Environment) -> Result<Self, Error> {
         use AmazonS3ConfigKey as Key;
-        let environment = &cleaned(environment)?;
+        let environment = &cleaned(environment, &["AWS_"])?;
         let mut known: BTreeMap<&str, (Key, String)> = BTreeMap::new();
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("AWS_")) {
             if let Ok(key) = name.to_ascii_lowercase().parse::<Key>() {
@@ -83,10 +67,8 @@ impl Settings {
         let mut known: Vec<_> = known.into_values().collect();
         let profile = files.settings()?;
 
-        let has =
-            |names: &[&'static str]| names.iter().find(|name| environment.contains_key(**name)).copied();
-        match has(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
-            Some(name) => check_region(name, &environment[name])?,
+        match first(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]) {
+            Some((name, region)) => check_region(name, region)?,
             None => {
                 if let Some(region) = profile.region {
                     check_region("region", &region)?;
@@ -94,17 +76,19 @@ impl Settings {
                 }
             }
         }
-        let (from, mut endpoint) = match has(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]) {
-            Some(name) => (name, environment.get(name).cloned()),
+        let endpoints = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+        let (from, mut endpoint) = match first(environment, &endpoints) {
+            Some((name, url)) => (name, Some(url.to_owned())),
             None => ("endpoint_url", profile.endpoint),
         };
         let mut is_plain = false;
         if let Some(url) = &endpoint {
             is_plain = check_endpoint(from, url)?.scheme() == "http";
         }
-        let is_virtual = match has(&["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"]) {
-            Some(name) => environment[name].eq_ignore_ascii_case("true"),
-            None => profile.addressing_style.as_deref() == Some("virtual"),
+        const VIRTUAL: &str = "AWS_VIRTUAL_HOSTED_STYLE_REQUEST";
+        let is_virtual = match environment.contains_key(VIRTUAL) {
+            true => is_on(environment, VIRTUAL),
+            false => profile.addressing_style.as_deref() == Some("virtual"),
         };
         if is_virtual {
             known.push((Key::VirtualHostedStyleRequest, "true".to_owned()));
@@ -116,7 +100,7 @@ impl Settings {
 }
 
 fn keys(place: &BucketUrl, environment: &Environment, files: &ProfileFiles) -> Result<Keys, Error> {
-    if environment.get("AWS_SKIP_SIGNATURE").is_some_and(|skip| skip.eq_ignore_ascii_case("true")) {
+    if is_on(environment, "AWS_SKIP_SIGNATURE") {
         return Ok(Keys::None);
     }
     let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
@@ -139,33 +123,18 @@ fn keys(place: &BucketUrl, environment: &Environment, files: &ProfileFiles) -> R
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ];
-    let forbidden =
-        environment.get("AWS_EC2_METADATA_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-    let (credentials_file, profile) = (files.credentials.clone(), files.profile.clone());
+    let forbidden = is_on(environment, "AWS_EC2_METADATA_DISABLED");
+    let looked = format!(
+        "AWS_ACCESS_KEY_ID is not set, {} has no profile `{}`",
+        files.credentials.display(),
+        files.profile
+    );
     if forbidden && !role.iter().any(|name| environment.contains_key(*name)) {
-        let bucket = place.bucket.clone();
-        return Err(Error::NoCredentials { bucket, credentials: credentials_file, profile });
+        let looked = format!("{looked}, and AWS_EC2_METADATA_DISABLED forbids to ask the machine");
+        let skip = "AWS_SKIP_SIGNATURE=true";
+        return Err(Error::NoCredentials { bucket: place.root(), scheme: Scheme::S3, looked, skip });
     }
-    Ok(Keys::Machine { credentials_file, profile })
-}
-
-fn check_endpoint(name: &str, value: &str) -> Result<Url, Error> {
-    const ACCEPTED: &str = "http://HOST:PORT or https://HOST";
-    let wrong = |problem: String| Error::Variable {
-        name: name.to_owned(),
-        value: without_user(value),
-        problem,
-        accepted: ACCEPTED,
-    };
-    // Checked before parsing: a password with a slash would parse as another URL.
-    if value.contains('@') {
-        return Err(wrong("it has a user or a password".to_owned()));
-    }
-    let url = Url::parse(value).map_err(|error| wrong(error.to_string()))?;
-    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
-        return Err(wrong("it is no URL of a web server".to_owned()));
-    }
-    Ok(url)
+    Ok(Keys::Machine { looked })
 }
 
 /// Refuses a region that cannot be part of a host name and of a signature.

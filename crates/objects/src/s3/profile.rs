@@ -7,8 +7,8 @@ use configparser::ini::Ini;
 use object_store::aws::AwsCredential;
 
 use crate::Error;
+use crate::environment::Environment;
 use crate::secrets::unusable;
-use crate::settings::Environment;
 
 /// Settings of a profile that name a source of credentials which only the AWS tools implement.
 const OTHER_WAYS: [&str; 6] = [
