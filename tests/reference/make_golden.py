@@ -85,10 +85,48 @@ def lsgan112(width, latent, channels):
     return g, d, (latent,), (channels, 112, 112)
 
 
+class Residual(nn.Module):
+    """block(x) + shortcut(x)."""
+
+    def __init__(self, block, shortcut):
+        super().__init__()
+        self.block, self.shortcut = nn.Sequential(*block), nn.Sequential(*shortcut)
+
+    def forward(self, x):
+        return self.block(x) + self.shortcut(x)
+
+
+def resnet32(width, latent, channels):
+    def block(i, o, before=(), behind=()):
+        return Residual(
+            [nn.BatchNorm2d(i), nn.ReLU(), *before, nn.Conv2d(i, o, 3, 1, 1, bias=False),
+             nn.BatchNorm2d(o), nn.ReLU(), nn.Conv2d(o, o, 3, 1, 1), *behind],
+            [*before, *behind, nn.Conv2d(i, o, 1)],
+        )
+
+    def up(i, o):
+        return block(i, o, before=[nn.Upsample(scale_factor=2)])
+
+    def down(i, o):
+        return block(i, o, behind=[nn.AvgPool2d(2)])
+
+    w = width
+    g = Network(
+        nn.Linear(latent, 16 * 4 * w), nn.Unflatten(1, (4 * w, 4, 4)),
+        up(4 * w, 4 * w), up(4 * w, 2 * w), up(2 * w, w),
+        nn.BatchNorm2d(w), nn.ReLU(), nn.Conv2d(w, channels, 3, 1, 1), nn.Tanh(),
+    )
+    d = Network(
+        nn.Conv2d(channels, w, 3, 1, 1), down(w, 2 * w), down(2 * w, 4 * w), down(4 * w, 4 * w),
+        nn.BatchNorm2d(4 * w), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 4 * w, 1),
+    )
+    return g, d, (latent,), (channels, 32, 32)
+
+
 def start(network, random):
     """Weights with which signals keep their size, biases that are not zero."""
-    for layer in network.main:
-        for name, parameter in layer.named_parameters():
+    for layer in network.modules():
+        for name, parameter in layer.named_parameters(recurse=False):
             noise = torch.randn(parameter.shape, generator=random)
             if isinstance(layer, nn.ConvTranspose2d) and name == "weight":
                 fan_in = parameter[:, 0].numel() / layer.stride[0] ** 2
@@ -190,7 +228,7 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         start(network, random)
         if network is d and case.get("spectral_norm"):
             torch.manual_seed(case["seed"])
-            for layer in network.main:
+            for layer in network.modules():
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     nn.utils.spectral_norm(layer)
         network.train().to(dtype).to(memory_format=memory_format)
@@ -336,6 +374,11 @@ CASES = {
         networks=lambda: lsgan112(width=2, latent=16, channels=3), batch=3, seed=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-3),
         objective=("least_squares", dict(a=0.0, b=1.0, c=1.0)), ema_decay=0.9,
+    ),
+    "resnet32": dict(
+        networks=lambda: resnet32(width=4, latent=8, channels=3), batch=4, seed=2,
+        optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-3),
+        objective=("hinge", {}), ema_decay=0.9,
     ),
     "adamw-r1": dict(
         networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,

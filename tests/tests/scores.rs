@@ -34,6 +34,15 @@ fn steps(snapshots: &Value) -> Vec<u64> {
     snapshots.iter().map(|snapshot| snapshot["step"].as_u64().expect("it has a step")).collect()
 }
 
+/// Adds a score that no snapshot of this run has.
+fn make_best(lab: &Lab, step: u64) {
+    let mut row = rows(lab).into_iter().find(|row| row["step"] == step).expect("it was scored");
+    row["scores"][0]["value"] = (-1e6).into();
+    let path = lab.run_dir().join("scores.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}{row}\n")).unwrap();
+}
+
 #[test]
 fn all_snapshots_are_scored_listed_and_the_best_is_forked_from() {
     let lab = Lab::finished();
@@ -59,15 +68,33 @@ fn all_snapshots_are_scored_listed_and_the_best_is_forked_from() {
     }
     lab.lsgan(["checkpoints", "list", "--run", &run]).succeeds().expect_out(&["score", "kid ", ", the best"]);
 
-    // A score that no snapshot of this run has: the one of step 20 is the best now.
-    let mut row = rows(&lab).into_iter().find(|row| row["step"] == 20).expect("it was scored");
-    row["scores"][0]["value"] = (-1e6).into();
-    let path = lab.run_dir().join("scores.jsonl");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{text}{row}\n")).unwrap();
+    make_best(&lab, 20);
     lab.up(1, &["--set", "steps=40", "--fork", "better", "--from", "best"]).succeeds();
     let generations = Journal::open(&lab.path("better")).generations();
     assert_eq!((generations[0].from_step, generations[0].start.as_str()), (20, "snapshot"));
+}
+
+#[test]
+fn the_best_snapshot_stays_beside_the_newest() {
+    let lab = Lab::finished();
+    eval(&lab, &["--all", "--metrics", "kid"]).succeeds();
+    make_best(&lab, 10);
+    let goes_on = |more: &[&str]| {
+        let more: Vec<_> = more.iter().flat_map(|set| ["--set", set]).collect();
+        lab.up(1, &more).succeeds();
+        let run = lab.run_dir().display().to_string();
+        steps(&lab.lsgan(["checkpoints", "list", "--run", &run, "--json"]).succeeds().json())
+    };
+    assert_eq!(goes_on(&["steps=50", "checkpoint.keep_last=1"]), [10, 50]);
+
+    // While nobody can say which is the best, nothing is deleted.
+    let path = lab.run_dir().join("scores.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("nonsense\n{text}")).unwrap();
+    assert_eq!(goes_on(&["steps=60", "checkpoint.keep_last=1"]), [10, 50, 60]);
+
+    let more = ["steps=70", "checkpoint.keep_last=1", "evaluate.keep_best=false"];
+    assert_eq!(goes_on(&more), [70]);
 }
 
 /// The table, of the newest snapshot alone, with both kinds of weights.

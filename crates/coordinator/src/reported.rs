@@ -1,11 +1,13 @@
 //! What workers report and the machine need not know, or not first: metrics, pictures, snapshots, records that do not
 //! decode.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lsgan_console::vital;
 use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
 use lsgan_control::{Event, SessionId};
+use lsgan_launch::best_snapshot;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Step, chain, scalars};
 use lsgan_wire::v1;
@@ -118,12 +120,17 @@ impl Shell {
 
     /// Starts something in the store, and goes on.
     pub(crate) fn start_chore(&self, chore: Chore) {
-        let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.spec.checkpoint.keep_last);
+        let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.keep());
         vital::task("snapshots task", async move {
-            let result = perform(&store, keep, chore).await;
+            let result = perform(&store, &keep, chore).await;
             // The shell may have ended.
             let _ = inputs.send(Input::ChoreDone(chore, result)).await;
         });
+    }
+
+    fn keep(&self) -> Keep {
+        let scores_in = self.spec.evaluate.keep_best.then(|| self.run_dir.clone());
+        Keep { last: self.spec.checkpoint.keep_last, scores_in }
     }
 
     /// Says what came of a chore. The snapshots of these steps are no more.
@@ -161,16 +168,32 @@ impl Shell {
             tracing::warn!(%error, "what workers were shown in the store could not be deleted");
         }
         if let Some(chore) = self.catalogue.last_chore(self.outcome.as_ref()) {
-            let result = perform(&self.store, self.spec.checkpoint.keep_last, chore).await;
+            let result = perform(&self.store, &self.keep(), chore).await;
             self.chore_done(chore, result);
         }
     }
 }
 
+/// Which snapshots stay.
+struct Keep {
+    /// So many of the newest.
+    last: u32,
+    /// And the best by the scores in this directory.
+    scores_in: Option<PathBuf>,
+}
+
 /// Does a chore. Returns the steps of the snapshots that are no more.
-async fn perform(store: &Store, keep_last: u32, chore: Chore) -> Result<Vec<Step>, String> {
+async fn perform(store: &Store, keep: &Keep, chore: Chore) -> Result<Vec<Step>, String> {
     let done = match chore {
-        Chore::Retain { pinned } => store.retain(keep_last, pinned.as_slice()).await,
+        Chore::Retain { pinned } => {
+            // With scores that cannot be read nothing is deleted: the best may be among the old ones.
+            let best = match &keep.scores_in {
+                Some(run_dir) => best_snapshot(store, run_dir).await.map_err(|failure| failure.text)?,
+                None => None,
+            };
+            let stay: Vec<_> = pinned.into_iter().chain(best).collect();
+            store.retain(keep.last, &stay).await
+        }
         Chore::SetAsideAfter(step) => store.set_aside_after(step).await,
         Chore::DeleteLeftovers => store.clean(Duration::ZERO).await.map(|_| Vec::new()),
     };

@@ -5,7 +5,7 @@ use lsgan_runfile::{RunFile, to_yaml};
 use lsgan_snapshots::{Error, Store};
 use lsgan_spec::{RunSpec, Step};
 
-use crate::{From, Places, RunArgs, best_score, keep_mix, read_scores};
+use crate::{From, Places, RunArgs, best_snapshot, keep_mix};
 
 /// Copies a snapshot of the run at `old`, the newest or that of `--fork-at`, to a new run `name` beside it, under the
 /// identity of `spec`. A branch that exists already goes on.
@@ -61,10 +61,7 @@ pub async fn branch_off(
 
 /// The snapshot with the best score, of those that are there.
 async fn best(store: &Store, old: &Places) -> Result<Step, Failure> {
-    let entries = store.list().await?;
-    let is_there = |step| entries.iter().any(|entry| entry.step == step && entry.state.is_ok());
-    let rows = read_scores(&old.run_dir)?;
-    best_score(&rows, is_there).map(|row| row.step).ok_or_else(|| {
+    best_snapshot(store, &old.run_dir).await?.ok_or_else(|| {
         Failure::bad_input(format!(
             "none of the snapshots in {} has a score, so there is no best one. Score them with `lsgan eval --all --run {}`, or \
              branch off from a step with --fork-at STEP.",

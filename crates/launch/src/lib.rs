@@ -27,7 +27,7 @@ pub use branch::branch_off;
 pub use data::open_data;
 pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
-pub use scores::{Basis, SCORES, ScoreRow, Value, append_score, best_score, read_scores};
+pub use scores::{Basis, SCORES, ScoreRow, Value, append_score, best_score, best_snapshot, read_scores};
 pub use snapshot::{Newest, newest_snapshot, something_to_train};
 pub use tls::{JoinArgs, ListenArgs, TlsArgs};
 

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use lsgan_console::Failure;
+use lsgan_snapshots::Store;
 use lsgan_spec::{Metric, SampleWeights, Step};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,20 @@ pub fn best_score(rows: &[ScoreRow], is_there: impl Fn(Step) -> bool) -> Option<
     let value = |row: &ScoreRow| row.first().map_or(f64::NAN, |score| score.value);
     // Of equal ones the earliest: min_by keeps the first.
     compared.min_by(|a, b| metric.better(value(a), value(b)))
+}
+
+/// The step of the whole snapshot in `store` with the best score, of those in `run_dir`; none where none has a score.
+///
+/// # Errors
+/// A store that does not answer, or scores that cannot be read.
+pub async fn best_snapshot(store: &Store, run_dir: &Path) -> Result<Option<Step>, Failure> {
+    let rows = read_scores(run_dir)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let entries = store.list().await?;
+    let is_there = |step| entries.iter().any(|entry| entry.step == step && entry.state.is_ok());
+    Ok(best_score(&rows, is_there).map(|row| row.step))
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ fn the_identities_of_the_shipped_configurations_are_what_they_were() {
 /// Lines that none of the texts of earlier versions has: fields that came later, at their defaults.
 const LATER: &[&str] = &[
     "journal:\n  replicate: auto\n",
-    "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n",
+    "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n",
+    "  ramp: 0.0\n",
     "regularization:\n  r1:\n    gamma: 0.0\n    every: 16\n",
     "  batch_norm: both\n  spectral_norm: false\n",
     "augment:\n  color: false\n  translation: 0.0\n  cutout: 0.0\n",

@@ -184,5 +184,5 @@ fn on_a_terminal_the_lines_of_the_file_are_shown() {
     let case = cases().into_iter().find(|case| case.name == "size-60").expect("it is a case");
     let shown = refused(&case).0.render_fancy();
     assert!(shown.contains("image: { size: 60, channels: 1, fit: pad }"), "{shown}");
-    assert!(shown.contains("dcgan accepts 32, 64 or 128"), "{shown}");
+    assert!(shown.contains("dcgan accepts 32, 64, 128 or 256"), "{shown}");
 }

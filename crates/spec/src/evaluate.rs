@@ -2,7 +2,7 @@
 
 use crate::macros::section;
 use crate::run::MAX_STEPS;
-use crate::table::{Form, of, text, whole};
+use crate::table::{Form, Kind, field, of, text, whole};
 use crate::{Metric, SampleWeights};
 
 section! {
@@ -21,6 +21,9 @@ section! {
         samples: u32 => whole(2, 1_000_000).default("5000"),
         /// Which of G's weights make them.
         weights: SampleWeights => of::<SampleWeights>().default("ema"),
+        /// Whether the snapshot with the best score stays, beside the newest ones (checkpoint.keep_last). It is the best of those
+        /// that have a score and are still there.
+        keep_best: bool => field(Kind::YesNo).default("true"),
     }
 }
 

@@ -11,7 +11,7 @@ section! {
         generator: Generator => of::<Generator>(),
         /// D, from a sample to one number; of the same kind as G.
         discriminator: Discriminator => of::<Discriminator>(),
-        /// Which of them has batch norm, in dcgan and lsgan112. A layer without it has a bias.
+        /// Which of them has batch norm, in models of pictures. A layer without it has a bias.
         batch_norm: BatchNorm => of::<BatchNorm>().default("both").identity_unless("both"),
         /// Whether the weights of D's layers are divided by their largest singular value (Miyato et al. 2018), found by power
         /// iteration: D then cannot be steep.
@@ -57,7 +57,8 @@ impl ModelSpec {
 }
 
 /// The sides of the pictures, in pixels, that each kind of model makes and judges; none for 2-D points.
-pub const SIDES: &[(&str, &[u32])] = &[("dcgan", &[32, 64, 128]), ("lsgan112", &[112]), ("mlp", &[])];
+pub const SIDES: &[(&str, &[u32])] =
+    &[("dcgan", &[32, 64, 128, 256]), ("lsgan112", &[112]), ("resnet", &[32, 64, 128]), ("mlp", &[])];
 
 /// The sides that a kind of model accepts.
 #[must_use]
@@ -68,7 +69,7 @@ pub fn sides(model: &str) -> &'static [u32] {
 choice! {
     /// A generator; each is one file in `train/src/models/`.
     Generator {
-        /// Radford et al. 2016: 4x4 transposed convolutions with batch norm, for 32, 64 or 128 pixels.
+        /// Radford et al. 2016: 4x4 transposed convolutions with batch norm, for 32, 64, 128 or 256 pixels.
         Dcgan = "dcgan" {
             /// The noise z.
             latent: Latent => of::<Latent>(),
@@ -81,6 +82,13 @@ choice! {
             latent: Latent => of::<Latent>(),
             /// Channels of the last hidden layer; the paper's are 64.
             width: u32 => whole(1, 256).default("64").identity(),
+        },
+        /// Residual blocks with batch norm (Gulrajani et al. 2017), which double the side from 4 to 32, 64 or 128 pixels.
+        Resnet = "resnet" {
+            /// The noise z.
+            latent: Latent => of::<Latent>(),
+            /// Channels behind the last block; the paper's are 64. The first has 4, 8 or 16 times as many.
+            width: u32 => whole(1, 256).required("64").identity(),
         },
         /// Fully connected with tanh, for the 2-D points of the gaussian source.
         Mlp = "mlp" {
@@ -108,6 +116,11 @@ choice! {
         Lsgan112 = "lsgan112" {
             /// Channels after the first layer; the paper's are 64.
             width: u32 => whole(1, 256).default("64").identity(),
+        },
+        /// Residual blocks with batch norm (Gulrajani et al. 2017), which halve the side to 4 pixels, then linear.
+        Resnet = "resnet" {
+            /// Channels before the first block; the paper's are 64.
+            width: u32 => whole(1, 256).required("64").identity(),
         },
         /// Fully connected with tanh, for 2-D points.
         Mlp = "mlp" {

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::macros::{section, words};
-use crate::table::{Form, below_one, of, text, whole};
+use crate::table::{Form, below_one, number, of, text, whole};
 use crate::{
     AugmentSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective, OptimizersSpec,
-    Precision, ReductionMode, RegularizationSpec, ScheduleSpec,
+    Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
 };
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
@@ -121,7 +121,7 @@ section! {
         /// share among themselves: so their number changes the speed and never the weights. At most so many workers
         /// compute; more stand by. It cannot be changed later: choose the largest number of GPUs that you may ever have.
         virtual_ranks: u32 => whole(1, 4096).required("4").identity(),
-        /// Samples of one virtual rank in a step. Models with batch norm (dcgan, lsgan112) need at least 2.
+        /// Samples of one virtual rank in a step. Models of pictures with batch norm need at least 2.
         per_rank: u32 => whole(1, 65_536).required("32").identity(),
     }
 }
@@ -131,6 +131,25 @@ section! {
     EmaSpec: Copy {
         /// Share of the old average that a step keeps.
         decay: f64 => below_one().default("0.999").identity(),
+        /// In the first steps the average forgets faster: after t steps half of it is no older than this share of them, as
+        /// StyleGAN2-ADA does it with 0.05 (Karras et al. 2020). So the first pictures are not those of fresh weights. 0: it
+        /// forgets by `decay` from the start.
+        ramp: f64 => number(0.0, 1.0).default("0.0").identity_unless("0.0"),
+    }
+}
+
+impl EmaSpec {
+    /// Share of the old average that `step` keeps, 0 to `decay`: the smaller one of `decay` and 2^(-1 / (ramp t)), which halves
+    /// what is older than `ramp` t steps. Step 0 keeps nothing of fresh weights where there is a ramp.
+    ///
+    /// The power is the `libm` crate's, so that every host computes the same bits.
+    #[must_use]
+    pub fn decay_at(&self, step: Step) -> f64 {
+        if self.ramp == 0.0 {
+            return self.decay;
+        }
+        let half_life_steps = self.ramp * step.0 as f64;
+        libm::exp2(-1.0 / half_life_steps).min(self.decay)
     }
 }
 
@@ -274,4 +293,22 @@ pub fn gone_further(step: crate::Step, steps: u64) -> String {
         "the run has gone further: {step} steps are done, of which {steps} are asked for, and its weights are those of step \
          {step}."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_halves_what_is_older_than_its_share_of_the_steps_until_the_decay_is_reached() {
+        let without = EmaSpec { decay: 0.999, ramp: 0.0 };
+        assert_eq!([0, 1, 1000].map(|step| without.decay_at(Step(step))), [0.999; 3]);
+        let ramp = EmaSpec { decay: 0.999, ramp: 0.05 };
+        assert_eq!(ramp.decay_at(Step(0)), 0.0, "nothing is kept of fresh weights");
+        assert_eq!(ramp.decay_at(Step(20)), 0.5, "a half-life of one step");
+        assert!((ramp.decay_at(Step(2000)).powi(100) - 0.5).abs() < 1e-12, "a half-life of 100 steps");
+        // 0.999 has one of 692.8 steps.
+        assert!(ramp.decay_at(Step(13_000)) < 0.999);
+        assert_eq!([14_000, MAX_STEPS].map(|step| ramp.decay_at(Step(step))), [0.999; 2]);
+    }
 }

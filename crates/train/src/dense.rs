@@ -40,6 +40,9 @@ impl Dense {
                 Layer::Conv(_)
                 | Layer::ConvTranspose { .. }
                 | Layer::BatchNorm { .. }
+                | Layer::Upsample
+                | Layer::AveragePool
+                | Layer::Residual(_)
                 | Layer::Unflatten { .. }
                 | Layer::Flatten => return None,
             };

@@ -14,6 +14,7 @@ use crate::init::Init;
 use crate::native;
 pub use crate::norms::Norm;
 use crate::norms::Norms;
+use crate::residual::Residual;
 use crate::word::Summand;
 
 /// A piece of a network has at least so many parameters, but the first layers': 512 KiB in f32.
@@ -66,6 +67,12 @@ pub enum Layer {
         slope: f64,
     },
     Tanh,
+    /// Each pixel becomes 2×2.
+    Upsample,
+    /// The mean of 2×2 pixels.
+    AveragePool,
+    /// Layers with a way around them.
+    Residual(Residual),
     /// `[n, c·h·w]` to `[n, c, h, w]`.
     Unflatten {
         shape: [i64; 3],
@@ -169,9 +176,10 @@ impl Network {
         layers: Vec<Layer>,
         is_spectral: bool,
     ) -> Result<Self, TrainError> {
+        let name_of = |index: usize| format!("main.{index}");
         let declared: Vec<Declared> =
-            layers.iter().enumerate().flat_map(|(index, layer)| layer.parameters(index)).collect();
-        let of_norms = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(index));
+            layers.iter().enumerate().flat_map(|(index, layer)| layer.parameters(&name_of(index))).collect();
+        let of_norms = layers.iter().enumerate().flat_map(|(index, layer)| layer.statistics(&name_of(index)));
         let of_norms: Vec<_> = of_norms.collect();
         let weights = declared.iter().filter(|d| is_spectral && d.role == Role::Product && d.shape.len() > 1);
         let vectors = weights.map(|d| (format!("{}_u", d.name), d.shape[..1].to_vec()));
@@ -195,8 +203,8 @@ impl Network {
 
     /// Names of the batch norms, as `main.1`.
     pub fn batch_norms(&self) -> impl Iterator<Item = String> {
-        let is_norm = |(_, layer): &(usize, &Layer)| matches!(layer, Layer::BatchNorm { .. });
-        self.layers.iter().enumerate().filter(is_norm).map(|(index, _)| format!("main.{index}"))
+        let norm = |entry: &Entry| entry.name.strip_suffix(".running_mean").map(str::to_owned);
+        self.statistics.entries().iter().filter_map(norm)
     }
 
     /// The places of the vectors of spectral normalisation among the statistics; none where there is none.
@@ -214,11 +222,12 @@ impl Network {
     #[must_use]
     pub fn graph_numbers(&self) -> u64 {
         let mut shape = self.input.clone();
-        let mut outputs = |layer: &Layer| {
+        let mut numbers = |layer: &Layer| {
+            let numbers = layer.numbers(&shape);
             shape = layer.output(&shape);
-            shape.iter().product::<i64>() as u64
+            numbers
         };
-        self.layers.iter().map(&mut outputs).sum()
+        self.layers.iter().map(&mut numbers).sum()
     }
 
     /// Computes the network on `x`. `weights`: one tensor for each parameter, in the order of declaration.
@@ -277,7 +286,7 @@ pub(crate) enum Differentiable {
 fn pieces(layers: &[Layer]) -> Vec<Piece> {
     let (mut pieces, mut numbers) = (vec![], 0);
     let sizes = |layer: &Layer| -> Vec<usize> {
-        layer.parameters(0).iter().map(|declared| declared.shape.iter().product()).collect()
+        layer.parameters("").iter().map(|declared| declared.shape.iter().product()).collect()
     };
     let mut end: usize = layers.iter().map(|layer| sizes(layer).len()).sum();
     let mut first = end;
@@ -296,15 +305,16 @@ fn pieces(layers: &[Layer]) -> Vec<Piece> {
 }
 
 impl Layer {
-    fn parameters(&self, index: usize) -> Vec<Declared> {
+    /// Those of the layer `name`.
+    fn parameters(&self, name: &str) -> Vec<Declared> {
         let weight = |shape: &[i64], init, role| Declared {
-            name: format!("main.{index}.weight"),
+            name: format!("{name}.weight"),
             shape: shape.iter().map(|&n| n as usize).collect(),
             init,
             role,
         };
         let bias = |channels: i64, role| Declared {
-            name: format!("main.{index}.bias"),
+            name: format!("{name}.bias"),
             shape: vec![channels as usize],
             init: Init::Constant(0.0),
             role,
@@ -326,20 +336,43 @@ impl Layer {
             Self::BatchNorm { channels, weight: init } => {
                 vec![weight(&[*channels], *init, Role::Norm), bias(*channels, Role::Norm)]
             }
-            Self::Relu | Self::LeakyRelu { .. } | Self::Tanh | Self::Unflatten { .. } | Self::Flatten => {
-                vec![]
+            Self::Residual(residual) => {
+                residual.layers(name).flat_map(|(name, layer)| layer.parameters(&name)).collect()
             }
+            Self::Relu
+            | Self::LeakyRelu { .. }
+            | Self::Tanh
+            | Self::Upsample
+            | Self::AveragePool
+            | Self::Unflatten { .. }
+            | Self::Flatten => vec![],
         }
     }
 
-    fn statistics(&self, index: usize) -> Vec<(String, Vec<usize>)> {
-        let Self::BatchNorm { channels, .. } = self else { return vec![] };
-        let named = |what: &str| (format!("main.{index}.{what}"), vec![*channels as usize]);
-        vec![named("running_mean"), named("running_var")]
+    /// Those of the layer `name`.
+    fn statistics(&self, name: &str) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::BatchNorm { channels, .. } => {
+                let named = |what: &str| (format!("{name}.{what}"), vec![*channels as usize]);
+                vec![named("running_mean"), named("running_var")]
+            }
+            Self::Residual(residual) => {
+                residual.layers(name).flat_map(|(name, layer)| layer.statistics(&name)).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// How many numbers its output has for one input of `shape`, with those of the layers in it.
+    pub(crate) fn numbers(&self, shape: &[i64]) -> u64 {
+        match self {
+            Self::Residual(residual) => residual.numbers(shape),
+            _ => self.output(shape).iter().product::<i64>() as u64,
+        }
     }
 
     /// Shape of its output for one input of `shape`.
-    fn output(&self, shape: &[i64]) -> Vec<i64> {
+    pub(crate) fn output(&self, shape: &[i64]) -> Vec<i64> {
         match self {
             Self::Linear { outputs, .. } => vec![*outputs],
             Self::Conv(conv) => {
@@ -351,19 +384,25 @@ impl Layer {
                     |side: i64| (side - 1) * conv.stride - 2 * conv.padding + conv.kernel + output_padding;
                 vec![conv.outputs, side(shape[1]), side(shape[2])]
             }
+            Self::Upsample => vec![shape[0], 2 * shape[1], 2 * shape[2]],
+            Self::AveragePool => vec![shape[0], shape[1] / 2, shape[2] / 2],
+            Self::Residual(residual) => residual.output(shape),
             Self::Unflatten { shape } => shape.to_vec(),
             Self::Flatten => vec![shape.iter().product()],
             Self::BatchNorm { .. } | Self::Relu | Self::LeakyRelu { .. } | Self::Tanh => shape.to_vec(),
         }
     }
 
-    fn forward(
+    pub(crate) fn forward(
         &self,
         x: &Tensor,
         weights: &mut std::slice::Iter<Tensor>,
         norm: &mut Norms,
         differentiable: Differentiable,
     ) -> Tensor {
+        if let Self::Residual(residual) = self {
+            return residual.forward(x, weights, norm, differentiable);
+        }
         let mut next = || weights.next().expect("every parameter has its tensor");
         let is_ours = x.device() == Device::Cpu && differentiable == Differentiable::Once;
         match self {
@@ -397,6 +436,12 @@ impl Layer {
             Self::Relu => x.shallow_clone().relu_(),
             Self::LeakyRelu { slope } => native::leaky_relu_in_place(x, *slope),
             Self::Tanh => x.tanh(),
+            Self::Upsample => {
+                let sides = [2 * x.size()[2], 2 * x.size()[3]];
+                x.upsample_nearest2d(sides, None, None)
+            }
+            Self::AveragePool => x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
+            Self::Residual(_) => unreachable!("it is made of layers"),
             Self::Unflatten { shape: [c, h, w] } => native::channels_last(&x.view([-1, *c, *h, *w])),
             Self::Flatten => x.flatten(1, -1),
         }

@@ -71,6 +71,7 @@ pub mod optimizers;
 pub mod parts;
 pub mod rehearsal;
 pub mod replica;
+mod residual;
 pub mod sample;
 pub mod state;
 

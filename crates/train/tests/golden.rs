@@ -30,6 +30,11 @@ fn three_steps_of_lsgan112_are_pytorchs() {
     three_steps_are_pytorchs("lsgan112");
 }
 
+#[test]
+fn three_steps_of_a_residual_network_are_pytorchs() {
+    three_steps_are_pytorchs("resnet32");
+}
+
 /// AdamW, a warm-up and a cosine, hinge, R1 at every second step.
 #[test]
 fn three_steps_with_adamw_a_schedule_and_r1_are_pytorchs() {

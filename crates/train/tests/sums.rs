@@ -39,7 +39,7 @@ fn models_and_data_that_do_not_fit_are_refused() {
             spec.data.image = Some(ImageSpec::of(size, channels));
         }
     };
-    let dcgan = "dcgan works on pictures of 32, 64 or 128 pixels with 1 or 3 channels";
+    let dcgan = "dcgan works on pictures of 32, 64, 128 or 256 pixels with 1 or 3 channels";
     refuse(
         &sized(60, 1),
         &format!("{dcgan}, but the run's samples are [60, 60, 1]; choose another model or data.image"),

@@ -159,7 +159,7 @@ impl Update {
     pub fn new(spec: &RunSpec, reduction: Reduction, metrics: Metrics) -> Self {
         let optimizer = OptimizerStep::new(&spec.optimizer, reduction.half(), reduction.step());
         let norm_max = Some(spec.optimizer.clip_norm).filter(|norm| *norm > 0.0);
-        Self { reduction, optimizer, norm_max, decay: spec.ema.decay as f32, metrics }
+        Self { reduction, optimizer, norm_max, decay: spec.ema.decay_at(reduction.step()) as f32, metrics }
     }
 
     pub fn half(&self) -> Half {

@@ -38,11 +38,23 @@ fn rows() -> Vec<Row> {
         sample: SampleShape::Picture { size: 112, channels: 3 },
         parameters,
     };
+    let resnet = |name, width, size, parameters| Row {
+        name,
+        model: ModelSpec::of(
+            Generator::Resnet { latent: Latent::Normal(64), width },
+            Discriminator::Resnet { width },
+        ),
+        sample: SampleShape::Picture { size, channels: 3 },
+        parameters,
+    };
     let with = |row: Row, batch_norm| Row { model: ModelSpec { batch_norm, ..row.model }, ..row };
     vec![
         dcgan("dcgan, 32 pixels, grey", 32, 1, 32, [369_600, 166_784]),
         dcgan("dcgan, 64 pixels, colour", 64, 3, 64, [3_576_704, 2_765_568]),
         dcgan("dcgan, 128 pixels, colour", 128, 3, 16, [1_107_680, 702_144]),
+        dcgan("dcgan, 256 pixels, colour", 256, 3, 8, [1_109_360, 703_840]),
+        resnet("resnet, 32 pixels", 8, 32, [62_635, 38_609]),
+        with(resnet("resnet, no batch norm", 8, 32, [62_403, 38_353]), BatchNorm::None),
         lsgan112("lsgan112, colour", [15_591_427, 4_333_441]),
         // A norm has two numbers a channel, a bias one: 224 and 192 channels are normed.
         with(dcgan("dcgan, no batch norm", 32, 1, 32, [369_376, 166_592]), BatchNorm::None),
@@ -85,10 +97,11 @@ fn names_are_unique_and_pytorchs(name: &str, network: &Network) {
     for entry in names {
         let parts: Vec<_> = entry.split('.').collect();
         let last = ["weight", "bias", "running_mean", "running_var", "weight_u"];
-        let good = parts.len() == 3
+        // A number for each Sequential, in a residual block behind the name of its part.
+        let numbered = |parts: &[&str]| matches!(parts, ["main" | "block" | "shortcut", at] if at.parse::<u32>().is_ok());
+        let good = matches!(parts[..], [.., end] if last.contains(&end))
             && parts[0] == "main"
-            && parts[1].parse::<u32>().is_ok()
-            && last.contains(&parts[2]);
+            && parts[..parts.len() - 1].chunks(2).all(numbered);
         assert!(good, "{name}: {entry} is not a name of a PyTorch Sequential called main");
     }
 }

@@ -19,7 +19,7 @@ const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
 fn shape(sample: SampleShape) -> Result<(i64, u32), TrainError> {
     let refused = || TrainError::Samples {
         model: "dcgan",
-        accepted: "pictures of 32, 64 or 128 pixels with 1 or 3 channels",
+        accepted: "pictures of 32, 64, 128 or 256 pixels with 1 or 3 channels",
         found: sample.to_string(),
     };
     let SampleShape::Picture { size, channels: channels @ (1 | 3) } = sample else { return Err(refused()) };
@@ -27,6 +27,7 @@ fn shape(sample: SampleShape) -> Result<(i64, u32), TrainError> {
         32 => Ok((i64::from(channels), 2)),
         64 => Ok((i64::from(channels), 3)),
         128 => Ok((i64::from(channels), 4)),
+        256 => Ok((i64::from(channels), 5)),
         _ => Err(refused()),
     }
 }

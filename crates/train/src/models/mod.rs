@@ -1,7 +1,8 @@
 //! The models: each file has a generator and the discriminator beside it.
 //!
-//! - [`dcgan`]: 32, 64 or 128 pixels, 1 or 3 channels.
+//! - [`dcgan`]: 32, 64, 128 or 256 pixels, 1 or 3 channels.
 //! - [`lsgan112`]: the LSGAN paper's LSUN model.
+//! - [`resnet`]: residual blocks, 32, 64 or 128 pixels, 1 or 3 channels.
 //! - [`mlp`]: for 2-D points.
 //!
 //! [`contract`] checks every row of its table: output shapes, names, parameter counts, flat views.
@@ -10,6 +11,7 @@ mod contract;
 mod dcgan;
 mod lsgan112;
 mod mlp;
+mod resnet;
 
 use lsgan_spec::{Discriminator, Generator, Half, Latent, ModelSpec, RunSpec, Source};
 
@@ -100,13 +102,14 @@ pub fn generator(model: &ModelSpec, sample: SampleShape) -> Result<Network, Trai
     let latent = i64::from(latent(spec).dimension());
     let input = match spec {
         Generator::Dcgan { .. } => vec![latent, 1, 1],
-        Generator::Lsgan112 { .. } | Generator::Mlp { .. } => vec![latent],
+        Generator::Lsgan112 { .. } | Generator::Resnet { .. } | Generator::Mlp { .. } => vec![latent],
     };
     let layers = match spec {
         Generator::Dcgan { latent, width } => dcgan::generator(latent.dimension(), *width, norm, sample)?,
         Generator::Lsgan112 { latent, width } => {
             lsgan112::generator(latent.dimension(), *width, norm, sample)?
         }
+        Generator::Resnet { latent, width } => resnet::generator(latent.dimension(), *width, norm, sample)?,
         Generator::Mlp { latent, width, depth, gain } => mlp::generator(
             latent.dimension(),
             mlp::Hidden { width: *width, depth: *depth, gain: *gain },
@@ -122,6 +125,7 @@ pub fn latent(spec: &Generator) -> Latent {
     match spec {
         Generator::Dcgan { latent, .. }
         | Generator::Lsgan112 { latent, .. }
+        | Generator::Resnet { latent, .. }
         | Generator::Mlp { latent, .. } => *latent,
     }
 }
@@ -132,6 +136,7 @@ pub fn discriminator(model: &ModelSpec, sample: SampleShape) -> Result<Network, 
     let layers = match &model.discriminator {
         Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, sample)?,
         Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, sample)?,
+        Discriminator::Resnet { width } => resnet::discriminator(*width, norm, sample)?,
         Discriminator::Mlp { width, depth, gain } => {
             mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, sample)?
         }

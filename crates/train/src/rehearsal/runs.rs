@@ -32,7 +32,7 @@ pub fn small_dcgan() -> RunSpec {
         augment: AugmentSpec::default(),
         optimizer: OptimizersSpec::of(adam, adam),
         batch: BatchSpec { virtual_ranks: 4, per_rank: 8 },
-        ema: EmaSpec { decay: 0.9 },
+        ema: EmaSpec { decay: 0.9, ramp: 0.0 },
         precision: Precision::F32,
         reduction: ReductionMode::Exact,
         compute: ComputeSpec {

@@ -25,8 +25,8 @@ const TENSOR_TOLERANCE: f64 = 1e-4;
 const RANK: VirtualRank = VirtualRank(0);
 
 /// The fixtures, by name.
-pub const NAMES: [&str; 6] =
-    ["dcgan32", "lsgan112", "adamw-r1", "rmsprop-clip", "wgan-gp-augment", "spectral-norm"];
+pub const NAMES: [&str; 7] =
+    ["dcgan32", "lsgan112", "resnet32", "adamw-r1", "rmsprop-clip", "wgan-gp-augment", "spectral-norm"];
 
 /// A fixture's tensors by name.
 pub struct Fixture(BTreeMap<String, NamedTensor>);
@@ -156,6 +156,7 @@ pub fn spec(fixture: &str) -> RunSpec {
     spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
     match fixture {
         "lsgan112" => lsgan112(&mut spec),
+        "resnet32" => resnet32(&mut spec),
         "adamw-r1" => adamw_r1(&mut spec),
         "rmsprop-clip" => rmsprop_clip(&mut spec),
         "wgan-gp-augment" => wgan_gp_augment(&mut spec),
@@ -172,6 +173,16 @@ fn lsgan112(spec: &mut RunSpec) {
     spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
     spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
+    spec.optimizer = OptimizersSpec::of(adam, adam);
+}
+
+fn resnet32(spec: &mut RunSpec) {
+    spec.batch.per_rank = 4;
+    spec.data.image = Some(ImageSpec::of(32, 3));
+    spec.model.generator = Generator::Resnet { latent: Latent::Normal(8), width: 4 };
+    spec.model.discriminator = Discriminator::Resnet { width: 4 };
+    spec.objective = Objective::Hinge {};
+    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.0, beta2: 0.9, epsilon: 1e-3 };
     spec.optimizer = OptimizersSpec::of(adam, adam);
 }
 

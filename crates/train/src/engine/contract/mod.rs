@@ -128,6 +128,7 @@ fn with_more() -> RunSpec {
     // Not so short that the gradients no longer fit into 32 bits, beside second moments of clipped ones.
     spec.optimizer.clip_norm = 4.0;
     spec.model.spectral_norm = true;
+    spec.ema.ramp = 0.5;
     spec.augment = AugmentSpec { color: true, translation: 0.125, cutout: 0.5 };
     // Not at the step that is recorded, and at one that would be replayed.
     spec.regularization.r1 = R1Spec { gamma: 1e-4, every: 3 };
