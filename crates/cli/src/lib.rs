@@ -2,7 +2,8 @@
 //!
 //! - [`up`]: a whole local cluster in one command.
 //! - [`node`]: one worker for each device of this host, supervised.
-//! - [`sample`]: pictures from a snapshot.
+//! - [`sample`]: pictures from a snapshot. [`nearest`]: beside the training pictures that are most like them.
+//! - [`timelapse`]: the pictures of a run as an animation.
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
@@ -25,6 +26,7 @@ pub mod dataset;
 pub mod eval;
 mod gpus;
 pub mod live;
+pub mod nearest;
 pub mod node;
 pub mod pause;
 pub mod picture;
@@ -36,6 +38,7 @@ mod scorer;
 pub mod snapshot;
 pub mod status;
 pub mod stop;
+pub mod timelapse;
 pub mod token;
 pub mod up;
 mod words;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, live, node, pause, sample, scale, schema, snapshot, status, stop,
-    token, up,
+    certs, checkpoints, dataset, eval, live, nearest, node, pause, sample, scale, schema, snapshot, status,
+    stop, timelapse, token, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -27,6 +27,10 @@ enum Command {
     Node(node::Args),
     /// Make pictures from a run's newest snapshot.
     Sample(sample::Args),
+    /// Show samples beside the training pictures that are most like them: whether a run has learned pictures by heart.
+    Nearest(nearest::Args),
+    /// Make an animation of the pictures that a run has made while it trained.
+    Timelapse(timelapse::Args),
     /// Score a run's snapshots: how near their samples are to real ones.
     Eval(eval::Args),
     /// Show how a run is, or how it ended.
@@ -83,6 +87,8 @@ async fn tool(command: Command) -> Result<(), Failure> {
     });
     match command {
         Command::Sample(args) => sample::sample(args).await,
+        Command::Nearest(args) => nearest::run(args).await,
+        Command::Timelapse(args) => timelapse::timelapse(&args),
         Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,

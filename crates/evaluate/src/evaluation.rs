@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use lsgan_data::{RecordError, Source};
+use lsgan_data::Source;
 use lsgan_metrics::kid::Subsets;
 use lsgan_metrics::{Options, Score, Set, Statistics, Subject, fid, scores};
 use lsgan_spec::{Metric, Part, RunSpec};
@@ -12,6 +12,7 @@ use lsgan_train::models::SampleShape;
 
 use crate::chunks::{CHUNK, Pictures, extract};
 use crate::kept::{self, Kept};
+use crate::records::{Spread, chunk_of};
 use crate::{Choice, EvaluateError, Extractor, Resize, npz};
 
 /// The most real samples that are compared by default: as many as published FIDs take.
@@ -237,17 +238,10 @@ fn of_records(
     let lsgan_data::SampleShape::Image { size, channels } = data.sample_shape() else {
         unreachable!("a run that makes pictures reads pictures")
     };
-    let record = |index: u64| (u128::from(index) * u128::from(data.len()) / u128::from(total)) as u64;
+    let spread = Spread::over(data.len(), total);
     let make = |chunk: usize| {
-        let (first, mut sample, mut samples) = ((chunk * CHUNK) as u64, vec![0.0; data.sample_len()], vec![]);
-        for index in first..total.min(first + CHUNK as u64) {
-            match data.read(record(index), &mut sample) {
-                Ok(()) => samples.extend_from_slice(&sample),
-                Err(RecordError::Undecodable { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Pictures::of_samples(size as usize, channels as usize, &samples))
+        let first = (chunk * CHUNK) as u64;
+        Ok(chunk_of(data, spread, first..total.min(first + CHUNK as u64), (size, channels))?.0)
     };
     let told = |done: usize| told(Progress::Real(((done * CHUNK) as u64).min(total), total));
     extract(extractor, threads, total.div_ceil(CHUNK as u64) as usize, &make, &told)

@@ -14,6 +14,7 @@
 //! - [`extractors`]: networks that make features of pictures, a file each, with one contract.
 //! - [`chunks`]: pictures as bytes, on their way through an extractor on several threads.
 //! - `resize`: how pictures get the size that a network accepts.
+//! - `records`: real samples, spread over the data set. [`nearest`]: those nearest to generated ones.
 //! - [`kept`]: features of real samples, kept between evaluations.
 //! - [`npz`]: statistics in the file that pytorch-fid and clean-fid read and write.
 
@@ -25,7 +26,9 @@ mod error;
 pub mod evaluation;
 pub mod extractors;
 pub mod kept;
+pub mod nearest;
 pub mod npz;
+mod records;
 mod resize;
 
 pub use error::EvaluateError;

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{ImageError, ImageFormat, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageError, ImageFormat, Rgb, RgbImage};
 use lsgan_spec::Grid;
 
 /// Pixels between two pictures of a grid.
@@ -17,6 +17,12 @@ const PLOT_SIDE: u32 = 512;
 ///
 /// A grid that is too large for a PNG.
 pub fn grid(samples: &[f32], grid: Grid, size: u32, channels: u32) -> Result<Vec<u8>, ImageError> {
+    png(&grid_image(samples, grid, size, channels))
+}
+
+/// The same, not yet encoded.
+#[must_use]
+pub fn grid_image(samples: &[f32], grid: Grid, size: u32, channels: u32) -> RgbImage {
     let side = |count: u32| count * (size + GAP) + GAP;
     let mut out = RgbImage::new(side(grid.columns), side(grid.rows));
     for (index, sample) in samples.chunks((size * size * channels) as usize).enumerate() {
@@ -28,7 +34,33 @@ pub fn grid(samples: &[f32], grid: Grid, size: u32, channels: u32) -> Result<Vec
             out.put_pixel(left + x, top + y, Rgb([colour(0), colour(1), colour(2)]));
         }
     }
-    png(&out)
+    out
+}
+
+/// One sample, `[size, size, channels]` in −1..1, as a PNG of its size: grey where it has one channel.
+///
+/// # Errors
+/// An encoder error.
+///
+/// # Panics
+/// Where `sample` has another length, or other channels than 1 or 3.
+pub fn single(sample: &[f32], size: u32, channels: u32) -> Result<Vec<u8>, ImageError> {
+    let bytes: Vec<u8> = sample.iter().map(|&x| to_byte(x)).collect();
+    let picture = match channels {
+        1 => GrayImage::from_raw(size, size, bytes).map(DynamicImage::from),
+        _ => RgbImage::from_raw(size, size, bytes).map(DynamicImage::from),
+    };
+    let mut png = Cursor::new(vec![]);
+    picture.expect("as many numbers as pixels").write_to(&mut png, ImageFormat::Png)?;
+    Ok(png.into_inner())
+}
+
+/// Reads a PNG.
+///
+/// # Errors
+/// It is none, or is not whole.
+pub fn read(png: &[u8]) -> Result<RgbImage, ImageError> {
+    Ok(image::load_from_memory_with_format(png, ImageFormat::Png)?.into_rgb8())
 }
 
 fn png(picture: &RgbImage) -> Result<Vec<u8>, ImageError> {
@@ -94,7 +126,18 @@ mod tests {
     use super::*;
 
     fn read(png: Result<Vec<u8>, ImageError>) -> RgbImage {
-        image::load_from_memory(&png.expect("a PNG is written")).expect("it is read again").into_rgb8()
+        super::read(&png.expect("a PNG is written")).expect("it is read again")
+    }
+
+    #[test]
+    fn a_single_sample_has_its_own_size_and_channels() {
+        for (channels, colour) in [(1, image::ColorType::L8), (3, image::ColorType::Rgb8)] {
+            let sample: Vec<f32> = (0..4 * channels).map(|at| at as f32 / 6.0 - 1.0).collect();
+            let png = single(&sample, 2, channels).expect("a PNG is written");
+            let picture = image::load_from_memory(&png).expect("it is read again");
+            assert_eq!((picture.width(), picture.height(), picture.color()), (2, 2, colour));
+            assert_eq!(picture.as_bytes()[channels as usize], to_byte(sample[channels as usize]));
+        }
     }
 
     #[test]

@@ -86,6 +86,6 @@ pub use numerics::numerics;
 pub use parts::StateCopy;
 pub use queue::Queue;
 pub use replica::{Applied, HalfMetrics, Metrics, RankBatch, Replica};
-pub use sample::{FrozenGenerator, OwnedWeights, Sampler};
+pub use sample::{Draw, FrozenGenerator, OwnedWeights, Sampler};
 pub use tch::Device;
 pub use word::{DeviceWordKind, DeviceWords, Words};

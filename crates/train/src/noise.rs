@@ -86,6 +86,25 @@ impl Stream {
         }
     }
 
+    /// Fills `out` from the latent distribution as far as it lies within ± `limit`: numbers beyond it are drawn again.
+    ///
+    /// # Panics
+    /// Where `limit` is so small that hardly a number lies within it.
+    pub fn fill_within(&mut self, latent: Latent, limit: f32, out: &mut [f32]) {
+        assert!(limit >= 1e-3, "a limit of {limit} would take for ever");
+        let mut drawn = [0.0; 2 * PAIRS];
+        let mut places = out.iter_mut();
+        loop {
+            self.fill(latent, &mut drawn);
+            for x in drawn.iter().filter(|x| x.abs() <= limit) {
+                match places.next() {
+                    Some(place) => *place = *x,
+                    None => return,
+                }
+            }
+        }
+    }
+
     /// Fills `out` with N(0, 1) by Box and Muller 1958: √(−2 ln u)·(cos 2πv, sin 2πv), two at a time.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
         let (mut u, mut v, mut bits) = ([0.0; PAIRS], [0.0; PAIRS], [[0; 8]; PAIRS]);
@@ -140,6 +159,18 @@ mod tests {
     fn normal_noise_has_the_moments_of_a_normal_distribution() {
         let (mean, variance, kurtosis) = moments(&drawn(Latent::Normal(1), 1 << 18));
         assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.01 && (kurtosis - 3.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn truncated_noise_is_the_same_without_what_lies_beyond() {
+        let stream = || Stream::of_samples(5);
+        for latent in [Latent::Normal(1), Latent::Uniform(1)] {
+            let (mut all, mut within) = (vec![0.0; 4096], vec![0.0; 1000]);
+            stream().fill(latent, &mut all);
+            stream().fill_within(latent, 0.7, &mut within);
+            let wanted: Vec<f32> = all.into_iter().filter(|x| x.abs() <= 0.7).take(1000).collect();
+            assert_eq!(within, wanted);
+        }
     }
 
     #[test]

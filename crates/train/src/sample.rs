@@ -64,6 +64,16 @@ impl FrozenGenerator {
     }
 }
 
+/// Which z samples are made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// A run's own are of its seed.
+    pub seed: u64,
+    /// Numbers beyond ± this are drawn again (the truncation trick: Brock et al. 2019, arXiv 1809.11096, section 3.1): fewer
+    /// kinds of samples, and better ones.
+    pub truncation: Option<f32>,
+}
+
 /// Makes pictures with a run's generator.
 pub struct Sampler {
     network: Network,
@@ -98,12 +108,19 @@ impl Sampler {
 
     /// A picture, as PNG: the first `grid.count()` samples of the run's fixed z, or a density plot.
     pub fn picture(&self, weights: &Weights, grid: Grid) -> Result<Vec<u8>, TrainError> {
+        self.picture_of(weights, grid, self.fixed())
+    }
+
+    /// The same of other z.
+    pub fn picture_of(&self, weights: &Weights, grid: Grid, draw: Draw) -> Result<Vec<u8>, TrainError> {
+        let samples = |count: u32| -> Vec<f32> {
+            let latents = self.latents_of(draw, count as usize);
+            latents.iter().flat_map(|z| self.samples_of(weights, z)).collect()
+        };
         Ok(match self.sample {
-            SampleShape::Picture { size, channels } => {
-                tile(&self.samples(weights, grid.count() as usize), grid, size, channels)?
-            }
+            SampleShape::Picture { size, channels } => tile(&samples(grid.count()), grid, size, channels)?,
             SampleShape::Point => {
-                let points = self.samples(weights, (grid.count() * POINTS_PER_CELL) as usize);
+                let points = samples(grid.count() * POINTS_PER_CELL);
                 let mixture = self.spec.data.source.mixture();
                 let (modes, sigma) = mixture.map_or((vec![], 1.0), |it| (it.modes.centres(), it.sigma));
                 density(&points, &modes, sigma)?
@@ -120,11 +137,26 @@ impl Sampler {
     /// The run's fixed z for the first `count` samples, in batches of 64.
     #[must_use]
     pub fn latents(&self, count: usize) -> Vec<Vec<f32>> {
-        let mut stream = Stream::of_samples(self.spec.seed);
+        self.latents_of(self.fixed(), count)
+    }
+
+    /// How the run's fixed z are drawn.
+    fn fixed(&self) -> Draw {
+        Draw { seed: self.spec.seed, truncation: None }
+    }
+
+    /// Other z, drawn as those are. A longer sequence begins as a shorter one.
+    #[must_use]
+    pub fn latents_of(&self, draw: Draw, count: usize) -> Vec<Vec<f32>> {
+        let mut stream = Stream::of_samples(draw.seed);
+        let latent = models::latent(&self.spec.model.generator);
         let batch = |start: usize| {
             let size = self.network.input_size(BATCH.min(count - start));
             let mut z = vec![0.0; size.iter().product::<i64>() as usize];
-            stream.fill(models::latent(&self.spec.model.generator), &mut z);
+            match draw.truncation {
+                None => stream.fill(latent, &mut z),
+                Some(limit) => stream.fill_within(latent, limit, &mut z),
+            }
             z
         };
         (0..count).step_by(BATCH).map(batch).collect()

@@ -24,6 +24,7 @@ use report::Report;
 pub use report::{one, row_json, shown};
 
 use crate::place::store_of;
+use crate::sample::part_of;
 
 /// How often a live run's store is looked at for new snapshots.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -199,11 +200,7 @@ impl Session {
     async fn score(&mut self, manifest: &Manifest, weights: SampleWeights) -> Result<(), Failure> {
         self.begin(manifest)?;
         let evaluation = self.evaluation.as_ref().expect("it has begun");
-        let name = match weights {
-            SampleWeights::Ema => "generator_ema",
-            SampleWeights::Raw => "generator",
-        };
-        let part = self.store.load_part(manifest, name).await?;
+        let part = self.store.load_part(manifest, part_of(weights)).await?;
         let counter = Counter::new("scoring");
         let scores = evaluation.score(&part, &showing(&counter));
         counter.end();

@@ -1,0 +1,203 @@
+//! `lsgan sample`: pictures from a run's newest snapshot.
+//!
+//! - [`Args`]: what is asked for: a grid, single files (`singles`), or an animation (`walk`).
+
+mod singles;
+mod walk;
+
+use std::path::PathBuf;
+
+use lsgan_console::{Failure, exit::chain, product, say};
+use lsgan_snapshots::{Manifest, Store};
+use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
+use lsgan_train::{Draw, OwnedWeights, Sampler, models};
+use serde_json::json;
+
+use crate::picture::PictureFile;
+use crate::place::store_of;
+use crate::words::words;
+use singles::Folder;
+
+/// The largest grid.
+const GRID_MAX: u32 = 4096;
+/// The longest animation: its frames are all in memory.
+const FRAMES_MAX: u32 = 10_000;
+
+/// The arguments of `lsgan sample`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The run's directory, or what its `checkpoint.to` says.
+    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
+    run: String,
+    /// The snapshot of this step instead of the newest whole one.
+    #[arg(long, value_name = "STEP")]
+    step: Option<u64>,
+    /// How many samples: in a grid up to 4,096, rounded up to a full one; with --singles any number.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    count: u32,
+    /// Which of G's weights; by default those of `samples.weights`.
+    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
+    weights: Option<SampleWeights>,
+    /// Other samples: the noise of this seed. By default the run's own, which its pictures and scores have.
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Draw numbers of the noise beyond ± this again: fewer kinds of samples, and better ones. 0.5 to 1 is usual.
+    #[arg(long, value_name = "LIMIT", value_parser = limit)]
+    truncation: Option<f32>,
+    /// The picture to write.
+    #[arg(long, value_name = "FILE.png", required_unless_present = "singles")]
+    out: Option<PathBuf>,
+    /// Write each sample to a file of its own in this folder, which is made.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "interpolate"])]
+    singles: Option<PathBuf>,
+    /// Write an animation instead (a PNG that all browsers play): one sample that goes from each of --count points of the noise
+    /// to the next in so many frames, and back to the first.
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    interpolate: Option<u32>,
+    /// Frames a second of the animation.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "interpolate", value_parser = clap::value_parser!(u16).range(1..=60))]
+    fps: u16,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn limit(text: &str) -> Result<f32, String> {
+    let limit = text.parse().ok().filter(|limit| (0.01..=10.0).contains(limit));
+    limit.ok_or_else(|| "accepted: a number, 0.01 to 10".to_owned())
+}
+
+/// Where samples go.
+enum Target {
+    File(PictureFile),
+    Folder(Folder),
+}
+
+impl Args {
+    fn target(&self) -> Result<Target, Failure> {
+        if let Some(frames) = self.interpolate
+            && u64::from(frames) * u64::from(self.count) > u64::from(FRAMES_MAX)
+        {
+            return Err(Failure::bad_input(format!(
+                "--interpolate {frames} with --count {} makes {} frames, and an animation has at most {FRAMES_MAX}. Ask for fewer.",
+                self.count,
+                u64::from(frames) * u64::from(self.count)
+            )));
+        }
+        if self.singles.is_none() && self.count > GRID_MAX {
+            return Err(Failure::bad_input(format!(
+                "--count {}: a grid has at most {GRID_MAX}. Ask for fewer, or for a file each with --singles DIR.",
+                self.count
+            )));
+        }
+        match (&self.singles, &self.out) {
+            (Some(folder), _) => Ok(Target::Folder(Folder::open(folder)?)),
+            (None, Some(out)) => Ok(Target::File(PictureFile::open("--out", out)?)),
+            (None, None) => unreachable!("clap asks for one of them"),
+        }
+    }
+
+    fn draw(&self, spec: &RunSpec) -> Draw {
+        Draw { seed: self.seed.unwrap_or(spec.seed), truncation: self.truncation }
+    }
+}
+
+/// Writes samples.
+///
+/// # Errors
+/// No snapshot there, or a picture that cannot be written.
+pub async fn sample(args: Args) -> Result<(), Failure> {
+    let target = args.target()?;
+    let store = store_of(&args.run)?;
+    let manifest = match args.step {
+        Some(step) => store.verify(Step(step)).await?,
+        None => newest(&store, &args.run).await?,
+    };
+    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
+        .map_err(|errors| Failure::failed(errors.render_plain()))?;
+    let name = part_of(args.weights.unwrap_or(spec.samples.weights));
+    let sampler = Sampler::new(&spec)?;
+    let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
+    let count = write(&args, target, &spec, (&sampler, &weights))?;
+    let out = args.out.or(args.singles).expect("one of them is given").display().to_string();
+    let step = manifest.step.0;
+    if args.json {
+        let seed = args.seed.unwrap_or(spec.seed);
+        return product!(
+            "{:#}",
+            json!({ "out": out, "step": step, "count": count, "weights": name, "seed": seed })
+        );
+    }
+    product!("{out}: {count} samples of {name} at step {step}")
+}
+
+/// Returns how many samples it has written.
+fn write(
+    args: &Args,
+    target: Target,
+    spec: &RunSpec,
+    (sampler, weights): (&Sampler, &OwnedWeights),
+) -> Result<u32, Failure> {
+    let (draw, count) = (args.draw(spec), args.count as usize);
+    let make = |z: &[f32]| sampler.samples_of(&weights.as_weights(), z);
+    match target {
+        Target::Folder(folder) => {
+            folder.write(sampler.shape(), (count, &sampler.latents_of(draw, count)), make)?;
+            Ok(args.count)
+        }
+        Target::File(file) => {
+            let Some(frames) = args.interpolate else {
+                let grid = grid(args.count);
+                file.write(&sampler.picture_of(&weights.as_weights(), grid, draw)?)?;
+                return Ok(grid.count());
+            };
+            let latent = models::latent(&spec.model.generator);
+            let one = latent.dimension() as usize;
+            let keys: Vec<Vec<f32>> =
+                sampler.latents_of(draw, count).concat().chunks(one).map(<[f32]>::to_vec).collect();
+            file.write(&walk::walk(sampler, make, (&keys, latent), (frames as usize, args.fps))?)?;
+            Ok(args.count)
+        }
+    }
+}
+
+/// The part of a snapshot that these weights are in.
+pub(crate) fn part_of(weights: SampleWeights) -> &'static str {
+    match weights {
+        SampleWeights::Ema => "generator_ema",
+        SampleWeights::Raw => "generator",
+    }
+}
+
+/// The newest whole snapshot; what is skipped is told.
+pub(crate) async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
+    let found = store.newest_valid().await?;
+    for skipped in &found.skipped {
+        say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
+    }
+    found.manifest.ok_or_else(|| {
+        Failure::failed(format!(
+            "{place} holds no whole snapshot. Train until one is written (`checkpoint.every`)."
+        ))
+    })
+}
+
+/// The squarest grid of at least `count` pictures.
+fn grid(count: u32) -> Grid {
+    let columns = (f64::from(count).sqrt().ceil()) as u32;
+    Grid { columns, rows: count.div_ceil(columns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_holds_all_and_is_about_square() {
+        for count in 1..=GRID_MAX {
+            let Grid { columns, rows } = grid(count);
+            assert!(columns * rows >= count && columns * (rows - 1) < count, "{count}: {columns}x{rows}");
+            assert!(columns >= rows && columns <= 64, "{count}: {columns}x{rows}");
+        }
+    }
+}

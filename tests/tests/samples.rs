@@ -1,0 +1,123 @@
+//! What `lsgan sample`, `timelapse` and `nearest` make of a run, as files that other programs read.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+
+use image::codecs::png::PngDecoder;
+use image::{AnimationDecoder as _, DynamicImage, Frame};
+use lsgan_tests::Lab;
+
+fn opened(path: &Path) -> DynamicImage {
+    image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn frames(path: &Path) -> Vec<Frame> {
+    let file = BufReader::new(fs::File::open(path).expect("it was written"));
+    let animated = PngDecoder::new(file).expect("it is a PNG").apng().expect("it is animated");
+    animated.into_frames().collect_frames().expect("it is whole")
+}
+
+#[test]
+fn single_samples_are_those_of_the_grid_with_their_own_size_and_channels() {
+    let lab = Lab::finished();
+    let run = lab.run_dir().display().to_string();
+    lab.lsgan(["sample", "--run", &run, "--count", "4", "--out", "grid.png"]).succeeds();
+    lab.lsgan(["sample", "--run", &run, "--count", "70", "--singles", "many"])
+        .succeeds()
+        .expect_out(&["many: 70 samples of generator_ema at step 30"]);
+    let mut names: Vec<_> =
+        fs::read_dir(lab.path("many")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!((names.len(), names[69].to_str()), (70, Some("000069.png")));
+    let grid = opened(&lab.path("grid.png")).into_luma8();
+    for at in 0..4 {
+        let single = opened(&lab.path(&format!("many/{at:06}.png")));
+        assert_eq!((single.color(), single.width(), single.height()), (image::ColorType::L8, 32, 32));
+        // Two pixels of frame and between two.
+        let (left, top) = (2 + at % 2 * 34, 2 + at / 2 * 34);
+        let cut = image::imageops::crop_imm(&grid, left, top, 32, 32).to_image();
+        assert!(cut == single.into_luma8(), "sample {at}");
+    }
+    lab.lsgan(["sample", "--run", &run, "--singles", "many"])
+        .fails(2, &["--singles many: it is not empty, and nothing in it is overwritten"]);
+    lab.lsgan(["sample", "--run", &run]).fails(2, &["--out <FILE.png>"]);
+    lab.lsgan(["sample", "--run", &run, "--count", "5000", "--out", "x.png"])
+        .fails(2, &["--count 5000: a grid has at most 4096", "--singles DIR"]);
+}
+
+#[test]
+fn another_seed_and_truncated_noise_make_other_samples_the_same_every_time() {
+    let lab = Lab::finished();
+    let run = lab.run_dir().display().to_string();
+    let made = |name: &str, more: &[&str]| {
+        let arguments = [&["sample", "--run", &run, "--count", "4", "--out", name], more].concat();
+        lab.lsgan(arguments).succeeds();
+        fs::read(lab.path(name)).expect("it was written")
+    };
+    let own = made("own.png", &[]);
+    let other = made("other.png", &["--seed", "77"]);
+    let truncated = made("truncated.png", &["--truncation", "0.5"]);
+    assert!(own != other && own != truncated && other != truncated);
+    assert!(made("again.png", &["--seed", "77"]) == other);
+    assert!(made("wide.png", &["--truncation", "10"]) == own, "no number lies beyond 10");
+    lab.lsgan(["sample", "--run", &run, "--out", "x.png", "--truncation", "0"])
+        .fails(2, &["--truncation <LIMIT>", "a number, 0.01 to 10"]);
+}
+
+#[test]
+fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictures() {
+    let lab = Lab::new();
+    lab.up(1, &["--set", "steps=30", "--set", "samples.every=10", "--set", "samples.grid=3x2"]).succeeds();
+    let run = lab.run_dir().display().to_string();
+    let walk =
+        ["sample", "--run", &run, "--count", "3", "--interpolate", "5", "--fps", "10", "--out", "walk.png"];
+    lab.lsgan(walk).succeeds();
+    let walk = frames(&lab.path("walk.png"));
+    assert_eq!(walk.len(), 15);
+    lab.lsgan(["sample", "--run", &run, "--count", "3", "--singles", "keys"]).succeeds();
+    for (at, frame) in walk.iter().step_by(5).enumerate() {
+        assert_eq!(frame.delay().numer_denom_ms(), (100, 1));
+        let key = opened(&lab.path(&format!("keys/{at:06}.png"))).into_rgba8();
+        let shown = image::imageops::crop_imm(frame.buffer(), 2, 2, 32, 32).to_image();
+        assert!(shown == key, "every fifth frame is a sample");
+    }
+
+    lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.png"])
+        .succeeds()
+        .expect_out(&["lapse.png: 3 pictures"]);
+    let lapse = frames(&lab.path("lapse.png"));
+    for (step, frame) in [10, 20, 30].into_iter().zip(&lapse) {
+        let picture = opened(&lab.run_dir().join(format!("samples/step-{step:010}.png"))).into_rgba8();
+        assert!(*frame.buffer() == picture, "step {step}");
+    }
+    // One that is no picture, and one of another grid.
+    fs::write(lab.run_dir().join("samples/step-0000000005.png"), "no picture").unwrap();
+    fs::copy(lab.path("keys/000000.png"), lab.run_dir().join("samples/step-0000000006.png")).unwrap();
+    let told = lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.png", "--json"]).succeeds();
+    let told = told.expect_err(&["step-0000000005.png is left out", "1 pictures are left out"]);
+    assert_eq!((&told.json()["frames"], &told.json()["left_out"]), (&3.into(), &1.into()));
+    fs::create_dir(lab.path("empty")).unwrap();
+    lab.lsgan(["timelapse", "--run", "empty", "--out", "x.png"])
+        .fails(1, &["holds no pictures", "samples.every"]);
+}
+
+#[test]
+fn samples_are_shown_beside_the_training_pictures_that_are_most_like_them() {
+    let lab = Lab::finished();
+    let run = lab.run_dir().display().to_string();
+    let arguments = ["nearest", "--run", &run, "--count", "3", "--neighbours", "2", "--real", "500", "--out"];
+    let told = lab.lsgan([&arguments[..], &["near.png", "--json"]].concat()).succeeds().json();
+    let rows = told["samples"].as_array().expect("a row for each sample");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let [first, second] = [0, 1].map(|at| row[at]["distance"].as_f64().expect("a distance"));
+        assert!(0.0 < first && first <= second, "{row}");
+        assert!(row[0]["record"].as_u64().is_some_and(|record| record < 10_000));
+    }
+    let picture = opened(&lab.path("near.png"));
+    assert_eq!((picture.width(), picture.height()), (2 + 3 * 34, 2 + 3 * 34));
+    lab.lsgan([&arguments[..], &["near.png"]].concat())
+        .succeeds()
+        .expect_out(&["nearest records", "near.png: 3 samples"]);
+}
