@@ -10,6 +10,7 @@
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - [`export`]: a generator as a file that other programs run.
 //! - [`eval`]: snapshots scored.
 //! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
@@ -24,6 +25,7 @@ pub mod checkpoints;
 pub mod children;
 pub mod dataset;
 pub mod eval;
+pub mod export;
 mod gpus;
 pub mod live;
 pub mod nearest;

@@ -57,6 +57,7 @@ pub mod device;
 pub mod ema;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod flat;
 pub mod gpu;
 pub mod init;

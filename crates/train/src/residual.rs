@@ -27,6 +27,11 @@ impl Residual {
         Self { block, shortcut }
     }
 
+    /// The layers of the block, and those of the shortcut.
+    pub(crate) fn parts(&self) -> [&[Layer]; 2] {
+        [&self.block, &self.shortcut]
+    }
+
     /// All layers with their names below `name`, in the order of computation.
     pub(crate) fn layers(&self, name: &str) -> impl Iterator<Item = (String, &Layer)> {
         let named = |layers: &'_ [Layer], part: &'static str| {

@@ -2,12 +2,15 @@
 //!
 //! Pictures become a grid; 2-D points become a density plot over the real modes.
 
+use std::path::Path;
+
 use lsgan_pictures::{density, grid as tile};
 use lsgan_spec::{Grid, Part, RunSpec};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
 use crate::device;
+use crate::export::{ExportError, Exported, Format, export};
 use crate::flat::Layout;
 use crate::layers::{Network, Norm};
 use crate::models::{self, SampleShape};
@@ -160,6 +163,19 @@ impl Sampler {
             z
         };
         (0..count).step_by(BATCH).map(batch).collect()
+    }
+
+    /// Writes the generator with these weights to a file that other programs run.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    pub fn export(&self, weights: &Weights, format: Format, path: &Path) -> Result<(), ExportError> {
+        let tensors = [
+            views(&self.network.parameters, weights.weights),
+            views(&self.network.statistics, weights.statistics),
+        ];
+        let [weights, running] = &tensors;
+        export(&Exported { network: &self.network, weights, running }, format, path)
     }
 
     /// What it makes of a batch of z, on the calling thread.

@@ -1,0 +1,89 @@
+//! `lsgan export`: a generator as a file that other programs run.
+
+use std::path::{Path, PathBuf};
+
+use lsgan_console::{Failure, product};
+use lsgan_spec::{SampleWeights, Step};
+use lsgan_train::Sampler;
+use lsgan_train::export::Format;
+use serde_json::json;
+
+use crate::place::store_of;
+use crate::sample::{newest, part_of};
+use crate::words::words;
+
+/// The arguments of `lsgan export`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("format").required(true).multiple(true).args(["torchscript", "onnx"]))]
+pub struct Args {
+    /// The run's directory, or what its `checkpoint.to` says.
+    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
+    run: String,
+    /// The snapshot of this step instead of the newest whole one.
+    #[arg(long, value_name = "STEP")]
+    step: Option<u64>,
+    /// Which of G's weights; by default those of `samples.weights`.
+    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
+    weights: Option<SampleWeights>,
+    /// Write TorchScript, for `torch.jit.load`. Its `forward` takes z, f32 [n, numbers of one z], and gives samples, f32 [n,
+    /// channels, side, side] in -1..1 (2-D points: [n, 2]).
+    #[arg(long, value_name = "FILE.pt")]
+    torchscript: Option<PathBuf>,
+    /// Write ONNX, operator set 17, with the input `z` and the output `samples`, as above.
+    #[arg(long, value_name = "FILE.onnx")]
+    onnx: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the files.
+///
+/// # Errors
+/// No snapshot there, or a place that cannot be written.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let targets =
+        [("--torchscript", Format::TorchScript, &args.torchscript), ("--onnx", Format::Onnx, &args.onnx)];
+    let targets: Vec<_> = targets
+        .into_iter()
+        .filter_map(|(option, format, path)| Some((option, format, path.as_deref()?)))
+        .collect();
+    for (option, _, path) in &targets {
+        check(option, path)?;
+    }
+    let store = store_of(&args.run)?;
+    let manifest = match args.step {
+        Some(step) => store.verify(Step(step)).await?,
+        None => newest(&store, &args.run).await?,
+    };
+    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
+        .map_err(|errors| Failure::failed(errors.render_plain()))?;
+    let name = part_of(args.weights.unwrap_or(spec.samples.weights));
+    let sampler = Sampler::new(&spec)?;
+    let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
+    for (_, format, path) in &targets {
+        sampler
+            .export(&weights.as_weights(), *format, path)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    let step = manifest.step.0;
+    let files: Vec<_> = targets.iter().map(|(_, _, path)| path.display().to_string()).collect();
+    if args.json {
+        return product!("{:#}", json!({ "files": files, "step": step, "weights": name }));
+    }
+    product!("{}: {name} at step {step}", files.join(", "))
+}
+
+/// Before anything is read: a place where no file can be.
+fn check(option: &str, path: &Path) -> Result<(), Failure> {
+    let refuse = |problem: String| Err(Failure::bad_input(format!("{option} {}: {problem}", path.display())));
+    if path.is_dir() {
+        return refuse("this is a directory. Name a file in it.".to_owned());
+    }
+    match path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        Some(above) if !above.is_dir() => {
+            refuse(format!("there is no directory {}. Make it, or name another.", above.display()))
+        }
+        _ => Ok(()),
+    }
+}
