@@ -121,3 +121,33 @@ fn samples_are_shown_beside_the_training_pictures_that_are_most_like_them() {
         .succeeds()
         .expect_out(&["nearest records", "near.png: 3 samples"]);
 }
+
+/// The weights of a run, in another run on other data: its first samples are those of the old one.
+#[test]
+fn a_run_begins_with_the_weights_that_were_imported() {
+    let lab = Lab::finished();
+    let weights = |name: &str| lab.run_dir().join(format!("final/{name}.safetensors")).display().to_string();
+    let (generator, discriminator) = (weights("generator"), weights("discriminator"));
+    let to = format!("checkpoint.to={}", lab.path("next").display());
+    let more = ["--set", "data.image.flip=random", "--set", &to, "--set", "steps=10"];
+    let import = |more: &[&str]| {
+        let run = lab.run_arguments(more);
+        lab.lsgan(std::iter::once("import".to_owned()).chain(run))
+    };
+    let both = [&more[..], &["--generator", &generator, "--discriminator", &discriminator]].concat();
+    import(&both).succeeds().expect_out(&["has a snapshot of step 0 with these weights"]);
+    import(&both).fails(2, &["holds a run already"]);
+
+    let picture = |run: &str, name: &str| {
+        lab.lsgan(["sample", "--run", run, "--weights", "raw", "--count", "4", "--out", name]).succeeds();
+        fs::read(lab.path(name)).expect("it was written")
+    };
+    let (old, new) = (lab.run_dir().display().to_string(), lab.path("next").display().to_string());
+    assert!(picture(&old, "old.png") == picture(&new, "new.png"));
+    lab.up(1, &more).succeeds().expect_err(&["snapshot of step 0"]);
+    assert!(picture(&new, "trained.png") != picture(&old, "old.png"));
+
+    let to = format!("checkpoint.to={}", lab.path("other").display());
+    let other = ["--set", &to, "--generator", &generator, "--set", "model.generator.dcgan.width=4"];
+    import(&other).fails(2, &["generator.safetensors: ", "generator: main.0.weight is [16, 32, 4, 4]"]);
+}

@@ -371,6 +371,7 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
             "--run|--checkpoint|--count|--seed|--truncation|--out|--singles|--interpolate|--json",
         ),
         ("lsgan export", "--run|--torchscript|--onnx"),
+        ("lsgan import", "--config|--generator|--discriminator|state_dict"),
         ("lsgan nearest", "--run|--count|--neighbours|--out|--json"),
         ("lsgan timelapse", "--run|--out|--fps"),
         ("lsgan status", "--run|--coordinator|--json"),

@@ -11,6 +11,7 @@
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
 //! - [`export`]: a generator as a file that other programs run.
+//! - [`import`]: weights of another program as the first snapshot of a run.
 //! - [`eval`]: snapshots scored.
 //! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
@@ -27,6 +28,7 @@ pub mod dataset;
 pub mod eval;
 pub mod export;
 mod gpus;
+pub mod import;
 pub mod live;
 pub mod nearest;
 pub mod node;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, live, nearest, node, pause, sample, scale, schema, snapshot,
-    status, stop, timelapse, token, up,
+    certs, checkpoints, dataset, eval, export, import, live, nearest, node, pause, sample, scale, schema,
+    snapshot, status, stop, timelapse, token, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -33,6 +33,8 @@ enum Command {
     Timelapse(timelapse::Args),
     /// Write a run's generator as a file that PyTorch, libtorch or an ONNX runtime runs.
     Export(export::Args),
+    /// Begin a run with weights of another program.
+    Import(import::Args),
     /// Score a run's snapshots: how near their samples are to real ones.
     Eval(eval::Args),
     /// Show how a run is, or how it ended.
@@ -92,6 +94,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Nearest(args) => nearest::run(args).await,
         Command::Timelapse(args) => timelapse::timelapse(&args),
         Command::Export(args) => export::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,

@@ -67,6 +67,6 @@ pub use log::{Listing, Log};
 pub use lsgan_spec::{NamedTensor, Part, TensorData};
 pub use manifest::{Manifest, PartEntry};
 pub use read::{Entry, Found, Skipped};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, parse_part};
 pub use store::Store;
 pub use write::FinalPart;

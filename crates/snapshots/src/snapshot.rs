@@ -64,7 +64,15 @@ pub fn to_bytes(part: &Part) -> Result<Bytes, Error> {
 /// Bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
 pub fn from_bytes(name: &str, bytes: &[u8], path: &str) -> Result<Part, Error> {
     let damaged = |text: String| Error::Damaged { text: format!("{text}. Use another snapshot.") };
-    let syntax = |error| damaged(format!("`{path}` is not a safetensors file: {error}"));
+    parse_part(name, bytes, path).map_err(damaged)
+}
+
+/// The same of a file that need not be a snapshot's.
+///
+/// # Errors
+/// In words, with `path`: bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
+pub fn parse_part(name: &str, bytes: &[u8], path: &str) -> Result<Part, String> {
+    let syntax = |error| format!("`{path}` is not a safetensors file: {error}");
     let file = SafeTensors::deserialize(bytes).map_err(syntax)?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
@@ -73,8 +81,7 @@ pub fn from_bytes(name: &str, bytes: &[u8], path: &str) -> Result<Part, Error> {
             Dtype::I64 => TensorData::I64(elements(view.data(), i64::from_le_bytes)),
             // The format's crate may learn new formats at any time; a snapshot holds these two.
             other => {
-                let text = format!("tensor `{name}` of `{path}` is {other}; F32 and I64 are accepted");
-                return Err(damaged(text));
+                return Err(format!("tensor `{name}` of `{path}` is {other}; F32 and I64 are accepted"));
             }
         };
         tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
