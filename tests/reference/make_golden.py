@@ -123,6 +123,25 @@ def resnet32(width, latent, channels):
     return g, d, (latent,), (channels, 32, 32)
 
 
+class Embed(nn.Module):
+    """Behind the first numbers an embedding of the others."""
+
+    def __init__(self, kept, classes, outputs):
+        super().__init__()
+        self.kept, self.weight = kept, nn.Parameter(torch.empty(outputs, classes))
+
+    def forward(self, x):
+        return torch.cat([x[:, : self.kept], x[:, self.kept :] @ self.weight.T], 1)
+
+
+def conditional(width, latent, channels, classes, embedding):
+    """G reads z and the class; D says one more number for each class."""
+    g, d, _, sample = dcgan32(width, latent + embedding, channels, norm_in_d=False)
+    g = Network(Embed(latent, classes, embedding), nn.Unflatten(1, (latent + embedding, 1, 1)), *g.main)
+    d = Network(*d.main[:-1], nn.Conv2d(4 * width, 1 + classes, 4, 1, 0, bias=False))
+    return g, d, (latent,), sample
+
+
 def start(network, random):
     """Weights with which signals keep their size, biases that are not zero."""
     for layer in network.modules():
@@ -201,13 +220,17 @@ def augment(x, draws, translation, cutout):
 
 
 def inputs(case):
-    """The samples (bytes), the noise and the other draws of every step."""
+    """The samples (bytes), the noise, the other draws, and the classes of samples and fakes of every step."""
     random = torch.Generator().manual_seed(case["seed"])
     _, _, z_shape, sample_shape = case["networks"]()
     for _ in range(STEPS):
         pixels = torch.randint(0, 256, (case["batch"], *sample_shape), generator=random, dtype=torch.uint8)
         z = torch.randn((case["batch"], *z_shape), generator=random)
-        yield pixels, z, torch.rand((case["batch"], 22), generator=random) if "augment" in case else None
+        draws = torch.rand((case["batch"], 22), generator=random) if "augment" in case else None
+        classes = None
+        if "classes" in case:
+            classes = torch.randint(0, case["classes"], (2, case["batch"]), generator=random)
+        yield pixels, z, draws, classes
 
 
 def train(case, dtype, memory_format=torch.contiguous_format):
@@ -251,8 +274,20 @@ def train(case, dtype, memory_format=torch.contiguous_format):
     average = {key: value.clone() for key, value in g.state_dict().items() if value.is_floating_point()}
     metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": [], "fake_std": []}
 
-    for step, (pixels, z, draws) in enumerate(inputs(case)):
+    for step, (pixels, z, draws, classes) in enumerate(inputs(case)):
         keep(f"step.{step}", [("pixels", pixels), ("z", z)])
+        z = z.to(dtype)
+        if classes is not None:
+            keep(f"step.{step}", [("classes", classes[0].float()), ("fake_classes", classes[1].float())])
+            one_hot = nn.functional.one_hot(classes, case["classes"]).to(dtype)
+            z = torch.cat([z, one_hot[1]], 1)
+
+        def judge(x, told=0):
+            """D's numbers; with classes those of the sample's own are added. `told`: 0 for real samples, 1 for fakes."""
+            outputs = d(x).view(len(x), -1)
+            if classes is None:
+                return outputs.view(-1)
+            return outputs[:, 0] + (outputs[:, 1:] * one_hot[told]).sum(1)
 
         def seen(x, which):
             if draws is None:
@@ -263,23 +298,23 @@ def train(case, dtype, memory_format=torch.contiguous_format):
             keep(f"step.{step}", [("draws", draws)])
         real = (pixels.float() / 127.5 - 1.0).to(dtype).to(memory_format=memory_format)
 
-        fake = g(z.to(dtype))
+        fake = g(z)
         seen_real, seen_fake = seen(real, 0), seen(fake.detach(), 1)
-        on_real, on_fake = d(seen_real).view(-1), d(seen_fake).view(-1)
+        on_real, on_fake = judge(seen_real), judge(seen_fake, 1)
         loss_d = loss_of_real(on_real) + loss_of_fake(on_fake)
         statistics = {key: value.clone() for key, value in d.named_buffers()}
         optimizers["discriminator"].zero_grad()
         loss_d.backward()
         if "r1" in case and step % case["r1"]["every"] == 0:
-            (r1(d, real, case["r1"]["gamma"]) * case["r1"]["every"]).backward()
+            (r1(judge, real, case["r1"]["gamma"]) * case["r1"]["every"]).backward()
         if "gradient_penalty" in case:
-            gradient_penalty(d, seen_real, seen_fake, draws[:, 21].to(dtype), case["gradient_penalty"]).backward()
+            gradient_penalty(judge, seen_real, seen_fake, draws[:, 21].to(dtype), case["gradient_penalty"]).backward()
         clip(d)
         optimizers["discriminator"].step()
 
         for parameter in d.parameters():
             parameter.requires_grad_(False)
-        on_fake_in_g = d(seen(fake, 2)).view(-1)
+        on_fake_in_g = judge(seen(fake, 2), 1)
         loss_g = loss_of_g(on_fake_in_g)
         optimizers["generator"].zero_grad()
         loss_g.backward()
@@ -379,6 +414,11 @@ CASES = {
         networks=lambda: resnet32(width=4, latent=8, channels=3), batch=4, seed=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-3),
         objective=("hinge", {}), ema_decay=0.9,
+    ),
+    "conditional": dict(
+        networks=lambda: conditional(width=4, latent=16, channels=1, classes=3, embedding=5), batch=8, seed=2,
+        optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-8),
+        objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9, classes=3, r1=dict(gamma=0.5, every=1),
     ),
     "adamw-r1": dict(
         networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,

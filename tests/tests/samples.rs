@@ -6,7 +6,8 @@ use std::path::Path;
 
 use image::codecs::png::PngDecoder;
 use image::{AnimationDecoder as _, DynamicImage, Frame};
-use lsgan_tests::Lab;
+use lsgan_tests::binaries::root;
+use lsgan_tests::{Lab, Weights};
 
 fn opened(path: &Path) -> DynamicImage {
     image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -150,4 +151,34 @@ fn a_run_begins_with_the_weights_that_were_imported() {
     let to = format!("checkpoint.to={}", lab.path("other").display());
     let other = ["--set", &to, "--generator", &generator, "--set", "model.generator.dcgan.width=4"];
     import(&other).fails(2, &["generator.safetensors: ", "generator: main.0.weight is [16, 32, 4, 4]"]);
+}
+
+/// Classes of clothes: whatever number of workers learns them, the weights are the same; and each class has samples of its own.
+#[test]
+fn a_conditional_run_has_the_same_weights_on_two_workers_and_samples_of_each_class() {
+    let lab = Lab::new();
+    let labels = root().join("datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+    let labels = format!("data.source.idx.labels={}", labels.display());
+    let run = |workers: u32, name: &str, more: &[&str]| {
+        let to = format!("checkpoint.to={}", lab.path(name).display());
+        let sets = ["steps=20", "model.classes={count: 10, embedding: 8}", "samples.every=0", &to];
+        let sets: Vec<_> = sets.iter().chain(more).flat_map(|set| ["--set", set]).collect();
+        lab.up(workers, &sets)
+    };
+    run(1, "one", &[&labels]).succeeds();
+    run(2, "two", &[&labels]).succeeds();
+    assert_eq!(Weights::of(&lab.path("one")), Weights::of(&lab.path("two")));
+    run(1, "none", &[])
+        .fails(2, &["has no class, and model.classes.count is 10", "a file of labels for idx"]);
+    run(1, "few", &[&labels, "model.classes.count=5"])
+        .fails(2, &["is of class ", "model.classes.count is 5"]);
+
+    let one = lab.path("one").display().to_string();
+    let made = |name: &str, more: &[&str]| {
+        lab.lsgan([&["sample", "--run", &one, "--count", "20", "--out", name], more].concat()).succeeds();
+        fs::read(lab.path(name)).expect("it was written")
+    };
+    let (all, third) = (made("all.png", &[]), made("third.png", &["--class", "3"]));
+    assert!(all != third && third != made("fourth.png", &["--class", "4"]));
+    lab.lsgan(["sample", "--run", &one, "--class", "10", "--out", "x.png"]).fails(2, &["the classes 0 to 9"]);
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgan_console::{Failure, product};
-use lsgan_launch::{Places, load_file, open_data};
+use lsgan_launch::{Places, data_fingerprint, load_file, open_data};
 use lsgan_runfile::{Override, to_yaml};
 use lsgan_snapshots::{NamedTensor, Part, Snapshot, Store, TensorData, parse_part};
 use lsgan_spec::{Reduction, RunSpec, Step};
@@ -50,7 +50,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let snapshot = Snapshot {
         step: Step(0),
         identity: spec.identity().to_string(),
-        data_fingerprint: data.fingerprint().to_string(),
+        data_fingerprint: data_fingerprint(&*data, &spec.model)?,
         numerics: numerics(Device::Cpu, None).to_string(),
         spec_yaml: to_yaml(&spec),
         parts: parts.into_iter().map(Arc::new).collect(),

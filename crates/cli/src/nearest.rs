@@ -9,7 +9,7 @@ use lsgan_data::Source;
 use lsgan_evaluate::chunks::Pictures;
 use lsgan_evaluate::nearest::{Neighbour, Search, nearest};
 use lsgan_evaluate::{Choice, Resize};
-use lsgan_launch::open_data;
+use lsgan_launch::{data_fingerprint, open_data};
 use lsgan_snapshots::Manifest;
 use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
 use lsgan_train::models::SampleShape;
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
     let data = data(&spec, &manifest)?;
-    let draw = Draw { seed: args.seed.unwrap_or(spec.seed), truncation: None };
+    let draw = Draw { seed: args.seed.unwrap_or(spec.seed), truncation: None, class: None };
     let latents = sampler.latents_of(draw, args.count as usize);
     let samples: Vec<f32> =
         latents.iter().flat_map(|z| sampler.samples_of(&weights.as_weights(), z)).collect();
@@ -90,7 +90,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 
 fn data(spec: &RunSpec, manifest: &Manifest) -> Result<Box<dyn Source>, Failure> {
     let data = open_data(&spec.data, spec.seed)?;
-    let found = data.fingerprint().to_string();
+    let found = data_fingerprint(&*data, &spec.model)?;
     if found == manifest.data_fingerprint {
         return Ok(data);
     }

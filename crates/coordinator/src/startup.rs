@@ -11,7 +11,8 @@ use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
-    Newest, Places, RunArgs, branch_off, keep_mix, newest_snapshot, open_data, something_to_train,
+    Newest, Places, RunArgs, branch_off, data_fingerprint, keep_mix, newest_snapshot, open_data,
+    something_to_train,
 };
 use lsgan_plan::Plan;
 use lsgan_runfile::RunFile;
@@ -116,7 +117,7 @@ impl Asked {
         let source = open_data(&spec.data, spec.seed)?;
         let plan = Plan::of_run(spec, source.len()).map_err(Failure::bad_input_of)?;
         plan.check_steps(spec.steps).map_err(Failure::bad_input_of)?;
-        let data = (source.len(), source.fingerprint().to_string());
+        let data = (source.len(), data_fingerprint(&*source, &spec.model)?);
         let mut places = Places::of(spec, args.run_dir.as_deref());
         // Before anything is written: a URL that is wrong, or has a password in it, gets no further.
         if Store::is_remote(&places.store) {

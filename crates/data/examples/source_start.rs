@@ -38,7 +38,13 @@ fn main() {
     let leases = Arc::new(Leases::new());
     leases.grant(VirtualRank(0), u64::MAX);
     let from = Step(step.parse().expect("a step"));
-    let options = LoaderOptions { ranks: vec![VirtualRank(0)], from, threads: 2, depth_steps: AHEAD_STEPS };
+    let options = LoaderOptions {
+        ranks: vec![VirtualRank(0)],
+        from,
+        threads: 2,
+        depth_steps: AHEAD_STEPS,
+        classes: false,
+    };
     let mut loader =
         Loader::start(counted.clone(), Plan::new(1, geometry), leases, options).expect("it makes sense");
     let first = loader.next().unwrap_or_else(|error| panic!("{error}"));

@@ -24,6 +24,7 @@ fn options(ranks: &[u32], from: u64, threads: usize, depth_steps: usize) -> Load
         from: Step(from),
         threads,
         depth_steps,
+        classes: false,
     }
 }
 
@@ -45,7 +46,10 @@ fn steps(mut loader: Loader, count: usize) -> Vec<StepBatch> {
 /// The batches of the plan, read in one thread.
 fn wanted(source: &dyn Source, plan: &Plan, ranks: &[VirtualRank], step: Step) -> Vec<RankBatch> {
     let samples = |rank| plan.batch(rank, step).flat_map(|it| sample(source, it.record)).collect();
-    ranks.iter().map(|&virtual_rank| RankBatch { virtual_rank, samples: samples(virtual_rank) }).collect()
+    ranks
+        .iter()
+        .map(|&virtual_rank| RankBatch { virtual_rank, samples: samples(virtual_rank), classes: vec![] })
+        .collect()
 }
 
 #[test]

@@ -59,7 +59,13 @@ fn an_lmdb_file_that_is_cut_off_under_the_run_is_an_error_of_the_loader_and_no_c
     let plan = Plan::new(1, Geometry::new(source.len(), 16, 1, 4).unwrap());
     let leases = Arc::new(Leases::new());
     leases.grant(VirtualRank(0), u64::MAX);
-    let options = LoaderOptions { ranks: vec![VirtualRank(0)], from: Step(0), threads: 2, depth_steps: 2 };
+    let options = LoaderOptions {
+        ranks: vec![VirtualRank(0)],
+        from: Step(0),
+        threads: 2,
+        depth_steps: 2,
+        classes: false,
+    };
     let mut loader = Loader::start(Arc::clone(&source), plan, leases, options).unwrap();
     loader.next().unwrap();
     cut(&path.join("data.mdb"), 3 * 4096);

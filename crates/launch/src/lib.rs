@@ -24,7 +24,7 @@ mod tls;
 
 pub use args::{From, RunArgs};
 pub use branch::branch_off;
-pub use data::open_data;
+pub use data::{data_fingerprint, open_data};
 pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
 pub use scores::{Basis, SCORES, ScoreRow, Value, append_score, best_score, best_snapshot, read_scores};

@@ -131,6 +131,7 @@ const LATER: &[&str] = &[
     "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n",
     "  ramp: 0.0\n",
     "regularization:\n  r1:\n    gamma: 0.0\n    every: 16\n",
+    "  classes:\n    count: 0\n    embedding: 256\n",
     "  batch_norm: both\n  spectral_norm: false\n",
     "augment:\n  color: false\n  translation: 0.0\n  cutout: 0.0\n",
     "  schedule:\n    warm_up_steps: 0\n    decay: none\n    decay_steps: 0\n    floor: 0.0\n  clip_norm: 0.0\n",

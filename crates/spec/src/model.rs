@@ -11,11 +11,23 @@ section! {
         generator: Generator => of::<Generator>(),
         /// D, from a sample to one number; of the same kind as G.
         discriminator: Discriminator => of::<Discriminator>(),
+        /// What both are told of a sample besides its pixels.
+        classes: ClassesSpec => of::<ClassesSpec>(),
         /// Which of them has batch norm, in models of pictures. A layer without it has a bias.
         batch_norm: BatchNorm => of::<BatchNorm>().default("both").identity_unless("both"),
         /// Whether the weights of D's layers are divided by their largest singular value (Miyato et al. 2018), found by power
         /// iteration: D then cannot be steep.
         spectral_norm: bool => field(Kind::YesNo).default("false").identity_unless("false"),
+    }
+}
+
+section! {
+    /// The classes of a conditional GAN.
+    ClassesSpec: Copy, Eq {
+        /// How many there are: the data set's records must have classes, counted from 0. 0: G and D are told none.
+        count: u32 => whole(0, 4096).default("0").identity_unless("0"),
+        /// Numbers that G makes of a class, beside z; the paper's are 256.
+        embedding: u32 => whole(1, 4096).default("256").identity_unless("256"),
     }
 }
 
@@ -52,7 +64,13 @@ impl ModelSpec {
     /// These two, as their papers have them.
     #[must_use]
     pub fn of(generator: Generator, discriminator: Discriminator) -> Self {
-        Self { generator, discriminator, batch_norm: BatchNorm::Both, spectral_norm: false }
+        Self {
+            generator,
+            discriminator,
+            classes: ClassesSpec::default(),
+            batch_norm: BatchNorm::Both,
+            spectral_norm: false,
+        }
     }
 }
 

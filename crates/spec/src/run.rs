@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::macros::{section, words};
 use crate::table::{Form, below_one, number, of, text, whole};
 use crate::{
-    AugmentSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective, OptimizersSpec,
-    Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
+    AugmentSpec, ClassesSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective,
+    OptimizersSpec, Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
 };
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.
@@ -283,7 +283,8 @@ all_default!(
     ReportSpec,
     ScheduleSpec,
     RegularizationSpec,
-    AugmentSpec
+    AugmentSpec,
+    ClassesSpec
 );
 
 /// What is wrong with a run of which fewer steps are asked for than were done.

@@ -87,7 +87,8 @@ struct Phases {
 
 fn step(replica: &mut Replica, owned: &[VirtualRank], samples: &[f32]) -> Phases {
     let step = replica.reduction().step();
-    let work: Vec<_> = owned.iter().map(|&virtual_rank| RankBatch { virtual_rank, samples }).collect();
+    let work: Vec<_> =
+        owned.iter().map(|&virtual_rank| RankBatch { virtual_rank, samples, classes: &[] }).collect();
     let cpu = cpu_time();
     let timed = |work: &mut dyn FnMut()| {
         let start = Instant::now();

@@ -78,7 +78,11 @@ fn samples(spec: &RunSpec, images: &[u8], step: u64, rank: u32) -> Vec<f32> {
 fn compute(replica: &mut Replica, batches: &[Vec<f32>], half: Half, ranks: &[u32]) {
     let (step, none) = (replica.reduction().step(), ControlWords::default());
     let ranks: Vec<_> = ranks.iter().map(|&rank| VirtualRank(rank)).collect();
-    let batch = |rank: &VirtualRank| RankBatch { virtual_rank: *rank, samples: &batches[rank.0 as usize] };
+    let batch = |rank: &VirtualRank| RankBatch {
+        virtual_rank: *rank,
+        samples: &batches[rank.0 as usize],
+        classes: &[],
+    };
     let computed = match half {
         Half::Discriminator => {
             replica.compute_discriminator(step, &ranks.iter().map(batch).collect::<Vec<_>>(), none)

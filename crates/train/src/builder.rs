@@ -6,6 +6,7 @@ use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec};
 use tch::Device;
 
 use crate::augment::Augment;
+use crate::classes::Classes;
 use crate::device;
 use crate::engine::Engine;
 use crate::engine::device::DeviceEngine;
@@ -99,6 +100,8 @@ impl<'a> Builder<'a> {
             networks: networks.clone(),
             losses: objectives::losses(&spec.objective),
             augment: Augment::of(&spec.augment),
+            classes: Classes::of(spec.model.classes.count),
+            class_count: spec.model.classes.count,
             penalties: Penalties::of(spec),
             latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),
             per_rank: spec.batch.per_rank as usize,

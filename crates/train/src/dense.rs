@@ -40,6 +40,7 @@ impl Dense {
                 Layer::Conv(_)
                 | Layer::ConvTranspose { .. }
                 | Layer::BatchNorm { .. }
+                | Layer::Embed { .. }
                 | Layer::Upsample
                 | Layer::AveragePool
                 | Layer::Residual(_)

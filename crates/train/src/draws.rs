@@ -1,4 +1,4 @@
-//! Uniform numbers that a step needs besides z: those of augmentations, and of mixtures of real samples and fakes. They are a
+//! Uniform numbers that a step needs besides z: those of augmentations, and of mixtures of real samples and fakes, and classes. They are a
 //! pure function of (seed, step, virtual rank), as z is.
 
 use tch::Tensor;
@@ -9,9 +9,25 @@ use crate::augment;
 /// mixture lies.
 pub(crate) const COLUMNS: i64 = 3 * augment::NUMBERS + 1;
 
-/// A virtual rank's numbers at a step, f32 `[per_rank, COLUMNS]` on the device.
+/// All numbers of one sample, on the device: those above, the class of its fake, and that of its real one.
+const ALL: i64 = COLUMNS + 2;
+
+/// A virtual rank's numbers at a step, f32 `[per_rank · ALL]` on the device: `[per_rank, COLUMNS]`, then the classes of the fakes,
+/// then those of the real samples.
 #[derive(Debug)]
 pub(crate) struct Draws(Tensor);
+
+/// How many numbers so many samples have.
+pub(crate) fn len(per_rank: usize) -> usize {
+    per_rank * ALL as usize
+}
+
+/// The parts of the numbers of so many samples: what is drawn, the classes of the fakes, those of the real samples.
+pub(crate) fn parts(numbers: &mut [f32], per_rank: usize) -> [&mut [f32]; 3] {
+    let (drawn, classes) = numbers.split_at_mut(per_rank * COLUMNS as usize);
+    let (fake, real) = classes.split_at_mut(per_rank);
+    [drawn, fake, real]
+}
 
 /// What is augmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +39,27 @@ pub(crate) enum Seen {
 }
 
 impl Draws {
-    /// `numbers`: `[per_rank · COLUMNS]`.
+    /// `numbers`: as [`parts`] has them.
     pub fn new(numbers: &Tensor) -> Self {
-        Self(numbers.view([-1, COLUMNS]))
+        Self(numbers.shallow_clone())
+    }
+
+    fn per_rank(&self) -> i64 {
+        self.0.numel() as i64 / ALL
+    }
+
+    fn drawn(&self) -> Tensor {
+        self.0.narrow(0, 0, self.per_rank() * COLUMNS).view([-1, COLUMNS])
+    }
+
+    /// The classes of the real samples or of the fakes, f32 `[per_rank]`.
+    pub fn classes(&self, seen: Seen) -> Tensor {
+        let n = self.per_rank();
+        let first = match seen {
+            Seen::Fake | Seen::FakeInG => n * COLUMNS,
+            Seen::Real => n * (COLUMNS + 1),
+        };
+        self.0.narrow(0, first, n)
     }
 
     /// The same numbers in memory of their own.
@@ -40,11 +74,11 @@ impl Draws {
 
     /// The numbers of an augmentation, `[per_rank, augment::NUMBERS]`.
     pub fn of(&self, seen: Seen) -> Tensor {
-        self.0.narrow(1, seen as i64 * augment::NUMBERS, augment::NUMBERS)
+        self.drawn().narrow(1, seen as i64 * augment::NUMBERS, augment::NUMBERS)
     }
 
     /// The share of the real sample in each mixture, `[per_rank]`.
     pub fn mixture(&self) -> Tensor {
-        self.0.select(1, COLUMNS - 1)
+        self.drawn().select(1, COLUMNS - 1)
     }
 }

@@ -29,6 +29,11 @@ pub enum TrainError {
     /// A batch of another length.
     #[error("the batch of virtual rank {virtual_rank} has {found} numbers; {accepted} are needed ({shape})")]
     BatchLength { virtual_rank: VirtualRank, found: usize, accepted: usize, shape: String },
+    /// Classes that do not belong to the samples.
+    #[error(
+        "the batch of virtual rank {virtual_rank} has {classes} classes; {wanted} are needed, each below {count}"
+    )]
+    Classes { virtual_rank: VirtualRank, classes: usize, wanted: usize, count: u32 },
     /// The device has too little memory for a half step.
     #[error(
         "step {step}: {device} has too little memory for {ranks} virtual rank(s) of batch.per_rank {per_rank}: {words}. \

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Precision, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
 use crate::augment::Augment;
+use crate::classes::Classes;
+use crate::contribution::{Contribution, End, Sink};
 use crate::draws::{self, Draws, Seen};
 use crate::feed::Feed;
 use crate::flat::Entry;
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub networks: Arc<Networks>,
     pub losses: Box<dyn Losses>,
     pub augment: Option<Augment>,
+    pub classes: Option<Classes>,
+    /// How many there are.
+    pub class_count: u32,
     pub penalties: Penalties,
     pub latent: Arc<dyn LatentSource>,
     pub per_rank: usize,
@@ -79,51 +83,6 @@ impl ComputeWeights {
     }
 }
 
-/// What one virtual rank adds to a sum: all of it, or a piece.
-pub(crate) struct Contribution {
-    pub rank: VirtualRank,
-    /// The parameter of the first gradient.
-    pub first: usize,
-    /// Those of consecutive parameters, all in one piece. f32 in our storage order on a CPU, as they come elsewhere.
-    pub gradients: Vec<Tensor>,
-    /// Comes with the last piece.
-    pub end: Option<End>,
-}
-
-/// What one virtual rank adds to a sum besides gradients.
-pub(crate) struct End {
-    /// The batch-norm statistics of each pass, f32.
-    pub statistics: Vec<Tensor>,
-    /// The means of this half in the order of [`scalars::means_of`]; f32 without dimensions. The loss is the first.
-    pub means: [Tensor; MEANS_MAX],
-}
-
-/// Where the numbers of a virtual rank go.
-pub(crate) struct Sink<'a> {
-    /// As they become ready; all together otherwise.
-    pub in_pieces: bool,
-    pub give: &'a mut dyn FnMut(Contribution),
-}
-
-impl Contribution {
-    /// The end of one that is whole.
-    pub fn end(&self) -> &End {
-        self.end.as_ref().expect("only a sum that takes pieces gets them")
-    }
-
-    /// The tensors of one that is whole: the gradient of each parameter, then the statistics.
-    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        self.gradients.iter().chain(&self.end().statistics)
-    }
-}
-
-impl End {
-    /// The means as numbers.
-    pub fn means(&self) -> [f64; MEANS_MAX] {
-        self.means.each_ref().map(|mean| mean.double_value(&[]))
-    }
-}
-
 /// What a network computed in training, with its graph.
 pub(crate) struct Passed {
     /// A fake; or D's outputs, f32 `[per_rank]`.
@@ -164,11 +123,18 @@ impl Models {
         }
     }
 
+    /// The classes of a run, and those of these samples, f32 `[per_rank]`; none where the networks are told none.
+    pub fn classes(&self, draws: Option<&Draws>, seen: Seen) -> Option<(Classes, Tensor)> {
+        let classes = self.shared.classes?;
+        Some((classes, draws.expect("a run with classes draws them").classes(seen)))
+    }
+
     /// G(z) with its graph.
-    pub fn generate(&self, z: &Tensor) -> Passed {
+    pub fn generate(&self, z: &Tensor, draws: Option<&Draws>) -> Passed {
         let mut statistics = vec![];
         let (network, norm) = (self.network(Half::Generator), &mut Norm::Batch(&mut statistics));
-        let (outputs, held) = network.forward_by_pieces(z, &self.generator, norm);
+        let told = self.classes(draws, Seen::Fake).map(|(classes, numbers)| classes.behind(z, &numbers));
+        let (outputs, held) = network.forward_by_pieces(told.as_ref().unwrap_or(z), &self.generator, norm);
         Passed { outputs, statistics, held }
     }
 
@@ -180,21 +146,34 @@ impl Models {
         }
     }
 
-    /// D's outputs. `iterations` are of D's spectral normalisation, if it has one: a pass has one more than the pass before
+    /// D's numbers of its outputs, `[per_rank]`; `of`: whose classes they are.
+    fn numbers(&self, outputs: &Tensor, of: (Option<&Draws>, Seen)) -> Tensor {
+        match self.classes(of.0, of.1) {
+            Some((classes, numbers)) => classes.chosen(outputs, &numbers),
+            None => outputs.reshape([-1]),
+        }
+    }
+
+    /// D's outputs for samples, which are those of `of`. `iterations` are of D's spectral normalisation, if it has one: a pass has one more than the pass before
     /// it in its half.
-    pub fn judge(&self, samples: &Tensor, weights: &[Tensor], iterations: u32) -> Passed {
+    pub fn judge(
+        &self,
+        (samples, of): (&Tensor, (Option<&Draws>, Seen)),
+        weights: &[Tensor],
+        iterations: u32,
+    ) -> Passed {
         let mut statistics = vec![];
         let (network, norm) =
             (self.network(Half::Discriminator), &mut self.norm_of_d(&mut statistics, iterations));
         let (outputs, held) = network.forward_by_pieces(samples, weights, norm);
-        Passed { outputs: outputs.reshape([-1]).to_kind(Kind::Float), statistics, held }
+        Passed { outputs: self.numbers(&outputs, of).to_kind(Kind::Float), statistics, held }
     }
 
     /// D's outputs for f32 samples, from [`Self::precise`], with a graph whose gradients have graphs of their own.
-    pub fn judge_twice(&self, samples: &Tensor) -> Tensor {
+    pub fn judge_twice(&self, samples: &Tensor, of: (Option<&Draws>, Seen)) -> Tensor {
         let (network, mut statistics) = (self.network(Half::Discriminator), vec![]);
         let norm = &mut self.norm_of_d(&mut statistics, 1);
-        network.forward_twice(samples, &self.precise, norm).reshape([-1])
+        self.numbers(&network.forward_twice(samples, &self.precise, norm), of)
     }
 
     pub fn network(&self, half: Half) -> &Network {
@@ -220,25 +199,6 @@ impl Models {
     }
 }
 
-impl End {
-    pub fn new(half: Half, statistics: Vec<Tensor>, means: &[(Scalar, Tensor)]) -> Self {
-        Self { statistics, means: in_order(half, means) }
-    }
-}
-
-/// The means as the header has them: 0 in the words that this half does not use.
-fn in_order(half: Half, means: &[(Scalar, Tensor)]) -> [Tensor; MEANS_MAX] {
-    let mut order = scalars::means_of(half);
-    std::array::from_fn(|_| match order.next() {
-        Some(scalar) => {
-            let (_, mean) =
-                means.iter().find(|(of, _)| *of == scalar).expect("each mean of a half is computed");
-            mean.shallow_clone()
-        }
-        None => means[0].1.zeros_like(),
-    })
-}
-
 /// One virtual rank's part of a half step.
 pub(crate) struct Task {
     pub step: Step,
@@ -250,6 +210,8 @@ pub(crate) struct Task {
 pub(crate) struct Real {
     /// f32 samples on the host in our storage order.
     pub samples: Tensor,
+    /// Their classes; none where the networks are told none.
+    pub classes: Arc<[u32]>,
     pub keep: Keep,
 }
 
@@ -263,7 +225,11 @@ impl Task {
 
     /// The same task with the same memory, for another thread.
     pub fn share(&self) -> Self {
-        let share = |real: &Real| Real { samples: real.samples.shallow_clone(), keep: real.keep };
+        let share = |real: &Real| Real {
+            samples: real.samples.shallow_clone(),
+            classes: real.classes.clone(),
+            keep: real.keep,
+        };
         Self { step: self.step, rank: self.rank, real: self.real.as_ref().map(share) }
     }
 }
@@ -354,7 +320,7 @@ impl Lane {
             }
             None => {
                 let kept = self.kept.remove(&rank).filter(|(of, _)| *of == step).map(|(_, fake)| fake);
-                let fake = kept.unwrap_or_else(|| self.models.generate(z.expect(given)));
+                let fake = kept.unwrap_or_else(|| self.models.generate(z.expect(given), draws));
                 step::generator(&self.models, rank, fake, draws, sink);
             }
         }
@@ -389,7 +355,9 @@ impl Lane {
 
     /// z of a virtual rank at a step, on the device.
     pub fn latent(&mut self, task: &Task) -> Tensor {
-        let size = self.shared.networks.generator.input_size(self.shared.per_rank);
+        let mut size = self.shared.networks.generator.input_size(self.shared.per_rank);
+        // Classes are put behind it.
+        size[1] -= i64::from(self.shared.class_count);
         let len = size.iter().product::<i64>() as usize;
         let z = self.noise.send(len, |z| self.shared.latent.fill(task.step, task.rank, z));
         z.view(size.as_slice()).to_kind(self.product_kind())
@@ -398,11 +366,23 @@ impl Lane {
     /// What else is drawn for a virtual rank at a step, on the device; none where the run has no use for it.
     pub fn draws(&mut self, task: &Task) -> Option<Draws> {
         let shared = &self.shared;
-        if shared.augment.is_none() && shared.penalties.gradient_penalty.is_none() {
+        let is_drawn = shared.augment.is_some() || shared.penalties.gradient_penalty.is_some();
+        if !is_drawn && shared.classes.is_none() {
             return None;
         }
-        let len = shared.per_rank * draws::COLUMNS as usize;
-        let numbers = self.draws.send(len, |out| shared.latent.fill_draws(task.step, task.rank, out));
+        let (per_rank, Task { step, rank, .. }) = (shared.per_rank, *task);
+        let numbers = self.draws.send(draws::len(per_rank), |out| {
+            out.fill(0.0);
+            let [drawn, fake, real] = draws::parts(out, per_rank);
+            if is_drawn {
+                shared.latent.fill_draws(step, rank, drawn);
+            }
+            if shared.classes.is_some() {
+                shared.latent.fill_classes(step, rank, shared.class_count, fake);
+            }
+            let classes = task.real.iter().flat_map(|real| real.classes.iter());
+            real.iter_mut().zip(classes).for_each(|(place, class)| *place = *class as f32);
+        });
         Some(Draws::new(&numbers))
     }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use lsgan_spec::Half;
 
+use crate::contribution::{Contribution, Sink};
 use crate::device;
-use crate::lane::{ComputeWeights, Contribution, Kept, Lane, Sink, Task};
+use crate::lane::{ComputeWeights, Kept, Lane, Task};
 
 /// How long a thread looks for what comes next before it sleeps. Between the halves of a small network that is enough; and
 /// threads that sleep and wake many times in a step often share a CPU while another has nothing to do.

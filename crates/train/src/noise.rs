@@ -18,6 +18,9 @@ pub trait LatentSource: Send + Sync {
 
     /// Fills `out` with numbers uniform on 0..1, without 1, for what else is drawn ([`crate::draws`]).
     fn fill_draws(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]);
+
+    /// Fills `out` with the classes of the fakes, of so many: whole numbers.
+    fn fill_classes(&self, step: Step, virtual_rank: VirtualRank, count: u32, out: &mut [f32]);
 }
 
 /// Latent noise as a pure function of (seed, step, virtual rank).
@@ -34,6 +37,12 @@ impl LatentSource for SeededLatent {
 
     fn fill_draws(&self, step: Step, virtual_rank: VirtualRank, out: &mut [f32]) {
         Stream::of_draws(self.seed, step, virtual_rank).fill_unit(out);
+    }
+
+    fn fill_classes(&self, step: Step, virtual_rank: VirtualRank, count: u32, out: &mut [f32]) {
+        Stream::of_classes(self.seed, step, virtual_rank).fill_unit(out);
+        // Below 1 by 2^-24 at least, so that with at most 2^12 classes no product is rounded up to `count`.
+        out.iter_mut().for_each(|x| *x = (*x * count as f32).floor());
     }
 }
 
@@ -62,6 +71,13 @@ impl Stream {
     pub fn of_draws(seed: u64, step: Step, virtual_rank: VirtualRank) -> Self {
         let (step, rank) = (step.0.to_le_bytes(), virtual_rank.0.to_le_bytes());
         Self::keyed("lsgan 2026 augmentations and mixtures", &[&seed.to_le_bytes(), &step, &rank])
+    }
+
+    /// The stream that the classes of a virtual rank's fakes at a step come from.
+    #[must_use]
+    pub fn of_classes(seed: u64, step: Step, virtual_rank: VirtualRank) -> Self {
+        let (step, rank) = (step.0.to_le_bytes(), virtual_rank.0.to_le_bytes());
+        Self::keyed("lsgan 2026 classes of fakes", &[&seed.to_le_bytes(), &step, &rank])
     }
 
     /// The stream that the fixed z of the sample pictures comes from.
@@ -159,6 +175,17 @@ mod tests {
     fn normal_noise_has_the_moments_of_a_normal_distribution() {
         let (mean, variance, kurtosis) = moments(&drawn(Latent::Normal(1), 1 << 18));
         assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.01 && (kurtosis - 3.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn every_class_is_drawn_about_as_often_as_the_others() {
+        let mut out = vec![0.0; 10_000];
+        let source = SeededLatent { seed: 7, latent: Latent::Normal(1) };
+        source.fill_classes(Step(3), VirtualRank(2), 10, &mut out);
+        for class in 0..10 {
+            let found = out.iter().filter(|&&x| x == class as f32).count();
+            assert!((900..1100).contains(&found), "class {class} comes {found} times");
+        }
     }
 
     #[test]

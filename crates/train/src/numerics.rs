@@ -3,11 +3,12 @@
 use lsgan_spec::{DeviceKind, Numerics, RunSpec, Step, VirtualRank};
 use tch::{Device, Kind, Tensor};
 
+use crate::contribution::{Contribution, Sink};
 use crate::device;
 use crate::gpu;
 use crate::gpu_libraries;
 use crate::init::Init;
-use crate::lane::{Contribution, Real, Sink, Task};
+use crate::lane::{Real, Task};
 use crate::layers::{Bias, Conv, Layer, Network, Norm};
 use crate::memory;
 use crate::native;
@@ -108,7 +109,9 @@ fn halves(spec: &RunSpec, device: Device) -> Vec<Contribution> {
     let mut real = vec![0.0; per_rank * sample.len()];
     Stream::of_parameter(0, "probe", "samples").fill_uniform(&mut real);
     let (step, rank) = (Step(0), VirtualRank(0));
-    let real = Real { samples: samples(&real, &sample.size(per_rank)), keep: Keep::Kept };
+    let classes = vec![0; if spec.model.classes.count > 0 { per_rank } else { 0 }];
+    let real =
+        Real { samples: samples(&real, &sample.size(per_rank)), classes: classes.into(), keep: Keep::Kept };
     let mut contributions = vec![];
     for real in [Some(real), None] {
         let give = &mut |contribution| contributions.push(contribution);

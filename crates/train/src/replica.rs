@@ -7,6 +7,7 @@ use lsgan_spec::scalars::{self, MEANS_MAX, Scalar};
 use lsgan_spec::{Half, Part, Reduction, RunSpec, Step, VirtualRank};
 use tch::Device;
 
+use crate::batch::RankBatch;
 use crate::beside::Beside;
 use crate::builder::Builder;
 use crate::engine::{Engine, Update};
@@ -24,14 +25,6 @@ use crate::state::{Networks, State};
 use crate::step::{Keep, Work};
 use crate::tensors::{samples, samples_in_place};
 use crate::word::Words;
-
-/// One virtual rank's real samples for a step.
-#[derive(Clone, Copy, Debug)]
-pub struct RankBatch<'a> {
-    pub virtual_rank: VirtualRank,
-    /// `per_rank` samples in −1..1: `[per_rank, height, width, channels]`, or `[per_rank, 2]` for points.
-    pub samples: &'a [f32],
-}
 
 /// Whether [`Replica::apply`] reads the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +168,7 @@ impl Replica {
 
     /// D's tasks.
     fn tasks(&self, step: Step, work: &[RankBatch]) -> Result<Vec<Task>, TrainError> {
-        work.iter().try_for_each(|batch| self.check_batch(batch))?;
+        work.iter().try_for_each(|batch| batch.check(&self.spec, self.sample))?;
         let size = self.sample.size(self.spec.batch.per_rank as usize);
         let task = |(index, batch): (usize, &RankBatch)| {
             let samples = match self.device {
@@ -184,7 +177,11 @@ impl Replica {
                 Device::Cpu | Device::Mps | Device::Vulkan => samples(batch.samples, &size),
             };
             let keep = if index < self.kept_max { Keep::Kept } else { Keep::ComputedAgain };
-            Task { step, rank: batch.virtual_rank, real: Some(Real { samples, keep }) }
+            Task {
+                step,
+                rank: batch.virtual_rank,
+                real: Some(Real { samples, classes: batch.classes.into(), keep }),
+            }
         };
         Ok(work.iter().enumerate().map(task).collect())
     }
@@ -233,6 +230,11 @@ impl Replica {
         Err(TrainError::OutOfMemory { step, device, ranks, per_rank, words })
     }
 
+    /// Samples of a virtual rank, and how many classes there are; 0 where the networks are told none.
+    pub(crate) fn classes(&self) -> (u32, u32) {
+        (self.spec.batch.per_rank, self.spec.model.classes.count)
+    }
+
     /// Whether `reduction` stands before this half, whose ranks are good.
     fn check(
         &self,
@@ -256,15 +258,6 @@ impl Replica {
             }
         }
         Ok(())
-    }
-
-    fn check_batch(&self, batch: &RankBatch) -> Result<(), TrainError> {
-        let (found, accepted) = (batch.samples.len(), self.batch_len());
-        if found == accepted {
-            return Ok(());
-        }
-        let shape = format!("{} samples of {}", self.spec.batch.per_rank, self.sample);
-        Err(TrainError::BatchLength { virtual_rank: batch.virtual_rank, found, accepted, shape })
     }
 
     /// The words of the half that comes next that are to be added up over all workers now: one call each, in this order.

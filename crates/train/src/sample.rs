@@ -75,6 +75,8 @@ pub struct Draw {
     /// Numbers beyond ± this are drawn again (the truncation trick: Brock et al. 2019, arXiv 1809.11096, section 3.1): fewer
     /// kinds of samples, and better ones.
     pub truncation: Option<f32>,
+    /// The class of all samples, where the networks are told classes; by default one after another.
+    pub class: Option<u32>,
 }
 
 /// Makes pictures with a run's generator.
@@ -145,22 +147,31 @@ impl Sampler {
 
     /// How the run's fixed z are drawn.
     fn fixed(&self) -> Draw {
-        Draw { seed: self.spec.seed, truncation: None }
+        Draw { seed: self.spec.seed, truncation: None, class: None }
     }
 
-    /// Other z, drawn as those are. A longer sequence begins as a shorter one.
+    /// Other z, drawn as those are, with what the networks are told of classes behind each. A longer sequence begins as a shorter one.
     #[must_use]
     pub fn latents_of(&self, draw: Draw, count: usize) -> Vec<Vec<f32>> {
         let mut stream = Stream::of_samples(draw.seed);
         let latent = models::latent(&self.spec.model.generator);
+        let (numbers, classes) = (latent.dimension() as usize, self.spec.model.classes.count as usize);
         let batch = |start: usize| {
-            let size = self.network.input_size(BATCH.min(count - start));
-            let mut z = vec![0.0; size.iter().product::<i64>() as usize];
+            let count = BATCH.min(count - start);
+            let mut z = vec![0.0; count * numbers];
             match draw.truncation {
                 None => stream.fill(latent, &mut z),
                 Some(limit) => stream.fill_within(latent, limit, &mut z),
             }
-            z
+            if classes == 0 {
+                return z;
+            }
+            let told = |(at, z): (usize, &[f32])| {
+                let class = draw.class.map_or((start + at) % classes, |class| class as usize);
+                let one_hot = (0..classes).map(move |other| if other == class { 1.0 } else { 0.0 });
+                z.iter().copied().chain(one_hot).collect::<Vec<f32>>()
+            };
+            z.chunks(numbers).enumerate().flat_map(told).collect()
         };
         (0..count).step_by(BATCH).map(batch).collect()
     }

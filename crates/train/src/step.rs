@@ -18,10 +18,11 @@ use lsgan_spec::{Half, Step, VirtualRank, scalars};
 use tch::Tensor;
 
 use crate::beside::Beside;
+use crate::contribution::{End, Sink};
 use crate::draws::{Draws, Seen};
 use crate::engine::{Arithmetic, Update, UpdateSteps};
 use crate::header::ControlWords;
-use crate::lane::{End, Models, Passed, Sink, Task};
+use crate::lane::{Models, Passed, Task};
 use crate::lanes::{Lanes, Round};
 use crate::layers::Network;
 use crate::native;
@@ -49,7 +50,8 @@ pub(crate) struct RealTerm {
 /// ½ E[(D(x) − b)²] and its gradients, with those of R1 at the steps that have it.
 pub(crate) fn real(models: &Models, step: Step, x: &Tensor, draws: Option<&Draws>) -> RealTerm {
     let seen = models.augmented(x, draws, Seen::Real); // T(x), which is x where nothing is augmented
-    let Passed { outputs: on_real, statistics, .. } = models.judge(&seen, &models.discriminator, 1); // D(x)
+    let Passed { outputs: on_real, statistics, .. } =
+        models.judge((&seen, (draws, Seen::Real)), &models.discriminator, 1); // D(x)
     let (loss, by_outputs) = models.losses().with_gradient(Term::Real, &on_real);
     let weights: Vec<_> = models.discriminator.iter().collect();
     let mut gradients = native::gradients(&on_real, &by_outputs, &weights);
@@ -71,15 +73,15 @@ pub(crate) fn discriminator(
 ) -> Passed {
     let half = Half::Discriminator;
     let fake = match keep {
-        Keep::Kept => models.generate(z), // G(z)
-        Keep::ComputedAgain => tch::no_grad(|| models.generate(z)),
+        Keep::Kept => models.generate(z, draws), // G(z)
+        Keep::ComputedAgain => tch::no_grad(|| models.generate(z, draws)),
     };
     let seen = models.augmented(&fake.outputs.detach(), draws, Seen::Fake);
     let penalty = models.penalties().gradient_penalty;
     if let (Some(penalty), Some(draws), Some(seen_real)) = (penalty, draws, &real.seen) {
-        penalty.add(models, [seen_real, &seen], &draws.mixture(), &mut real.gradients); // λE[(‖∇D(x̂)‖ − 1)²]
+        penalty.add(models, [seen_real, &seen], draws, &mut real.gradients); // λE[(‖∇D(x̂)‖ − 1)²]
     }
-    let judged = models.judge(&seen, &models.discriminator, 2); // D(G(z))
+    let judged = models.judge((&seen, (draws, Seen::Fake)), &models.discriminator, 2); // D(G(z))
     let on_fake = &judged.outputs;
     let (loss, by_outputs) = models.losses().with_gradient(Term::Fake, on_fake); // ½ E[(D(G(z)) − a)²]
     let means =
@@ -100,7 +102,7 @@ pub(crate) fn discriminator(
 pub(crate) fn generator(models: &Models, rank: VirtualRank, fake: Passed, draws: Option<&Draws>, sink: Sink) {
     let half = Half::Generator;
     let seen = models.augmented(&fake.outputs, draws, Seen::FakeInG);
-    let on_fake = models.judge(&seen, &models.frozen, 1).outputs; // D(G(z))
+    let on_fake = models.judge((&seen, (draws, Seen::FakeInG)), &models.frozen, 1).outputs; // D(G(z))
     let (loss, by_outputs) = models.losses().with_gradient(Term::Generator, &on_fake); // L_G
     let means = [
         (scalars::LOSS_G, loss),

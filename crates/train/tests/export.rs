@@ -1,6 +1,6 @@
 //! Generators as files that other programs run. `tests/tests/export.rs` runs them in PyTorch and in an ONNX runtime.
 
-use lsgan_spec::{BatchNorm, Discriminator, Generator, ImageSpec, Latent, RunSpec};
+use lsgan_spec::{BatchNorm, ClassesSpec, Discriminator, Generator, ImageSpec, Latent, RunSpec};
 use lsgan_train::export::Format;
 use lsgan_train::rehearsal::runs::{small_dcgan, small_mlp};
 use lsgan_train::{Replica, Sampler};
@@ -13,7 +13,9 @@ fn runs() -> Vec<RunSpec> {
     resnet.model.discriminator = Discriminator::Resnet { width: 4 };
     let mut without_norm = resnet.clone();
     without_norm.model.batch_norm = BatchNorm::None;
-    vec![small_dcgan(), resnet, without_norm, small_mlp()]
+    let mut conditional = small_dcgan();
+    conditional.model.classes = ClassesSpec { count: 3, embedding: 5 };
+    vec![small_dcgan(), resnet, without_norm, conditional, small_mlp()]
 }
 
 /// For any number of z, though two were there when it was recorded.

@@ -35,6 +35,12 @@ fn three_steps_of_a_residual_network_are_pytorchs() {
     three_steps_are_pytorchs("resnet32");
 }
 
+/// A class for each sample, real or fake; R1 with the real ones'.
+#[test]
+fn three_steps_of_a_conditional_network_are_pytorchs() {
+    three_steps_are_pytorchs("conditional");
+}
+
 /// AdamW, a warm-up and a cosine, hinge, R1 at every second step.
 #[test]
 fn three_steps_with_adamw_a_schedule_and_r1_are_pytorchs() {

@@ -10,7 +10,7 @@ use lsgan_console::{Failure, vital};
 use lsgan_control::Report;
 use lsgan_control::member::{Identity, Participant};
 use lsgan_data::Source;
-use lsgan_launch::open_data;
+use lsgan_launch::{data_fingerprint, open_data};
 use lsgan_plan::Plan;
 use lsgan_spec::{Numerics, RunSpec};
 use lsgan_train::device::{self, Chosen};
@@ -82,7 +82,7 @@ async fn prepare(
             name: args.name.clone(),
             address: for_peers(args, listener.local_addr()).await?.to_string(),
             numerics: Numerics::default(), // known when the device is configured
-            data_fingerprint: source.fingerprint().to_string(),
+            data_fingerprint: data_fingerprint(&*source, &spec.model)?,
         },
         run_identity: description.identity.clone(),
         token: token(&description.token)?,

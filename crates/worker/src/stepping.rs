@@ -95,6 +95,7 @@ impl<'a> Stepping<'a> {
             from: first,
             threads: trainer.spec.compute.loader_threads as usize,
             depth_steps: LOADER_DEPTH_STEPS,
+            classes: trainer.spec.model.classes.count > 0,
         };
         let loader = Loader::start(trainer.source.clone(), trainer.plan, live.leases.clone(), options)?;
         live.watch(loader.stopper());
@@ -341,7 +342,9 @@ fn take_ahead(loader: &mut Loader, replica: &mut Replica, next: Step) -> Result<
 
 fn work_of(batch: &StepBatch) -> Vec<RankBatch<'_>> {
     let batches = batch.batches.iter();
-    batches.map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples }).collect()
+    batches
+        .map(|b| RankBatch { virtual_rank: b.virtual_rank, samples: &b.samples, classes: &b.classes })
+        .collect()
 }
 
 fn is_due(every: u64, done: Step) -> bool {

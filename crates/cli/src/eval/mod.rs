@@ -15,7 +15,7 @@ use lsgan_evaluate::evaluation::Progress;
 use lsgan_evaluate::kept::Kept;
 use lsgan_evaluate::{Evaluation, npz};
 use lsgan_journal::LastWords;
-use lsgan_launch::{Basis, ScoreRow, Value, append_score, open_data, read_scores};
+use lsgan_launch::{Basis, ScoreRow, Value, append_score, data_fingerprint, open_data, read_scores};
 use lsgan_snapshots::{Error, Holder, Manifest, Store};
 use lsgan_spec::{RunSpec, SampleWeights, Step};
 
@@ -173,7 +173,7 @@ impl Session {
         let counter = Counter::new("scoring");
         let open = || {
             let data = open_data(&spec.data, spec.seed)?;
-            let found = data.fingerprint().to_string();
+            let found = data_fingerprint(&*data, &spec.model)?;
             if found == manifest.data_fingerprint {
                 return Ok(data);
             }

@@ -44,6 +44,10 @@ pub struct Args {
     /// Draw numbers of the noise beyond ± this again: fewer kinds of samples, and better ones. 0.5 to 1 is usual.
     #[arg(long, value_name = "LIMIT", value_parser = limit)]
     truncation: Option<f32>,
+    /// Samples of this class alone, where the run has `model.classes`. By default one class after another: with 10 classes a grid
+    /// of 10 columns has one in each.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<u32>,
     /// The picture to write.
     #[arg(long, value_name = "FILE.png", required_unless_present = "singles")]
     out: Option<PathBuf>,
@@ -97,8 +101,18 @@ impl Args {
         }
     }
 
-    fn draw(&self, spec: &RunSpec) -> Draw {
-        Draw { seed: self.seed.unwrap_or(spec.seed), truncation: self.truncation }
+    fn draw(&self, spec: &RunSpec) -> Result<Draw, Failure> {
+        let count = spec.model.classes.count;
+        match self.class {
+            Some(class) if count == 0 => Err(Failure::bad_input(format!(
+                "--class {class}: this run's networks are told no classes (`model.classes`). Leave it out."
+            ))),
+            Some(class) if class >= count => Err(Failure::bad_input(format!(
+                "--class {class}: this run has the classes 0 to {}.",
+                count - 1
+            ))),
+            class => Ok(Draw { seed: self.seed.unwrap_or(spec.seed), truncation: self.truncation, class }),
+        }
     }
 }
 
@@ -138,7 +152,7 @@ fn write(
     spec: &RunSpec,
     (sampler, weights): (&Sampler, &OwnedWeights),
 ) -> Result<u32, Failure> {
-    let (draw, count) = (args.draw(spec), args.count as usize);
+    let (draw, count) = (args.draw(spec)?, args.count as usize);
     let make = |z: &[f32]| sampler.samples_of(&weights.as_weights(), z);
     match target {
         Target::Folder(folder) => {
@@ -152,9 +166,8 @@ fn write(
                 return Ok(grid.count());
             };
             let latent = models::latent(&spec.model.generator);
-            let one = latent.dimension() as usize;
-            let keys: Vec<Vec<f32>> =
-                sampler.latents_of(draw, count).concat().chunks(one).map(<[f32]>::to_vec).collect();
+            let all = sampler.latents_of(draw, count).concat();
+            let keys: Vec<Vec<f32>> = all.chunks(all.len() / count).map(<[f32]>::to_vec).collect();
             file.write(&walk::walk(sampler, make, (&keys, latent), (frames as usize, args.fps))?)?;
             Ok(args.count)
         }

@@ -41,14 +41,18 @@ pub fn walk(
 }
 
 fn path(keys: &[Vec<f32>], latent: Latent, frames: usize) -> Vec<Vec<f32>> {
+    let numbers = latent.dimension() as usize;
     let between = |from: usize| {
         let (a, b) = (&keys[from], &keys[(from + 1) % keys.len()]);
         (0..frames).map(move |frame| {
             let t = frame as f32 / frames as f32;
-            match latent {
-                Latent::Normal(_) => on_the_sphere(a, b, t),
-                Latent::Uniform(_) => mixed(a, b, [1.0 - t, t]),
-            }
+            // What the network is told of classes is behind z.
+            let ((z_a, told_a), (z_b, told_b)) = (a.split_at(numbers), b.split_at(numbers));
+            let z = match latent {
+                Latent::Normal(_) => on_the_sphere(z_a, z_b, t),
+                Latent::Uniform(_) => mixed(z_a, z_b, [1.0 - t, t]),
+            };
+            [z, mixed(told_a, told_b, [1.0 - t, t])].concat()
         })
     };
     (0..keys.len()).flat_map(between).collect()

@@ -38,6 +38,8 @@ pub struct LoaderOptions {
     /// Steps that are read ahead: at least 1. The loader raises it if some threads would have no work. Memory grows with
     /// it.
     pub depth_steps: usize,
+    /// Whether batches have the classes of their records. Every record must have one.
+    pub classes: bool,
 }
 
 /// The real samples of one step.
@@ -57,6 +59,8 @@ pub struct RankBatch {
     pub virtual_rank: VirtualRank,
     /// `[per_rank, h, w, c]` or `[per_rank, 2]`.
     pub samples: Vec<f32>,
+    /// The class of each, where [`LoaderOptions::classes`] asks for it; otherwise none.
+    pub classes: Vec<u32>,
 }
 
 /// A record that did not decode, and its replacement.
@@ -157,14 +161,14 @@ impl Loader {
         options: LoaderOptions,
     ) -> Result<Self, LoaderError> {
         check(&*source, &plan, &options)?;
-        let LoaderOptions { ranks, from, threads, depth_steps } = options;
+        let LoaderOptions { ranks, from, threads, depth_steps, classes } = options;
         // Each thread has a batch beside the front, so that none is idle.
         let depth_steps = depth_steps.max(threads.div_ceil(ranks.len()) + 1);
         let batch_len = source.sample_len() * plan.geometry().per_rank() as usize;
         // The batches of the window, of the caller's step, and of a step that is being recycled.
         let pool = Pool::new(batch_len, ranks.len() * (depth_steps + 2));
         let shared = Arc::new(Shared {
-            reader: Reader::new(source, plan, pool),
+            reader: Reader::new(source, plan, pool, classes),
             window: Window::new(ranks, from, depth_steps),
             leases,
         });

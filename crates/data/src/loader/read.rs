@@ -33,13 +33,14 @@ pub(super) struct Reader {
     source: Arc<dyn Source>,
     plan: Plan,
     pub(super) pool: Pool,
+    classes: bool,
     /// Records that failed to decode, so that the replacements for a bad shard do not decode all of it again.
     bad: Mutex<HashSet<u64>>,
 }
 
 impl Reader {
-    pub(super) fn new(source: Arc<dyn Source>, plan: Plan, pool: Pool) -> Self {
-        Self { source, plan, pool, bad: Mutex::default() }
+    pub(super) fn new(source: Arc<dyn Source>, plan: Plan, pool: Pool, classes: bool) -> Self {
+        Self { source, plan, pool, classes, bad: Mutex::default() }
     }
 
     /// Reads the samples of `rank` at `step`, after waiting for the leases of all their positions.
@@ -55,24 +56,29 @@ impl Reader {
             return Err(LoaderError::Stopped);
         }
         let mut samples = self.pool.take();
-        let mut replaced = Vec::new();
+        let (mut replaced, mut classes) = (Vec::new(), Vec::new());
         let places = samples.chunks_exact_mut(self.source.sample_len());
         for (wanted, place) in self.plan.batch(rank, step).zip(places) {
             // Stopping waits for at most one record, which can be a photograph of ten megapixels.
             if stopped() {
                 return Err(LoaderError::Stopped);
             }
-            match self.source.read(wanted.record, place) {
-                Ok(()) => {}
+            let record = match self.source.read(wanted.record, place) {
+                Ok(()) => wanted.record,
                 Err(reason @ RecordError::Undecodable { .. }) => {
                     let by = self.replace(wanted, place, &reason, &stopped)?;
                     replaced.push(Replaced { virtual_rank: rank, record: wanted.record, by, reason });
+                    by
                 }
                 Err(error) => return Err(fatal(error)),
-            }
+            };
             self.flip(wanted, place);
+            if self.classes {
+                let class = self.source.class(record);
+                classes.push(class.expect("where classes are asked for, every record has one"));
+            }
         }
-        Ok((RankBatch { virtual_rank: rank, samples }, replaced))
+        Ok((RankBatch { virtual_rank: rank, samples, classes }, replaced))
     }
 
     /// Mirrors a sample if the coin of its place in the order says so. A replacement has the coin of the record it replaces.

@@ -15,12 +15,12 @@ use super::device_fingerprint::fingerprint;
 use super::device_sum::DeviceSum;
 use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
 use crate::clip::NORM_EPSILON;
+use crate::contribution::Contribution;
 use crate::error::NotApplied;
 use crate::header::{ControlWords, SumLayout, passes};
 use crate::kernels::{
     Address, BitsArgs, ClipArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK,
 };
-use crate::lane::Contribution;
 use crate::lanes::Lanes;
 use crate::layers::BATCH_NORM_MOMENTUM;
 use crate::native::{copy_in_turn, shared_with};

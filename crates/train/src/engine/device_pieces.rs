@@ -78,10 +78,10 @@ mod tests {
 
     use super::super::device_sum::DeviceSum;
     use super::*;
+    use crate::contribution::{Contribution, End};
     use crate::header::ControlWords;
     use crate::init::Init;
     use crate::kernels::Kernels;
-    use crate::lane::{Contribution, End};
     use crate::layers::{Bias, Conv, Layer, Network};
     use crate::tensors::words;
 

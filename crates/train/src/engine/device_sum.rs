@@ -18,13 +18,13 @@ use super::device_narrow::DeviceNarrow;
 use super::device_pieces::DevicePieces;
 use super::device_scales::DeviceScales;
 use super::device_travel::DeviceTravel;
+use crate::contribution::{Contribution, End};
 use crate::flat::ALIGNMENT;
 use crate::header::{ControlWord, ControlWords, SumLayout};
 use crate::kernels::{
     AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, Kernel, Kernels, PARTS_MAX, PartArgs,
     SquaresArgs, SumArgs, WordKind,
 };
-use crate::lane::{Contribution, End};
 use crate::layers::Network;
 use crate::tensors::words;
 use crate::word::{DeviceWordKind, Mode, Word, Words};

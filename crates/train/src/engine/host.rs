@@ -4,10 +4,10 @@ use lsgan_spec::{Half, OptimizersSpec, Reduction};
 
 use super::{Arithmetic, Engine, Update, UpdateSteps};
 use crate::clip;
+use crate::contribution::Contribution;
 use crate::ema::ema;
 use crate::error::NotApplied;
 use crate::header::ControlWords;
-use crate::lane::Contribution;
 use crate::lanes::Lanes;
 use crate::optimizers::OptimizerStep;
 use crate::replica::Applied;

@@ -19,10 +19,11 @@ pub(crate) mod host;
 pub use contract::contract;
 use lsgan_spec::{Half, Reduction, RunSpec};
 
+use crate::contribution::Contribution;
 use crate::error::NotApplied;
 use crate::graphs::Notice;
 use crate::header::{ControlWords, Reading};
-use crate::lane::{Contribution, Task};
+use crate::lane::Task;
 use crate::lanes::Lanes;
 use crate::optimizers::OptimizerStep;
 use crate::replica::{Applied, HalfMetrics, Metrics};

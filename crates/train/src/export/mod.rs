@@ -1,6 +1,7 @@
 //! A generator as a file that other programs run. Each format is a file here and a line in [`Format`].
 //!
-//! The network has one input and one output: `z`, f32 `[n, numbers of one z]` with any n, to `samples`, f32
+//! The network has one input and one output: `z`, f32 `[n, numbers of one z]` with any n (where the network is told classes, with a
+//! number for each behind it: 1 for the sample's own, 0 for the others), to `samples`, f32
 //! `[n, channels, side, side]` in −1..1, or `[n, 2]` for points. It works with running statistics, as the run's own pictures do.
 
 mod onnx;

@@ -81,6 +81,16 @@ impl Builder<'_> {
                 let [weight, bias] = [self.weight(), self.weight()];
                 self.next("Gemm", &[x, &weight, &bias], vec![int("transB", 1)])
             }
+            Layer::Embed { kept, classes, .. } => {
+                let [none, all, axis] = [0, kept + classes, 1].map(|at| Tensor::from_slice(&[at]));
+                let [none, all, axis] = [none, all, axis].map(|at| self.tensor(&at));
+                let border = self.tensor(&Tensor::from_slice(&[*kept]));
+                let z = self.next("Slice", &[x, &none, &border, &axis], vec![]);
+                let told = self.next("Slice", &[x, &border, &all, &axis], vec![]);
+                let weight = self.weight();
+                let embedded = self.next("Gemm", &[&told, &weight], vec![int("transB", 1)]);
+                self.next("Concat", &[&z, &embedded], vec![int("axis", 1)])
+            }
             Layer::Conv(conv) => self.convolution("Conv", conv, x, vec![]),
             Layer::ConvTranspose { conv, output_padding } => self.convolution(
                 "ConvTranspose",

@@ -17,11 +17,12 @@ mod library;
 use lsgan_spec::{Half, Reduction, Step, VirtualRank};
 use tch::Tensor;
 
+use crate::contribution::{Contribution, Sink};
 use crate::draws::Draws;
 use crate::engine::device::DeviceEngine;
 use crate::engine::{Arithmetic, Engine, Update, UpdateQueue};
 use crate::error::NotApplied;
-use crate::lane::{Contribution, Given, Kept, Lane, Sink, Task};
+use crate::lane::{Given, Kept, Lane, Task};
 use crate::lanes::Lanes;
 use crate::replica::Applied;
 use crate::state::State;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lsgan_spec::{BatchNorm, Discriminator, Generator, Latent, ModelSpec};
+use lsgan_spec::{BatchNorm, ClassesSpec, Discriminator, Generator, Latent, ModelSpec};
 use tch::{Kind, Tensor};
 
 use super::{SampleShape, discriminator, generator};
@@ -47,6 +47,10 @@ fn rows() -> Vec<Row> {
         sample: SampleShape::Picture { size, channels: 3 },
         parameters,
     };
+    let conditional = |row: Row| {
+        let classes = ClassesSpec { count: 10, embedding: 256 };
+        Row { model: ModelSpec { classes, ..row.model }, ..row }
+    };
     let with = |row: Row, batch_norm| Row { model: ModelSpec { batch_norm, ..row.model }, ..row };
     vec![
         dcgan("dcgan, 32 pixels, grey", 32, 1, 32, [369_600, 166_784]),
@@ -62,6 +66,18 @@ fn rows() -> Vec<Row> {
         with(dcgan("dcgan, batch norm in D", 32, 1, 32, [369_376, 166_784]), BatchNorm::Discriminator),
         // Its layers have biases anyway: 23·64 and 14·64 normed channels.
         with(lsgan112("lsgan112, no batch norm", [15_588_483, 4_331_649]), BatchNorm::None),
+        conditional(dcgan(
+            "dcgan, 10 classes",
+            32,
+            1,
+            32,
+            [369_600 + 2_560 + 256 * 128 * 16, 166_784 + 10 * 128 * 16],
+        )),
+        conditional(lsgan112(
+            "lsgan112, 10 classes",
+            [15_591_427 + 2_560 + 256 * 12_544, 4_333_441 + 10 * 25_089],
+        )),
+        conditional(resnet("resnet, 10 classes", 8, 32, [62_635 + 2_560 + 256 * 512, 38_609 + 10 * 513])),
         Row {
             name: "mlp",
             model: ModelSpec::of(
@@ -86,7 +102,7 @@ pub fn contract() {
             leaves_are_views_of_the_flat_tensor(&name, network);
             initial_weights_are_a_function_of_the_seed(&name, network);
         }
-        outputs_have_the_stated_shapes(row.name, &g, &d, row.sample);
+        outputs_have_the_stated_shapes(row.name, &g, &d, (row.sample, row.model.classes.count));
     }
 }
 
@@ -136,7 +152,12 @@ fn initial_weights_are_a_function_of_the_seed(name: &str, network: &Network) {
     assert!(first != drawn(2), "{name}: another seed gives the same weights");
 }
 
-fn outputs_have_the_stated_shapes(name: &str, g: &Network, d: &Network, sample: SampleShape) {
+fn outputs_have_the_stated_shapes(
+    name: &str,
+    g: &Network,
+    d: &Network,
+    (sample, classes): (SampleShape, u32),
+) {
     let weights = |network: &Network| -> Vec<Tensor> {
         let mut flat = vec![0.0; network.parameters.len()];
         initialise(1, network.name, &network.parameters, &network.inits, &mut flat);
@@ -150,6 +171,10 @@ fn outputs_have_the_stated_shapes(name: &str, g: &Network, d: &Network, sample: 
     assert_eq!(statistics.len(), g.statistics.entries().len(), "{name}: G's batch-norm statistics");
     statistics.clear();
     let judged = d.forward(&samples, &weights(d), &mut Norm::Batch(&mut statistics));
-    assert_eq!(judged.numel(), 2, "{name}: D says one number for each sample");
+    assert_eq!(
+        judged.numel(),
+        2 * (1 + classes as usize),
+        "{name}: D says one number for each sample and class"
+    );
     assert_eq!(statistics.len(), d.statistics.entries().len(), "{name}: D's batch-norm statistics");
 }

@@ -66,7 +66,11 @@ pub(super) fn generator(
     Ok(layers)
 }
 
-pub(super) fn discriminator(width: u32, norm: Normed, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn discriminator(
+    width: u32,
+    norm: Normed,
+    (sample, outputs): (SampleShape, i64),
+) -> Result<Vec<Layer>, TrainError> {
     let (channels, halvings) = shape(sample)?;
     let leaky = Layer::LeakyRelu { slope: 0.2 };
     let mut wide = i64::from(width);
@@ -76,6 +80,6 @@ pub(super) fn discriminator(width: u32, norm: Normed, sample: SampleShape) -> Re
         layers.push(leaky.clone());
         wide *= 2;
     }
-    layers.push(Layer::Conv(conv(wide, 1, 1, 0))); // [n, 1, 1, 1]
+    layers.push(Layer::Conv(conv(wide, outputs, 1, 0))); // [n, outputs, 1, 1]
     Ok(layers)
 }

@@ -71,7 +71,7 @@ pub(super) fn generator(
 pub(super) fn discriminator(
     width: u32,
     normed: Normed,
-    sample: SampleShape,
+    (sample, outputs): (SampleShape, i64),
 ) -> Result<Vec<Layer>, TrainError> {
     let colours = channels(sample)?;
     let w = i64::from(width);
@@ -83,6 +83,6 @@ pub(super) fn discriminator(
         layers.push(leaky.clone());
     }
     layers.push(Layer::Flatten); // [n, 8w·7·7]
-    layers.push(Layer::Linear { inputs: 8 * w * SIDE * SIDE, outputs: 1, weight: WEIGHT }); // [n, 1]
+    layers.push(Layer::Linear { inputs: 8 * w * SIDE * SIDE, outputs, weight: WEIGHT }); // [n, outputs]
     Ok(layers)
 }

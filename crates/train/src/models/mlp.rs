@@ -42,7 +42,10 @@ pub(super) fn generator(latent: u32, hidden: Hidden, sample: SampleShape) -> Res
     Ok(layers(latent, &hidden, 2)) // [n, 2]
 }
 
-pub(super) fn discriminator(hidden: Hidden, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
+pub(super) fn discriminator(
+    hidden: Hidden,
+    (sample, outputs): (SampleShape, i64),
+) -> Result<Vec<Layer>, TrainError> {
     points_only(sample)?;
-    Ok(layers(2, &hidden, 1)) // [n, 1]
+    Ok(layers(2, &hidden, outputs)) // [n, outputs]
 }

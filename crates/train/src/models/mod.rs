@@ -16,6 +16,7 @@ mod resnet;
 use lsgan_spec::{Discriminator, Generator, Half, Latent, ModelSpec, RunSpec, Source};
 
 use crate::TrainError;
+use crate::init::Init;
 use crate::layers::{Layer, Network};
 
 pub use contract::contract;
@@ -96,27 +97,40 @@ impl Normed {
     }
 }
 
-/// The generator that a run's file names: z to samples.
+/// How the embedding of classes starts.
+const EMBEDDING: Init = Init::Normal { mean: 0.0, std: 0.02 };
+
+/// The generator that a run's file names: z to samples; or z with the classes behind it.
 pub fn generator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
     let (spec, norm) = (&model.generator, Normed::of(model, Half::Generator));
-    let latent = i64::from(latent(spec).dimension());
+    let (latent, classes) = (latent(spec).dimension(), model.classes);
+    // What the first layer of the model itself reads.
+    let wide = latent + if classes.count > 0 { classes.embedding } else { 0 };
     let input = match spec {
-        Generator::Dcgan { .. } => vec![latent, 1, 1],
-        Generator::Lsgan112 { .. } | Generator::Resnet { .. } | Generator::Mlp { .. } => vec![latent],
+        Generator::Dcgan { .. } => vec![i64::from(wide), 1, 1],
+        Generator::Lsgan112 { .. } | Generator::Resnet { .. } | Generator::Mlp { .. } => {
+            vec![i64::from(wide)]
+        }
     };
     let layers = match spec {
-        Generator::Dcgan { latent, width } => dcgan::generator(latent.dimension(), *width, norm, sample)?,
-        Generator::Lsgan112 { latent, width } => {
-            lsgan112::generator(latent.dimension(), *width, norm, sample)?
+        Generator::Dcgan { width, .. } => dcgan::generator(wide, *width, norm, sample)?,
+        Generator::Lsgan112 { width, .. } => lsgan112::generator(wide, *width, norm, sample)?,
+        Generator::Resnet { width, .. } => resnet::generator(wide, *width, norm, sample)?,
+        Generator::Mlp { width, depth, gain, .. } => {
+            mlp::generator(wide, mlp::Hidden { width: *width, depth: *depth, gain: *gain }, sample)?
         }
-        Generator::Resnet { latent, width } => resnet::generator(latent.dimension(), *width, norm, sample)?,
-        Generator::Mlp { latent, width, depth, gain } => mlp::generator(
-            latent.dimension(),
-            mlp::Hidden { width: *width, depth: *depth, gain: *gain },
-            sample,
-        )?,
     };
-    Network::new("generator", input, layers)
+    if classes.count == 0 {
+        return Network::new("generator", input, layers);
+    }
+    let (kept, classes, outputs) = (latent.into(), classes.count.into(), classes.embedding.into());
+    let embed = Layer::Embed { kept, classes, outputs, weight: EMBEDDING };
+    let shaped = match input[..] {
+        [c, h, w] => Some(Layer::Unflatten { shape: [c, h, w] }),
+        _ => None,
+    };
+    let layers = std::iter::once(embed).chain(shaped).chain(layers).collect();
+    Network::new("generator", vec![kept + classes], layers)
 }
 
 /// The distribution of z that a run's file names.
@@ -130,15 +144,16 @@ pub fn latent(spec: &Generator) -> Latent {
     }
 }
 
-/// The discriminator that a run's file names: samples to one number each.
+/// The discriminator that a run's file names: samples to one number each, and one more for each class.
 pub fn discriminator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
     let norm = Normed::of(model, Half::Discriminator);
+    let outputs = 1 + i64::from(model.classes.count);
     let layers = match &model.discriminator {
-        Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, sample)?,
-        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, sample)?,
-        Discriminator::Resnet { width } => resnet::discriminator(*width, norm, sample)?,
+        Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, (sample, outputs))?,
+        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, (sample, outputs))?,
+        Discriminator::Resnet { width } => resnet::discriminator(*width, norm, (sample, outputs))?,
         Discriminator::Mlp { width, depth, gain } => {
-            mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, sample)?
+            mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, (sample, outputs))?
         }
     };
     let input = sample.size(1)[1..].to_vec();

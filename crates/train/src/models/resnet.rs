@@ -86,18 +86,18 @@ pub(super) fn generator(
 pub(super) fn discriminator(
     width: u32,
     normed: Normed,
-    sample: SampleShape,
+    (sample, outputs): (SampleShape, i64),
 ) -> Result<Vec<Layer>, TrainError> {
     let (channels, halvings) = shape(sample)?;
     let mut wide = i64::from(width);
     let mut layers = vec![conv(channels, wide, 3, Bias::With)]; // [n, width, size, size]
     for index in 1..=halvings {
-        let outputs = if index == halvings { wide } else { 2 * wide };
-        layers.push(block([wide, outputs], normed, Layer::AveragePool)); // half the side
-        wide = outputs;
+        let next = if index == halvings { wide } else { 2 * wide };
+        layers.push(block([wide, next], normed, Layer::AveragePool)); // half the side
+        wide = next;
     }
     layers.extend(activated(wide, normed));
     layers.push(Layer::Flatten); // [n, 16·wide]
-    layers.push(Layer::Linear { inputs: SIDE * SIDE * wide, outputs: 1, weight: WEIGHT }); // [n, 1]
+    layers.push(Layer::Linear { inputs: SIDE * SIDE * wide, outputs, weight: WEIGHT }); // [n, outputs]
     Ok(layers)
 }

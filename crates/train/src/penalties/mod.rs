@@ -41,12 +41,23 @@ impl Penalties {
     }
 }
 
+/// Whether x is what D sees before it is augmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Augments {
+    Yes,
+    No,
+}
+
 /// ∇D(x) of each sample, f32 `[n, numbers of a sample]`, with the graph that leads to D's weights (`models.precise`). Where D
 /// has batch norm, it is the gradient of the sum over the batch, as usual. Where D sees `x` augmented, it is so here too.
-fn slopes(models: &Models, x: &Tensor, augmented: Option<(&Draws, Seen)>) -> Tensor {
+/// `draws`: those of x, which have the classes of real samples.
+fn slopes(models: &Models, x: &Tensor, draws: Option<&Draws>, augments: Augments) -> Tensor {
     let x = x.detach().to_kind(Kind::Float).set_requires_grad(true);
-    let seen = augmented.map(|(draws, seen)| models.augmented(&x, Some(draws), seen));
-    let outputs = models.judge_twice(seen.as_ref().unwrap_or(&x)); // D(x)
+    let seen = match augments {
+        Augments::Yes => models.augmented(&x, draws, Seen::Real),
+        Augments::No => x.shallow_clone(),
+    };
+    let outputs = models.judge_twice(&seen, (draws, Seen::Real)); // D(x)
     let sum = outputs.sum(Kind::Float);
     Tensor::run_backward(&[&sum], &[&x], true, true).remove(0).flatten(1, -1)
 }

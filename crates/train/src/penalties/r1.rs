@@ -4,8 +4,8 @@
 use lsgan_spec::{R1Spec, Step};
 use tch::{Kind, Tensor};
 
-use super::{add_gradients, slopes};
-use crate::draws::{Draws, Seen};
+use super::{Augments, add_gradients, slopes};
+use crate::draws::Draws;
 use crate::lane::Models;
 
 /// γ/2 E[‖∇D(x)‖²] at real samples x, at every so-manieth step.
@@ -29,9 +29,11 @@ impl R1 {
 
     /// Adds its gradients at `x`, the real samples of one virtual rank, to those of D's parameters.
     pub fn add(self, models: &Models, x: &Tensor, draws: Option<&Draws>, gradients: &mut [Tensor]) {
-        let augmented = draws.map(|draws| (draws, Seen::Real));
-        let squares =
-            slopes(models, x, augmented).square().sum_dim_intlist([1].as_slice(), false, Kind::Float); // [n]
+        let squares = slopes(models, x, draws, Augments::Yes).square().sum_dim_intlist(
+            [1].as_slice(),
+            false,
+            Kind::Float,
+        ); // [n]
         let weight = 0.5 * self.gamma * self.every as f64;
         add_gradients(models, &(squares.mean(Kind::Float) * weight), gradients);
     }

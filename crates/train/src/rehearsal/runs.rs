@@ -5,9 +5,10 @@ use std::time::Duration;
 use lsgan_spec::*;
 use tch::Tensor;
 
+use crate::batch::RankBatch;
 use crate::beside::Beside;
 use crate::header::ControlWords;
-use crate::replica::{Metrics, RankBatch, Replica};
+use crate::replica::{Metrics, Replica};
 use crate::tensors::over_words;
 use crate::word::Words;
 
@@ -178,9 +179,9 @@ pub fn compute_wishing(replica: &mut Replica, owned: &[u32], wishes: ControlWord
 
 fn compute_with(replica: &mut Replica, owned: &[u32], wishes: ControlWords, beside: &mut dyn Beside) {
     let reduction = replica.next_reduction();
-    let (step, len) = (reduction.step(), replica.batch_len());
+    let (step, batch) = (reduction.step(), (replica.batch_len(), replica.classes()));
     let computed = match reduction.half() {
-        Half::Discriminator => with_batches(len, step, owned, |work| {
+        Half::Discriminator => with_batches(batch, step, owned, |work| {
             replica.compute_discriminator_with(step, work, wishes, beside)
         }),
         Half::Generator => {
@@ -211,15 +212,27 @@ pub fn compute_early(replica: &mut Replica, owned: &[u32]) -> Vec<Words> {
 /// Computes ahead what D's half of the next step needs of real samples.
 pub fn ahead(replica: &mut Replica, owned: &[u32]) {
     let step = replica.next_reduction().next().step();
-    with_batches(replica.batch_len(), step, owned, |work| replica.compute_ahead(step, work))
-        .expect("G's half comes next");
+    let batch = (replica.batch_len(), replica.classes());
+    with_batches(batch, step, owned, |work| replica.compute_ahead(step, work)).expect("G's half comes next");
 }
 
-fn with_batches<T>(len: usize, step: Step, owned: &[u32], then: impl FnOnce(&[RankBatch]) -> T) -> T {
+/// Batches of so many numbers, of samples a virtual rank and classes, if there are any.
+fn with_batches<T>(
+    (len, (per_rank, classes)): (usize, (u32, u32)),
+    step: Step,
+    owned: &[u32],
+    then: impl FnOnce(&[RankBatch]) -> T,
+) -> T {
     let ranks = owned.iter().map(|&rank| VirtualRank(rank));
-    let batches: Vec<_> = ranks.map(|rank| (rank, real(step, rank, len))).collect();
-    let work: Vec<_> =
-        batches.iter().map(|(rank, samples)| RankBatch { virtual_rank: *rank, samples }).collect();
+    let classes_of = |rank: VirtualRank| -> Vec<u32> {
+        let samples = if classes > 0 { per_rank } else { 0 };
+        (0..samples).map(|at| (step.0 as u32 + rank.0 + at) % classes).collect()
+    };
+    let batches: Vec<_> = ranks.map(|rank| (rank, real(step, rank, len), classes_of(rank))).collect();
+    let work: Vec<_> = batches
+        .iter()
+        .map(|(rank, samples, classes)| RankBatch { virtual_rank: *rank, samples, classes })
+        .collect();
     then(&work)
 }
 

@@ -2,8 +2,8 @@
 
 use super::HostSum;
 use crate::clip;
+use crate::contribution::Contribution;
 use crate::header::{ControlWords, Reading, SumLayout};
-use crate::lane::Contribution;
 use crate::layers::mix_running;
 use crate::optimizers::OptimizerStep;
 use crate::scale::BLOCK;

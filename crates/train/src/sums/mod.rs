@@ -10,8 +10,8 @@ mod scaled;
 pub(crate) use fixed::FixedSum;
 pub(crate) use scaled::{SMALL, ScaledSum};
 
+use crate::contribution::Contribution;
 use crate::header::{ControlWords, Reading};
-use crate::lane::Contribution;
 use crate::optimizers::OptimizerStep;
 use crate::word::Words;
 

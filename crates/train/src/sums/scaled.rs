@@ -14,9 +14,9 @@ use lsgan_spec::VirtualRank;
 
 use super::HostSum;
 use super::bucket::Bucket;
+use crate::contribution::{Contribution, End};
 use crate::error::Blame;
 use crate::header::{ControlWords, Reading, SumLayout};
-use crate::lane::{Contribution, End};
 use crate::layers::{Network, mix_running};
 use crate::optimizers::OptimizerStep;
 use crate::scale::{self, BLOCK};
@@ -271,8 +271,8 @@ mod tests {
     use tch::{Device, Tensor};
 
     use super::*;
+    use crate::contribution::End;
     use crate::init::Init;
-    use crate::lane::End;
     use crate::layers::{Layer, Network};
     use crate::rehearsal::runs::add_up;
 

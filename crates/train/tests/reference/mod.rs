@@ -25,8 +25,16 @@ const TENSOR_TOLERANCE: f64 = 1e-4;
 const RANK: VirtualRank = VirtualRank(0);
 
 /// The fixtures, by name.
-pub const NAMES: [&str; 7] =
-    ["dcgan32", "lsgan112", "resnet32", "adamw-r1", "rmsprop-clip", "wgan-gp-augment", "spectral-norm"];
+pub const NAMES: [&str; 8] = [
+    "dcgan32",
+    "lsgan112",
+    "resnet32",
+    "conditional",
+    "adamw-r1",
+    "rmsprop-clip",
+    "wgan-gp-augment",
+    "spectral-norm",
+];
 
 /// A fixture's tensors by name.
 pub struct Fixture(BTreeMap<String, NamedTensor>);
@@ -80,6 +88,16 @@ impl Fixture {
         fresh.export().into_iter().map(started).collect()
     }
 
+    /// The classes of a step's samples, where the fixture has any.
+    fn classes(&self, step: u64) -> Vec<u32> {
+        let name = format!("step.{step}.classes");
+        if self.0.contains_key(&name) {
+            self.floats(&name).iter().map(|&class| class as u32).collect()
+        } else {
+            vec![]
+        }
+    }
+
     /// A step's samples, from PyTorch's `[n, c, h, w]` to the loader's `[n, h, w, c]`.
     fn samples(&self, step: u64) -> Vec<f32> {
         let tensor = &self.0[&format!("step.{step}.pixels")];
@@ -101,6 +119,10 @@ struct Recorded(Fixture);
 impl LatentSource for Recorded {
     fn fill(&self, step: Step, _: VirtualRank, out: &mut [f32]) {
         out.copy_from_slice(self.0.floats(&format!("step.{step}.z")));
+    }
+
+    fn fill_classes(&self, step: Step, _: VirtualRank, _: u32, out: &mut [f32]) {
+        out.copy_from_slice(self.0.floats(&format!("step.{step}.fake_classes")));
     }
 
     fn fill_draws(&self, step: Step, _: VirtualRank, out: &mut [f32]) {
@@ -157,6 +179,7 @@ pub fn spec(fixture: &str) -> RunSpec {
     match fixture {
         "lsgan112" => lsgan112(&mut spec),
         "resnet32" => resnet32(&mut spec),
+        "conditional" => conditional(&mut spec),
         "adamw-r1" => adamw_r1(&mut spec),
         "rmsprop-clip" => rmsprop_clip(&mut spec),
         "wgan-gp-augment" => wgan_gp_augment(&mut spec),
@@ -184,6 +207,12 @@ fn resnet32(spec: &mut RunSpec) {
     spec.objective = Objective::Hinge {};
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.0, beta2: 0.9, epsilon: 1e-3 };
     spec.optimizer = OptimizersSpec::of(adam, adam);
+}
+
+fn conditional(spec: &mut RunSpec) {
+    spec.model.classes = ClassesSpec { count: 3, embedding: 5 };
+    spec.model.batch_norm = BatchNorm::Generator;
+    spec.regularization.r1 = R1Spec { gamma: 0.5, every: 1 };
 }
 
 fn adamw_r1(spec: &mut RunSpec) {
@@ -233,7 +262,8 @@ pub fn three_steps(folder: &Path, name: &str, device: Device) -> Vec<Share> {
     let mut metrics = BTreeMap::<&str, Vec<f32>>::new();
     for step in (0..3).map(Step) {
         let samples = fixture.samples(step.0);
-        let work = [RankBatch { virtual_rank: RANK, samples: &samples }];
+        let classes = fixture.classes(step.0);
+        let work = [RankBatch { virtual_rank: RANK, samples: &samples, classes: &classes }];
         replica.compute_discriminator(step, &work, ControlWords::default()).expect("D's half is next");
         let d = replica.apply(Metrics::Read).expect("good").metrics.expect("asked for");
         replica.compute_generator(step, &[RANK], ControlWords::default()).expect("G's half is next");

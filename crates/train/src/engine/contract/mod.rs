@@ -8,8 +8,8 @@ mod queue;
 mod refusals;
 
 use lsgan_spec::{
-    AugmentSpec, BatchNorm, Decay, Objective, Optimizer, OptimizersSpec, Precision, R1Spec, ReductionMode,
-    RunSpec, ScheduleSpec,
+    AugmentSpec, BatchNorm, ClassesSpec, Decay, Objective, Optimizer, OptimizersSpec, Precision, R1Spec,
+    ReductionMode, RunSpec, ScheduleSpec,
 };
 
 use crate::rehearsal::runs::{run_halves, small_dcgan, small_mlp};
@@ -103,9 +103,9 @@ fn in_words(spec: &RunSpec) -> String {
 }
 
 /// Runs whose sums are the same whatever the grouping.
-fn exact_runs() -> [RunSpec; 5] {
+fn exact_runs() -> [RunSpec; 6] {
     let bf16 = RunSpec { precision: Precision::Bf16, ..small_dcgan() };
-    [small_dcgan(), bf16, small_mlp(), with_more(), wgan_gp()]
+    [small_dcgan(), bf16, small_mlp(), with_more(), wgan_gp(), conditional()]
 }
 
 /// One whose D's half reads the real samples twice, and draws more than z.
@@ -113,6 +113,13 @@ fn wgan_gp() -> RunSpec {
     let mut spec = small_dcgan();
     spec.objective = Objective::WganGp { penalty: 10.0 };
     spec.model.batch_norm = BatchNorm::Generator;
+    spec
+}
+
+/// One whose networks are told the classes of samples.
+fn conditional() -> RunSpec {
+    let mut spec = RunSpec { precision: Precision::Bf16, ..small_dcgan() };
+    spec.model.classes = ClassesSpec { count: 300, embedding: 8 };
     spec
 }
 

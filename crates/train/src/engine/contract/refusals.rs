@@ -3,10 +3,11 @@
 use lsgan_spec::{BatchSpec, Half, Reduction, ReductionMode, RunSpec, Step, VirtualRank};
 
 use super::{HALVES, Row, in_words, runs};
+use crate::batch::RankBatch;
 use crate::error::{Blame, NotApplied, TrainError};
 use crate::header::ControlWords;
 use crate::rehearsal::runs::{ALL, all_reduce, compute_half, real, run_halves, small_dcgan, small_mlp};
-use crate::replica::{Metrics, RankBatch, Replica};
+use crate::replica::{Metrics, Replica};
 
 /// Two members compute D's half of step 0 for two ranks each; one number of one rank's samples is `bad`.
 fn members_with_a_bad_sample(row: &Row, spec: &RunSpec, rank: u32, bad: f32) -> Vec<Replica> {
@@ -20,8 +21,11 @@ fn members_with_a_bad_sample(row: &Row, spec: &RunSpec, rank: u32, bad: f32) -> 
             }
             samples
         });
-        let batch =
-            |index: usize| RankBatch { virtual_rank: VirtualRank(ranks[index]), samples: &batches[index] };
+        let batch = |index: usize| RankBatch {
+            virtual_rank: VirtualRank(ranks[index]),
+            samples: &batches[index],
+            classes: &[],
+        };
         let work = [0, 1].map(batch);
         member.compute_discriminator(Step(0), &work, ControlWords::default()).expect("valid work");
     }
@@ -114,7 +118,7 @@ pub(super) fn work_that_does_not_fit_is_refused(row: &Row) {
     let mut replica = (row.make)(&small_dcgan());
     let samples = vec![0.0; replica.batch_len()];
     let none = ControlWords::default();
-    let batch = |rank, samples| RankBatch { virtual_rank: VirtualRank(rank), samples };
+    let batch = |rank, samples| RankBatch { virtual_rank: VirtualRank(rank), samples, classes: &[] };
     let mut refuse = |step, work: &[RankBatch], text: &str| {
         let error = replica.compute_discriminator(Step(step), work, none).expect_err("refused");
         assert_eq!(error.to_string(), text, "{}", row.name);
