@@ -104,7 +104,7 @@ section! {
         images: PathBuf => path("a file of pictures")
             .required("datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
             .identity_of_presence(),
-        /// A second IDX file with the pictures' labels, for `lsgan dataset`; training does not look at it.
+        /// A second IDX file with the pictures' labels, for `model.classes` and `lsgan dataset`.
         #[serde(skip_serializing_if = "Option::is_none")]
         labels: Option<PathBuf> => path("a file of labels")
             .optional("datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
