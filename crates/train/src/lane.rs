@@ -370,7 +370,7 @@ impl Lane {
         if !is_drawn && shared.classes.is_none() {
             return None;
         }
-        let (per_rank, Task { step, rank, .. }) = (shared.per_rank, *task);
+        let (per_rank, step, rank) = (shared.per_rank, task.step, task.rank);
         let numbers = self.draws.send(draws::len(per_rank), |out| {
             out.fill(0.0);
             let [drawn, fake, real] = draws::parts(out, per_rank);
