@@ -411,7 +411,7 @@ CASES = {
         objective=("least_squares", dict(a=0.0, b=1.0, c=1.0)), ema_decay=0.9,
     ),
     "resnet32": dict(
-        networks=lambda: resnet32(width=4, latent=8, channels=3), batch=4, seed=2,
+        networks=lambda: resnet32(width=4, latent=8, channels=3), batch=4, seed=3,
         optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-3),
         objective=("hinge", {}), ema_decay=0.9,
     ),

@@ -151,9 +151,8 @@ fn report(args: &Args, found: &[Vec<Neighbour>], step: Step) -> Result<(), Failu
         return product!("{:#}", json!({ "out": out, "step": step.0, "samples": rows }));
     }
     let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_FULL_CONDENSED)
-        .set_header(["sample", "nearest records, with their distances"]);
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["sample", "nearest records, with their distances"]);
     for (at, row) in found.iter().enumerate() {
         let shown: Vec<_> =
             row.iter().map(|near| format!("{} ({:.3})", near.record, near.distance)).collect();

@@ -188,7 +188,7 @@ fn a_record_that_does_not_decode_is_replaced_by_the_next_of_its_position() {
     let mut replaced_count = 0;
     for batch in &batches {
         let mut replaced = batch.replaced.iter();
-        for RankBatch { virtual_rank, samples } in &batch.batches {
+        for RankBatch { virtual_rank, samples, .. } in &batch.batches {
             for (wanted, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
                 let visit = plan.visit(wanted.position);
                 let good =
@@ -251,7 +251,7 @@ fn samples_are_mirrored_as_the_coins_of_their_places_say() {
     for threads in [1, 3] {
         let loader = Loader::start(Arc::new(Arrows), plan, all_leased(), options(&[0, 1], 7, threads, 2));
         for StepBatch { step, batches, .. } in steps(loader.unwrap(), 40) {
-            for RankBatch { virtual_rank, samples } in batches {
+            for RankBatch { virtual_rank, samples, .. } in batches {
                 for (it, sample) in plan.batch(virtual_rank, step).zip(samples.chunks(9)) {
                     let arrow = 1.0 + it.record as f32;
                     let is_mirrored = coin("flip", plan.seed(), it.position, it.offset);
@@ -273,7 +273,7 @@ fn mixed_positions_are_read_as_the_plan_says() {
     let plan = Plan::new(1, geometry);
     let source = Numbered::without(203, [5, 77]);
     for batch in steps(started(source, plan, options(&[0, 1], 3, 3, 2)), 40) {
-        for RankBatch { virtual_rank, samples } in &batch.batches {
+        for RankBatch { virtual_rank, samples, .. } in &batch.batches {
             for (it, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
                 let replaced = batch.replaced.iter().find(|replaced| replaced.record == it.record);
                 let by = replaced.map_or(it.record, |replaced| replaced.by);
@@ -316,7 +316,7 @@ fn the_records_of_a_bad_shard_are_replaced_from_the_shards_that_follow() {
         let batches = run(1, 0, 60);
         let (mut replaced, mut by_others) = (BTreeSet::new(), BTreeSet::new());
         for batch in &batches {
-            for RankBatch { virtual_rank, samples } in &batch.batches {
+            for RankBatch { virtual_rank, samples, .. } in &batch.batches {
                 for (wanted, sample) in plan.batch(*virtual_rank, batch.step).zip(samples.chunks(2)) {
                     let by = expected_replacement(&plan, &bad, wanted);
                     assert_eq!(sample[0], by as f32, "{wanted:?}");
