@@ -1,6 +1,8 @@
 //! The JSON schema of a run's file, made from the table, for editors: completion, descriptions, and most of what is wrong
 //! while it is typed. What two fields mean together, only the program says.
 
+use std::collections::BTreeSet;
+
 use lsgan_spec::SIDES;
 use lsgan_spec::table::{self, Kind, Presence, Range, Row};
 use serde_json::{Map, Value as Json, json};
@@ -30,7 +32,7 @@ fn kind(kind: &Kind) -> Json {
     match kind {
         Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::OneOf(values) => json!({ "enum": values.iter().map(|(value, _)| value).collect::<Vec<_>>() }),
-        Kind::Side => json!({ "enum": SIDES.iter().flat_map(|(_, sides)| *sides).collect::<Vec<_>>() }),
+        Kind::Side => json!({ "enum": SIDES.iter().flat_map(|(_, sides)| *sides).collect::<BTreeSet<_>>() }),
         Kind::Number(range) => number(range),
         Kind::Words(words) => json!({ "enum": words.iter().map(|word| word.name).collect::<Vec<_>>() }),
         Kind::YesNo => json!({ "type": "boolean" }),

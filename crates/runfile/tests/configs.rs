@@ -137,6 +137,17 @@ const LATER: &[&str] = &[
     "  schedule:\n    warm_up_steps: 0\n    decay: none\n    decay_steps: 0\n    floor: 0.0\n  clip_norm: 0.0\n",
 ];
 
+/// Their data sets are not in the repository, so that they are read as a journal's text is, without a look at files.
+#[test]
+fn the_papers_configurations_are_accepted_where_their_data_are() {
+    for name in ["lsun-bedroom-112", "hwdb-64"] {
+        let text = read(format!("configs/paper/{name}.yaml"));
+        let spec = parse(&text, name, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(spec.run, name);
+        assert!(lsgan_spec::rules::broken(&spec).is_empty(), "{name}");
+    }
+}
+
 /// What earlier versions wrote into journals and manifests: `stored.txt` has identities, each with its text.
 #[test]
 fn the_texts_of_earlier_versions_are_read_as_they_were_meant() {

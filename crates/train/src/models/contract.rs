@@ -48,7 +48,7 @@ fn rows() -> Vec<Row> {
         parameters,
     };
     let conditional = |row: Row| {
-        let classes = ClassesSpec { count: 10, embedding: 256 };
+        let classes = ClassesSpec { count: 10, embedding: 64 };
         Row { model: ModelSpec { classes, ..row.model }, ..row }
     };
     let with = |row: Row, batch_norm| Row { model: ModelSpec { batch_norm, ..row.model }, ..row };
@@ -71,13 +71,13 @@ fn rows() -> Vec<Row> {
             32,
             1,
             32,
-            [369_600 + 2_560 + 256 * 128 * 16, 166_784 + 10 * 128 * 16],
+            [369_600 + 640 + 64 * 128 * 16, 166_784 + 10 * 128 * 16],
         )),
         conditional(lsgan112(
             "lsgan112, 10 classes",
-            [15_591_427 + 2_560 + 256 * 12_544, 4_333_441 + 10 * 25_089],
+            [15_591_427 + 640 + 64 * 12_544, 4_333_441 + 10 * 25_089],
         )),
-        conditional(resnet("resnet, 10 classes", 8, 32, [62_635 + 2_560 + 256 * 512, 38_609 + 10 * 513])),
+        conditional(resnet("resnet, 10 classes", 8, 32, [62_635 + 640 + 64 * 512, 38_609 + 10 * 513])),
         Row {
             name: "mlp",
             model: ModelSpec::of(
