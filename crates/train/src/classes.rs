@@ -53,6 +53,16 @@ mod tests {
         assert_eq!(Classes::of(0), None);
     }
 
+    /// bf16 has whole numbers to 256 only.
+    #[test]
+    fn any_class_is_told_in_any_format() {
+        let told = Classes::of(4096)
+            .expect("there are some")
+            .one_hot(&Tensor::from_slice(&[4095.0_f32]), Kind::BFloat16);
+        assert_eq!(told.sum(Kind::Float).double_value(&[]), 1.0);
+        assert_eq!(told.double_value(&[0, 4095]), 1.0);
+    }
+
     #[test]
     fn g_reads_the_class_behind_z() {
         let classes = Classes::of(2).expect("there are some");

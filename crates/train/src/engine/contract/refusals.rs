@@ -12,6 +12,7 @@ use crate::replica::{Metrics, Replica};
 /// Two members compute D's half of step 0 for two ranks each; one number of one rank's samples is `bad`.
 fn members_with_a_bad_sample(row: &Row, spec: &RunSpec, rank: u32, bad: f32) -> Vec<Replica> {
     let mut members = row.members(spec, 2);
+    let classes = vec![0; if spec.model.classes.count > 0 { spec.batch.per_rank as usize } else { 0 }];
     for (member, ranks) in members.iter_mut().zip([[0, 1], [2, 3]]) {
         let len = member.batch_len();
         let batches = ranks.map(|r| {
@@ -24,7 +25,7 @@ fn members_with_a_bad_sample(row: &Row, spec: &RunSpec, rank: u32, bad: f32) -> 
         let batch = |index: usize| RankBatch {
             virtual_rank: VirtualRank(ranks[index]),
             samples: &batches[index],
-            classes: &[],
+            classes: &classes,
         };
         let work = [0, 1].map(batch);
         member.compute_discriminator(Step(0), &work, ControlWords::default()).expect("valid work");
