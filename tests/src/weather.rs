@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::client::runtime;
+use crate::until;
 
 /// The largest head of a request or an answer.
 const HEAD_MAX_BYTES: usize = 64 << 10;
@@ -83,6 +84,13 @@ impl Weather {
     /// Refuses connections from now on, or takes them again.
     pub fn refuse(&self, refuse: bool) {
         self.open.send_replace(!refuse);
+        // The task that accepts hears of it a moment later.
+        until("connections are refused, or taken", || {
+            match std::net::TcpStream::connect(self.address).is_err() == refuse {
+                true => Ok(()),
+                false => Err("not yet"),
+            }
+        });
     }
 
     /// The requests whose path contains `path`, in order.

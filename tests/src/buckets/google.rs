@@ -105,11 +105,14 @@ fn allowed(head: &str, method: &str) -> Result<(), &'static str> {
 
 fn as_s3(head: &str) -> String {
     let line = |line: &str| {
-        let Some((name, value)) = line.split_once(':') else { return format!("{line}\r\n") };
+        // The client escapes what need not be escaped, and moto takes the name of a bucket as it is written.
+        let Some((name, value)) = line.split_once(':') else {
+            return format!("{}\r\n", line.replace("%2D", "-"));
+        };
         match (name.to_ascii_lowercase().as_str(), value.trim()) {
             ("authorization" | "connection", _) => String::new(),
             ("x-goog-if-generation-match", "0") => "If-None-Match: *\r\n".to_owned(),
-            ("x-goog-copy-source", from) => format!("x-amz-copy-source: {from}\r\n"),
+            ("x-goog-copy-source", from) => format!("x-amz-copy-source: {}\r\n", from.replace("%2D", "-")),
             _ => format!("{line}\r\n"),
         }
     };

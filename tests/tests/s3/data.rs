@@ -8,7 +8,7 @@ use lsgan_data::{DataError, OpenOptions, RecordError, Source, open_with};
 use lsgan_objects::FailureKind;
 use lsgan_spec::{DataSpec, ImageSpec, Source as Spec, WebdatasetSource};
 use lsgan_tests::binaries::root;
-use lsgan_tests::buckets::{Who, s3_environment};
+use lsgan_tests::buckets::{Kind, Who, s3_environment};
 use lsgan_tests::trials::Test;
 use lsgan_tests::{Trouble, tests};
 use object_store::ObjectStoreExt as _;
@@ -163,7 +163,9 @@ fn an_object_that_is_written_to_or_gone_is_lost() {
     });
     for (record, sample) in samples(&*source).into_iter().enumerate() {
         let Err(RecordError::Lost { key, reason, .. }) = sample else { panic!("record {record} is read") };
-        let expected = if record < 12 { kind().traits().no_key } else { "the object was written to" };
+        // To a read on the condition that the object is as it was, Azure says that it is not so where there is none.
+        let is_gone = record < 12 && kind() != Kind::Azurite;
+        let expected = if is_gone { kind().traits().no_key } else { "the object was written to" };
         assert!(reason.contains(expected) && key.starts_with(&url("changing/")), "{key}: {reason}");
     }
 }

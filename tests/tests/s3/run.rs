@@ -105,6 +105,10 @@ fn workers_without_keys_compute_and_never_write() {
     let mut coordinator = Lab::listening(lab.start_command("coordinator", coordinator));
     let worker = |name: &str, who: Option<Who>| {
         let mut wrapper = Command::new("env");
+        // This process has a writer's keys, which may be other variables than a reader's.
+        for (name, _) in kind().environment(&endpoint, Who::Writer) {
+            wrapper.env_remove(name);
+        }
         for (name, value) in kind().environment(&endpoint, who.unwrap_or(Who::Writer)) {
             match who.is_none() && is_secret(name) {
                 true => wrapper.env_remove(name),
