@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/release
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-gpu dist chaos attack fuzz bench fmt clean distclean
+.PHONY: help setup build quickstart figures test test-gpu dist chaos attack fuzz bench fmt clean distclean
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value], where TARGET is one of:"
@@ -22,6 +22,9 @@ build: setup ## release binaries: coordinator, worker, lsgan
 
 quickstart: build ## trains on 10,000 pictures of clothes, or goes on with it (WORKERS=2)
 	$(BIN)/lsgan up --config configs/quickstart.yaml --workers $(WORKERS)
+
+figures: build ## draws docs/gallery anew: the paper's claims, with their numbers (FULL=1: for an hour)
+	$(BIN)/lsgan figure boundary losses pearson modes $(if $(FULL),--full) --out docs/gallery
 
 test: setup ## formatting, clippy, every test, the files in deploy/
 	@scripts/test

@@ -9,7 +9,7 @@ from measure import PEER_PYTHON, ROOT, lsgan, run
 
 SEEDS = range(1, 6)
 # Configuration and steps: enough to learn what there is to see, and no more.
-RUNS = {"quickstart": ("quickstart", 1000), "ring": ("gaussian-ring-lsgan", 5000)}
+RUNS = {"quickstart": ("configs/quickstart", 1000), "ring": ("bench/configs/mlp", 5000)}
 
 
 def score(name, reduction, seed):
@@ -20,7 +20,7 @@ def score(name, reduction, seed):
         return run([*map(str, command), str(journal.parent / "final")], events=True)["score"]["score"]
 
     sets = [f"seed={seed}", f"reduction={reduction}", "samples.every=0", "checkpoint.every=0", "evaluate.every=0"]
-    return lsgan(ROOT / "configs" / config, steps, *sets, read=read)[1]
+    return lsgan(ROOT / config, steps, *sets, read=read)[1]
 
 
 def golden(_rounds, wanted):

@@ -2,7 +2,7 @@
 """How far what a trained G makes is from the data: the sliced Wasserstein-1 distance, 0 for equal distributions.
 
     .venv-peer/bin/python bench/score_peer.py quickstart runs/quickstart/final
-    .venv-peer/bin/python bench/score_peer.py ring runs/gaussian-ring-lsgan/final
+    .venv-peer/bin/python bench/score_peer.py ring target/bench/run/final
 
 Both sides are projected onto the same random directions and sorted; the score is the mean distance of the sorted numbers.
 4,096 samples a side. G is run with its running statistics. Prints a line of JSON.

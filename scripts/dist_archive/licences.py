@@ -1,4 +1,5 @@
-"""The licences of everything that is in the archive: libtorch with what it bundles, CUDA's libraries, the crates."""
+"""The licences of everything that is in the archive: libtorch with what it bundles, CUDA's libraries, the crates, the
+font of the figures."""
 
 import json
 import shutil
@@ -19,6 +20,7 @@ def gather(root, target, libtorch, libraries):
     `libraries` are the names of those of its libraries that are."""
     target.mkdir()
     (target / "crates.txt").write_text(of_crates(root), encoding="utf-8")
+    shutil.copyfile(root / "crates/figures/font/LICENSE", target / "dejavu-sans.txt")
     if libtorch is None:
         return
     for package in packages(libtorch, libraries):

@@ -182,9 +182,12 @@ fn points_are_scored_by_their_modes() {
     lab.lsgan(["up", "--workers", "1", "--config", &config, "--set", &to, "--set", "steps=20"]).succeeds();
     let found = eval(&lab, &["--json"]).succeeds().json();
     let scores = &found["snapshots"][0]["scores"];
-    assert!(scores["modes"].is_number() && scores["high_quality"].is_number(), "{found}");
-    eval(&lab, &["--metrics", "fid"])
-        .fails(2, &["--metrics fid scores pictures", "this run makes 2-D points", "modes, high_quality"]);
+    let metrics = ["modes", "modes_kde", "high_quality"];
+    assert!(metrics.iter().all(|metric| scores[metric].is_number()), "{found}");
+    eval(&lab, &["--metrics", "fid"]).fails(
+        2,
+        &["--metrics fid scores pictures", "this run makes 2-D points", "modes, modes_kde, high_quality"],
+    );
 }
 
 #[test]

@@ -360,7 +360,9 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
             "--config|--listen|--set|--run-dir|--fresh|--fork|--log|--tls|--insecure|worker --coordinator",
         ),
         ("worker", "--coordinator|--tls|--insecure|--peer-listen|--advertise|--give-up-after|--log|SIGTERM"),
-        ("lsgan", "up|node|sample|nearest|timelapse|status|checkpoints|dataset"),
+        ("lsgan", "up|sweep|node|sample|nearest|timelapse|status|checkpoints|dataset|figure"),
+        ("lsgan sweep", "--set|--seeds|--workers|--halving|--out|--json|--csv|1..5"),
+        ("lsgan figure", "boundary|losses|pearson|modes|--out|--full"),
         ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork"),
         (
             "lsgan node",

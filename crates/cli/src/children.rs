@@ -184,6 +184,16 @@ impl Running {
     }
 }
 
+/// The first of the children to end: its index and exit status.
+pub async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
+    if children.is_empty() {
+        return std::future::pending().await;
+    }
+    let ends = children.iter_mut().map(|child| Box::pin(child.ended()));
+    let (status, index, _) = futures::future::select_all(ends).await;
+    (index, status)
+}
+
 fn spawn(
     recipe: &Recipe,
     lines: mpsc::Sender<String>,

@@ -13,6 +13,9 @@
 //! - [`export`]: a generator as a file that other programs run.
 //! - [`import`]: weights of another program as the first snapshot of a run.
 //! - [`eval`]: snapshots scored.
+//! - [`sweep`]: a run for each combination of values and seeds.
+//! - [`figure`]: the paper's claims, drawn.
+//! - `modes`: the figure that is made of runs.
 //! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
@@ -27,9 +30,11 @@ pub mod children;
 pub mod dataset;
 pub mod eval;
 pub mod export;
+pub mod figure;
 mod gpus;
 pub mod import;
 pub mod live;
+mod modes;
 pub mod nearest;
 pub mod node;
 pub mod pause;
@@ -42,6 +47,7 @@ mod scorer;
 pub mod snapshot;
 pub mod status;
 pub mod stop;
+pub mod sweep;
 pub mod timelapse;
 pub mod token;
 pub mod up;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, import, live, nearest, node, pause, sample, scale, schema,
-    snapshot, status, stop, timelapse, token, up,
+    certs, checkpoints, dataset, eval, export, figure, import, live, nearest, node, pause, sample, scale,
+    schema, snapshot, status, stop, sweep, timelapse, token, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -23,6 +23,8 @@ struct Args {
 enum Command {
     /// Train on this machine: a coordinator and some workers in one command.
     Up(up::Args),
+    /// Train a run for each combination of values and seeds, on a shared pool of workers of this machine.
+    Sweep(sweep::Args),
     /// Run one worker for each device of this host, for a coordinator elsewhere.
     Node(node::Args),
     /// Make pictures from a run's newest snapshot.
@@ -57,6 +59,8 @@ enum Command {
     Token(token::Args),
     /// Inspect, pack or export a data set.
     Dataset(dataset::Args),
+    /// Draw the paper's claims: SVG, PNG and CSV, with their numbers.
+    Figure(figure::Args),
     /// Print the JSON schema of a run's file, by which editors complete and check it, or the reference of all fields.
     Schema(schema::Args),
 }
@@ -74,6 +78,8 @@ fn lsgan(args: Args) -> Result<(), Failure> {
         match args.command {
             Command::Up(args) => up::up(args).await,
             Command::Node(args) => node::node(args).await,
+            Command::Sweep(args) => sweep::sweep(args).await,
+            Command::Figure(args) => figure::figure(args).await,
             other => tool(other).await,
         }
     };
@@ -107,6 +113,8 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Token(args) => token::token(args).await,
         Command::Dataset(args) => dataset::dataset(args),
         Command::Schema(args) => schema::schema(&args),
-        Command::Up(_) | Command::Node(_) => unreachable!("they have their own way with signals"),
+        Command::Up(_) | Command::Node(_) | Command::Sweep(_) | Command::Figure(_) => {
+            unreachable!("they have their own way with signals")
+        }
     }
 }

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::children::{Log, Recipe, Running, sibling};
+use crate::children::{Log, Recipe, Running, first_end, sibling};
 use crate::scorer::Scorer;
 use crate::{gpus, live};
 
@@ -419,16 +419,6 @@ impl Cluster {
             child.signal(Signal::SIGKILL);
         }
     }
-}
-
-/// The first of the children to end: its index and exit status.
-async fn first_end(children: &mut [Running]) -> (usize, Option<ExitStatus>) {
-    if children.is_empty() {
-        return std::future::pending().await;
-    }
-    let ends = children.iter_mut().map(|child| Box::pin(child.ended()));
-    let (status, index, _) = futures::future::select_all(ends).await;
-    (index, status)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn gaussian(records: u64) -> DataSpec {
 }
 
 fn mixture(modes: Modes, records: u64) -> DataSpec {
-    let source = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records });
+    let source = Spec::Gaussian(GaussianSource { records, ..GaussianSource::of(modes, 0.01) });
     DataSpec::of(source, None)
 }
 

@@ -108,12 +108,15 @@ fn a_file_of_labels_is_told_from_one_of_pictures() {
     );
 }
 
+fn ring() -> Modes {
+    Modes::Ring { count: 8, radius: 1.0 }
+}
+
 #[test]
 fn pictures_need_data_image_and_points_refuse_it() {
     let image = ImageSpec::of(32, 1);
     let idx = Spec::Idx(IdxSource::of("no/such/file"));
-    let modes = Modes::Ring { count: 8, radius: 1.0 };
-    let ring = Spec::Gaussian(GaussianSource { modes, sigma: 0.01, records: 8 });
+    let ring = Spec::Gaussian(GaussianSource { records: 8, ..GaussianSource::of(ring(), 0.01) });
     let error = |source, image| refused(&DataSpec::of(source, image)).to_string();
     assert!(error(idx.clone(), None).starts_with("data.image is missing; the source idx"));
     assert!(error(ring, Some(image.clone())).starts_with("data.image is set; the source gaussian"));
@@ -124,13 +127,18 @@ fn pictures_need_data_image_and_points_refuse_it() {
 #[test]
 fn a_mixture_without_modes_records_or_width_is_refused() {
     let mixture = |count, sigma, records| {
-        Spec::Gaussian(GaussianSource { modes: Modes::Ring { count, radius: 1.0 }, sigma, records })
+        let modes = Modes::Ring { count, radius: 1.0 };
+        Spec::Gaussian(GaussianSource { modes, sigma, records, ..GaussianSource::of(ring(), 0.1) })
     };
+    let valid = DataSpec::of(mixture(1, 0.1, 1), None);
     for (count, sigma, records) in [(0, 0.1, 1), (1, 0.0, 1), (1, f64::NAN, 1), (1, 0.1, 0)] {
-        let valid = DataSpec::of(mixture(1, 0.1, 1), None);
+        let valid = valid.clone();
         let error = refused(&DataSpec { source: mixture(count, sigma, records), ..valid }).to_string();
         assert!(error.starts_with("data.source.gaussian has "), "{error}");
     }
+    let two = GaussianSource { weights: "1,2".to_owned(), ..GaussianSource::of(ring(), 0.1) };
+    let error = refused(&DataSpec { source: Spec::Gaussian(two), ..valid }).to_string();
+    assert!(error.starts_with("data.source.gaussian has 8 mode(s), 2 weight(s), "), "{error}");
 }
 
 #[test]

@@ -160,8 +160,7 @@ impl Evaluation {
                 let weights = self.sampler.load(part)?;
                 let points = self.sampler.samples(&weights.as_weights(), self.plan.samples);
                 let mixture = self.spec.data.source.mixture().expect("points are of a mixture");
-                let (centres, sigma) = (mixture.modes.centres(), mixture.sigma);
-                let subject = Subject::Points { points: &points, centres: &centres, sigma };
+                let subject = Subject::Points { points: &points, mixture };
                 Ok(scores(&self.plan.metrics, subject, &options, &begins)?)
             }
             Subjects::Pictures { extractor, reference } => {

@@ -137,13 +137,13 @@ fn an_untrained_generator_is_far_from_what_it_is_to_learn() {
 #[test]
 fn points_are_scored_by_the_modes_of_their_mixture() {
     let spec = small_mlp();
-    let metrics = [Metric::HighQuality, Metric::Modes];
+    let metrics = [Metric::HighQuality, Metric::Modes, Metric::ModesKde];
     let evaluation =
         Evaluation::new(&spec, plan(&metrics, 1), || open(&spec), &Kept::in_cache(), &|_| ()).unwrap();
     assert!(evaluation.extractor().is_none() && evaluation.reference().is_none());
     let found = evaluation.score(&generator(&spec), &|_| ()).unwrap();
     assert_eq!(found.iter().map(|score| score.metric).collect::<Vec<_>>(), metrics);
-    assert!(found[0].value < 0.2 && found[1].value <= 8.0, "{found:?}");
+    assert!(found[0].value < 0.2 && found[1].value <= 8.0 && found[2].value <= 8.0, "{found:?}");
     let refused = evaluate(&spec, plan(&[Metric::Fid], 1), &Kept::in_cache());
     assert!(matches!(refused, Err(EvaluateError::Metric(MetricError::OtherSubject { .. }))));
 }

@@ -12,7 +12,7 @@
 //! The modules in reading order:
 //! - [`set`]: features or points, one row for each sample.
 //! - [`table`]: which metrics there are, and what each family of them computes together.
-//! - [`fid`], [`kid`], [`precision_recall`], [`density_coverage`], [`modes`]: a file for each family.
+//! - [`fid`], [`kid`], [`precision_recall`], [`density_coverage`], [`modes`], [`modes_kde`]: a file for each family.
 //! - [`statistics`]: mean and covariance.
 //! - `neighbours`: distances to the nearest neighbours. `blocks`: blocks of work, shared by threads.
 //! - `linear_algebra`: products and decompositions.
@@ -30,6 +30,7 @@ pub mod fid;
 pub mod kid;
 mod linear_algebra;
 pub mod modes;
+pub mod modes_kde;
 mod neighbours;
 pub mod precision_recall;
 pub mod set;

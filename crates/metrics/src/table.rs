@@ -4,10 +4,10 @@
 
 use std::num::NonZero;
 
-use lsgan_spec::Metric;
+use lsgan_spec::{GaussianSource, Metric};
 
 use crate::kid::{self, Subsets};
-use crate::{MetricError, Set, Statistics, density_coverage, fid, modes, precision_recall};
+use crate::{MetricError, Set, Statistics, density_coverage, fid, modes, modes_kde, precision_recall};
 
 /// What is compared.
 #[derive(Clone, Copy)]
@@ -25,10 +25,8 @@ pub enum Subject<'a> {
     Points {
         /// `[n, 2]`.
         points: &'a [f32],
-        /// Where the modes lie.
-        centres: &'a [[f64; 2]],
-        /// The standard deviation of each mode.
-        sigma: f64,
+        /// What they are to be of.
+        mixture: &'a GaussianSource,
     },
 }
 
@@ -77,6 +75,7 @@ const FAMILIES: &[Family] = &[
         compute: of_density_coverage,
     },
     Family { metrics: &[Metric::Modes, Metric::HighQuality], least: 1, compute: of_modes },
+    Family { metrics: &[Metric::ModesKde], least: 2, compute: of_modes_kde },
 ];
 
 /// The scores of `metrics`, in their order. `begins` is told of each family before it is computed, by its first metric.
@@ -167,9 +166,14 @@ fn of_density_coverage(subject: Subject<'_>, options: &Options) -> Result<Vec<Va
 }
 
 fn of_modes(subject: Subject<'_>, _: &Options) -> Result<Vec<Value>, MetricError> {
-    let Subject::Points { points, centres, sigma } = subject else { unreachable!("it was checked") };
-    let found = modes::modes(points, centres, sigma);
+    let Subject::Points { points, mixture } = subject else { unreachable!("it was checked") };
+    let found = modes::modes(points, &mixture.modes.centres(), mixture.sigma);
     Ok(vec![(found.reached as f64, None), (found.high_quality, None)])
+}
+
+fn of_modes_kde(subject: Subject<'_>, _: &Options) -> Result<Vec<Value>, MetricError> {
+    let Subject::Points { points, mixture } = subject else { unreachable!("it was checked") };
+    Ok(vec![(modes_kde::modes_kde(points, mixture) as f64, None)])
 }
 
 #[cfg(test)]

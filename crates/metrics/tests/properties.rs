@@ -107,7 +107,7 @@ fn what_cannot_be_scored_is_refused() {
         let refused = of(metric, Some(&real), &other);
         assert!(matches!(refused, MetricError::OtherFeatures { real: 16, generated: 128 }), "{refused}");
     }
-    for metric in [Metric::Modes, Metric::HighQuality] {
+    for metric in [Metric::Modes, Metric::ModesKde, Metric::HighQuality] {
         assert!(matches!(of(metric, Some(&real), &generated), MetricError::OtherSubject { .. }));
     }
     let five = Set::new("generated", 16, vec![0.5; 16 * 5]).unwrap();

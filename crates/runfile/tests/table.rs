@@ -56,7 +56,8 @@ fn edges(row: &Row) -> Vec<Json> {
             [least, most].map(|edge| json!(format!("{}ms", edge.as_millis()))).to_vec()
         }
         Kind::Text(form) => {
-            let texts = ["elsewhere", "cuda:1023", "cpu", "64x1", "1x64", "another", "kid,fid"];
+            let texts =
+                ["elsewhere", "cuda:1023", "cpu", "64x1", "1x64", "another", "kid,fid", "2,1", "equal"];
             texts.into_iter().filter(|text| (form.takes)(text)).map(Json::from).collect()
         }
         Kind::Section(_) | Kind::Choice(_) => vec![json!({})],

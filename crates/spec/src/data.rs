@@ -166,6 +166,38 @@ section! {
         sigma: f64 => above_zero(10.0).required("0.01").identity(),
         /// Points in an epoch.
         records: u64 => whole(1, MAX_STEPS).default("1048576").identity(),
+        /// How often points come from each mode, relative to the others: a whole number for each, with commas, in the order of
+        /// the modes (a ring's first lies to the right and the others follow against the clock; a grid's lowest row comes
+        /// first). 2,1,1,1,1,1,1,1 is the LSGAN authors' ring, whose ninth mode lies on the first.
+        weights: String => text(WEIGHTS).default("equal").identity_unless("equal"),
+    }
+}
+
+const WEIGHTS: Form = Form {
+    accepts: "equal, or a whole number, 1 to 999, for each mode with commas, as 2,1,1,1",
+    takes: |text| text == EQUAL || weights_of(text).is_some(),
+    pattern: "^(equal|[1-9][0-9]{0,2}( *, *[1-9][0-9]{0,2})*)$",
+    file: None,
+};
+
+const EQUAL: &str = "equal";
+
+fn weights_of(text: &str) -> Option<Vec<u32>> {
+    let one = |word: &str| word.trim().parse().ok().filter(|weight| (1..=999).contains(weight));
+    text.split(',').map(one).collect()
+}
+
+impl GaussianSource {
+    /// Modes of equal weight and this standard deviation, with the defaults for everything else.
+    #[must_use]
+    pub fn of(modes: Modes, sigma: f64) -> Self {
+        table::with_defaults(json!({ "modes": modes, "sigma": sigma }))
+    }
+
+    /// The weight of each mode; a rule says that there are as many as modes.
+    #[must_use]
+    pub fn mode_weights(&self) -> Vec<u32> {
+        weights_of(&self.weights).unwrap_or_else(|| vec![1; self.modes.centres().len()])
     }
 }
 

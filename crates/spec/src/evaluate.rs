@@ -14,7 +14,7 @@ section! {
         /// does not wait for it, and the weights do not depend on it.
         every: u64 => whole(0, MAX_STEPS).default("0"),
         /// The scores, with commas; snapshots are compared by the first. Of pictures fid, kid, precision, recall, density and
-        /// coverage; of 2-D points modes and high_quality. auto: fid (or kid, where samples are fewer than features), kid,
+        /// coverage; of 2-D points modes, modes_kde and high_quality. auto: fid (or kid, where samples are fewer than features), kid,
         /// precision, recall; or modes, high_quality.
         metrics: String => text(METRICS).default("auto"),
         /// Samples that are generated for a score.
@@ -30,8 +30,8 @@ section! {
 const METRICS: Form = Form {
     accepts: "auto, or names of metrics with commas, as fid,kid",
     takes: |text| text == AUTO || named(text).is_some(),
-    pattern: "^(auto|(fid|kid|precision|recall|density|coverage|modes|high_quality)\
-              ( *, *(fid|kid|precision|recall|density|coverage|modes|high_quality))*)$",
+    pattern: "^(auto|(fid|kid|precision|recall|density|coverage|modes|modes_kde|high_quality)\
+              ( *, *(fid|kid|precision|recall|density|coverage|modes|modes_kde|high_quality))*)$",
     file: None,
 };
 

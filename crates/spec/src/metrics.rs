@@ -22,6 +22,8 @@ words! {
         Coverage = "coverage",
         /// modes of a 2-D mixture that are reached
         Modes = "modes",
+        /// modes of a 2-D mixture that a kernel density estimate sees, as the paper counts them
+        ModesKde = "modes_kde",
         /// the share of 2-D points near a mode
         HighQuality = "high_quality",
     }
@@ -37,6 +39,7 @@ impl Metric {
         Self::Density,
         Self::Coverage,
         Self::Modes,
+        Self::ModesKde,
         Self::HighQuality,
     ];
 
@@ -51,6 +54,7 @@ impl Metric {
             Self::Density => "density",
             Self::Coverage => "coverage",
             Self::Modes => "modes",
+            Self::ModesKde => "modes_kde",
             Self::HighQuality => "high_quality",
         }
     }
@@ -64,7 +68,7 @@ impl Metric {
     /// Whether it scores points of the plane; the others score pictures.
     #[must_use]
     pub fn is_of_points(self) -> bool {
-        matches!(self, Self::Modes | Self::HighQuality)
+        matches!(self, Self::Modes | Self::ModesKde | Self::HighQuality)
     }
 
     /// Compares two values: the better one is less. A distance is better when it is smaller, all else when it is larger; what

@@ -2,7 +2,7 @@
 
 use crate::model::{SIDES, sides};
 use crate::table::{find, listed};
-use crate::{BatchNorm, Metric, RunSpec};
+use crate::{BatchNorm, Device, Metric, RunSpec, Updates};
 
 /// Fields that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +24,16 @@ const IMAGE: &str = "data.image";
 const SIZE: &str = "data.image.size";
 const GENERATOR: &str = "model.generator";
 const DISCRIMINATOR: &str = "model.discriminator";
+const UPDATES: &str = "updates";
+const SPECTRAL_NORM: &str = "model.spectral_norm";
+const DEVICE: &str = "compute.device";
 const BATCH_NORM: &str = "model.batch_norm";
 const VIRTUAL_RANKS: &str = "batch.virtual_ranks";
 const PER_RANK: &str = "batch.per_rank";
 const MIN_WORKERS: &str = "cluster.min_workers";
 const METRICS: &str = "evaluate.metrics";
+const MODES: &str = "data.source.gaussian.modes";
+const WEIGHTS: &str = "data.source.gaussian.weights";
 const MAX_WORKERS: &str = "cluster.max_workers";
 
 /// All rules over several fields that a spec breaks.
@@ -41,6 +46,8 @@ pub fn broken(spec: &RunSpec) -> Vec<Finding> {
     batch_norm_has_a_batch(spec, &mut found);
     the_cluster_fits_the_batch(spec, &mut found);
     the_metrics_fit_the_source(spec, &mut found);
+    every_mode_has_a_weight(spec, &mut found);
+    simultaneous_updates_are_possible(spec, &mut found);
     found.extend(spec.objective.equal_targets());
     found.extend(crate::augment::of_points(spec));
     found.extend(spec.optimizer.schedule.fall_without_steps());
@@ -112,6 +119,32 @@ fn the_image_fits_the_models(spec: &RunSpec, found: &mut Vec<Finding>) {
     }
 }
 
+/// G's half then reads D's weights of before D's update, which are kept for it: on CPUs, and without the vectors of spectral
+/// normalisation.
+fn simultaneous_updates_are_possible(spec: &RunSpec, found: &mut Vec<Finding>) {
+    if spec.updates != Updates::Simultaneous {
+        return;
+    }
+    let mut refuse = |field: &'static str, accepted: &str, fix: &str| {
+        let (accepted, fix) = (accepted.to_owned(), fix.to_owned());
+        found.push(finding((UPDATES, &[UPDATES, field]), "simultaneous", accepted, fix));
+    };
+    if spec.model.spectral_norm {
+        refuse(
+            SPECTRAL_NORM,
+            "with spectral normalisation only alternating is accepted",
+            "Set one of the two otherwise.",
+        );
+    }
+    if matches!(spec.compute.device, Device::Cuda | Device::CudaIndex(_)) {
+        refuse(
+            DEVICE,
+            "on a GPU only alternating is accepted",
+            "Set compute.device to cpu, or updates to alternating.",
+        );
+    }
+}
+
 /// Pictures are scored by features, points by the modes that they reach.
 fn the_metrics_fit_the_source(spec: &RunSpec, found: &mut Vec<Finding>) {
     let (source, pictures) = (spec.data.source.word(), spec.data.source.gives_pictures());
@@ -124,6 +157,17 @@ fn the_metrics_fit_the_source(spec: &RunSpec, found: &mut Vec<Finding>) {
         format!("the {source} source gives {what}, for which {} are accepted", listed(&names, "and"));
     let fix = "Set it to some of those, or to auto.".to_owned();
     found.push(finding((METRICS, &[METRICS, SOURCE]), other, accepted, fix));
+}
+
+/// A mixture has as many weights as modes.
+fn every_mode_has_a_weight(spec: &RunSpec, found: &mut Vec<Finding>) {
+    let Some(mixture) = spec.data.source.mixture() else { return };
+    let (weights, modes) = (mixture.mode_weights().len(), mixture.modes.centres().len());
+    if weights != modes {
+        let accepted = format!("{MODES} has {modes} modes, and each needs one");
+        let fix = format!("Set {modes} numbers with commas, or equal.");
+        found.push(finding((WEIGHTS, &[WEIGHTS, MODES]), format!("a list of {weights}"), accepted, fix));
+    }
 }
 
 /// Batch norm divides by a deviation over the batch, which one sample does not have.

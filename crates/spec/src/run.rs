@@ -37,6 +37,8 @@ section! {
         augment: AugmentSpec => of::<AugmentSpec>(),
         /// The two optimizers, and what both have.
         optimizer: OptimizersSpec => of::<OptimizersSpec>(),
+        /// Which D the two halves of a step look at.
+        updates: Updates => of::<Updates>().default("alternating").identity_unless("alternating"),
         /// The global batch: virtual_ranks x per_rank samples, whatever the number of workers.
         batch: BatchSpec => of::<BatchSpec>(),
         /// Exponential moving average of G's weights, kept beside them.
@@ -112,6 +114,16 @@ const RUN_NAME: Form = Form {
 pub fn checked_name(name: &str) -> Result<String, String> {
     let accepts = RUN_NAME.accepts;
     if (RUN_NAME.takes)(name) { Ok(name.to_owned()) } else { Err(format!("a run's name must be {accepts}")) }
+}
+
+words! {
+    /// Which D the two halves of a step look at.
+    Updates {
+        /// D is updated, and then G against the updated D
+        Alternating = "alternating",
+        /// both are updated from the same D and G, as the LSGAN authors' code does it; on CPUs alone
+        Simultaneous = "simultaneous",
+    }
 }
 
 section! {

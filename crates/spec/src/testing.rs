@@ -8,13 +8,16 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::model::{SIDES, sides};
 use crate::table::{self, Form, Kind, Presence, Range, Row, Scalar, join};
-use crate::{AugmentSpec, BatchNorm, RunSpec, Source, rules};
+use crate::{AugmentSpec, BatchNorm, Device, RunSpec, Source, Updates, rules};
 
 /// Any spec that passes all checks, except that the files it names need not exist. Edges are favoured.
 pub fn run_spec() -> BoxedStrategy<RunSpec> {
     Union::new(SIDES.iter().map(|(model, _)| section("", table::rows(), model)))
         .prop_map(|json| serde_json::from_value::<RunSpec>(json).expect("the table and the types are one"))
         .prop_map(|mut spec| {
+            if spec.model.spectral_norm || spec.compute.device != Device::Cpu {
+                spec.updates = Updates::Alternating;
+            }
             if spec.data.source.gives_pictures() {
                 spec.batch.per_rank = spec.batch.per_rank.max(2);
             } else {
@@ -24,6 +27,11 @@ pub fn run_spec() -> BoxedStrategy<RunSpec> {
             let metrics = spec.evaluate.named_metrics().unwrap_or_default();
             if metrics.iter().any(|metric| metric.is_of_points() == spec.data.source.gives_pictures()) {
                 spec.evaluate.metrics = "auto".to_owned();
+            }
+            if let Source::Gaussian(mixture) = &mut spec.data.source
+                && mixture.mode_weights().len() != mixture.modes.centres().len()
+            {
+                mixture.weights = "equal".to_owned();
             }
             spec.cluster.min_workers = spec.cluster.min_workers.min(spec.batch.virtual_ranks);
             spec.cluster.max_workers = spec.cluster.max_workers.max(spec.cluster.min_workers);

@@ -104,7 +104,7 @@ fn gradient(replica: &mut Replica, batches: &[Vec<f32>], half: Half, rank: u32) 
 /// The errors of a step's half, and in brackets the ranks that do not fit.
 fn row(replica: &Replica, half: Half, gradients: &[Vec<f64>]) -> String {
     let network = replica.networks().network(half);
-    let moments = Regions::new(replica.networks()).of(half).second_moments.clone();
+    let moments = Regions::new(replica.networks(), Updates::Alternating).of(half).second_moments.clone();
     let numbers = replica.state_bytes().as_chunks::<4>().0;
     let v: Vec<_> = numbers[moments].iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let correction = 1.0 / (1.0 - 0.999_f64.powi(replica.reduction().step().0 as i32));

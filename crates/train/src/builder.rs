@@ -1,8 +1,9 @@
 //! Builds a replica: which engine, how many lanes, whether halves are recorded.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec};
+use lsgan_spec::{CudaGraphs, Half, ReductionMode, RunSpec, Updates};
 use tch::Device;
 
 use crate::augment::Augment;
@@ -14,7 +15,7 @@ use crate::engine::host::HostEngine;
 use crate::error::TrainError;
 use crate::graphs::{self, Graphs, Notice, Proof, Recorder};
 use crate::header::SumLayout;
-use crate::lane::{ComputeWeights, Lane, Shared};
+use crate::lane::{ComputeWeights, Lane, Shared, StateWeights};
 use crate::lanes::Lanes;
 use crate::memory::{KeptLimit, ahead_max, kept_max};
 use crate::models::{self, SampleShape};
@@ -70,8 +71,12 @@ impl<'a> Builder<'a> {
     pub fn build(self) -> Result<Replica, TrainError> {
         device::one_thread();
         let Self { spec, device, .. } = self;
+        let is_host = device == Device::Cpu && self.rehearsal.is_none();
+        if spec.updates == Updates::Simultaneous && !is_host {
+            return Err(TrainError::SimultaneousOnGpu);
+        }
         let networks = Arc::new(Networks::of(spec)?);
-        let state = State::fresh(spec.seed, &networks, Arc::new(Regions::new(&networks)));
+        let state = State::fresh(spec.seed, &networks, Arc::new(Regions::new(&networks, spec.updates)));
         let shared = self.shared(&networks);
         let limit = KeptLimit::of(device);
         let (recorder, notice) = self.recorder();
@@ -114,21 +119,23 @@ impl<'a> Builder<'a> {
     pub(crate) fn lane(&self) -> Result<(Lane, SampleShape), TrainError> {
         device::one_thread();
         let networks = Arc::new(Networks::of(self.spec)?);
-        let state = State::fresh(self.spec.seed, &networks, Arc::new(Regions::new(&networks)));
+        let state =
+            State::fresh(self.spec.seed, &networks, Arc::new(Regions::new(&networks, self.spec.updates)));
         let weights = self.weights(&networks, state.regions(), &state.tensor().to_device(self.device));
         Ok((Lane::new(self.shared(&networks), &weights), SampleShape::of(self.spec)?))
     }
 
-    /// D's and G's weights in the numbers of a state, as networks read them.
-    fn weights(&self, networks: &Networks, regions: &Regions, numbers: &tch::Tensor) -> [ComputeWeights; 2] {
-        [Half::Discriminator, Half::Generator].map(|half| {
-            let at = &regions.of(half).weights;
-            let weights = numbers.narrow(0, at.start as i64, at.len() as i64);
-            let at = &regions.of(half).statistics;
-            let statistics = numbers.narrow(0, at.start as i64, at.len() as i64);
+    /// The weights in the numbers of a state, as networks read them.
+    fn weights(&self, networks: &Networks, regions: &Regions, numbers: &tch::Tensor) -> StateWeights {
+        let region = |at: &Range<usize>| numbers.narrow(0, at.start as i64, at.len() as i64);
+        let halves = [Half::Discriminator, Half::Generator].map(|half| {
+            let statistics = region(&regions.of(half).statistics);
             let vectors = networks.network(half).vectors().map(|entry| view(&statistics, entry));
-            ComputeWeights::new(weights, vectors.collect(), self.spec.precision)
-        })
+            ComputeWeights::new(region(&regions.of(half).weights), vectors.collect(), self.spec.precision)
+        });
+        let held = regions.held.as_ref();
+        let held = held.map(|at| ComputeWeights::new(region(at), vec![], self.spec.precision));
+        StateWeights { halves, held }
     }
 
     /// The recorder of CUDA graphs, if halves are to be recorded; or why they cannot be.
@@ -159,7 +166,7 @@ impl<'a> Builder<'a> {
         // A GPU computes one virtual rank after another: each fills it.
         let alone = self.device != Device::Cpu || recorder.is_some();
         let count = if alone { 1 } else { spec.compute.threads.max(1) };
-        let lanes = |weights: [ComputeWeights; 2]| {
+        let lanes = |weights: StateWeights| {
             let lane = || Lane::new(shared.clone(), &weights);
             Lanes::new(lane(), (1..count).map(|_| lane()).collect(), weights)
         };

@@ -47,6 +47,11 @@ pub enum TrainError {
          LIBTORCH_VARIANT=cuda`), or set LIBTORCH to it; compute.device: cpu trains without"
     )]
     NoKernels { why: String },
+    /// Simultaneous updates keep a copy of D that no GPU's kernels make.
+    #[error(
+        "updates: simultaneous is computed on CPUs alone. Set compute.device to cpu, or updates to alternating"
+    )]
+    SimultaneousOnGpu,
     /// A saved state does not fit the run's networks.
     #[error(
         "the saved state does not fit the run's networks: {problem}; load one of the same model and width"

@@ -83,6 +83,26 @@ impl ComputeWeights {
     }
 }
 
+/// All weights of a state as networks read them.
+pub(crate) struct StateWeights {
+    /// D's and G's.
+    pub halves: [ComputeWeights; 2],
+    /// D's as G's half reads them, where the updates are simultaneous.
+    pub held: Option<ComputeWeights>,
+}
+
+impl StateWeights {
+    /// The weights of a half's network have changed in the state; behind G's half those that are held as well.
+    pub fn refresh(&mut self, half: Half) {
+        self.halves[half as usize].refresh();
+        if half == Half::Generator
+            && let Some(held) = &mut self.held
+        {
+            held.refresh();
+        }
+    }
+}
+
 /// What a network computed in training, with its graph.
 pub(crate) struct Passed {
     /// A fake; or D's outputs, f32 `[per_rank]`.
@@ -98,7 +118,7 @@ pub(crate) struct Models {
     shared: Arc<Shared>,
     pub generator: Vec<Tensor>,
     pub discriminator: Vec<Tensor>,
-    /// The discriminator's weights again, as constants.
+    /// The discriminator's weights again, as constants: what G's half reads.
     pub frozen: Vec<Tensor>,
     /// The discriminator's weights again, all in f32: what penalties read.
     pub precise: Vec<Tensor>,
@@ -267,13 +287,15 @@ pub(crate) struct Given<'a> {
 }
 
 impl Lane {
-    /// `weights`: D's and G's.
-    pub fn new(shared: Arc<Shared>, [discriminator, generator]: &[ComputeWeights; 2]) -> Self {
+    /// A lane that reads these weights.
+    pub fn new(shared: Arc<Shared>, weights: &StateWeights) -> Self {
         let networks = &shared.networks;
+        let [discriminator, generator] = &weights.halves;
+        let frozen = weights.held.as_ref().unwrap_or(discriminator);
         let models = Models {
             generator: generator.leaves(&networks.generator, true),
             discriminator: discriminator.leaves(&networks.discriminator, true),
-            frozen: discriminator.leaves(&networks.discriminator, false),
+            frozen: frozen.leaves(&networks.discriminator, false),
             precise: discriminator.precise_leaves(&networks.discriminator),
             vectors: discriminator.vectors.iter().map(Tensor::shallow_clone).collect(),
             shared: shared.clone(),

@@ -12,7 +12,7 @@ use lsgan_spec::Half;
 
 use crate::contribution::{Contribution, Sink};
 use crate::device;
-use crate::lane::{ComputeWeights, Kept, Lane, Task};
+use crate::lane::{Kept, Lane, StateWeights, Task};
 
 /// How long a thread looks for what comes next before it sleeps. Between the halves of a small network that is enough; and
 /// threads that sleep and wake many times in a step often share a CPU while another has nothing to do.
@@ -24,7 +24,7 @@ pub(crate) struct Lanes {
     calling: Box<Lane>,
     /// The lanes behind it.
     threads: Vec<LaneThread>,
-    weights: [ComputeWeights; 2],
+    weights: StateWeights,
     /// How often tasks were given to the threads.
     runs: u64,
 }
@@ -57,8 +57,8 @@ pub(crate) enum Round {
 }
 
 impl Lanes {
-    /// `calling` is the lane of the calling thread, `more` are those of other threads. They read `weights`: D's and G's.
-    pub fn new(calling: Lane, more: Vec<Lane>, weights: [ComputeWeights; 2]) -> Self {
+    /// `calling` is the lane of the calling thread, `more` are those of other threads. They read `weights`.
+    pub fn new(calling: Lane, more: Vec<Lane>, weights: StateWeights) -> Self {
         let threads = more.into_iter().enumerate().map(LaneThread::start).collect();
         Self { calling: Box::new(calling), threads, weights, runs: 0 }
     }
@@ -113,13 +113,15 @@ impl Lanes {
         if half == Half::Generator {
             self.forget(Kept::Fakes);
         }
-        self.weights[half as usize].refresh();
+        self.weights.refresh(half);
     }
 
     /// The whole state is another one.
     pub fn state_changed(&mut self) {
         self.forget(Kept::All);
-        self.weights.iter_mut().for_each(ComputeWeights::refresh);
+        for half in [Half::Discriminator, Half::Generator] {
+            self.weights.refresh(half);
+        }
     }
 
     /// Drops what lanes keep.

@@ -67,7 +67,7 @@ impl Estimate {
     pub fn new(spec: &RunSpec, virtual_ranks: u32, limit: KeptLimit) -> Result<Self, TrainError> {
         let networks = Networks::of(spec)?;
         let Networks { generator, discriminator } = &networks;
-        let regions = Regions::new(&networks);
+        let regions = Regions::new(&networks, spec.updates);
         let parameters = (generator.parameters.len() + discriminator.parameters.len()) as u64;
         let float = size_of::<f32>() as u64;
         let (number, copies) = match spec.precision {

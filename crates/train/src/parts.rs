@@ -170,6 +170,8 @@ pub(crate) fn import(
     for (entry, region, values) in found {
         from_row_major(&entry, values, &mut state.numbers_mut()[region]);
     }
+    // Snapshots are of states between two steps.
+    state.hold_discriminator();
     state.set_reduction(reduction);
     Ok(())
 }

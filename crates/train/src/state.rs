@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lsgan_spec::{Half, Reduction, RunSpec};
+use lsgan_spec::{Half, Reduction, RunSpec, Updates};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
@@ -71,13 +71,16 @@ pub struct Regions {
     pub average_weights: Range<usize>,
     /// The moving average of G's running statistics.
     pub average_statistics: Range<usize>,
+    /// D's weights as G's half reads them where the updates are simultaneous: between two steps they are D's, and D's half
+    /// does not touch them. So a worker that enters in the middle of a step finds them in the state.
+    pub held: Option<Range<usize>>,
     pub len: usize,
 }
 
 impl Regions {
     /// Lays the regions of two networks one after another.
     #[must_use]
-    pub fn new(networks: &Networks) -> Self {
+    pub fn new(networks: &Networks, updates: Updates) -> Self {
         let mut end = HEADER;
         let mut take = |layout: &Layout| {
             let start = end;
@@ -94,7 +97,8 @@ impl Regions {
         let generator = network(&networks.generator);
         let average_weights = take(&networks.generator.parameters);
         let average_statistics = take(&networks.generator.statistics);
-        Self { discriminator, generator, average_weights, average_statistics, len: end }
+        let held = (updates == Updates::Simultaneous).then(|| take(&networks.discriminator.parameters));
+        Self { discriminator, generator, average_weights, average_statistics, held, len: end }
     }
 
     /// The regions of the network that a half updates.
@@ -158,7 +162,16 @@ impl State {
         }
         numbers.copy_within(regions.generator.weights.clone(), regions.average_weights.start);
         numbers.copy_within(regions.generator.statistics.clone(), regions.average_statistics.start);
+        self.hold_discriminator();
         self.set_header(Reduction(0), fingerprint(networks));
+    }
+
+    /// Between two steps: lets G's half of the next one read D's weights as they are now, if the updates are simultaneous.
+    pub fn hold_discriminator(&mut self) {
+        let regions = self.regions.clone();
+        if let Some(held) = &regions.held {
+            self.numbers_mut().copy_within(regions.discriminator.weights.clone(), held.start);
+        }
     }
 
     #[must_use]

@@ -10,6 +10,8 @@
 //!
 //! a = −1, b = 1, c = 0 is eq. 8 (Pearson), a = 0, b = c = 1 is eq. 9 (0-1). `objectives` has these losses and others.
 //!
+//! Where the updates are simultaneous, G's half reads D's weights of before D's update; else those that it has made.
+//!
 //! A step has two halves: [`discriminator`], then [`generator`]. In each, every virtual rank computes the gradients of
 //! its own batch, [`sum`] adds them up, an all-reduce makes that the mean over all virtual ranks on all workers, and
 //! [`update`] applies it.
@@ -184,6 +186,7 @@ pub(crate) fn update(engine: &mut impl UpdateSteps, update: &Update) {
     engine.running_statistics(half); // r ← 0.9·r + 0.1·batch: D's real samples, then its fakes
     if half == Half::Generator {
         engine.average(update.decay); // θ̄ ← d·θ̄ + (1 − d)·θ
+        engine.hold_discriminator(); // simultaneous updates: D as the next step's G half reads it
     }
 }
 

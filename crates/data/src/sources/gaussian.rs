@@ -2,7 +2,7 @@
 //!
 //! The modes lie on a ring, a grid or a line (`Modes::centres` in `spec`); a point's class is the number of its mode.
 //! Record i is a pure function of (seed, i), computed when it is read: a keyed BLAKE3 hash of i gives 256 random bits,
-//! of which 64 choose the mode and 106 give two uniform numbers; Box and Muller (1958) turn those into two normal ones:
+//! of which 64 choose the mode, by its weight, and 106 give two uniform numbers; Box and Muller (1958) turn those into two normal ones:
 //! `x = centre + σ·√(−2 ln u)·(cos 2πw, sin 2πw)`, with u in (0, 1] and w in [0, 1).
 //!
 //! Logarithm and sine come from the `libm` crate. The system's round differently from version to version, so that two
@@ -24,6 +24,8 @@ const CONTEXT: &str = "lsgan data v1: points of a mixture of Gaussians";
 struct Gaussian {
     key: [u8; 32],
     centres: Vec<[f64; 2]>,
+    /// Weights, each added to those before it.
+    weights_until: Vec<u64>,
     sigma: f64,
     records: u64,
 }
@@ -53,16 +55,24 @@ pub(super) fn open(
 impl Gaussian {
     fn new(spec: &GaussianSource, seed: u64) -> Result<Self, DataError> {
         let centres = spec.modes.centres();
-        let (sigma, records) = (spec.sigma, spec.records);
-        if centres.is_empty() || records == 0 || !sigma.is_finite() || sigma <= 0.0 {
+        let (weights, sigma, records) = (spec.mode_weights(), spec.sigma, spec.records);
+        let is_odd = weights.is_empty() || weights.len() != centres.len();
+        if is_odd || records == 0 || !sigma.is_finite() || sigma <= 0.0 {
             return Err(DataError::spec(format!(
-                "data.source.gaussian has {} mode(s), sigma {sigma} and {records} record(s); it needs at least 1 mode \
-                 and 1 record, and a sigma above 0. Set them so.",
-                centres.len()
+                "data.source.gaussian has {} mode(s), {} weight(s), sigma {sigma} and {records} record(s); it needs at least 1 \
+                 mode and 1 record, a weight for each mode, and a sigma above 0. Set them so.",
+                centres.len(),
+                weights.len()
             )));
         }
+        let mut until = 0;
+        let weights_until = weights.into_iter().map(|weight| {
+            until += u64::from(weight);
+            until
+        });
+        let weights_until = weights_until.collect();
         let key = blake3::derive_key(CONTEXT, &seed.to_le_bytes());
-        Ok(Self { key, centres, sigma, records })
+        Ok(Self { key, centres, weights_until, sigma, records })
     }
 
     /// The mode of a record, and its point.
@@ -73,8 +83,10 @@ impl Gaussian {
                 hash.as_bytes()[8 * index..8 * index + 8].try_into().expect("8 of 32 bytes are 8 bytes");
             u64::from_le_bytes(bytes)
         };
-        // The high half of the product is uniform below the factor, with a bias below 2^-54 at 1,024 modes.
-        let mode = ((u128::from(word(0)) * self.centres.len() as u128) >> 64) as usize;
+        // The high half of the product is uniform below the factor, with a bias below 2^-44 at 1,024 modes of weight 999.
+        let sum = self.weights_until[self.weights_until.len() - 1];
+        let drawn = ((u128::from(word(0)) * u128::from(sum)) >> 64) as u64;
+        let mode = self.weights_until.partition_point(|until| *until <= drawn);
         const STEP: f64 = 1.0 / (1u64 << 53) as f64;
         let u = ((word(1) >> 11) + 1) as f64 * STEP;
         let w = (word(2) >> 11) as f64 * STEP;
@@ -117,6 +129,12 @@ impl Source for Gaussian {
         for centre in self.centres.iter().flatten() {
             hasher.update(&centre.to_bits().to_le_bytes());
         }
+        // Modes of weight 1 have the fingerprint that they had before there were weights.
+        if self.weights_until.len() as u64 != self.weights_until[self.weights_until.len() - 1] {
+            for until in &self.weights_until {
+                hasher.update(&until.to_le_bytes());
+            }
+        }
         hasher.finalize()
     }
 }
@@ -128,8 +146,12 @@ mod tests {
     use super::*;
 
     fn ring() -> Gaussian {
-        let spec =
-            GaussianSource { modes: Modes::Ring { count: 8, radius: 1.0 }, sigma: 0.01, records: 80_000 };
+        weighted("equal")
+    }
+
+    fn weighted(weights: &str) -> Gaussian {
+        let ring = GaussianSource::of(Modes::Ring { count: 8, radius: 1.0 }, 0.01);
+        let spec = GaussianSource { records: 80_000, weights: weights.to_owned(), ..ring };
         Gaussian::new(&spec, 1).unwrap()
     }
 
@@ -160,6 +182,26 @@ mod tests {
             cross / n / (1.0 / n).sqrt(),
         ];
         assert!(standard_errors.iter().all(|error| error.abs() < 5.0), "{standard_errors:?}");
+    }
+
+    /// By χ², as above.
+    #[test]
+    fn a_mode_has_the_share_of_its_weight() {
+        let ring = weighted("2,1,1,1,1,1,1,1");
+        let mut counts = [0u32; 8];
+        (0..ring.len()).for_each(|record| counts[ring.point(record).0] += 1);
+        let expected = |mode: usize| ring.len() as f64 / 9.0 * if mode == 0 { 2.0 } else { 1.0 };
+        let chi2: f64 =
+            (0..8).map(|mode| (f64::from(counts[mode]) - expected(mode)).powi(2) / expected(mode)).sum();
+        assert!(chi2 < 41.5, "χ² of the modes {chi2}");
+    }
+
+    #[test]
+    fn weights_of_1_are_equal_ones_and_others_are_other_data() {
+        let (equal, ones, double) = (ring(), weighted("1,1,1,1,1,1,1,1"), weighted("2,1,1,1,1,1,1,1"));
+        assert!((0..1000).all(|record| equal.point(record) == ones.point(record)));
+        assert_eq!(equal.fingerprint(), ones.fingerprint());
+        assert_ne!(equal.fingerprint(), double.fingerprint());
     }
 
     /// A changed point would change the weights of every run on such data.

@@ -44,7 +44,7 @@ pub fn spec(model: &str) -> RunSpec {
         }
         "mlp" => {
             let ring = Modes::Ring { count: 8, radius: 1.0 };
-            let source = Source::Gaussian(GaussianSource { modes: ring, sigma: 0.01, records: 1 << 20 });
+            let source = Source::Gaussian(GaussianSource::of(ring, 0.01));
             let generator = Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 };
             let discriminator = Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 };
             (source, None, ModelSpec::of(generator, discriminator))

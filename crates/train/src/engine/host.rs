@@ -138,4 +138,8 @@ impl<S: HostSum> UpdateSteps for HostEngine<S> {
             ema(decay, average, current);
         }
     }
+
+    fn hold_discriminator(&mut self) {
+        self.state.hold_discriminator();
+    }
 }

@@ -141,6 +141,8 @@ pub(crate) trait UpdateSteps {
     fn running_statistics(&mut self, half: Half);
     /// Updates the moving average of G.
     fn average(&mut self, decay: f32);
+    /// Keeps D's weights for the next step's G half, where the updates are simultaneous.
+    fn hold_discriminator(&mut self);
 }
 
 /// The update that a reduction's sum feeds.

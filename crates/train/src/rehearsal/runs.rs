@@ -32,6 +32,7 @@ pub fn small_dcgan() -> RunSpec {
         regularization: RegularizationSpec::default(),
         augment: AugmentSpec::default(),
         optimizer: OptimizersSpec::of(adam, adam),
+        updates: Updates::Alternating,
         batch: BatchSpec { virtual_ranks: 4, per_rank: 8 },
         ema: EmaSpec { decay: 0.9, ramp: 0.0 },
         precision: Precision::F32,
@@ -61,7 +62,7 @@ pub fn small_dcgan() -> RunSpec {
 pub fn small_mlp() -> RunSpec {
     let mut spec = small_dcgan();
     let ring = Modes::Ring { count: 8, radius: 1.0 };
-    spec.data.source = Source::Gaussian(GaussianSource { modes: ring, sigma: 0.01, records: 1 << 20 });
+    spec.data.source = Source::Gaussian(GaussianSource::of(ring, 0.01));
     spec.data.image = None;
     spec.model.generator = Generator::Mlp { latent: Latent::Normal(32), width: 16, depth: 2, gain: 1.4 };
     spec.model.discriminator = Discriminator::Mlp { width: 16, depth: 2, gain: 1.4 };
