@@ -5,6 +5,8 @@
 //! - [`sample`]: pictures from a snapshot.
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
+//! - `starting`: the start of `up`'s coordinator.
+//! - [`ui`]: runs in a browser. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
@@ -24,6 +26,7 @@ pub mod children;
 pub mod dataset;
 pub mod eval;
 mod gpus;
+pub mod journal;
 pub mod live;
 pub mod node;
 pub mod pause;
@@ -34,8 +37,10 @@ pub mod scale;
 pub mod schema;
 mod scorer;
 pub mod snapshot;
+mod starting;
 pub mod status;
 pub mod stop;
 pub mod token;
+pub mod ui;
 pub mod up;
 mod words;

@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("evaluate", &["data", "metrics", "spec", "train"]),
     ("console", &["spec", "wire"]),
     ("launch", &["certs", "console", "data", "runfile", "snapshots", "spec"]),
+    ("observe", &["journal", "launch", "runfile", "snapshots", "spec"]),
     // The binaries.
     (
         "coordinator",
@@ -38,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "data",
             "journal",
             "launch",
+            "observe",
             "plan",
             "runfile",
             "snapshots",
@@ -72,6 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal",
             "launch",
             "metrics",
+            "observe",
             "pictures",
             "runfile",
             "snapshots",
