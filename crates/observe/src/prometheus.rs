@@ -61,13 +61,16 @@ pub(crate) fn text(runs: &[&Summary]) -> String {
 
 /// A scalar's name with its base unit, and what its number is multiplied with.
 fn in_base_units(scalar: &Scalar) -> (String, f64) {
-    match (scalar.unit, scalar.name.strip_suffix("_ms")) {
-        ("ms", Some(name)) => (format!("{name}_seconds"), 1e-3),
-        _ => match scalar.name.strip_suffix("_per_s") {
-            Some(name) => (format!("{name}_per_second"), 1.0),
-            None => (scalar.name.to_owned(), 1.0),
-        },
-    }
+    // A single `d` stands for days there.
+    let word = |word| match word {
+        "d" => "discriminator",
+        "g" => "generator",
+        "ms" => "seconds",
+        "s" => "second",
+        word => word,
+    };
+    let name = scalar.name.split('_').map(word).collect::<Vec<_>>().join("_");
+    (name, if scalar.unit == "ms" { 1e-3 } else { 1.0 })
 }
 
 /// One metric with a line for each run that has it; nothing where none has.
@@ -116,7 +119,7 @@ mod tests {
             format!("lsgan_steps_total{labels} 7\n"),
             format!("lsgan_step_seconds{labels} 0.25\n"),
             format!("lsgan_images_per_second{labels} 12.5\n"),
-            format!("lsgan_loss_d{labels} 0.5\n"),
+            format!("lsgan_loss_discriminator{labels} 0.5\n"),
         ] {
             assert!(text.contains(&line), "{line} in\n{text}");
         }
