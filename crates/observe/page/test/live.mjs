@@ -14,12 +14,12 @@ await inBrowser({}, async (page) => {
   const step = async () => Number((await page.locator(".steps strong").textContent()).replace(/\D/g, ""));
   const first = await step();
   await until("steps go on without a reload", async () => (await step()) > first);
-  await page.getByRole("link", { name: "Samples" }).click();
+  await page.getByRole("link", { name: "Samples", exact: true }).click();
   await until("a grid", async () => (await shown(page))?.includes("/samples/") ?? false);
   const grid = await shown(page);
   await until("the next grid comes by itself", async () => (await shown(page)) !== grid);
 
-  await page.getByRole("link", { name: "Workers" }).click();
+  await page.getByRole("link", { name: "Workers", exact: true }).click();
   await page.locator(".timeline rect").first().waitFor();
   const gone = () => page.getByRole("cell", { name: "gone", exact: true }).count();
   assert.equal(await gone(), 0);
