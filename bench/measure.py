@@ -183,7 +183,7 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden"} & set(parts):
+    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden", "observe"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
     if {"train", "start", "recovery", "data", "network", "golden"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"

@@ -6,6 +6,8 @@
 //! - [`timelapse`]: the pictures of a run as an animation.
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
+//! - `starting`: the start of `up`'s coordinator.
+//! - [`ui`]: runs in a browser. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
@@ -33,6 +35,7 @@ pub mod export;
 pub mod figure;
 mod gpus;
 pub mod import;
+pub mod journal;
 pub mod live;
 mod modes;
 pub mod nearest;
@@ -45,10 +48,12 @@ pub mod scale;
 pub mod schema;
 mod scorer;
 pub mod snapshot;
+mod starting;
 pub mod status;
 pub mod stop;
 pub mod sweep;
 pub mod timelapse;
 pub mod token;
+pub mod ui;
 pub mod up;
 mod words;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, figure, import, live, nearest, node, pause, sample, scale,
-    schema, snapshot, status, stop, sweep, timelapse, token, up,
+    certs, checkpoints, dataset, eval, export, figure, import, journal, live, nearest, node, pause, sample,
+    scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -41,6 +41,14 @@ enum Command {
     Eval(eval::Args),
     /// Show how a run is, or how it ended.
     Status(live::Args),
+    /// Show runs in a browser: samples, curves, workers, events; live and finished ones.
+    Ui(ui::Args),
+    /// Print the scalars of all steps, as CSV or JSON Lines.
+    Metrics(journal::MetricsArgs),
+    /// Print what happened in a run, the oldest first.
+    Events(journal::EventsArgs),
+    /// Write scalars, samples, scores and the run's file for TensorBoard, and what reads its files.
+    Tensorboard(journal::TensorboardArgs),
     /// Write a snapshot at the next step boundary.
     Snapshot(live::Args),
     /// Hold a run at the next step boundary, with a snapshot; its workers keep their state.
@@ -103,6 +111,10 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Import(args) => import::run(args).await,
         Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
+        Command::Ui(args) => ui::ui(args).await,
+        Command::Metrics(args) => journal::metrics(args).await,
+        Command::Events(args) => journal::events(args).await,
+        Command::Tensorboard(args) => journal::tensorboard(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,
         Command::Pause(args) => pause::pause(args).await,
         Command::Resume(args) => pause::resume(args).await,

@@ -1,10 +1,13 @@
 //! `lsgan status`: the state of a run.
 
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
 use lsgan_journal::{OutcomeKind, wall_ms};
+use lsgan_observe::alerts::Alert;
+use lsgan_observe::summary::Summary;
 use lsgan_spec::scalars::{self, Scalar};
 use lsgan_wire::v1;
 use serde_json::{Value, json};
@@ -27,7 +30,21 @@ pub async fn status(args: Args) -> Result<(), Failure> {
         Found::Away(away) => return product!("{away}"),
     };
     let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
-    if args.json { product!("{:#}", to_json(&status)) } else { print(&status) }
+    // Where the run is on this machine, its journal says more.
+    let alerts = live.dir.as_deref().map(alerts).unwrap_or_default();
+    if args.json {
+        let mut object = to_json(&status);
+        object["alerts"] = json!(alerts);
+        return product!("{object:#}");
+    }
+    print(&status)?;
+    alerts.iter().try_for_each(|alert| product!("alert: {} {}", alert.text, alert.advice))
+}
+
+/// What a person should look at.
+fn alerts(dir: &Path) -> Vec<Alert> {
+    // A journal that cannot be read now is no reason for a status to fail.
+    Summary::read("", dir, true, wall_ms()).map(|summary| summary.alerts).unwrap_or_default()
 }
 
 fn print(status: &v1::RunStatus) -> Result<(), Failure> {

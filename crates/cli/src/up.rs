@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lsgan_certs::Role;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
-use lsgan_launch::{LISTENING, ListenArgs, Places, RunArgs, TlsArgs};
+use lsgan_launch::{LISTENING, ListenArgs, PAGE, Places, RunArgs, TlsArgs};
 use lsgan_runfile::RunFile;
 use lsgan_wire::{Client, Listen, scheme, v1};
 use nix::sys::signal::Signal;
@@ -16,10 +16,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::children::{Log, Recipe, Running, first_end, sibling};
 use crate::scorer::Scorer;
+use crate::starting::listening;
+use crate::ui::PageArgs;
 use crate::{gpus, live};
 
-/// After so long the start is announced: the coordinator reads the data set and verifies a snapshot first.
-const START_TAKES: Duration = Duration::from_secs(5);
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,6 +41,8 @@ pub struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     open: ListenArgs,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// Trains until the run ends or is interrupted. The first SIGINT or SIGTERM stops it with a snapshot, the second ends
@@ -102,6 +104,7 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
     say!("the coordinator listens on {address}; logs are in {}", cluster.logs.display());
     // A coordinator that is started again must be found where it was, and must not start anew again.
     cluster.coordinator.recipe.arguments = again(&cluster.coordinator.recipe.arguments, &address);
+    args.page.follow(&mut cluster.lines, &mut cluster.coordinator.recipe.arguments).await;
     for _ in 0..args.workers {
         cluster.start_worker()?;
     }
@@ -109,61 +112,10 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
     cluster.watch_until_ended(&mut interrupts).await
 }
 
-/// Waits until the coordinator listens, and returns its address; none where its run was finished already.
-async fn listening(
-    child: &mut Running,
-    lines: &mut mpsc::Receiver<String>,
-    interrupts: &mut mpsc::Receiver<Interrupt>,
-) -> Result<Option<String>, Failure> {
-    let first = tokio::select! {
-        first = first_line(lines) => first,
-        status = child.ended() => return early_end(child, status, lines).await.map(|()| None),
-        asked = interrupts.recv() => {
-            let code = asked.unwrap_or(Interrupt::System).exit_code();
-            return Err(Failure { code, text: "ended before the run began; nothing has changed".to_owned() });
-        }
-    };
-    if let Some(address) = first.as_deref().and_then(|line| line.strip_prefix(LISTENING)) {
-        return Ok(Some(address.to_owned()));
-    }
-    let status = child.ended().await;
-    if let Some(line) = first {
-        announce!("{line}");
-    }
-    early_end(child, status, lines).await.map(|()| None)
-}
-
-/// The coordinator's first line on standard output, however long it takes.
-async fn first_line(lines: &mut mpsc::Receiver<String>) -> Option<String> {
-    if let Ok(first) = timeout(START_TAKES, lines.recv()).await {
-        return first;
-    }
-    say!("starting: the coordinator reads the data set and looks at the snapshots");
-    lines.recv().await
-}
-
-/// Reports a coordinator that ended before it listened: its last error and its exit code.
-async fn early_end(
-    child: &mut Running,
-    status: Option<ExitStatus>,
-    lines: &mut mpsc::Receiver<String>,
-) -> Result<(), Failure> {
-    let error = child.last_error().await;
-    while let Ok(line) = lines.try_recv() {
-        announce!("{line}");
-    }
-    if status.is_some_and(|status| status.success()) {
-        return Ok(());
-    }
-    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-    let text = error.unwrap_or_else(|| "the coordinator ended without a word".to_owned());
-    Err(Failure { code: code.unwrap_or(Failure::FAILED), text })
-}
-
 fn coordinator(args: &Args, file: &RunFile, listen: String) -> Result<Recipe, Failure> {
     let mut arguments = args.run.to_arguments(file);
     let workers = args.workers.to_string();
-    arguments.extend([args.tls.to_arguments(), args.open.to_arguments()].concat());
+    arguments.extend([args.tls.to_arguments(), args.open.to_arguments(), args.page.to_arguments()].concat());
     let ours = ["--quiet", "--supervised", EXPECT_WORKERS, &workers, "--listen", &listen];
     arguments.extend(ours.map(str::to_owned));
     Ok(Recipe {
@@ -407,7 +359,7 @@ impl Cluster {
         }
         self.coordinator.last_error().await; // all that it printed is read then
         while let Ok(line) = self.lines.try_recv() {
-            if !line.starts_with(LISTENING) {
+            if !line.starts_with(LISTENING) && !line.starts_with(PAGE) {
                 announce!("{line}");
             }
         }

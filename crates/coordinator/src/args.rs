@@ -26,6 +26,9 @@ pub struct Args {
     /// coordinator hangs. Without encryption; it tells nothing else.
     #[arg(long, value_name = "HOST:PORT")]
     pub health_listen: Option<Listen>,
+    /// Address of the run's page, in plain HTTP, which asks nobody who he is; port 0 takes a free one. Without it there is none.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http: Option<Listen>,
     /// For a container that is replaced as soon as it ends: wait for a run directory that the coordinator before still holds;
     /// end when the run's file has changed and is good, so that the next one reads it; tell workers that come late of the
     /// run's end, for a minute; take 30 s to fail.

@@ -24,6 +24,7 @@
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
+//! - [`page`]: the run in a browser.
 //! - [`trainjob`]: progress for Kubeflow Trainer.
 //! - [`limits`]: what the operating system allows.
 
@@ -45,6 +46,7 @@ mod held;
 pub mod limits;
 pub mod notices;
 pub mod operate;
+pub mod page;
 pub mod pod;
 pub mod queue;
 mod random;
@@ -84,6 +86,7 @@ use tonic::transport::Server;
 use crate::args::Args;
 use crate::bounded::{Bounded, LEADERS_BYTES_MAX};
 use crate::health::Health;
+use crate::page::Page;
 use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
@@ -129,6 +132,10 @@ pub async fn coordinate(
         Some(address) => Some(Health::start(address).await?),
         None => None,
     };
+    let page = match &args.http {
+        Some(address) => Some(Page::listen(address, &args.open).await?),
+        None => None,
+    };
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
     let tokens = Arc::new(Tokens::new(identity.clone()));
     let service = Service::starting(status::starting(&file.spec, &run_dir), tokens.clone());
@@ -146,7 +153,7 @@ pub async fn coordinate(
             if let Some(health) = health {
                 health.watch(prepared.status.clone());
             }
-            report(&run(*prepared, server, &service, (address, &args), interrupted).await?)
+            report(&run(*prepared, (server, page), &service, (address, &args), interrupted).await?)
         }
         Start::Finished(text) => {
             print::announce_as(&json!({ "outcome": "complete", "message": text }), format_args!("{text}"));
@@ -249,7 +256,7 @@ impl Serving {
 
 async fn run(
     mut prepared: Prepared,
-    server: Serving,
+    (server, page): (Serving, Option<Page>),
     service: &Service,
     (address, args): (SocketAddr, &Args),
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
@@ -260,6 +267,9 @@ async fn run(
     service.begin(inputs.clone(), description, shell.counts.clone(), status.clone());
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
+    if let Some(page) = page {
+        page.serve(shell.run_dir.clone());
+    }
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let (gone, told_to_go) = oneshot::channel();
     let interrupt = vital::task("signal task", async move {

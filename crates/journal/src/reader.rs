@@ -5,11 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lsgan_control::OutcomeKind;
+use lsgan_spec::scalars::{ALL, Scalar};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::migrations::{self, APPLICATION_ID, Format};
 use crate::writer::LOCKED_WITHIN;
-use crate::{FILE, JournalError, Known, reads};
+use crate::{FILE, JournalError, Known, reads, scalars};
 
 /// SQLite's header: the magic bytes, and where the application's id stands.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -52,6 +53,28 @@ impl Reader {
     /// It cannot be read.
     pub fn known(&mut self) -> Result<Known, JournalError> {
         reads::known(&mut self.db).map_err(JournalError::open(&self.path))
+    }
+
+    /// Reads the tables that `schema.sql` documents, in one transaction, so that the parts fit.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read<T>(
+        &mut self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        let read = self.db.transaction().and_then(|transaction| query(&transaction));
+        read.map_err(JournalError::open(&self.path))
+    }
+
+    /// The scalars of the registry that the table `metrics` has a column for, in the registry's order: a journal of an older
+    /// version has fewer.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn scalars(&self) -> Result<Vec<Scalar>, JournalError> {
+        let known = scalars::columns(&self.db).map_err(JournalError::open(&self.path))?;
+        Ok(ALL.iter().copied().filter(|scalar| known.contains(scalar.name)).collect())
     }
 }
 

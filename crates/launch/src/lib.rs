@@ -34,3 +34,5 @@ pub use tls::{JoinArgs, ListenArgs, TlsArgs};
 /// The words before the address in the coordinator's first line on standard output. With `--log json` that line is
 /// `{"listening":"http://…"}` or `https`, and the last one an object with the field `outcome`.
 pub const LISTENING: &str = "listening on ";
+/// The words before the page's address, in the line after it if a page is served; with `--log json` it is `{"page":"http://…"}`.
+pub const PAGE: &str = "the page is at ";

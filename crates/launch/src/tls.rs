@@ -139,6 +139,26 @@ impl ListenArgs {
         )))
     }
 
+    /// The same for what never speaks TLS, as the page of a run.
+    ///
+    /// # Errors
+    /// It may not listen there: exit code 2, with what to do.
+    pub fn check_plain(&self, address: SocketAddr, flag: &str) -> Result<(), Failure> {
+        if address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        if self.insecure {
+            tracing::warn!(%address, "the page has no TLS: whoever reaches it reads the runs that it shows (--insecure)");
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "the page would be served on {address}, which other hosts reach: it has no TLS and asks nobody who he is, so that \
+             whoever reaches it could read samples, curves and the run's file. Serve it to this host alone ({flag} \
+             127.0.0.1:PORT) and come through a tunnel (ssh -L, kubectl port-forward); or say --insecure in a network where \
+             everybody may read it."
+        )))
+    }
+
     /// The same for another process.
     #[must_use]
     pub fn to_arguments(&self) -> Vec<String> {

@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("evaluate", &["data", "metrics", "spec", "train"]),
     ("console", &["spec", "wire"]),
     ("launch", &["certs", "console", "data", "runfile", "snapshots", "spec"]),
+    ("observe", &["journal", "launch", "runfile", "snapshots", "spec"]),
     // The binaries.
     (
         "coordinator",
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "data",
             "journal",
             "launch",
+            "observe",
             "plan",
             "runfile",
             "snapshots",
@@ -74,6 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal",
             "launch",
             "metrics",
+            "observe",
             "pictures",
             "runfile",
             "snapshots",

@@ -1,0 +1,36 @@
+//! Runs shown to people and programs: a page, JSON, Prometheus, from their journals, read-only.
+//!
+//! Not here: what a run decides (`control`), what its journal holds (`journal`); the page's own sources (`crates/observe/page`).
+//! Start at [`serve`]; docs/observe.md documents every route.
+//!
+//! - [`hub`]: the runs below some directories, and what is known of each. `find` finds them.
+//! - [`summary`]: a run in a few numbers: state, step, rates, time left.
+//! - `tables`: workers, generations, snapshots, samples, events, as the journal has them.
+//! - [`curves`]: scalars over steps, thinned to what a screen can show; `blocks` keeps the least, the greatest and the sum of many
+//!   steps together, `kept` keeps them for the next start, `means` smooths.
+//! - [`alerts`]: what a person should look at, and what to do.
+//! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
+//! - [`tensorboard`]: event files that TensorBoard reads.
+//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+
+#![forbid(unsafe_code)]
+
+pub mod alerts;
+mod blocks;
+pub mod curves;
+mod find;
+pub mod hub;
+mod kept;
+mod live;
+mod means;
+pub mod metrics;
+mod page;
+mod prometheus;
+mod routes;
+mod serve;
+pub mod summary;
+mod tables;
+pub mod tensorboard;
+
+pub use hub::Hub;
+pub use serve::serve;

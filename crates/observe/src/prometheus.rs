@@ -1,0 +1,129 @@
+//! The newest numbers of all runs in Prometheus' text format, by its conventions: base units, a help line, `_total`.
+
+use std::fmt::Write;
+
+use lsgan_spec::scalars::{self, Scalar};
+
+use crate::summary::Summary;
+
+/// The type that a scraper expects.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A number of a run; none where it is not known.
+type Value = fn(&Summary) -> Option<f64>;
+
+/// Name without `lsgan_`, kind, help, value.
+const NUMBERS: &[(&str, &str, &str, Value)] = &[
+    ("live", "gauge", "Whether a coordinator holds the run (1) or not (0).", |run| {
+        Some(f64::from(u8::from(run.live)))
+    }),
+    ("steps_total", "counter", "Steps done.", |run| Some(run.step as f64)),
+    ("steps_planned", "gauge", "Steps that the run's file asks for.", |run| whole(run.steps)),
+    ("images_total", "counter", "Images that the steps were computed on.", |run| {
+        run.global_batch.map(|batch| (batch * run.step) as f64)
+    }),
+    ("time_left_seconds", "gauge", "Time that the run still takes at its present rate.", |run| run.eta_s),
+    ("goodput_ratio", "gauge", "Time stepping divided by time since the start.", |run| run.goodput),
+    ("generation", "gauge", "Number of the newest generation.", |run| Some(run.generation as f64)),
+    ("workers", "gauge", "Workers that are attached.", |run| Some(run.workers as f64)),
+    ("snapshot_step", "gauge", "Steps done in the newest snapshot.", |run| whole(run.snapshot_step)),
+    ("events_total", "counter", "Events that the journal has.", |run| Some(run.events_until as f64)),
+    ("corrupt_records", "gauge", "Records of the data set that do not decode.", |run| {
+        Some(run.corrupt_records as f64)
+    }),
+    ("last_step_timestamp_seconds", "gauge", "When the newest step ended.", |run| {
+        run.updated_ms.map(|ms| ms as f64 / 1000.0)
+    }),
+];
+
+fn whole(number: Option<u64>) -> Option<f64> {
+    number.map(|number| number as f64)
+}
+
+/// All runs as a scraper reads them.
+pub(crate) fn text(runs: &[&Summary]) -> String {
+    let mut out = String::new();
+    let info = "Facts of a run as labels; always 1.";
+    family(&mut out, "run_info", "gauge", info, runs, |run| {
+        Some((format!(",state=\"{}\",dir=\"{}\"", escaped(&run.state), escaped(&run.dir)), 1.0))
+    });
+    for (name, kind, help, value) in NUMBERS {
+        family(&mut out, name, kind, help, runs, |run| value(run).map(|value| (String::new(), value)));
+    }
+    for scalar in scalars::ALL {
+        let (name, factor) = in_base_units(scalar);
+        family(&mut out, &name, "gauge", scalar.help, runs, |run| {
+            run.newest.get(scalar.name).map(|value| (String::new(), value * factor))
+        });
+    }
+    out
+}
+
+/// A scalar's name with its base unit, and what its number is multiplied with.
+fn in_base_units(scalar: &Scalar) -> (String, f64) {
+    // A single `d` stands for days there.
+    let word = |word| match word {
+        "d" => "discriminator",
+        "g" => "generator",
+        "ms" => "seconds",
+        "s" => "second",
+        word => word,
+    };
+    let name = scalar.name.split('_').map(word).collect::<Vec<_>>().join("_");
+    (name, if scalar.unit == "ms" { 1e-3 } else { 1.0 })
+}
+
+/// One metric with a line for each run that has it; nothing where none has.
+fn family(
+    out: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    runs: &[&Summary],
+    value: impl Fn(&Summary) -> Option<(String, f64)>,
+) {
+    let lines = runs.iter().filter_map(|run| {
+        let (labels, value) = value(run)?;
+        let (run, id) = (escaped(&run.name), escaped(&run.id));
+        Some(format!("lsgan_{name}{{run=\"{run}\",id=\"{id}\"{labels}}} {value}\n"))
+    });
+    let lines: String = lines.collect();
+    if !lines.is_empty() {
+        // Text takes text.
+        let _ = write!(out, "# HELP lsgan_{name} {help}\n# TYPE lsgan_{name} {kind}\n{lines}");
+    }
+}
+
+/// What may stand between quotes.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_told_in_base_units_and_its_name_ends_no_label() {
+        let newest = [("step_ms", 250.0), ("images_per_s", 12.5), ("loss_d", 0.5)];
+        let run = Summary {
+            id: "a-1".to_owned(),
+            name: "a\"} 1\n".to_owned(),
+            step: 7,
+            newest: newest.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            ..Summary::default()
+        };
+        let text = text(&[&run]);
+        let labels = r#"{run="a\"} 1\n",id="a-1"}"#;
+        for line in [
+            format!("lsgan_steps_total{labels} 7\n"),
+            format!("lsgan_step_seconds{labels} 0.25\n"),
+            format!("lsgan_images_per_second{labels} 12.5\n"),
+            format!("lsgan_loss_discriminator{labels} 0.5\n"),
+        ] {
+            assert!(text.contains(&line), "{line} in\n{text}");
+        }
+        assert!(text.contains("# TYPE lsgan_steps_total counter\n"));
+        assert!(!text.contains("time_left"), "what is not known is left out");
+    }
+}

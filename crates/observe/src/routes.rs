@@ -1,0 +1,240 @@
+//! What the server answers. docs/observe.md documents every route.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lsgan_journal::JournalError;
+use lsgan_launch::read_scores;
+use lsgan_spec::scalars;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::curves::{Ask, group};
+use crate::hub::{Hub, Run};
+use crate::live::{self, All};
+use crate::tables::{self, EventsAsked};
+use crate::{page, prometheus};
+
+/// Pixels of a curve, where nobody says how many.
+const PIXELS: u64 = 600;
+/// Events of an answer, where nobody says how many.
+const EVENTS: u32 = 200;
+
+/// What every route sees.
+#[derive(Clone)]
+pub(crate) struct Site {
+    hub: Arc<Hub>,
+    changes: Arc<watch::Sender<All>>,
+}
+
+/// All routes.
+pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>) -> Router {
+    Router::new()
+        .route("/metrics", get(scraped))
+        .route("/api/scalars", get(all_scalars))
+        .route("/api/runs", get(runs))
+        .route("/api/live", get(|State(site): State<Site>| async move { live::stream(&site.changes) }))
+        .route("/api/runs/{run}", get(run))
+        .route("/api/runs/{run}/curves", get(curves))
+        .route("/api/runs/{run}/samples", get(samples))
+        .route("/api/runs/{run}/samples/{step}", get(sample))
+        .route("/api/runs/{run}/workers", get(workers))
+        .route("/api/runs/{run}/snapshots", get(snapshots))
+        .route("/api/runs/{run}/events", get(events))
+        .fallback(file)
+        .with_state(Site { hub, changes })
+}
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("no run has the id {0}; /api/runs lists them")]
+    NoRun(String),
+    #[error("the run has no grid of step {0}; its route `samples` lists them")]
+    NoSample(String),
+    #[error("{0} is {1}, which is no whole number")]
+    NoNumber(&'static str, String),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    File(#[from] std::io::Error),
+    #[error("there is nothing at this address; docs/observe.md lists what there is")]
+    NoRoute,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NoRun(_) | Self::NoSample(_) | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoNumber(..) => StatusCode::BAD_REQUEST,
+            Self::Journal(_) | Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, as_json(&json!({ "error": self.to_string() }))).into_response()
+    }
+}
+
+type Answer = Result<Response, Refused>;
+
+fn as_json(value: &Value) -> Response {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    (headers, value.to_string()).into_response()
+}
+
+/// Reads files on a thread on which that may take its time.
+async fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Answers with what `read` says of a run.
+async fn of_run(
+    site: Site,
+    id: String,
+    read: impl FnOnce(&Run) -> Result<Value, Refused> + Send + 'static,
+) -> Answer {
+    let value = reading(move || {
+        let run = site.hub.run(&id).ok_or(Refused::NoRun(id))?;
+        read(&run)
+    });
+    value.await.map(|value| as_json(&value))
+}
+
+/// What stands behind the `?` of an address.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(raw: Option<String>) -> Self {
+        let raw = raw.unwrap_or_default();
+        Self(url::form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &'static str) -> Result<Option<u64>, Refused> {
+        let text = self.text(name).filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| Refused::NoNumber(name, text.to_owned()))).transpose()
+    }
+}
+
+/// The page's files.
+async fn file(uri: Uri) -> Answer {
+    page::file(uri.path()).ok_or(Refused::NoRoute)
+}
+
+async fn all_scalars() -> Response {
+    let scalar = |scalar: &scalars::Scalar| json!({ "name": scalar.name, "unit": scalar.unit, "help": scalar.help, "group": group(scalar) });
+    as_json(&scalars::ALL.iter().map(scalar).collect())
+}
+
+async fn runs(State(site): State<Site>) -> Response {
+    let all = reading(move || site.hub.runs().iter().map(|run| run.summary()).collect::<Vec<_>>()).await;
+    as_json(&json!(all.iter().map(|summary| &**summary).collect::<Vec<_>>()))
+}
+
+/// For Prometheus.
+async fn scraped(State(site): State<Site>) -> Response {
+    let text = reading(move || {
+        let all: Vec<_> = site.hub.runs().iter().map(|run| run.summary()).collect();
+        prometheus::text(&all.iter().map(|summary| &**summary).collect::<Vec<_>>())
+    });
+    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text.await).into_response()
+}
+
+async fn run(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let read = |run: &Run| -> Result<Value, Refused> {
+        let summary = run.summary();
+        let mut journal = run.journal()?;
+        let known = journal.known()?;
+        let corrupt = journal.read(tables::corrupt)?;
+        let files = known.final_files();
+        Ok(json!({
+            "summary": *summary,
+            "identity": known.fact("identity"), "numerics": known.fact("numerics"),
+            "records": known.fact("records").and_then(|text| text.parse::<u64>().ok()),
+            "data_fingerprint": known.fact("data_fingerprint"), "spec_yaml": known.fact("spec_yaml"),
+            "final_files": files.iter().map(|f| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 })).collect::<Value>(),
+            "corrupt_records": corrupt,
+        }))
+    };
+    of_run(site, id, read).await
+}
+
+async fn curves(State(site): State<Site>, Path(id): Path<String>, RawQuery(raw): RawQuery) -> Answer {
+    let query = Query::of(raw);
+    let all = || scalars::ALL.iter().map(|scalar| scalar.name.to_owned()).collect();
+    let ask = Ask {
+        names: query.text("names").map_or_else(all, |names| names.split(',').map(str::to_owned).collect()),
+        from: query.number("from")?.unwrap_or(0),
+        until: query.number("until")?,
+        pixels: query.number("pixels")?.unwrap_or(PIXELS),
+        window: query.number("window")?.unwrap_or(0),
+    };
+    of_run(site, id, move |run| Ok(run.curves(&ask)?)).await
+}
+
+async fn samples(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    of_run(site, id, |run| Ok(Value::Array(run.journal()?.read(tables::samples)?))).await
+}
+
+/// A grid as the run keeps it.
+async fn sample(
+    State(site): State<Site>,
+    Path((id, step)): Path<(String, String)>,
+    RawQuery(version): RawQuery,
+) -> Answer {
+    let png = reading(move || {
+        let run = site.hub.run(&id).ok_or(Refused::NoRun(id))?;
+        let number: u64 = step.parse().map_err(|_| Refused::NoNumber("the step", step.clone()))?;
+        let file = run.journal()?.read(|db| tables::sample_file(db, number))?;
+        let file = file.ok_or_else(|| Refused::NoSample(step.clone()))?;
+        match tables::read_sample(&run.dir, &file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Refused::NoSample(step)),
+            read => Ok(read?),
+        }
+    });
+    // The page's address names when the grid was written, too, and so never changes what it shows.
+    let keep = if version.is_some() { "private, max-age=86400, immutable" } else { "no-cache" };
+    let headers = [(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, keep)];
+    Ok((headers, png.await?).into_response())
+}
+
+async fn workers(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let read = |run: &Run| -> Result<Value, Refused> {
+        let mut value = run.journal()?.read(tables::workers)?;
+        let ranks = run.journal()?.known()?.fact("virtual_ranks").and_then(|text| text.parse::<u64>().ok());
+        value["virtual_ranks"] = json!(ranks);
+        Ok(value)
+    };
+    of_run(site, id, read).await
+}
+
+async fn snapshots(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let read = |run: &Run| -> Result<Value, Refused> {
+        let snapshots = run.journal()?.read(tables::snapshots)?;
+        let scores = read_scores(&run.dir);
+        let why = scores.as_ref().err().map(|failure| failure.text.clone());
+        Ok(json!({ "snapshots": snapshots, "scores": scores.unwrap_or_default(), "scores_unreadable": why }))
+    };
+    of_run(site, id, read).await
+}
+
+async fn events(State(site): State<Site>, Path(id): Path<String>, RawQuery(raw): RawQuery) -> Answer {
+    let query = Query::of(raw);
+    let limit = query.number("limit")?.and_then(|limit| u32::try_from(limit).ok());
+    let asked = EventsAsked {
+        search: query.text("search").unwrap_or_default().to_owned(),
+        warnings: query.text("warnings").is_some_and(|text| text == "1" || text == "true"),
+        before: query.number("before")?,
+        limit: limit.unwrap_or(EVENTS),
+    };
+    of_run(site, id, move |run| Ok(Value::Array(run.journal()?.read(|db| tables::events(db, &asked))?))).await
+}

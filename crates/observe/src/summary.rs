@@ -1,0 +1,234 @@
+//! A run in a few numbers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lsgan_journal::{FILE, JournalError, Known, Reader};
+use lsgan_launch::{ScoreRow, best_score, read_scores};
+use lsgan_spec::RunSpec;
+use lsgan_spec::scalars::IMAGES_PER_S;
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::alerts::{Alert, Signs, alerts};
+
+/// Rates are means over so many of the newest rows.
+const RATE_ROWS: u32 = 100;
+
+/// A run in a few numbers, as docs/observe.md has them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Stands for the run in addresses.
+    pub id: String,
+    /// The run's name in its file.
+    pub name: String,
+    /// Where it lies.
+    pub dir: String,
+    /// In a word: stepping, forming, gathering, paused; complete, stopped, failed, refused; interrupted if its coordinator
+    /// ended before it, unreadable if its journal is no journal.
+    pub state: String,
+    /// A coordinator holds its directory.
+    pub live: bool,
+    /// More about the state, in a sentence.
+    pub why: String,
+    /// Steps done, as far as metrics and snapshots tell.
+    pub step: u64,
+    /// Steps that its file asks for; none if the file is of another version.
+    pub steps: Option<u64>,
+    /// Samples of a step.
+    pub global_batch: Option<u64>,
+    /// A mean over the newest rows.
+    pub images_per_s: Option<f64>,
+    /// Seconds for 1,000 images.
+    pub s_per_kimg: Option<f64>,
+    /// Seconds that the run still takes at this rate; of a live run alone.
+    pub eta_s: Option<f64>,
+    /// Time stepping ÷ time since the first generation was formed, over all deaths and stops.
+    pub goodput: Option<f64>,
+    /// Number of the newest generation.
+    pub generation: u64,
+    /// Workers that are attached, as far as the journal tells.
+    pub workers: u64,
+    /// Steps done in the newest snapshot.
+    pub snapshot_step: Option<u64>,
+    /// Steps done in the newest grid of samples.
+    pub sample_step: Option<u64>,
+    /// Number of the newest event.
+    pub events_until: u64,
+    /// Records that do not decode.
+    pub corrupt_records: u64,
+    /// The epoch that is being read.
+    pub epoch: Option<u64>,
+    /// The newest row of scalars.
+    pub newest: BTreeMap<String, f64>,
+    /// The best of its scores, and of which step.
+    pub best: Option<ScoreRow>,
+    /// Side of a sample in the grids, which have 2 pixels between them; none for density plots.
+    pub tile_px: Option<u32>,
+    /// When its first generation was formed.
+    pub began_ms: Option<u64>,
+    /// When its newest step ended.
+    pub updated_ms: Option<u64>,
+    /// What a person should look at.
+    pub alerts: Vec<Alert>,
+}
+
+/// Times of the generations.
+#[derive(Clone, Copy, Debug, Default)]
+struct Generation {
+    number: u64,
+    formed_ms: u64,
+    stepping_ms: Option<u64>,
+    halted_ms: Option<u64>,
+}
+
+/// What else is asked of the tables.
+#[derive(Debug, Default)]
+struct Told {
+    generations: Vec<Generation>,
+    rate: Option<f64>,
+    workers: u64,
+    sample_step: Option<u64>,
+    epoch: Option<u64>,
+}
+
+impl Summary {
+    /// Reads it from a run's directory; `live` says whether a coordinator holds it.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    pub fn read(id: &str, dir: &Path, live: bool, now_ms: u64) -> Result<Self, JournalError> {
+        let mut journal = Reader::open(&dir.join(FILE))?;
+        let known = journal.known()?;
+        let told = journal.read(told)?;
+        let yaml = known.fact("spec_yaml");
+        let spec = yaml.and_then(|yaml| lsgan_runfile::parse(yaml, "the journal", &[]).ok());
+        // Scores that cannot be read are no reason to show nothing; `lsgan checkpoints list` says what is wrong with them.
+        let scores = read_scores(dir).unwrap_or_default();
+        let best = best_score(&scores, |_| true).cloned();
+        let scalars = journal.scalars()?;
+        let signs = journal.read(|db| Signs::read(db, &scalars, now_ms))?;
+        let stepping_at = (live && state(&known, &told, live) == "stepping").then_some(now_ms);
+        Ok(Self {
+            id: id.to_owned(),
+            dir: dir.display().to_string(),
+            live,
+            alerts: alerts(&signs, &scores, best.as_ref(), stepping_at),
+            best,
+            ..Self::of(&known, &told, spec.as_ref(), (live, now_ms))
+        })
+    }
+
+    fn of(known: &Known, told: &Told, spec: Option<&RunSpec>, (live, now_ms): (bool, u64)) -> Self {
+        let fact = |name| known.fact(name).unwrap_or_default().to_owned();
+        let snapshot_step = known.snapshots.last().copied();
+        let step = known.metrics_until().max(snapshot_step.unwrap_or(0));
+        let steps = spec.map(|spec| spec.steps);
+        let global_batch =
+            spec.map(|spec| u64::from(spec.batch.virtual_ranks) * u64::from(spec.batch.per_rank));
+        let updated_ms = known.newest_step.as_ref().map(|row| row.wall_ms);
+        let rate = told.rate.filter(|rate| *rate > 0.0);
+        let state = state(known, told, live);
+        let left = steps.map(|steps| steps.saturating_sub(step)).filter(|_| state == "stepping");
+        let eta_s =
+            left.zip(global_batch).zip(rate).map(|((left, batch), rate)| (left * batch) as f64 / rate);
+        let last_ms = if live { now_ms } else { updated_ms.unwrap_or(0) };
+        Self {
+            name: fact("run"),
+            state: state.to_owned(),
+            why: fact("outcome_why"),
+            step,
+            steps,
+            global_batch,
+            images_per_s: rate,
+            s_per_kimg: rate.map(|rate| 1000.0 / rate),
+            eta_s,
+            goodput: goodput(&told.generations, last_ms),
+            generation: told.generations.last().map_or(0, |newest| newest.number),
+            workers: if live { told.workers } else { 0 },
+            snapshot_step,
+            sample_step: told.sample_step,
+            events_until: known.events_until,
+            corrupt_records: known.corrupt.len() as u64,
+            epoch: told.epoch,
+            tile_px: spec.and_then(|spec| spec.data.image.as_ref()).map(|image| image.size),
+            newest: known.newest_step.as_ref().map(|row| row.scalars.clone()).unwrap_or_default(),
+            began_ms: told.generations.first().map(|first| first.formed_ms),
+            updated_ms,
+            ..Self::default()
+        }
+    }
+
+    /// Of a run whose journal cannot be read.
+    #[must_use]
+    pub fn unreadable(id: &str, dir: &Path, why: String) -> Self {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (id, dir) = (id.to_owned(), dir.display().to_string());
+        Self { id, name, dir, state: "unreadable".to_owned(), why, ..Self::default() }
+    }
+}
+
+fn state(known: &Known, told: &Told, live: bool) -> &'static str {
+    let newest = told.generations.last();
+    match known.outcome() {
+        Some(outcome) => outcome.word(),
+        None if known.fact("paused_ms").is_some() => "paused",
+        None if !live => "interrupted",
+        None => match newest {
+            Some(Generation { halted_ms: None, stepping_ms: Some(_), .. }) => "stepping",
+            Some(Generation { halted_ms: None, stepping_ms: None, .. }) => "forming",
+            _ => "gathering",
+        },
+    }
+}
+
+/// Time stepping ÷ time since the first generation; none before it.
+fn goodput(generations: &[Generation], last_ms: u64) -> Option<f64> {
+    let began_ms = generations.first()?.formed_ms;
+    let end = |generation: &Generation| generation.halted_ms.unwrap_or(last_ms);
+    let last_ms = generations.iter().map(end).max()?.max(last_ms);
+    let stepping = |generation: &Generation| {
+        generation.stepping_ms.map_or(0, |began| end(generation).saturating_sub(began))
+    };
+    let stepping_ms: u64 = generations.iter().map(stepping).sum();
+    let whole_ms = last_ms.saturating_sub(began_ms);
+    (whole_ms > 0).then(|| (stepping_ms as f64 / whole_ms as f64).min(1.0))
+}
+
+fn told(db: &Connection) -> rusqlite::Result<Told> {
+    let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
+    let sql = "select generation, formed_ms, stepping_ms, halted_ms from generations order by generation";
+    let mut query = db.prepare(sql)?;
+    let generations = query.query_map([], |row| {
+        Ok(Generation {
+            number: row.get(0)?,
+            formed_ms: row.get(1)?,
+            stepping_ms: row.get(2)?,
+            halted_ms: row.get(3)?,
+        })
+    })?;
+    let name = IMAGES_PER_S.name;
+    let newest = format!("select {name} from metrics order by step desc limit {RATE_ROWS}");
+    Ok(Told {
+        generations: generations.collect::<Result<_, _>>()?,
+        rate: db.query_row(&format!("select avg({name}) from ({newest})"), [], |row| row.get(0))?,
+        workers: one("select count(*) from workers where gone_ms is null")?.unwrap_or(0),
+        sample_step: one("select max(step) from samples")?,
+        epoch: one("select max(epoch) from (select epoch from completions order by position desc limit 1)")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goodput_counts_the_time_between_generations_as_lost() {
+        let generation =
+            |formed_ms, stepping_ms, halted_ms| Generation { number: 1, formed_ms, stepping_ms, halted_ms };
+        assert_eq!(goodput(&[], 5), None);
+        let two = [generation(0, Some(100), Some(400)), generation(500, Some(600), None)];
+        assert_eq!(goodput(&two, 1000), Some(0.7));
+        assert_eq!(goodput(&[generation(0, None, Some(100))], 100), Some(0.0));
+    }
+}

@@ -1,0 +1,265 @@
+//! The server over a real socket, on runs whose journals are written here.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lsgan_journal::{Beginning, FILE, Snapshot, StepRow, Writer};
+use lsgan_observe::{Hub, serve};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Far more than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs below a directory, and a server that shows them.
+struct Site {
+    dir: TempDir,
+    address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let hub = Arc::new(Hub::new(vec![dir.path().to_owned()]));
+        runtime.spawn(serve(listener, hub, std::future::pending()));
+        Self { dir, address, _runtime: runtime }
+    }
+
+    fn run_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A run's journal with some facts. Dropped, it is a run whose coordinator ended.
+    fn journal(&self, name: &str) -> Writer {
+        std::fs::create_dir_all(self.run_dir(name)).unwrap();
+        let mut journal = Writer::open(&self.run_dir(name).join(FILE)).unwrap();
+        let yaml = include_str!("../../../tests/small.yaml");
+        let spec = lsgan_runfile::parse(yaml, "small.yaml", &[]).unwrap();
+        let facts = vec![
+            ("run", name.to_owned()),
+            ("spec_yaml", lsgan_runfile::to_yaml(&spec)),
+            ("identity", "abc".to_owned()),
+            ("virtual_ranks", "4".to_owned()),
+            ("records", "10000".to_owned()),
+        ];
+        journal.begin(&Beginning { facts, ..Beginning::default() }).unwrap();
+        journal
+    }
+
+    /// Sends a request as it stands, and reads what comes back until the server ends the connection.
+    fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let answer =
+            self.raw(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, answer) = self.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    /// The only run's id.
+    fn id(&self) -> String {
+        self.json("/api/runs")[0]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn row(step: u64, loss_d: f64) -> StepRow {
+    let scalars = [("loss_d", loss_d), ("images_per_s", 100.0)];
+    StepRow {
+        step,
+        wall_ms: 1_000_000 + step * 10,
+        scalars: scalars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().filter_map(Value::as_f64).collect()
+}
+
+#[test]
+fn every_documented_route_answers() {
+    let site = Site::new();
+    let mut journal = site.journal("first");
+    journal.add_steps(&(0..50).map(|step| row(step, 0.5)).collect::<Vec<_>>()).unwrap();
+    journal.add_event(5, true, "a <b>bold</b> worker").unwrap();
+    let url = "file:///s".to_owned();
+    let snapshot = Snapshot { step: 25, url, len_bytes: 7, blake3: "00".to_owned(), blocked_ms: 1.5 };
+    journal.add_snapshot(&snapshot).unwrap();
+    journal.add_sample(40, "/elsewhere/samples/step-0000000040.png").unwrap();
+    let samples = site.run_dir("first").join("samples");
+    std::fs::create_dir_all(&samples).unwrap();
+    std::fs::write(samples.join("step-0000000040.png"), b"\x89PNG").unwrap();
+
+    let id = site.id();
+    let documented = include_str!("../../../docs/observe.md");
+    let routes: Vec<_> =
+        documented.lines().filter_map(|line| line.strip_prefix("### `GET ")?.strip_suffix('`')).collect();
+    assert!(routes.len() >= 10, "{routes:?}");
+    for route in routes.iter().filter(|route| **route != "/api/live") {
+        let (status, answer) = site.get(&route.replace("{run}", &id).replace("{step}", "40"));
+        assert_eq!(status, 200, "{route}: {answer}");
+        assert!(answer.contains("x-content-type-options: nosniff"), "{route}");
+        assert!(
+            answer.contains("content-security-policy: default-src 'none'; script-src 'self';"),
+            "{route}"
+        );
+    }
+    let run = site.json(&format!("/api/runs/{id}"));
+    assert_eq!(run["summary"]["step"], 50);
+    assert_eq!(run["summary"]["steps"], 200);
+    assert_eq!(run["summary"]["state"], "interrupted");
+    assert_eq!(run["summary"]["global_batch"], 16);
+    assert_eq!(run["summary"]["s_per_kimg"], 10.0);
+    let events = |query: &str| site.json(&format!("/api/runs/{id}/events{query}")).as_array().unwrap().len();
+    assert_eq!(
+        [events(""), events("?search=BOLD"), events("?search=%25"), events("?warnings=1&before=1")],
+        [1, 1, 0, 0]
+    );
+    assert_eq!(site.json(&format!("/api/runs/{id}/snapshots"))["snapshots"][0]["len_bytes"], 7);
+}
+
+#[test]
+fn a_spike_among_a_hundred_thousand_steps_is_in_the_curve_and_new_steps_follow() {
+    const STEPS: u64 = 100_000;
+    let site = Site::new();
+    let mut journal = site.journal("long");
+    let value = |step| if step == 77_777 { 9.0 } else { 0.5 };
+    journal.add_steps(&(0..STEPS).map(|step| row(step, value(step))).collect::<Vec<_>>()).unwrap();
+    let id = site.id();
+    let curves = |query: &str| site.json(&format!("/api/runs/{id}/curves?names=loss_d&{query}"));
+    let whole = curves("pixels=200");
+    let loss = &whole["scalars"]["loss_d"];
+    assert!(numbers(&whole["steps"]).len() <= 200);
+    assert!(numbers(&loss["max"]).contains(&9.0), "{loss}");
+    assert_eq!(numbers(&loss["min"]).iter().copied().fold(9.0, f64::min), 0.5);
+    // Near, the rows themselves.
+    let near = curves("from=77770&until=77790&pixels=200");
+    assert_eq!(numbers(&near["steps"]), (77_770..77_790).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(numbers(&near["scalars"]["loss_d"]["mean"])[7], 9.0);
+    assert_eq!(near["scalars"]["loss_d"]["min"], Value::Null, "single rows have no extremes");
+    // Between: neither blocks nor single rows.
+    let middle = curves("from=70000&until=80000&pixels=100");
+    assert!(numbers(&middle["scalars"]["loss_d"]["max"]).contains(&9.0));
+    assert!(numbers(&middle["steps"]).len() <= 101);
+
+    journal.add_steps(&[row(STEPS, 7.0)]).unwrap();
+    let more = curves("pixels=200");
+    assert_eq!(more["until"], STEPS + 1);
+    assert_eq!(numbers(&more["steps"]).last(), Some(&(STEPS as f64)));
+}
+
+/// However far the reader is away: the mean of a window is that of all its rows.
+#[test]
+fn smoothing_is_of_the_whole_series() {
+    let site = Site::new();
+    let mut journal = site.journal("noisy");
+    journal.add_steps(&(0..40_000).map(|step| row(step, (step % 10) as f64)).collect::<Vec<_>>()).unwrap();
+    let id = site.id();
+    for (range, window, off) in [
+        ("", 20_000, 0.01),
+        ("", 1000, 0.05),
+        ("&from=30000&until=30100", 1000, 0.3),
+        ("&from=30000&until=30100", 20_000, 0.01),
+        ("&from=30000&until=34000", 100, 0.3),
+        ("&from=30000&until=30100", 10, 0.0001),
+    ] {
+        let curves =
+            site.json(&format!("/api/runs/{id}/curves?names=loss_d&pixels=100&window={window}{range}"));
+        let smooth = numbers(&curves["scalars"]["loss_d"]["smooth"]);
+        assert!(smooth.len() > 10);
+        // The first ones have less behind them.
+        let begin = if range.is_empty() { smooth.len() * 3 / 4 } else { 0 };
+        for value in &smooth[begin..] {
+            assert!((value - 4.5).abs() <= off, "window {window}, {range}: {value}");
+        }
+    }
+}
+
+#[test]
+fn another_sites_name_is_refused_and_so_is_everything_but_reading() {
+    let site = Site::new();
+    let answer = |request: &str| site.raw(&format!("{request}\r\nConnection: close\r\n\r\n"));
+    assert!(answer("GET /api/runs HTTP/1.1\r\nHost: evil.example").starts_with("HTTP/1.1 403"));
+    assert!(answer("GET /api/runs HTTP/1.1\r\nHost: 127.0.0.1:1").starts_with("HTTP/1.1 200"));
+    assert!(answer("POST /api/runs HTTP/1.1\r\nHost: localhost").starts_with("HTTP/1.1 405"));
+    assert_eq!(site.get("/api/runs/none").0, 404);
+    assert_eq!(site.get("/none").0, 404);
+}
+
+/// A journal that names files elsewhere (it may have come from anybody) shows none of them.
+#[test]
+fn only_grids_in_the_runs_own_folder_are_read() {
+    let site = Site::new();
+    let mut journal = site.journal("bad");
+    std::fs::write(site.dir.path().join("secret.png"), "secret").unwrap();
+    for (step, file) in [(1, "../../secret.png"), (2, "/etc/passwd"), (3, "..")] {
+        journal.add_sample(step, file).unwrap();
+    }
+    let id = site.id();
+    for step in 1..=4 {
+        let (status, answer) = site.get(&format!("/api/runs/{id}/samples/{step}"));
+        assert_eq!(status, 404, "{answer}");
+    }
+    assert_eq!(site.get(&format!("/api/runs/{id}/samples/x")).0, 400);
+}
+
+#[test]
+fn a_journal_that_is_none_is_shown_as_such() {
+    let site = Site::new();
+    std::fs::create_dir(site.run_dir("broken")).unwrap();
+    std::fs::write(site.run_dir("broken").join(FILE), "no database").unwrap();
+    let runs = site.json("/api/runs");
+    assert_eq!(runs[0]["state"], "unreadable");
+    assert!(runs[0]["why"].as_str().unwrap().contains("no database"), "{runs}");
+}
+
+/// Browsers that ask for events and read nothing: others are answered, and what changes is told to those who read.
+#[test]
+fn readers_that_stand_still_hold_up_nobody() {
+    let site = Site::new();
+    let mut journal = site.journal("live");
+    let ask = || {
+        let mut stream = TcpStream::connect(site.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream
+    };
+    let stuck: Vec<_> = (0..40).map(|_| ask()).collect();
+    let mut reader = ask();
+    let (begin, mut told, mut step) = (Instant::now(), String::new(), 0);
+    while !told.contains("\"step\":30") {
+        assert!(begin.elapsed() < DEADLINE, "{told}");
+        if step < 30 {
+            journal.add_steps(&[row(step, 0.5)]).unwrap();
+            step += 1;
+        }
+        let mut part = [0; 65_536];
+        let len = if step < 30 { 0 } else { reader.read(&mut part).unwrap() };
+        told.push_str(&String::from_utf8_lossy(&part[..len]));
+        assert_eq!(site.get("/api/runs").0, 200);
+    }
+    drop(stuck);
+}

@@ -1,0 +1,222 @@
+//! The page of `lsgan ui` in a real Chromium, and what it is built from; what TensorBoard and Prometheus read of a run.
+//!
+//! These tests need node and the packages of `crates/observe/page` (`npm ci` there); those in a browser need Chromium, too (as
+//! Debian's package `chromium`, or wherever CHROMIUM says). TensorBoard is what TENSORBOARD_PYTHON (default: python3) imports as
+//! `tensorboard`, promtool comes with Debian's package `prometheus`. Where they are missing they are counted as skipped, by name.
+//!
+//! `LSGAN_UPDATE_EXPECTED=1` has them write the pictures of README.md and docs/observe.md.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use lsgan_tests::binaries::root;
+use lsgan_tests::lab::SHORT;
+use lsgan_tests::process::children_named;
+use lsgan_tests::trials::{Test, run, trials};
+use lsgan_tests::{Lab, Process, tests, until};
+
+const BUILDS: &[Test] = tests![the_bundle_is_what_the_sources_give, the_sources_have_no_type_errors];
+const BROWSES: &[Test] = tests![finished_runs_in_a_browser, a_live_run_in_a_browser];
+
+/// Where the programs lie that npm installs.
+fn page() -> PathBuf {
+    root().join("crates/observe/page")
+}
+
+fn main() -> ExitCode {
+    let built = can_build();
+    let browsed = built.clone().and_then(|()| chromium().map(drop));
+    let all = [
+        trials(&built, BUILDS),
+        trials(&browsed, BROWSES),
+        trials(&has_tensorboard(), tests![tensorboard_reads_all_of_a_run]),
+        trials(&has_promtool(), tests![promtool_finds_no_fault]),
+    ];
+    run(all.into_iter().flatten().collect())
+}
+
+/// A Python that may have TensorBoard.
+fn tensorboard_python() -> Command {
+    Command::new(std::env::var_os("TENSORBOARD_PYTHON").unwrap_or_else(|| "python3".into()))
+}
+
+fn has_tensorboard() -> Result<(), String> {
+    let found = tensorboard_python().args(["-c", "import tensorboard"]).output();
+    let is_there = found.is_ok_and(|output| output.status.success());
+    is_there
+        .then_some(())
+        .ok_or_else(|| "which needs a Python with tensorboard (TENSORBOARD_PYTHON)".to_owned())
+}
+
+fn has_promtool() -> Result<(), String> {
+    let found = Command::new("promtool").arg("--version").output();
+    found.map(drop).map_err(|_| "which needs promtool, of the package prometheus".to_owned())
+}
+
+fn can_build() -> Result<(), String> {
+    let node = Command::new("node").arg("--version").output();
+    if !node.is_ok_and(|output| output.status.success()) {
+        return Err("which need node".to_owned());
+    }
+    let has_packages = page().join("node_modules/esbuild").is_dir();
+    has_packages.then_some(()).ok_or_else(|| "which need `npm ci` in crates/observe/page".to_owned())
+}
+
+/// A Chromium of this machine.
+fn chromium() -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Ok(named.into());
+    }
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&places)
+        .flat_map(|dir| names.map(|name| dir.join(name)))
+        .find(|path| path.is_file())
+        .ok_or_else(|| "which need chromium".to_owned())
+}
+
+/// Runs a node program to its end.
+#[track_caller]
+fn node(arguments: &[&str], pictures: Option<&Path>) -> String {
+    let mut command = Command::new("node");
+    command.args(arguments).current_dir(page());
+    if let Ok(chromium) = chromium() {
+        command.env("CHROMIUM", chromium);
+    }
+    if let Some(pictures) = pictures {
+        command.env("PICTURES", pictures);
+    }
+    let output = command.output().expect("node was found before");
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "node {arguments:?}:\n{text}");
+    text
+}
+
+fn the_bundle_is_what_the_sources_give() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    node(&["build.mjs", &dir.path().display().to_string()], None);
+    let dist = page().join("dist");
+    let names = |dir: &Path| {
+        let entries =
+            std::fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("it is read").file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&dist), names(dir.path()));
+    for name in names(&dist) {
+        let same = std::fs::read(dist.join(&name)).ok() == std::fs::read(dir.path().join(&name)).ok();
+        assert!(same, "crates/observe/page/dist/{} is old: run `node build.mjs` there", name.display());
+    }
+}
+
+fn the_sources_have_no_type_errors() {
+    node(&["node_modules/typescript/bin/tsc", "--noEmit", "--project", "."], None);
+}
+
+/// `lsgan ui` on all runs of a lab, and where its page is.
+fn ui(lab: &Lab) -> (Process, String) {
+    let dir = lab.path(".").display().to_string();
+    let mut process = lab.lsgan(["ui", &dir, "--listen", "127.0.0.1:0"]);
+    let line = process.wait_for_words("the page is at ");
+    let (_, url) = line.split_once("the page is at ").expect("it was waited for");
+    (process, url.trim().to_owned())
+}
+
+/// Where the pictures of the documentation go, if they are to be made.
+fn pictures() -> Option<PathBuf> {
+    std::env::var_os("LSGAN_UPDATE_EXPECTED").map(|_| root().join("docs/pictures"))
+}
+
+fn finished_runs_in_a_browser() {
+    let lab = Lab::new();
+    const MORE: [&str; 8] = [
+        "--set",
+        "steps=60",
+        "--set",
+        "checkpoint.every=20",
+        "--set",
+        "samples.every=2",
+        "--set",
+        "samples.grid=8x8",
+    ];
+    lab.up(2, &MORE).succeeds();
+    let other = lab.path("other").display().to_string();
+    let second = [&MORE[..], &["--set", "seed=2", "--set", "run=seed-2", "--run-dir", &other]].concat();
+    lab.up(1, &second).succeeds();
+    let (process, url) = ui(&lab);
+    node(&["test/finished.mjs", &url], pictures().as_deref());
+    process.kill();
+}
+
+fn a_live_run_in_a_browser() {
+    let lab = Lab::new();
+    let mut up = lab.up(2, &["--set", "steps=1000000", "--set", "samples.every=20"]);
+    let client = lab.client(&mut up);
+    until("two workers step", || {
+        let status = client.status()?;
+        let members = status.workers.iter().filter(|worker| !worker.virtual_ranks.is_empty()).count();
+        if members == 2 && status.step > 20 { Ok(()) } else { Err(format!("{members} at {}", status.step)) }
+    });
+    let (process, url) = ui(&lab);
+    let workers = children_named(up.id(), "worker");
+    let text = node(&["test/live.mjs", &url, &workers[1].to_string()], pictures().as_deref());
+    eprintln!("{}", text.trim());
+    process.kill();
+    up.kill();
+}
+
+/// The event file is written beside the run, and again after it: both times it says the same.
+fn tensorboard_reads_all_of_a_run() {
+    const SCRIPT: &str = "
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1], size_guidance={'scalars': 0, 'images': 0, 'tensors': 0}).Reload()
+tags = events.Tags()
+print(json.dumps({
+    'scalars': {tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in tags['scalars']},
+    'images': {tag: [[e.step, e.width, e.height, e.encoded_image_string[:4].hex()] for e in events.Images(tag)] for tag in tags['images']},
+    'text': [e.tensor_proto.string_val[0].decode() for tag in tags['tensors'] for e in events.Tensors(tag)],
+}))";
+    let lab = Lab::new();
+    let dir = lab.run_dir().display().to_string();
+    let mut up = lab.up(1, &[&SHORT[..], &["--set", "samples.every=10"]].concat());
+    lab.client(&mut up);
+    let mut follower = lab.lsgan(["tensorboard", "--run", &dir, "--follow"]);
+    up.succeeds();
+    follower.succeeds();
+    let read = || -> serde_json::Value {
+        let output = tensorboard_python().args(["-c", SCRIPT, &format!("{dir}/tensorboard")]).output();
+        let output = output.expect("it was found before");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("it prints JSON")
+    };
+    let seen = read();
+    let losses = seen["scalars"]["losses/loss_d"].as_array().expect("it is there");
+    let journal = lab.journal();
+    assert_eq!(losses.len(), 30);
+    for row in losses {
+        let sql = format!("select cast(loss_d * 1000000 as integer) from metrics where step = {}", row[0]);
+        let difference = journal.number(&sql) as f64 / 1e6 - row[1].as_f64().expect("a number");
+        assert!(difference.abs() < 2e-6, "{row}: {difference}");
+    }
+    let images: Vec<_> =
+        seen["images"]["samples"].as_array().expect("grids are there").iter().map(|i| i[0].clone()).collect();
+    assert_eq!(images, [10, 20, 30]);
+    assert_eq!(seen["images"]["samples"][0][1], 70, "two samples of 32 pixels and the lines between");
+    assert!(seen["text"][0].as_str().is_some_and(|text| text.contains("run: small")), "{}", seen["text"]);
+    lab.lsgan(["tensorboard", "--run", &dir]).succeeds();
+    assert_eq!(read(), seen);
+}
+
+fn promtool_finds_no_fault() {
+    let lab = Lab::finished();
+    let (process, url) = ui(&lab);
+    let script = format!("curl --silent --fail {url}metrics | promtool check metrics");
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().expect("bash runs");
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.trim().is_empty(), "{text}");
+    process.kill();
+}
