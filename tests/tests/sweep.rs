@@ -30,7 +30,10 @@ fn finished(lab: &Lab) -> BTreeMap<PathBuf, usize> {
     let entries = fs::read_dir(lab.path("sweep")).into_iter().flatten().flatten();
     let dirs = entries.map(|entry| entry.path()).filter(|dir| dir.join("journal.sqlite").is_file());
     let complete = "select count(*) from meta where key = 'outcome' and value = 'complete'";
-    let is_done = |dir: &PathBuf| Journal::open(dir).number(complete) == 1;
+    // One that has just begun has no tables yet.
+    let tables = "select count(*) from sqlite_master where name = 'meta'";
+    let is_done =
+        |dir: &PathBuf| Journal::open(dir).number(tables) == 1 && Journal::open(dir).number(complete) == 1;
     dirs.filter(is_done).map(|dir| (dir.clone(), Journal::open(&dir).generations().len())).collect()
 }
 

@@ -19,65 +19,60 @@ struct Row {
     parameters: [usize; 2],
 }
 
+fn dcgan(name: &'static str, (size, channels): (u32, u32), width: u32, parameters: [usize; 2]) -> Row {
+    let latent = Latent::Normal(100);
+    let model = ModelSpec::of(Generator::Dcgan { latent, width }, Discriminator::Dcgan { width });
+    Row { name, model, sample: SampleShape::Picture { size, channels }, parameters }
+}
+
+fn lsgan112(name: &'static str, parameters: [usize; 2]) -> Row {
+    let (latent, width) = (Latent::Uniform(1024), 64);
+    let model = ModelSpec::of(Generator::Lsgan112 { latent, width }, Discriminator::Lsgan112 { width });
+    Row { name, model, sample: SampleShape::Picture { size: 112, channels: 3 }, parameters }
+}
+
+fn resnet(name: &'static str, parameters: [usize; 2]) -> Row {
+    let (latent, width) = (Latent::Normal(64), 8);
+    let model = ModelSpec::of(Generator::Resnet { latent, width }, Discriminator::Resnet { width });
+    Row { name, model, sample: SampleShape::Picture { size: 32, channels: 3 }, parameters }
+}
+
+fn with(row: Row, batch_norm: BatchNorm) -> Row {
+    Row { model: ModelSpec { batch_norm, ..row.model }, ..row }
+}
+
+/// Told 10 classes, of which G makes 64 numbers.
+fn conditional(row: Row) -> Row {
+    Row { model: ModelSpec { classes: ClassesSpec { count: 10, embedding: 64 }, ..row.model }, ..row }
+}
+
 fn rows() -> Vec<Row> {
-    let dcgan = |name, size, channels, width, parameters| Row {
-        name,
-        model: ModelSpec::of(
-            Generator::Dcgan { latent: Latent::Normal(100), width },
-            Discriminator::Dcgan { width },
-        ),
-        sample: SampleShape::Picture { size, channels },
-        parameters,
-    };
-    let lsgan112 = |name, parameters| Row {
-        name,
-        model: ModelSpec::of(
-            Generator::Lsgan112 { latent: Latent::Uniform(1024), width: 64 },
-            Discriminator::Lsgan112 { width: 64 },
-        ),
-        sample: SampleShape::Picture { size: 112, channels: 3 },
-        parameters,
-    };
-    let resnet = |name, width, size, parameters| Row {
-        name,
-        model: ModelSpec::of(
-            Generator::Resnet { latent: Latent::Normal(64), width },
-            Discriminator::Resnet { width },
-        ),
-        sample: SampleShape::Picture { size, channels: 3 },
-        parameters,
-    };
-    let conditional = |row: Row| {
-        let classes = ClassesSpec { count: 10, embedding: 64 };
-        Row { model: ModelSpec { classes, ..row.model }, ..row }
-    };
-    let with = |row: Row, batch_norm| Row { model: ModelSpec { batch_norm, ..row.model }, ..row };
     vec![
-        dcgan("dcgan, 32 pixels, grey", 32, 1, 32, [369_600, 166_784]),
-        dcgan("dcgan, 64 pixels, colour", 64, 3, 64, [3_576_704, 2_765_568]),
-        dcgan("dcgan, 128 pixels, colour", 128, 3, 16, [1_107_680, 702_144]),
-        dcgan("dcgan, 256 pixels, colour", 256, 3, 8, [1_109_360, 703_840]),
-        resnet("resnet, 32 pixels", 8, 32, [62_635, 38_609]),
-        with(resnet("resnet, no batch norm", 8, 32, [62_403, 38_353]), BatchNorm::None),
+        dcgan("dcgan, 32 pixels, grey", (32, 1), 32, [369_600, 166_784]),
+        dcgan("dcgan, 64 pixels, colour", (64, 3), 64, [3_576_704, 2_765_568]),
+        dcgan("dcgan, 128 pixels, colour", (128, 3), 16, [1_107_680, 702_144]),
+        dcgan("dcgan, 256 pixels, colour", (256, 3), 8, [1_109_360, 703_840]),
+        resnet("resnet, 32 pixels", [62_635, 38_609]),
+        with(resnet("resnet, no batch norm", [62_403, 38_353]), BatchNorm::None),
         lsgan112("lsgan112, colour", [15_591_427, 4_333_441]),
         // A norm has two numbers a channel, a bias one: 224 and 192 channels are normed.
-        with(dcgan("dcgan, no batch norm", 32, 1, 32, [369_376, 166_592]), BatchNorm::None),
-        with(dcgan("dcgan, batch norm in G", 32, 1, 32, [369_600, 166_592]), BatchNorm::Generator),
-        with(dcgan("dcgan, batch norm in D", 32, 1, 32, [369_376, 166_784]), BatchNorm::Discriminator),
+        with(dcgan("dcgan, no batch norm", (32, 1), 32, [369_376, 166_592]), BatchNorm::None),
+        with(dcgan("dcgan, batch norm in G", (32, 1), 32, [369_600, 166_592]), BatchNorm::Generator),
+        with(dcgan("dcgan, batch norm in D", (32, 1), 32, [369_376, 166_784]), BatchNorm::Discriminator),
         // Its layers have biases anyway: 23·64 and 14·64 normed channels.
         with(lsgan112("lsgan112, no batch norm", [15_588_483, 4_331_649]), BatchNorm::None),
+        // 10·64 of the embedding, 64 more inputs of G's first layer, 10 more outputs of D's last.
         conditional(dcgan(
             "dcgan, 10 classes",
+            (32, 1),
             32,
-            1,
-            32,
-            [369_600 + 640 + 64 * 128 * 16, 166_784 + 10 * 128 * 16],
+            [369_600 + 640 + 64 * 2_048, 166_784 + 10 * 2_048],
         )),
         conditional(lsgan112(
             "lsgan112, 10 classes",
             [15_591_427 + 640 + 64 * 12_544, 4_333_441 + 10 * 25_089],
         )),
-        conditional(resnet("resnet, 10 classes", 8, 32, [62_635 + 640 + 64 * 512, 38_609 + 10 * 513])),
+        conditional(resnet("resnet, 10 classes", [62_635 + 640 + 64 * 512, 38_609 + 10 * 513])),
         Row {
             name: "mlp",
             model: ModelSpec::of(

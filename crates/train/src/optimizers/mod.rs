@@ -1,7 +1,7 @@
 //! The optimizers: each file has its paper and the update of one number.
 //!
 //! - [`adam`]: Adam, and AdamW.
-//! - [`rms_prop`]: RMSProp.
+//! - [`rms_prop`]: the one that divides by a mean of squares.
 //!
 //! Plain loops over flat slices that read the gradient right out of the sum: 4 ms where flat tensor operations took 21 ms. A
 //! GPU's kernel (`native/kernels/update.h`) has the same operations in the same order.
