@@ -3,28 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use lsgan_console::{Failure, product};
-use lsgan_spec::{SampleWeights, Step};
-use lsgan_train::Sampler;
 use lsgan_train::export::Format;
 use serde_json::json;
 
-use crate::place::store_of;
-use crate::sample::{newest, part_of};
-use crate::words::words;
+use crate::generator::{Generator, GeneratorArgs};
 
 /// The arguments of `lsgan export`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("format").required(true).multiple(true).args(["torchscript", "onnx"]))]
 pub struct Args {
-    /// The run's directory, or what its `checkpoint.to` says.
-    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
-    run: String,
-    /// The snapshot of this step instead of the newest whole one.
-    #[arg(long, value_name = "STEP")]
-    step: Option<u64>,
-    /// Which of G's weights; by default those of `samples.weights`.
-    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
-    weights: Option<SampleWeights>,
+    #[command(flatten)]
+    generator: GeneratorArgs,
     /// Write TorchScript, for `torch.jit.load`. Its `forward` takes z, f32 [n, numbers of one z], and gives samples, f32 [n,
     /// channels, side, side] in -1..1 (2-D points: [n, 2]).
     #[arg(long, value_name = "FILE.pt")]
@@ -51,16 +40,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     for (option, _, path) in &targets {
         check(option, path)?;
     }
-    let store = store_of(&args.run)?;
-    let manifest = match args.step {
-        Some(step) => store.verify(Step(step)).await?,
-        None => newest(&store, &args.run).await?,
-    };
-    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
-        .map_err(|errors| Failure::failed(errors.render_plain()))?;
-    let name = part_of(args.weights.unwrap_or(spec.samples.weights));
-    let sampler = Sampler::new(&spec)?;
-    let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
+    let Generator { manifest, name, sampler, weights, .. } = args.generator.open().await?;
     for (_, format, path) in &targets {
         sampler
             .export(&weights.as_weights(), *format, path)

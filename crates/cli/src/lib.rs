@@ -12,6 +12,7 @@
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
+//! - `generator`: which one a command is about, and how it is opened.
 //! - [`export`]: a generator as a file that other programs run.
 //! - [`import`]: weights of another program as the first snapshot of a run.
 //! - [`eval`]: snapshots scored.
@@ -33,6 +34,7 @@ pub mod dataset;
 pub mod eval;
 pub mod export;
 pub mod figure;
+mod generator;
 mod gpus;
 pub mod import;
 pub mod journal;

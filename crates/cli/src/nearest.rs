@@ -9,35 +9,25 @@ use lsgan_data::Source;
 use lsgan_evaluate::chunks::Pictures;
 use lsgan_evaluate::nearest::{Neighbour, Search, nearest};
 use lsgan_evaluate::{Choice, Resize};
-use lsgan_launch::{data_fingerprint, open_data};
-use lsgan_snapshots::Manifest;
-use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
+use lsgan_spec::{Grid, RunSpec, Step};
+use lsgan_train::Draw;
 use lsgan_train::models::SampleShape;
-use lsgan_train::{Draw, Sampler};
 use serde_json::{Value, json};
 
+use crate::generator::{Generator, GeneratorArgs, data_of};
 use crate::picture::PictureFile;
-use crate::place::store_of;
-use crate::words::words;
 
 /// The arguments of `lsgan nearest`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The run's directory, or what its `checkpoint.to` says.
-    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
-    run: String,
-    /// The snapshot of this step instead of the newest whole one.
-    #[arg(long, value_name = "STEP")]
-    step: Option<u64>,
+    #[command(flatten)]
+    generator: GeneratorArgs,
     /// How many samples: a row of the picture each, the sample first.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     count: u32,
     /// How many training pictures beside each, the nearest first.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=32))]
     neighbours: u32,
-    /// Which of G's weights; by default those of `samples.weights`.
-    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
-    weights: Option<SampleWeights>,
     /// Other samples: the noise of this seed. By default the run's own.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -64,41 +54,19 @@ pub struct Args {
 /// No snapshot there, another data set than the run's, 2-D points, or a picture that cannot be written.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let out = PictureFile::open("--out", &args.out)?;
-    let store = store_of(&args.run)?;
-    let manifest = match args.step {
-        Some(step) => store.verify(Step(step)).await?,
-        None => crate::sample::newest(&store, &args.run).await?,
-    };
-    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
-        .map_err(|errors| Failure::failed(errors.render_plain()))?;
-    let name = crate::sample::part_of(args.weights.unwrap_or(spec.samples.weights));
-    let sampler = Sampler::new(&spec)?;
+    let generator = args.generator.open().await?;
+    let Generator { manifest, spec, sampler, .. } = &generator;
     let SampleShape::Picture { size, channels } = sampler.shape() else {
         return Err(Failure::bad_input("`lsgan nearest` compares pictures, and this run makes 2-D points."));
     };
-    let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
-    let data = data(&spec, &manifest)?;
+    let data = data_of(spec, manifest, "so its pictures say nothing of what the run has learned")?;
     let draw = Draw { seed: args.seed.unwrap_or(spec.seed), truncation: None, class: None };
     let latents = sampler.latents_of(draw, args.count as usize);
-    let samples: Vec<f32> =
-        latents.iter().flat_map(|z| sampler.samples_of(&weights.as_weights(), z)).collect();
+    let samples: Vec<f32> = latents.flat_map(|z| generator.samples_of(&z)).collect();
     let pictures = Pictures::of_samples(size as usize, channels as usize, &samples);
-    let found = search(&args, &spec, &pictures, &*data)?;
+    let found = search(&args, spec, &pictures, &*data)?;
     out.write(&picture(&samples, &found, &*data, (size, channels))?)?;
     report(&args, &found, manifest.step)
-}
-
-fn data(spec: &RunSpec, manifest: &Manifest) -> Result<Box<dyn Source>, Failure> {
-    let data = open_data(&spec.data, spec.seed)?;
-    let found = data_fingerprint(&*data, &spec.model)?;
-    if found == manifest.data_fingerprint {
-        return Ok(data);
-    }
-    Err(Failure::bad_input(format!(
-        "the data is not what the run was trained on (fingerprint {} then, {found} now), so its pictures say nothing of what \
-         the run has learned. Bring the old files back.",
-        manifest.data_fingerprint
-    )))
 }
 
 fn search(

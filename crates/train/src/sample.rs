@@ -92,11 +92,6 @@ impl Sampler {
         Ok(Self { network: models::generator(&spec.model, sample)?, sample, spec: spec.clone() })
     }
 
-    /// A picture from a saved `generator` or `generator_ema`, as PNG.
-    pub fn picture_of_part(&self, part: &Part, grid: Grid) -> Result<Vec<u8>, TrainError> {
-        self.picture(&self.load(part)?.as_weights(), grid)
-    }
-
     /// The weights of a saved `generator` or `generator_ema`.
     pub fn load(&self, part: &Part) -> Result<OwnedWeights, TrainError> {
         let mut weights = vec![0.0; self.network.parameters.len()];
@@ -120,7 +115,7 @@ impl Sampler {
     pub fn picture_of(&self, weights: &Weights, grid: Grid, draw: Draw) -> Result<Vec<u8>, TrainError> {
         let samples = |count: u32| -> Vec<f32> {
             let latents = self.latents_of(draw, count as usize);
-            latents.iter().flat_map(|z| self.samples_of(weights, z)).collect()
+            latents.flat_map(|z| self.samples_of(weights, &z)).collect()
         };
         Ok(match self.sample {
             SampleShape::Picture { size, channels } => tile(&samples(grid.count()), grid, size, channels)?,
@@ -142,7 +137,7 @@ impl Sampler {
     /// The run's fixed z for the first `count` samples, in batches of 64.
     #[must_use]
     pub fn latents(&self, count: usize) -> Vec<Vec<f32>> {
-        self.latents_of(self.fixed(), count)
+        self.latents_of(self.fixed(), count).collect()
     }
 
     /// How the run's fixed z are drawn.
@@ -151,12 +146,11 @@ impl Sampler {
     }
 
     /// Other z, drawn as those are, with what the networks are told of classes behind each. A longer sequence begins as a shorter one.
-    #[must_use]
-    pub fn latents_of(&self, draw: Draw, count: usize) -> Vec<Vec<f32>> {
+    pub fn latents_of(&self, draw: Draw, count: usize) -> impl Iterator<Item = Vec<f32>> {
         let mut stream = Stream::of_samples(draw.seed);
         let latent = models::latent(&self.spec.model.generator);
         let (numbers, classes) = (latent.dimension() as usize, self.spec.model.classes.count as usize);
-        let batch = |start: usize| {
+        let batch = move |start: usize| {
             let count = BATCH.min(count - start);
             let mut z = vec![0.0; count * numbers];
             match draw.truncation {
@@ -173,7 +167,7 @@ impl Sampler {
             };
             z.chunks(numbers).enumerate().flat_map(told).collect()
         };
-        (0..count).step_by(BATCH).map(batch).collect()
+        (0..count).step_by(BATCH).map(batch)
     }
 
     /// Writes the generator with these weights to a file that other programs run.

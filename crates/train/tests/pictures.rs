@@ -49,7 +49,9 @@ fn a_saved_generator_makes_the_picture_that_the_replica_makes() {
         run_halves(&mut members, &[&[0, 1, 2, 3]], 4);
         let parts = members[0].export();
         let part = parts.iter().find(|p| p.name == part).expect("exported");
-        let picture = Sampler::new(&spec).expect("valid").picture_of_part(part, spec.samples.grid);
+        let sampler = Sampler::new(&spec).expect("valid");
+        let weights = sampler.load(part).expect("it fits");
+        let picture = sampler.picture(&weights.as_weights(), spec.samples.grid);
         assert_eq!(picture.expect("a picture"), members[0].sample_picture().expect("a picture"));
     }
 }
@@ -59,8 +61,7 @@ fn a_part_of_another_width_makes_no_picture() {
     let mut wide = small_dcgan();
     wide.model.generator = Generator::Dcgan { latent: Latent::Normal(16), width: 8 };
     let parts = replica(&wide)[0].export();
-    let error =
-        Sampler::new(&small_dcgan()).expect("valid").picture_of_part(&parts[0], Grid { columns: 1, rows: 1 });
+    let error = Sampler::new(&small_dcgan()).expect("valid").load(&parts[0]);
     let text = error.expect_err("another width").to_string();
     assert!(text.contains("main.0.weight is [16, 32, 4, 4], the run's is [16, 16, 4, 4]"), "{text}");
 }

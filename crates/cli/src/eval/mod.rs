@@ -15,16 +15,16 @@ use lsgan_evaluate::evaluation::Progress;
 use lsgan_evaluate::kept::Kept;
 use lsgan_evaluate::{Evaluation, npz};
 use lsgan_journal::LastWords;
-use lsgan_launch::{Basis, ScoreRow, Value, append_score, data_fingerprint, open_data, read_scores};
+use lsgan_launch::{Basis, ScoreRow, Value, append_score, read_scores};
 use lsgan_snapshots::{Error, Holder, Manifest, Store};
-use lsgan_spec::{RunSpec, SampleWeights, Step};
+use lsgan_spec::{SampleWeights, Step};
 
 pub use plan::Args;
 use report::Report;
 pub use report::{one, row_json, shown};
 
+use crate::generator::{data_of, part_of, spec_of};
 use crate::place::store_of;
-use crate::sample::part_of;
 
 /// How often a live run's store is looked at for new snapshots.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -171,18 +171,7 @@ impl Session {
         let spec = spec_of(manifest)?;
         let plan = self.args.plan(&spec)?;
         let counter = Counter::new("scoring");
-        let open = || {
-            let data = open_data(&spec.data, spec.seed)?;
-            let found = data_fingerprint(&*data, &spec.model)?;
-            if found == manifest.data_fingerprint {
-                return Ok(data);
-            }
-            Err(Failure::bad_input(format!(
-                "the data is not what the run was trained on (fingerprint {} then, {found} now), and scores against it would \
-                 mean nothing. Bring the old files back.",
-                manifest.data_fingerprint
-            )))
-        };
+        let open = || data_of(&spec, manifest, "and scores against it would mean nothing");
         let evaluation = Evaluation::new(&spec, plan, open, &Kept::in_cache(), &showing(&counter));
         counter.end();
         let evaluation = evaluation?;
@@ -230,11 +219,6 @@ impl Session {
         };
         ScoreRow { step, weights, scores, basis }
     }
-}
-
-fn spec_of(manifest: &Manifest) -> Result<RunSpec, Failure> {
-    lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
-        .map_err(|errors| Failure::failed(errors.render_plain()))
 }
 
 fn showing(counter: &Counter) -> impl Fn(Progress) + Sync {

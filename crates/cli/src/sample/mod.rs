@@ -7,15 +7,13 @@ mod walk;
 
 use std::path::PathBuf;
 
-use lsgan_console::{Failure, exit::chain, product, say};
-use lsgan_snapshots::{Manifest, Store};
-use lsgan_spec::{Grid, RunSpec, SampleWeights, Step};
-use lsgan_train::{Draw, OwnedWeights, Sampler, models};
+use lsgan_console::{Failure, product};
+use lsgan_spec::{Grid, RunSpec};
+use lsgan_train::{Draw, models};
 use serde_json::json;
 
+use crate::generator::{Generator, GeneratorArgs};
 use crate::picture::PictureFile;
-use crate::place::store_of;
-use crate::words::words;
 use singles::Folder;
 
 /// The largest grid.
@@ -26,18 +24,11 @@ const FRAMES_MAX: u32 = 10_000;
 /// The arguments of `lsgan sample`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The run's directory, or what its `checkpoint.to` says.
-    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
-    run: String,
-    /// The snapshot of this step instead of the newest whole one.
-    #[arg(long, value_name = "STEP")]
-    step: Option<u64>,
+    #[command(flatten)]
+    generator: GeneratorArgs,
     /// How many samples: in a grid up to 4,096, rounded up to a full one; with --singles any number.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     count: u32,
-    /// Which of G's weights; by default those of `samples.weights`.
-    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
-    weights: Option<SampleWeights>,
     /// Other samples: the noise of this seed. By default the run's own, which its pictures and scores have.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -122,17 +113,9 @@ impl Args {
 /// No snapshot there, or a picture that cannot be written.
 pub async fn sample(args: Args) -> Result<(), Failure> {
     let target = args.target()?;
-    let store = store_of(&args.run)?;
-    let manifest = match args.step {
-        Some(step) => store.verify(Step(step)).await?,
-        None => newest(&store, &args.run).await?,
-    };
-    let spec = lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
-        .map_err(|errors| Failure::failed(errors.render_plain()))?;
-    let name = part_of(args.weights.unwrap_or(spec.samples.weights));
-    let sampler = Sampler::new(&spec)?;
-    let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
-    let count = write(&args, target, &spec, (&sampler, &weights))?;
+    let generator = args.generator.open().await?;
+    let count = write(&args, target, &generator)?;
+    let Generator { manifest, spec, name, .. } = generator;
     let out = args.out.or(args.singles).expect("one of them is given").display().to_string();
     let step = manifest.step.0;
     if args.json {
@@ -146,17 +129,13 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
 }
 
 /// Returns how many samples it has written.
-fn write(
-    args: &Args,
-    target: Target,
-    spec: &RunSpec,
-    (sampler, weights): (&Sampler, &OwnedWeights),
-) -> Result<u32, Failure> {
+fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Failure> {
+    let Generator { spec, sampler, weights, .. } = generator;
     let (draw, count) = (args.draw(spec)?, args.count as usize);
-    let make = |z: &[f32]| sampler.samples_of(&weights.as_weights(), z);
+    let make = |z: &[f32]| generator.samples_of(z);
     match target {
         Target::Folder(folder) => {
-            folder.write(sampler.shape(), (count, &sampler.latents_of(draw, count)), make)?;
+            folder.write(sampler.shape(), (count, sampler.latents_of(draw, count)), make)?;
             Ok(args.count)
         }
         Target::File(file) => {
@@ -166,33 +145,12 @@ fn write(
                 return Ok(grid.count());
             };
             let latent = models::latent(&spec.model.generator);
-            let all = sampler.latents_of(draw, count).concat();
+            let all: Vec<f32> = sampler.latents_of(draw, count).flatten().collect();
             let keys: Vec<Vec<f32>> = all.chunks(all.len() / count).map(<[f32]>::to_vec).collect();
             file.write(&walk::walk(sampler, make, (&keys, latent), (frames as usize, args.fps))?)?;
             Ok(args.count)
         }
     }
-}
-
-/// The part of a snapshot that these weights are in.
-pub(crate) fn part_of(weights: SampleWeights) -> &'static str {
-    match weights {
-        SampleWeights::Ema => "generator_ema",
-        SampleWeights::Raw => "generator",
-    }
-}
-
-/// The newest whole snapshot; what is skipped is told.
-pub(crate) async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
-    let found = store.newest_valid().await?;
-    for skipped in &found.skipped {
-        say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
-    }
-    found.manifest.ok_or_else(|| {
-        Failure::failed(format!(
-            "{place} holds no whole snapshot. Train until one is written (`checkpoint.every`)."
-        ))
-    })
 }
 
 /// The squarest grid of at least `count` pictures.

@@ -36,7 +36,7 @@ impl Folder {
     pub fn write(
         &self,
         shape: SampleShape,
-        (count, batches): (usize, &[Vec<f32>]),
+        (count, batches): (usize, impl Iterator<Item = Vec<f32>>),
         make: impl Fn(&[f32]) -> Vec<f32>,
     ) -> Result<(), Failure> {
         let SampleShape::Picture { size, channels } = shape else {
@@ -47,7 +47,7 @@ impl Folder {
         let counter = Counter::new("sampling");
         let mut done = 0;
         for z in batches {
-            for sample in make(z).chunks(shape.len()) {
+            for sample in make(&z).chunks(shape.len()) {
                 let path = self.0.join(format!("{done:06}.png"));
                 let png = single(sample, size, channels).map_err(|error| error.to_string());
                 png.and_then(|png| fs::write(&path, png).map_err(|error| error.to_string())).map_err(

@@ -1,0 +1,109 @@
+//! Which generator a command is about, and how it is opened: what `sample`, `export` and `nearest` begin with.
+
+use lsgan_console::{Failure, exit::chain, say};
+use lsgan_data::Source;
+use lsgan_launch::{data_fingerprint, open_data};
+use lsgan_snapshots::{Manifest, Store};
+use lsgan_spec::{RunSpec, SampleWeights, Step};
+use lsgan_train::{OwnedWeights, Sampler};
+
+use crate::place::store_of;
+use crate::words::words;
+
+/// The arguments that say which.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GeneratorArgs {
+    /// The run's directory, or what its `checkpoint.to` says.
+    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
+    run: String,
+    /// The snapshot of this step instead of the newest whole one.
+    #[arg(long, value_name = "STEP")]
+    step: Option<u64>,
+    /// Which of G's weights; by default those of `samples.weights`.
+    #[arg(long, value_name = "WHICH", value_parser = words::<SampleWeights>())]
+    weights: Option<SampleWeights>,
+}
+
+/// A generator of a snapshot, ready to make samples.
+pub(crate) struct Generator {
+    pub manifest: Manifest,
+    /// The run's file, as the snapshot has it.
+    pub spec: RunSpec,
+    /// The part of the snapshot that it is.
+    pub name: &'static str,
+    pub sampler: Sampler,
+    pub weights: OwnedWeights,
+}
+
+impl GeneratorArgs {
+    /// Finds the snapshot and loads the weights.
+    ///
+    /// # Errors
+    /// No run or whole snapshot there.
+    pub async fn open(&self) -> Result<Generator, Failure> {
+        let store = store_of(&self.run)?;
+        let manifest = match self.step {
+            Some(step) => store.verify(Step(step)).await?,
+            None => newest(&store, &self.run).await?,
+        };
+        let spec = spec_of(&manifest)?;
+        let name = part_of(self.weights.unwrap_or(spec.samples.weights));
+        let sampler = Sampler::new(&spec)?;
+        let weights = sampler.load(&store.load_part(&manifest, name).await?)?;
+        Ok(Generator { manifest, spec, name, sampler, weights })
+    }
+}
+
+impl Generator {
+    /// What it makes of a batch of z.
+    pub fn samples_of(&self, z: &[f32]) -> Vec<f32> {
+        self.sampler.samples_of(&self.weights.as_weights(), z)
+    }
+}
+
+/// The run's file, as a snapshot has it.
+pub(crate) fn spec_of(manifest: &Manifest) -> Result<RunSpec, Failure> {
+    lsgan_runfile::parse(&manifest.spec_yaml, "the snapshot's specification", &[])
+        .map_err(|errors| Failure::failed(errors.render_plain()))
+}
+
+/// The part of a snapshot that these weights are in.
+pub(crate) fn part_of(weights: SampleWeights) -> &'static str {
+    match weights {
+        SampleWeights::Ema => "generator_ema",
+        SampleWeights::Raw => "generator",
+    }
+}
+
+/// The data set that a snapshot was trained on. `otherwise`: what another one would mean, behind a comma.
+///
+/// # Errors
+/// It cannot be opened, or is another one.
+pub(crate) fn data_of(
+    spec: &RunSpec,
+    manifest: &Manifest,
+    otherwise: &str,
+) -> Result<Box<dyn Source>, Failure> {
+    let data = open_data(&spec.data, spec.seed)?;
+    let found = data_fingerprint(&*data, &spec.model)?;
+    if found == manifest.data_fingerprint {
+        return Ok(data);
+    }
+    Err(Failure::bad_input(format!(
+        "the data is not what the run was trained on (fingerprint {} then, {found} now), {otherwise}. Bring the old files back.",
+        manifest.data_fingerprint
+    )))
+}
+
+/// The newest whole snapshot; what is skipped is told.
+async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
+    let found = store.newest_valid().await?;
+    for skipped in &found.skipped {
+        say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
+    }
+    found.manifest.ok_or_else(|| {
+        Failure::failed(format!(
+            "{place} holds no whole snapshot. Train until one is written (`checkpoint.every`)."
+        ))
+    })
+}
