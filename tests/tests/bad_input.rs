@@ -46,7 +46,7 @@ fn what_is_wrong_in_a_run_is_refused_with_what_to_do_and_nothing_is_started() {
 #[test]
 fn all_errors_are_reported_at_once() {
     let wrong = ["data.image.size=60", "seed=-1", "steps=many", "reduction=exakt"];
-    let size = "data.image.size is 60; dcgan accepts 32, 64 or 128";
+    let size = "data.image.size is 60; dcgan accepts 32, 64, 128 or 256";
     refused_as_bad_input(
         &wrong.map(|set| ["--set", set]).concat(),
         &[size, "seed is -1", "steps is `many`", "`exakt`"],
