@@ -14,6 +14,8 @@ pub fn tune() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        // Small blocks are merged when they are freed. Else each large block has glibc look for all that were freed before.
+        libc::mallopt(libc::M_MXFAST, 0);
     }
     // SAFETY: the block is ours from malloc to free; advice about it changes no contents.
     unsafe {

@@ -74,12 +74,12 @@ widest! {
         step: AdamStep, sum: &[W], scale: [f32; 2], m: &mut [f32], v: &mut [f32], w: &mut [f32],
     ) -> f32 {
         let [unit, clip] = scale;
-        let mut largest = 0.0_f32;
+        let mut largest = 0;
         for (((sum, m), v), w) in sum.iter().zip(m).zip(v).zip(w) {
             step.update(sum.mean(unit) * clip, m, v, w);
-            largest = if *v > largest { *v } else { largest };
+            largest = largest.max(v.to_bits());
         }
-        largest
+        f32::from_bits(largest)
     }
 }
 
