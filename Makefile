@@ -24,7 +24,7 @@ quickstart: build ## trains on 10,000 pictures of clothes, or goes on with it (W
 	$(BIN)/lsgan up --config configs/quickstart.yaml --workers $(WORKERS)
 
 figures: build ## draws docs/gallery anew: the paper's claims, with their numbers (FULL=1: for an hour)
-	$(BIN)/lsgan figure boundary losses pearson modes $(if $(FULL),--full) --out docs/gallery
+	$(BIN)/lsgan figure boundary losses pearson modes stability $(if $(FULL),--full) --out docs/gallery
 
 test: setup ## formatting, clippy, every test, the files in deploy/
 	@scripts/test

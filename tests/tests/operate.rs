@@ -77,6 +77,29 @@ fn a_run_that_is_not_live_says_how_it_ended_and_how_to_go_on() {
     lab.lsgan(["status", "--run", "nowhere"]).fails(2, &["nowhere is no directory"]);
 }
 
+// ---- logs ----
+
+#[test]
+fn what_workers_log_is_read_over_the_coordinator_and_followed_until_the_run_ends() {
+    let mut cluster = Cluster::start(2, &ENDLESS);
+    let processes = ["coordinator", "worker-1", "worker-2"];
+    until("all processes have lines", || {
+        let lines = lsgan(&cluster.lab, "logs", &["--json"]).succeeds().out;
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let has = |process: &str| lines.iter().any(|line| line["process"] == process);
+        if processes.into_iter().all(has) { Ok(()) } else { Err(lines) }
+    });
+    let one = lsgan(&cluster.lab, "logs", &["worker-2"]).succeeds().out;
+    assert!(one.contains("attached") && one.lines().all(|line| line.starts_with("worker-2  ")), "{one}");
+    lsgan(&cluster.lab, "logs", &["nobody"])
+        .fails(1, &["no lines of `nobody`", "coordinator, worker-1, worker-2"]);
+    let mut followed = lsgan(&cluster.lab, "logs", &["worker-1", "--follow"]);
+    followed.wait_for_words("attached");
+    lsgan(&cluster.lab, "stop", &[]).succeeds();
+    cluster.coordinator.process.wait().expect_out(&["stopped after step"]);
+    followed.succeeds().expect_out(&["worker-1  "]);
+}
+
 // ---- stop ----
 
 #[test]

@@ -362,7 +362,7 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ("worker", "--coordinator|--tls|--insecure|--peer-listen|--advertise|--give-up-after|--log|SIGTERM"),
         ("lsgan", "up|sweep|node|sample|nearest|timelapse|status|checkpoints|dataset|figure"),
         ("lsgan sweep", "--set|--seeds|--workers|--halving|--out|--json|--csv|1..5"),
-        ("lsgan figure", "boundary|losses|pearson|modes|--out|--full"),
+        ("lsgan figure", "boundary|losses|pearson|modes|stability|--out|--full"),
         ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork"),
         (
             "lsgan node",

@@ -8,10 +8,7 @@ use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product, say};
 use lsgan_figures::{FIGURES, Figure};
 
-use crate::modes;
-
-/// The figure that is made of runs.
-const MODES: &str = "modes";
+use crate::trained::TRAINED;
 
 /// The arguments of `lsgan figure`.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,17 +19,17 @@ pub struct Args {
     /// Where NAME.svg, NAME.png and NAME.csv are written; earlier ones of these names are replaced.
     #[arg(long, value_name = "DIR", default_value = "figures")]
     out: PathBuf,
-    /// Of modes: all settings with five seeds and 15,000 steps, which takes hours, and not a part of it. Its runs are in
-    /// runs/figure-modes-full then, else in runs/figure-modes; what is trained there is not trained again.
+    /// Of modes and stability: all settings, more seeds and steps, which takes an hour or more, and not a part of it. The runs are
+    /// in runs/figure-NAME-full then, else in runs/figure-NAME; what is trained there is not trained again.
     #[arg(long)]
     full: bool,
-    /// Of modes: how many workers train at once; by default as many as CPUs.
+    /// Of modes and stability: how many workers train at once; by default as many as CPUs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 }
 
 fn names() -> PossibleValuesParser {
-    let trained = [(MODES, modes::ABOUT)];
+    let trained = TRAINED.iter().map(|figure| (figure.name, figure.about));
     let all = FIGURES.iter().map(|figure| (figure.name, figure.about)).chain(trained);
     PossibleValuesParser::new(all.map(|(name, about)| PossibleValue::new(name).help(about)))
 }
@@ -49,7 +46,10 @@ pub async fn figure(args: Args) -> Result<(), Failure> {
                 say!("{name}: {}", found.about);
                 (found.make)()
             }
-            None => modes::figure(args.full, args.workers).await?,
+            None => {
+                let found = TRAINED.iter().find(|figure| figure.name == name);
+                found.expect("clap takes no other names").figure(args.full, args.workers).await?
+            }
         };
         write(&figure, name, &args.out)?;
     }

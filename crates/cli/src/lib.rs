@@ -9,6 +9,7 @@
 //! - `starting`: the start of `up`'s coordinator.
 //! - [`ui`]: runs in a browser. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
+//! - [`logs`]: what workers and the coordinator have printed.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
@@ -18,7 +19,7 @@
 //! - [`eval`]: snapshots scored.
 //! - [`sweep`]: a run for each combination of values and seeds.
 //! - [`figure`]: the paper's claims, drawn.
-//! - `modes`: the figure that is made of runs.
+//! - `trained`: the figures that are made of runs.
 //! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
@@ -39,7 +40,7 @@ mod gpus;
 pub mod import;
 pub mod journal;
 pub mod live;
-mod modes;
+pub mod logs;
 pub mod nearest;
 pub mod node;
 pub mod pause;
@@ -56,6 +57,7 @@ pub mod stop;
 pub mod sweep;
 pub mod timelapse;
 pub mod token;
+mod trained;
 pub mod ui;
 pub mod up;
 mod words;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, figure, import, journal, live, nearest, node, pause, sample,
-    scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
+    certs, checkpoints, dataset, eval, export, figure, import, journal, live, logs, nearest, node, pause,
+    sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -47,6 +47,8 @@ enum Command {
     Metrics(journal::MetricsArgs),
     /// Print what happened in a run, the oldest first.
     Events(journal::EventsArgs),
+    /// Print what workers and the coordinator have logged, also of workers on other hosts.
+    Logs(logs::Args),
     /// Write scalars, samples, scores and the run's file for TensorBoard, and what reads its files.
     Tensorboard(journal::TensorboardArgs),
     /// Write a snapshot at the next step boundary.
@@ -114,6 +116,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Ui(args) => ui::ui(args).await,
         Command::Metrics(args) => journal::metrics(args).await,
         Command::Events(args) => journal::events(args).await,
+        Command::Logs(args) => logs::logs(args).await,
         Command::Tensorboard(args) => journal::tensorboard(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,
         Command::Pause(args) => pause::pause(args).await,

@@ -29,7 +29,8 @@ enum Command {
     Create {
         #[command(flatten)]
         live: live::Args,
-        /// How long it is valid, as 24h; by default until it is revoked. A worker needs it again when its connection was lost.
+        /// How long it is valid, as 24h; by default until it is revoked. Workers that are in stay when it ends; a process that
+        /// is started later needs another one.
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         ttl: Option<Duration>,
     },

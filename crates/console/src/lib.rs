@@ -8,6 +8,7 @@
 //! - [`counter`]: the same for work that is counted.
 //! - [`news`]: what a worker tells the process that supervises it.
 //! - [`interrupts`]: signals that ask for the end, counted.
+//! - [`recent`]: the newest lines, for whoever asks from elsewhere.
 //! - [`exit`]: exit codes, and how an error is printed.
 
 pub mod counter;
@@ -17,6 +18,7 @@ pub mod logging;
 pub mod news;
 pub mod print;
 pub mod progress;
+pub mod recent;
 pub mod time_left;
 pub mod vital;
 

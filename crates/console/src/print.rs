@@ -26,7 +26,7 @@ use lsgan_spec::printable_lines;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
-use crate::logging;
+use crate::{logging, recent};
 
 /// Texts on their way. A reader that lets so many pile up does not read.
 const TEXTS_MAX: usize = 4096;
@@ -239,6 +239,9 @@ struct Printer {
 }
 
 fn print(stream: Stream, bytes: Vec<u8>) {
+    if let Stream::Error = stream {
+        recent::printed(&bytes);
+    }
     match &*shown() {
         Some(bar) => bar.suspend(|| queue(stream, bytes)),
         None => queue(stream, bytes),

@@ -51,13 +51,16 @@ enum Topic {
     Events,
     /// Sentences for people, which the journal keeps. The most frequent one comes once in 2,000 steps.
     Warnings,
+    /// Lines of logs. A worker sends 64 a second at most.
+    Lines,
 }
 
-const TOPICS: [(Topic, u64, Duration); 4] = [
+const TOPICS: [(Topic, u64, Duration); 5] = [
     (Topic::Life, 1 << 10, Duration::from_millis(10)),
     (Topic::Steps, 1 << 17, Duration::from_micros(20)),
     (Topic::Events, 1 << 10, Duration::from_millis(1)),
     (Topic::Warnings, 1 << 6, Duration::from_millis(500)),
+    (Topic::Lines, 1 << 10, Duration::from_millis(10)),
 ];
 
 /// What is left of it.
@@ -95,6 +98,7 @@ fn cost(kind: &Kind) -> (Topic, u64) {
         }
         Kind::TaskDone(_) | Kind::TaskFailed(_) => (Topic::Events, 1),
         Kind::Warning(_) => (Topic::Warnings, 1),
+        Kind::LogLines(log) => (Topic::Lines, 1 + log.lines.len() as u64),
     }
 }
 
@@ -121,12 +125,14 @@ mod tests {
         let begin = Instant::now();
         let mut allowance = Allowance::new(begin);
         let rows = |count| Kind::Metrics(v1::Metrics { rows: vec![v1::StepMetrics::default(); count] });
+        let log = |count| Kind::LogLines(v1::LogLines { lines: vec![String::new(); count], lost: 0 });
         assert!((0..128).all(|_| allowance.takes(&rows(512), begin)));
         for ms in 1..10_000 {
             let now = begin + Duration::from_millis(ms);
             let beat = ms.is_multiple_of(33).then(|| Kind::Heartbeat(v1::Heartbeat::default()));
+            let lines = ms.is_multiple_of(1000).then(|| log(64));
             let hashes = (0..10).map(|_| Kind::StateHash(v1::StateHash::default()));
-            let mut said = [rows(10), rows(10)].into_iter().chain(beat).chain(hashes);
+            let mut said = [rows(10), rows(10)].into_iter().chain(beat).chain(lines).chain(hashes);
             assert!(said.all(|kind| allowance.takes(&kind, now)), "after {ms} ms");
         }
     }

@@ -50,6 +50,7 @@ impl Shell {
                     Err(rejection) => self.reject(session, &rejection),
                 };
             }
+            Kind::LogLines(sent) => return self.log_lines(session, &sent),
             kind => kind,
         };
         let report = match convert::report(kind) {
@@ -127,7 +128,7 @@ impl Shell {
         Err(Rejection::OutOfBounds { field, value, accepted })
     }
 
-    fn reject(&mut self, session: SessionId, rejection: &Rejection) {
+    pub(crate) fn reject(&mut self, session: SessionId, rejection: &Rejection) {
         match rejection {
             Rejection::Late => tracing::debug!(session = session.0, "a message came too late"),
             rejection => self.drop_message(session, &rejection.to_string()),

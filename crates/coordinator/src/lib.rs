@@ -26,6 +26,7 @@
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser.
 //! - [`trainjob`]: progress for Kubeflow Trainer.
+//! - [`logs`]: the newest lines that workers and this process have printed.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ pub mod entrance;
 pub mod health;
 mod held;
 pub mod limits;
+pub mod logs;
 pub mod notices;
 pub mod operate;
 pub mod page;
@@ -264,7 +266,7 @@ async fn run(
     prepared.lock.describe(&from_here(address).to_string())?;
     let Prepared { lock, description, shell, inputs, queue, status } = prepared;
     let run = description.run.clone();
-    service.begin(inputs.clone(), description, shell.counts.clone(), status.clone());
+    service.begin(inputs.clone(), description, (shell.counts.clone(), status.clone(), shell.logs.clone()));
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     if let Some(page) = page {

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, say, slowly_if, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, recent, say, slowly_if, vital};
 use lsgan_coordinator::pod::Followed;
 use lsgan_coordinator::{args::Args, coordinate, limits};
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(args.log, "info");
+    recent::keep();
     vital::run(|| slowly_if(args.in_pod, coordinator(args)))
 }
 

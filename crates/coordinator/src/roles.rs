@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use lsgan_certs::Role::{self, Coordinator, Operator, Viewer, Worker};
 use lsgan_certs::role::of_whom;
-use lsgan_wire::{Peer, TOKEN_HEADER, TOKEN_SCHEME};
+use lsgan_wire::{Peer, Shown};
 use tonic::Status;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
@@ -33,11 +33,12 @@ const CALLS: &[(&str, &[Role])] = &[
     ("CreateToken", &[Operator]),
     ("RevokeToken", &[Operator]),
     ("ListTokens", &[Operator]),
+    ("Logs", &[Operator, Viewer]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other
 /// services than ours, as of health, take everybody.
-fn check(peer: Option<&Peer>, path: &str, (tokens, shown): (&Tokens, Option<&str>)) -> Result<(), Status> {
+fn check(peer: Option<&Peer>, path: &str, (tokens, shown): (&Tokens, Option<Shown>)) -> Result<(), Status> {
     let Some(peer) = peer else {
         return Err(Status::internal("nobody knows who calls; this is a bug, please report it"));
     };
@@ -51,8 +52,8 @@ fn check(peer: Option<&Peer>, path: &str, (tokens, shown): (&Tokens, Option<&str
     let theirs = match (roles.is_empty(), shown) {
         (false, _) => of_whom(roles.iter().copied()),
         (true, None) => "none, and shows no join token".to_owned(),
-        (true, Some(token)) => {
-            tokens.check(token).map_err(Status::permission_denied)?;
+        (true, Some(Shown { token, run })) => {
+            tokens.check(&token, run.as_deref()).map_err(Status::permission_denied)?;
             if may.contains(&Worker) {
                 return Ok(());
             }
@@ -104,8 +105,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shown = request.headers().get(TOKEN_HEADER).and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix(TOKEN_SCHEME));
+        let shown = Shown::of(request.headers());
         match check(request.extensions().get(), request.uri().path(), (&self.tokens, shown)) {
             Ok(()) => Box::pin(self.inner.call(request)),
             Err(status) => Box::pin(ready(Ok(status.into_http()))),
@@ -133,7 +133,7 @@ mod tests {
             let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&none, None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
-            assert_eq!(may(Some(&[Viewer])), call == "Status", "{call}");
+            assert_eq!(may(Some(&[Viewer])), ["Status", "Logs"].contains(&call), "{call}");
             let is_workers = ["DescribeRun", "Session", "ReportTrouble"].contains(&call);
             assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");
             assert_eq!(may(Some(&[Operator])), !is_workers && call != "Other", "{call}");

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::bounded::MessageLimit;
 use crate::catalogue::Chore;
 use crate::counts::Counts;
+use crate::logs::LogBook;
 use crate::operate::{Order, SnapshotWaiter};
 use crate::status::StatusFeed;
 use crate::stream::{Room, Stream, stream};
@@ -98,6 +99,7 @@ struct Begun {
     description: v1::RunDescription,
     counts: Arc<Counts>,
     status: StatusFeed,
+    logs: LogBook,
 }
 
 impl Service {
@@ -118,16 +120,15 @@ impl Service {
         self.finished.store(true, Ordering::Relaxed);
     }
 
-    /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts` and `status` of
-    /// the moment.
+    /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts`, `status` and `logs`
+    /// of the moment.
     pub fn begin(
         &self,
         inputs: mpsc::Sender<Input>,
         description: v1::RunDescription,
-        counts: Arc<Counts>,
-        status: StatusFeed,
+        (counts, status, logs): (Arc<Counts>, StatusFeed, LogBook),
     ) {
-        let begun = self.begun.set(Begun { inputs, description, counts, status });
+        let begun = self.begun.set(Begun { inputs, description, counts, status, logs });
         begun.expect("a run begins once");
     }
 
@@ -192,6 +193,10 @@ impl Coordinator for Service {
             Some(begun) => begun.status.read().await,
             None => self.starting.as_ref().clone(),
         }))
+    }
+
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<v1::LogsReply>, Status> {
+        Ok(Response::new(self.begun()?.logs.read(&request.into_inner())))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {

@@ -24,6 +24,7 @@ use crate::counts::Counts;
 use crate::data_set::DataSet;
 use crate::entrance::Session;
 use crate::held::Held;
+use crate::logs::LogBook;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
 use crate::queue::Queue;
@@ -90,6 +91,8 @@ pub struct Shell {
     /// How many workers `lsgan up` is to run, if it runs them.
     pub(crate) workers_wanted: Option<u32>,
     pub(crate) tokens: Arc<Tokens>,
+    /// The newest lines of all logs.
+    pub(crate) logs: LogBook,
 }
 
 impl Shell {

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::copy::{self, lead::Candidate};
 use crate::counts::Counts;
 use crate::data_set::DataSet;
+use crate::logs::LogBook;
 use crate::notices::{Notices, Telling};
 use crate::queue::Queue;
 use crate::random;
@@ -276,8 +277,8 @@ async fn ready(
         Some(token) => token.to_owned(),
         None => new_token()?,
     };
-    workers.tokens.restore(known.fact(tokens::FACT));
     let description = describe(&spec, &data, (&token, &places.store));
+    workers.tokens.restore(known.fact(tokens::FACT), &description.token);
     let (secret, pass_key) = (secret(&token), PassKey::of(&token));
     let kept = known.snapshots.iter().map(|step| Step(*step));
     let catalogue = Catalogue::of(kept.filter(|step| no_snapshot_after.is_none_or(|last| *step <= last)));
@@ -333,6 +334,7 @@ async fn ready(
         catalogue,
         counts: Arc::new(counts),
         tokens: workers.tokens,
+        logs: LogBook::default(),
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
     Ok(Prepared { lock, description, shell, inputs, queue, status })

@@ -4,7 +4,7 @@
 //! shows it is told what happened to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use lsgan_certs::{Identity, JoinToken};
@@ -64,6 +64,8 @@ pub struct Tokens {
     /// The coordinator's; without TLS there are no tokens.
     identity: Option<Arc<Identity>>,
     all: RwLock<Vec<Kept>>,
+    /// What the workers of the run were told of it, once they were let in.
+    run: OnceLock<Vec<u8>>,
     /// There are some, so that clients without a certificate are listened to.
     some: Arc<AtomicBool>,
 }
@@ -80,8 +82,9 @@ impl Tokens {
         self.some.clone()
     }
 
-    /// Those that the journal has.
-    pub(crate) fn restore(&self, fact: Option<&str>) {
+    /// Those that the journal has, and the token of the run, which its workers are told.
+    pub(crate) fn restore(&self, fact: Option<&str>, run: &[u8]) {
+        self.run.get_or_init(|| run.to_vec());
         let Some(json) = fact else { return };
         match serde_json::from_str(json) {
             Ok(all) => self.set(all),
@@ -97,11 +100,12 @@ impl Tokens {
         self.kept().iter().map(Kept::info).collect()
     }
 
-    /// Whether this text is a valid token of the run.
+    /// Whether this text is a valid token of the run. One that has expired lets in whoever shows the run's own token too, which
+    /// workers are told when they are let in: they come back after a restart of the coordinator.
     ///
     /// # Errors
     /// What to tell who shows it.
-    pub fn check(&self, text: &str) -> Result<(), String> {
+    pub fn check(&self, text: &str, run: Option<&[u8]>) -> Result<(), String> {
         let token: JoinToken = text.parse()?;
         let id = token.id();
         let kept =
@@ -113,11 +117,17 @@ impl Tokens {
             Some(Kept { revoked_ms: Some(_), .. }) => {
                 Err(format!("the join token {id} was revoked. `lsgan token create` makes another one"))
             }
-            Some(kept) if !kept.is_valid(wall_ms()) => {
+            Some(kept) if !kept.is_valid(wall_ms()) && !self.knows_run(run) => {
                 Err(format!("the join token {id} has expired. `lsgan token create` makes another one"))
             }
             Some(_) => Ok(()),
         }
+    }
+
+    fn knows_run(&self, shown: Option<&[u8]>) -> bool {
+        // Hashes, since they are compared in constant time.
+        let (ours, shown) = (self.run.get(), shown.map(blake3::hash));
+        ours.zip(shown).is_some_and(|(ours, shown)| blake3::hash(ours) == shown)
     }
 
     /// Does what an operator wants. Returns the answer, once the journal has what [`Self::fact`] says.
@@ -274,12 +284,15 @@ mod tests {
         assert!(tokens.are_there().load(Ordering::Relaxed));
         let secret = text.split('.').nth(1).expect("it has a secret");
         assert!(!tokens.fact().contains(secret), "{}", tokens.fact());
-        assert_eq!(tokens.check(&text), Ok(()));
+        assert_eq!(tokens.check(&text, None), Ok(()));
         let again = Tokens::default();
-        again.restore(Some(&tokens.fact()));
-        assert_eq!(again.check(&text), Ok(()), "a coordinator that is started again takes it");
+        again.restore(Some(&tokens.fact()), b"run");
+        assert_eq!(again.check(&text, None), Ok(()), "a coordinator that is started again takes it");
         tokens.obey(TokenOrder::revoke("anna", id)).expect("it is there");
-        assert!(tokens.check(&text).is_err_and(|why| why.contains("was revoked")));
+        tokens.restore(None, b"run");
+        for run in [None, Some(&b"run"[..])] {
+            assert!(tokens.check(&text, run).is_err_and(|why| why.contains("was revoked")));
+        }
         assert!(tokens.are_there().load(Ordering::Relaxed), "who shows it is told so");
     }
 
@@ -289,15 +302,20 @@ mod tests {
         let (id, text) = made(&tokens, 0);
         let secret = text.split('.').nth(1).expect("it has a secret");
         let other = text.replace(secret, &"0".repeat(secret.len()));
-        let why = tokens.check(&other).expect_err("another secret");
+        let why = tokens.check(&other, None).expect_err("another secret");
         assert!(why.contains(&id) && why.contains("none of this run's"), "{why}");
-        assert!(tokens.check("x").is_err_and(|why| why.contains("it is no join token")));
+        assert!(tokens.check("x", None).is_err_and(|why| why.contains("it is no join token")));
         let (_, soon) = made(&tokens, 1);
         let begun = wall_ms();
         while wall_ms() < begun + 2 {
             std::hint::spin_loop();
         }
-        assert!(tokens.check(&soon).is_err_and(|why| why.contains("has expired")));
+        let expired =
+            |run: Option<&[u8]>| tokens.check(&soon, run).is_err_and(|why| why.contains("has expired"));
+        assert!(expired(None) && expired(Some(b"run")), "no worker was told of a run yet");
+        tokens.restore(None, b"run");
+        assert!(expired(None) && expired(Some(b"another")));
+        assert_eq!(tokens.check(&soon, Some(b"run")), Ok(()), "a worker of the run comes back");
         let unknown = tokens.obey(TokenOrder::revoke("anna", "x".to_owned())).expect_err("there is none");
         assert!(unknown.contains(&id), "{unknown}");
     }

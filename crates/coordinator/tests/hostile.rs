@@ -31,6 +31,7 @@ fn everything(number: u64) -> Vec<v1::WorkerMessage> {
         v1::CorruptRecords { records: (0..1_000).map(record).collect() }.into(),
         v1::CorruptRecords { records: vec![record(number)] }.into(),
         v1::Sample { step: number, png: vec![0; 100] }.into(),
+        v1::LogLines { lines: vec![why(); 1_000], lost: number }.into(),
         v1::WantsLeave {}.into(),
     ]
 }

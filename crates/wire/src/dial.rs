@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lsgan_certs::Credential;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::codegen::http::HeaderMap;
+use tonic::metadata::{Ascii, Binary, MetadataMap, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -24,33 +25,63 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The header of a call that has a join token, and what is before the token in it.
-pub const TOKEN_HEADER: &str = "authorization";
-pub const TOKEN_SCHEME: &str = "Bearer ";
+const TOKEN_HEADER: &str = "authorization";
+const TOKEN_SCHEME: &str = "Bearer ";
+/// The header beside it that has the run's own token: of a process that was let in before.
+const RUN_HEADER: &str = "lsgan-run-bin";
 
 /// A client of a coordinator.
 pub type Client = CoordinatorClient<InterceptedService<Channel, Bearer>>;
 
-/// Shows a join token with each call, where the process has one.
+/// Shows a join token with each call, where the process has one, and what it was told of the run.
 #[derive(Clone, Debug)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer(Option<(MetadataValue<Ascii>, Option<MetadataValue<Binary>>)>);
+
+/// What a caller without a certificate shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// A join token, it may be any text.
+    pub token: String,
+    /// The run's own token, as workers are told it.
+    pub run: Option<Vec<u8>>,
+}
 
 impl Bearer {
-    fn of(credential: Option<&Credential>) -> Self {
+    fn of(credential: Option<&Credential>, run: Option<&[u8]>) -> Self {
         Self(credential.and_then(Credential::token).map(|token| {
             let text = format!("{TOKEN_SCHEME}{}", token.reveal());
             let mut value = MetadataValue::try_from(text).expect("hexadecimal digits can be in a header");
             value.set_sensitive(true);
-            value
+            let run = run.map(|run| {
+                let mut run = MetadataValue::from_bytes(run);
+                run.set_sensitive(true);
+                run
+            });
+            (value, run)
         }))
     }
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert(TOKEN_HEADER, value.clone());
+        if let Some((token, run)) = &self.0 {
+            request.metadata_mut().insert(TOKEN_HEADER, token.clone());
+            if let Some(run) = run {
+                request.metadata_mut().insert_bin(RUN_HEADER, run.clone());
+            }
         }
         Ok(request)
+    }
+}
+
+impl Shown {
+    /// What is in the headers of a call; none without a token.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let token = headers.get(TOKEN_HEADER)?.to_str().ok()?.strip_prefix(TOKEN_SCHEME)?.to_owned();
+        let metadata = MetadataMap::from_headers(headers.clone());
+        let run = metadata.get_bin(RUN_HEADER).and_then(|run| run.to_bytes().ok());
+        Some(Self { token, run: run.map(|run| run.to_vec()) })
     }
 }
 
@@ -59,6 +90,7 @@ impl Interceptor for Bearer {
 pub struct Address {
     endpoint: Endpoint,
     credential: Option<Credential>,
+    run: Option<Vec<u8>>,
 }
 
 impl Address {
@@ -96,6 +128,13 @@ impl Address {
         }
     }
 
+    /// The same address, dialled by a process that the run at it has let in before and told its token. With a join token it is
+    /// let in again, also when that has expired.
+    #[must_use]
+    pub fn of_run(self, token: &[u8]) -> Self {
+        Self { run: Some(token.to_vec()), ..self }
+    }
+
     fn is_tls(&self) -> bool {
         self.endpoint.uri().scheme_str() == Some("https")
     }
@@ -124,7 +163,7 @@ impl FromStr for Address {
                     .connect_timeout(CONNECT_TIMEOUT)
                     .http2_keep_alive_interval(KEEP_ALIVE)
                     .keep_alive_timeout(KEEP_ALIVE);
-                Ok(Self { endpoint, credential: None })
+                Ok(Self { endpoint, credential: None, run: None })
             }
             None => Err(format!(
                 "`{text}` is no address of a coordinator; write http://HOST:PORT or https://HOST:PORT, as the coordinator \
@@ -152,9 +191,12 @@ pub async fn dial(address: &Address) -> Result<Client, String> {
     let connector = Connector::new(address.credential.clone());
     let channel =
         address.endpoint.connect_with_connector(connector).await.map_err(|error| explain(&error))?;
-    Ok(CoordinatorClient::with_interceptor(channel, Bearer::of(address.credential.as_ref()))
-        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
+    Ok(CoordinatorClient::with_interceptor(
+        channel,
+        Bearer::of(address.credential.as_ref(), address.run.as_deref()),
+    )
+    .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+    .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
 }
 
 /// The causes of `error` in a line, and what to check about that kind of failure.
@@ -236,11 +278,15 @@ mod tests {
         let refused = address("http://h:1").by(Some(who.clone())).expect_err("everybody would read it");
         assert!(refused.contains("join token") && !refused.contains(&text), "{refused}");
         address("https://h:1").by(Some(who.clone())).expect("it is encrypted");
-        let mut bearer = Bearer::of(Some(&who));
-        let request = bearer.call(Request::new(())).expect("it is let through");
-        let value = request.metadata().get(TOKEN_HEADER).expect("it has a token");
-        assert_eq!(value.to_str().ok(), Some(format!("Bearer {text}").as_str()));
-        assert!(!format!("{request:?} {bearer:?} {who:?}").contains(&text));
+        for run in [None, Some(&b"the run's own"[..])] {
+            let mut bearer = Bearer::of(Some(&who), run);
+            let request = bearer.call(Request::new(())).expect("it is let through");
+            let logged = format!("{request:?} {bearer:?} {who:?}");
+            assert!(!logged.contains(&text) && logged.contains("Sensitive"), "{logged}");
+            let shown = Shown::of(&request.into_parts().0.into_headers()).expect("it has a token");
+            assert!(shown == Shown { token: text.clone(), run: run.map(<[u8]>::to_vec) });
+        }
+        assert!(Shown::of(&HeaderMap::new()).is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod places;
 mod stream;
 mod words;
 
-pub use dial::{Address, Bearer, Client, TOKEN_HEADER, TOKEN_SCHEME, dial, scheme};
+pub use dial::{Address, Bearer, Client, Shown, dial, scheme};
 pub use incoming::{Accepted, Incoming, Peer};
 pub use listen::{Listen, from_here, listen};
 pub use places::Limits;
@@ -62,6 +62,6 @@ macro_rules! wrap {
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Progress, Ready, Parked, Consumed, Metrics, WantsLeave,
     SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
-    CorruptRecords, Warning, StoreProof, TriedPeers);
+    CorruptRecords, Warning, StoreProof, TriedPeers, LogLines);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
     Shutdown, MetricsStored, TryPeers);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, slowly_if, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, logging, print, recent, slowly_if, vital};
 use lsgan_train::gpu;
 use lsgan_worker::{Args, Ended, interface, probe, work};
 use tokio::sync::mpsc;
@@ -35,6 +35,7 @@ fn worker() -> Result<(), Failure> {
         unsafe { set_unless_set(name, &value) };
     }
     logging::start(args.log, "info");
+    recent::keep();
     slowly_if(args.in_pod, take_part(args))
 }
 

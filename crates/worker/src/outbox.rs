@@ -4,7 +4,9 @@
 //! follows and sends what is to be sent.
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
+use lsgan_console::recent;
 use lsgan_control::Report;
 use lsgan_control::member::{Effect, Event, Participant, Wishes};
 use lsgan_spec::{Generation, Incarnation, Reduction};
@@ -12,6 +14,10 @@ use lsgan_wire::v1;
 use tokio::sync::Notify;
 
 use crate::metric_rows::MetricRows;
+
+/// Between two messages with lines of the log, and how many lines there are in one.
+const LINES_EVERY: Duration = Duration::from_secs(1);
+const LINES_MAX: usize = 64;
 
 /// See the module.
 pub struct Outbox {
@@ -25,6 +31,8 @@ struct Inner {
     /// What the session has to perform, in order.
     effects: Vec<Effect>,
     metrics: MetricRows,
+    /// When lines of the log were sent last.
+    lines_sent: Option<Instant>,
 }
 
 /// How far the journal was, as this worker was told.
@@ -42,14 +50,15 @@ impl Outbox {
     /// An outbox of a worker that starts.
     #[must_use]
     pub fn new(participant: Participant) -> Self {
-        let inner = Inner { participant, effects: Vec::new(), metrics: MetricRows::default() };
+        let inner =
+            Inner { participant, effects: Vec::new(), metrics: MetricRows::default(), lines_sent: None };
         Self { inner: Mutex::new(inner), news: Notify::new() }
     }
 
     /// Something happened.
     pub fn apply(&self, event: Event) {
         let mut inner = self.lock();
-        let Inner { participant, effects, metrics } = &mut *inner;
+        let Inner { participant, effects, metrics, .. } = &mut *inner;
         if let Event::Connected { .. } = event {
             metrics.begin_stream();
         }
@@ -96,7 +105,12 @@ impl Outbox {
             return Vec::new();
         }
         let metrics = inner.metrics.take().map(v1::WorkerMessage::from);
-        metrics.into_iter().chain(inner.participant.take_mail().into_iter().map(Into::into)).collect()
+        let lines = inner.log_lines(Instant::now()).map(v1::WorkerMessage::from);
+        metrics
+            .into_iter()
+            .chain(lines)
+            .chain(inner.participant.take_mail().into_iter().map(Into::into))
+            .collect()
     }
 
     /// A generation begins, in which the first rank reports the metrics.
@@ -117,5 +131,19 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while the outbox is locked")
+    }
+}
+
+impl Inner {
+    /// Lines of the log that were not sent yet, if it is time for some.
+    fn log_lines(&mut self, now: Instant) -> Option<v1::LogLines> {
+        if self.lines_sent.is_some_and(|sent| now < sent + LINES_EVERY) {
+            return None;
+        }
+        let (lost, lines) = recent::take(LINES_MAX);
+        (!lines.is_empty()).then(|| {
+            self.lines_sent = Some(now);
+            v1::LogLines { lines, lost }
+        })
     }
 }

@@ -28,6 +28,7 @@ pub type Reached = (Client, v1::RunDescription);
 /// is finished.
 pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Reached, Failure> {
     let address = args.address()?;
+    let address = known.iter().fold(address, |address, known| address.of_run(&known.token));
     let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
     let mut waits = false;
     loop {

@@ -8,6 +8,7 @@ use lsgan_tests::binaries::binary;
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish};
 use lsgan_tests::lab::JOIN_TOKEN;
 use lsgan_tests::{Coordinator, Lab, Process};
+use rusqlite::Connection;
 
 use crate::{certificates, coordinator, text, worker};
 
@@ -27,6 +28,16 @@ fn file(lab: &Lab, name: &str, token: &str) -> PathBuf {
     path
 }
 
+/// An hour passes for the tokens in a journal that no coordinator has.
+fn expire_all(lab: &Lab) {
+    let db = Connection::open(lab.run_dir().join("journal.sqlite")).expect("there is a journal");
+    let expires = "json_extract(value, '$[0].expires_ms') - 3600000";
+    let earlier = format!(
+        "update meta set value = json_set(value, '$[0].expires_ms', {expires}) where key = 'join_tokens'"
+    );
+    assert_eq!(db.execute(&earlier, []).expect("it has facts"), 1);
+}
+
 /// A worker that has the token in its environment.
 fn holder(lab: &Lab, address: &str, token: &str, more: &[&str]) -> Process {
     let mut command = Command::new(binary("worker"));
@@ -41,22 +52,22 @@ fn id_and_secret(token: &str) -> (&str, &str) {
 }
 
 /// One worker has a certificate and one a token. The coordinator is killed and started again meanwhile, and knows the token from
-/// its journal, which has no secret.
+/// its journal, which has no secret. The token has expired by then, which is nothing to a worker that is in.
 #[test]
 fn a_node_with_a_join_token_trains_without_a_certificate() {
     let lab = Lab::new();
     let certs = certificates(&lab, "certs");
     let tls = text(&certs);
     let mut first = coordinator(&lab, &tls, &certs.join("operator"), 2);
-    let token = create(&lab, &first, &certs, &[]);
+    let token = create(&lab, &first, &certs, &["--ttl", "1h"]);
     let path = text(&file(&lab, "token", &token));
     let mut workers = vec![worker(&lab, "a", &first, &tls, &LONGER)];
     let node =
         ["node", "--coordinator", &first.address, "--join-token", &path, "--workers", "1", "--name", "b"];
     workers.push(lab.lsgan(node));
     first.client.wait_for_step(1);
-
     let listen = first.kill().replace("https://", "");
+    expire_all(&lab);
     let mut again = lab.start_coordinator(&["--quiet", "--listen", &listen, "--tls", &tls]);
     finish(&mut again, workers);
     assert_undisturbed_weights(&lab);

@@ -1,0 +1,125 @@
+//! `lsgan logs`: what workers and the coordinator have printed, also of workers on other hosts.
+
+use std::time::{Duration, Instant};
+
+use lsgan_console::{Failure, product, say};
+use lsgan_wire::v1;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::live::{self, Found, Live, Target};
+
+/// How long a coordinator may be away while it is followed: `lsgan up` or a cluster starts it again.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+/// Between two looks; workers send their lines once a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Where there is more.
+const MORE: &str = "The coordinator has the newest 16,384 lines of all processes in memory, and after a restart those that were \
+                    printed since. All lines of a process are where its standard error goes: of `lsgan up` and `lsgan node` in \
+                    the folder logs.";
+
+/// The arguments of `lsgan logs`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = MORE)]
+pub struct Args {
+    /// The name of a worker, as `lsgan status` shows it, or `coordinator`; all of them by default.
+    #[arg(value_name = "WORKER")]
+    worker: Option<String>,
+    /// Go on as the run does, until its coordinator has ended.
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    live: live::Args,
+}
+
+/// Prints lines of logs, the oldest first.
+///
+/// # Errors
+/// A run that is not live, or a worker that it has no lines of.
+pub async fn logs(args: Args) -> Result<(), Failure> {
+    let Args { worker, follow, live: live::Args { target, json } } = args;
+    let mut asked = v1::LogsRequest { process: worker.unwrap_or_default(), from: 0 };
+    let mut live = target.find_live().await?;
+    let again = live.again(&target);
+    let mut reply = ask(&mut live, &asked).await.map_err(|status| Failure::failed(status.message()))?;
+    if !follow && !asked.process.is_empty() && !reply.processes.contains(&asked.process) {
+        return Err(Failure::failed(none_of(&asked.process, &reply.processes)));
+    }
+    loop {
+        asked.from = reply.next;
+        for line in &reply.lines {
+            print(line, json)?;
+        }
+        if reply.lines.is_empty() {
+            if !follow {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        reply = match ask(&mut live, &asked).await {
+            Ok(reply) => reply,
+            Err(status) if !follow => return Err(Failure::failed(status.message())),
+            Err(status) => match found_again(&again, &asked, status.message()).await? {
+                Some((found, reply)) => {
+                    live = found;
+                    reply
+                }
+                None => return Ok(()),
+            },
+        };
+    }
+}
+
+/// One piece. Pieces without lines of the process that is asked for are passed over.
+async fn ask(live: &mut Live, asked: &v1::LogsRequest) -> Result<v1::LogsReply, tonic::Status> {
+    let mut asked = asked.clone();
+    loop {
+        let reply = live.client.logs(asked.clone()).await?.into_inner();
+        if !reply.lines.is_empty() || reply.next == asked.from {
+            return Ok(reply);
+        }
+        asked.from = reply.next;
+    }
+}
+
+/// The coordinator that was started again, and its first lines; none if the run has ended.
+async fn found_again(
+    again: &Target,
+    asked: &v1::LogsRequest,
+    why: &str,
+) -> Result<Option<(Live, v1::LogsReply)>, Failure> {
+    let since = Instant::now();
+    say!("the coordinator is away: {why}");
+    while since.elapsed() < AWAY_MAX {
+        sleep(LOOK_EVERY).await;
+        match again.find().await {
+            Ok(Found::Live(mut live)) => {
+                if let Ok(reply) = ask(&mut live, asked).await {
+                    return Ok(Some((live, reply)));
+                }
+            }
+            Ok(Found::Away(away)) if away.last.outcome.is_some() => return Ok(None),
+            Ok(Found::Away(_)) | Err(_) => {}
+        }
+    }
+    Err(Failure::failed(format!(
+        "the coordinator has been away for {} s: {why}. Follow again when it is back.",
+        AWAY_MAX.as_secs()
+    )))
+}
+
+fn print(line: &v1::LogLine, json: bool) -> Result<(), Failure> {
+    let v1::LogLine { process, text } = line;
+    match json {
+        true => product!("{}", json!({ "process": process, "line": text })),
+        false => product!("{process}  {text}"),
+    }
+}
+
+fn none_of(process: &str, known: &[String]) -> String {
+    format!(
+        "there are no lines of `{process}`. There are some of: {}. `lsgan status` shows the workers.",
+        known.join(", ")
+    )
+}
