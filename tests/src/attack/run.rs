@@ -24,6 +24,8 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// More steps than an attack lasts.
 const STEPS: &str = "steps=10000000";
 const SETS: [&str; 6] = ["--set", STEPS, "--set", "checkpoint.every=200", "--set", "samples.every=0"];
+/// Steps of the undisturbed run that are waited for together.
+const PIECE: u64 = 200;
 /// Steps that are done in peace.
 const STEPS_AFTER: u64 = 10;
 /// What a coordinator may take, whoever says what.
@@ -104,7 +106,13 @@ pub fn run(plan: Plan) -> Report {
     report.check();
     let undisturbed = Lab::new();
     let steps = format!("steps={}", step + STEPS_AFTER);
-    undisturbed.up(1, &[&SETS[..], &["--set", &steps]].concat()).succeeds();
+    let mut up = undisturbed.up(1, &[&SETS[..], &["--set", &steps]].concat());
+    let client = undisturbed.client(&mut up);
+    // Each piece has a deadline of its own: all steps together may take many minutes.
+    for piece in (PIECE..step.saturating_sub(PIECE)).step_by(PIECE as usize) {
+        client.wait_for_step(piece);
+    }
+    up.succeeds();
     assert_eq!(report.weights, undisturbed.weights(), "{report}");
     report
 }
