@@ -95,13 +95,17 @@ pub(crate) fn data_of(
     )))
 }
 
-/// The newest whole snapshot; what is skipped is told.
-async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
+/// The newest whole snapshot, if there is one; what is skipped is told.
+pub(crate) async fn newest_whole(store: &Store) -> Result<Option<Manifest>, Failure> {
     let found = store.newest_valid().await?;
     for skipped in &found.skipped {
         say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
     }
-    found.manifest.ok_or_else(|| {
+    Ok(found.manifest)
+}
+
+async fn newest(store: &Store, place: &str) -> Result<Manifest, Failure> {
+    newest_whole(store).await?.ok_or_else(|| {
         Failure::failed(format!(
             "{place} holds no whole snapshot. Train until one is written (`checkpoint.every`)."
         ))

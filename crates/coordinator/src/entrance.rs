@@ -142,8 +142,7 @@ impl Shell {
         if open.dropped > 1 {
             return;
         }
-        let known = self.run.workers().values().find(|worker| worker.session == session);
-        let (who, worker) = match known {
+        let (who, worker) = match self.worker_on(session) {
             Some(worker) => {
                 (format!("worker {} ({})", worker.rights.incarnation, worker.name), worker.name.clone())
             }

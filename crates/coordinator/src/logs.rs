@@ -90,15 +90,15 @@ impl Lines {
                 lines.push(line.clone());
             }
         }
-        let processes: BTreeSet<_> = self.newest.iter().map(|line| line.process.clone()).collect();
-        v1::LogsReply { lines, next, processes: processes.into_iter().collect() }
+        let processes: BTreeSet<_> = self.newest.iter().map(|line| &line.process).collect();
+        v1::LogsReply { lines, next, processes: processes.into_iter().cloned().collect() }
     }
 }
 
 impl Shell {
     /// A worker sends lines of its log.
     pub(crate) fn log_lines(&mut self, session: SessionId, sent: &v1::LogLines) {
-        match self.run.workers().values().find(|worker| worker.session == session) {
+        match self.worker_on(session) {
             Some(worker) => self.logs.add(&worker.name, sent.lost, &sent.lines),
             None => self.reject(session, &Rejection::NoHello),
         }

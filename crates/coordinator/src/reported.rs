@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lsgan_console::vital;
 use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
-use lsgan_control::{Event, SessionId};
+use lsgan_control::{Event, SessionId, Worker};
 use lsgan_launch::best_snapshot;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Step, chain, scalars};
@@ -101,10 +101,14 @@ impl Shell {
         self.tell(Telling { warning: true, worker, lasts: Lasts::AWhile, text })
     }
 
+    /// The worker on this stream, if it has one.
+    pub(crate) fn worker_on(&self, session: SessionId) -> Option<&Worker> {
+        self.run.workers().values().find(|worker| worker.session == session)
+    }
+
     /// The label of the worker on this stream.
     pub(crate) fn name_of(&self, session: SessionId) -> String {
-        let worker = self.run.workers().values().find(|w| w.session == session);
-        worker.map_or_else(|| "a worker that is gone".to_owned(), |w| w.name.clone())
+        self.worker_on(session).map_or_else(|| "a worker that is gone".to_owned(), |w| w.name.clone())
     }
 
     pub(crate) fn snapshot_written(&mut self, written: &PublishedSnapshot) {

@@ -23,7 +23,7 @@ pub use plan::Args;
 use report::Report;
 pub use report::{one, row_json, shown};
 
-use crate::generator::{data_of, part_of, spec_of};
+use crate::generator::{data_of, newest_whole, part_of, spec_of};
 use crate::place::store_of;
 
 /// How often a live run's store is looked at for new snapshots.
@@ -86,11 +86,7 @@ impl Session {
             };
             return Ok(entries.into_iter().filter_map(told).collect());
         }
-        let found = self.store.newest_valid().await?;
-        for skipped in &found.skipped {
-            say!("warning: the snapshot of step {} is skipped: {}", skipped.step, chain(&skipped.reason));
-        }
-        Ok(found.manifest.into_iter().collect())
+        Ok(newest_whole(&self.store).await?.into_iter().collect())
     }
 
     /// Every snapshot that has no score of this kind yet, until the run has ended.

@@ -157,8 +157,9 @@ impl Results {
         let names = metrics.iter().map(|metric| metric.name().to_owned());
         let header = self.settings.iter().cloned().chain(["seeds".to_owned()]).chain(names);
         let cells = |(values, rows): &(&[String], Vec<&Row>)| {
-            let of =
-                |metric: &Metric| spread(rows.iter().filter_map(|row| row.last_score(*metric)).collect());
+            let of = |metric: &Metric| {
+                spread(rows.iter().filter_map(|row| row.last_score(*metric)).collect(), 4).unwrap_or_default()
+            };
             values.iter().cloned().chain([rows.len().to_string()]).chain(metrics.iter().map(of)).collect()
         };
         Some(Table { header: header.collect(), rows: groups.iter().map(cells).collect() })
@@ -194,7 +195,8 @@ impl Row {
         })
     }
 
-    fn last_score(&self, metric: Metric) -> Option<f64> {
+    /// The metric at its last score.
+    pub fn last_score(&self, metric: Metric) -> Option<f64> {
         plot::value(self.scores.last()?, metric)
     }
 
@@ -210,13 +212,16 @@ impl Row {
     }
 }
 
-/// `median (least to most)`.
-fn spread(mut values: Vec<f64>) -> String {
+/// `median (least to most)`, with so many digits behind the point; none of no values.
+#[must_use]
+pub fn spread(mut values: Vec<f64>, digits: usize) -> Option<String> {
     values.sort_by(f64::total_cmp);
     match values[..] {
-        [] => String::new(),
-        [one] => format!("{one:.4}"),
-        [least, .., most] => format!("{:.4} ({least:.4} to {most:.4})", median(&values)),
+        [] => None,
+        [one] => Some(format!("{one:.digits$}")),
+        [least, .., most] => {
+            Some(format!("{:.digits$} ({least:.digits$} to {most:.digits$})", median(&values)))
+        }
     }
 }
 
@@ -240,8 +245,8 @@ mod tests {
 
     #[test]
     fn a_spread_is_the_median_and_both_ends() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]), "2.0000 (1.0000 to 3.0000)");
-        assert_eq!(spread(vec![4.0, 1.0]), "2.5000 (1.0000 to 4.0000)");
-        assert_eq!((spread(vec![0.5]), spread(vec![])), ("0.5000".to_owned(), String::new()));
+        assert_eq!(spread(vec![3.0, 1.0, 2.0], 4).unwrap(), "2.0000 (1.0000 to 3.0000)");
+        assert_eq!(spread(vec![4.0, 1.0], 4).unwrap(), "2.5000 (1.0000 to 4.0000)");
+        assert_eq!((spread(vec![0.5], 4), spread(vec![], 4)), (Some("0.5000".to_owned()), None));
     }
 }

@@ -15,8 +15,8 @@ use lsgan_spec::Metric;
 use crate::sweep;
 use crate::sweep::axes::{Axis as Values, Seeds};
 use crate::sweep::plan::Sweep;
-use crate::sweep::plot::{over_seeds, value};
-use crate::sweep::table::{Results, Row, median};
+use crate::sweep::plot::over_seeds;
+use crate::sweep::table::{Results, Row, spread};
 
 /// A figure that is made of runs.
 pub struct Trained {
@@ -138,19 +138,7 @@ fn of_loss<'a>(results: &'a Results, loss: &Loss) -> Vec<&'a Row> {
     results.rows().iter().filter(|row| row.values[0] == loss.objective).collect()
 }
 
-/// The metric at the last score of each run, from the least to the most.
-fn last_scores(rows: &[&Row], metric: Metric) -> Vec<f64> {
-    let last = rows.iter().filter_map(|row| row.scores.last());
-    let mut values: Vec<f64> = last.filter_map(|score| value(score, metric)).collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// `median (least to most)` of sorted values, with so many digits behind the point.
-fn spread(sorted: &[f64], digits: usize) -> String {
-    match sorted[..] {
-        [] => "none".to_owned(),
-        [one] => format!("{one:.digits$}"),
-        [least, .., most] => format!("{:.digits$} ({least:.digits$} to {most:.digits$})", median(sorted)),
-    }
+/// A cell of a table: the values of all seeds, as [`spread`] has them.
+fn cell(values: impl Iterator<Item = f64>, digits: usize) -> String {
+    spread(values.collect(), digits).unwrap_or_else(|| "none".to_owned())
 }

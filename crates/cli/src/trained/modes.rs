@@ -7,7 +7,7 @@
 use lsgan_figures::{Figure, Table};
 use lsgan_spec::Metric;
 
-use super::{Found, LOSSES, Loss, Setting, Trained, Training, last_scores, of_loss, spread};
+use super::{Found, LOSSES, Loss, Setting, Trained, Training, cell, of_loss};
 use crate::sweep::plot::value;
 use crate::sweep::table::Row;
 
@@ -96,7 +96,8 @@ fn row(training: &Training, setting: &Setting, loss: &Loss, rows: &[&Row]) -> Ve
     let all = counts.iter().filter(|&&count| count >= modes(setting)).count();
     let share = 100.0 * all as f64 / counts.len().max(1) as f64;
     let metrics = [(Metric::ModesKde, 0), (Metric::Modes, 0), (Metric::HighQuality, 2)];
-    let last = metrics.map(|(metric, digits)| spread(&last_scores(rows, metric), digits));
+    let last =
+        metrics.map(|(metric, digits)| cell(rows.iter().filter_map(|row| row.last_score(metric)), digits));
     let names = [setting.title.to_owned(), loss.name.to_owned()];
     names.into_iter().chain(last).chain([format!("{share:.0} %")]).collect()
 }

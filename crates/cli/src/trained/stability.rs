@@ -10,7 +10,7 @@ use lsgan_journal::wall_ms;
 use lsgan_observe::summary::Summary;
 use lsgan_spec::Metric;
 
-use super::{Found, LOSSES, Loss, Setting, Trained, Training, of_loss, spread};
+use super::{Found, LOSSES, Loss, Setting, Trained, Training, cell, of_loss};
 use crate::sweep::plot::value;
 use crate::sweep::table::Row;
 
@@ -91,13 +91,12 @@ fn draw(training: &Training, found: &[Found]) -> Figure {
 fn row(training: &Training, setting: &Setting, loss: &Loss, rows: &[&Row]) -> Vec<String> {
     let best =
         |row: &&Row| row.scores.iter().filter_map(|score| value(score, Metric::Fid)).min_by(f64::total_cmp);
-    let mut best: Vec<f64> = rows.iter().filter_map(best).collect();
-    best.sort_by(f64::total_cmp);
-    let last = super::last_scores(rows, Metric::Fid);
+    let best = cell(rows.iter().filter_map(best), 0);
+    let last = cell(rows.iter().filter_map(|row| row.last_score(Metric::Fid)), 0);
     let folder = Path::new(training.runs).join(setting.name);
     let wrong = rows.iter().filter(|row| went_wrong(&folder.join(&row.name))).count();
     let cells = [setting.title, loss.name].map(str::to_owned).into_iter();
-    cells.chain([spread(&best, 0), spread(&last, 0), format!("{wrong} of {}", rows.len())]).collect()
+    cells.chain([best, last, format!("{wrong} of {}", rows.len())]).collect()
 }
 
 /// Whether the alerts of a run say that it went wrong.
