@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden numbers that crates/train/tests/golden.rs compares with: three steps of real PyTorch.
+"""Writes the golden numbers that crates/train/tests/golden.rs compares with: three steps or more of real PyTorch.
 
     python -m venv .venv-peer && .venv-peer/bin/pip install torch==2.11.0 safetensors==0.8.0 numpy
     .venv-peer/bin/python tests/reference/make_golden.py [NAME …]
@@ -13,7 +13,8 @@ them to half of the test's tolerance, or nothing is written: a unit whose input 
 make ReLU's gradient, and so the comparison, a matter of luck. The seeds are the first that have no such unit.
 
 D is frozen in G's half, and its batch norms do not count G's fakes of that half, nor what a penalty on D's gradient
-makes them compute: their running statistics are put back after it.
+makes them compute: their running statistics are put back after it. Where D has several updates for each of G's, G's batch norms
+count the batches of G's updates alone. A scheduler counts its own optimizer's updates.
 """
 
 import json
@@ -223,7 +224,7 @@ def inputs(case):
     """The samples (bytes), the noise, the other draws, and the classes of samples and fakes of every step."""
     random = torch.Generator().manual_seed(case["seed"])
     _, _, z_shape, sample_shape = case["networks"]()
-    for _ in range(STEPS):
+    for _ in range(case.get("steps", STEPS)):
         pixels = torch.randint(0, 256, (case["batch"], *sample_shape), generator=random, dtype=torch.uint8)
         z = torch.randn((case["batch"], *z_shape), generator=random)
         draws = torch.rand((case["batch"], 22), generator=random) if "augment" in case else None
@@ -234,7 +235,7 @@ def inputs(case):
 
 
 def train(case, dtype, memory_format=torch.contiguous_format):
-    """Three steps; returns everything that the fixture holds, in f32, by name."""
+    """All steps; returns everything that the fixture holds, in f32, by name."""
     g, d, _, _ = case["networks"]()
     random = torch.Generator().manual_seed(case["seed"] + 1000)
     out = {}
@@ -257,19 +258,22 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         network.train().to(dtype).to(memory_format=memory_format)
     keep("initial.generator", g.state_dict().items())
     keep("initial.discriminator", d.state_dict().items())
-    optimizers, schedulers = {}, []
+    optimizers, schedulers = {}, {}
     for name, network in [("generator", g), ("discriminator", d)]:
         kind, options = case["optimizers"][name]
         optimizers[name] = getattr(torch.optim, kind)(network.parameters(), **options)
         if "schedule" in case:
-            schedulers.append(scheduler(optimizers[name], **case["schedule"]))
+            schedulers[name] = scheduler(optimizers[name], **case["schedule"])
     kind, options = case["objective"]
     loss_of_real, loss_of_fake, loss_of_g = globals()[kind](**options)
 
-    def clip(network):
+    def update(name, network):
         if "clip_norm" in case:
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), case["clip_norm"])
             assert norm > case["clip_norm"], "the case clips"
+        optimizers[name].step()
+        if name in schedulers:
+            schedulers[name].step()
 
     average = {key: value.clone() for key, value in g.state_dict().items() if value.is_floating_point()}
     metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": [], "fake_std": []}
@@ -298,7 +302,12 @@ def train(case, dtype, memory_format=torch.contiguous_format):
             keep(f"step.{step}", [("draws", draws)])
         real = (pixels.float() / 127.5 - 1.0).to(dtype).to(memory_format=memory_format)
 
+        updates_g = (step + 1) % case.get("discriminator_steps", 1) == 0
+        statistics = {key: value.clone() for key, value in g.named_buffers()}
         fake = g(z)
+        if not updates_g:
+            for key, value in g.named_buffers():
+                value.copy_(statistics[key])
         seen_real, seen_fake = seen(real, 0), seen(fake.detach(), 1)
         on_real, on_fake = judge(seen_real), judge(seen_fake, 1)
         loss_d = loss_of_real(on_real) + loss_of_fake(on_fake)
@@ -309,8 +318,14 @@ def train(case, dtype, memory_format=torch.contiguous_format):
             (r1(judge, real, case["r1"]["gamma"]) * case["r1"]["every"]).backward()
         if "gradient_penalty" in case:
             gradient_penalty(judge, seen_real, seen_fake, draws[:, 21].to(dtype), case["gradient_penalty"]).backward()
-        clip(d)
-        optimizers["discriminator"].step()
+        update("discriminator", d)
+        said = dict(loss_d=loss_d, d_real=on_real.mean(), d_fake=on_fake.mean())
+        for key, value in said.items():
+            metrics[key].append(value.detach())
+        if not updates_g:
+            for key, value in d.named_buffers():
+                value.copy_(statistics[key])
+            continue
 
         for parameter in d.parameters():
             parameter.requires_grad_(False)
@@ -318,10 +333,7 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         loss_g = loss_of_g(on_fake_in_g)
         optimizers["generator"].zero_grad()
         loss_g.backward()
-        clip(g)
-        optimizers["generator"].step()
-        for one in schedulers:
-            one.step()
+        update("generator", g)
         for parameter in d.parameters():
             parameter.requires_grad_(True)
         for key, value in d.named_buffers():
@@ -330,8 +342,7 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         for key, value in g.state_dict().items():
             if key in average:
                 average[key].mul_(case["ema_decay"]).add_(value, alpha=1.0 - case["ema_decay"])
-        said = dict(loss_d=loss_d, loss_g=loss_g, d_real=on_real.mean(), d_fake=on_fake.mean(),
-                    d_fake_in_g=on_fake_in_g.mean(), fake_std=fake.std(dim=0, unbiased=False).mean())
+        said = dict(loss_g=loss_g, d_fake_in_g=on_fake_in_g.mean(), fake_std=fake.std(dim=0, unbiased=False).mean())
         for key, value in said.items():
             metrics[key].append(value.detach())
 
@@ -386,7 +397,7 @@ def golden(name, case):
             if share > tolerance / 2:
                 raise SystemExit(f"{name}: {key} in f32, {memory_format}, is off by {share:.1e}; take another seed")
     about = {key: value for key, value in case.items() if key != "networks"}
-    about.update(torch=torch.__version__, python=platform.python_version(), steps=STEPS)
+    about.update(torch=torch.__version__, python=platform.python_version(), steps=case.get("steps", STEPS))
     path = HERE / f"{name}.safetensors"
     save_file(exact, path, metadata={"about": json.dumps(about, sort_keys=True)})
     path.chmod(0o644)
@@ -425,6 +436,13 @@ CASES = {
         optimizers=both("AdamW", lr=1e-3, betas=[0.5, 0.999], eps=1e-8, weight_decay=0.1),
         objective=("hinge", {}), ema_decay=0.9, r1=dict(gamma=0.5, every=2),
         schedule=dict(warm_up_steps=2, decay="cosine", decay_steps=4, floor=0.1),
+    ),
+    # G is updated at steps 1 and 3.
+    "discriminator-steps": dict(
+        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2, steps=5, discriminator_steps=2,
+        optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-8),
+        objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9, r1=dict(gamma=0.5, every=3),
+        schedule=dict(warm_up_steps=2, decay="linear", decay_steps=4, floor=0.0),
     ),
     "wgan-gp-augment": dict(
         networks=lambda: dcgan32(width=4, latent=16, channels=3, norm_in_d=False), batch=4, seed=2,

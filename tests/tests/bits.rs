@@ -33,6 +33,34 @@ fn two_threads_train_the_bits_of_one() {
     assert_undisturbed_weights(&run_with_workers(2, &["--set", "compute.threads=2"]));
 }
 
+/// G is updated at every fifth step. Most of what disturbs the run comes between two of its updates.
+#[test]
+fn with_several_updates_of_d_for_each_of_g_s_kills_and_stops_change_no_bit() {
+    const MORE: &[&str] = &["--set", "optimizer.discriminator_steps=5"];
+    let alone = run_with_workers(1, MORE);
+    let rows = |more: &str| alone.journal().number(&format!("select count(*) from metrics {more}"));
+    assert_eq!([rows(""), rows("where loss_g is not null")], [STEPS, STEPS / 5]);
+    assert_ne!(alone.weights(), *Weights::undisturbed());
+    assert_eq!(run_with_workers(4, MORE).weights(), alone.weights());
+
+    let killed = Lab::new();
+    let mut up = killed.up(2, MORE);
+    killed.client(&mut up).wait_for_step(random_step());
+    send(children_named(up.id(), "worker")[0], Signal::SIGKILL);
+    up.succeeds().expect_err(&["and is started again"]);
+    assert_disturbed(&killed, "held");
+    assert_eq!(killed.weights(), alone.weights());
+
+    let stopped = Lab::new();
+    let mut up = stopped.up(2, MORE);
+    stopped.client(&mut up).wait_for_step(random_step());
+    up.signal(Signal::SIGINT);
+    up.wait().expect_code(130).expect_out(&["stopped after step", "with a snapshot"]);
+    stopped.up(3, MORE).succeeds();
+    assert_disturbed(&stopped, "snapshot");
+    assert_eq!(stopped.weights(), alone.weights());
+}
+
 /// So that the comparison can fail.
 #[test]
 fn another_seed_trains_other_bits() {

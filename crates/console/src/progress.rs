@@ -85,11 +85,12 @@ fn numbers(status: &v1::RunStatus, left: Option<Duration>) -> String {
     let phase =
         if status.phase() == v1::Phase::Stepping { String::new() } else { format!("{} · ", status.phase()) };
     let left = left.map(|left| format!(" · {} left", clock(left))).unwrap_or_default();
+    // A step at which G is not updated has none.
+    let loss_g = m.scalars.get(scalars::LOSS_G.name).map_or("–".to_owned(), |loss| format!("{loss:.3}"));
     format!(
-        "{phase}{:.0} images/s · loss D {:.3} G {:.3} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
+        "{phase}{:.0} images/s · loss D {:.3} G {loss_g} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
         status.images_per_s,
         m.scalar(scalars::LOSS_D.name),
-        m.scalar(scalars::LOSS_G.name),
         m.scalar(scalars::D_REAL.name),
         m.scalar(scalars::D_FAKE.name)
     )

@@ -89,6 +89,10 @@ const NAMES: &[(&str, Meant)] = &[
         "clip clip_grad grad_clip gradient_clip max_grad_norm clip_grad_norm max_norm",
         Field("optimizer.clip_norm"),
     ),
+    (
+        "n_critic ncritic critic_iters critic_steps n_dis num_d_steps d_steps d_iters d_updates",
+        Field("optimizer.discriminator_steps"),
+    ),
     ("n_classes num_classes class_num classes_count conditional", Field("model.classes.count")),
     ("ema_ramp ema_rampup ema_warmup ema_warm_up", Field("ema.ramp")),
     ("gradient_clip_val", Field("optimizer.clip_norm")),

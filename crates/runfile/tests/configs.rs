@@ -141,6 +141,7 @@ fn the_identities_of_the_shipped_configurations_are_what_they_were() {
 const LATER: &[&str] = &[
     "      weights: equal\n",
     "updates: alternating\n",
+    "  discriminator_steps: 1\n",
     "journal:\n  replicate: auto\n",
     "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n",
     "  ramp: 0.0\n",

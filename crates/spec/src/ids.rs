@@ -28,7 +28,8 @@ macro_rules! id {
 }
 
 id! {
-    /// One discriminator update and one generator update. Counts from 0.
+    /// One discriminator update and one generator update, unless that half is idle ([`crate::OptimizersSpec::is_idle`]). Counts
+    /// from 0.
     Step(u64)
 }
 id! {

@@ -1,8 +1,8 @@
 //! The optimizers of D and G.
 
 use crate::macros::{choice, section};
-use crate::table::{above_zero, below_one, number, of};
-use crate::{Half, ScheduleSpec};
+use crate::table::{above_zero, below_one, number, of, whole};
+use crate::{Half, Reduction, ScheduleSpec, Step};
 
 section! {
     /// The two optimizers, and what both have.
@@ -16,6 +16,10 @@ section! {
         /// The largest Euclidean norm of a network's gradient: a longer one, the mean over the global batch, is scaled down
         /// to it before the update (Pascanu et al. 2013). 0: any.
         clip_norm: f64 => number(0.0, 1e6).default("0.0").identity_unless("0.0"),
+        /// Updates of D for each update of G (n_critic of others; 5 is usual with wgan_gp). Every step updates D; with 5, G is
+        /// updated at steps 4, 9, 14 and so on. What counts steps for G counts its own updates: its bias correction, its
+        /// learning rate's schedule, and the moving average.
+        discriminator_steps: u64 => whole(1, 1000).default("1").identity_unless("1"),
     }
 }
 
@@ -61,10 +65,11 @@ choice! {
 }
 
 impl OptimizersSpec {
-    /// These two, with rates that do not change and gradients of any length.
+    /// These two, with rates that do not change, gradients of any length, and both in every step.
     #[must_use]
     pub fn of(generator: Optimizer, discriminator: Optimizer) -> Self {
-        Self { generator, discriminator, schedule: ScheduleSpec::default(), clip_norm: 0.0 }
+        let schedule = ScheduleSpec::default();
+        Self { generator, discriminator, schedule, clip_norm: 0.0, discriminator_steps: 1 }
     }
 
     /// That of the network which a half updates.
@@ -74,6 +79,36 @@ impl OptimizersSpec {
             Half::Discriminator => &self.discriminator,
             Half::Generator => &self.generator,
         }
+    }
+
+    /// Whether G is updated at `step`: at the last of each [`Self::discriminator_steps`].
+    #[must_use]
+    pub fn updates_generator(&self, step: Step) -> bool {
+        step.next().0.is_multiple_of(self.discriminator_steps)
+    }
+
+    /// Whether the half that comes next, when so many reductions are applied, updates nothing: G's half of a step at which G
+    /// is not updated. Its reduction sums no gradients, and is applied and counted like any other.
+    #[must_use]
+    pub fn is_idle(&self, applied: Reduction) -> bool {
+        applied.half() == Half::Generator && !self.updates_generator(applied.step())
+    }
+
+    /// How many updates the network of a half has had when so many reductions are applied. A pure function of their number, so
+    /// that no snapshot has to hold it.
+    #[must_use]
+    pub fn updates(&self, half: Half, applied: Reduction) -> u64 {
+        match half {
+            Half::Discriminator => applied.0.div_ceil(2),
+            Half::Generator => applied.step().0 / self.discriminator_steps,
+        }
+    }
+
+    /// `step` as the network of a half counts it: by its own updates before that step. Schedules and bias corrections go by
+    /// it.
+    #[must_use]
+    pub fn own_step(&self, half: Half, step: Step) -> Step {
+        Step(self.updates(half, step.first_reduction()))
     }
 }
 
@@ -85,6 +120,45 @@ impl Optimizer {
             Self::Adam { learning_rate, .. }
             | Self::AdamW { learning_rate, .. }
             | Self::RmsProp { learning_rate, .. } => learning_rate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(discriminator_steps: u64) -> OptimizersSpec {
+        let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
+        OptimizersSpec { discriminator_steps, ..OptimizersSpec::of(adam, adam) }
+    }
+
+    #[test]
+    fn both_are_updated_in_every_step_unless_it_is_said_otherwise() {
+        let spec = with(1);
+        for step in (0..5).map(Step) {
+            assert!(spec.updates_generator(step));
+            let counted = [Half::Discriminator, Half::Generator].map(|half| spec.own_step(half, step));
+            assert_eq!(counted, [step; 2]);
+        }
+        assert!((0..10).map(Reduction).all(|applied| !spec.is_idle(applied)));
+    }
+
+    #[test]
+    fn g_counts_its_own_updates_at_the_last_of_so_many_steps() {
+        for every in [2, 3, 5] {
+            let (spec, mut made) = (with(every), [0, 0]);
+            for applied in (0..40).map(Reduction) {
+                let (step, half) = (applied.step(), applied.half());
+                let counted = [Half::Discriminator, Half::Generator].map(|half| spec.updates(half, applied));
+                assert_eq!(counted, made, "{every}: {applied}");
+                assert_eq!(spec.is_idle(applied), half == Half::Generator && step.0 % every != every - 1);
+                if spec.is_idle(applied) {
+                    continue;
+                }
+                assert_eq!(spec.own_step(half, step).0, made[half as usize], "{every}: {applied}");
+                made[half as usize] += 1;
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ const SIZE: &str = "data.image.size";
 const GENERATOR: &str = "model.generator";
 const DISCRIMINATOR: &str = "model.discriminator";
 const UPDATES: &str = "updates";
+const DISCRIMINATOR_STEPS: &str = "optimizer.discriminator_steps";
 const SPECTRAL_NORM: &str = "model.spectral_norm";
 const DEVICE: &str = "compute.device";
 const BATCH_NORM: &str = "model.batch_norm";
@@ -119,8 +120,8 @@ fn the_image_fits_the_models(spec: &RunSpec, found: &mut Vec<Finding>) {
     }
 }
 
-/// G's half then reads D's weights of before D's update, which are kept for it: on CPUs, and without the vectors of spectral
-/// normalisation.
+/// G's half then reads D's weights of before D's update, which are kept for it: on CPUs, without the vectors of spectral
+/// normalisation, and from one update of D to the next.
 fn simultaneous_updates_are_possible(spec: &RunSpec, found: &mut Vec<Finding>) {
     if spec.updates != Updates::Simultaneous {
         return;
@@ -134,6 +135,13 @@ fn simultaneous_updates_are_possible(spec: &RunSpec, found: &mut Vec<Finding>) {
             SPECTRAL_NORM,
             "with spectral normalisation only alternating is accepted",
             "Set one of the two otherwise.",
+        );
+    }
+    if spec.optimizer.discriminator_steps > 1 {
+        refuse(
+            DISCRIMINATOR_STEPS,
+            "with several updates of D for each of G only alternating is accepted",
+            "Set optimizer.discriminator_steps to 1, or updates to alternating.",
         );
     }
     if matches!(spec.compute.device, Device::Cuda | Device::CudaIndex(_)) {

@@ -22,7 +22,8 @@ section! {
         run: String => text(RUN_NAME).required("quickstart"),
         /// Decides the initial weights, the order of the data and the noise.
         seed: u64 => whole(0, MAX_SEED).required("1").identity(),
-        /// Steps (one update of D and one of G each) that the run does. Raise it to go on with a finished run.
+        /// Steps that the run does. Each has one update of D, and one of G unless optimizer.discriminator_steps says otherwise.
+        /// Raise it to go on with a finished run.
         steps: u64 => whole(1, MAX_STEPS).required("1000"),
         /// Where the real samples come from.
         data: DataSpec => of::<DataSpec>(),
@@ -151,8 +152,9 @@ section! {
 }
 
 impl EmaSpec {
-    /// Share of the old average that `step` keeps, 0 to `decay`: the smaller one of `decay` and 2^(-1 / (ramp t)), which halves
-    /// what is older than `ramp` t steps. Step 0 keeps nothing of fresh weights where there is a ramp.
+    /// Share of the old average that G's update at `step`, which G counts by its own updates, keeps, 0 to `decay`: the smaller one
+    /// of `decay` and 2^(-1 / (ramp t)), which halves what is older than `ramp` t steps. Step 0 keeps nothing of fresh weights
+    /// where there is a ramp.
     ///
     /// The power is the `libm` crate's, so that every host computes the same bits.
     #[must_use]

@@ -15,7 +15,8 @@ pub fn run_spec() -> BoxedStrategy<RunSpec> {
     Union::new(SIDES.iter().map(|(model, _)| section("", table::rows(), model)))
         .prop_map(|json| serde_json::from_value::<RunSpec>(json).expect("the table and the types are one"))
         .prop_map(|mut spec| {
-            if spec.model.spectral_norm || spec.compute.device != Device::Cpu {
+            let steps = spec.optimizer.discriminator_steps;
+            if spec.model.spectral_norm || spec.compute.device != Device::Cpu || steps > 1 {
                 spec.updates = Updates::Alternating;
             }
             if spec.data.source.gives_pictures() {

@@ -1,4 +1,4 @@
-//! Three steps against the numbers of real PyTorch, on a GPU or the CPU; a line of JSON for each fixture.
+//! Three steps or more against the numbers of real PyTorch, on a GPU or the CPU; a line of JSON for each fixture.
 //!
 //! ```text
 //! golden_step FOLDER cpu|cuda|cuda:N
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let times = if chosen.is_cuda() { GPU_TIMES } else { 1.0 };
     let mut all_good = true;
     for name in reference::NAMES {
-        let shares = reference::three_steps(Path::new(folder), name, chosen);
+        let shares = reference::shares(Path::new(folder), name, chosen);
         let worst = shares
             .iter()
             .max_by(|a, b| (a.share / a.tolerance).total_cmp(&(b.share / b.tolerance)))

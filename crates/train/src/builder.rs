@@ -25,7 +25,7 @@ use crate::penalties::Penalties;
 use crate::rehearsal::Rehearsal;
 use crate::replica::Replica;
 use crate::state::{Networks, Regions, State};
-use crate::sums::{FixedSum, SMALL, ScaledSum};
+use crate::sums::{FixedSum, HostSum, SMALL, ScaledSum};
 use crate::tensors::view;
 use crate::word::Word;
 
@@ -184,17 +184,17 @@ impl<'a> Builder<'a> {
     }
 
     fn on_host<W: Word>(&self, networks: &Networks, state: State) -> Box<dyn Engine> {
-        let (halves, optimizers) = ([Half::Discriminator, Half::Generator], self.spec.optimizer);
-        let layout = |half| SumLayout::new(half, networks.network(half), self.spec.batch.virtual_ranks);
-        match self.spec.reduction {
-            ReductionMode::Exact => {
-                let scaled = |half| ScaledSum::new(layout(half), networks.network(half), self.small);
-                Box::new(HostEngine::new(state, halves.map(scaled), optimizers))
+        let virtual_ranks = self.spec.batch.virtual_ranks;
+        let sum = |half| -> Box<dyn HostSum> {
+            let network = networks.network(half);
+            let layout = SumLayout::new(half, network, virtual_ranks);
+            match self.spec.reduction {
+                ReductionMode::Exact => Box::new(ScaledSum::new(layout, network, self.small)),
+                ReductionMode::Exact64 | ReductionMode::Fast => Box::new(FixedSum::<W>::new(layout)),
             }
-            ReductionMode::Exact64 | ReductionMode::Fast => {
-                let fixed = |half| FixedSum::<W>::new(layout(half));
-                Box::new(HostEngine::new(state, halves.map(fixed), optimizers))
-            }
-        }
+        };
+        let idle: Box<dyn HostSum> = Box::new(FixedSum::<W>::new(SumLayout::header_alone(virtual_ranks)));
+        let sums = [sum(Half::Discriminator), sum(Half::Generator), idle];
+        Box::new(HostEngine::new(state, sums, self.spec.optimizer))
     }
 }

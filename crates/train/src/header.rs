@@ -242,6 +242,12 @@ impl SumLayout {
         Self { header, parts, parameters, gradients, statistics, passes, mixed: network.mixed }
     }
 
+    /// That of idle halves: a header and nothing behind it. It has the word of one bucket, which kernels find in every header.
+    pub fn header_alone(virtual_ranks: u32) -> Self {
+        let header = Header { virtual_ranks, buckets: 1 };
+        Self { header, parts: vec![], parameters: 0, gradients: 0, statistics: 0, passes: 0, mixed: 0 }
+    }
+
     pub fn len(&self) -> usize {
         self.head().end + self.gradients
     }

@@ -348,6 +348,13 @@ impl Lane {
         }
     }
 
+    /// What a virtual rank adds to the sum of an idle half: that it is there.
+    pub fn idle(&self, rank: VirtualRank) -> Contribution {
+        let zero = Tensor::zeros([0_i64; 0], (Kind::Float, self.shared.device));
+        let end = End { statistics: vec![], means: std::array::from_fn(|_| zero.shallow_clone()) };
+        Contribution { rank, first: 0, gradients: vec![], end: Some(end) }
+    }
+
     /// Whether D's half of this step has what not every step has.
     pub fn is_special(&self, step: Step) -> bool {
         self.shared.penalties.are_special_at(step)

@@ -84,6 +84,11 @@ impl Lanes {
         }
     }
 
+    /// What these tasks add to the sum of an idle half.
+    pub fn idle(&self, tasks: &[Task], take: impl FnMut(Contribution)) {
+        tasks.iter().map(|task| self.calling.idle(task.rank)).for_each(take);
+    }
+
     /// Computes what these tasks of D's half need of real samples, each on the lane that gets its task later.
     pub fn run_ahead(&mut self, tasks: &[Task]) {
         let run = self.next_run();

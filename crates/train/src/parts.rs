@@ -100,9 +100,10 @@ fn recipes<'a>(
         let sources = regions.into_iter().zip(suffixes).map(source).collect();
         Recipe { name: format!("{}_{of}", network.name), network, batches_tracked: None, sources }
     };
-    // G sees one batch in its half, D two (real and fake) in its own.
-    let g_batches = Some((reduction.0 / 2) as i64);
-    let d_batches = Some((reduction.0.div_ceil(2) * 2) as i64);
+    // G sees one batch for each of its updates, D two (real and fake). Running statistics are made of these: not of what G makes
+    // for D at a step whose half of G is idle.
+    let batches = |half, passes| Some((optimizers.updates(half, reduction) * passes) as i64);
+    let (g_batches, d_batches) = (batches(Half::Generator, 1), batches(Half::Discriminator, 2));
     let (at_g, at_d) = (&regions.generator, &regions.discriminator);
     let recipe = |name: &str, network, batches_tracked, sources| Recipe {
         name: name.to_owned(),

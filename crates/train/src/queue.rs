@@ -27,7 +27,9 @@ impl<'a> Queue<'a> {
             unsafe { queue.push(&update, abort_flag) };
         }
         // Queued behind the update, too. Of one that is not made there is nothing to take over.
-        replica.lanes.updated(update.half());
+        if !update.is_idle {
+            replica.lanes.updated(update.half());
+        }
     }
 
     /// Reads whether the update was made. The device must have come past it. If it was not made, what was computed since

@@ -150,7 +150,7 @@ impl Replica {
         let half = Half::Discriminator;
         self.check(step, half, self.next_reduction(), &ranks_of(work))?;
         let tasks = self.tasks(step, work)?;
-        self.compute_half(step, Work { half, tasks, controls, beside })
+        self.compute_half(step, Work { half, is_idle: false, tasks, controls, beside })
     }
 
     /// Computes what D's half of `step` needs of real samples, while the sum of G's half before it still travels: G has no
@@ -170,13 +170,15 @@ impl Replica {
     fn tasks(&self, step: Step, work: &[RankBatch]) -> Result<Vec<Task>, TrainError> {
         work.iter().try_for_each(|batch| batch.check(&self.spec, self.sample))?;
         let size = self.sample.size(self.spec.batch.per_rank as usize);
+        // Nobody looks at the fakes again where G's half is idle.
+        let kept_max = if self.spec.optimizer.updates_generator(step) { self.kept_max } else { 0 };
         let task = |(index, batch): (usize, &RankBatch)| {
             let samples = match self.device {
                 // SAFETY: a GPU's tasks run on this thread and are dropped before this returns; `work` outlives them.
                 Device::Cuda(_) => unsafe { samples_in_place(batch.samples, &size) },
                 Device::Cpu | Device::Mps | Device::Vulkan => samples(batch.samples, &size),
             };
-            let keep = if index < self.kept_max { Keep::Kept } else { Keep::ComputedAgain };
+            let keep = if index < kept_max { Keep::Kept } else { Keep::ComputedAgain };
             Task {
                 step,
                 rank: batch.virtual_rank,
@@ -186,7 +188,7 @@ impl Replica {
         Ok(work.iter().enumerate().map(task).collect())
     }
 
-    /// Computes G's half of `step` for the given virtual ranks; their sum is then in [`Self::take_words`].
+    /// Computes G's half of `step` for the given virtual ranks, which may be idle; their sum is then in [`Self::take_words`].
     ///
     /// Works also where another worker did D's half for these ranks.
     pub fn compute_generator(
@@ -209,7 +211,8 @@ impl Replica {
         let half = Half::Generator;
         self.check(step, half, self.next_reduction(), ranks)?;
         let tasks = ranks.iter().map(|&rank| Task { step, rank, real: None }).collect();
-        self.compute_half(step, Work { half, tasks, controls, beside })
+        let is_idle = !self.spec.optimizer.updates_generator(step);
+        self.compute_half(step, Work { half, is_idle, tasks, controls, beside })
     }
 
     fn compute_half(&mut self, step: Step, mut work: Work) -> Result<(), TrainError> {
@@ -264,13 +267,13 @@ impl Replica {
     /// They are given back by [`Self::put_words`]; then, on all workers, either some are left or none. Where one worker has all
     /// virtual ranks, none need be taken.
     pub fn take_words(&mut self) -> Vec<Words> {
-        self.engine.take_words(self.engine.next_reduction().half())
+        self.engine.take_words()
     }
 
     /// Gives back the words that were taken, added up. Where that failed, nothing is given back: the half can be computed
     /// again.
     pub fn put_words(&mut self, words: Vec<Words>) {
-        self.engine.put_words(self.engine.next_reduction().half(), words);
+        self.engine.put_words(words);
     }
 
     /// Whether the words of a GPU are copied to the host, to be added up there, from now on. Updates can then not be queued
@@ -279,13 +282,14 @@ impl Replica {
         self.engine.travel_from_host(from_host);
     }
 
-    /// Applies the all-reduced sum: Adam, running statistics, after G's half the moving average.
+    /// Applies the all-reduced sum: Adam, running statistics, after G's half the moving average. That of an idle half is counted,
+    /// and has no metrics.
     ///
     /// Where a virtual rank's numbers are bad or missing, nothing changes and the error names it.
     pub fn apply(&mut self, metrics: Metrics) -> Result<Applied, NotApplied> {
         let update = Update::new(&self.spec, self.reduction(), metrics);
         let applied = self.engine.apply(&update);
-        if applied.is_ok() {
+        if applied.is_ok() && !update.is_idle {
             self.lanes.updated(update.half());
         }
         self.finished(applied)

@@ -10,7 +10,9 @@
 //!
 //! a = −1, b = 1, c = 0 is eq. 8 (Pearson), a = 0, b = c = 1 is eq. 9 (0-1). `objectives` has these losses and others.
 //!
-//! Where the updates are simultaneous, G's half reads D's weights of before D's update; else those that it has made.
+//! Where the updates are simultaneous, G's half reads D's weights of before D's update; else those that it has made. Where D has
+//! several updates for each of G's, G's half of the steps between is idle: its sum has a header, with the workers' wishes, and
+//! no gradients, and its update does nothing. So every step has two reductions, and a group can form or part after each.
 //!
 //! A step has two halves: [`discriminator`], then [`generator`]. In each, every virtual rank computes the gradients of
 //! its own batch, [`sum`] adds them up, an all-reduce makes that the mean over all virtual ranks on all workers, and
@@ -153,32 +155,42 @@ fn backward(
 /// This worker's part of a half: the virtual ranks that it owns, one after another or several on threads of their own.
 pub(crate) struct Work<'a> {
     pub half: Half,
+    /// The virtual ranks have nothing to compute: [`lsgan_spec::OptimizersSpec::is_idle`].
+    pub is_idle: bool,
     pub tasks: Vec<Task>,
     /// This worker's wishes, which ride in the header of the sum.
     pub controls: ControlWords,
     pub beside: &'a mut dyn Beside,
 }
 
-/// Σ_v g_v / V over the virtual ranks of this worker, and the same of their batch-norm statistics.
+/// Σ_v g_v / V over the virtual ranks of this worker, and the same of their batch-norm statistics. Of an idle half, that these
+/// virtual ranks are there.
 pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Work) {
-    engine.begin(work.half, work.controls);
-    let in_pieces = work.beside.takes_early() && engine.takes_pieces(work.half);
+    engine.begin(work.controls);
+    if work.is_idle {
+        lanes.idle(&work.tasks, |contribution| engine.add(&contribution));
+        return engine.end();
+    }
+    let in_pieces = work.beside.takes_early() && engine.takes_pieces();
     let mut is_first = true;
     lanes.run(&work.tasks, in_pieces, |contribution, round| {
-        engine.add(work.half, &contribution);
+        engine.add(&contribution);
         match (&contribution.end, round) {
             (None, Round::Open) => {}
-            (None, Round::Complete) => work.beside.ready(engine.take_ready(work.half, contribution.first)),
+            (None, Round::Complete) => work.beside.ready(engine.take_ready(contribution.first)),
             (Some(_), _) if std::mem::take(&mut is_first) => work.beside.after_first(),
             (Some(_), _) => {}
         }
     });
-    engine.end(work.half);
+    engine.end();
 }
 
 /// The update of one network by its mean gradient. On a GPU one kernel does all of it (`native/kernels`).
 pub(crate) fn update(engine: &mut impl UpdateSteps, update: &Update) {
     let half = update.half();
+    if update.is_idle {
+        return; // G's average follows G's updates
+    }
     if half == Half::Discriminator {
         engine.keep_discriminator(); // so that the step can be taken back
     }

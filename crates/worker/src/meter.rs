@@ -67,7 +67,7 @@ impl Meter {
         self.discriminator = metrics;
     }
 
-    /// The metrics of G's half.
+    /// The metrics of G's half, which an idle one does not have.
     pub fn generator(&mut self, metrics: Option<HalfMetrics>) {
         self.generator = metrics;
     }
@@ -83,9 +83,10 @@ impl Meter {
         row
     }
 
-    /// None where D's half was done in a generation before, whose metrics are gone with it.
+    /// None where D's half was done in a generation before, whose metrics are gone with it. Without G's where its half was idle:
+    /// older ones would be taken for this step's.
     fn row(&self, step: u64) -> Option<v1::StepMetrics> {
-        let (d, g) = (self.discriminator?, self.generator?);
+        let (d, g) = (self.discriminator?, self.generator);
         let per_step = |time: Duration| time.as_secs_f64() * 1000.0 / self.steps as f64;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = [
@@ -94,7 +95,8 @@ impl Meter {
             (scalars::REDUCE_MS, per_step(self.reduce)),
             (scalars::SUMS_REPEATED, f64::from(self.repeated) / self.steps as f64),
         ];
-        let all = clock.into_iter().chain(d.scalars()).chain(g.scalars());
+        let of_g = g.iter().flat_map(HalfMetrics::scalars);
+        let all = clock.into_iter().chain(d.scalars()).chain(of_g);
         Some(v1::StepMetrics {
             step,
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),

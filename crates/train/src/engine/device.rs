@@ -8,15 +8,16 @@
 //! one ends. So it is predicated on the device: it changes nothing, and is not counted, where a mark of the sum is not
 //! good or the abort flag is set, nor is any update after it; see `collective::nccl::flag`.
 
-use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec};
+use lsgan_spec::{Half, OptimizersSpec, Reduction, ReductionMode, RunSpec, Step};
 use tch::{Device, Kind, Tensor};
 
 use super::device_fingerprint::fingerprint;
 use super::device_sum::DeviceSum;
-use super::{Arithmetic, Engine, Finished, Update, UpdateQueue};
+use super::{Arithmetic, Engine, Finished, SUMS, Update, UpdateQueue, sum_of};
 use crate::clip::NORM_EPSILON;
 use crate::contribution::Contribution;
 use crate::error::NotApplied;
+use crate::flat::Layout;
 use crate::header::{ControlWords, SumLayout, passes};
 use crate::kernels::{
     Address, BitsArgs, ClipArgs, DecideArgs, Kernel, Kernels, NoKernels, UpdateArgs, WORDS_OF_BLOCK,
@@ -40,8 +41,8 @@ pub(crate) struct DeviceEngine<W> {
     /// The same memory, through which it is changed. To libtorch it is another tensor, so that an update of D does not
     /// spoil the graph of a fake that is kept for G.
     writable: Tensor,
-    /// D's and G's.
-    sums: [DeviceSum<W>; 2],
+    /// In the order of [`sum_of`].
+    sums: [DeviceSum<W>; SUMS],
     /// Reductions applied since a state was taken over; i64 `[1]`.
     applied: Tensor,
     /// How many of them the host knows of.
@@ -62,8 +63,8 @@ pub(crate) struct DeviceEngine<W> {
 
 /// Memory of the host that the device writes behind an update.
 struct Report {
-    /// The headers of both halves.
-    headers: [Tensor; 2],
+    /// The header of each sum.
+    headers: [Tensor; SUMS],
     applied: Tensor,
     gradient_norm: Tensor,
 }
@@ -87,13 +88,15 @@ impl<W: Word> DeviceEngine<W> {
         let writable = unsafe {
             Tensor::from_blob(numbers.data_ptr().cast(), &[regions.len as i64], &[1], Kind::Float, device)
         };
-        let sums = [Half::Discriminator, Half::Generator].map(|half| {
-            let network = networks.network(half);
-            let layout = SumLayout::new(half, network, spec.batch.virtual_ranks);
-            let is_scaled = spec.reduction == ReductionMode::Exact;
-            let may_be_narrow = network.parameters.len() >= small;
-            DeviceSum::new(layout, network, [is_scaled, may_be_narrow], kernels, device)
-        });
+        let virtual_ranks = spec.batch.virtual_ranks;
+        let sum = |half| {
+            let (network, is_scaled) = (networks.network(half), spec.reduction == ReductionMode::Exact);
+            let (parameters, layout) = (&network.parameters, SumLayout::new(half, network, virtual_ranks));
+            DeviceSum::new(layout, parameters, [is_scaled, parameters.len() >= small], kernels, device)
+        };
+        let header = SumLayout::header_alone(virtual_ranks);
+        let idle = DeviceSum::new(header, &Layout::default(), [false; 2], kernels, device);
+        let sums = [sum(Half::Discriminator), sum(Half::Generator), idle];
         let report = Report {
             headers: sums.each_ref().map(|sum| shared_with(device, sum.layout.header.len() as i64, W::KIND)),
             applied: shared_with(device, 1, Kind::Int64),
@@ -124,19 +127,35 @@ impl<W: Word> DeviceEngine<W> {
         &self.numbers
     }
 
-    /// A virtual rank was added to a sum without [`Arithmetic::add`]: by a recording.
-    pub fn has_added(&mut self, half: Half) {
-        self.sums[half as usize].has_added();
+    /// Whether G is updated at `step`.
+    pub fn updates_generator(&self, step: Step) -> bool {
+        self.optimizers.updates_generator(step)
     }
 
-    /// The words of a half as they are now.
-    pub fn copy_of_sum(&self, half: Half) -> Tensor {
-        self.sums[half as usize].copy_of_words()
+    /// The place of the sum of the half that comes next.
+    fn next_sum(&self) -> usize {
+        sum_of(&self.optimizers, self.next_reduction())
+    }
+
+    /// The sum of the half that comes next.
+    fn sum(&mut self) -> &mut DeviceSum<W> {
+        let at = self.next_sum();
+        &mut self.sums[at]
+    }
+
+    /// A virtual rank was added to the sum without [`Arithmetic::add`]: by a recording.
+    pub fn has_added(&mut self) {
+        self.sum().has_added();
+    }
+
+    /// The words of the sum as they are now.
+    pub fn copy_of_sum(&self) -> Tensor {
+        self.sums[self.next_sum()].copy_of_words()
     }
 
     /// Makes them what they were.
-    pub fn put_sum(&mut self, half: Half, words: &Tensor) {
-        self.sums[half as usize].overwrite_words(words);
+    pub fn put_sum(&mut self, words: &Tensor) {
+        self.sum().overwrite_words(words);
     }
 
     /// Queues the gradients' norm, before the update changes their last bits.
@@ -145,9 +164,10 @@ impl<W: Word> DeviceEngine<W> {
     }
 
     /// Queues copies of what the host is to know of an update.
-    fn report(&mut self, half: Half) {
-        let sum = &mut self.sums[half as usize];
-        copy_in_turn(&self.report.headers[half as usize], &sum.header());
+    fn report(&mut self) {
+        let at = self.next_sum();
+        let sum = &mut self.sums[at];
+        copy_in_turn(&self.report.headers[at], &sum.header());
         copy_in_turn(&self.report.applied, &self.applied);
         sum.used_up();
     }
@@ -174,7 +194,7 @@ impl<W: Word> DeviceEngine<W> {
             sound: Address::of(&self.sound),
             applied: Address::of(&self.applied),
             flag: Address::of(&self.flag),
-            ..self.sums[update.half() as usize].whole(update.reduction)
+            ..self.sums[self.next_sum()].whole(update.reduction)
         };
         // SAFETY: all of these are on the device and live as long as this, which waits before it is dropped.
         unsafe { self.kernels.queue(Kernel::Decide, &args, 1) };
@@ -249,12 +269,12 @@ impl<W: Word> Engine for DeviceEngine<W> {
         step::sum(self, lanes, work);
     }
 
-    fn take_words(&mut self, half: Half) -> Vec<Words> {
-        self.sums[half as usize].take_words()
+    fn take_words(&mut self) -> Vec<Words> {
+        self.sum().take_words()
     }
 
-    fn put_words(&mut self, half: Half, given: Vec<Words>) {
-        self.sums[half as usize].put_words(given);
+    fn put_words(&mut self, given: Vec<Words>) {
+        self.sum().put_words(given);
     }
 
     fn travel_from_host(&mut self, from_host: bool) {
@@ -336,15 +356,18 @@ impl<W: Word> UpdateQueue for DeviceEngine<W> {
         if let Some(norm_max) = update.norm_max {
             self.clip(norm_max, update.half());
         }
-        self.update(update);
-        self.report(update.half());
+        if !update.is_idle {
+            self.update(update);
+        }
+        self.report();
         self.queued = Some(*update);
     }
 
     fn finish(&mut self) -> Result<Finished, NotApplied> {
         let update = self.queued.take().expect("an update was queued");
-        let header = words::<W>(&self.report.headers[update.half() as usize]);
-        let sum = &mut self.sums[update.half() as usize];
+        let at = self.next_sum();
+        let header = words::<W>(&self.report.headers[at]);
+        let sum = &mut self.sums[at];
         let (reading, repeated) = (sum.layout.header.read(header), sum.repeated());
         let applied = self.report.applied.int64_value(&[0]);
         let is_applied = applied == self.known + 1;
@@ -370,16 +393,16 @@ impl<W: Word> UpdateQueue for DeviceEngine<W> {
 }
 
 impl<W: Word> Arithmetic for DeviceEngine<W> {
-    fn begin(&mut self, half: Half, controls: ControlWords) {
+    fn begin(&mut self, controls: ControlWords) {
         let reduction = self.next_reduction();
-        self.sums[half as usize].begin(reduction, controls);
+        self.sum().begin(reduction, controls);
     }
 
-    fn add(&mut self, half: Half, contribution: &Contribution) {
-        self.sums[half as usize].add(contribution);
+    fn add(&mut self, contribution: &Contribution) {
+        self.sum().add(contribution);
     }
 
-    fn end(&mut self, half: Half) {
-        self.sums[half as usize].end();
+    fn end(&mut self) {
+        self.sum().end();
     }
 }

@@ -105,7 +105,8 @@ mod tests {
     fn sum_of(network: &Network, is_scaled: bool, lay: impl Fn(&Tensor, &[i64]) -> Tensor) -> Vec<i64> {
         let layout = SumLayout::new(Half::Discriminator, network, 2);
         assert!(layout.parts.len() > PARTS_MAX, "several calls add a virtual rank");
-        let mut sum = DeviceSum::<i64>::new(layout, network, [is_scaled, true], Kernels::OnHost, Device::Cpu);
+        let (parameters, ways) = (&network.parameters, [is_scaled, true]);
+        let mut sum = DeviceSum::<i64>::new(layout, parameters, ways, Kernels::OnHost, Device::Cpu);
         let moments = numbers(&[network.parameters.len() as i64], 9).square() * 1e-3;
         sum.choose_scales(&moments, Some(1.0));
         sum.begin(Reduction(4), ControlWords::default());

@@ -19,13 +19,12 @@ use super::device_pieces::DevicePieces;
 use super::device_scales::DeviceScales;
 use super::device_travel::DeviceTravel;
 use crate::contribution::{Contribution, End};
-use crate::flat::ALIGNMENT;
+use crate::flat::{ALIGNMENT, Layout};
 use crate::header::{ControlWord, ControlWords, SumLayout};
 use crate::kernels::{
     AddArgs, Address, BeginArgs, BitsArgs, DecideArgs, EndRankArgs, Kernel, Kernels, PARTS_MAX, PartArgs,
     SquaresArgs, SumArgs, WordKind,
 };
-use crate::layers::Network;
 use crate::tensors::words;
 use crate::word::{DeviceWordKind, Mode, Word, Words};
 
@@ -78,18 +77,17 @@ impl<W: Word> DeviceSum<W> {
     /// Words travel in 32 bits where `is_scaled` gives each block of parameters a last bit, and `may_be_narrow`.
     pub fn new(
         layout: SumLayout,
-        network: &Network,
+        parameters: &Layout,
         [is_scaled, may_be_narrow]: [bool; 2],
         kernels: Kernels,
         device: Device,
     ) -> Self {
         let virtual_ranks = layout.header.virtual_ranks;
-        let scales =
-            is_scaled.then(|| DeviceScales::new(&network.parameters, virtual_ranks, kernels, device));
+        let scales = is_scaled.then(|| DeviceScales::new(parameters, virtual_ranks, kernels, device));
         let len = (GUARD + layout.len() + 1) as i64;
         let narrow = (may_be_narrow && is_scaled)
             .then(|| DeviceNarrow::new(len, (GUARD + layout.head().end) as i64, kernels, device));
-        let pieces = DevicePieces::new(&layout, &network.parameters, GUARD, device);
+        let pieces = DevicePieces::new(&layout, parameters, GUARD, device);
         Self {
             words: Tensor::zeros([len], (W::KIND, device)),
             squares: Tensor::zeros([pieces.blocks as i64], (Kind::Double, device)),

@@ -2,7 +2,7 @@
 
 use lsgan_spec::{Half, OptimizersSpec, Reduction};
 
-use super::{Arithmetic, Engine, Update, UpdateSteps};
+use super::{Arithmetic, Engine, SUMS, Update, UpdateSteps, sum_of};
 use crate::clip;
 use crate::contribution::Contribution;
 use crate::ema::ema;
@@ -16,43 +16,54 @@ use crate::step::{self, Work};
 use crate::sums::HostSum;
 use crate::word::Words;
 
-pub(crate) struct HostEngine<S> {
+pub(crate) struct HostEngine {
     state: State,
-    /// D's and G's.
-    sums: [S; 2],
+    /// In the order of [`sum_of`].
+    sums: [Box<dyn HostSum>; SUMS],
     /// D's numbers before this step's update of them.
     before: Vec<f32>,
     optimizers: OptimizersSpec,
 }
 
-impl<S: HostSum> HostEngine<S> {
-    /// `sums`: D's and G's.
-    pub fn new(state: State, sums: [S; 2], optimizers: OptimizersSpec) -> Self {
+impl HostEngine {
+    /// `sums`: D's, G's, and that of idle halves.
+    pub fn new(state: State, sums: [Box<dyn HostSum>; SUMS], optimizers: OptimizersSpec) -> Self {
         let before = vec![0.0; state.regions().discriminator.all().len()];
         Self { state, sums, before, optimizers }
     }
+
+    /// The place of the sum of the half that comes next.
+    fn next_sum(&self) -> usize {
+        sum_of(&self.optimizers, self.state.reduction())
+    }
+
+    /// The sum of the half that comes next.
+    fn sum(&mut self) -> &mut dyn HostSum {
+        let at = self.next_sum();
+        &mut *self.sums[at]
+    }
 }
 
-impl<S: HostSum> Engine for HostEngine<S> {
+impl Engine for HostEngine {
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
         step::sum(self, lanes, work);
     }
 
-    fn take_words(&mut self, half: Half) -> Vec<Words> {
-        self.sums[half as usize].take_words()
+    fn take_words(&mut self) -> Vec<Words> {
+        self.sum().take_words()
     }
 
-    fn put_words(&mut self, half: Half, words: Vec<Words>) {
-        self.sums[half as usize].put_words(words);
+    fn put_words(&mut self, words: Vec<Words>) {
+        self.sum().put_words(words);
     }
 
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied> {
-        let sums = &self.sums[update.half() as usize];
-        let reading = sums.read_header();
+        let sum = &self.sums[self.next_sum()];
+        let reading = sum.read_header();
         reading.check(update.reduction)?;
-        let applied = update.applied(&reading, sums.repeated(), || sums.square_sum().sqrt());
+        let applied = update.applied(&reading, sum.repeated(), || sum.square_sum().sqrt());
         step::update(self, update);
-        self.sums[update.half() as usize].clear_header();
+        self.sum().clear_header();
         self.state.set_reduction(applied.reduction);
         Ok(applied)
     }
@@ -77,9 +88,9 @@ impl<S: HostSum> Engine for HostEngine<S> {
     }
 
     fn state_changed(&mut self) {
+        self.sums.iter_mut().for_each(|sum| sum.clear_header());
         for half in [Half::Discriminator, Half::Generator] {
             let sum = &mut self.sums[half as usize];
-            sum.clear_header();
             let moments = &self.state.numbers()[self.state.regions().of(half).second_moments.clone()];
             let last = OptimizerStep::last(&self.optimizers, half, self.state.reduction());
             sum.moments_changed(moments, last);
@@ -87,29 +98,29 @@ impl<S: HostSum> Engine for HostEngine<S> {
     }
 }
 
-impl<S: HostSum> Arithmetic for HostEngine<S> {
-    fn begin(&mut self, half: Half, controls: ControlWords) {
-        self.sums[half as usize].begin(controls);
+impl Arithmetic for HostEngine {
+    fn begin(&mut self, controls: ControlWords) {
+        self.sum().begin(controls);
     }
 
-    fn add(&mut self, half: Half, contribution: &Contribution) {
-        self.sums[half as usize].add(contribution);
+    fn add(&mut self, contribution: &Contribution) {
+        self.sum().add(contribution);
     }
 
-    fn takes_pieces(&self, half: Half) -> bool {
-        self.sums[half as usize].takes_pieces()
+    fn takes_pieces(&self) -> bool {
+        self.sums[self.next_sum()].takes_pieces()
     }
 
-    fn take_ready(&mut self, half: Half, first: usize) -> Vec<Words> {
-        self.sums[half as usize].take_ready(first)
+    fn take_ready(&mut self, first: usize) -> Vec<Words> {
+        self.sum().take_ready(first)
     }
 
-    fn end(&mut self, half: Half) {
-        self.sums[half as usize].end();
+    fn end(&mut self) {
+        self.sum().end();
     }
 }
 
-impl<S: HostSum> UpdateSteps for HostEngine<S> {
+impl UpdateSteps for HostEngine {
     fn keep_discriminator(&mut self) {
         let at = self.state.regions().discriminator.all();
         self.before.copy_from_slice(&self.state.numbers()[at]);

@@ -17,7 +17,7 @@ mod device_travel;
 pub(crate) mod host;
 
 pub use contract::contract;
-use lsgan_spec::{Half, Reduction, RunSpec};
+use lsgan_spec::{Half, OptimizersSpec, Reduction, RunSpec};
 
 use crate::contribution::Contribution;
 use crate::error::NotApplied;
@@ -31,7 +31,17 @@ use crate::state::State;
 use crate::step::Work;
 use crate::word::Words;
 
-/// A replica's state and sums.
+/// Sums of an engine: D's, G's, and that of idle halves, which is a header alone.
+pub(crate) const SUMS: usize = 3;
+/// The place of the last.
+const IDLE: usize = SUMS - 1;
+
+/// Which of an engine's sums a reduction is.
+pub(crate) fn sum_of(optimizers: &OptimizersSpec, reduction: Reduction) -> usize {
+    if optimizers.is_idle(reduction) { IDLE } else { reduction.half() as usize }
+}
+
+/// A replica's state and sums. Its sum is that of the half that comes next, [`Self::next_reduction`].
 pub(crate) trait Engine: Send {
     /// Computes this worker's part of a half; its sum is then in [`Self::take_words`].
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work);
@@ -41,11 +51,11 @@ pub(crate) trait Engine: Send {
         lanes.run_ahead(tasks);
     }
 
-    /// The words of a half's sum that are to be added up over all workers next; none where the sum is whole.
-    fn take_words(&mut self, half: Half) -> Vec<Words>;
+    /// The words of the sum that are to be added up over all workers next; none where the sum is whole.
+    fn take_words(&mut self) -> Vec<Words>;
 
     /// The words that were taken, added up.
-    fn put_words(&mut self, half: Half, words: Vec<Words>);
+    fn put_words(&mut self, words: Vec<Words>);
 
     /// Updates the state with the all-reduced sum, or changes nothing. Returns when that is done.
     fn apply(&mut self, update: &Update) -> Result<Applied, NotApplied>;
@@ -113,22 +123,22 @@ pub enum Finished {
     TravelsAgain,
 }
 
-/// The arithmetic of a step in one kind of memory; `step` says in which order.
+/// The arithmetic of a step in one kind of memory; `step` says in which order. The sum is that of the half that comes next.
 pub(crate) trait Arithmetic {
-    /// Begins a sum, with this worker's wishes.
-    fn begin(&mut self, half: Half, controls: ControlWords);
+    /// Begins the sum, with this worker's wishes.
+    fn begin(&mut self, controls: ControlWords);
     /// Adds the numbers of one virtual rank.
-    fn add(&mut self, half: Half, contribution: &Contribution);
+    fn add(&mut self, contribution: &Contribution);
     /// Whether the last contribution may come in pieces.
-    fn takes_pieces(&self, _half: Half) -> bool {
+    fn takes_pieces(&self) -> bool {
         false
     }
     /// The words that need nothing more of the last virtual rank, whose pieces have come down to parameter `first`.
-    fn take_ready(&mut self, _half: Half, _first: usize) -> Vec<Words> {
+    fn take_ready(&mut self, _first: usize) -> Vec<Words> {
         vec![]
     }
     /// Ends this worker's part of the sum.
-    fn end(&mut self, half: Half);
+    fn end(&mut self);
 }
 
 /// An update in the steps that [`crate::step::update`] has.
@@ -150,6 +160,8 @@ pub(crate) trait UpdateSteps {
 pub(crate) struct Update {
     /// Reductions applied before it.
     pub reduction: Reduction,
+    /// It counts the reduction, and changes nothing else: [`OptimizersSpec::is_idle`].
+    pub is_idle: bool,
     pub optimizer: OptimizerStep,
     /// The largest norm of a gradient, where it is clipped.
     pub norm_max: Option<f64>,
@@ -160,9 +172,17 @@ pub(crate) struct Update {
 
 impl Update {
     pub fn new(spec: &RunSpec, reduction: Reduction, metrics: Metrics) -> Self {
-        let optimizer = OptimizerStep::new(&spec.optimizer, reduction.half(), reduction.step());
-        let norm_max = Some(spec.optimizer.clip_norm).filter(|norm| *norm > 0.0);
-        Self { reduction, optimizer, norm_max, decay: spec.ema.decay_at(reduction.step()) as f32, metrics }
+        let (optimizers, step) = (&spec.optimizer, reduction.step());
+        let is_idle = optimizers.is_idle(reduction);
+        Self {
+            reduction,
+            is_idle,
+            optimizer: OptimizerStep::new(optimizers, reduction.half(), step),
+            norm_max: Some(optimizers.clip_norm).filter(|norm| *norm > 0.0 && !is_idle),
+            decay: spec.ema.decay_at(optimizers.own_step(Half::Generator, step)) as f32,
+            // There is nothing that they could be of.
+            metrics: if is_idle { Metrics::Skipped } else { metrics },
+        }
     }
 
     pub fn half(&self) -> Half {

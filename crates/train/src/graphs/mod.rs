@@ -4,7 +4,7 @@
 //! sum. A virtual rank has a recording for each half, because its mark and whether it is the first of its sum are part
 //! of it. All share their memory, so that a fake is kept from D's half to G's, and are replayed in the order in which
 //! they were recorded. All-reduces and updates are not recorded. Where D is computed on the next step's real samples beside
-//! G's sum, that has recordings of its own, which come first.
+//! G's sum, that has recordings of its own, which come first. Idle halves have nothing to record.
 //!
 //! **Proved before it is used.** The first steps are queued call by call, which also lets libtorch choose its kernels. Then
 //! one step is queued call by call *and* recorded and replayed on the same inputs, and the two sums must have the same
@@ -142,9 +142,9 @@ impl<W: Word> Graphs<W> {
     /// The half call by call, and once more recorded and replayed.
     fn prove(&mut self, lanes: &mut Lanes, work: &mut Work, then: Stage) {
         step::sum(&mut self.device, lanes, work);
-        let wanted = self.device.copy_of_sum(work.half);
+        let wanted = self.device.copy_of_sum();
         let recorded = self.record_half(work);
-        let found = self.device.copy_of_sum(work.half);
+        let found = self.device.copy_of_sum();
         match recorded.and_then(|()| self.compare(&wanted, &found)) {
             Ok(()) => {
                 self.stage = then;
@@ -159,7 +159,7 @@ impl<W: Word> Graphs<W> {
                 }
             }
             Err(why) => {
-                self.device.put_sum(work.half, &wanted);
+                self.device.put_sum(&wanted);
                 self.begin_anew();
                 self.stage = Stage::GivenUp;
                 let text = format!(
@@ -192,7 +192,7 @@ impl<W: Word> Graphs<W> {
                 reals.push(recording);
             }
         }
-        device.begin(work.half, work.controls);
+        device.begin(work.controls);
         let outcome = work.tasks.iter().enumerate().try_for_each(|(at, task)| {
             if !splits {
                 inputs.bring_real(at, task);
@@ -200,11 +200,11 @@ impl<W: Word> Graphs<W> {
             inputs.bring_z(at, task);
             let recording = recorder.record(&mut || inputs.add_to(device, at, task))?;
             recording.replay(&mut || inputs.add_to(device, at, task))?;
-            device.has_added(work.half);
+            device.has_added();
             recordings[work.half as usize].push(recording);
             Ok(())
         });
-        device.end(work.half);
+        device.end();
         outcome
     }
 
@@ -217,19 +217,19 @@ impl<W: Word> Graphs<W> {
             self.ahead = Ahead::Before;
         }
         let Self { device, recordings, inputs, .. } = self;
-        device.begin(work.half, work.controls);
+        device.begin(work.controls);
         for (at, (task, recording)) in work.tasks.iter().zip(&recordings[work.half as usize]).enumerate() {
             if !splits {
                 inputs.bring_real(at, task);
             }
             inputs.bring_z(at, task);
             replayed(recording.replay(&mut || inputs.add_to(device, at, task)));
-            device.has_added(work.half);
+            device.has_added();
             if at == 0 {
                 work.beside.after_first();
             }
         }
-        device.end(work.half);
+        device.end();
     }
 
     /// D on the real samples of D's tasks.
@@ -270,7 +270,7 @@ impl Inputs {
     /// What is recorded: a virtual rank's half, from its inputs to the sum.
     fn add_to(&mut self, device: &mut impl Arithmetic, at: usize, task: &Task) {
         let (_, z) = &self.ranks[at];
-        let give = &mut |contribution: Contribution| device.add(task.half(), &contribution);
+        let give = &mut |contribution: Contribution| device.add(&contribution);
         let given = Given { z: Some(z), real: self.real.as_ref(), draws: self.draws.get(at) };
         self.lane.compute_on(task, given, Sink { in_pieces: false, give });
     }
@@ -319,9 +319,8 @@ fn replayed(replay: Result<(), String>) {
 impl<W: Word> Engine for Graphs<W> {
     /// Computes a half by its recordings where they are proved and of the same ranks, and call by call elsewhere.
     fn compute(&mut self, lanes: &mut Lanes, work: &mut Work) {
-        let Some(step) = work.tasks.first().map(|task| task.step) else {
-            return step::sum(&mut self.device, lanes, work);
-        };
+        let step = work.tasks.first().filter(|_| !work.is_idle).map(|task| task.step);
+        let Some(step) = step else { return step::sum(&mut self.device, lanes, work) };
         let is_same = self.is_of(&work.tasks);
         if work.half == Half::Discriminator && self.inputs.lane.is_special(step) {
             return self.compute_special(lanes, work);
@@ -332,7 +331,9 @@ impl<W: Word> Engine for Graphs<W> {
                 self.replay_half(work);
             }
             (Stage::Proved(Some(of)), Half::Generator) if is_same && of == step => self.replay_half(work),
-            (Stage::WarmingUp(steps), Half::Discriminator) if steps >= WARM_UP_STEPS => {
+            (Stage::WarmingUp(steps), Half::Discriminator)
+                if steps >= WARM_UP_STEPS && self.device.updates_generator(step) =>
+            {
                 self.begin_anew();
                 self.prove(lanes, work, Stage::HalfProved(step));
             }
@@ -340,7 +341,7 @@ impl<W: Word> Engine for Graphs<W> {
                 self.prove(lanes, work, Stage::Proved(None));
             }
             (Stage::GivenUp, _) | (_, Half::Generator) => step::sum(&mut self.device, lanes, work),
-            // Other virtual ranks than before, or a step that was not ended.
+            // Other virtual ranks than before, a step that was not ended, or one that cannot be proved.
             (Stage::Proved(_) | Stage::HalfProved(_) | Stage::WarmingUp(_), Half::Discriminator) => {
                 let steps = match self.stage {
                     Stage::WarmingUp(steps) => steps + 1,
@@ -389,12 +390,12 @@ impl<W: Word> Engine for Graphs<W> {
         self.notice.take()
     }
 
-    fn take_words(&mut self, half: Half) -> Vec<Words> {
-        self.device.take_words(half)
+    fn take_words(&mut self) -> Vec<Words> {
+        self.device.take_words()
     }
 
-    fn put_words(&mut self, half: Half, words: Vec<Words>) {
-        self.device.put_words(half, words);
+    fn put_words(&mut self, words: Vec<Words>) {
+        self.device.put_words(words);
     }
 
     fn fingerprint(&self) -> Option<u64> {

@@ -27,11 +27,16 @@ pub enum OptimizerStep {
 }
 
 impl OptimizerStep {
-    /// The update that `step` ends with, whose number is the step's, counting from 1.
+    /// The update that this half of `step` ends with.
     #[must_use]
     pub fn new(optimizers: &OptimizersSpec, half: Half, step: Step) -> Self {
+        Self::own(optimizers, half, optimizers.own_step(half, step))
+    }
+
+    /// The update that the network's own step ends with, whose number is the step's, counting from 1.
+    fn own(optimizers: &OptimizersSpec, half: Half, own_step: Step) -> Self {
         let optimizer = optimizers.of_half(half);
-        let (rate, t) = (optimizer.learning_rate() * optimizers.schedule.share(step), step.0 + 1);
+        let (rate, t) = (optimizer.learning_rate() * optimizers.schedule.share(own_step), own_step.0 + 1);
         match *optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, .. } => {
                 Self::Adam(AdamStep::new([rate, beta1, beta2, epsilon], 0.0, t))
@@ -48,11 +53,8 @@ impl OptimizerStep {
     /// The last update of this half's network, when so many reductions are applied; none before its first.
     #[must_use]
     pub(crate) fn last(optimizers: &OptimizersSpec, half: Half, applied: Reduction) -> Option<Self> {
-        let updates = match half {
-            Half::Discriminator => applied.0.div_ceil(2),
-            Half::Generator => applied.0 / 2,
-        };
-        updates.checked_sub(1).map(|step| Self::new(optimizers, half, Step(step)))
+        let last = optimizers.updates(half, applied).checked_sub(1);
+        last.map(|own_step| Self::own(optimizers, half, Step(own_step)))
     }
 
     /// What corrects a second moment for its bias: 1 / (1 − β2^t), or α for β2.
@@ -182,6 +184,30 @@ mod tests {
                 (m, v, w)
             };
             assert_eq!(run(true), run(false), "{optimizer:?}");
+        }
+    }
+
+    /// So bias corrections and schedules are those of a run with fewer steps, as with PyTorch's optimizers and schedulers, which
+    /// count the calls of their own `step`.
+    #[test]
+    fn where_d_has_several_updates_for_each_of_g_s_g_counts_its_own() {
+        for optimizer in EACH {
+            let mut alone = OptimizersSpec::of(optimizer, optimizer);
+            alone.schedule.warm_up_steps = 3;
+            let among = OptimizersSpec { discriminator_steps: 5, ..alone };
+            for own in 0..4 {
+                let wanted = OptimizerStep::new(&alone, Half::Generator, Step(own));
+                let step = Step(5 * own + 4);
+                assert_eq!(OptimizerStep::new(&among, Half::Generator, step), wanted, "{optimizer:?}");
+                // Until its next update, whatever D does meanwhile.
+                for applied in 2 * step.0 + 2..2 * step.0 + 12 {
+                    let last = OptimizerStep::last(&among, Half::Generator, Reduction(applied));
+                    assert_eq!(last, Some(wanted), "{optimizer:?}, {applied}");
+                }
+                let of_d = [&among, &alone].map(|spec| OptimizerStep::new(spec, Half::Discriminator, step));
+                assert_eq!(of_d[0], of_d[1], "{optimizer:?}");
+            }
+            assert_eq!(OptimizerStep::last(&among, Half::Generator, Reduction(9)), None, "{optimizer:?}");
         }
     }
 

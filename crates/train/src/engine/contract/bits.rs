@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use lsgan_spec::{Discriminator, Generator, Latent, ReductionMode, RunSpec, scalars};
+use lsgan_spec::{Discriminator, Generator, Latent, Reduction, ReductionMode, RunSpec, scalars};
 
-use super::{HALVES, Row, clipped, exact_runs, in_words, runs};
-use crate::error::TrainError;
+use super::{HALVES, Row, all_runs, clipped, exact_runs, in_words, runs, with_idle_halves};
+use crate::error::{NotApplied, TrainError};
 use crate::header::{ControlWord, ControlWords};
 use crate::rehearsal::flip_a_bit;
 use crate::rehearsal::runs::{
@@ -15,7 +15,7 @@ use crate::rehearsal::runs::{
 use crate::replica::{HalfMetrics, Metrics, Replica};
 
 pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
-    for (spec, kept) in runs().iter().chain(&[clipped()]).zip([4, 4, 2, 0, 2, 4].into_iter().cycle()) {
+    for (spec, kept) in all_runs().iter().chain(&[clipped()]).zip([4, 4, 2, 0, 2, 4].into_iter().cycle()) {
         let (mut engine, mut reference) = ([(row.make)(spec)], [(row.reference)(spec)]);
         engine[0].keep_fakes_at_most(kept);
         let mut notices = vec![];
@@ -27,8 +27,9 @@ pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
             let what = format!("{}, {kept} fakes kept, half {half}", in_words(spec));
             row.assert_state(&engine, reference[0].state_hash(), &what);
             assert_eq!((applied.reduction, applied.controls), (wanted.reduction, wanted.controls), "{what}");
-            let [means, wanted] = [applied, wanted].map(|a| a.metrics.expect("they were asked for").means);
+            let [means, wanted] = [applied, wanted].map(|a| a.metrics.map(|metrics| metrics.means));
             assert_eq!(means, wanted, "{}: {what}", row.name);
+            assert_eq!(means.is_none(), spec.optimizer.is_idle(Reduction(half)), "{}: {what}", row.name);
             notices.extend(engine[0].take_notice());
         }
         assert_eq!(notices.len(), usize::from(row.records), "{}: {notices:?}", row.name);
@@ -39,7 +40,7 @@ pub(super) fn every_half_has_the_bits_of_the_reference(row: &Row) {
 
 /// D's gradients of real samples are computed before the update of G's half of the step before.
 pub(super) fn what_is_computed_ahead_of_a_step_has_the_same_bits(row: &Row) {
-    for spec in runs() {
+    for spec in all_runs() {
         for threads in [1, 3] {
             let mut spec = spec.clone();
             spec.compute.threads = threads;
@@ -117,7 +118,7 @@ pub(super) fn numbers_that_do_not_fit_into_32_bits_travel_again_and_change_no_bi
 }
 
 pub(super) fn any_grouping_of_the_virtual_ranks_gives_the_same_state(row: &Row) {
-    for spec in exact_runs().into_iter().chain([clipped()]) {
+    for spec in exact_runs().into_iter().chain([clipped()]).chain(with_idle_halves()) {
         let wanted = row.wanted(&spec, HALVES);
         let groupings: [&[&[u32]]; 3] =
             [&[&[0, 1], &[2, 3]], &[&[3, 0], &[], &[2, 1]], &[&[0], &[1], &[2], &[3]]];
@@ -173,7 +174,7 @@ pub(super) fn a_fake_that_is_computed_again_is_the_same(row: &Row) {
 }
 
 pub(super) fn a_step_back_is_the_beginning_of_the_step_and_the_same_bits_follow(row: &Row) {
-    for spec in exact_runs() {
+    for spec in exact_runs().into_iter().chain(with_idle_halves()) {
         let mut members = row.members(&spec, 1);
         run_halves(&mut members, &[ALL], 4);
         let before = members[0].state_hash();
@@ -206,7 +207,7 @@ pub(super) fn a_replica_that_came_in_at_the_middle_of_a_step_cannot_step_back(ro
 /// At every reduction one new replica takes the state from a peer and one from a snapshot, and they go on with other
 /// ranks than before.
 pub(super) fn a_worker_can_enter_at_either_half(row: &Row) {
-    for spec in exact_runs() {
+    for spec in exact_runs().into_iter().chain(with_idle_halves()) {
         let wanted = row.wanted(&spec, HALVES);
         for entry in 0..HALVES {
             let mut members = row.members(&spec, 3);
@@ -253,6 +254,37 @@ pub(super) fn half_a_state_is_never_kept(row: &Row) {
     row.assert_state(&members, fresh, "after a foreign state");
     run_halves(&mut members, &[ALL], HALVES);
     row.assert_state(&members, row.wanted(&spec, HALVES), "after a foreign state");
+}
+
+/// G's half of a step at which G is not updated: what the members wish is read, and a virtual rank that is missing is seen.
+pub(super) fn an_idle_half_changes_nothing_but_the_count(row: &Row) {
+    for spec in with_idle_halves() {
+        let mut members = row.members(&spec, 2);
+        for half in (0..HALVES).map(Reduction) {
+            let (is_idle, before) = (spec.optimizer.is_idle(half), members[0].export());
+            let what = format!("{}: {}, half {half}", row.name, in_words(&spec));
+            if is_idle {
+                compute_half(&mut members, &[&[0, 3], &[1]]);
+                all_reduce(&mut members);
+                for member in &mut members {
+                    let refused = member.apply(Metrics::Read).expect_err("one is missing");
+                    let is_it = matches!(&refused, NotApplied::Incomplete { missing, .. } if *missing == [2]);
+                    assert!(is_it && member.reduction() == half, "{what}: {refused}");
+                }
+            }
+            let wish = ControlWords::default().with(ControlWord::Snapshot);
+            compute_wishing(&mut members[0], &[0, 3], wish);
+            compute_wishing(&mut members[1], &[1, 2], ControlWords::default());
+            all_reduce(&mut members);
+            for member in &mut members {
+                let applied = member.apply(Metrics::Read).expect("good sums are applied");
+                let wishes = applied.controls.count(ControlWord::Snapshot);
+                assert_eq!((applied.reduction, wishes), (half.next(), 1), "{what}");
+                assert_eq!(applied.metrics.is_none(), is_idle, "{what}");
+                assert_eq!(member.export() == before, is_idle, "{what}");
+            }
+        }
+    }
 }
 
 pub(super) fn all_read_the_same_metrics_whatever_the_grouping(row: &Row) {

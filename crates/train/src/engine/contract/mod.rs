@@ -54,6 +54,7 @@ pub const CASES: &[Case] = cases![
     bits::a_worker_can_enter_at_either_half,
     bits::a_half_that_was_never_applied_leaves_no_trace,
     bits::half_a_state_is_never_kept,
+    bits::an_idle_half_changes_nothing_but_the_count,
     bits::all_read_the_same_metrics_whatever_the_grouping,
     bits::all_read_how_many_workers_wish_what,
     bits::halves_are_recorded_anew_for_other_virtual_ranks,
@@ -150,8 +151,26 @@ fn clipped() -> RunSpec {
     spec
 }
 
-/// The same with every kind of sum.
-fn runs() -> Vec<RunSpec> {
-    let of = |reduction| exact_runs().map(|spec| RunSpec { reduction, ..spec });
+/// Runs with several updates of D for each of G's, whose sums are the same whatever the grouping. Idle halves come before the step
+/// that is recorded and behind it.
+fn with_idle_halves() -> [RunSpec; 2] {
+    [(2, small_dcgan()), (3, with_more())].map(|(discriminator_steps, spec)| {
+        let optimizer = OptimizersSpec { discriminator_steps, ..spec.optimizer };
+        RunSpec { optimizer, ..spec }
+    })
+}
+
+/// The same runs with every kind of sum.
+fn with_every_sum<const N: usize>(runs: [RunSpec; N]) -> Vec<RunSpec> {
+    let of = |reduction| runs.clone().map(|spec| RunSpec { reduction, ..spec });
     [ReductionMode::Exact, ReductionMode::Exact64, ReductionMode::Fast].map(of).concat()
+}
+
+fn runs() -> Vec<RunSpec> {
+    with_every_sum(exact_runs())
+}
+
+/// Those whose every half has metrics, and others.
+fn all_runs() -> Vec<RunSpec> {
+    [runs(), with_every_sum(with_idle_halves())].concat()
 }
