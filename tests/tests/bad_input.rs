@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use lsgan_tests::lab::{SHORT, pictures};
-use lsgan_tests::{Lab, until};
+use lsgan_tests::{Lab, Weights, until};
 
 /// Both ways to start a run refuse it with exit code 2 and these words, and leave nothing behind.
 #[track_caller]
@@ -167,6 +167,13 @@ fn data_that_changed_since_the_snapshot_is_refused() {
     ten_pictures(&data, 2);
     lab.up(1, &["--set", &set])
         .fails(2, &["the data has changed since the snapshot of step 30", "--fork NAME"]);
+    // Another run may learn from other data, with the weights of this one.
+    for (workers, name) in [(1, "one"), (2, "two")] {
+        lab.up(workers, &["--set", &set, "--set", "steps=40", "--fork", name])
+            .succeeds()
+            .expect_err(&["starts from the snapshot of step 30"]);
+    }
+    assert_eq!(Weights::of(&lab.path("one")), Weights::of(&lab.path("two")));
 }
 
 #[test]

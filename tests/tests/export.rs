@@ -52,7 +52,22 @@ fn pytorch_and_an_onnx_runtime_make_the_same_pictures() {
         "model.generator={resnet: {latent: {normal: 16}, width: 4}}",
         "model.discriminator={resnet: {width: 4}}",
     ];
-    for (name, more, latent) in [("dcgan", &[][..], "16"), ("resnet", &resnet, "16")] {
+    let lsgan112 = [
+        "data.image.size=112",
+        "model.generator={lsgan112: {latent: {normal: 16}, width: 2}}",
+        "model.discriminator={lsgan112: {width: 2}}",
+    ];
+    let labels = root().join("datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+    let labels = format!("data.source.idx.labels={}", labels.display());
+    let by_class = ["model.classes={count: 10, embedding: 8}", &labels];
+    // The numbers of one z; where there are classes, one for each behind it.
+    let cases = [
+        ("dcgan", &[][..], "16", 32),
+        ("resnet", &resnet, "16", 32),
+        ("lsgan112", &lsgan112, "16", 112),
+        ("by-class", &by_class, "26", 32),
+    ];
+    for (name, more, numbers, side) in cases {
         let to = format!("checkpoint.to={}", lab.path(name).display());
         let sets = ["steps=12", "samples.every=0", &to];
         let sets: Vec<_> =
@@ -63,11 +78,11 @@ fn pytorch_and_an_onnx_runtime_make_the_same_pictures() {
             .succeeds()
             .expect_out(&["g.pt, g.onnx: generator_ema at step 12"]);
         let mut command = Command::new(&python);
-        command.args(["-c", COMPARE]).args([lab.path("g.pt"), lab.path("g.onnx")]).arg(latent);
+        command.args(["-c", COMPARE]).args([lab.path("g.pt"), lab.path("g.onnx")]).arg(numbers);
         let told = lab.start_command("python", command).succeeds();
         let off: f64 = told.out.split(' ').next().and_then(|off| off.parse().ok()).expect("a number");
         assert!(off < 1e-5, "{name}: {told}");
-        assert!(told.out.contains("[7, 1, 32, 32]"), "{name}: {told}");
+        assert!(told.out.contains(&format!("[7, 1, {side}, {side}]")), "{name}: {told}");
     }
 }
 

@@ -181,4 +181,9 @@ fn a_conditional_run_has_the_same_weights_on_two_workers_and_samples_of_each_cla
     let (all, third) = (made("all.png", &[]), made("third.png", &["--class", "3"]));
     assert!(all != third && third != made("fourth.png", &["--class", "4"]));
     lab.lsgan(["sample", "--run", &one, "--class", "10", "--out", "x.png"]).fails(2, &["the classes 0 to 9"]);
+
+    let near = ["nearest", "--run", &one, "--count", "2", "--real", "200", "--json", "--class"];
+    let near = |class: &str, name: &str| lab.lsgan([&near[..], &[class, "--out", name]].concat());
+    near("3", "near.png").succeeds();
+    near("10", "x.png").fails(2, &["the classes 0 to 9"]);
 }

@@ -5,7 +5,7 @@ use lsgan_data::Source;
 use lsgan_launch::{data_fingerprint, open_data};
 use lsgan_snapshots::{Manifest, Store};
 use lsgan_spec::{RunSpec, SampleWeights, Step};
-use lsgan_train::{OwnedWeights, Sampler};
+use lsgan_train::{Draw, OwnedWeights, Sampler};
 
 use crate::place::store_of;
 use crate::words::words;
@@ -55,6 +55,29 @@ impl GeneratorArgs {
 }
 
 impl Generator {
+    /// What is drawn for samples: by default the run's own noise, and one class after another.
+    ///
+    /// # Errors
+    /// A class that the run does not have.
+    pub fn draw(
+        &self,
+        seed: Option<u64>,
+        truncation: Option<f32>,
+        class: Option<u32>,
+    ) -> Result<Draw, Failure> {
+        let count = self.spec.model.classes.count;
+        match class {
+            Some(class) if count == 0 => Err(Failure::bad_input(format!(
+                "--class {class}: this run's networks are told no classes (`model.classes`). Leave it out."
+            ))),
+            Some(class) if class >= count => Err(Failure::bad_input(format!(
+                "--class {class}: this run has the classes 0 to {}.",
+                count - 1
+            ))),
+            class => Ok(Draw { seed: seed.unwrap_or(self.spec.seed), truncation, class }),
+        }
+    }
+
     /// What it makes of a batch of z.
     pub fn samples_of(&self, z: &[f32]) -> Vec<f32> {
         self.sampler.samples_of(&self.weights.as_weights(), z)

@@ -10,7 +10,6 @@ use lsgan_evaluate::chunks::Pictures;
 use lsgan_evaluate::nearest::{Neighbour, Search, nearest};
 use lsgan_evaluate::{Choice, Resize};
 use lsgan_spec::{Grid, RunSpec, Step};
-use lsgan_train::Draw;
 use lsgan_train::models::SampleShape;
 use serde_json::{Value, json};
 
@@ -31,6 +30,9 @@ pub struct Args {
     /// Other samples: the noise of this seed. By default the run's own.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Samples of this class alone, where the run has `model.classes`. By default one class after another.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<u32>,
     /// The network by whose features pictures are compared, as `lsgan eval` has it.
     #[arg(long, value_name = "NAME|FILE.pt", value_parser = Choice::parse)]
     extractor: Option<Choice>,
@@ -60,7 +62,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::bad_input("`lsgan nearest` compares pictures, and this run makes 2-D points."));
     };
     let data = data_of(spec, manifest, "so its pictures say nothing of what the run has learned")?;
-    let draw = Draw { seed: args.seed.unwrap_or(spec.seed), truncation: None, class: None };
+    let draw = generator.draw(args.seed, None, args.class)?;
     let latents = sampler.latents_of(draw, args.count as usize);
     let samples: Vec<f32> = latents.flat_map(|z| generator.samples_of(&z)).collect();
     let pictures = Pictures::of_samples(size as usize, channels as usize, &samples);

@@ -8,8 +8,8 @@ mod walk;
 use std::path::PathBuf;
 
 use lsgan_console::{Failure, product};
-use lsgan_spec::{Grid, RunSpec};
-use lsgan_train::{Draw, models};
+use lsgan_spec::Grid;
+use lsgan_train::models;
 use serde_json::json;
 
 use crate::generator::{Generator, GeneratorArgs};
@@ -91,20 +91,6 @@ impl Args {
             (None, None) => unreachable!("clap asks for one of them"),
         }
     }
-
-    fn draw(&self, spec: &RunSpec) -> Result<Draw, Failure> {
-        let count = spec.model.classes.count;
-        match self.class {
-            Some(class) if count == 0 => Err(Failure::bad_input(format!(
-                "--class {class}: this run's networks are told no classes (`model.classes`). Leave it out."
-            ))),
-            Some(class) if class >= count => Err(Failure::bad_input(format!(
-                "--class {class}: this run has the classes 0 to {}.",
-                count - 1
-            ))),
-            class => Ok(Draw { seed: self.seed.unwrap_or(spec.seed), truncation: self.truncation, class }),
-        }
-    }
 }
 
 /// Writes samples.
@@ -131,7 +117,7 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
 /// Returns how many samples it has written.
 fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Failure> {
     let Generator { spec, sampler, weights, .. } = generator;
-    let (draw, count) = (args.draw(spec)?, args.count as usize);
+    let (draw, count) = (generator.draw(args.seed, args.truncation, args.class)?, args.count as usize);
     let make = |z: &[f32]| generator.samples_of(z);
     match target {
         Target::Folder(folder) => {
