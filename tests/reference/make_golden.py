@@ -14,7 +14,7 @@ make ReLU's gradient, and so the comparison, a matter of luck. The seeds are the
 
 D is frozen in G's half, and its batch norms do not count G's fakes of that half, nor what a penalty on D's gradient
 makes them compute: their running statistics are put back after it. Where D has several updates for each of G's, G's batch norms
-count the batches of G's updates alone. A scheduler counts its own optimizer's updates.
+count the batches of G's updates alone. Schedulers count the steps.
 """
 
 import json
@@ -258,12 +258,12 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         network.train().to(dtype).to(memory_format=memory_format)
     keep("initial.generator", g.state_dict().items())
     keep("initial.discriminator", d.state_dict().items())
-    optimizers, schedulers = {}, {}
+    optimizers, schedulers = {}, []
     for name, network in [("generator", g), ("discriminator", d)]:
         kind, options = case["optimizers"][name]
         optimizers[name] = getattr(torch.optim, kind)(network.parameters(), **options)
         if "schedule" in case:
-            schedulers[name] = scheduler(optimizers[name], **case["schedule"])
+            schedulers.append(scheduler(optimizers[name], **case["schedule"]))
     kind, options = case["objective"]
     loss_of_real, loss_of_fake, loss_of_g = globals()[kind](**options)
 
@@ -272,8 +272,6 @@ def train(case, dtype, memory_format=torch.contiguous_format):
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), case["clip_norm"])
             assert norm > case["clip_norm"], "the case clips"
         optimizers[name].step()
-        if name in schedulers:
-            schedulers[name].step()
 
     average = {key: value.clone() for key, value in g.state_dict().items() if value.is_floating_point()}
     metrics = {"loss_d": [], "loss_g": [], "d_real": [], "d_fake": [], "d_fake_in_g": [], "fake_std": []}
@@ -325,6 +323,8 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         if not updates_g:
             for key, value in d.named_buffers():
                 value.copy_(statistics[key])
+            for one in schedulers:
+                one.step()
             continue
 
         for parameter in d.parameters():
@@ -334,6 +334,8 @@ def train(case, dtype, memory_format=torch.contiguous_format):
         optimizers["generator"].zero_grad()
         loss_g.backward()
         update("generator", g)
+        for one in schedulers:
+            one.step()
         for parameter in d.parameters():
             parameter.requires_grad_(True)
         for key, value in d.named_buffers():

@@ -17,8 +17,8 @@ section! {
         /// to it before the update (Pascanu et al. 2013). 0: any.
         clip_norm: f64 => number(0.0, 1e6).default("0.0").identity_unless("0.0"),
         /// Updates of D for each update of G (n_critic of others; 5 is usual with wgan_gp). Every step updates D; with 5, G is
-        /// updated at steps 4, 9, 14 and so on. What counts steps for G counts its own updates: its bias correction, its
-        /// learning rate's schedule, and the moving average.
+        /// updated at steps 4, 9, 14 and so on. Its bias correction and the moving average count G's own updates; learning
+        /// rates go by the run's steps, for both networks.
         discriminator_steps: u64 => whole(1, 1000).default("1").identity_unless("1"),
     }
 }
@@ -104,11 +104,19 @@ impl OptimizersSpec {
         }
     }
 
-    /// `step` as the network of a half counts it: by its own updates before that step. Schedules and bias corrections go by
-    /// it.
+    /// `step` as the network of a half counts it: by its own updates before that step. Bias corrections go by it.
     #[must_use]
     pub fn own_step(&self, half: Half, step: Step) -> Step {
         Step(self.updates(half, step.first_reduction()))
+    }
+
+    /// The run's step at which the network of a half has the update of this number, counting from 0. Schedules go by it.
+    #[must_use]
+    pub fn step_of(&self, half: Half, own_step: Step) -> Step {
+        match half {
+            Half::Discriminator => own_step,
+            Half::Generator => Step(own_step.next().0 * self.discriminator_steps - 1),
+        }
     }
 }
 
@@ -156,7 +164,9 @@ mod tests {
                 if spec.is_idle(applied) {
                     continue;
                 }
-                assert_eq!(spec.own_step(half, step).0, made[half as usize], "{every}: {applied}");
+                let own_step = spec.own_step(half, step);
+                assert_eq!(own_step.0, made[half as usize], "{every}: {applied}");
+                assert_eq!(spec.step_of(half, own_step), step, "{every}: {applied}");
                 made[half as usize] += 1;
             }
         }

@@ -64,7 +64,7 @@ fn three_steps_with_spectral_normalisation_are_pytorchs() {
     steps_are_pytorchs("spectral-norm");
 }
 
-/// With a schedule, of which G counts its own updates, and R1 at steps of its own.
+/// With a schedule, and R1 at steps of its own.
 #[test]
 fn five_steps_with_two_updates_of_d_for_each_of_g_are_pytorchs() {
     steps_are_pytorchs("discriminator-steps");

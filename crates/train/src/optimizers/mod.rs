@@ -33,10 +33,12 @@ impl OptimizerStep {
         Self::own(optimizers, half, optimizers.own_step(half, step))
     }
 
-    /// The update that the network's own step ends with, whose number is the step's, counting from 1.
+    /// The update that the network's own step ends with, whose number is that step's, counting from 1. Its rate is that of the
+    /// run's step.
     fn own(optimizers: &OptimizersSpec, half: Half, own_step: Step) -> Self {
         let optimizer = optimizers.of_half(half);
-        let (rate, t) = (optimizer.learning_rate() * optimizers.schedule.share(own_step), own_step.0 + 1);
+        let share = optimizers.schedule.share(optimizers.step_of(half, own_step));
+        let (rate, t) = (optimizer.learning_rate() * share, own_step.0 + 1);
         match *optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, .. } => {
                 Self::Adam(AdamStep::new([rate, beta1, beta2, epsilon], 0.0, t))
@@ -187,13 +189,12 @@ mod tests {
         }
     }
 
-    /// So bias corrections and schedules are those of a run with fewer steps, as with PyTorch's optimizers and schedulers, which
-    /// count the calls of their own `step`.
+    /// So bias corrections are those of a run with fewer steps, as with PyTorch's optimizers, which count the calls of their own
+    /// `step`.
     #[test]
     fn where_d_has_several_updates_for_each_of_g_s_g_counts_its_own() {
         for optimizer in EACH {
-            let mut alone = OptimizersSpec::of(optimizer, optimizer);
-            alone.schedule.warm_up_steps = 3;
+            let alone = OptimizersSpec::of(optimizer, optimizer);
             let among = OptimizersSpec { discriminator_steps: 5, ..alone };
             for own in 0..4 {
                 let wanted = OptimizerStep::new(&alone, Half::Generator, Step(own));
@@ -208,6 +209,27 @@ mod tests {
                 assert_eq!(of_d[0], of_d[1], "{optimizer:?}");
             }
             assert_eq!(OptimizerStep::last(&among, Half::Generator, Reduction(9)), None, "{optimizer:?}");
+        }
+    }
+
+    #[test]
+    fn the_rates_of_both_go_by_the_steps_of_the_run() {
+        for optimizer in EACH {
+            let mut alone = OptimizersSpec::of(optimizer, optimizer);
+            alone.schedule =
+                ScheduleSpec { decay: Decay::Linear, decay_steps: 10, floor: 0.5, ..ScheduleSpec::default() };
+            let among = OptimizersSpec { discriminator_steps: 5, ..alone };
+            // G's first update is behind the step at which the rates have fallen by as much as D's.
+            let full = OptimizersSpec { schedule: ScheduleSpec::default(), ..alone };
+            let weight = |spec: &OptimizersSpec, half, step| {
+                let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![0.0]);
+                OptimizerStep::new(spec, half, Step(step)).update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
+                w[0]
+            };
+            let unscaled = weight(&full, Half::Generator, 0);
+            // 1 − 0.5 · 4/10
+            let share = weight(&among, Half::Generator, 4) / unscaled;
+            assert!((share - 0.8).abs() < 1e-6, "{optimizer:?}: {share}");
         }
     }
 
