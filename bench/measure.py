@@ -183,9 +183,9 @@ class Deadline:
 def lacking(parts):
     """What must exist before the parts can be measured and does not, each with what makes it."""
     needed = {}
-    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden", "observe"} & set(parts):
+    if {"train", "overhead", "start", "recovery", "cluster", "network", "scale", "golden", "eval", "observe"} & set(parts):
         needed |= {RELEASE / name: "make build" for name in ("lsgan", "coordinator", "worker")}
-    if {"train", "start", "recovery", "data", "network", "golden"} & set(parts):
+    if {"train", "start", "recovery", "data", "network", "golden", "eval"} & set(parts):
         needed[PEER_PYTHON] = "scripts/python-env .venv-peer bench/requirements.txt"
     examples = "cargo build --release --locked --workspace --bins --examples"
     if "overhead" in parts:

@@ -55,6 +55,10 @@ class TheReport(unittest.TestCase):
         self.assertEqual(report.best_of(self.GROUPS["train.dcgan64.f32"]), "pytorch tuned")
         self.assertAlmostEqual(report.figures(self.GROUPS)["train.dcgan64.f32.ratio_best"], 81 / 72, places=3)
 
+    def test_what_scores_cost_is_the_share_of_the_rate_that_is_lost(self):
+        groups = {"eval.writer": {OURS: [98.0, 49.0], report.NOT_SCORED: [100.0, 50.0]}}
+        self.assertEqual(report.figures(groups), {"eval.writer.share": 0.02})
+
     def test_the_overhead_is_the_share_of_a_step_that_is_not_libtorch(self):
         groups = {"train.dcgan64.step": {OURS: [1600.0], "libtorch alone": [1560.0]}}
         self.assertEqual(report.figures(groups), {"train.dcgan64.overhead": 0.025})

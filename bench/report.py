@@ -15,6 +15,8 @@ from pathlib import Path
 OURS = "lsgan"
 EAGER = "pytorch eager"
 TORCHRUN = "torchrun"
+# The row of a run whose snapshots nobody scores.
+NOT_SCORED = "without scores"
 
 RATES = ("free", "10g", "1g", "200m")
 # Rows of a group that are not images/s.
@@ -78,6 +80,8 @@ TARGETS = {
     "network.200m.dcgan64b16.f32.ratio_best": ("at_least", 1.0),
     "network.1g.exposed_share": ("at_most", 0.08),
     "eval.score_s.ratio": ("at_least", 1.5),
+    "eval.standby.share": ("at_most", 0.02),
+    "eval.writer.share": ("at_most", 0.05),
 }
 
 UNITS = {
@@ -93,6 +97,8 @@ UNITS = {
     "start.first_step": "s",
     "collective.ring": "MB/s",
     "eval.score": "s",
+    "eval.standby": "images/s",
+    "eval.writer": "images/s",
     "recovery.kill": "s",
     "recovery.kill.redone": "steps",
     "recovery.stop": "s",
@@ -241,6 +247,9 @@ def figures(groups):
         found["eval.score_s"] = median(rows[OURS])
         # Of times: how many of ours go into one of theirs.
         found["eval.score_s.ratio"] = paired(rows, "torch-fidelity", OURS)
+    for group in ["eval.standby", "eval.writer"]:
+        if rows := groups.get(group):
+            found[f"{group}.share"] = 1 - paired(rows, OURS, NOT_SCORED)
     if rows := groups.get("recovery.coordinator.lost"):
         found["recovery.coordinator.steps_lost"] = sum(rows[OURS])  # of all rounds: none may be
     if each := groups.get("evict.half", {}).get("steps lost"):

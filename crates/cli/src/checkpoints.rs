@@ -105,7 +105,7 @@ impl Scores<'_> {
             return "-".to_owned();
         };
         let best = if best.is_some() { ", the best" } else { "" };
-        format!("{} {}{best}", first.metric, eval::shown(&first))
+        format!("{} {first}{best}", first.metric)
     }
 }
 

@@ -18,21 +18,6 @@ use tokio::sync::mpsc;
 const DEATHS_MAX: usize = 5;
 const DEATHS_WITHIN: Duration = Duration::from_secs(20);
 
-/// The binary of this name that was built together with this one.
-///
-/// # Errors
-/// It is not there.
-pub fn sibling(name: &str) -> Result<PathBuf, Failure> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(Failure::failed(format!(
-        "{} is missing; it is built together with lsgan: `make build`",
-        path.display()
-    )))
-}
-
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Recipe {

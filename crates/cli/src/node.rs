@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
-use lsgan_launch::{JoinArgs, ListenArgs};
+use lsgan_launch::{JoinArgs, ListenArgs, sibling};
 use lsgan_spec::Device as Wish;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::children::{Log, Recipe, Running, sibling};
+use crate::children::{Log, Recipe, Running};
 use crate::live::host;
 
 /// The pause before a worker that died soon after its start is started again; doubles each time.

@@ -1,18 +1,27 @@
-//! The process that scores snapshots beside a run of `lsgan up`: `lsgan eval --follow`, at the lowest priority.
+//! The process that scores snapshots beside a run of `lsgan up`: `lsgan eval --follow`, at the lowest priority. Where the run's
+//! workers do that, it scores at the end what they have left.
 
 use std::path::{Path, PathBuf};
 
 use lsgan_console::{Failure, Interrupt, announce, say};
-use lsgan_launch::{best_score, read_scores};
-use lsgan_spec::EvaluateSpec;
+use lsgan_launch::{best_score, read_scores, sibling};
+use lsgan_spec::{EvaluateSpec, ScoringPlace};
 use tokio::sync::mpsc;
 
-use crate::children::{Log, Recipe, Running, sibling};
-use crate::eval;
+use crate::children::{Log, Recipe, Running};
 
 /// The process, where the run's file asks for scores.
 #[derive(Default)]
-pub struct Scorer(Option<Process>);
+pub struct Scorer(State);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Off,
+    /// The run's workers score. Its directory, and that of its logs.
+    AtTheEnd(PathBuf, PathBuf),
+    Runs(Box<Process>),
+}
 
 struct Process {
     child: Running,
@@ -22,14 +31,53 @@ struct Process {
 }
 
 impl Scorer {
-    /// Starts it, unless `evaluate.every` is 0.
+    /// Starts it, if the run's file asks for it.
     ///
     /// # Errors
     /// The operating system does not start it.
     pub fn start(spec: &EvaluateSpec, run_dir: &Path, logs: &Path) -> Result<Self, Failure> {
-        if spec.every == 0 {
-            return Ok(Self(None));
+        Ok(Self(match spec.r#where {
+            _ if spec.every == 0 => State::Off,
+            ScoringPlace::Off => State::Off,
+            ScoringPlace::Standby | ScoringPlace::Writer => {
+                State::AtTheEnd(run_dir.to_owned(), logs.to_owned())
+            }
+            ScoringPlace::Beside => State::Runs(Box::new(Process::start(run_dir, logs)?)),
+        }))
+    }
+
+    /// The next scores, as a line, or that there are none to come; never where there is nothing to say.
+    pub async fn line(&mut self) -> String {
+        if let State::Runs(process) = &mut self.0 {
+            if let Some(line) = process.lines.recv().await {
+                return line;
+            }
+            // It ends by itself when the run has ended, which its supervisor may notice a moment later.
+            if process.child.ended().await.is_some_and(|status| !status.success()) {
+                let why = why(&mut process.child).await;
+                self.0 = State::Off;
+                return format!("warning: snapshots are not scored any more: {why}");
+            }
         }
+        std::future::pending().await
+    }
+
+    /// After the run's end: waits for the last scores, unless the user interrupts, and prints the best.
+    pub async fn finish(self, interrupts: &mut mpsc::Receiver<Interrupt>) {
+        let process = match self.0 {
+            State::Off => return,
+            State::Runs(process) => *process,
+            State::AtTheEnd(run_dir, logs) => match Process::start(&run_dir, &logs) {
+                Ok(process) => process,
+                Err(failure) => return say!("warning: not all snapshots were scored: {}", failure.text),
+            },
+        };
+        process.finish(interrupts).await
+    }
+}
+
+impl Process {
+    fn start(run_dir: &Path, logs: &Path) -> Result<Self, Failure> {
         let log = Log::default();
         log.open(&logs.join("eval.log"))?;
         let run = run_dir.display().to_string();
@@ -43,28 +91,11 @@ impl Scorer {
         };
         let (to_lines, lines) = mpsc::channel(64);
         let child = Running::start(recipe, to_lines)?;
-        Ok(Self(Some(Process { child, lines, run_dir: run_dir.to_owned() })))
+        Ok(Self { child, lines, run_dir: run_dir.to_owned() })
     }
 
-    /// The next scores, as a line, or that there are none to come; never where there is nothing to say.
-    pub async fn line(&mut self) -> String {
-        if let Some(process) = &mut self.0 {
-            if let Some(line) = process.lines.recv().await {
-                return line;
-            }
-            // It ends by itself when the run has ended, which its supervisor may notice a moment later.
-            if process.child.ended().await.is_some_and(|status| !status.success()) {
-                let why = why(&mut process.child).await;
-                self.0 = None;
-                return format!("warning: snapshots are not scored any more: {why}");
-            }
-        }
-        std::future::pending().await
-    }
-
-    /// After the run's end: waits for the last scores, unless the user interrupts, and prints the best.
-    pub async fn finish(self, interrupts: &mut mpsc::Receiver<Interrupt>) {
-        let Some(Process { mut child, mut lines, run_dir }) = self.0 else { return };
+    async fn finish(self, interrupts: &mut mpsc::Receiver<Interrupt>) {
+        let Self { mut child, mut lines, run_dir } = self;
         say!("scoring the last snapshots; Ctrl-C leaves them out");
         let status = loop {
             tokio::select! {
@@ -85,7 +116,7 @@ impl Scorer {
         match read_scores(&run_dir) {
             Ok(rows) => {
                 if let Some(best) = best_score(&rows, |_| true) {
-                    announce!("the best score: {}", eval::one(best));
+                    announce!("the best score: {best}");
                 }
             }
             Err(failure) => say!("warning: {}", failure.text),

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use lsgan_certs::Role;
 use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
-use lsgan_launch::{LISTENING, ListenArgs, PAGE, Places, RunArgs, TlsArgs};
+use lsgan_launch::{LISTENING, ListenArgs, PAGE, Places, RunArgs, TlsArgs, sibling};
 use lsgan_runfile::RunFile;
 use lsgan_wire::{Client, Listen, scheme, v1};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::children::{Log, Recipe, Running, first_end, sibling};
+use crate::children::{Log, Recipe, Running, first_end};
 use crate::scorer::Scorer;
 use crate::starting::listening;
 use crate::ui::PageArgs;

@@ -47,7 +47,7 @@ enum Topic {
     /// Steps: rows, hashes, positions, records. Two sums over sockets take longer than 0.1 ms, so that no worker does 10,000
     /// steps in a second; of each it reports a few. A worker that was alone for long sends the 2^16 rows that it keeps at once.
     Steps,
-    /// A generation, a snapshot, a picture: ten words each, and a hundredth of a second between two.
+    /// A generation, a snapshot, a picture, a score: ten words each, and a hundredth of a second between two.
     Events,
     /// Sentences for people, which the journal keeps. The most frequent one comes once in 2,000 steps.
     Warnings,
@@ -96,7 +96,7 @@ fn cost(kind: &Kind) -> (Topic, u64) {
         Kind::StoreProof(_) | Kind::SnapshotWritten(_) | Kind::SnapshotFailed(_) | Kind::Sample(_) => {
             (Topic::Events, 1)
         }
-        Kind::TaskDone(_) | Kind::TaskFailed(_) => (Topic::Events, 1),
+        Kind::TaskDone(_) | Kind::TaskFailed(_) | Kind::Scored(_) => (Topic::Events, 1),
         Kind::Warning(_) => (Topic::Warnings, 1),
         Kind::LogLines(log) => (Topic::Lines, 1 + log.lines.len() as u64),
     }

@@ -37,6 +37,18 @@ impl Catalogue {
         Self { kept: kept.into_iter().collect(), ..Self::default() }
     }
 
+    /// Whether the snapshot of a step is kept.
+    #[must_use]
+    pub fn keeps(&self, step: Step) -> bool {
+        self.kept.contains(&step)
+    }
+
+    /// The steps of all that are kept.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Step> {
+        self.kept.iter().copied().collect()
+    }
+
     /// A snapshot is published. `equal`: the workers' states are compared, and were the same after so many steps.
     pub fn written(&mut self, step: Step, equal: Option<Step>) -> Option<Chore> {
         self.kept.insert(step);

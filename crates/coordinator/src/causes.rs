@@ -47,6 +47,8 @@ pub enum Cause {
     Snapshot,
     /// Pictures cannot be written.
     Picture,
+    /// Snapshots cannot be scored.
+    Score,
     /// Old snapshots cannot be deleted.
     Retention,
     /// The journal cannot be written.
@@ -76,6 +78,7 @@ impl Cause {
             Self::Dropped { .. }
             | Self::Snapshot
             | Self::Picture
+            | Self::Score
             | Self::Retention
             | Self::Journal
             | Self::Copy => false,

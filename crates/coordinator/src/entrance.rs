@@ -51,6 +51,7 @@ impl Shell {
                 };
             }
             Kind::LogLines(sent) => return self.log_lines(session, &sent),
+            Kind::Scored(scored) => return self.scored(session, &scored),
             kind => kind,
         };
         let report = match convert::report(kind) {

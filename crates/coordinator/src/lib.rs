@@ -20,6 +20,7 @@
 //! - [`copy`]: the journal's copy beside the snapshots, and which coordinator leads.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
+//! - `scoring`: which worker scores which snapshot; keeps what comes of it.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
@@ -55,6 +56,7 @@ mod random;
 mod reported;
 pub mod roles;
 mod rows;
+mod scoring;
 mod seen;
 pub mod service;
 pub mod shell;
@@ -266,7 +268,8 @@ async fn run(
     prepared.lock.describe(&from_here(address).to_string())?;
     let Prepared { lock, description, shell, inputs, queue, status } = prepared;
     let run = description.run.clone();
-    service.begin(inputs.clone(), description, (shell.counts.clone(), status.clone(), shell.logs.clone()));
+    let moment = (shell.counts.clone(), status.clone(), shell.logs.clone());
+    service.begin(inputs.clone(), description, moment, shell.run_dir.clone());
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     if let Some(page) = page {

@@ -120,6 +120,7 @@ impl Shell {
         if let Some(chore) = self.catalogue.written(written.step, equal) {
             self.start_chore(chore);
         }
+        self.wants_score(written.step);
     }
 
     /// Starts something in the store, and goes on.

@@ -1,11 +1,13 @@
 //! The gRPC side: a task for each inbound stream, a bounded channel out, and everything else in the shell.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lsgan_console::vital;
 use lsgan_control::SessionId;
+use lsgan_launch::{ScoreRow, read_scores};
 use lsgan_spec::Step;
 use lsgan_wire::v1::{self, coordinator_server::Coordinator};
 use lsgan_wire::{FINISHED, STARTING};
@@ -72,6 +74,15 @@ pub enum Input {
     Scale(u32, oneshot::Sender<Result<(), String>>),
     /// An operator wants something of the join tokens.
     Token(TokenOrder, TokenWaiter),
+    /// An operator's `lsgan eval` has scored a snapshot.
+    Score {
+        /// Who.
+        by: String,
+        /// As a line of scores.jsonl.
+        row: String,
+        /// Told whether it is kept.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// Whether a worker sees the run's store; if not, why.
     StoreProved(SessionId, Option<String>),
     /// What was found of what a worker says that it wrote.
@@ -100,6 +111,7 @@ struct Begun {
     counts: Arc<Counts>,
     status: StatusFeed,
     logs: LogBook,
+    run_dir: PathBuf,
 }
 
 impl Service {
@@ -121,14 +133,15 @@ impl Service {
     }
 
     /// From now on `inputs` is told what happens, and the run is described as `description`, with `counts`, `status` and `logs`
-    /// of the moment.
+    /// of the moment. Scores are in its directory.
     pub fn begin(
         &self,
         inputs: mpsc::Sender<Input>,
         description: v1::RunDescription,
         (counts, status, logs): (Arc<Counts>, StatusFeed, LogBook),
+        run_dir: PathBuf,
     ) {
-        let begun = self.begun.set(Begun { inputs, description, counts, status, logs });
+        let begun = self.begun.set(Begun { inputs, description, counts, status, logs, run_dir });
         begun.expect("a run begins once");
     }
 
@@ -266,5 +279,25 @@ impl Coordinator for Service {
         _: Request<v1::ListTokensRequest>,
     ) -> Result<Response<v1::ListTokensReply>, Status> {
         Ok(Response::new(v1::ListTokensReply { tokens: self.tokens.list() }))
+    }
+
+    async fn keep_score(
+        &self,
+        request: Request<v1::KeepScoreRequest>,
+    ) -> Result<Response<v1::KeepScoreReply>, Status> {
+        let v1::KeepScoreRequest { by, row } = request.into_inner();
+        self.ask(|answer| Input::Score { by, row, answer }).await?;
+        Ok(Response::new(v1::KeepScoreReply {}))
+    }
+
+    async fn list_scores(
+        &self,
+        request: Request<v1::ListScoresRequest>,
+    ) -> Result<Response<v1::ListScoresReply>, Status> {
+        let (run_dir, step) = (self.begun()?.run_dir.clone(), Step(request.into_inner().step));
+        let read = tokio::task::spawn_blocking(move || read_scores(&run_dir)).await;
+        let rows = read.map_err(|_| ending())?.map_err(|failure| Status::internal(failure.text))?;
+        let rows = rows.iter().filter(|row| row.step == step).map(ScoreRow::to_line).collect();
+        Ok(Response::new(v1::ListScoresReply { rows }))
     }
 }

@@ -28,6 +28,7 @@ use crate::logs::LogBook;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
 use crate::queue::Queue;
+use crate::scoring::Scoring;
 use crate::seen::Claim;
 use crate::service::Input;
 use crate::status::{self, Publisher};
@@ -61,6 +62,8 @@ pub struct Shell {
     /// Why the journal cannot be written any more, which ends the run.
     pub(crate) broken: Option<String>,
     pub(crate) store: Store,
+    /// Where that is, as workers are told.
+    pub(crate) place: String,
     /// The secret in the store that workers must find.
     pub(crate) secret: String,
     /// Snapshots that workers have reported, to be looked for in order.
@@ -86,6 +89,7 @@ pub struct Shell {
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) catalogue: Catalogue,
+    pub(crate) scoring: Scoring,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
     /// How many workers `lsgan up` is to run, if it runs them.
@@ -101,10 +105,12 @@ impl Shell {
         self.apply(Event::Tick);
         // The coordinator before may have been killed before it acted on the records that it knew.
         self.check_data();
+        self.want_scores();
         let asked = self.publisher.asked();
         let (mut goodbye, mut overtaken) = (None, 0);
         while !self.goes || self.outcome.is_some() && self.deposed.is_none() {
             self.tell_snapshot();
+            self.see_to_scores();
             if self.publisher.is_due(inputs.is_empty()) || self.outcome.is_some() && goodbye.is_none() {
                 self.publish();
             }
@@ -184,6 +190,11 @@ impl Shell {
                 let _ = answer.send(result);
             }
             Input::Token(order, answer) => self.token_ordered(order, answer),
+            Input::Score { by, row, answer } => {
+                let result = self.score_reported(&by, &row);
+                // The caller may have gone.
+                let _ = answer.send(result);
+            }
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
             Input::ChoreDone(chore, result) => self.chore_done(chore, result),

@@ -5,6 +5,7 @@ mod journaled;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use lsgan_console::Failure;
 use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
@@ -40,6 +41,7 @@ use crate::notices::{Notices, Telling};
 use crate::queue::Queue;
 use crate::random;
 use crate::rows;
+use crate::scoring::Scoring;
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
@@ -312,6 +314,8 @@ async fn ready(
         run,
         plan,
         journal: Queue::start(journal, copy)?,
+        scoring: Scoring::new(Instant::now()),
+        place: description.store.clone(),
         held: Default::default(),
         depends_on: 0,
         abandon_at: None,

@@ -184,6 +184,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         corrupt_count_max: shell.data.count_max(),
         corrupt_records: shell.data.newest(),
         paused: shell.paused.clone(),
+        store: shell.place.clone(),
     }
 }
 

@@ -32,6 +32,7 @@ fn everything(number: u64) -> Vec<v1::WorkerMessage> {
         v1::CorruptRecords { records: vec![record(number)] }.into(),
         v1::Sample { step: number, png: vec![0; 100] }.into(),
         v1::LogLines { lines: vec![why(); 1_000], lost: number }.into(),
+        v1::Scored { step: number, row: "{".repeat(8 << 10), why_not: String::new() }.into(),
         v1::WantsLeave {}.into(),
     ]
 }
@@ -139,6 +140,31 @@ async fn what_a_closed_stream_left_behind_is_not_acted_upon() {
     let status = coordinator.status().await;
     assert_eq!(status.workers.len(), 1, "{status:?}");
     assert!(!warnings(&status).iter().any(|(text, _)| text.contains("hear me")), "{status:?}");
+}
+
+/// A worker says it unasked, and operators say it of what is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_is_kept_of_a_worker_that_was_asked_and_of_a_snapshot_that_is_there() {
+    let mut coordinator = Coordinator::start().await;
+    let member = coordinator.with_member().await;
+    let row = r#"{"step":10,"weights":"ema","scores":[{"metric":"modes","value":8.0}],"samples":5000}"#;
+    member.say(v1::Scored { step: 10, row: row.to_owned(), why_not: String::new() }).await;
+    let words = "it says what a snapshot scores, which only a worker that was asked may say";
+    let told = |status: &v1::RunStatus| warnings(status).iter().any(|(text, _)| text.contains(words));
+    coordinator.until("a person is told of it", told).await;
+    let long = "x".repeat(5_000);
+    let refusals = [
+        (row, "the run has no snapshot of step 10"),
+        ("{}", "this is no score"),
+        (long.as_str(), "bytes; accepted are at most 4096"),
+    ];
+    for (row, why) in refusals {
+        let request = v1::KeepScoreRequest { by: "anna".to_owned(), row: row.to_owned() };
+        let refused = coordinator.client.keep_score(request).await.expect_err(why);
+        assert!(refused.message().contains(why), "{refused}");
+    }
+    let known = coordinator.client.list_scores(v1::ListScoresRequest { step: 10 }).await;
+    assert_eq!(known.expect("it answers").into_inner().rows, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

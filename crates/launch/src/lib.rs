@@ -9,6 +9,7 @@
 //! - [`open_data`]: the data set, with progress shown.
 //! - [`TlsArgs`], [`JoinArgs`], [`ListenArgs`]: who a process is, and where it may listen without showing that.
 //! - [`ScoreRow`]: scores of snapshots, kept in the run's directory.
+//! - [`sibling`]: the other binaries.
 //! - [`newest_snapshot`]: the snapshot that a run goes on from. [`branch_off`]: `--fork`.
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod data;
 mod file;
 mod places;
 mod scores;
+mod sibling;
 mod snapshot;
 mod tls;
 
@@ -28,6 +30,7 @@ pub use data::{data_fingerprint, open_data};
 pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
 pub use scores::{Basis, SCORES, ScoreRow, Value, append_score, best_score, best_snapshot, read_scores};
+pub use sibling::sibling;
 pub use snapshot::{Newest, newest_snapshot, something_to_train};
 pub use tls::{JoinArgs, ListenArgs, TlsArgs};
 

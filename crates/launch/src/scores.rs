@@ -1,17 +1,23 @@
-//! The scores of a run's snapshots, in `scores.jsonl` of the run's directory: a line for each evaluation of a snapshot, written
-//! by whoever evaluates, and never changed.
+//! The scores of a run's snapshots, in `scores.jsonl` of the run's directory: a line for each evaluation of a snapshot, and never
+//! changed. `lsgan eval` writes it where it has the directory, and the coordinator what workers and other hosts send it: the same
+//! line.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use lsgan_console::Failure;
 use lsgan_snapshots::Store;
-use lsgan_spec::{Metric, SampleWeights, Step};
+use lsgan_spec::{EvaluateSpec, Metric, SampleWeights, Step, printable};
 use serde::{Deserialize, Serialize};
 
 /// The file's name in a run's directory.
 pub const SCORES: &str = "scores.jsonl";
+/// The longest line that is taken from another process. One of all metrics has less than 1 KiB.
+const LINE_LEN_BYTES_MAX: usize = 4 << 10;
+/// Digits of a score that a person reads.
+const DIGITS: usize = 4;
 
 /// One evaluation of one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +68,14 @@ impl ScoreRow {
         self.scores.first().copied()
     }
 
+    /// Whether it is what the run's file asks for of the snapshot of this step.
+    #[must_use]
+    pub fn is_asked_for(&self, step: Step, asked: &EvaluateSpec) -> bool {
+        let metrics = self.scores.iter().map(|score| score.metric);
+        (self.step, self.weights, self.basis.samples) == (step, asked.weights, u64::from(asked.samples))
+            && asked.named_metrics().is_none_or(|named| metrics.eq(named))
+    }
+
     /// Whether it says the same of the same snapshot as `other`, perhaps with other numbers.
     #[must_use]
     pub fn is_again(&self, other: &Self) -> bool {
@@ -69,6 +83,71 @@ impl ScoreRow {
         (self.step, self.weights, &self.basis) == (other.step, other.weights, &other.basis)
             && metrics(self) == metrics(other)
     }
+
+    /// As a line of the file, without its end.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("its keys are texts")
+    }
+
+    /// What [`Self::to_line`] made in another process.
+    ///
+    /// # Errors
+    /// It is too long, no row, or has what no row has: no numbers, or texts that a terminal does not show as they are.
+    pub fn from_line(line: &str) -> Result<Self, String> {
+        if line.len() > LINE_LEN_BYTES_MAX {
+            return Err(format!(
+                "a score has {} bytes; accepted are at most {LINE_LEN_BYTES_MAX}",
+                line.len()
+            ));
+        }
+        let row: Self = serde_json::from_str(line).map_err(|error| format!("this is no score: {error}"))?;
+        let is_finite = |score: &Value| score.value.is_finite() && score.deviation.is_none_or(f64::is_finite);
+        if row.scores.is_empty() || !row.scores.iter().all(is_finite) {
+            return Err("a score has no numbers, or one that is not finite".to_owned());
+        }
+        let texts = [&row.basis.extractor, &row.basis.version];
+        if let Some(text) = texts.into_iter().flatten().find(|text| printable(text) != text.as_str()) {
+            return Err(format!("a score names an extractor `{}`, which cannot be printed", printable(text)));
+        }
+        Ok(row)
+    }
+}
+
+/// `step 500 (ema): fid 83.21, kid 0.03120 ± 0.002100`
+impl fmt::Display for ScoreRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weights = match self.weights {
+            SampleWeights::Ema => "ema",
+            SampleWeights::Raw => "raw",
+        };
+        write!(f, "step {} ({weights}):", self.step)?;
+        for (index, score) in self.scores.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma} {} {score}", score.metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number, with its deviation.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deviation {
+            Some(deviation) if deviation > 0.0 => {
+                write!(f, "{} ± {}", digits(self.value), digits(deviation))
+            }
+            _ => f.write_str(&digits(self.value)),
+        }
+    }
+}
+
+/// As many digits as say something.
+fn digits(value: f64) -> String {
+    // A zero has the digits of a one.
+    let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
+    let before = size.log10().floor() as i32 + 1;
+    format!("{value:.*}", usize::try_from(DIGITS as i32 - before).unwrap_or(0).min(8))
 }
 
 /// All evaluations of a run, in the order of the file.
@@ -113,7 +192,7 @@ pub fn append_score(run_dir: &Path, row: &ScoreRow) -> Result<(), Failure> {
             file.read_exact(&mut last)?;
         }
         let start = if last == *b"\n" { "" } else { "\n" };
-        file.write_all(format!("{start}{}\n", serde_json::to_string(row)?).as_bytes())
+        file.write_all(format!("{start}{}\n", row.to_line()).as_bytes())
     };
     write().map_err(|error| Failure::failed(format!("{}: the score cannot be kept: {error}", path.display())))
 }
@@ -176,6 +255,39 @@ mod tests {
         append_score(dir.path(), &b).unwrap();
         let failure = read_scores(dir.path()).expect_err("its second line was never finished");
         assert!(failure.text.contains("scores.jsonl:2: this is no score"), "{}", failure.text);
+    }
+
+    #[test]
+    fn a_line_of_another_process_is_taken_as_it_is_or_refused() {
+        let mut sent = row(2, 1.0 / 3.0, 10);
+        assert_eq!(ScoreRow::from_line(&sent.to_line()), Ok(sent.clone()));
+        let refused = |row: &ScoreRow| ScoreRow::from_line(&row.to_line()).expect_err("it is refused");
+        assert!(refused(&row(2, f64::NAN, 10)).contains("this is no score"));
+        assert!(refused(&ScoreRow { scores: vec![], ..sent.clone() }).contains("no numbers"));
+        sent.basis.version = Some("\u{1b}[2J".to_owned());
+        assert!(refused(&sent).contains("`\\u001b[2J`, which cannot be printed"));
+        sent.basis.version = Some("x".repeat(LINE_LEN_BYTES_MAX));
+        assert!(refused(&sent).contains("bytes; accepted are at most 4096"));
+    }
+
+    #[test]
+    fn a_row_is_what_the_runs_file_asks_for_where_all_that_it_names_is_the_same() {
+        let asked = EvaluateSpec { samples: 10, ..EvaluateSpec::default() };
+        assert!(row(2, 0.5, 10).is_asked_for(Step(2), &asked));
+        assert!(!row(2, 0.5, 10).is_asked_for(Step(3), &asked));
+        assert!(!row(2, 0.5, 11).is_asked_for(Step(2), &asked));
+        for (metrics, is_asked_for) in [("kid", true), ("kid,fid", false), ("fid", false)] {
+            let asked = EvaluateSpec { metrics: metrics.to_owned(), ..asked.clone() };
+            assert_eq!(row(2, 0.5, 10).is_asked_for(Step(2), &asked), is_asked_for, "{metrics}");
+        }
+    }
+
+    #[test]
+    fn a_score_has_four_digits() {
+        let shown: Vec<_> =
+            [0.0, 1.0, 0.012_345_6, 734.26, -0.000_02, 12_345.6].into_iter().map(digits).collect();
+        assert_eq!(shown, ["0.000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
+        assert_eq!(row(2, 0.25, 10).to_string(), "step 2 (ema): kid 0.2500 ± 0.5000");
     }
 
     #[test]

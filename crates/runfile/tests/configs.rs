@@ -143,7 +143,7 @@ const LATER: &[&str] = &[
     "updates: alternating\n",
     "  discriminator_steps: 1\n",
     "journal:\n  replicate: auto\n",
-    "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n",
+    "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n  where: beside\n",
     "  ramp: 0.0\n",
     "regularization:\n  r1:\n    gamma: 0.0\n    every: 16\n",
     "  classes:\n    count: 0\n    embedding: 256\n",

@@ -1,6 +1,6 @@
 //! The rows about scores that are made while a run trains.
 
-use crate::macros::section;
+use crate::macros::{section, words};
 use crate::run::MAX_STEPS;
 use crate::table::{Form, Kind, field, of, text, whole};
 use crate::{Metric, SampleWeights};
@@ -9,9 +9,7 @@ section! {
     /// Scores of snapshots, made while the run trains.
     EvaluateSpec: Eq {
         /// Steps between snapshots that are scored, and the last one; 0 for none. Only snapshots that are written can be:
-        /// choose a multiple of checkpoint.every. `lsgan up` starts a process for it that has only the time that training
-        /// leaves; for other runs `lsgan eval --follow` is that process, on any machine that has the run's directory. Training
-        /// does not wait for it, and the weights do not depend on it.
+        /// choose a multiple of checkpoint.every. Training does not wait for it, and the weights do not depend on it.
         every: u64 => whole(0, MAX_STEPS).default("0"),
         /// The scores, with commas; snapshots are compared by the first. Of pictures fid, kid, precision, recall, density and
         /// coverage; of 2-D points modes, modes_kde and high_quality. auto: fid (or kid, where samples are fewer than features), kid,
@@ -24,6 +22,34 @@ section! {
         /// Whether the snapshot with the best score stays, beside the newest ones (checkpoint.keep_last). It is the best of those
         /// that have a score and are still there.
         keep_best: bool => field(Kind::YesNo).default("true"),
+        /// Who scores them, in a process of the lowest priority. `lsgan eval --follow` scores them as well, on any machine.
+        r#where: ScoringPlace => of::<ScoringPlace>().default("beside"),
+    }
+}
+
+words! {
+    /// Who scores snapshots while a run trains.
+    ScoringPlace {
+        /// a process that `lsgan up` starts beside its workers, and nobody in runs that are started otherwise
+        Beside = "beside",
+        /// a worker that stands by, until it is needed: then it drops the score at once, and another worker begins it anew.
+        /// What has no score when the run ends gets it from `lsgan up`, where that started the run
+        Standby = "standby",
+        /// the worker that writes the snapshots, beside its training; at the end as with standby
+        Writer = "writer",
+        /// nobody of the run
+        Off = "off",
+    }
+}
+
+impl ScoringPlace {
+    /// Whether the coordinator asks workers for scores.
+    #[must_use]
+    pub fn is_a_worker(self) -> bool {
+        match self {
+            Self::Standby | Self::Writer => true,
+            Self::Beside | Self::Off => false,
+        }
     }
 }
 
@@ -42,6 +68,12 @@ impl EvaluateSpec {
     #[must_use]
     pub fn named_metrics(&self) -> Option<Vec<Metric>> {
         if self.metrics == AUTO { None } else { named(&self.metrics) }
+    }
+
+    /// Whether a run that is started by `lsgan up` ends with scores.
+    #[must_use]
+    pub fn scores_itself(&self) -> bool {
+        self.every > 0 && self.r#where != ScoringPlace::Off
     }
 
     /// Whether the snapshot of a step is scored, in a run of so many steps.

@@ -26,7 +26,7 @@ macro_rules! section {
         impl $crate::table::Described for $section {
             const KIND: $crate::table::Kind = {
                 const ROWS: &[$crate::table::Row] = &[$($crate::table::Row {
-                    name: stringify!($name),
+                    name: $crate::macros::plain(stringify!($name)),
                     help: concat!($($help, "\n"),+),
                     field: $field,
                 }),+];
@@ -83,7 +83,7 @@ macro_rules! choice {
                         $($row)?
                         $(
                             const ROWS: &[$crate::table::Row] = &[$($crate::table::Row {
-                                name: stringify!($name),
+                                name: $crate::macros::plain(stringify!($name)),
                                 help: concat!($($field_help, "\n"),+),
                                 field: $field,
                             }),*];
@@ -121,6 +121,14 @@ macro_rules! words {
             };
         }
     };
+}
+
+/// A field's name as a file has it. In Rust one that is a keyword is written `r#where`.
+pub(crate) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 pub(crate) use {choice, section, words};

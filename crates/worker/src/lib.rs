@@ -19,6 +19,7 @@
 //! - [`probe`]: what this host has to compute with.
 //! - `isa`: keeps libtorch to the instructions that the run's file allows.
 //! - `painter`: makes pictures on a thread of its own.
+//! - `scoring`: scores a snapshot for the coordinator, in a child.
 //! - `store`: the run's store, and the proof that it is the coordinator's.
 //! - `snapshots`: writes snapshots on a thread of its own.
 //! - `trouble`: tells the coordinator why this worker cannot start.
@@ -39,6 +40,7 @@ mod painter;
 pub mod probe;
 mod reach;
 mod reduce;
+mod scoring;
 mod session;
 mod snapshots;
 mod start;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lsgan_console::{Failure, News, RunEnd, print, vital};
 use lsgan_control::member::{Effect, Ending, Event};
 use lsgan_control::{Form, Outcome, Task};
-use lsgan_spec::{Incarnation, RunSpec};
+use lsgan_spec::{Incarnation, RunSpec, ScoringPlace};
 use lsgan_wire::v1::{self, coordinator_message::Kind};
 use lsgan_wire::{Client, convert, file_hash};
 use tokio::sync::mpsc;
@@ -24,6 +24,7 @@ use crate::Args;
 use crate::orders::{Live, Order};
 use crate::outbox::Outbox;
 use crate::reach::{Reached, reach, tell};
+use crate::scoring::{Scoring, score};
 use crate::start::parse_spec;
 use crate::store::RunStore;
 use crate::try_peers::try_peers;
@@ -64,6 +65,8 @@ pub struct Session {
     live: Option<Arc<Live>>,
     /// Proves to the coordinator that this worker sees its store.
     proving: Option<JoinHandle<()>>,
+    /// The score that the coordinator asked for. It ends when this is dropped.
+    scoring: Option<Scoring>,
     /// The attempt to reach the coordinator, while there is no stream.
     reaching: Option<Reaching>,
     outbound: Option<mpsc::Sender<v1::WorkerMessage>>,
@@ -95,6 +98,7 @@ impl Session {
             orders,
             live: None,
             proving: None,
+            scoring: None,
             reaching: None,
             outbound: None,
             inbound: None,
@@ -124,6 +128,10 @@ impl Session {
                 message = next_message(&mut self.inbound) => self.hear(message)?,
                 reached = until_reached(&mut self.reaching) => self.reached(reached).await?,
                 () = outbox.news.notified() => {}
+                scored = until_scored(&mut self.scoring) => {
+                    self.scoring = None;
+                    self.send(scored.into()).await;
+                }
                 _ = self.heartbeat.tick(), if self.outbound.is_some() => outbox.apply(Event::HeartbeatDue),
                 Some(()) = terminate.recv() => {
                     tracing::info!("leaving at the next step boundary");
@@ -185,6 +193,9 @@ impl Session {
             Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::MetricsStored(stored)) })) => {
                 self.outbox.metrics_stored(stored.until);
             }
+            Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::Score(asked)) })) => {
+                self.scoring = Some(score(&self.description.store, &self.spec.evaluate, asked.step));
+            }
             Ok(Some(v1::CoordinatorMessage { kind: Some(kind) })) => {
                 if let Some(message) = convert::message(kind).map_err(Failure::failed)? {
                     self.outbox.apply(Event::Told(message));
@@ -200,8 +211,13 @@ impl Session {
     fn lost(&mut self, why: &str) {
         tracing::warn!("the coordinator is away, going on without it: {why}");
         tell(&self.args, News::CutOff { why: why.to_owned() });
-        (self.outbound, self.inbound) = (None, None);
+        self.hang_up();
         self.outbox.apply(Event::Disconnected);
+    }
+
+    /// Ends the stream. A score that was asked for on it would come to another one.
+    fn hang_up(&mut self) {
+        (self.outbound, self.inbound, self.scoring) = (None, None, None);
     }
 
     async fn send_mail(&mut self) {
@@ -224,7 +240,7 @@ impl Session {
             match effect {
                 Effect::Connect => self.start_reaching(),
                 Effect::Send(report) => self.send(report.into()).await,
-                Effect::HangUp => (self.outbound, self.inbound) = (None, None),
+                Effect::HangUp => self.hang_up(),
                 Effect::Admitted { incarnation, adopted, again } => {
                     self.admitted(incarnation, adopted, again)
                 }
@@ -280,6 +296,10 @@ impl Session {
     }
 
     fn form(&mut self, form: Form) -> Result<(), Failure> {
+        if self.spec.evaluate.r#where != ScoringPlace::Writer {
+            // A generation waits for no score, and has all of this host.
+            self.scoring = None;
+        }
         let live = Arc::new(Live::new(&form)?);
         self.live = Some(live.clone());
         self.outbox.begin_generation(form.rank == 0);
@@ -355,6 +375,13 @@ async fn next_message(inbound: &mut Option<Inbound>) -> Result<Option<v1::Coordi
 async fn until_reached(reaching: &mut Option<Reaching>) -> Result<Reached, Failure> {
     match reaching {
         Some(reaching) => reaching.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until_scored(scoring: &mut Option<Scoring>) -> v1::Scored {
+    match scoring {
+        Some(scoring) => scoring.await,
         None => std::future::pending().await,
     }
 }

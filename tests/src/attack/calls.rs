@@ -108,6 +108,10 @@ async fn forbidden(client: &mut Client, call: u32) -> Option<(&'static str, Resu
             let trouble = v1::ReportTroubleRequest { name: by(), why: by() };
             ("ReportTrouble", client.report_trouble(trouble).await.map(drop))
         }
+        8 => {
+            let score = v1::KeepScoreRequest { by: by(), row: "{}".to_owned() };
+            ("KeepScore", client.keep_score(score).await.map(drop))
+        }
         _ => return None,
     })
 }

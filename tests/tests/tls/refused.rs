@@ -49,6 +49,16 @@ fn who_has_no_right_certificate_is_refused_in_a_sentence_and_disturbs_nothing() 
     refused("pause", &address, Some(&viewer), 1, &["`Pause` takes an operator's certificate", "a viewer's"]);
     refused("pause", &address, Some(&folder(&certs, "worker")), 1, &["and this process has a worker's"]);
     lab.lsgan(["status", "--coordinator", &address, "--tls", &viewer]).succeeds();
+    // Who may look may not write scores.
+    coordinator.client.wait_until("there is a snapshot", |status| status.snapshot_step.is_some());
+    let eval = |tls: &str| {
+        let few = ["--metrics", "kid", "--samples", "150", "--real", "300"];
+        lab.lsgan([&["eval", "--coordinator", &address, "--tls", tls], &few[..]].concat())
+    };
+    eval(&viewer).fails(1, &["`KeepScore` takes an operator's certificate", "a viewer's"]);
+    assert!(!lab.run_dir().join("scores.jsonl").exists());
+    eval(&tls).succeeds();
+    assert!(lab.run_dir().join("scores.jsonl").exists());
 
     // It knows this coordinator's authority, and is known by none.
     let mixed = [certs.join("ca.crt"), others.join("operator/tls.crt"), others.join("operator/tls.key")];

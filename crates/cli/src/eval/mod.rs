@@ -1,27 +1,28 @@
 //! `lsgan eval`: snapshots scored.
 //!
-//! - [`Args`], `plan`: what is asked for. `report`: how it is printed. `background`: beside a run of `lsgan up`.
+//! - [`Args`], `plan`: what is asked for. `report`: how it is printed. `keeper`: where scores are kept.
+//! - `background`: beside a run's workers.
 
 mod background;
+mod keeper;
 mod plan;
 mod report;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lsgan_console::{Counter, Failure, exit::chain, say};
+use lsgan_console::{Counter, Failure, exit::chain, product, say};
 use lsgan_evaluate::evaluation::Progress;
 use lsgan_evaluate::kept::Kept;
 use lsgan_evaluate::{Evaluation, npz};
-use lsgan_journal::LastWords;
-use lsgan_launch::{Basis, ScoreRow, Value, append_score, read_scores};
-use lsgan_snapshots::{Error, Holder, Manifest, Store};
+use lsgan_launch::{Basis, ScoreRow, Value};
+use lsgan_snapshots::{Error, Manifest, Store};
 use lsgan_spec::{SampleWeights, Step};
 
+use keeper::{Keeper, Run};
 pub use plan::Args;
 use report::Report;
-pub use report::{one, row_json, shown};
+pub use report::row_json;
 
 use crate::generator::{data_of, newest_whole, part_of, spec_of};
 use crate::place::store_of;
@@ -36,22 +37,31 @@ const LOOKS_WITHOUT_COORDINATOR: u32 = 60;
 /// # Errors
 /// No snapshot there, data or weights that cannot be read, metrics that do not fit the run.
 pub async fn eval(args: Args) -> Result<(), Failure> {
-    let store = store_of(&args.run)?;
-    let dir = Some(PathBuf::from(&args.run)).filter(|dir| !args.run.contains("://") && dir.is_dir());
-    let mut session = Session { store, dir, args, evaluation: None, rows: vec![] };
+    if args.row {
+        background::end_with_parent();
+    }
+    if args.row || args.beside {
+        background::give_way();
+    }
+    let (keeper, run) = Keeper::of(&args).await?;
+    let store = store_of(&run)?;
+    let mut session = Session { store, run, keeper, args, evaluation: None, rows: vec![], not_kept: None };
     if session.args.follow { session.follow().await } else { session.once().await }
 }
 
 /// One call of the command.
 struct Session {
     store: Store,
-    /// The run's directory, if it is on this machine.
-    dir: Option<PathBuf>,
+    /// Where that is, as the user or the coordinator says.
+    run: String,
+    keeper: Keeper,
     args: Args,
     /// Made with the first snapshot, which says what the run is.
     evaluation: Option<Evaluation>,
     /// What was scored.
     rows: Vec<ScoreRow>,
+    /// Why a row is not kept that a coordinator was to keep.
+    not_kept: Option<Failure>,
 }
 
 impl Session {
@@ -65,13 +75,22 @@ impl Session {
         let Some(evaluation) = &self.evaluation else {
             return Err(Failure::failed(format!(
                 "{} holds no whole snapshot. Train until one is written (`checkpoint.every`).",
-                self.args.run
+                self.run
             )));
         };
-        Report { evaluation, rows: &self.rows, resize: self.args.resize.into() }.print(self.args.json)
+        if self.args.row {
+            // A worker sends it on, and the coordinator keeps it.
+            return self.rows.iter().try_for_each(|row| product!("{}", row.to_line()));
+        }
+        Report { evaluation, rows: &self.rows, resize: self.args.resize.into() }.print(self.args.json)?;
+        self.not_kept.take().map_or(Ok(()), Err)
     }
 
     async fn asked_for(&self) -> Result<Vec<Manifest>, Failure> {
+        if let (true, Some(step)) = (self.args.row, self.args.step) {
+            // It was looked at when it was written, and what is read of it is verified.
+            return Ok(vec![self.store.manifest(Step(step)).await?]);
+        }
         if let Some(step) = self.args.step {
             return Ok(vec![self.store.verify(Step(step)).await?]);
         }
@@ -91,45 +110,41 @@ impl Session {
 
     /// Every snapshot that has no score of this kind yet, until the run has ended.
     async fn follow(&mut self) -> Result<(), Failure> {
-        let Some(dir) = self.dir.clone() else {
+        if let Keeper::Nobody = self.keeper {
             return Err(Failure::bad_input(format!(
-                "--follow needs the run's directory on this machine, which says when the run ends; {} is none. Without it, \
-                 --all scores what is there.",
-                self.args.run
+                "--follow needs the run's directory on this machine, which says when the run ends; {} is none. Name the run's \
+                 coordinator with --coordinator, which says so too and keeps the scores; or --all scores what is there.",
+                self.run
             )));
-        };
-        if self.args.beside {
-            background::give_way();
         }
-        let (mut alone, mut seen) = (0, BTreeSet::new());
+        let (mut alone, mut seen, mut is_complete) = (0, BTreeSet::new(), false);
         loop {
             // Asked before the store is: the last snapshot is there before the run ends.
-            alone = if Holder::of(&dir)?.is_some() { 0 } else { alone + 1 };
-            let has_ended = alone > 0 && LastWords::of(&dir)?.is_none_or(|last| last.outcome.is_some());
+            let run = self.keeper.look().await?;
+            alone = if run == Run::Live { 0 } else { alone + 1 };
             for entry in self.store.list().await? {
                 // One that is not whole may be so at the next look.
-                if let Ok(manifest) = entry.state
-                    && seen.insert(manifest.step)
-                    && self.is_due(&manifest)?
-                {
-                    self.score_if_new(&dir, &manifest).await?;
+                let Ok(manifest) = entry.state else { continue };
+                if !seen.insert(manifest.step) {
+                    continue;
+                }
+                let spec = spec_of(&manifest)?;
+                is_complete = manifest.step.0 >= spec.steps;
+                if !self.args.beside || spec.evaluate.is_due(manifest.step.0, spec.steps) {
+                    self.score_if_new(&manifest).await?;
                 }
             }
-            if has_ended || alone >= LOOKS_WITHOUT_COORDINATOR {
+            // A coordinator elsewhere is gone soon after the last step.
+            if run == Run::Ended || (is_complete && run == Run::Away) || alone >= LOOKS_WITHOUT_COORDINATOR {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    fn is_due(&self, manifest: &Manifest) -> Result<bool, Failure> {
-        let spec = spec_of(manifest)?;
-        Ok(!self.args.beside || spec.evaluate.is_due(manifest.step.0, spec.steps))
-    }
-
     /// Scores a snapshot of a live run and prints a line, unless that was done.
-    async fn score_if_new(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Failure> {
-        let known = read_scores(dir)?;
+    async fn score_if_new(&mut self, manifest: &Manifest) -> Result<(), Failure> {
+        let known = self.keeper.known(manifest.step).await?;
         for weights in self.weights(manifest)? {
             self.begin(manifest)?;
             let row = self.row(manifest.step, weights, vec![]);
@@ -195,10 +210,13 @@ impl Session {
             deviation: score.deviation,
         };
         let row = self.row(manifest.step, weights, scores?.iter().map(value).collect());
-        if let Some(dir) = &self.dir
-            && let Err(failure) = append_score(dir, &row)
-        {
-            say!("warning: {}", failure.text);
+        if let Err(failure) = self.keeper.keep(&row).await {
+            match self.keeper {
+                Keeper::Coordinator(_) if !self.args.follow => self.not_kept = Some(failure),
+                Keeper::Coordinator(_) | Keeper::Dir(_) | Keeper::Nobody => {
+                    say!("warning: {}", failure.text)
+                }
+            }
         }
         self.rows.push(row);
         Ok(())

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use lsgan_console::Failure;
 use lsgan_evaluate::evaluation::REAL_MAX;
 use lsgan_evaluate::{Choice, Plan, Resize};
+use lsgan_launch::TlsArgs;
 use lsgan_spec::{Metric, RunSpec, SampleWeights};
 
 use crate::words::words;
@@ -15,8 +16,14 @@ use crate::words::words;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The run's directory, or what its `checkpoint.to` says. Scores are kept in the directory, in scores.jsonl.
-    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL")]
-    pub run: String,
+    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL", required_unless_present = "coordinator")]
+    pub run: Option<String>,
+    /// Report the scores to the run's coordinator at this address, which keeps them in the run's directory. So any machine that
+    /// reaches the snapshots scores a live run; without --run they are where the coordinator says.
+    #[arg(long, value_name = "http[s]://HOST:PORT")]
+    pub coordinator: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// The snapshot of this step instead of the newest whole one.
     #[arg(long, value_name = "STEP", conflicts_with_all = ["all", "follow"])]
     pub step: Option<u64>,
@@ -60,6 +67,9 @@ pub struct Args {
     /// For `lsgan up`: with --follow, only the snapshots that `evaluate.every` names, in the time that others leave.
     #[arg(long, hide = true, requires = "follow")]
     pub beside: bool,
+    /// For workers: in the time that others leave, print the score as a line of scores.jsonl, and keep it nowhere.
+    #[arg(long, hide = true, requires = "step", conflicts_with_all = ["coordinator", "json"])]
+    pub row: bool,
     /// Print one JSON object, or with --follow one for each line.
     #[arg(long)]
     pub json: bool,

@@ -7,9 +7,6 @@ use lsgan_launch::{ScoreRow, Value, best_score};
 use lsgan_spec::SampleWeights;
 use serde_json::{Map, Value as Json, json};
 
-/// Digits of a score that a person reads.
-const DIGITS: usize = 4;
-
 /// All that one call has scored.
 pub struct Report<'a> {
     /// How it was scored.
@@ -33,12 +30,12 @@ impl Report<'_> {
         table.set_header(["step".to_owned(), "weights".to_owned()].into_iter().chain(metrics));
         for row in self.rows {
             let head = [row.step.to_string(), word(row.weights).to_owned()];
-            table.add_row(head.into_iter().chain(row.scores.iter().map(shown)));
+            table.add_row(head.into_iter().chain(row.scores.iter().map(Value::to_string)));
         }
         product!("{table}")?;
         product!("{}", self.about())?;
         match best {
-            Some(best) if self.rows.len() > 1 => product!("the best: {}", one(best)),
+            Some(best) if self.rows.len() > 1 => product!("the best: {best}"),
             _ => Ok(()),
         }
     }
@@ -99,46 +96,12 @@ pub fn row_json(row: &ScoreRow) -> Json {
 
 /// Prints the scores of one snapshot of a live run.
 pub fn line(row: &ScoreRow, as_json: bool) -> Result<(), Failure> {
-    if as_json { product!("{}", row_json(row)) } else { product!("{}", one(row)) }
-}
-
-/// A snapshot's scores in a line.
-pub fn one(row: &ScoreRow) -> String {
-    let scores = row.scores.iter().map(|value| format!("{} {}", value.metric, shown(value)));
-    format!("step {} ({}): {}", row.step, word(row.weights), scores.collect::<Vec<_>>().join(", "))
-}
-
-/// A score with its deviation.
-pub fn shown(value: &Value) -> String {
-    match value.deviation {
-        Some(deviation) if deviation > 0.0 => format!("{} ± {}", digits(value.value), digits(deviation)),
-        _ => digits(value.value),
-    }
-}
-
-/// As many digits as say something.
-fn digits(value: f64) -> String {
-    // A zero has the digits of a one.
-    let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
-    let before = size.log10().floor() as i32 + 1;
-    format!("{value:.*}", usize::try_from(DIGITS as i32 - before).unwrap_or(0).min(8))
+    if as_json { product!("{}", row_json(row)) } else { product!("{row}") }
 }
 
 fn word(weights: SampleWeights) -> &'static str {
     match weights {
         SampleWeights::Ema => "ema",
         SampleWeights::Raw => "raw",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_score_has_four_digits() {
-        let shown: Vec<_> =
-            [0.0, 1.0, 0.012_345_6, 734.26, -0.000_02, 12_345.6].into_iter().map(digits).collect();
-        assert_eq!(shown, ["0.000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
     }
 }

@@ -35,7 +35,7 @@ pub fn check(sweep: &Sweep, metric: Metric) -> Result<(), Failure> {
     let spec = &sweep.jobs[0].file.spec;
     let named = spec.evaluate.named_metrics().is_none_or(|named| named.contains(&metric));
     let is_of_them = named && metric.is_of_points() != spec.data.source.gives_pictures();
-    if spec.evaluate.every > 0 && is_of_them {
+    if spec.evaluate.scores_itself() && is_of_them {
         return Ok(());
     }
     Err(Failure::bad_input(format!(

@@ -221,7 +221,7 @@ impl Job {
             return Ok(Left::Train);
         }
         let is_last = |row: &lsgan_launch::ScoreRow| row.step.0 >= spec.steps;
-        let is_scored = spec.evaluate.every == 0 || read_scores(&self.dir)?.iter().any(is_last);
+        let is_scored = !spec.evaluate.scores_itself() || read_scores(&self.dir)?.iter().any(is_last);
         Ok(if is_scored { Left::Nothing } else { Left::Score })
     }
 }

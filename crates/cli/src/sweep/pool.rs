@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use lsgan_console::{Counter, Failure, Interrupt, say};
 use lsgan_journal::LastWords;
+use lsgan_launch::sibling;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ledger::Ledger;
 use super::plan::{Job, Left, Sweep};
-use crate::children::{Log, Recipe, Running, first_end, sibling};
+use crate::children::{Log, Recipe, Running, first_end};
 
 /// Between two looks at how far the runs are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
