@@ -34,6 +34,8 @@ const CALLS: &[(&str, &[Role])] = &[
     ("RevokeToken", &[Operator]),
     ("ListTokens", &[Operator]),
     ("Logs", &[Operator, Viewer]),
+    // It has the key with which the page asks for what an operator may.
+    ("Page", &[Operator]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other

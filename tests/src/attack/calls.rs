@@ -108,6 +108,7 @@ async fn forbidden(client: &mut Client, call: u32) -> Option<(&'static str, Resu
             let trouble = v1::ReportTroubleRequest { name: by(), why: by() };
             ("ReportTrouble", client.report_trouble(trouble).await.map(drop))
         }
+        8 => ("Page", client.page(v1::PageRequest {}).await.map(drop)),
         _ => return None,
     })
 }
