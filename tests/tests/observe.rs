@@ -8,6 +8,7 @@ use lsgan_tests::disturb::assert_undisturbed_weights;
 use lsgan_tests::lab::SHORT;
 use lsgan_tests::process::{children_named, send};
 use lsgan_tests::{Lab, until};
+use lsgan_wire::v1;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -23,10 +24,20 @@ fn address(line: &str) -> String {
 
 /// What a page's route answers.
 fn get(address: &str, path: &str) -> Result<Value, String> {
+    ask(address, &format!("GET {path}"), "")
+}
+
+/// What a page answers that is asked for something by itself.
+fn act(address: &str, path: &str) -> Result<Value, String> {
+    let lines = "Origin: http://localhost\r\nX-Lsgan-Action: 1\r\nContent-Length: 0\r\n";
+    ask(address, &format!("POST {path}"), lines)
+}
+
+fn ask(address: &str, what: &str, lines: &str) -> Result<Value, String> {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{what} HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
@@ -123,4 +134,98 @@ fn scalars_and_events_are_followed_until_the_run_has_ended() {
     );
     lab.lsgan(["metrics", "--run", &dir, "--names", "lose"])
         .fails(2, &["no scalar is called lose", "loss_d"]);
+}
+
+/// The route of the only run of a page.
+fn route(page: &str, rest: &str) -> String {
+    let runs = until("the page shows the run", || get(page, "/api/runs"));
+    format!("/api/runs/{}/{rest}", runs[0]["id"].as_str().expect("it has an id"))
+}
+
+/// As `lsgan pause`, `resume`, `snapshot`, `scale` and `stop` do it.
+#[test]
+fn a_run_does_what_readers_of_its_page_ask_for_where_it_takes_that() {
+    let lab = Lab::new();
+    let mut up = lab.up(1, &[&FREE[..], &["--http-actions", "--set", "steps=1000000"]].concat());
+    let page = address(&up.wait_for_words(PAGE));
+    let client = lab.client(&mut up);
+    client.wait_for_step(1);
+    let acts = |action: &str| act(&page, &route(&page, &format!("actions/{action}"))).expect("it is answered");
+    assert_eq!(acts("pause")["asked"], "pause");
+    client.wait_until("it rests", |status| status.phase() == v1::Phase::Paused);
+    assert_eq!(acts("resume")["asked"], "resume");
+    let status = client.wait_until("it goes on", |status| status.paused.is_none());
+    let before = status.snapshot_step.expect("it rested with a snapshot");
+    client.wait_for_step(before + 2);
+    acts("snapshot");
+    client.wait_until("there is a newer snapshot", |status| status.snapshot_step > Some(before));
+    acts("scale?workers=2");
+    client.wait_until("another worker comes", |status| status.workers.len() == 2);
+    let refused = acts("scale?workers=0");
+    assert!(refused["error"].as_str().is_some_and(|why| why.contains("accepted are 1 to")), "{refused}");
+    let by = client.status().expect("it answers").notices;
+    assert!(by.iter().any(|notice| notice.text == "a reader of the page asks for a snapshot"), "{by:?}");
+    acts("stop");
+    up.wait().expect_code(130);
+}
+
+#[test]
+fn a_page_only_shows_unless_it_is_told_to_take_actions() {
+    let lab = Lab::new();
+    lab.up(1, &["--http-actions"]).fails(2, &["there is no page", "--http HOST:PORT"]);
+    let mut up = lab.up(1, &[&FREE[..], &["--set", "steps=1000000"]].concat());
+    let page = address(&up.wait_for_words(PAGE));
+    let actions = get(&page, &route(&page, "actions")).expect("it is answered");
+    assert_eq!(actions["actions"], serde_json::json!([]));
+    let refused = act(&page, &route(&page, "actions/stop")).expect_err("it is no JSON");
+    assert!(refused.contains("this server only shows"), "{refused}");
+    let run = lab.run_dir().display().to_string();
+    let shown = lab.lsgan(["page", "--run", &run]).succeeds().out;
+    assert_eq!(shown, format!("http://{page}/"));
+    up.kill();
+}
+
+/// Where a step goes, and what the process takes of its host.
+#[test]
+fn the_page_shows_what_a_step_takes_each_worker() {
+    let lab = Lab::new();
+    let mut up = lab.up(2, &[&FREE[..], &["--set", "steps=1000000"]].concat());
+    let page = address(&up.wait_for_words(PAGE));
+    let loads = until("both workers have said it", || {
+        let workers = get(&page, &route(&page, "workers"))?;
+        let lives = workers["workers"].as_array().into_iter().flatten();
+        let loads: Vec<_> = lives.filter_map(|worker| worker["load"].as_str()).collect();
+        let read = |text: &&str| serde_json::from_str::<Value>(text).expect("it is JSON");
+        if loads.len() == 2 { Ok(loads.iter().map(read).collect::<Vec<_>>()) } else { Err(workers.to_string()) }
+    });
+    for load in loads {
+        let number = |name: &str| load[name].as_u64().unwrap_or_else(|| panic!("{name}: {load}"));
+        let parts = ["data_wait_us", "discriminator_us", "generator_us", "reduce_us", "apply_us"];
+        let sum: u64 = parts.iter().map(|part| number(part)).sum();
+        let step = number("step_us");
+        assert!(number("steps") > 0 && number("discriminator_us") > 0 && number("generator_us") > 0, "{load}");
+        assert!(sum <= step + step / 4 && sum * 2 >= step, "{sum} of {step} µs are explained: {load}");
+        assert!(number("memory_bytes") > 10 << 20, "{load}");
+        assert!(load["device"].as_str().is_some_and(|device| !device.is_empty()), "{load}");
+    }
+    let summary = get(&page, "/api/runs").expect("it answers")[0].clone();
+    assert!(summary["memory_bytes"].as_u64() > Some(10 << 20), "{summary}");
+    up.kill();
+}
+
+#[test]
+fn a_warning_ends_with_its_cause() {
+    let lab = Lab::new();
+    let mut up = lab.up(2, &[&FREE[..], &["--set", "steps=1000000"]].concat());
+    let page = address(&up.wait_for_words(PAGE));
+    lab.client(&mut up).wait_for_step(1);
+    send(children_named(up.id(), "worker")[0], Signal::SIGKILL);
+    let gone = |event: &Value| event["cause"].as_str().is_some_and(|cause| cause.starts_with("gone: "));
+    let event = until("it is gone, and another has taken its place", || {
+        let events = get(&page, &route(&page, "events?warnings=1"))?;
+        let event = events.as_array().into_iter().flatten().find(|event| gone(event)).cloned();
+        event.filter(|event| event["over_ms"].is_u64()).ok_or_else(|| events.to_string())
+    });
+    assert!(event["over_ms"].as_u64() >= event["at_ms"].as_u64(), "{event}");
+    up.kill();
 }

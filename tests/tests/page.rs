@@ -11,12 +11,18 @@ use std::process::{Command, ExitCode};
 
 use lsgan_tests::binaries::root;
 use lsgan_tests::lab::SHORT;
-use lsgan_tests::process::children_named;
+use lsgan_tests::process::{children_named, send};
 use lsgan_tests::trials::{Test, run, trials};
 use lsgan_tests::{Lab, Process, tests, until};
+use nix::sys::signal::Signal;
 
 const BUILDS: &[Test] = tests![the_bundle_is_what_the_sources_give, the_sources_have_no_type_errors];
-const BROWSES: &[Test] = tests![finished_runs_in_a_browser, a_live_run_in_a_browser];
+const BROWSES: &[Test] = tests![
+    finished_runs_in_a_browser,
+    a_live_run_in_a_browser,
+    a_run_that_takes_actions_in_a_browser,
+    pictures_of_all_views
+];
 
 /// Where the programs lie that npm installs.
 fn page() -> PathBuf {
@@ -124,6 +130,11 @@ fn ui(lab: &Lab) -> (Process, String) {
     (process, url.trim().to_owned())
 }
 
+/// Arguments that set these fields of a run's file.
+fn set<'a>(fields: &[&'a str]) -> Vec<&'a str> {
+    fields.iter().flat_map(|field| ["--set", field]).collect()
+}
+
 /// Where the pictures of the documentation go, if they are to be made.
 fn pictures() -> Option<PathBuf> {
     std::env::var_os("LSGAN_UPDATE_EXPECTED").map(|_| root().join("docs/pictures"))
@@ -131,22 +142,22 @@ fn pictures() -> Option<PathBuf> {
 
 fn finished_runs_in_a_browser() {
     let lab = Lab::new();
-    const MORE: [&str; 8] = [
-        "--set",
+    let more = set(&[
         "steps=60",
-        "--set",
         "checkpoint.every=20",
-        "--set",
+        "checkpoint.keep_last=20",
         "samples.every=2",
-        "--set",
         "samples.grid=8x8",
-    ];
-    lab.up(2, &MORE).succeeds();
+        "evaluate.every=20",
+        "evaluate.samples=100",
+        "evaluate.metrics=kid,recall",
+    ]);
+    lab.up(2, &more).succeeds();
     let other = lab.path("other").display().to_string();
-    let second = [&MORE[..], &["--set", "seed=2", "--set", "run=seed-2", "--run-dir", &other]].concat();
+    let second = [&more[..], &set(&["seed=2", "run=seed-2"]), &["--run-dir", &other]].concat();
     lab.up(1, &second).succeeds();
     let (process, url) = ui(&lab);
-    node(&["test/finished.mjs", &url], pictures().as_deref());
+    node(&["test/finished.mjs", &url], None);
     process.kill();
 }
 
@@ -165,6 +176,55 @@ fn a_live_run_in_a_browser() {
     eprintln!("{}", text.trim());
     process.kill();
     up.kill();
+}
+
+/// Pause, resume and scale, each after a question; stop as far as the question.
+fn a_run_that_takes_actions_in_a_browser() {
+    const PAGE: &str = "the page is at ";
+    let lab = Lab::new();
+    let acts = ["--http", "127.0.0.1:0", "--http-actions", "--set", "steps=1000000"];
+    let mut up = lab.up(1, &acts);
+    let line = up.wait_for_words(PAGE);
+    let (_, url) = line.split_once(PAGE).expect("it was waited for");
+    let client = lab.client(&mut up);
+    client.wait_for_step(1);
+    node(&["test/actions.mjs", url.trim()], pictures().as_deref());
+    client.wait_until("it goes on", |status| status.paused.is_none() && status.outcome.is_none());
+    up.kill();
+}
+
+/// The quickstart's run, so that tiles are pictures of something: with two seeds, scored, and one worker of the first killed.
+/// Where no pictures are to be kept, so short that they show nothing.
+fn pictures_of_all_views() {
+    let lab = Lab::new();
+    let config = root().join("configs/quickstart.yaml").display().to_string();
+    let images = format!("data.source.idx.images={}", lsgan_tests::lab::pictures().display());
+    let (steps, every, scored) = match pictures() {
+        Some(_) => (2000, 50, ["evaluate.samples=2000", "evaluate.metrics=fid,kid,precision,recall"]),
+        None => (60, 15, ["evaluate.samples=100", "evaluate.metrics=kid,recall"]),
+    };
+    let length = format!("steps={steps}");
+    let [grids, snapshots, scores] = [("samples", every), ("checkpoint", every * 2), ("evaluate", every * 2)]
+        .map(|(of, every)| format!("{of}.every={every}"));
+    for (name, seed, workers) in [("quickstart", "seed=1", "2"), ("seed-2", "seed=2", "1")] {
+        let dir = lab.path(name).display().to_string();
+        let (to, run) = (format!("checkpoint.to={dir}"), format!("run={name}"));
+        let fields = [&length, &images, &to, &run, &grids, &snapshots, &scores].map(String::as_str);
+        let fields = [&fields[..], &scored, &[seed, "checkpoint.keep_last=100"]].concat();
+        let arguments = ["up", "--config", &config, "--workers", workers, "--run-dir", &dir];
+        let mut up = lab.lsgan([&arguments[..], &set(&fields)].concat());
+        let client = lab.client_of(&lab.path(name), &mut up);
+        if name == "quickstart" {
+            client.wait_for_step(3);
+            send(children_named(up.id(), "worker")[0], Signal::SIGKILL);
+        }
+        // Each hundred steps have a deadline of their own.
+        (100..steps).step_by(100).for_each(|step| drop(client.wait_for_step(step)));
+        up.succeeds();
+    }
+    let (process, url) = ui(&lab);
+    node(&["test/pictures.mjs", &url], pictures().as_deref());
+    process.kill();
 }
 
 /// The event file is written beside the run, and again after it: both times it says the same.

@@ -7,7 +7,7 @@
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
 //! - `starting`: the start of `up`'s coordinator.
-//! - [`ui`]: runs in a browser. [`journal`]: scalars and events as lines for other programs.
+//! - [`ui`]: runs in a browser. [`page`]: where a live run's page is. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`logs`]: what workers and the coordinator have printed.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
@@ -43,6 +43,7 @@ pub mod live;
 pub mod logs;
 pub mod nearest;
 pub mod node;
+pub mod page;
 pub mod pause;
 pub mod picture;
 pub mod place;

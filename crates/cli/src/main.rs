@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, figure, import, journal, live, logs, nearest, node, pause,
+    certs, checkpoints, dataset, eval, export, figure, import, journal, live, logs, nearest, node, page, pause,
     sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
@@ -43,6 +43,8 @@ enum Command {
     Status(live::Args),
     /// Show runs in a browser: samples, curves, workers, events; live and finished ones.
     Ui(ui::Args),
+    /// Print where a live run's page is, with the key by which it takes actions.
+    Page(page::Args),
     /// Print the scalars of all steps, as CSV or JSON Lines.
     Metrics(journal::MetricsArgs),
     /// Print what happened in a run, the oldest first.
@@ -114,6 +116,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Eval(args) => eval::eval(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Ui(args) => ui::ui(args).await,
+        Command::Page(args) => page::page(args).await,
         Command::Metrics(args) => journal::metrics(args).await,
         Command::Events(args) => journal::events(args).await,
         Command::Logs(args) => logs::logs(args).await,

@@ -39,6 +39,10 @@ pub struct PageArgs {
     /// Open the run's page in the browser; without --http at a free port of this host.
     #[arg(long = "open")]
     open_page: bool,
+    /// Let readers of the page stop, pause and scale the run and have it write snapshots, each after a question. Where other hosts
+    /// reach the page, or with --tls, they need its key, which `lsgan page` tells operators.
+    #[arg(long)]
+    http_actions: bool,
 }
 
 /// How long the coordinator gets to say where the page is, which follows its first line at once.
@@ -49,7 +53,21 @@ impl PageArgs {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         let free = || "127.0.0.1:0".to_owned();
         let listen = self.http.as_ref().map(Listen::to_string).or_else(|| self.open_page.then(free));
-        listen.map_or_else(Vec::new, |listen| vec![HTTP.to_owned(), listen])
+        let Some(listen) = listen else { return Vec::new() };
+        let actions = self.http_actions.then(|| "--http-actions".to_owned());
+        [HTTP.to_owned(), listen].into_iter().chain(actions).collect()
+    }
+
+    /// Whether what is asked for fits together.
+    ///
+    /// # Errors
+    /// Actions without a page; exit code 2.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.http_actions && self.http.is_none() && !self.open_page {
+            let text = "--http-actions lets readers of the run's page act, and there is no page. Add --http HOST:PORT, or --open.";
+            return Err(Failure::bad_input(text));
+        }
+        Ok(())
     }
 
     /// Reads where the page is from what the coordinator prints; says so, and opens it where that is asked for. `arguments` are
@@ -99,7 +117,9 @@ pub async fn ui(args: Args) -> Result<(), Failure> {
     if args.open {
         open(&url);
     }
-    lsgan_observe::serve(listener, Arc::new(Hub::new(args.dirs)), std::future::pending()).await?;
+    let hub = Arc::new(Hub::new(args.dirs));
+    // It shows: only a run's own coordinator takes actions.
+    lsgan_observe::serve(listener, hub, None, std::future::pending()).await?;
     Ok(())
 }
 

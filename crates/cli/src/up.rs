@@ -52,6 +52,7 @@ pub struct Args {
 /// Bad input with exit code 2, a run that failed with 1; a run that was stopped before its end with 130 for SIGINT and
 /// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(mut args: Args) -> Result<(), Failure> {
+    args.page.check()?;
     // Errors in the run's file are reported before anything is started.
     let file = args.run.load_file()?;
     let (wish, asked) = (file.spec.compute.device, args.workers);

@@ -53,14 +53,17 @@ enum Topic {
     Warnings,
     /// Lines of logs. A worker sends 64 a second at most.
     Lines,
+    /// What a step takes a worker, which the journal keeps. A worker says it every few seconds.
+    Loads,
 }
 
-const TOPICS: [(Topic, u64, Duration); 5] = [
+const TOPICS: [(Topic, u64, Duration); 6] = [
     (Topic::Life, 1 << 10, Duration::from_millis(10)),
     (Topic::Steps, 1 << 17, Duration::from_micros(20)),
     (Topic::Events, 1 << 10, Duration::from_millis(1)),
     (Topic::Warnings, 1 << 6, Duration::from_millis(500)),
     (Topic::Lines, 1 << 10, Duration::from_millis(10)),
+    (Topic::Loads, 1 << 4, Duration::from_millis(500)),
 ];
 
 /// What is left of it.
@@ -99,6 +102,7 @@ fn cost(kind: &Kind) -> (Topic, u64) {
         Kind::TaskDone(_) | Kind::TaskFailed(_) | Kind::Scored(_) => (Topic::Events, 1),
         Kind::Warning(_) => (Topic::Warnings, 1),
         Kind::LogLines(log) => (Topic::Lines, 1 + log.lines.len() as u64),
+        Kind::Load(_) => (Topic::Loads, 1),
     }
 }
 

@@ -29,6 +29,10 @@ pub struct Args {
     /// Address of the run's page, in plain HTTP, which asks nobody who he is; port 0 takes a free one. Without it there is none.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<Listen>,
+    /// Let readers of the page stop, pause and scale the run and have it write snapshots, each after a question. Where other hosts
+    /// reach the page, or with --tls, they need its key, which `lsgan page` tells operators.
+    #[arg(long, requires = "http")]
+    pub http_actions: bool,
     /// For a container that is replaced as soon as it ends: wait for a run directory that the coordinator before still holds;
     /// end when the run's file has changed and is good, so that the next one reads it; tell workers that come late of the
     /// run's end, for a minute; take 30 s to fail.

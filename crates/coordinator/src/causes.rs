@@ -1,5 +1,7 @@
 //! How long a warning is one: what it is about, and when that has ended.
 
+use std::fmt;
+
 use lsgan_control::{Aside, Entry, Run};
 use lsgan_spec::Incarnation;
 
@@ -15,6 +17,18 @@ pub enum Lasts {
     Always,
     /// Until its cause has ended.
     Until(Cause),
+}
+
+impl Lasts {
+    /// What the journal calls the cause of a warning that stands; none where the warning is about a moment.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::AWhile => None,
+            Self::Always => Some("the run".to_owned()),
+            Self::Until(cause) => Some(cause.to_string()),
+        }
+    }
 }
 
 /// What a warning is about. A second warning of the same cause takes the place of the first and is counted.
@@ -82,6 +96,26 @@ impl Cause {
             | Self::Retention
             | Self::Journal
             | Self::Copy => false,
+        }
+    }
+}
+
+/// A word for it, in the journal: the same for equal causes. Workers are named by their incarnations where one life is meant.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CannotStart { name } => write!(f, "cannot start: {name}"),
+            Self::Gone { name } => write!(f, "gone: {name}"),
+            Self::Slow(who) => write!(f, "slow: {who}"),
+            Self::CutOff(who) => write!(f, "cut off: {who}"),
+            Self::LeftBehind(who) => write!(f, "left behind: {who}"),
+            Self::Faulty(who) => write!(f, "faulty: {who}"),
+            Self::Dropped { who } => write!(f, "messages dropped: {who}"),
+            Self::Snapshot => f.write_str("snapshots"),
+            Self::Picture => f.write_str("pictures"),
+            Self::Retention => f.write_str("old snapshots"),
+            Self::Journal => f.write_str("journal"),
+            Self::Copy => f.write_str("journal's copy"),
         }
     }
 }

@@ -50,8 +50,11 @@ impl Shell {
                     Err(rejection) => self.reject(session, &rejection),
                 };
             }
+            // Its incarnation is over, and the word of that is on its way.
+            Kind::LogLines(_) | Kind::Load(_) if greeted && self.worker_on(session).is_none() => return,
             Kind::LogLines(sent) => return self.log_lines(session, &sent),
             Kind::Scored(scored) => return self.scored(session, &scored),
+            Kind::Load(load) => return self.load(session, &load),
             kind => kind,
         };
         let report = match convert::report(kind) {

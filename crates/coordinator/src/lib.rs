@@ -21,11 +21,12 @@
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
 //! - `scoring`: which worker scores which snapshot; keeps what comes of it.
+//! - `grids`: how many grids of samples are kept.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
-//! - [`page`]: the run in a browser.
+//! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
 //! - [`trainjob`]: progress for Kubeflow Trainer.
 //! - [`logs`]: the newest lines that workers and this process have printed.
 //! - [`limits`]: what the operating system allows.
@@ -43,9 +44,11 @@ pub mod copy;
 pub mod counts;
 pub mod data_set;
 pub mod entrance;
+mod grids;
 pub mod health;
 mod held;
 pub mod limits;
+mod load;
 pub mod logs;
 pub mod notices;
 pub mod operate;
@@ -137,7 +140,9 @@ pub async fn coordinate(
         None => None,
     };
     let page = match &args.http {
-        Some(address) => Some(Page::listen(address, &args.open).await?),
+        Some(address) => {
+            Some(Page::listen(address, &args.open, (args.http_actions, identity.is_some())).await?)
+        }
         None => None,
     };
     tracing::info!(%address, run = file.spec.run, "starting: reading the data set, looking at the snapshots");
@@ -273,7 +278,7 @@ async fn run(
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     if let Some(page) = page {
-        page.serve(shell.run_dir.clone());
+        page.serve(shell.run_dir.clone(), service.clone());
     }
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let (gone, told_to_go) = oneshot::channel();

@@ -17,6 +17,8 @@ const KEPT: usize = 200;
 pub struct Notices {
     number: u64,
     kept: VecDeque<Kept>,
+    /// Causes that have ended and are not in the journal as such, with the times.
+    ended: Vec<(String, u64)>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Notices {
         for kept in &mut self.kept {
             if kept.notice.over_ms.is_none() && matches!(&kept.lasts, Lasts::Until(its) if its == cause) {
                 kept.notice.over_ms = Some(now_ms);
+                self.ended.push((cause.to_string(), now_ms));
                 stood = true;
             }
         }
@@ -111,8 +114,14 @@ impl Notices {
                 && cause.has_ended(run, kept.newest)
             {
                 kept.notice.over_ms = Some(now_ms);
+                self.ended.push((cause.to_string(), now_ms));
             }
         }
+    }
+
+    /// The causes that have ended since the last call, and when.
+    pub fn take_ended(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Whether a warning of this cause stands.
@@ -314,6 +323,8 @@ mod tests {
         assert_eq!((all[0].number, all[0].count, all[0].text.as_str()), (8, 14, "step 23: disk full"));
         assert!(all[0].over_ms.is_none() && all[0].last_ms >= all[0].wall_ms);
         assert!(notices.end(&Cause::Snapshot));
+        let ended: Vec<_> = notices.take_ended().into_iter().map(|(cause, _)| cause).collect();
+        assert_eq!(ended, ["snapshots"]);
         assert!(!notices.end(&Cause::Snapshot), "it is over already");
         assert!(notices.all()[0].over_ms.is_some());
         assert_eq!(notices.add(snapshot(30), nobody), Heard::First);

@@ -5,16 +5,18 @@
 //! it.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lsgan_console::vital;
 use lsgan_journal::{JournalError, Snapshot, Wait, Writer, patiently};
-use lsgan_spec::Step;
+use lsgan_spec::{Incarnation, Step};
 use tokio::sync::mpsc;
 
 use crate::copy::{Copy, NotCopied};
+use crate::grids;
 
 /// Writes that are done in one transaction, at most, so that each is told within a second. A disk takes about as long for one as
 /// for many.
@@ -185,14 +187,33 @@ impl Queue {
         self.write(move |journal| journal.delete_snapshots(&steps));
     }
 
-    /// See [`Writer::add_sample`].
-    pub fn add_sample(&mut self, step: u64, file: String) {
-        self.write_report(move |journal| journal.add_sample(step, &file));
+    /// See [`Writer::add_sample`]; where there are too many, older ones go ([`grids`]).
+    pub fn add_sample(&mut self, step: u64, file: PathBuf) {
+        self.write_report(move |journal| {
+            journal.add_sample(step, &file.to_string_lossy())?;
+            grids::delete(&file, &journal.thin_samples(grids::MAX)?);
+            Ok(())
+        });
     }
 
     /// See [`Writer::add_event`].
     pub fn add_event(&mut self, at_ms: u64, warning: bool, text: String) {
         self.write_report(move |journal| journal.add_event(at_ms, warning, &text));
+    }
+
+    /// See [`Writer::add_standing`].
+    pub fn add_standing(&mut self, at_ms: u64, cause: String, text: String) {
+        self.write_report(move |journal| journal.add_standing(at_ms, &cause, &text));
+    }
+
+    /// See [`Writer::end_warnings`].
+    pub fn end_warnings(&mut self, at_ms: u64, cause: String) {
+        self.write_report(move |journal| journal.end_warnings(at_ms, &cause));
+    }
+
+    /// See [`Writer::set_load`].
+    pub fn set_load(&mut self, worker: Incarnation, load: String) {
+        self.write_report(move |journal| journal.set_load(worker, &load));
     }
 
     /// See [`Writer::set_fact`].

@@ -53,7 +53,7 @@ impl Shell {
         match block_in_place(write) {
             Ok(()) => {
                 self.notices.end(&Cause::Picture);
-                self.journal.add_sample(step.0, file.display().to_string());
+                self.journal.add_sample(step.0, file);
             }
             Err(error) => {
                 let text = format!("{}: the picture cannot be written: {error}", file.display());

@@ -36,6 +36,8 @@ const CALLS: &[(&str, &[Role])] = &[
     ("Logs", &[Operator, Viewer]),
     ("KeepScore", &[Operator]),
     ("ListScores", &[Operator, Viewer]),
+    // It has the key with which the page asks for what an operator may.
+    ("Page", &[Operator]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other

@@ -101,6 +101,8 @@ pub struct Service {
     finished: Arc<AtomicBool>,
     sessions: Arc<AtomicU64>,
     tokens: Arc<Tokens>,
+    /// Where the run's page is, if it has one.
+    page: Arc<OnceLock<v1::PageReply>>,
 }
 
 /// A run that takes workers.
@@ -124,6 +126,7 @@ impl Service {
             finished: Arc::default(),
             sessions: Arc::default(),
             tokens,
+            page: Arc::default(),
         }
     }
 
@@ -145,6 +148,12 @@ impl Service {
         begun.expect("a run begins once");
     }
 
+    /// From now on operators are told where the run's page is.
+    pub fn serve_page(&self, page: v1::PageReply) {
+        let served = self.page.set(page);
+        served.expect("a run has one page");
+    }
+
     /// The only failed precondition of a worker's calls: it waits then for the run to begin.
     fn begun(&self) -> Result<&Begun, Status> {
         if self.finished.load(Ordering::Relaxed) {
@@ -154,7 +163,7 @@ impl Service {
     }
 
     /// Tells the shell what somebody wants, and waits for its answer.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         input: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Input,
     ) -> Result<T, Status> {
@@ -163,7 +172,7 @@ impl Service {
         answer.await.map_err(|_| ending())?.map_err(Status::failed_precondition)
     }
 
-    async fn tell(&self, input: Input) -> Result<(), Status> {
+    pub(crate) async fn tell(&self, input: Input) -> Result<(), Status> {
         self.begun()?.inputs.send(input).await.map_err(|_| ending())
     }
 }
@@ -254,6 +263,11 @@ impl Coordinator for Service {
         let workers = request.into_inner().workers;
         self.ask(|answer| Input::Scale(workers, answer)).await?;
         Ok(Response::new(v1::ScaleReply {}))
+    }
+
+    async fn page(&self, _: Request<v1::PageRequest>) -> Result<Response<v1::PageReply>, Status> {
+        let none = "this run has no page: its coordinator, or `lsgan up`, was started without --http HOST:PORT";
+        self.page.get().cloned().map(Response::new).ok_or_else(|| Status::failed_precondition(none))
     }
 
     async fn create_token(

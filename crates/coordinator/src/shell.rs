@@ -289,6 +289,9 @@ impl Shell {
     fn publish(&mut self) {
         let asked = self.publisher.count_asked();
         self.notices.refresh(&self.run);
+        for (cause, at_ms) in self.notices.take_ended() {
+            self.journal.end_warnings(at_ms, cause);
+        }
         let status = status::of(self);
         self.publisher.publish(status, asked);
     }
@@ -323,7 +326,7 @@ impl Shell {
 
     /// Adds a notice to log, journal and status.
     pub(crate) fn tell(&mut self, telling: Telling) {
-        let (warning, text) = (telling.warning, telling.text.clone());
+        let (warning, text, cause) = (telling.warning, telling.text.clone(), telling.lasts.cause());
         // Any process that reaches the port can send these reports: repeated ones are only counted.
         let counted =
             matches!(telling.lasts, Lasts::Until(Cause::CannotStart { .. } | Cause::Dropped { .. }));
@@ -337,7 +340,10 @@ impl Shell {
         } else {
             tracing::info!(generation = self.run.generation().0, "{text}");
         }
-        self.journal.add_event(wall_ms(), warning, text);
+        match cause.filter(|_| warning) {
+            Some(cause) => self.journal.add_standing(wall_ms(), cause, text),
+            None => self.journal.add_event(wall_ms(), warning, text),
+        }
     }
 
     pub(crate) fn global_batch(&self) -> u32 {

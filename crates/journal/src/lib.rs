@@ -9,7 +9,7 @@
 //! - [`Reader`]: for every other program. Creates nothing, migrates nothing, refuses files that are no journal.
 //! - `entries`: the table that recovery reads: one row for each entry of the machine, a base now and then.
 //! - `projections`: the tables that people read, written in the transaction of the entry.
-//! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`.
+//! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`. `columns`: those that other tables got later.
 //! - `migrations`: from the schema of an older version to this one.
 //! - [`changes`]: what was written, as rows, for a copy elsewhere.
 //! - `rows`, `reads`: what the other tables hold, and how it is read back.
@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod changes;
+mod columns;
 mod entries;
 mod error;
 mod migrations;

@@ -9,7 +9,7 @@ use lsgan_control::{GoneReason, Member, Recovered};
 use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, VirtualRank};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{JournalError, entries, scalars, wall_ms};
+use crate::{JournalError, columns, entries, scalars, wall_ms};
 
 /// Raised with every change of `schema.sql` that an older program could not work with.
 pub(crate) const VERSION: u32 = 2;
@@ -54,7 +54,7 @@ pub(crate) fn check_version(version: u32, path: &Path) -> Result<(), JournalErro
 
 /// Brings a file that is empty or a journal of an older version to this one.
 pub(crate) fn migrate(db: &mut Connection, format: Format) -> rusqlite::Result<()> {
-    if format == Format::Journal(VERSION) && !scalars::lacks_columns(db)? {
+    if format == Format::Journal(VERSION) && !scalars::lacks_columns(db)? && !columns::lacking(db)? {
         return Ok(());
     }
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -64,6 +64,7 @@ pub(crate) fn migrate(db: &mut Connection, format: Format) -> rusqlite::Result<(
         Format::Journal(_) | Format::Other => {}
     }
     scalars::add_columns(&transaction)?;
+    columns::add(&transaction)?;
     if format == Format::Journal(1) {
         copy_metrics(&transaction)?;
     }

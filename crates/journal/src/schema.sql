@@ -29,7 +29,9 @@ create table workers (
   address     text not null,           -- where its peers reach it
   joined_ms   integer not null,
   gone_ms     integer,                 -- null while it is attached
-  why         text                     -- why it is gone
+  why         text,                    -- why it is gone
+  load        text,                    -- JSON: what a step took it lately, part by part, and what it takes of its host
+  load_ms     integer                  -- when it said that
 ) strict;
 
 -- Every membership of the collective group.
@@ -106,5 +108,8 @@ create table events (
   id      integer primary key autoincrement,
   at_ms   integer not null,
   warning integer not null,            -- 1: somebody should look at it
-  text    text not null
+  text    text not null,
+  cause   text,                        -- of a warning that stands until its cause ends: a word for the cause
+  over_ms integer                      -- when that cause ended, or another coordinator began to look
 ) strict;
+create index standing on events (cause) where cause is not null and over_ms is null;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lsgan_control::{Entry, Recovered};
 use lsgan_plan::Plan;
-use lsgan_spec::Step;
+use lsgan_spec::{Incarnation, Step};
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::changes::{self, Touched};
@@ -175,6 +175,9 @@ impl Writer {
                 // With a condition, so that a copy is told of each row.
                 db.execute("delete from corrupt_records where true", [])?;
             }
+            // This coordinator looks anew, and warns again of what has not ended.
+            let over = "update events set over_ms = ?1 where cause is not null and over_ms is null";
+            db.execute(over, params![wall_ms()])?;
             if let Some(step) = beginning.no_snapshot_after {
                 let sql = "update checkpoints set deleted_ms = ?2 where step > ?1 and deleted_ms is null";
                 db.execute(sql, params![step, wall_ms()])?;
@@ -261,6 +264,29 @@ impl Writer {
         })
     }
 
+    /// Where there are more than `most` pictures, forgets every second one of the older half, but never the first. Returns their
+    /// files.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn thin_samples(&mut self, most: u64) -> Result<Vec<String>, JournalError> {
+        let mut files = Vec::new();
+        self.transaction(|db| {
+            let count: u64 = db.query_row("select count(*) from samples", [], |row| row.get(0))?;
+            if count <= most {
+                return Ok(());
+            }
+            let mut older = db.prepare_cached("select step, file from samples order by step limit ?1")?;
+            let older = older.query_map([count / 2], |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)))?;
+            for (step, file) in older.skip(1).step_by(2).collect::<Result<Vec<_>, _>>()? {
+                db.execute("delete from samples where step = ?1", params![step])?;
+                files.push(file);
+            }
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
     /// Adds a sentence for people.
     ///
     /// # Errors
@@ -269,6 +295,39 @@ impl Writer {
         self.transaction(|db| {
             let sql = "insert into events (at_ms, warning, text) values (?1, ?2, ?3)";
             db.execute(sql, params![at_ms, warning, text]).map(drop)
+        })
+    }
+
+    /// Adds a warning that stands until its cause has ended: [`Self::end_warnings`].
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_standing(&mut self, at_ms: u64, cause: &str, text: &str) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "insert into events (at_ms, warning, text, cause) values (?1, 1, ?2, ?3)";
+            db.execute(sql, params![at_ms, text, cause]).map(drop)
+        })
+    }
+
+    /// Notes that a cause has ended, and its warnings with it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end_warnings(&mut self, at_ms: u64, cause: &str) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "update events set over_ms = ?1 where cause = ?2 and over_ms is null";
+            db.execute(sql, params![at_ms, cause]).map(drop)
+        })
+    }
+
+    /// Notes what a worker said last of its steps and its host, as JSON.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_load(&mut self, worker: Incarnation, load: &str) -> Result<(), JournalError> {
+        self.transaction(|db| {
+            let sql = "update workers set load = ?2, load_ms = ?3 where incarnation = ?1";
+            db.execute(sql, params![worker.0, load, wall_ms()]).map(drop)
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{Numbers, plan, word};
 use lsgan_journal::{Beginning, Changes, CorruptRecord, JournalError, Snapshot, StepRow, Writer};
-use lsgan_spec::Step;
+use lsgan_spec::{Incarnation, Step};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -19,7 +19,7 @@ proptest! {
 
     #[test]
     fn a_copy_is_equal_in_every_table(
-        words in proptest::collection::vec((word(), 0_u8..10), 0..40),
+        words in proptest::collection::vec((word(), 0_u8..13), 0..40),
         watched_from in 0_usize..10,
     ) {
         let dir = tempfile::tempdir().expect("there is room for a directory");
@@ -76,6 +76,10 @@ fn write(journal: &mut Writer, what: u8, step: u64) {
         5 => journal.add_sample(step, "samples/1.png"),
         6 => journal.add_event(NOW_MS, true, "somebody should look"),
         7 => journal.set_fact("numerics", "these"),
+        8 => journal.add_standing(NOW_MS, "snapshot", "the disk is full"),
+        9 => journal.end_warnings(NOW_MS + step, "snapshot"),
+        10 => journal.set_load(Incarnation(1 + step % 3), "{\"memory_bytes\":7}"),
+        11 => journal.thin_samples(2).map(drop),
         _ => Ok(()),
     };
     done.expect("it is written");
@@ -98,6 +102,20 @@ fn tables(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
         rows.map(|row| row.expect("values")).collect()
     };
     names.iter().map(|name| (name.clone(), rows(name))).collect()
+}
+
+/// The first picture and the newer half stay.
+#[test]
+fn every_second_picture_of_the_older_half_is_forgotten_beyond_a_limit() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let mut journal = Writer::open(&dir.path().join("journal.sqlite")).expect("it is made");
+    for step in 0..10 {
+        journal.add_sample(step, &format!("{step}.png")).expect("it is written");
+    }
+    assert_eq!(journal.thin_samples(10).expect("it is read"), [""; 0]);
+    assert_eq!(journal.thin_samples(9).expect("it is written"), ["1.png", "3.png"]);
+    assert_eq!(journal.thin_samples(7).expect("it is written"), ["2.png", "5.png"]);
+    assert_eq!(journal.thin_samples(7).expect("it is read"), [""; 0]);
 }
 
 #[test]

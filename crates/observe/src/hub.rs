@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::curves::{Ask, Index};
 use crate::find;
+use crate::stepping::Stepping;
 use crate::summary::Summary;
 
 /// How often new runs are looked for.
@@ -150,6 +151,11 @@ impl Run {
         let index = curves.get_or_insert_with(|| Index::kept(&self.id));
         index.follow(&mut journal)?;
         index.keep(&self.id);
-        index.curves(&mut journal, ask)
+        let mut curves = index.curves(&mut journal, ask)?;
+        let stepping = journal.read(Stepping::read)?;
+        let times = curves["wall_ms"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+        let stepped: Value = times.map(|wall_ms| stepping.at(wall_ms)).collect();
+        curves["stepping_ms"] = stepped;
+        Ok(curves)
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! - [`hub`]: the runs below some directories, and what is known of each. `find` finds them.
 //! - [`summary`]: a run in a few numbers: state, step, rates, time left.
+//! - [`actions`]: what a reader of a live run's page may ask for.
+//! - `scores`: scores of snapshots as series. `stepping`: time in which a run was stepping.
 //! - `tables`: workers, generations, snapshots, samples, events, as the journal has them.
 //! - [`curves`]: scalars over steps, thinned to what a screen can show; `blocks` keeps the least, the greatest and the sum of many
 //!   steps together, `kept` keeps them for the next start, `means` smooths.
@@ -15,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod alerts;
 mod blocks;
 pub mod curves;
@@ -27,7 +30,9 @@ pub mod metrics;
 mod page;
 mod prometheus;
 mod routes;
+mod scores;
 mod serve;
+mod stepping;
 pub mod summary;
 mod tables;
 pub mod tensorboard;

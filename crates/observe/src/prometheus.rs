@@ -26,6 +26,9 @@ const NUMBERS: &[(&str, &str, &str, Value)] = &[
     ("goodput_ratio", "gauge", "Time stepping divided by time since the start.", |run| run.goodput),
     ("generation", "gauge", "Number of the newest generation.", |run| Some(run.generation as f64)),
     ("workers", "gauge", "Workers that are attached.", |run| Some(run.workers as f64)),
+    ("workers_memory_bytes", "gauge", "Memory that the workers take of their hosts, together.", |run| {
+        whole(run.memory_bytes)
+    }),
     ("snapshot_step", "gauge", "Steps done in the newest snapshot.", |run| whole(run.snapshot_step)),
     ("events_total", "counter", "Events that the journal has.", |run| Some(run.events_until as f64)),
     ("corrupt_records", "gauge", "Records of the data set that do not decode.", |run| {

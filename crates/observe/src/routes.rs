@@ -5,20 +5,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use lsgan_journal::JournalError;
 use lsgan_launch::read_scores;
 use lsgan_spec::scalars;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::actions::{self, Action, Actions};
 use crate::curves::{Ask, group};
 use crate::hub::{Hub, Run};
 use crate::live::{self, All};
 use crate::tables::{self, EventsAsked};
-use crate::{page, prometheus};
+use crate::{page, prometheus, scores};
 
 /// Pixels of a curve, where nobody says how many.
 const PIXELS: u64 = 600;
@@ -30,10 +31,12 @@ const EVENTS: u32 = 200;
 pub(crate) struct Site {
     hub: Arc<Hub>,
     changes: Arc<watch::Sender<All>>,
+    /// None where the page only shows.
+    actions: Option<Actions>,
 }
 
 /// All routes.
-pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>) -> Router {
+pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>, actions: Option<Actions>) -> Router {
     Router::new()
         .route("/metrics", get(scraped))
         .route("/api/scalars", get(all_scalars))
@@ -45,9 +48,13 @@ pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>) -> Router 
         .route("/api/runs/{run}/samples/{step}", get(sample))
         .route("/api/runs/{run}/workers", get(workers))
         .route("/api/runs/{run}/snapshots", get(snapshots))
+        .route("/api/runs/{run}/scores", get(scored))
+        .route("/api/runs/{run}/data", get(data))
         .route("/api/runs/{run}/events", get(events))
+        .route("/api/runs/{run}/actions", get(possible))
+        .route("/api/runs/{run}/actions/{action}", post(act))
         .fallback(file)
-        .with_state(Site { hub, changes })
+        .with_state(Site { hub, changes, actions })
 }
 
 /// Why a request gets no answer.
@@ -63,6 +70,12 @@ pub(crate) enum Refused {
     Journal(#[from] JournalError),
     #[error("{0}")]
     File(#[from] std::io::Error),
+    #[error("there is no action {0}, or it lacks its number; there are {all}", all = actions::NAMES.join(", "))]
+    NoAction(String),
+    #[error("{0}")]
+    NotAllowed(&'static str),
+    #[error("{0}")]
+    NotDone(String),
     #[error("there is nothing at this address; docs/observe.md lists what there is")]
     NoRoute,
 }
@@ -71,7 +84,9 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoRun(_) | Self::NoSample(_) | Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoNumber(..) => StatusCode::BAD_REQUEST,
+            Self::NoNumber(..) | Self::NoAction(_) => StatusCode::BAD_REQUEST,
+            Self::NotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::NotDone(_) => StatusCode::CONFLICT,
             Self::Journal(_) | Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, as_json(&json!({ "error": self.to_string() }))).into_response()
@@ -225,6 +240,61 @@ async fn snapshots(State(site): State<Site>, Path(id): Path<String>) -> Answer {
         Ok(json!({ "snapshots": snapshots, "scores": scores.unwrap_or_default(), "scores_unreadable": why }))
     };
     of_run(site, id, read).await
+}
+
+/// Scores of snapshots as series.
+async fn scored(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let read = |run: &Run| -> Result<Value, Refused> {
+        let written = run.journal()?.read(tables::written)?;
+        let rows = read_scores(&run.dir);
+        let why = rows.as_ref().err().map(|failure| failure.text.clone());
+        Ok(json!({ "series": scores::series(&rows.unwrap_or_default(), &written), "unreadable": why }))
+    };
+    of_run(site, id, read).await
+}
+
+/// What was read of the data, and what was made of it: grids of samples.
+async fn data(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let read = |run: &Run| -> Result<Value, Refused> {
+        let mut journal = run.journal()?;
+        let known = journal.known()?;
+        let (epochs, files) = (journal.read(tables::epochs)?, journal.read(tables::sample_files)?);
+        let number = |name| known.fact(name).and_then(|text| text.parse::<u64>().ok());
+        Ok(json!({
+            "records": number("records"), "virtual_ranks": number("virtual_ranks"),
+            "data_fingerprint": known.fact("data_fingerprint"),
+            "epochs": epochs,
+            "corrupt_count": known.corrupt.len(), "corrupt_records": journal.read(tables::corrupt)?,
+            "grids": files.len(), "grids_len_bytes": tables::sample_bytes(&run.dir, &files),
+        }))
+    };
+    of_run(site, id, read).await
+}
+
+/// What a reader of the page may ask for.
+async fn possible(State(site): State<Site>, Path(id): Path<String>) -> Answer {
+    let (names, needs_key) = match &site.actions {
+        Some(actions) => (actions::NAMES, actions.needs_key()),
+        None => (&[][..], false),
+    };
+    let value = json!({ "actions": names, "needs_key": needs_key });
+    of_run(site, id, move |_| Ok(value)).await
+}
+
+/// Hands on what a reader of the page asks for, once.
+async fn act(
+    State(site): State<Site>,
+    Path((id, name)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    let actions = site.actions.clone().ok_or(Refused::NoRoute)?;
+    actions.allow(&headers).map_err(Refused::NotAllowed)?;
+    let workers = Query::of(raw).number("workers")?;
+    let action = Action::named(&name, workers).ok_or(Refused::NoAction(name.clone()))?;
+    let answer = of_run(site, id, move |_| Ok(json!({ "asked": name }))).await?;
+    actions.ask(action).await.map_err(Refused::NotDone)?;
+    Ok(answer)
 }
 
 async fn events(State(site): State<Site>, Path(id): Path<String>, RawQuery(raw): RawQuery) -> Answer {

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::actions::Actions;
 use crate::{Hub, live, routes};
 
 /// Requests that are answered at a time; each may read a journal on a thread of its own.
@@ -24,13 +25,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Shows the runs of `hub` on this listener until `shutdown` completes. Reads journals on threads of their own, so that whoever
-/// calls it is never held up.
+/// calls it is never held up. With `actions` readers may ask for something, too.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(
     listener: TcpListener,
     hub: Arc<Hub>,
+    actions: Option<Actions>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
@@ -38,9 +40,10 @@ pub async fn serve(
     // Not vital: a coordinator whose page fails goes on.
     let follower = tokio::spawn(follower);
     let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
-    let router = routes::router(hub, changes)
+    let acts = actions.is_some();
+    let router = routes::router(hub, changes, actions)
         .layer(from_fn_with_state(turns, in_turn))
-        .layer(from_fn_with_state(address, guarded))
+        .layer(from_fn_with_state((address, acts), guarded))
         .layer(from_fn(harmless));
     // Streams of events never end by themselves: `with_graceful_shutdown` would wait for them.
     let served = tokio::select! {
@@ -59,10 +62,19 @@ async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Ne
     }
 }
 
-/// Only reads, and only by a name that means this host where it listens on loopback: another site's name that is made to point
+/// Only reads, or what the page may ask for, and only by a name that means this host where it listens on loopback: another site's name that is made to point
 /// here (DNS rebinding) must not read runs.
-async fn guarded(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+async fn guarded(
+    State((address, acts)): State<(SocketAddr, bool)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_taken = match *request.method() {
+        Method::GET | Method::HEAD => true,
+        Method::POST => acts && request.uri().path().starts_with("/api/runs/"),
+        _ => false,
+    };
+    if !is_taken {
         return (StatusCode::METHOD_NOT_ALLOWED, "this server only shows; GET is all it answers\n")
             .into_response();
     }

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::alerts::{Alert, Signs, alerts};
+use crate::tables::has_column;
 
 /// Rates are means over so many of the newest rows.
 const RATE_ROWS: u32 = 100;
@@ -49,6 +50,8 @@ pub struct Summary {
     pub generation: u64,
     /// Workers that are attached, as far as the journal tells.
     pub workers: u64,
+    /// What they take of their hosts' memory together, as they said last.
+    pub memory_bytes: Option<u64>,
     /// Steps done in the newest snapshot.
     pub snapshot_step: Option<u64>,
     /// Steps done in the newest grid of samples.
@@ -88,6 +91,7 @@ struct Told {
     generations: Vec<Generation>,
     rate: Option<f64>,
     workers: u64,
+    memory_bytes: Option<u64>,
     sample_step: Option<u64>,
     epoch: Option<u64>,
 }
@@ -146,6 +150,7 @@ impl Summary {
             goodput: goodput(&told.generations, last_ms),
             generation: told.generations.last().map_or(0, |newest| newest.number),
             workers: if live { told.workers } else { 0 },
+            memory_bytes: told.memory_bytes.filter(|_| live),
             snapshot_step,
             sample_step: told.sample_step,
             events_until: known.events_until,
@@ -209,7 +214,10 @@ fn told(db: &Connection) -> rusqlite::Result<Told> {
     })?;
     let name = IMAGES_PER_S.name;
     let newest = format!("select {name} from metrics order by step desc limit {RATE_ROWS}");
+    let memory = "select sum(json_extract(load, '$.memory_bytes')) from workers where gone_ms is null and json_valid(load)";
+    let has_loads = has_column(db, "workers", "load")?;
     Ok(Told {
+        memory_bytes: if has_loads { one(memory)? } else { None },
         generations: generations.collect::<Result<_, _>>()?,
         rate: db.query_row(&format!("select avg({name}) from ({newest})"), [], |row| row.get(0))?,
         workers: one("select count(*) from workers where gone_ms is null")?.unwrap_or(0),

@@ -1,6 +1,7 @@
 //! What the journal's tables say, as rows for the page. `journal/src/schema.sql` documents the columns.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, Params, params};
@@ -8,6 +9,8 @@ use serde_json::{Map, Value, json};
 
 /// Generations that are told of; a run that dies every second has more than a page shows.
 const GENERATIONS_MAX: u32 = 1000;
+/// Epochs that are told of.
+const EPOCHS_MAX: u32 = 200;
 /// The most events of one answer.
 pub(crate) const EVENTS_MAX: u32 = 1000;
 
@@ -43,12 +46,59 @@ pub(crate) fn workers(db: &Connection) -> rusqlite::Result<Value> {
     );
     let generations = format!("select * from generations where generation in ({newest}) order by generation");
     let count: u64 = db.query_row("select count(*) from generations", [], |row| row.get(0))?;
+    let stragglers = format!(
+        "select at_ms, over_ms, cast(substr(cause, {}) as integer) as incarnation from events
+         where cause like '{SLOW}%' order by id desc limit {GENERATIONS_MAX}",
+        SLOW.len() + 1
+    );
+    // A journal of an older version does not say when warnings ended.
+    let has_causes = has_column(db, "events", "cause")?;
     Ok(json!({
+        "stragglers": if has_causes { objects(db, &stragglers, [])? } else { Vec::new() },
         "workers": objects(db, "select * from workers order by incarnation desc limit 5000", [])?,
         "generations": objects(db, &generations, [])?,
         "members": objects(db, &members, [])?,
         "generations_count": count,
     }))
+}
+
+/// What a coordinator calls the cause of a warning that a worker is slow, before its incarnation.
+const SLOW: &str = "slow: ";
+
+/// Whether this journal's table has the column, which came later than the table.
+pub(crate) fn has_column(db: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    let sql = "select count(*) from pragma_table_info(?1) where name = ?2";
+    db.query_row(sql, params![table, column], |row| row.get::<_, u32>(0)).map(|count| count > 0)
+}
+
+/// What was read of the data, epoch by epoch, the newest first.
+pub(crate) fn epochs(db: &Connection) -> rusqlite::Result<Vec<Value>> {
+    let sql = format!(
+        "select epoch, count(*) as shards, min(completed_ms) as began_ms, max(completed_ms) as read_ms from completions
+         group by epoch order by epoch desc limit {EPOCHS_MAX}"
+    );
+    objects(db, &sql, [])
+}
+
+/// When snapshots were written, by their steps.
+pub(crate) fn written(db: &Connection) -> rusqlite::Result<BTreeMap<u64, u64>> {
+    let mut query = db.prepare("select step, written_ms from checkpoints")?;
+    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// The files of all grids.
+pub(crate) fn sample_files(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut query = db.prepare("select file from samples")?;
+    query.query_map([], |row| row.get(0))?.collect()
+}
+
+/// What these grids take on the disk.
+pub(crate) fn sample_bytes(run_dir: &Path, files: &[String]) -> u64 {
+    let len = |file: &String| {
+        let path = sample_path(run_dir, file)?;
+        Some(std::fs::metadata(path).ok()?.len())
+    };
+    files.iter().filter_map(len).sum()
 }
 
 /// Snapshots, the deleted ones too.
@@ -67,10 +117,14 @@ pub(crate) fn sample_file(db: &Connection, step: u64) -> rusqlite::Result<Option
     query.query_map(params![step], |row| row.get(0))?.next().transpose()
 }
 
-/// Reads a grid. Only files in the run's own folder of samples are read, whatever its journal names.
+/// Where a grid is: in the run's own folder of samples, whatever its journal names.
+fn sample_path(run_dir: &Path, file: &str) -> Option<PathBuf> {
+    Some(run_dir.join("samples").join(Path::new(file).file_name()?))
+}
+
+/// Reads a grid.
 pub(crate) fn read_sample(run_dir: &Path, file: &str) -> std::io::Result<Vec<u8>> {
-    let name = Path::new(file).file_name().ok_or(std::io::ErrorKind::NotFound)?;
-    std::fs::read(run_dir.join("samples").join(name))
+    std::fs::read(sample_path(run_dir, file).ok_or(std::io::ErrorKind::NotFound)?)
 }
 
 /// Which events.
@@ -89,7 +143,7 @@ pub(crate) struct EventsAsked {
 pub(crate) fn events(db: &Connection, asked: &EventsAsked) -> rusqlite::Result<Vec<Value>> {
     let before = asked.before.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX));
     let limit = asked.limit.min(EVENTS_MAX);
-    let sql = "select id, at_ms, warning, text from events
+    let sql = "select * from events
                where id < ?1 and (?2 = '' or instr(lower(text), ?2) > 0) and (?3 = 0 or warning = 1)
                order by id desc limit ?4";
     objects(db, sql, params![before, asked.search.to_lowercase(), asked.warnings, limit])

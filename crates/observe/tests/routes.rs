@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsgan_journal::{Beginning, FILE, Snapshot, StepRow, Writer};
+use lsgan_observe::actions::{Action, Actions};
 use lsgan_observe::{Hub, serve};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,13 +26,18 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// One whose readers may act.
+    fn with(actions: Option<Actions>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let hub = Arc::new(Hub::new(vec![dir.path().to_owned()]));
-        runtime.spawn(serve(listener, hub, std::future::pending()));
+        runtime.spawn(serve(listener, hub, actions, std::future::pending()));
         Self { dir, address, _runtime: runtime }
     }
 
@@ -113,6 +119,10 @@ fn every_documented_route_answers() {
     std::fs::create_dir_all(&samples).unwrap();
     std::fs::write(samples.join("step-0000000040.png"), b"\x89PNG").unwrap();
 
+    journal.add_standing(6, "snapshots", "the disk is full").unwrap();
+    journal.end_warnings(9, "snapshots").unwrap();
+    journal.add_standing(7, "gone: a", "worker a is gone").unwrap();
+
     let id = site.id();
     let documented = include_str!("../../../docs/observe.md");
     let routes: Vec<_> =
@@ -136,8 +146,17 @@ fn every_documented_route_answers() {
     let events = |query: &str| site.json(&format!("/api/runs/{id}/events{query}")).as_array().unwrap().len();
     assert_eq!(
         [events(""), events("?search=BOLD"), events("?search=%25"), events("?warnings=1&before=1")],
-        [1, 1, 0, 0]
+        [3, 1, 0, 0]
     );
+    let warnings = site.json(&format!("/api/runs/{id}/events?warnings=1"));
+    let of = |name: &str| [0_usize, 1, 2].map(|at| warnings[at][name].clone());
+    assert_eq!(of("cause"), ["gone: a".into(), "snapshots".into(), Value::Null], "the newest first");
+    assert_eq!(of("over_ms"), [Value::Null, 9.into(), Value::Null]);
+    let data = site.json(&format!("/api/runs/{id}/data"));
+    let told = ["records", "grids", "grids_len_bytes"].map(|name| data[name].as_u64());
+    assert_eq!(told, [Some(10_000), Some(1), Some(4)]);
+    let possible = site.json(&format!("/api/runs/{id}/actions"));
+    assert_eq!(possible["actions"].as_array().map(Vec::len), Some(0), "whoever reads changes nothing");
     assert_eq!(site.json(&format!("/api/runs/{id}/snapshots"))["snapshots"][0]["len_bytes"], 7);
 }
 
@@ -207,6 +226,47 @@ fn another_sites_name_is_refused_and_so_is_everything_but_reading() {
     assert!(answer("POST /api/runs HTTP/1.1\r\nHost: localhost").starts_with("HTTP/1.1 405"));
     assert_eq!(site.get("/api/runs/none").0, 404);
     assert_eq!(site.get("/none").0, 404);
+}
+
+/// A POST as a page of this server sends it, with these lines instead of some of its own.
+fn post(site: &Site, path: &str, origin: &str, header: &str) -> String {
+    site.raw(&format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    ))
+}
+
+#[test]
+fn actions_are_taken_from_the_page_alone_and_answered_by_the_run() {
+    const HEADER: &str = "X-Lsgan-Action: 1\r\n";
+    let (actions, mut asked) = Actions::new(None);
+    let site = Site::with(Some(actions));
+    drop(site.journal("live"));
+    let path = |action: &str| format!("/api/runs/{}/actions/{action}", site.id());
+    let own = "http://localhost";
+    assert!(post(&site, &path("stop"), "http://evil.example", HEADER).starts_with("HTTP/1.1 403"));
+    assert!(post(&site, &path("stop"), own, "").starts_with("HTTP/1.1 403"));
+    assert!(post(&site, &path("delete"), own, HEADER).starts_with("HTTP/1.1 400"));
+    assert!(post(&site, &path("scale"), own, HEADER).starts_with("HTTP/1.1 400"), "to how many?");
+    assert!(post(&site, "/api/runs/none/actions/stop", own, HEADER).starts_with("HTTP/1.1 404"));
+    assert!(post(&site, "/api/runs", own, HEADER).starts_with("HTTP/1.1 405"));
+    let preflight = "OPTIONS /api/runs/x/actions/stop HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
+                     Access-Control-Request-Headers: x-lsgan-action\r\nConnection: close\r\n\r\n";
+    assert!(site.raw(preflight).starts_with("HTTP/1.1 405"), "a browser then sends nothing");
+    asked.try_recv().expect_err("nothing was asked for");
+
+    let answers = [Ok(()), Err("no worker is there".to_owned())];
+    let run = std::thread::spawn(move || {
+        answers.map(|answer| {
+            let asked = asked.blocking_recv().expect("the server lives");
+            asked.answer.send(answer).expect("it waits");
+            asked.action
+        })
+    });
+    assert!(post(&site, &path("snapshot"), own, HEADER).starts_with("HTTP/1.1 200"));
+    let refused = post(&site, &path("scale?workers=3"), own, HEADER);
+    assert!(refused.starts_with("HTTP/1.1 409") && refused.contains("no worker is there"), "{refused}");
+    assert_eq!(run.join().unwrap(), [Action::Snapshot, Action::Scale { workers: 3 }]);
+    assert!(post(&site, &path("pause"), own, HEADER).contains("the coordinator is ending"));
 }
 
 /// A journal that names files elsewhere (it may have come from anybody) shows none of them.

@@ -13,7 +13,8 @@
 //! - `outbox`: the machine as session and training thread share it. `metric_rows`: metrics until they are stored.
 //! - `orders`: what the session tells the training thread, and how it interrupts it.
 //! - `trainer`: forms generations, parks, does tasks. `stepping`: one generation while it steps.
-//! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone.
+//! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone. `load`: what it takes part by part, for
+//!   people.
 //! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU. `exchange`: TCP on a
 //!   thread of its own.
 //! - [`probe`]: what this host has to compute with.
@@ -31,6 +32,7 @@ mod exchange;
 mod faults;
 pub mod interface;
 mod isa;
+mod load;
 mod meter;
 mod metric_rows;
 mod orders;

@@ -31,6 +31,8 @@ struct Inner {
     /// What the session has to perform, in order.
     effects: Vec<Effect>,
     metrics: MetricRows,
+    /// What steps take lately, where that was not sent yet. A newer one takes its place.
+    load: Option<v1::Load>,
     /// When lines of the log were sent last.
     lines_sent: Option<Instant>,
 }
@@ -50,8 +52,8 @@ impl Outbox {
     /// An outbox of a worker that starts.
     #[must_use]
     pub fn new(participant: Participant) -> Self {
-        let inner =
-            Inner { participant, effects: Vec::new(), metrics: MetricRows::default(), lines_sent: None };
+        let metrics = MetricRows::default();
+        let inner = Inner { participant, effects: Vec::new(), metrics, load: None, lines_sent: None };
         Self { inner: Mutex::new(inner), news: Notify::new() }
     }
 
@@ -105,9 +107,11 @@ impl Outbox {
             return Vec::new();
         }
         let metrics = inner.metrics.take().map(v1::WorkerMessage::from);
+        let load = inner.load.take().map(v1::WorkerMessage::from);
         let lines = inner.log_lines(Instant::now()).map(v1::WorkerMessage::from);
         metrics
             .into_iter()
+            .chain(load)
             .chain(lines)
             .chain(inner.participant.take_mail().into_iter().map(Into::into))
             .collect()
@@ -122,6 +126,11 @@ impl Outbox {
     pub fn metrics(&self, row: v1::StepMetrics) {
         self.lock().metrics.add(row);
         self.news.notify_one();
+    }
+
+    /// What steps take lately. It is no news: it goes with what is sent next, a heartbeat at the latest.
+    pub fn load(&self, load: v1::Load) {
+        self.lock().load = Some(load);
     }
 
     /// The coordinator has stored the metrics of the steps below.

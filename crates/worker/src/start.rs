@@ -199,6 +199,7 @@ impl Training {
             data_fingerprint: identity.data_fingerprint.clone(),
             numerics: numerics.to_string(),
         };
+        let model = numerics.model.clone();
         let outbox = Arc::new(Outbox::new(Participant::new(Identity { numerics, ..identity })));
         if let Some(why) = no_gpu {
             let text = format!("it trains on the CPU: {why}");
@@ -220,6 +221,7 @@ impl Training {
             painter,
             outbox: outbox.clone(),
             holds: false,
+            device: model,
             runtime,
             faults,
         };

@@ -12,6 +12,7 @@ use lsgan_train::{
     Applied, Beside, ControlWord, ControlWords, Metrics, Notice, RankBatch, Replica, Words, rehearsal,
 };
 
+use crate::load::Load;
 use crate::meter::Meter;
 use crate::orders::Live;
 use crate::pace::Pace;
@@ -60,6 +61,7 @@ pub struct Stepping<'a> {
     loader: Loader,
     ranks: Vec<VirtualRank>,
     meter: Meter,
+    load: Load,
     pace: Pace,
     waits: WaitWatch,
     step_began: Instant,
@@ -104,6 +106,7 @@ impl<'a> Stepping<'a> {
             duty: Duty::of(form),
             pictures: form.rank == 0,
             meter: Meter::new(trainer.spec.report.every),
+            load: Load::start(&trainer.device, trainer.spec.compute.threads),
             pace: Pace::start(),
             waits: WaitWatch::default(),
             step_began: Instant::now(),
@@ -168,6 +171,7 @@ impl<'a> Stepping<'a> {
             let controls = ControlWords::default();
             self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut meanwhile)?;
             self.trainer.faults.slow_down(begin);
+            self.load.discriminator(begin.elapsed());
             if self.settle()? == Since::Good {
                 break;
             }
@@ -175,6 +179,7 @@ impl<'a> Stepping<'a> {
         let waited = batch.waited;
         self.loader.recycle(batch);
         self.meter.data_wait(waited);
+        self.load.data_wait(waited);
         self.data_waited = waited;
         self.reduce(step)
     }
@@ -183,8 +188,10 @@ impl<'a> Stepping<'a> {
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
         let wishes = to_header(self.trainer.outbox.wishes(self.generation));
         loop {
+            let begin = Instant::now();
             let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
             self.trainer.replica.compute_generator_with(step, &self.ranks, wishes, &mut meanwhile)?;
+            self.load.generator(begin.elapsed());
             if self.settle()? == Since::Good {
                 return self.reduce(step);
             }
@@ -205,20 +212,26 @@ impl<'a> Stepping<'a> {
         let next = step.next();
         let goes_on =
             self.trainer.replica.next_reduction().half() == Half::Generator && !self.duty.is_over(next);
-        let (loader, ahead) = (&mut self.loader, &mut self.ahead);
+        let (loader, ahead, load) = (&mut self.loader, &mut self.ahead, &mut self.load);
         let waited = if goes_on {
             self.group.all_reduce_during(&mut self.trainer.replica, |replica| {
                 if loader.has_next() {
+                    let begin = Instant::now();
                     *ahead = Some(take_ahead(loader, replica, next));
+                    load.discriminator(begin.elapsed());
                 }
             })
         } else {
             self.group.all_reduce(&mut self.trainer.replica)
         }?;
         self.meter.reduce(waited);
+        self.load.reduce(waited);
         self.pace.waited(waited);
         let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
-        match self.group.apply(&mut self.trainer.replica, metrics)? {
+        let begin = Instant::now();
+        let update = self.group.apply(&mut self.trainer.replica, metrics)?;
+        self.load.apply(begin.elapsed());
+        match update {
             Update::Done(applied) => self.applied(applied),
             Update::Queued(queued) => {
                 self.queued = Some(queued);
@@ -318,6 +331,9 @@ impl<'a> Stepping<'a> {
         self.trainer.outbox.apply(Event::Pace(self.pace.step_ended(self.ranks.len())));
         if let Some(row) = self.meter.step_ended(step.0) {
             self.trainer.outbox.metrics(row);
+        }
+        if let Some(load) = self.load.step_ended() {
+            self.trainer.outbox.load(load);
         }
         for &rank in &self.ranks {
             self.trainer.report_consumed(rank, done);

@@ -63,6 +63,8 @@ pub struct Trainer {
     pub outbox: Arc<Outbox>,
     /// The state is one of the run: made, loaded or received for a generation.
     pub holds: bool,
+    /// What it computes on, for people.
+    pub device: String,
     /// Runs what is asynchronous.
     pub runtime: tokio::runtime::Handle,
     /// What goes wrong on purpose, in tests.

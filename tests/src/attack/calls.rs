@@ -112,6 +112,7 @@ async fn forbidden(client: &mut Client, call: u32) -> Option<(&'static str, Resu
             let score = v1::KeepScoreRequest { by: by(), row: "{}".to_owned() };
             ("KeepScore", client.keep_score(score).await.map(drop))
         }
+        9 => ("Page", client.page(v1::PageRequest {}).await.map(drop)),
         _ => return None,
     })
 }

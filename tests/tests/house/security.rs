@@ -50,6 +50,7 @@ const MAY_DELETE: &[Exception] = &[
         "coordinator/src/copy/restore.rs",
         "what an earlier start has brought back of a journal and not finished, by its own name",
     ),
+    ("coordinator/src/grids.rs", "old grids of samples by their names, right in a folder that is no link"),
     ("coordinator/src/copy/compact.rs", "the file that it has made of the journal, by its own name"),
     ("data/src/fresh.rs", "a file by its own name: of a link, the link"),
     ("data/src/tools/shard.rs", "the file that this process has made and not finished"),

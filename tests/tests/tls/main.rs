@@ -3,6 +3,7 @@
 
 mod joining;
 mod listening;
+mod page;
 mod refused;
 mod rotation;
 

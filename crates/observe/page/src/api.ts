@@ -7,7 +7,7 @@ export interface Summary {
   id: string; name: string; dir: string; state: string; live: boolean; why: string;
   step: number; steps: number | null; global_batch: number | null;
   images_per_s: number | null; s_per_kimg: number | null; eta_s: number | null; goodput: number | null;
-  generation: number; workers: number; snapshot_step: number | null; sample_step: number | null;
+  generation: number; workers: number; memory_bytes: number | null; snapshot_step: number | null; sample_step: number | null;
   events_until: number; corrupt_records: number; epoch: number | null; newest: Record<string, number>; best: ScoreRow | null;
   tile_px: number | null; began_ms: number | null; updated_ms: number | null; alerts?: Alert[];
 }
@@ -23,12 +23,34 @@ export interface Details {
 type Numbers = (number | null)[];
 export interface Curve { mean: Numbers; min?: Numbers; max?: Numbers; smooth?: Numbers }
 export interface Curves {
-  from: number; until: number; steps: number[]; wall_ms: number[]; scalars: Record<string, Curve>;
+  from: number; until: number; steps: number[]; wall_ms: number[]; stepping_ms: number[]; scalars: Record<string, Curve>;
 }
+/** Scores of one metric that can be compared with each other. */
+export interface Series {
+  name: string; metric: string; better: "less" | "more"; best_step: number | null; steps: number[]; wall_ms: Numbers;
+  values: Numbers; deviations: Numbers;
+}
+export interface Scored { series: Series[]; unreadable: string | null }
+export interface Epoch { epoch: number; shards: number; began_ms: number; read_ms: number }
+export interface Data {
+  records: number | null; virtual_ranks: number | null; data_fingerprint: string | null; epochs: Epoch[];
+  corrupt_count: number; corrupt_records: { record: number; key: string; reason: string; step: number; found_ms: number }[];
+  grids: number; grids_len_bytes: number;
+}
+/** What a reader may ask of the run. */
+export interface Possible { actions: string[]; needs_key: boolean }
 export interface Sample { step: number; written_ms: number }
 export interface Worker {
   incarnation: number; name: string; address: string; joined_ms: number; gone_ms: number | null; why: string | null;
+  /** JSON of a Load; journals of older versions have none. */
+  load?: string | null; load_ms?: number | null;
 }
+/** What a step took a worker lately, part by part, and what it takes of its host. */
+export interface Load {
+  steps: number; step_us: number; data_wait_us: number; discriminator_us: number; generator_us: number; reduce_us: number;
+  apply_us: number; memory_bytes: number; host: string; device: string; threads: number;
+}
+export interface Straggler { at_ms: number; over_ms: number | null; incarnation: number }
 export interface Generation {
   generation: number; from_reduction: number; start: string; formed_ms: number; stepping_ms: number | null;
   halted_ms: number | null; why: string | null;
@@ -38,16 +60,21 @@ export interface Member {
 }
 export interface Workers {
   workers: Worker[]; generations: Generation[]; members: Member[]; generations_count: number; virtual_ranks: number | null;
+  stragglers: Straggler[];
 }
 export interface Snapshot {
   step: number; url: string; len_bytes: number; blake3: string; blocked_ms: number; written_ms: number;
   deleted_ms: number | null;
 }
 export interface Snapshots { snapshots: Snapshot[]; scores: ScoreRow[]; scores_unreadable: string | null }
-export interface RunEvent { id: number; at_ms: number; warning: number; text: string }
+export interface RunEvent {
+  id: number; at_ms: number; warning: number; text: string;
+  /** Of a warning that stands until its cause ends; journals of older versions do not say. */
+  cause?: string | null; over_ms?: number | null;
+}
 
-async function ask<T>(path: string): Promise<T> {
-  const response = await fetch(path);
+async function ask<T>(path: string, options?: RequestInit): Promise<T> {
+  const response = await fetch(path, options);
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error ?? `${path}: ${response.status}`);
   return answer as T;
@@ -61,6 +88,15 @@ export const details = (id: string) => ask<Details>(of(id));
 export const samples = (id: string) => ask<Sample[]>(of(id, "/samples"));
 export const workers = (id: string) => ask<Workers>(of(id, "/workers"));
 export const snapshots = (id: string) => ask<Snapshots>(of(id, "/snapshots"));
+export const scores = (id: string) => ask<Scored>(of(id, "/scores"));
+export const data = (id: string) => ask<Data>(of(id, "/data"));
+export const possible = (id: string) => ask<Possible>(of(id, "/actions"));
+/** Asks the run for something. The header is one that pages of other sites cannot send. */
+export const act = (id: string, action: string, key: string, query: Record<string, string> = {}) =>
+  ask<{ asked: string }>(of(id, `/actions/${action}?${new URLSearchParams(query)}`), {
+    method: "POST",
+    headers: { "X-Lsgan-Action": key || "1" },
+  });
 export const events = (id: string, query: Record<string, string>) =>
   ask<RunEvent[]>(of(id, `/events?${new URLSearchParams(query)}`));
 export const curves = (id: string, query: Record<string, string>) =>

@@ -1,11 +1,11 @@
-// One scalar over steps, of several runs: a line each, with the least and the greatest of every column of pixels behind it.
+// One number over steps, of several runs: a line each, with the least and the greatest of every column of pixels behind it.
 
 import uPlot from "uplot";
 import { el } from "./dom.ts";
 import { short, time, whole } from "./format.ts";
 import { colour, runColour } from "./view.ts";
 
-export type XKind = "step" | "kimg" | "hours" | "time";
+export type XKind = "step" | "kimg" | "hours" | "stepping" | "time";
 
 /** One run's numbers. */
 export interface Line {
@@ -19,6 +19,8 @@ export interface Line {
   min?: (number | null)[];
   max?: (number | null)[];
   smooth?: (number | null)[];
+  /** The place of the best value, of a line of few values, which are drawn as dots. */
+  best?: number | null;
 }
 
 export interface Look { kind: XKind; log: boolean }
@@ -32,8 +34,10 @@ export interface Hands {
 }
 
 const HEIGHT = 190;
-/** Columns of a line in uPlot's table: max, min, mean, smooth. */
-const COLUMNS = 4;
+/** Columns of a line in uPlot's table: max, min, mean, smooth, best. */
+const COLUMNS = 5;
+const DOT_PX = 6;
+const BEST_PX = 13;
 
 export class Chart {
   readonly figure: HTMLElement;
@@ -60,7 +64,7 @@ export class Chart {
     [this.lines, this.look] = [lines, look];
     const data = table(lines, look.log);
     const width = Math.max(this.box.clientWidth, 120);
-    const signature = JSON.stringify([look, lines.map((line) => [line.place, !!line.min, !!line.smooth]), width]);
+    const signature = JSON.stringify([look, lines.map((line) => [line.place, !!line.min, !!line.smooth, hasDots(line)]), width]);
     if (this.plot && signature === this.signature) {
       this.plot.setData(data);
     } else {
@@ -142,16 +146,22 @@ export class Chart {
     const kind = this.look.kind;
     if (kind === "time") return time(x * 1000);
     if (kind === "kimg") return `${short(x)} kimg`;
-    return kind === "hours" ? `${short(x)} h` : `step ${whole(x)}`;
+    return kind === "hours" || kind === "stepping" ? `${short(x)} h` : `step ${whole(x)}`;
   }
 }
+
+const hasDots = (line: Line) => line.best !== undefined;
 
 function series(line: Line): uPlot.Series[] {
   const stroke = colour(runColour(line.place));
   const common = { spanGaps: true, points: { show: false } };
   const edge = { ...common, stroke: faint(stroke, 0.22), width: line.smooth ? 0 : 0.5 };
-  const mean = line.smooth ? { ...common, stroke: faint(stroke, 0.4), width: 1 } : { ...common, stroke, width: 1.5 };
-  return [edge, edge, mean, { ...common, stroke, width: 2 }];
+  const dots = { show: true, size: DOT_PX, fill: stroke };
+  const mean = line.smooth
+    ? { ...common, stroke: faint(stroke, 0.4), width: 1 }
+    : { ...common, stroke, width: 1.5, ...(hasDots(line) ? { points: dots } : {}) };
+  const ring = { show: true, size: BEST_PX, width: 2, stroke, fill: "transparent" };
+  return [edge, edge, mean, { ...common, stroke, width: 2 }, { ...common, stroke, width: 0, points: ring }];
 }
 
 /** A colour of the theme (`rgb(…)`) that lets through what is behind it. */
@@ -173,7 +183,8 @@ function table(lines: Line[], log: boolean): uPlot.AlignedData {
   const fit = (values: (number | null)[]) => (log ? values.map((v) => (v !== null && v > 0 ? v : null)) : values);
   const tables = lines.map((line): uPlot.AlignedData => {
     const none = line.x.map(() => null);
-    return [line.x, fit(line.max ?? none), fit(line.min ?? none), fit(line.mean), fit(line.smooth ?? none)];
+    const best = line.mean.map((value, index) => (index === line.best ? value : null));
+    return [line.x, fit(line.max ?? none), fit(line.min ?? none), fit(line.mean), fit(line.smooth ?? none), fit(best)];
   });
   return tables.length === 1 ? tables[0]! : uPlot.join(tables);
 }

@@ -1,11 +1,13 @@
-// Curves of all scalars, of several runs.
+// Curves of all scalars and scores, of several runs.
 
 import * as api from "./api.ts";
-import { Chart, type Line, type XKind } from "./chart.ts";
+import * as axis from "./axis.ts";
+import { Chart, type Line } from "./chart.ts";
 import { el, select, tick } from "./dom.ts";
 import { whole } from "./format.ts";
 import { Picture } from "./picture.ts";
 import * as place from "./place.ts";
+import { Scores } from "./scores.ts";
 import { type App, type Make, label, latest, runColour, spaced, trouble } from "./view.ts";
 
 const GROUPS: [string, string][] = [
@@ -14,12 +16,6 @@ const GROUPS: [string, string][] = [
   ["gradients", "Gradients"],
   ["speed", "Speed"],
 ];
-const KINDS: [string, string][] = [
-  ["step", "step"],
-  ["kimg", "1,000 images"],
-  ["hours", "hours since the start"],
-  ["time", "time of day"],
-];
 const WINDOWS = [0, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000];
 /** Live curves are asked for so often at most. */
 const AGAIN_MS = 2000;
@@ -27,7 +23,8 @@ const AGAIN_MS = 2000;
 export const curves: Make = (app, root) => {
   const charts = new Map<string, Chart>();
   const range = el("span", { class: "range", "aria-live": "polite" });
-  const draw = latest(() => drawAll(app, charts, range, root));
+  const trouble_ = el("div", {});
+  const draw = latest(() => drawAll(app, { charts, scores, range, trouble: trouble_ }, root));
   const change = (changes: Parameters<typeof place.note>[0]) => {
     place.note(changes);
     void draw();
@@ -44,7 +41,8 @@ export const curves: Make = (app, root) => {
   });
   const bar = toolbar(change, range, () => bounds(app), zoom, reset);
   bar.insertBefore(shows, range);
-  root.append(bar, legend(app), grid.element);
+  const scores = new Scores(app, { zoom, reset });
+  root.append(bar, legend(app), trouble_, grid.element);
   for (const [group, title] of GROUPS) {
     const scalars = app.scalars.filter((scalar) => scalar.group === group);
     const figures = scalars.map((scalar) => {
@@ -54,17 +52,20 @@ export const curves: Make = (app, root) => {
     });
     root.append(el("section", {}, el("h2", {}, title), el("div", { class: "charts" }, ...figures)));
   }
+  root.append(scores.element);
   void draw();
   const again = spaced(() => void draw(), AGAIN_MS);
   return {
     changed: again.call,
     redraw: () => {
       charts.forEach((chart) => chart.forget());
+      scores.forget();
       void draw();
     },
     close: () => {
       again.end();
       charts.forEach((chart) => chart.close());
+      scores.close();
     },
   };
 };
@@ -129,7 +130,7 @@ function toolbar(
   return el(
     "div",
     { class: "toolbar" },
-    select("x", KINDS, place.get("x") ?? "step", (x) => change({ x: x === "step" ? null : x })),
+    select("x", axis.KINDS, place.get("x") ?? "step", (x) => change({ x: x === "step" ? null : x })),
     select("mean over", words, String(window_), (n) => change({ window: n === "0" ? null : n })),
     tick("log scale", place.get("log") === "1", (is) => change({ log: is ? 1 : null })),
     el(
@@ -152,9 +153,12 @@ function legend(app: App): HTMLElement {
   return el("p", { class: "legend" }, ...names);
 }
 
-async function drawAll(app: App, charts: Map<string, Chart>, range: HTMLElement, root: HTMLElement): Promise<void> {
+/** What is drawn into. */
+interface Parts { charts: Map<string, Chart>; scores: Scores; range: HTMLElement; trouble: HTMLElement }
+
+async function drawAll(app: App, parts: Parts, root: HTMLElement): Promise<void> {
   const runs = app.shown();
-  const kind = (KINDS.find(([name]) => name === place.get("x"))?.[0] ?? "step") as XKind;
+  const kind = axis.named(place.get("x"));
   const look = { kind, log: place.get("log") === "1" };
   const width = root.querySelector(".plot")?.clientWidth ?? 600;
   const query: Record<string, string> = { pixels: String(Math.min(Math.max(Math.round(width), 100), 1000)) };
@@ -163,17 +167,23 @@ async function drawAll(app: App, charts: Map<string, Chart>, range: HTMLElement,
     if (value !== null) query[name] = String(value);
   }
   let answers: api.Curves[];
+  let scored: api.Scored[];
   try {
-    answers = await Promise.all(runs.map((run) => api.curves(run.id, query)));
+    [answers, scored] = await Promise.all([
+      Promise.all(runs.map((run) => api.curves(run.id, query))),
+      Promise.all(runs.map((run) => api.scores(run.id))),
+    ]);
   } catch (error) {
-    return trouble(root, error);
+    return trouble(parts.trouble, error);
   }
-  for (const [name, chart] of charts) {
+  const unreadable = scored.flatMap(({ unreadable: why }) => (why ? [el("p", { class: "trouble" }, why)] : []));
+  parts.trouble.replaceChildren(...unreadable);
+  for (const [name, chart] of parts.charts) {
     const lines = answers.flatMap((answer, index): Line[] => {
       const curve = answer.scalars[name];
       const run = runs[index]!;
       if (!curve || curve.mean.every((value) => value === null)) return [];
-      const x = xs(answer, kind, run);
+      const x = axis.ofCurves(answer, kind, run);
       return [{ label: label(app, run), place: index, x, steps: answer.steps, ...curve }];
     });
     chart.figure.hidden = lines.length === 0;
@@ -182,19 +192,8 @@ async function drawAll(app: App, charts: Map<string, Chart>, range: HTMLElement,
     if (lines.length > 0) chart.draw(lines, look);
   }
   const [from, until] = bounds(app);
-  range.textContent = `steps ${whole(from)} to ${whole(Math.max(from, until - 1))}`;
-}
-
-/** Where each row lies on the x axis. */
-function xs(answer: api.Curves, kind: XKind, run: api.Summary): number[] {
-  switch (kind) {
-    case "step":
-      return answer.steps;
-    case "kimg":
-      return answer.steps.map((step) => ((step + 1) * (run.global_batch ?? 0)) / 1000);
-    case "time":
-      return answer.wall_ms.map((ms) => ms / 1000);
-    case "hours":
-      return answer.wall_ms.map((ms) => (ms - (run.began_ms ?? 0)) / 3_600_000);
-  }
+  const all = runs.map((run, index) => ({ run, curves: answers[index]!, series: scored[index]!.series }));
+  // A snapshot of the last step shown has one step more done.
+  parts.scores.draw(all, look, [from, place.number("until") ?? Infinity]);
+  parts.range.textContent = `steps ${whole(from)} to ${whole(Math.max(from, until - 1))}`;
 }

@@ -38,6 +38,16 @@ export const events: Make = (app, root) => {
   return { changed: () => void draw() };
 };
 
+/** A warning stands until its cause ends, as long as there is a coordinator that would see that. */
+export function kind(event: api.RunEvent, live: boolean): HTMLElement | string {
+  if (!event.warning) return "";
+  const over_ms = event.over_ms ?? null;
+  if (over_ms !== null) return el("span", { class: "tag over", title: `its cause ended at ${time(over_ms)}` }, "over");
+  const stands = live && !!event.cause;
+  const title = stands ? `it stands: ${event.cause}` : null;
+  return el("span", { class: "tag warning", title }, stands ? "warning, stands" : "warning");
+}
+
 async function show(run: api.Summary, root: HTMLElement, limit: number, more: () => void): Promise<void> {
   const query: Record<string, string> = { limit: String(limit) };
   const search = place.get("search");
@@ -50,7 +60,7 @@ async function show(run: api.Summary, root: HTMLElement, limit: number, more: ()
   }
   const cells = rows.map((event) => [
     time(event.at_ms),
-    event.warning ? el("span", { class: "tag warning" }, "warning") : "",
+    kind(event, run.live),
     event.text,
   ]);
   const button = rows.length === limit ? el("button", { type: "button", onclick: more }, "more") : "";

@@ -2,8 +2,10 @@
 
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
+import { keepKey } from "./actions.ts";
 import * as api from "./api.ts";
 import { curves } from "./curves.ts";
+import { data } from "./data.ts";
 import { el, select } from "./dom.ts";
 import { events } from "./events.ts";
 import { file } from "./file.ts";
@@ -20,6 +22,7 @@ const VIEWS: [string, string, Make][] = [
   ["samples", "Samples", samples],
   ["curves", "Curves", curves],
   ["workers", "Workers", workers],
+  ["data", "Data", data],
   ["snapshots", "Snapshots", snapshots],
   ["events", "Events", events],
   ["file", "File", file],
@@ -32,7 +35,7 @@ const THEMES: [string, string][] = [
 /** What a change of the address makes the view new for; other parameters are the view's own. */
 const PARTS = ["run", "view"] as const;
 const KEYS: [string, string][] = [
-  ["1 to 7", "the views from left to right"],
+  ["1 to 8", "the views from left to right"],
   ["0", "all runs"],
   ["space", "play or pause the samples"],
   ["← →", "the samples before and after"],
@@ -190,7 +193,7 @@ class Page {
     const target = event.target instanceof Element ? event.target : null;
     const isTaken = target?.matches("input, select, textarea, button, a, summary") ?? false;
     if (event.ctrlKey || event.metaKey || event.altKey || this.help.open) return;
-    if (target?.matches("input[type=search], select, textarea")) return;
+    if (target?.matches("input[type=search], input[type=number], select, textarea, dialog *")) return;
     const view = VIEWS[Number(event.key) - 1];
     if (event.key === "?") this.help.showModal();
     else if (event.key === "0") place.go({ run: null, view: null });
@@ -207,4 +210,5 @@ class Page {
   }
 }
 
+keepKey();
 void new Page().start();

@@ -1,9 +1,11 @@
 // A run on one screen: numbers, newest samples, losses, newest events.
 
+import { Buttons } from "./actions.ts";
 import * as api from "./api.ts";
 import { Chart, type Line } from "./chart.ts";
 import { el, table } from "./dom.ts";
-import { duration, percent, short, time, whole } from "./format.ts";
+import { kind } from "./events.ts";
+import { duration, mebibytes, percent, short, time, whole } from "./format.ts";
 import * as place from "./place.ts";
 import { type App, type Make, label, latest, spaced, state, steady, trouble } from "./view.ts";
 
@@ -22,12 +24,14 @@ export const overview: Make = (app, root) => {
     return scalar ? [new Chart(scalar.name, scalar.unit, scalar.help)] : [];
   });
   const plots = el("div", { class: "charts" }, ...charts.map((chart) => chart.figure));
-  root.append(head, el("div", { class: "halves" }, figure, plots), events, facts);
+  const buttons = new Buttons();
+  root.append(head, buttons.element, el("div", { class: "halves" }, figure, plots), events, facts);
   let shown: number | null = null;
   const draw = latest(async () => {
     const run = app.shown()[0];
     if (!run) return;
     head.replaceChildren(numbers(app, run));
+    void buttons.show(run);
     if (run.sample_step !== shown) {
       shown = run.sample_step;
       figure.replaceChildren(...newest(run, label(app, run)));
@@ -64,6 +68,7 @@ function numbers(app: App, run: api.Summary): HTMLElement {
     ["goodput", percent(run.goodput)],
     ["generation", whole(run.generation)],
     ["workers", whole(run.workers)],
+    ["their memory", run.memory_bytes ? mebibytes(run.memory_bytes) : "–"],
     ["epoch", whole(run.epoch)],
     ["newest snapshot", run.snapshot_step === null ? "none" : `step ${whole(run.snapshot_step)}`],
     ["best score", best ? `${best.metric} ${short(best.value)}` : "none"],
@@ -107,7 +112,7 @@ async function drawCharts(run: api.Summary, name: string, charts: Chart[]): Prom
 async function drawEvents(run: api.Summary, root: HTMLElement): Promise<void> {
   const newest = await api.events(run.id, { limit: String(EVENTS) });
   if (newest.length === 0) return root.replaceChildren();
-  const rows = newest.map((event) => [time(event.at_ms), event.warning ? "warning" : "", event.text]);
+  const rows = newest.map((event) => [time(event.at_ms), kind(event, run.live), event.text]);
   steady(root, () => {
     root.replaceChildren(el("h2", {}, "Newest events"), table("Newest events", ["time", "kind", "what"], rows));
   });
@@ -121,16 +126,10 @@ async function drawFacts(run: api.Summary, root: HTMLElement): Promise<void> {
     ["records", details.records === null ? null : whole(details.records)],
     ["data fingerprint", details.data_fingerprint],
     ["numerics", details.numerics],
-    ["corrupt records", run.corrupt_records || null],
+    ["corrupt records", run.corrupt_records ? `${whole(run.corrupt_records)}, see Data` : null],
     ...details.final_files.map((file): [string, string] => [file.name, file.url]),
   ];
   const known = rows.filter(([, value]) => value !== null);
   const lines = known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
-  const records = details.corrupt_records.length > 0 ? corrupt(details) : "";
-  steady(root, () => root.replaceChildren(el("h2", {}, "Facts"), el("dl", { class: "facts" }, ...lines), records));
-}
-
-function corrupt(details: api.Details): HTMLElement {
-  const rows = details.corrupt_records.map((record) => [record.key, record.reason, whole(record.step)]);
-  return table("Corrupt records", ["corrupt record", "why", "at step"], rows);
+  steady(root, () => root.replaceChildren(el("h2", {}, "Facts"), el("dl", { class: "facts" }, ...lines)));
 }

@@ -4,7 +4,7 @@ import { el } from "./dom.ts";
 
 export class Picture {
   readonly element = el("div", { class: "picture" });
-  /** Called with a place of the picture that was clicked, 0 to 1 each way. */
+  /** Called with the pixel of the picture that was clicked. */
   onpick: ((x: number, y: number) => void) | null = null;
   private shown = "";
   private wanted = "";
@@ -14,7 +14,8 @@ export class Picture {
     this.element.append(this.image);
     this.image.addEventListener("click", (event) => {
       const box = this.image.getBoundingClientRect();
-      this.onpick?.((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+      const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      this.onpick?.(x * this.image.naturalWidth, y * this.image.naturalHeight);
     });
   }
 

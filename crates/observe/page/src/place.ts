@@ -3,7 +3,7 @@
 /** Names of the parameters: docs/observe.md documents them. */
 export type Name =
   | "run" | "view" | "step" | "mode" | "with" | "step2" | "wipe"
-  | "from" | "until" | "grid" | "x" | "log" | "window" | "theme" | "search" | "warnings";
+  | "pin" | "from" | "until" | "grid" | "x" | "log" | "window" | "theme" | "search" | "warnings";
 
 /** One parameter, or nothing. */
 export function get(name: Name): string | null {

@@ -4,8 +4,10 @@ import * as api from "./api.ts";
 import { el, select } from "./dom.ts";
 import { time, whole } from "./format.ts";
 import { Picture } from "./picture.ts";
+import { type Grid, Pins, pinned, toggle } from "./pins.ts";
 import * as place from "./place.ts";
 import { Strip } from "./strip.ts";
+import { type Spot, inWords, spotAt } from "./tile.ts";
 import { type App, type Make, label, trouble } from "./view.ts";
 
 const MODES: [string, string][] = [
@@ -43,11 +45,18 @@ class Side {
     return place.number(this.parameter);
   }
 
-  async show(index: number, name: string): Promise<void> {
+  /** The grid at this place, for tiles of it. */
+  grid(index: number, name: string): Grid | null {
     const sample = this.samples[index];
-    if (!sample) return;
-    const words = `Samples of ${name} at step ${whole(sample.step)}`;
-    await this.picture.show(api.picture(this.run.id, sample), words);
+    if (!sample) return null;
+    const words = `${name} at step ${whole(sample.step)}`;
+    return { url: api.picture(this.run.id, sample), words, side: this.run.tile_px };
+  }
+
+  async show(index: number, name: string): Promise<void> {
+    const grid = this.grid(index, name);
+    if (!grid) return;
+    await this.picture.show(grid.url, `Samples of ${grid.words}`);
     for (const near of [index + 1, index - 1, index + 2]) {
       const next = this.samples[near];
       if (next) this.picture.load(api.picture(this.run.id, next));
@@ -76,6 +85,7 @@ class Samples {
   private readonly stage = el("div", { class: "stage" });
   private readonly wipe = el("input", { type: "range", min: 0, max: 100, step: 0.5, "aria-label": "wiper" });
   private readonly strip = new Strip();
+  private readonly pins = new Pins();
   private timer: number | null = null;
 
   constructor(
@@ -91,7 +101,9 @@ class Samples {
       place.note({ wipe: Math.round(Number(this.wipe.value)) });
       this.wiped();
     });
-    this.a.picture.onpick = (x, y) => this.pick(x, y);
+    this.a.picture.onpick = (x, y) => {
+      if (this.a.run.tile_px !== null) this.pick(spotAt(x, y, this.a.run.tile_px));
+    };
   }
 
   private get mode(): string {
@@ -154,8 +166,8 @@ class Samples {
     this.stage.className = `stage ${this.mode}`;
     this.stage.replaceChildren(...figures);
     const wiper = isWiped ? el("div", { class: "wiper" }, el("span", {}, "A"), this.wipe, el("span", {}, "B")) : null;
-    const bar = el("div", { class: "toolbar" }, modes, withs);
-    const parts = [bar, first, second, this.stage, wiper, this.strip.element];
+    const bar = el("div", { class: "toolbar" }, modes, withs, this.a.run.tile_px === null ? null : this.chooser());
+    const parts = [bar, first, second, this.stage, wiper, this.pins.element, this.strip.element];
     this.root.replaceChildren(...parts.filter((part) => part !== null));
     this.wiped();
   }
@@ -192,7 +204,17 @@ class Samples {
       this.slider2.setAttribute("aria-valuetext", `step ${whole(step2)}`);
       shows.push(b.show(index2, label(this.app, b.run)));
     }
-    await Promise.all(shows);
+    await Promise.all([...shows, this.pin(index)]);
+  }
+
+  /** Draws the pinned tiles of the grids that are shown. */
+  private pin(index: number): Promise<void> {
+    const b = this.b;
+    const grids = [
+      this.a.grid(index, label(this.app, this.a.run)),
+      b ? b.grid(Number(this.slider2.value), label(this.app, b.run)) : null,
+    ];
+    return this.pins.show(grids.filter((grid) => grid !== null), () => void this.update());
   }
 
   private move(index: number): Promise<void> {
@@ -243,14 +265,36 @@ class Samples {
     return Math.min(Math.max(index, 0), this.a.samples.length - 1);
   }
 
-  /** The tile at this place of the picture, through the whole training. */
-  private pick(x: number, y: number): void {
+  /** Chooses a tile by keyboard, as a click on it does. */
+  private chooser(): HTMLElement {
+    const number = (name: string) =>
+      el("input", { type: "number", min: 1, max: 9999, value: 1, required: true, "aria-label": `${name} of the tile` });
+    const [column, row] = [number("column"), number("row")];
+    const spot = (): Spot => ({ column: Number(column.value) - 1, row: Number(row.value) - 1 });
+    const show = el("button", { type: "button" }, "through the training");
+    const pin = el("button", { type: "button", title: "keeps it in sight in all steps and runs" }, "pin");
+    const fits = () => column.reportValidity() && row.reportValidity();
+    show.addEventListener("click", () => fits() && this.pick(spot()));
+    pin.addEventListener("click", () => fits() && this.toggle(spot()));
+    return el("span", { class: "field chooser" }, el("span", {}, "tile"), column, row, show, pin);
+  }
+
+  private toggle(spot: Spot): void {
+    toggle(spot);
+    void this.update();
+  }
+
+  /** The tile of the grid through the whole training. */
+  private pick(spot: Spot): void {
     const side = this.a.run.tile_px;
     if (side === null) return;
     const urls = this.a.samples.map((sample): [string, string] => [
       api.picture(this.a.run.id, sample),
       `step ${whole(sample.step)}`,
     ]);
-    this.strip.show(urls, x, y, side);
+    this.strip.show(urls, spot, side, () => {
+      const isPinned = pinned().some((other) => inWords(other) === inWords(spot));
+      if (!isPinned) this.toggle(spot);
+    });
   }
 }

@@ -37,13 +37,9 @@ export async function accessible(page, what) {
   assert.deepEqual(words, [], `${what} is accessible`);
 }
 
-/** The pictures of the documentation. */
-const PICTURES = ["run", "curves", "workers-live"];
-
-/** Keeps a picture of the page where PICTURES says so; the documentation's alone unless ALL_PICTURES is set. */
+/** Keeps a picture of the page for the documentation, in the folder PICTURES. */
 export async function keep(page, name) {
-  if (!process.env.ALL_PICTURES && !PICTURES.includes(name)) return;
-  if (process.env.PICTURES) await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`) });
+  if (process.env.PICTURES) await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), animations: "disabled" });
 }
 
 /** The grid that is shown, by its address. */

@@ -1,7 +1,7 @@
 // node finished.mjs URL: the page on two finished runs.
 
 import assert from "node:assert/strict";
-import { accessible, inBrowser, keep, shown, until } from "./browser.mjs";
+import { accessible, inBrowser, shown, until } from "./browser.mjs";
 
 const [url] = process.argv.slice(2);
 const runs = await (await fetch(new URL("/api/runs", url))).json();
@@ -15,17 +15,14 @@ await inBrowser({}, async (page) => {
   await page.getByRole("heading", { name: "Runs", exact: true }).waitFor();
   await until("both runs", async () => (await page.locator("tbody tr").count()) === 2);
   await accessible(page, "the list");
-  await keep(page, "runs");
   await page.locator("tbody a").first().click();
   await page.getByText("step 60 of 60").waitFor();
   await until("charts", async () => (await page.locator(".chart:visible canvas").count()) === 2);
   await accessible(page, "a run");
-  await keep(page, "run");
-  for (const view of ["Workers", "Snapshots", "Events", "File"]) {
+  for (const view of ["Workers", "Data", "Snapshots", "Events", "File"]) {
     await page.getByRole("link", { name: view, exact: true }).click();
     await page.locator(view === "File" ? "pre" : "tbody tr").first().waitFor();
     await accessible(page, view);
-    await keep(page, view.toLowerCase());
   }
 });
 
@@ -70,7 +67,66 @@ await inBrowser({}, async (page) => {
   await page.getByRole("heading", { name: "One tile through the training" }).waitFor();
   await page.getByLabel("show").selectOption("side");
   await until("side by side", async () => (await page.locator(".stage.side img[data-shown]").count()) === 2);
-  await keep(page, "samples");
+});
+
+// Pinned tiles: in all steps and runs, in the link, by mouse and by keyboard.
+await inBrowser({}, async (page) => {
+  await page.goto(at({ run: a, view: "samples" }));
+  await until("the newest grid", async () => (await shown(page))?.includes("/samples/60?") ?? false);
+  const pins = page.locator(".pins figure");
+  const drawn = (pin, side = 0) => pins.nth(pin).locator("canvas").nth(side);
+  const of = (pin, side) => drawn(pin, side).getAttribute("data-shown");
+  const pixels = (pin) => drawn(pin).evaluate((canvas) => canvas.toDataURL());
+  assert.equal(await pins.count(), 0);
+  await page.getByRole("spinbutton", { name: "column of the tile" }).fill("3");
+  await page.getByRole("spinbutton", { name: "row of the tile" }).fill("2");
+  await page.getByRole("button", { name: "pin", exact: true }).press("Enter");
+  await until("the first pin", async () => (await pins.count()) === 1 && (await of(0, 0)).includes("/samples/60?"));
+  assert.equal(param(page, "pin"), "2.1");
+  // The middle of the tile in the first column and row: 8 tiles of 32 pixels with 2 between them.
+  const box = await page.locator(".picture img").first().boundingBox();
+  const side = 8 * 34 + 2;
+  await page.mouse.click(box.x + (18 / side) * box.width, box.y + (18 / side) * box.height);
+  await page.getByText("column 1, row 1").first().waitFor();
+  await page.getByRole("button", { name: "pin this tile" }).click();
+  await until("the second pin", async () => (await pins.count()) === 2);
+  assert.equal(param(page, "pin"), "2.1,0.0");
+  const last = await pixels(0);
+  await page.getByRole("slider", { name: "step", exact: true }).fill("4");
+  await until("the pins follow the slider", async () => (await of(0, 0)).includes("/samples/10?"));
+  assert.notEqual(await pixels(0), last, "it is the tile of another step");
+  await page.getByLabel("show").selectOption("side");
+  await page.getByLabel("with").selectOption(b);
+  await until("the pins of both runs", async () => (await of(1, 1))?.includes(`${b}/samples/10?`) ?? false);
+  await accessible(page, "pins");
+  const link = page.url();
+  await page.reload();
+  await until("the pins after a reload", async () => (await of(1, 1).catch(() => null))?.includes(`${b}/samples/10?`) ?? false);
+  assert.equal(page.url(), link);
+  await page.getByRole("combobox", { name: /^run/ }).selectOption(b);
+  await until("the pins of another run", async () => (await of(0, 0).catch(() => null))?.includes(`${b}/samples/`) ?? false);
+  await page.getByRole("button", { name: "unpin column 3, row 2" }).click();
+  await until("one pin is left", async () => (await pins.count()) === 1);
+  assert.equal(param(page, "pin"), "0.0");
+});
+
+// Scores of both runs as curves, whatever they are called; the best one is ringed. Time without pauses as an axis.
+await inBrowser({}, async (page) => {
+  const { series } = await (await fetch(new URL(`/api/runs/${a}/scores`, url))).json();
+  assert.deepEqual(series.map((one) => one.name), ["kid", "recall"]);
+  await page.goto(`${at({ view: "curves" })}&run=${a}&run=${b}`);
+  await page.getByRole("heading", { name: "Scores of snapshots" }).waitFor();
+  for (const { name, best_step } of series) {
+    const chart = page.locator(".chart", { has: page.locator("strong", { hasText: new RegExp(`^${name}$`) }) });
+    await chart.locator("canvas").waitFor();
+    await until("the best", async () => (await chart.locator(".best").textContent()).includes(`at step ${best_step}`));
+  }
+  for (const x of ["kimg", "hours", "stepping", "time"]) {
+    await page.getByRole("combobox", { name: /^x/ }).selectOption(x);
+    await until(`charts by ${x}`, async () => (await page.locator(".chart:visible canvas").count()) >= 10);
+    assert.equal(param(page, "x"), x);
+  }
+  await accessible(page, "scores");
 });
 
 // Curves of both runs: zoom, smoothing, log scale, all in the link.
@@ -99,7 +155,6 @@ await inBrowser({}, async (page) => {
   await page.getByText("steps 0 to 59").waitFor();
   await page.getByLabel("log scale").uncheck();
   await page.mouse.move(box.x + box.width * 0.5, box.y + 60);
-  await keep(page, "curves");
 });
 
 // Dark, as the system has it and as chosen.
@@ -110,7 +165,6 @@ await inBrowser({ colorScheme: "dark" }, async (page) => {
   assert.equal(await ground(), "rgb(20, 23, 28)");
   await until("charts", async () => (await page.locator(".chart:visible canvas").count()) === 2);
   await accessible(page, "the dark page");
-  await keep(page, "run-dark");
   await page.keyboard.press("t");
   assert.equal(await ground(), "rgb(255, 255, 255)");
   assert.equal(param(page, "theme"), "light");
@@ -121,12 +175,11 @@ await inBrowser({ colorScheme: "dark" }, async (page) => {
 
 // A phone: nothing is wider than the screen. By keyboard alone one gets from the list to the samples.
 await inBrowser({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true }, async (page) => {
-  for (const view of ["run", "samples", "curves", "workers", "snapshots", "events", "file"]) {
-    await page.goto(at({ run: a, view }));
+  for (const view of ["run", "samples", "curves", "workers", "data", "snapshots", "events", "file"]) {
+    await page.goto(at({ run: a, view, pin: "0.0,7.7" }));
     await page.locator(view === "samples" ? ".picture img[data-shown]" : "h1, h2, tbody tr, pre").first().waitFor();
     const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= screen, `${view} is ${wide} wide on a screen of ${screen}`);
-    if (view === "samples") await keep(page, "samples-phone");
   }
   await page.goto(url);
   await page.locator("tbody a").first().waitFor();

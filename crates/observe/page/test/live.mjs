@@ -1,7 +1,7 @@
 // node live.mjs URL PID: the page on a run that trains; PID is a worker of it, which is killed.
 
 import assert from "node:assert/strict";
-import { inBrowser, keep, shown, until } from "./browser.mjs";
+import { accessible, inBrowser, keep, shown, until } from "./browser.mjs";
 
 const [url, pid] = process.argv.slice(2);
 /** The bound of the page, not of the test. */
@@ -21,6 +21,10 @@ await inBrowser({}, async (page) => {
 
   await page.getByRole("link", { name: "Workers", exact: true }).click();
   await page.locator(".timeline rect").first().waitFor();
+  await until("where a step goes, at both workers", async () => (await page.locator(".split .bar").count()) === 2);
+  const parts = await page.locator(".bar").first().locator("rect").evaluateAll((all) => all.map((part) => part.dataset.part));
+  assert.deepEqual(parts, ["data_wait_us", "discriminator_us", "generator_us", "reduce_us", "apply_us"]);
+  await accessible(page, "workers");
   const gone = () => page.getByRole("cell", { name: "gone", exact: true }).count();
   assert.equal(await gone(), 0);
   process.kill(Number(pid), "SIGKILL");
@@ -29,4 +33,8 @@ await inBrowser({}, async (page) => {
   assert.ok(took_ms <= DEATH_WITHIN_MS, `the death was on the page after ${took_ms} ms`);
   await until("another one takes its place", async () => (await page.locator(".timeline rect").count()) > 2);
   await keep(page, "workers-live");
+  // The warning stands until the other one has come.
+  await page.getByRole("link", { name: "Events", exact: true }).click();
+  const warning = page.locator("tr", { hasText: "is gone" });
+  await warning.locator(".tag.over").first().waitFor();
 });
