@@ -6,12 +6,12 @@ mod journaled;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, log_file};
 use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
-    Newest, Places, RunArgs, branch_off, data_fingerprint, keep_mix, newest_snapshot, open_data,
+    LOG, Newest, Places, RunArgs, branch_off, data_fingerprint, keep_mix, newest_snapshot, open_data,
     something_to_train,
 };
 use lsgan_plan::Plan;
@@ -82,6 +82,8 @@ pub struct Prepared {
 pub async fn prepare(file: RunFile, args: &RunArgs, workers: Workers) -> Result<Start, Failure> {
     let mut asked = Asked::read(file, args).await?;
     let mut held = Held::take(&mut asked, args).await?;
+    // Not before: the log in a directory that is held is another process's.
+    log_file::open(held.run_dir.join(LOG));
     let (suspect_after, suspects) = set_suspects_aside(&held.known, &held.store).await?;
     let newest = newest_snapshot(&held.store, &mut asked.spec, &asked.data.1).await?;
     something_to_train(&asked.spec, newest.valid)?;
