@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgan_console::{Failure, log_file};
-use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
+use lsgan_control::{Missing, PassKey, Phase, Recovered, RingKeys, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
@@ -43,6 +43,7 @@ use crate::rows;
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
+use crate::spans::{self, Exporter};
 use crate::status::{self, StatusFeed};
 use crate::tokens::{self, Tokens};
 use crate::troubles;
@@ -73,6 +74,8 @@ pub struct Prepared {
     pub queue: mpsc::Receiver<Input>,
     /// What it publishes.
     pub status: StatusFeed,
+    /// What sends its spans.
+    pub exporter: Option<Exporter>,
 }
 
 /// Checks everything, opens everything, and finds where the run goes on.
@@ -296,6 +299,13 @@ async fn ready(
     let keys = (pass_key, RingKeys::new(random::secret()?, workers.sealed));
     let config = config(&spec, &plan, (data.0, keys), (workers.expected, args.fault_patience));
     let run = Run::new(config, recovered, clock.now());
+    let about = spans::About {
+        run: &spec.run,
+        identity: &description.identity,
+        secret: &secret,
+        adopts: (*run.phase() == Phase::Adopting).then(|| run.generation().0),
+    };
+    let (spans, exporter) = spans::start(|name| std::env::var(name).ok(), &about).unzip();
     let warnings =
         warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));
     let sentences = warnings.chain(about_data::sentences(&*source, &spec));
@@ -337,9 +347,10 @@ async fn ready(
         counts: Arc::new(counts),
         tokens: workers.tokens,
         logs: LogBook::default(),
+        spans,
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
-    Ok(Prepared { lock, description, shell, inputs, queue, status })
+    Ok(Prepared { lock, description, shell, inputs, queue, status, exporter })
 }
 
 /// Logs what a person is to know of the start, and keeps it for those who ask for the status. Each sentence comes with
