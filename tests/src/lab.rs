@@ -146,7 +146,9 @@ impl Lab {
     /// Starts any command in this directory.
     pub fn start_command(&self, label: &str, mut command: Command) -> Process {
         // A developer's own settings must not decide what a test sees.
-        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", JOIN_TOKEN, INSECURE, "RUST_BACKTRACE"] {
+        let settings = ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", JOIN_TOKEN, INSECURE, "RUST_BACKTRACE"];
+        let collectors = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+        for name in settings.into_iter().chain(collectors) {
             if command.get_envs().all(|(set, _)| set != name) {
                 command.env_remove(name);
             }

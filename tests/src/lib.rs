@@ -15,6 +15,7 @@
 //! - [`proxy`]: a TCP proxy that can stall, reset and drop one way.
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
+//! - [`collector`]: a collector of spans.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`trials`]: tests that not every machine can run.
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
@@ -27,6 +28,7 @@ pub mod binaries;
 pub mod buckets;
 pub mod chaos;
 pub mod client;
+pub mod collector;
 pub mod disturb;
 pub mod journal;
 pub mod lab;

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         trials(&built, BUILDS),
         trials(&browsed, BROWSES),
         trials(&has_tensorboard(), tests![tensorboard_reads_all_of_a_run]),
-        trials(&has_promtool(), tests![promtool_finds_no_fault]),
+        trials(&has_promtool(), tests![promtool_finds_no_fault, promtool_finds_no_fault_in_the_alert_rules]),
     ];
     run(all.into_iter().flatten().collect())
 }
@@ -268,6 +268,14 @@ print(json.dumps({
     assert!(seen["text"][0].as_str().is_some_and(|text| text.contains("run: small")), "{}", seen["text"]);
     lab.lsgan(["tensorboard", "--run", &dir]).succeeds();
     assert_eq!(read(), seen);
+}
+
+fn promtool_finds_no_fault_in_the_alert_rules() {
+    let rules = root().join("deploy/monitoring/alerts.yaml");
+    let output = Command::new("promtool").args(["check", "rules"]).arg(rules).output().expect("it was found");
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains("rules found"), "{text}");
 }
 
 fn promtool_finds_no_fault() {

@@ -8,12 +8,13 @@
 //! - [`counter`]: the same for work that is counted.
 //! - [`news`]: what a worker tells the process that supervises it.
 //! - [`interrupts`]: signals that ask for the end, counted.
-//! - [`recent`]: the newest lines, for whoever asks from elsewhere.
+//! - [`recent`]: the newest lines, for whoever asks from elsewhere. [`log_file`]: all of them, in a file beside the run.
 //! - [`exit`]: exit codes, and how an error is printed.
 
 pub mod counter;
 pub mod exit;
 pub mod interrupts;
+pub mod log_file;
 pub mod logging;
 pub mod news;
 pub mod print;

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -26,7 +26,7 @@ use lsgan_spec::printable_lines;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
-use crate::{logging, recent};
+use crate::{log_file, logging, recent};
 
 /// Texts on their way. A reader that lets so many pile up does not read.
 const TEXTS_MAX: usize = 4096;
@@ -75,7 +75,14 @@ pub fn error(text: &str) {
 
 /// As [`error`], where a panic may have come from drawing the bar.
 pub(crate) fn error_past_bar(text: &str) {
-    queue(Stream::Error, line(&text, "ERROR"));
+    let line = line(&text, "ERROR");
+    log_file::printed(&line);
+    queue(Stream::Error, line);
+}
+
+/// A warning that the log file cannot take, since it is about it.
+pub(crate) fn past_file(text: &str) {
+    show(Stream::Error, line(&text, "WARN"));
 }
 
 /// A line on standard output; see [`announce!`](crate::announce).
@@ -134,11 +141,12 @@ pub fn product(text: fmt::Arguments<'_>) -> io::Result<()> {
 
 /// Waits until what was printed so far is written, but not for a reader that stands still.
 pub fn flush() {
-    let Some(printer) = printer() else { return };
+    let until = Instant::now() + FLUSH_WITHIN;
     let (tell, told) = sync_channel(1);
-    if printer.queue.try_send(Item::Flush(tell)).is_ok() {
+    let asked = printer().and_then(|printer| printer.queue.try_send(Item::Flush(tell)).ok());
+    for told in asked.map(|()| told).into_iter().chain(log_file::flush()) {
         // Too late is as good as never: the process ends.
-        let _ = told.recv_timeout(FLUSH_WITHIN);
+        let _ = told.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -239,6 +247,13 @@ struct Printer {
 }
 
 fn print(stream: Stream, bytes: Vec<u8>) {
+    if let Stream::Error = stream {
+        log_file::printed(&bytes);
+    }
+    show(stream, bytes)
+}
+
+fn show(stream: Stream, bytes: Vec<u8>) {
     if let Stream::Error = stream {
         recent::printed(&bytes);
     }

@@ -27,7 +27,7 @@
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
-//! - [`trainjob`]: progress for Kubeflow Trainer.
+//! - [`trainjob`]: progress for Kubeflow Trainer. [`spans`]: what happens, for OpenTelemetry.
 //! - [`logs`]: the newest lines that workers and this process have printed.
 //! - [`limits`]: what the operating system allows.
 
@@ -63,6 +63,7 @@ mod scoring;
 mod seen;
 pub mod service;
 pub mod shell;
+pub mod spans;
 pub mod startup;
 pub mod status;
 pub mod stream;
@@ -271,7 +272,7 @@ async fn run(
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
 ) -> Result<Ended, Failure> {
     prepared.lock.describe(&from_here(address).to_string())?;
-    let Prepared { lock, description, shell, inputs, queue, status } = prepared;
+    let Prepared { lock, description, shell, inputs, queue, status, exporter } = prepared;
     let run = description.run.clone();
     let moment = (shell.counts.clone(), status.clone(), shell.logs.clone());
     service.begin(inputs.clone(), description, moment, shell.run_dir.clone());
@@ -303,6 +304,9 @@ async fn run(
     drop(inputs);
     let ended = shell.run(queue).await;
 
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     if let Some(progress) = progress {
         let _ = progress.await; // it sees that the shell has ended
     }

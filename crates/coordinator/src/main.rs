@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, recent, say, slowly_if, vital};
+use lsgan_console::{Failure, Interrupt, interrupts, log_file, logging, print, recent, say, slowly_if, vital};
 use lsgan_coordinator::pod::Followed;
 use lsgan_coordinator::{args::Args, coordinate, limits};
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(args.log, "info");
     recent::keep();
+    log_file::keep();
     vital::run(|| slowly_if(args.in_pod, coordinator(args)))
 }
 

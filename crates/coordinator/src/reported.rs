@@ -7,6 +7,7 @@ use std::time::Duration;
 use lsgan_console::vital;
 use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
 use lsgan_control::{Event, SessionId, Worker};
+use lsgan_journal::wall_ms;
 use lsgan_launch::best_snapshot;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Step, chain, scalars};
@@ -33,6 +34,13 @@ impl Shell {
             row
         };
         let stored: Vec<_> = reported.iter().map(|row| rows::step_row(&measured(row))).collect();
+        if let Some(spans) = &mut self.spans {
+            for row in reported {
+                if spans.wants(row.step) {
+                    spans.step(&measured(row), wall_ms());
+                }
+            }
+        }
         let number = self.journal.write_report(move |journal| journal.add_steps(&stored));
         if self.metrics.as_ref().is_none_or(|known| known.step <= newest.step) {
             self.metrics = Some(measured(newest));
@@ -112,7 +120,11 @@ impl Shell {
     }
 
     pub(crate) fn snapshot_written(&mut self, written: &PublishedSnapshot) {
-        self.journal.add_snapshot(rows::snapshot(written));
+        let snapshot = rows::snapshot(written);
+        if let Some(spans) = &mut self.spans {
+            spans.snapshot(&snapshot, wall_ms());
+        }
+        self.journal.add_snapshot(snapshot);
         if self.notices.end(&Cause::Snapshot) {
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }

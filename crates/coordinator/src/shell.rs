@@ -31,6 +31,7 @@ use crate::queue::Queue;
 use crate::scoring::Scoring;
 use crate::seen::Claim;
 use crate::service::Input;
+use crate::spans::Spans;
 use crate::status::{self, Publisher};
 use crate::tokens::Tokens;
 
@@ -97,6 +98,8 @@ pub struct Shell {
     pub(crate) tokens: Arc<Tokens>,
     /// The newest lines of all logs.
     pub(crate) logs: LogBook,
+    /// What happens, for OpenTelemetry, where that is asked for.
+    pub(crate) spans: Option<Spans>,
 }
 
 impl Shell {
@@ -157,6 +160,9 @@ impl Shell {
             if !self.journal.drain().await {
                 tracing::error!("the end of the journal could not be written or copied, and may be lost");
             }
+        }
+        if let Some(spans) = self.spans.take() {
+            spans.end(wall_ms());
         }
         Ended { outcome: self.outcome, deposed: self.deposed, final_files: self.final_files }
     }
@@ -264,7 +270,11 @@ impl Shell {
         let (written, plan, now_ms) = (entry.clone(), self.plan, wall_ms());
         self.depends_on = self.journal.write(move |journal| journal.record(&written, &plan, now_ms));
         let quietly = ended && matches!(entry, Entry::Gone { .. });
-        if let Some((warning, text)) = sentence(&entry, &self.run).filter(|_| !quietly) {
+        let told = sentence(&entry, &self.run).filter(|_| !quietly);
+        if let Some(spans) = &mut self.spans {
+            spans.entry(&entry, told.as_ref(), now_ms);
+        }
+        if let Some((warning, text)) = told {
             let (lasts, worker) = causes::of(&entry, &self.run);
             self.tell(Telling { warning, worker, lasts, text });
         }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use lsgan_console::Failure;
-use lsgan_control::{Missing, PassKey, Recovered, RingKeys, Run};
+use lsgan_console::{Failure, log_file};
+use lsgan_control::{Missing, PassKey, Phase, Recovered, RingKeys, Run};
 use lsgan_data::Source;
 use lsgan_journal::{Beginning, Known, Writer};
 use lsgan_launch::{
-    Newest, Places, RunArgs, branch_off, data_fingerprint, keep_mix, newest_snapshot, open_data,
+    LOG, Newest, Places, RunArgs, branch_off, data_fingerprint, keep_mix, newest_snapshot, open_data,
     something_to_train,
 };
 use lsgan_plan::Plan;
@@ -45,6 +45,7 @@ use crate::scoring::Scoring;
 use crate::seen;
 use crate::service::Input;
 use crate::shell::Shell;
+use crate::spans::{self, Exporter};
 use crate::status::{self, StatusFeed};
 use crate::tokens::{self, Tokens};
 use crate::troubles;
@@ -75,6 +76,8 @@ pub struct Prepared {
     pub queue: mpsc::Receiver<Input>,
     /// What it publishes.
     pub status: StatusFeed,
+    /// What sends its spans.
+    pub exporter: Option<Exporter>,
 }
 
 /// Checks everything, opens everything, and finds where the run goes on.
@@ -84,6 +87,8 @@ pub struct Prepared {
 pub async fn prepare(file: RunFile, args: &RunArgs, workers: Workers) -> Result<Start, Failure> {
     let mut asked = Asked::read(file, args).await?;
     let mut held = Held::take(&mut asked, args).await?;
+    // Not before: the log in a directory that is held is another process's.
+    log_file::open(held.run_dir.join(LOG));
     let (suspect_after, suspects) = set_suspects_aside(&held.known, &held.store).await?;
     let newest = newest_snapshot(&held.store, &mut asked.spec, &asked.data.1).await?;
     something_to_train(&asked.spec, newest.valid)?;
@@ -296,6 +301,13 @@ async fn ready(
     let keys = (pass_key, RingKeys::new(random::secret()?, workers.sealed));
     let config = config(&spec, &plan, (data.0, keys), (workers.expected, args.fault_patience));
     let run = Run::new(config, recovered, clock.now());
+    let about = spans::About {
+        run: &spec.run,
+        identity: &description.identity,
+        secret: &secret,
+        adopts: (*run.phase() == Phase::Adopting).then(|| run.generation().0),
+    };
+    let (spans, exporter) = spans::start(|name| std::env::var(name).ok(), &about).unzip();
     let warnings =
         warnings.into_iter().map(|text| (true, text)).chain(keeps.into_iter().map(|text| (false, text)));
     let sentences = warnings.chain(about_data::sentences(&*source, &spec));
@@ -339,9 +351,10 @@ async fn ready(
         counts: Arc::new(counts),
         tokens: workers.tokens,
         logs: LogBook::default(),
+        spans,
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
-    Ok(Prepared { lock, description, shell, inputs, queue, status })
+    Ok(Prepared { lock, description, shell, inputs, queue, status, exporter })
 }
 
 /// Logs what a person is to know of the start, and keeps it for those who ask for the status. Each sentence comes with

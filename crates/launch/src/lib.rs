@@ -39,3 +39,5 @@ pub use tls::{JoinArgs, ListenArgs, TlsArgs};
 pub const LISTENING: &str = "listening on ";
 /// The words before the page's address, in the line after it if a page is served; with `--log json` it is `{"page":"http://…"}`.
 pub const PAGE: &str = "the page is at ";
+/// The coordinator's log, in the run's directory.
+pub const LOG: &str = "coordinator.log";

@@ -104,7 +104,74 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
+
+    /// A file of deploy/monitoring.
+    fn monitoring(name: &str) -> String {
+        let path = format!("{}/../../deploy/monitoring/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The names of all metrics that a run can have.
+    fn exported() -> BTreeSet<String> {
+        let run = Summary {
+            steps: Some(1),
+            global_batch: Some(1),
+            eta_s: Some(1.0),
+            goodput: Some(1.0),
+            snapshot_step: Some(1),
+            updated_ms: Some(1),
+            newest: scalars::ALL.iter().map(|scalar| (scalar.name.to_owned(), 1.0)).collect(),
+            ..Summary::default()
+        };
+        let text = text(&[&run]);
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        types.map(str::to_owned).collect()
+    }
+
+    /// The names of ours in all texts of a value.
+    fn names_in(value: &Value) -> BTreeSet<String> {
+        match value {
+            Value::String(text) => text
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .filter(|word| word.starts_with("lsgan_"))
+                .map(str::to_owned)
+                .collect(),
+            Value::Array(values) => values.iter().flat_map(names_in).collect(),
+            Value::Object(fields) => fields.values().flat_map(names_in).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => BTreeSet::new(),
+        }
+    }
+
+    /// So that a new scalar gets its panel.
+    #[test]
+    fn the_dashboard_shows_every_metric_and_no_other() {
+        let text = monitoring("grafana-dashboard.json");
+        let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
+        assert_eq!(names_in(&dashboard), exported());
+    }
+
+    #[test]
+    fn every_alert_rule_is_of_metrics_that_there_are_and_says_what_to_do() {
+        let rules: Value = serde_saphyr::from_str(&monitoring("alerts.yaml")).expect("it is YAML");
+        let rules = rules["groups"][0]["rules"].as_array().expect("the group has rules");
+        assert!(rules.len() > 10, "{rules:?}");
+        let exported = exported();
+        for rule in rules {
+            let unknown: Vec<_> = names_in(rule).difference(&exported).cloned().collect();
+            assert_eq!(unknown, [""; 0], "{rule}");
+            let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
+            assert!(["critical", "warning", "info"].contains(&severity), "{rule}");
+            let annotations = &rule["annotations"];
+            for field in [&rule["expr"], &annotations["summary"], &annotations["description"]] {
+                assert!(field.as_str().is_some_and(|text| !text.is_empty()), "{rule}");
+            }
+        }
+    }
 
     #[test]
     fn a_run_is_told_in_base_units_and_its_name_ends_no_label() {

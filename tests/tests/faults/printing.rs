@@ -187,6 +187,8 @@ fn lines_never_stick_to_the_progress_bar_and_events_appear_once() {
     }
     let starts = shown.matches("generation 1 of 1 worker starts").count();
     assert_eq!(starts, 1, "what happens is said once: {shown:?}");
+    let kept = std::fs::read_to_string(lab.run_dir().join("coordinator.log")).expect("it is there");
+    assert!(kept.contains("generation 1 of 1 worker starts") && !kept.contains('\u{1b}'), "{kept:?}");
 }
 
 #[test]
