@@ -51,6 +51,7 @@ impl Shell {
                 };
             }
             Kind::LogLines(sent) => return self.log_lines(session, &sent),
+            Kind::Spans(sent) => return self.spans(session, sent),
             kind => kind,
         };
         let report = match convert::report(kind) {

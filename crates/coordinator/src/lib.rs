@@ -26,7 +26,7 @@
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser.
 //! - [`trainjob`]: progress for Kubeflow Trainer.
-//! - [`logs`]: the newest lines that workers and this process have printed.
+//! - [`logs`]: the newest lines that workers and this process have printed. [`profile`]: where the time of a few steps goes.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -50,6 +50,7 @@ pub mod notices;
 pub mod operate;
 pub mod page;
 pub mod pod;
+pub mod profile;
 pub mod queue;
 mod random;
 mod reported;

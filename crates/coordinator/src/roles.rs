@@ -34,6 +34,7 @@ const CALLS: &[(&str, &[Role])] = &[
     ("RevokeToken", &[Operator]),
     ("ListTokens", &[Operator]),
     ("Logs", &[Operator, Viewer]),
+    ("Profile", &[Operator, Viewer]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other
@@ -133,7 +134,7 @@ mod tests {
             let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&none, None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
-            assert_eq!(may(Some(&[Viewer])), ["Status", "Logs"].contains(&call), "{call}");
+            assert_eq!(may(Some(&[Viewer])), ["Status", "Logs", "Profile"].contains(&call), "{call}");
             let is_workers = ["DescribeRun", "Session", "ReportTrouble"].contains(&call);
             assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");
             assert_eq!(may(Some(&[Operator])), !is_workers && call != "Other", "{call}");

@@ -27,6 +27,7 @@ use crate::held::Held;
 use crate::logs::LogBook;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
+use crate::profile::Profiles;
 use crate::queue::Queue;
 use crate::seen::Claim;
 use crate::service::Input;
@@ -93,6 +94,7 @@ pub struct Shell {
     pub(crate) tokens: Arc<Tokens>,
     /// The newest lines of all logs.
     pub(crate) logs: LogBook,
+    pub(crate) profiles: Profiles,
 }
 
 impl Shell {
@@ -104,7 +106,7 @@ impl Shell {
         let asked = self.publisher.asked();
         let (mut goodbye, mut overtaken) = (None, 0);
         while !self.goes || self.outcome.is_some() && self.deposed.is_none() {
-            self.tell_snapshot();
+            self.tell_operators();
             if self.publisher.is_due(inputs.is_empty()) || self.outcome.is_some() && goodbye.is_none() {
                 self.publish();
             }
@@ -183,6 +185,7 @@ impl Shell {
                 // The caller may have gone.
                 let _ = answer.send(result);
             }
+            Input::Profile(asked, answer) => self.profile_asked(&asked, answer),
             Input::Token(order, answer) => self.token_ordered(order, answer),
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),

@@ -163,9 +163,15 @@ pub(crate) struct Work<'a> {
 pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Work) {
     engine.begin(work.half, work.controls);
     let in_pieces = work.beside.takes_early() && engine.takes_pieces(work.half);
-    let mut is_first = true;
+    let (mut is_first, is_watched) = (true, work.beside.watches());
     lanes.run(&work.tasks, in_pieces, |contribution, round| {
+        if is_watched {
+            work.beside.adds();
+        }
         engine.add(work.half, &contribution);
+        if is_watched {
+            work.beside.added();
+        }
         match (&contribution.end, round) {
             (None, Round::Open) => {}
             (None, Round::Complete) => work.beside.ready(engine.take_ready(work.half, contribution.first)),

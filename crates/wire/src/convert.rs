@@ -9,7 +9,7 @@ use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step,
 
 use crate::v1::{self, coordinator_message, worker_message};
 
-/// What a worker says. None for rows of metrics and lines of logs, which are no part of the protocol.
+/// What a worker says. None for rows of metrics, lines of logs and spans, which are no part of the protocol.
 ///
 /// # Errors
 /// A sentence that says what is wrong with a message of another version or of a foreign program.
@@ -59,7 +59,7 @@ pub fn report(message: worker_message::Kind) -> Result<Option<Report>, String> {
         }
         Kind::Warning(v1::Warning { text }) => Report::Warning { text },
         Kind::Sample(v1::Sample { step, png }) => Report::Sample { step: Step(step), png },
-        Kind::Metrics(_) | Kind::LogLines(_) => return Ok(None),
+        Kind::Metrics(_) | Kind::LogLines(_) | Kind::Spans(_) => return Ok(None),
     }))
 }
 
@@ -116,7 +116,8 @@ impl From<Report> for v1::WorkerMessage {
     }
 }
 
-/// What the coordinator tells a worker. None for the word that metrics are stored, which is no part of the protocol.
+/// What the coordinator tells a worker. None for the word that metrics are stored and for the wish for spans, which are no part
+/// of the protocol.
 ///
 /// # Errors
 /// A sentence that says what is wrong with a message of another version.
@@ -153,7 +154,7 @@ pub fn message(message: coordinator_message::Kind) -> Result<Option<Message>, St
         }),
         Kind::Retired(v1::Retired { why }) => Message::Retired { why },
         Kind::Shutdown(shutdown) => Message::Shutdown(outcome(shutdown)?),
-        Kind::MetricsStored(_) => return Ok(None),
+        Kind::MetricsStored(_) | Kind::RecordSpans(_) => return Ok(None),
     }))
 }
 

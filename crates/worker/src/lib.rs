@@ -13,7 +13,8 @@
 //! - `outbox`: the machine as session and training thread share it. `metric_rows`: metrics until they are stored.
 //! - `orders`: what the session tells the training thread, and how it interrupts it.
 //! - `trainer`: forms generations, parks, does tasks. `stepping`: one generation while it steps.
-//! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone.
+//! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone. `recorder`: where the time of a step
+//!   goes, while an operator asks; `profiling`: what is asked, and what was recorded.
 //! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU. `exchange`: TCP on a
 //!   thread of its own.
 //! - [`probe`]: what this host has to compute with.
@@ -37,7 +38,9 @@ mod outbox;
 mod pace;
 mod painter;
 pub mod probe;
+mod profiling;
 mod reach;
+mod recorder;
 mod reduce;
 mod session;
 mod snapshots;

@@ -185,6 +185,9 @@ impl Session {
             Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::MetricsStored(stored)) })) => {
                 self.outbox.metrics_stored(stored.until);
             }
+            Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::RecordSpans(ask)) })) => {
+                self.outbox.profiling.ask(ask);
+            }
             Ok(Some(v1::CoordinatorMessage { kind: Some(kind) })) => {
                 if let Some(message) = convert::message(kind).map_err(Failure::failed)? {
                     self.outbox.apply(Event::Told(message));

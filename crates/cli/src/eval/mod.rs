@@ -21,7 +21,7 @@ use lsgan_spec::{SampleWeights, Step};
 
 pub use plan::Args;
 use report::Report;
-pub use report::{one, row_json, shown};
+pub use report::{digits, one, row_json, shown};
 
 use crate::generator::{data_of, newest_whole, part_of, spec_of};
 use crate::place::store_of;
