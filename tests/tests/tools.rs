@@ -360,9 +360,11 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
             "--config|--listen|--set|--run-dir|--fresh|--fork|--log|--tls|--insecure|worker --coordinator",
         ),
         ("worker", "--coordinator|--tls|--insecure|--peer-listen|--advertise|--give-up-after|--log|SIGTERM"),
-        ("lsgan", "up|sweep|node|sample|nearest|timelapse|status|checkpoints|dataset|figure"),
+        ("lsgan", "up|sweep|node|sample|nearest|timelapse|status|profile|compare|checkpoints|dataset|figure"),
         ("lsgan sweep", "--set|--seeds|--workers|--halving|--out|--json|--csv|1..5"),
         ("lsgan figure", "boundary|losses|pearson|modes|stability|--out|--full"),
+        ("lsgan profile", "--steps|--trace|--give-up-after|--run|--coordinator|--json|GPU wait"),
+        ("lsgan compare", "RUN|--names|--svg|--json|--csv|scored"),
         ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork"),
         (
             "lsgan node",

@@ -130,7 +130,11 @@ pub async fn tensorboard(args: TensorboardArgs) -> Result<(), Failure> {
     each(&args.of, |journal| Ok(follower.next(journal)?)).await
 }
 
-fn check(dir: &Path) -> Result<(), Failure> {
+/// Refuses a directory that holds no run.
+///
+/// # Errors
+/// Bad input.
+pub fn check(dir: &Path) -> Result<(), Failure> {
     if dir.join(FILE).is_file() {
         return Ok(());
     }

@@ -9,7 +9,8 @@
 //! - `starting`: the start of `up`'s coordinator.
 //! - [`ui`]: runs in a browser. [`page`]: where a live run's page is. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
-//! - [`logs`]: what workers and the coordinator have printed.
+//! - [`logs`]: what workers and the coordinator have printed. [`profile`]: where the time of a few steps goes.
+//! - [`compare`]: what is different between runs, and what came of it.
 //! - [`live`]: which run a command is about, and how its coordinator is reached.
 //! - [`checkpoints`]: what snapshots there are, and whether they are whole.
 //! - [`dataset`]: a data set inspected, packed or exported.
@@ -31,6 +32,7 @@
 pub mod certs;
 pub mod checkpoints;
 pub mod children;
+pub mod compare;
 pub mod dataset;
 pub mod eval;
 pub mod export;
@@ -47,6 +49,7 @@ pub mod page;
 pub mod pause;
 pub mod picture;
 pub mod place;
+pub mod profile;
 pub mod sample;
 pub mod scale;
 pub mod schema;

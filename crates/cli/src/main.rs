@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, dataset, eval, export, figure, import, journal, live, logs, nearest, node, page, pause,
-    sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
+    certs, checkpoints, compare, dataset, eval, export, figure, import, journal, live, logs, nearest, node, page,
+    pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 
@@ -51,6 +51,10 @@ enum Command {
     Events(journal::EventsArgs),
     /// Print what workers and the coordinator have logged, also of workers on other hosts.
     Logs(logs::Args),
+    /// Show where the time of a few steps goes, on each worker of a live run; as a trace for Perfetto, too.
+    Profile(profile::Args),
+    /// Show what is different between runs, their files, scores and speed; and draw their curves.
+    Compare(compare::Args),
     /// Write scalars, samples, scores and the run's file for TensorBoard, and what reads its files.
     Tensorboard(journal::TensorboardArgs),
     /// Write a snapshot at the next step boundary.
@@ -120,6 +124,8 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Metrics(args) => journal::metrics(args).await,
         Command::Events(args) => journal::events(args).await,
         Command::Logs(args) => logs::logs(args).await,
+        Command::Profile(args) => profile::profile(args).await,
+        Command::Compare(args) => compare::compare(&args),
         Command::Tensorboard(args) => journal::tensorboard(args).await,
         Command::Snapshot(args) => snapshot::snapshot(args).await,
         Command::Pause(args) => pause::pause(args).await,

@@ -1,4 +1,4 @@
-//! The picture that a command writes. Whether it can be written is checked before the work begins.
+//! The picture, or another file, that a command writes. Whether it can be written is checked before the work begins.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -24,21 +24,7 @@ impl PictureFile {
                 path.with_extension("png").display()
             )));
         }
-        if path.is_dir() {
-            return Err(refuse(format!(
-                "this is a directory. Name a file in it, as {}.",
-                path.join("grid.png").display()
-            )));
-        }
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-        if let Some(above) = above.filter(|above| !above.is_dir()) {
-            return Err(refuse(format!(
-                "there is no directory {}. Make it, or name another.",
-                above.display()
-            )));
-        }
-        try_to_write(path)
-            .map_err(|error| refuse(format!("it cannot be written: {error}. Name another file.")))?;
+        check_place(option, path, "grid.png")?;
         Ok(Self(path.to_owned()))
     }
 
@@ -51,6 +37,25 @@ impl PictureFile {
             Failure::failed(format!("{}: the picture cannot be written: {error}", self.0.display()))
         })
     }
+}
+
+/// Checks that the file which `option` names can be written; `example` is a name for one. A file there stays as it is.
+///
+/// # Errors
+/// A place that cannot be written: bad input.
+pub fn check_place(option: &str, path: &Path, example: &str) -> Result<(), Failure> {
+    let refuse = |problem: String| Failure::bad_input(format!("{option} {}: {problem}", path.display()));
+    if path.is_dir() {
+        return Err(refuse(format!(
+            "this is a directory. Name a file in it, as {}.",
+            path.join(example).display()
+        )));
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above.filter(|above| !above.is_dir()) {
+        return Err(refuse(format!("there is no directory {}. Make it, or name another.", above.display())));
+    }
+    try_to_write(path).map_err(|error| refuse(format!("it cannot be written: {error}. Name another file.")))
 }
 
 /// Opens a file there and removes it again: no other check is certain, and a signal may end the process before there is a

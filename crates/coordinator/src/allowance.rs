@@ -55,15 +55,18 @@ enum Topic {
     Lines,
     /// What a step takes a worker, which the journal keeps. A worker says it every few seconds.
     Loads,
+    /// Parts of steps, while an operator asks: 20,000 in a profile, each of which has read the clock twice.
+    Spans,
 }
 
-const TOPICS: [(Topic, u64, Duration); 6] = [
+const TOPICS: [(Topic, u64, Duration); 7] = [
     (Topic::Life, 1 << 10, Duration::from_millis(10)),
     (Topic::Steps, 1 << 17, Duration::from_micros(20)),
     (Topic::Events, 1 << 10, Duration::from_millis(1)),
     (Topic::Warnings, 1 << 6, Duration::from_millis(500)),
     (Topic::Lines, 1 << 10, Duration::from_millis(10)),
     (Topic::Loads, 1 << 4, Duration::from_millis(500)),
+    (Topic::Spans, 1 << 16, Duration::from_micros(10)),
 ];
 
 /// What is left of it.
@@ -103,6 +106,7 @@ fn cost(kind: &Kind) -> (Topic, u64) {
         Kind::Warning(_) => (Topic::Warnings, 1),
         Kind::LogLines(log) => (Topic::Lines, 1 + log.lines.len() as u64),
         Kind::Load(_) => (Topic::Loads, 1),
+        Kind::Spans(sent) => (Topic::Spans, 1 + sent.spans.len() as u64),
     }
 }
 
@@ -123,20 +127,26 @@ mod tests {
         assert!(!bucket.takes(11, begin + Duration::from_secs(2_000_000)));
     }
 
-    /// A row for each step of 0.1 ms, all that was kept for a coordinator that was away, and heartbeats 30 times a second.
+    /// A row for each step of 0.1 ms, all that was kept for a coordinator that was away, heartbeats 30 times a second, and the
+    /// largest profile once a second.
     #[test]
     fn no_honest_worker_says_too_much() {
         let begin = Instant::now();
         let mut allowance = Allowance::new(begin);
         let rows = |count| Kind::Metrics(v1::Metrics { rows: vec![v1::StepMetrics::default(); count] });
         let log = |count| Kind::LogLines(v1::LogLines { lines: vec![String::new(); count], lost: 0 });
+        let spans = || {
+            Kind::Spans(v1::Spans { spans: vec![v1::Span::default(); 1000], ..v1::Spans::default() })
+        };
         assert!((0..128).all(|_| allowance.takes(&rows(512), begin)));
         for ms in 1..10_000 {
             let now = begin + Duration::from_millis(ms);
             let beat = ms.is_multiple_of(33).then(|| Kind::Heartbeat(v1::Heartbeat::default()));
             let lines = ms.is_multiple_of(1000).then(|| log(64));
+            let spans = (0..20).filter(|_| ms.is_multiple_of(1000)).map(|_| spans());
             let hashes = (0..10).map(|_| Kind::StateHash(v1::StateHash::default()));
-            let mut said = [rows(10), rows(10)].into_iter().chain(beat).chain(lines).chain(hashes);
+            let said = [rows(10), rows(10)].into_iter().chain(beat).chain(lines);
+            let mut said = said.chain(spans).chain(hashes);
             assert!(said.all(|kind| allowance.takes(&kind, now)), "after {ms} ms");
         }
     }

@@ -55,6 +55,7 @@ impl Shell {
             Kind::LogLines(sent) => return self.log_lines(session, &sent),
             Kind::Scored(scored) => return self.scored(session, &scored),
             Kind::Load(load) => return self.load(session, &load),
+            Kind::Spans(sent) => return self.recorded(session, sent),
             kind => kind,
         };
         let report = match convert::report(kind) {

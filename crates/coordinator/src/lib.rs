@@ -28,7 +28,7 @@
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
 //! - [`trainjob`]: progress for Kubeflow Trainer. [`spans`]: what happens, for OpenTelemetry.
-//! - [`logs`]: the newest lines that workers and this process have printed.
+//! - [`logs`]: the newest lines that workers and this process have printed. [`profile`]: where the time of a few steps goes.
 //! - [`limits`]: what the operating system allows.
 
 #![forbid(unsafe_code)]
@@ -54,6 +54,7 @@ pub mod notices;
 pub mod operate;
 pub mod page;
 pub mod pod;
+pub mod profile;
 pub mod queue;
 mod random;
 mod reported;

@@ -85,8 +85,14 @@ impl Shell {
         self.apply(Event::SnapshotRequested)
     }
 
+    /// Answers those who wait for what they asked for, if it is there.
+    pub(crate) fn tell_operators(&mut self) {
+        self.tell_snapshot();
+        self.tell_profile();
+    }
+
     /// Tells those who asked for a snapshot that it is there, or that the run has ended without it.
-    pub(crate) fn tell_snapshot(&mut self) {
+    fn tell_snapshot(&mut self) {
         if self.await_snapshot.is_empty() || self.run.wants_snapshot() && self.outcome.is_none() {
             return;
         }

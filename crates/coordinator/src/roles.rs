@@ -38,6 +38,7 @@ const CALLS: &[(&str, &[Role])] = &[
     ("ListScores", &[Operator, Viewer]),
     // It has the key with which the page asks for what an operator may.
     ("Page", &[Operator]),
+    ("Profile", &[Operator, Viewer]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other
@@ -137,7 +138,8 @@ mod tests {
             let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&none, None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
-            assert_eq!(may(Some(&[Viewer])), ["Status", "Logs", "ListScores"].contains(&call), "{call}");
+            let viewers = ["Status", "Logs", "ListScores", "Profile"];
+            assert_eq!(may(Some(&[Viewer])), viewers.contains(&call), "{call}");
             let is_workers = ["DescribeRun", "Session", "ReportTrouble"].contains(&call);
             assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");
             assert_eq!(may(Some(&[Operator])), !is_workers && call != "Other", "{call}");

@@ -20,6 +20,7 @@ use crate::catalogue::Chore;
 use crate::counts::Counts;
 use crate::logs::LogBook;
 use crate::operate::{Order, SnapshotWaiter};
+use crate::profile::ProfileWaiter;
 use crate::status::StatusFeed;
 use crate::stream::{Room, Stream, stream};
 use crate::tokens::{TokenOrder, TokenWaiter, Tokens};
@@ -72,6 +73,8 @@ pub enum Input {
     },
     /// An operator wants another number of workers.
     Scale(u32, oneshot::Sender<Result<(), String>>),
+    /// An operator wants to know where the time of the next steps goes.
+    Profile(v1::ProfileRequest, ProfileWaiter),
     /// An operator wants something of the join tokens.
     Token(TokenOrder, TokenWaiter),
     /// An operator's `lsgan eval` has scored a snapshot.
@@ -219,6 +222,14 @@ impl Coordinator for Service {
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<v1::LogsReply>, Status> {
         Ok(Response::new(self.begun()?.logs.read(&request.into_inner())))
+    }
+
+    async fn profile(
+        &self,
+        request: Request<v1::ProfileRequest>,
+    ) -> Result<Response<v1::ProfileReply>, Status> {
+        let asked = request.into_inner();
+        self.ask(|answer| Input::Profile(asked, answer)).await.map(Response::new)
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {

@@ -27,6 +27,7 @@ use crate::held::Held;
 use crate::logs::LogBook;
 use crate::notices::{Heard, Notices, Telling, sentence};
 use crate::operate::SnapshotWaiter;
+use crate::profile::Profiles;
 use crate::queue::Queue;
 use crate::scoring::Scoring;
 use crate::seen::Claim;
@@ -100,6 +101,7 @@ pub struct Shell {
     pub(crate) logs: LogBook,
     /// What happens, for OpenTelemetry, where that is asked for.
     pub(crate) spans: Option<Spans>,
+    pub(crate) profiles: Profiles,
 }
 
 impl Shell {
@@ -112,7 +114,7 @@ impl Shell {
         let asked = self.publisher.asked();
         let (mut goodbye, mut overtaken) = (None, 0);
         while !self.goes || self.outcome.is_some() && self.deposed.is_none() {
-            self.tell_snapshot();
+            self.tell_operators();
             self.see_to_scores();
             if self.publisher.is_due(inputs.is_empty()) || self.outcome.is_some() && goodbye.is_none() {
                 self.publish();
@@ -195,6 +197,7 @@ impl Shell {
                 // The caller may have gone.
                 let _ = answer.send(result);
             }
+            Input::Profile(asked, answer) => self.profile_asked(&asked, answer),
             Input::Token(order, answer) => self.token_ordered(order, answer),
             Input::Score { by, row, answer } => {
                 let result = self.score_reported(&by, &row);

@@ -38,6 +38,7 @@ use crate::counts::Counts;
 use crate::data_set::DataSet;
 use crate::logs::LogBook;
 use crate::notices::{Notices, Telling};
+use crate::profile::Profiles;
 use crate::queue::Queue;
 use crate::random;
 use crate::rows;
@@ -352,6 +353,7 @@ async fn ready(
         tokens: workers.tokens,
         logs: LogBook::default(),
         spans,
+        profiles: Profiles::default(),
         workers_wanted: workers.supervised.then_some(workers.expected),
     };
     Ok(Prepared { lock, description, shell, inputs, queue, status, exporter })

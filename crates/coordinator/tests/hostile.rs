@@ -11,6 +11,7 @@ fn everything(number: u64) -> Vec<v1::WorkerMessage> {
     let row = v1::StepMetrics { step: number, ..v1::StepMetrics::default() };
     let record =
         |record| v1::CorruptRecord { record, key: why(), reason: why(), step: number.wrapping_mul(record) };
+    let span = v1::Span { kind: i32::MAX, step: number, begin_ns: number, len_ns: number };
     let file = v1::FinalFile { name: "../run/journal".to_owned(), url: why(), blake3: why() };
     vec![
         v1::Heartbeat { applied: Some(number), pace_us: Some(number) }.into(),
@@ -33,6 +34,7 @@ fn everything(number: u64) -> Vec<v1::WorkerMessage> {
         v1::Sample { step: number, png: vec![0; 100] }.into(),
         v1::LogLines { lines: vec![why(); 1_000], lost: number }.into(),
         v1::Scored { step: number, row: "{".repeat(8 << 10), why_not: String::new() }.into(),
+        v1::Spans { profile: number, spans: vec![span; 1_000], end: None }.into(),
         v1::WantsLeave {}.into(),
     ]
 }

@@ -104,6 +104,16 @@ impl Axis {
         Self { title: title.to_owned(), from, to, is_log: false }
     }
 
+    /// An axis with a little room around these values; none where none of them is finite.
+    #[must_use]
+    pub fn around(title: &str, values: impl Iterator<Item = f64>) -> Option<Self> {
+        let ends = |(least, most): (f64, f64), value: f64| (least.min(value), most.max(value));
+        let (least, most) = values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
+        // An axis has a length also where all values are one.
+        let room = ((most - least) * 0.05).max(1e-9 * most.abs()).max(1e-9);
+        (least <= most).then(|| Self::new(title, least - room, most + room))
+    }
+
     /// A logarithmic axis between two powers of ten.
     #[must_use]
     pub fn log(title: &str, from: i32, to: i32) -> Self {
@@ -188,6 +198,14 @@ mod tests {
         let mut table = Table::new(&["setting", "modes"]);
         table.rows.push(vec!["a, \"b\"".to_owned(), "8".to_owned()]);
         assert_eq!(table.csv(), "setting,modes\n\"a, \"\"b\"\"\",8\n");
+    }
+
+    #[test]
+    fn an_axis_around_values_has_a_length() {
+        let around = |values: &[f64]| Axis::around("x", values.iter().copied());
+        assert_eq!(around(&[3.0, 1.0, f64::NAN]), Some(Axis::new("x", 0.9, 3.1)));
+        assert!(around(&[0.0]).is_some_and(|axis| axis.from < 0.0 && axis.to > 0.0));
+        assert_eq!(around(&[f64::INFINITY]), None);
     }
 
     #[test]

@@ -142,8 +142,9 @@ impl fmt::Display for Value {
     }
 }
 
-/// As many digits as say something.
-fn digits(value: f64) -> String {
+/// A number with as many digits as say something.
+#[must_use]
+pub fn digits(value: f64) -> String {
     // A zero has the digits of a one.
     let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
     let before = size.log10().floor() as i32 + 1;

@@ -13,6 +13,17 @@ pub trait Beside {
         false
     }
 
+    /// Whether the caller wants to be told what is added to the sum. Asked once a half.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// What a virtual rank has computed is added to the sum now, until [`Self::added`].
+    fn adds(&mut self) {}
+
+    /// It is added.
+    fn added(&mut self) {}
+
     /// These words of the half are whole, and are to be added up over all workers before those that
     /// [`Replica::take_words`](crate::Replica::take_words) returns. They are given back with them.
     fn ready(&mut self, _words: Vec<Words>) {}

@@ -172,9 +172,15 @@ pub(crate) fn sum(engine: &mut impl Arithmetic, lanes: &mut Lanes, work: &mut Wo
         return engine.end();
     }
     let in_pieces = work.beside.takes_early() && engine.takes_pieces();
-    let mut is_first = true;
+    let (mut is_first, is_watched) = (true, work.beside.watches());
     lanes.run(&work.tasks, in_pieces, |contribution, round| {
+        if is_watched {
+            work.beside.adds();
+        }
         engine.add(&contribution);
+        if is_watched {
+            work.beside.added();
+        }
         match (&contribution.end, round) {
             (None, Round::Open) => {}
             (None, Round::Complete) => work.beside.ready(engine.take_ready(contribution.first)),

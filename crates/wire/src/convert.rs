@@ -9,7 +9,7 @@ use lsgan_spec::{DeviceKind, Generation, Incarnation, Numerics, Reduction, Step,
 
 use crate::v1::{self, coordinator_message, worker_message};
 
-/// What a worker says. None for rows of metrics, lines of logs and scores, which are no part of the protocol.
+/// What a worker says. None for what is no part of the protocol: rows of metrics, lines of logs, loads, scores and spans.
 ///
 /// # Errors
 /// A sentence that says what is wrong with a message of another version or of a foreign program.
@@ -59,7 +59,7 @@ pub fn report(message: worker_message::Kind) -> Result<Option<Report>, String> {
         }
         Kind::Warning(v1::Warning { text }) => Report::Warning { text },
         Kind::Sample(v1::Sample { step, png }) => Report::Sample { step: Step(step), png },
-        Kind::Metrics(_) | Kind::LogLines(_) | Kind::Load(_) | Kind::Scored(_) => return Ok(None),
+        Kind::Metrics(_) | Kind::LogLines(_) | Kind::Load(_) | Kind::Scored(_) | Kind::Spans(_) => return Ok(None),
     }))
 }
 
@@ -116,8 +116,8 @@ impl From<Report> for v1::WorkerMessage {
     }
 }
 
-/// What the coordinator tells a worker. None for the word that metrics are stored and for a score that is asked for, which are
-/// no part of the protocol.
+/// What the coordinator tells a worker. None for what is no part of the protocol: the word that metrics are stored, and wishes for a
+/// score and for spans.
 ///
 /// # Errors
 /// A sentence that says what is wrong with a message of another version.
@@ -154,7 +154,7 @@ pub fn message(message: coordinator_message::Kind) -> Result<Option<Message>, St
         }),
         Kind::Retired(v1::Retired { why }) => Message::Retired { why },
         Kind::Shutdown(shutdown) => Message::Shutdown(outcome(shutdown)?),
-        Kind::MetricsStored(_) | Kind::Score(_) => return Ok(None),
+        Kind::MetricsStored(_) | Kind::Score(_) | Kind::RecordSpans(_) => return Ok(None),
     }))
 }
 

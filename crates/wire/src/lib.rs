@@ -62,6 +62,6 @@ macro_rules! wrap {
 
 wrap!(WorkerMessage, worker_message: Hello, Heartbeat, Progress, Ready, Parked, Consumed, Metrics, WantsLeave,
     SnapshotWritten, SnapshotFailed, Sample, TaskDone, TaskFailed, StateHash, CutOff,
-    CorruptRecords, Warning, StoreProof, TriedPeers, LogLines, Load, Scored);
+    CorruptRecords, Warning, StoreProof, TriedPeers, LogLines, Load, Scored, Spans);
 wrap!(CoordinatorMessage, coordinator_message: Welcome, Refused, Form, Abort, Lease, Wish, Task, Retired,
-    Shutdown, MetricsStored, TryPeers, Score);
+    Shutdown, MetricsStored, TryPeers, Score, RecordSpans);

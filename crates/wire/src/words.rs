@@ -4,7 +4,7 @@ use std::fmt;
 
 use lsgan_control::OutcomeKind;
 
-use crate::v1::{self, Phase, Role};
+use crate::v1::{self, Phase, Role, SpanKind};
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,6 +35,25 @@ impl fmt::Display for Role {
             Self::CutOff => "cut off",
             Self::LeftBehind => "left behind",
             Self::Faulty => "faulty",
+        })
+    }
+}
+
+impl fmt::Display for SpanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "unknown",
+            Self::Step => "step",
+            Self::DataWait => "data wait",
+            Self::Discriminator => "D forward, backward",
+            Self::DiscriminatorAhead => "D ahead",
+            Self::Generator => "G forward, backward",
+            Self::Quantise => "quantise",
+            Self::Exchange => "exchange",
+            Self::Apply => "apply",
+            Self::DeviceWait => "GPU wait",
+            Self::Boundary => "step end",
+            Self::Travel => "sum travels",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use lsgan_collective::tcp::TcpGroup;
 use lsgan_collective::{Aborter, Group, GroupError};
@@ -15,11 +16,17 @@ pub struct Exchange {
     orders: Option<Sender<Order>>,
     results: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+    is_timed: bool,
+    /// Not taken yet.
+    travels: Vec<Travel>,
 }
+
+/// When words began to travel on the thread, and when they had.
+pub type Travel = (Instant, Instant);
 
 enum Order {
     /// Takes the group.
-    Begin(Box<TcpGroup>),
+    Begin { group: Box<TcpGroup>, is_timed: bool },
     AddUp(Vec<Words>),
     /// Gives the group back, with all words since.
     End,
@@ -29,6 +36,8 @@ struct Done {
     group: Box<TcpGroup>,
     words: Vec<Words>,
     outcome: Result<(), GroupError>,
+    is_timed: bool,
+    travels: Vec<Travel>,
 }
 
 impl Exchange {
@@ -49,7 +58,19 @@ impl Exchange {
             orders: Some(orders),
             results,
             thread: Some(thread),
+            is_timed: false,
+            travels: vec![],
         })
+    }
+
+    /// Whether it is kept from now on when words travel.
+    pub fn time(&mut self, is_timed: bool) {
+        self.is_timed = is_timed;
+    }
+
+    /// When words have travelled since this was asked last.
+    pub fn take_travels(&mut self) -> Vec<Travel> {
+        std::mem::take(&mut self.travels)
     }
 
     /// The group, while no words travel.
@@ -66,7 +87,7 @@ impl Exchange {
     /// Begins to add up these words over all members, behind those that travel already.
     pub fn start(&mut self, words: Vec<Words>) {
         if let Some(group) = self.group.take() {
-            self.order(Order::Begin(group));
+            self.order(Order::Begin { group, is_timed: self.is_timed });
         }
         self.order(Order::AddUp(words));
     }
@@ -82,9 +103,10 @@ impl Exchange {
         }
         self.order(Order::AddUp(words));
         self.order(Order::End);
-        let Done { group, words, outcome } =
+        let Done { group, words, outcome, mut travels, .. } =
             self.results.recv().expect("the thread ends only by a panic, which is our bug");
         self.group = Some(group);
+        self.travels.append(&mut travels);
         outcome.map(|()| words)
     }
 
@@ -96,15 +118,19 @@ impl Exchange {
 
 /// What the thread does.
 fn travel(inbox: Receiver<Order>, outbox: &Sender<Done>) {
-    let mut held = None;
+    let mut held: Option<Done> = None;
     for order in inbox {
         match (order, &mut held) {
-            (Order::Begin(group), _) => held = Some(Done { group, words: vec![], outcome: Ok(()) }),
-            (Order::AddUp(mut words), Some(Done { group, words: all, outcome })) => {
-                if outcome.is_ok() {
-                    *outcome = add_up(&mut **group, &mut words);
+            (Order::Begin { group, is_timed }, _) => {
+                held = Some(Done { group, words: vec![], outcome: Ok(()), is_timed, travels: vec![] });
+            }
+            (Order::AddUp(mut words), Some(done)) => {
+                let begin = (done.is_timed && !words.is_empty()).then(Instant::now);
+                if done.outcome.is_ok() {
+                    done.outcome = add_up(&mut *done.group, &mut words);
                 }
-                all.append(&mut words);
+                done.travels.extend(begin.map(|begin| (begin, Instant::now())));
+                done.words.append(&mut words);
             }
             (Order::End, _) => {
                 if outbox.send(held.take().expect("it began")).is_err() {

@@ -14,7 +14,8 @@
 //! - `orders`: what the session tells the training thread, and how it interrupts it.
 //! - `trainer`: forms generations, parks, does tasks. `stepping`: one generation while it steps.
 //! - `meter`: times and metrics of steps. `pace`: what a step takes this worker alone. `load`: what it takes part by part, for
-//!   people.
+//!   people. `recorder`: the same of a few steps, span by span, while an operator asks; `profiling`: what is asked, and what was
+//!   recorded.
 //! - `reduce`: what sums travel over: TCP for those of a CPU, NCCL for those of a GPU. `exchange`: TCP on a
 //!   thread of its own.
 //! - [`probe`]: what this host has to compute with.
@@ -40,7 +41,9 @@ mod outbox;
 mod pace;
 mod painter;
 pub mod probe;
+mod profiling;
 mod reach;
+mod recorder;
 mod reduce;
 mod scoring;
 mod session;

@@ -14,6 +14,7 @@ use lsgan_wire::v1;
 use tokio::sync::Notify;
 
 use crate::metric_rows::MetricRows;
+use crate::profiling::Profiling;
 
 /// Between two messages with lines of the log, and how many lines there are in one.
 const LINES_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     /// An effect is to be performed or a message to be sent.
     pub news: Notify,
+    /// What the training thread is to record of its steps.
+    pub profiling: Profiling,
 }
 
 struct Inner {
@@ -54,7 +57,7 @@ impl Outbox {
     pub fn new(participant: Participant) -> Self {
         let metrics = MetricRows::default();
         let inner = Inner { participant, effects: Vec::new(), metrics, load: None, lines_sent: None };
-        Self { inner: Mutex::new(inner), news: Notify::new() }
+        Self { inner: Mutex::new(inner), news: Notify::new(), profiling: Profiling::default() }
     }
 
     /// Something happened.
@@ -63,6 +66,7 @@ impl Outbox {
         let Inner { participant, effects, metrics, .. } = &mut *inner;
         if let Event::Connected { .. } = event {
             metrics.begin_stream();
+            self.profiling.forget();
         }
         participant.apply(event, effects);
         if !effects.is_empty() || participant.has_urgent_mail() {
@@ -100,7 +104,7 @@ impl Outbox {
         std::mem::take(&mut self.lock().effects)
     }
 
-    /// What is to be sent now, in order. Metrics come first, so that they are there before a Parked ends the stream.
+    /// What is to be sent now, in order. Metrics and spans come first, so that they are there before a Parked ends the stream.
     pub fn take_mail(&self) -> Vec<v1::WorkerMessage> {
         let mut inner = self.lock();
         if !inner.participant.sends_mail() {
@@ -109,10 +113,12 @@ impl Outbox {
         let metrics = inner.metrics.take().map(v1::WorkerMessage::from);
         let load = inner.load.take().map(v1::WorkerMessage::from);
         let lines = inner.log_lines(Instant::now()).map(v1::WorkerMessage::from);
+        let spans = self.profiling.take().into_iter().map(v1::WorkerMessage::from);
         metrics
             .into_iter()
             .chain(load)
             .chain(lines)
+            .chain(spans)
             .chain(inner.participant.take_mail().into_iter().map(Into::into))
             .collect()
     }
@@ -131,6 +137,12 @@ impl Outbox {
     /// What steps take lately. It is no news: it goes with what is sent next, a heartbeat at the latest.
     pub fn load(&self, load: v1::Load) {
         self.lock().load = Some(load);
+    }
+
+    /// The training thread has recorded a profile.
+    pub fn recorded(&self, profile: u64, spans: &[v1::Span], end: v1::Recorded) {
+        self.profiling.deliver(profile, spans, end);
+        self.news.notify_one();
     }
 
     /// The coordinator has stored the metrics of the steps below.

@@ -13,7 +13,7 @@ use lsgan_console::Failure;
 use lsgan_spec::Numerics;
 use lsgan_train::{Applied, Device, DeviceWordKind, Finished, Metrics, NotApplied, Replica, Words, libtorch};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Travel};
 
 /// What this worker's sums travel over, for its whole life.
 #[derive(Clone)]
@@ -259,6 +259,21 @@ impl Formed {
     pub fn start(&mut self, words: Vec<Words>) {
         let Self::Tcp { exchange, .. } = self else { unreachable!("words of the host travel over TCP") };
         exchange.start(words);
+    }
+
+    /// Whether it is kept from now on when words travel on a thread of their own.
+    pub fn time(&mut self, is_timed: bool) {
+        if let Self::Tcp { exchange, .. } = self {
+            exchange.time(is_timed);
+        }
+    }
+
+    /// When they have since this was asked last.
+    pub fn take_travels(&mut self) -> Vec<Travel> {
+        match self {
+            Self::Tcp { exchange, .. } => exchange.take_travels(),
+            Self::Nccl(_) => Vec::new(),
+        }
     }
 
     /// Whether this worker has all virtual ranks, and its sum is whole as it is. Over NCCL the group decides.

@@ -196,6 +196,9 @@ impl Session {
             Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::Score(asked)) })) => {
                 self.scoring = Some(score(&self.description.store, &self.spec.evaluate, asked.step));
             }
+            Ok(Some(v1::CoordinatorMessage { kind: Some(Kind::RecordSpans(ask)) })) => {
+                self.outbox.profiling.ask(ask);
+            }
             Ok(Some(v1::CoordinatorMessage { kind: Some(kind) })) => {
                 if let Some(message) = convert::message(kind).map_err(Failure::failed)? {
                     self.outbox.apply(Event::Told(message));

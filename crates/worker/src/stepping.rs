@@ -11,11 +11,13 @@ use lsgan_spec::{Generation, Half, Step, VirtualRank};
 use lsgan_train::{
     Applied, Beside, ControlWord, ControlWords, Metrics, Notice, RankBatch, Replica, Words, rehearsal,
 };
+use lsgan_wire::v1::SpanKind;
 
 use crate::load::Load;
 use crate::meter::Meter;
 use crate::orders::Live;
 use crate::pace::Pace;
+use crate::recorder::{Begin, Recorder};
 use crate::reduce::{Formed, Queued, ReduceError, Update};
 use crate::trainer::{Halt, Trainer};
 
@@ -26,13 +28,36 @@ const LOADER_DEPTH_STEPS: usize = 3;
 struct Meanwhile<'a> {
     group: &'a mut Formed,
     queued: Option<&'a Queued>,
+    recorder: &'a mut Recorder,
+    /// When something began to be added to the sum.
+    adds_since: Begin,
+}
+
+impl<'a> Meanwhile<'a> {
+    fn new(group: &'a mut Formed, queued: Option<&'a Queued>, recorder: &'a mut Recorder) -> Self {
+        Self { group, queued, recorder, adds_since: None }
+    }
 }
 
 impl Beside for Meanwhile<'_> {
     fn after_first(&mut self) {
         if let Some(queued) = self.queued {
+            let begin = self.recorder.begin();
             self.group.wait_for(queued);
+            self.recorder.end(begin, SpanKind::DeviceWait);
         }
+    }
+
+    fn watches(&self) -> bool {
+        self.recorder.is_on()
+    }
+
+    fn adds(&mut self) {
+        self.adds_since = self.recorder.begin();
+    }
+
+    fn added(&mut self) {
+        self.recorder.end(self.adds_since, SpanKind::Quantise);
     }
 
     fn takes_early(&self) -> bool {
@@ -73,6 +98,8 @@ pub struct Stepping<'a> {
     ahead: Option<Result<StepBatch, Halt>>,
     /// An update that is queued on a GPU and not known to be done. Never on a CPU.
     queued: Option<Queued>,
+    /// Where the time goes, while an operator asks.
+    recorder: Recorder,
 }
 
 impl<'a> Stepping<'a> {
@@ -113,6 +140,7 @@ impl<'a> Stepping<'a> {
             data_waited: Duration::ZERO,
             ahead: None,
             queued: None,
+            recorder: Recorder::default(),
             trainer,
             group,
             loader,
@@ -122,12 +150,14 @@ impl<'a> Stepping<'a> {
 
     /// Steps until something ends the generation.
     pub fn run(&mut self) -> Halt {
-        loop {
+        let halt = loop {
             if let Err(halt) = self.half() {
                 // What ended an update that is still queued came first.
-                return self.settle().err().unwrap_or(halt);
+                break self.settle().err().unwrap_or(halt);
             }
-        }
+        };
+        self.recorder.finish(&self.trainer.outbox);
+        halt
     }
 
     /// One half of a step, up to and with the update that its reduction feeds.
@@ -153,12 +183,19 @@ impl<'a> Stepping<'a> {
     }
 
     fn discriminator(&mut self, step: Step) -> Result<(), Halt> {
+        self.recorder.step_begins(step, &self.trainer.outbox);
+        self.group.time(self.recorder.is_on());
         if !self.may_run_ahead(step) {
             self.settle()?;
         }
         let batch = match self.ahead.take() {
             Some(ahead) => ahead?,
-            None => self.loader.next()?,
+            None => {
+                let begin = self.recorder.begin();
+                let batch = self.loader.next()?;
+                self.recorder.end(begin, SpanKind::DataWait);
+                batch
+            }
         };
         debug_assert_eq!(batch.step, step);
         for replaced in &batch.replaced {
@@ -166,12 +203,13 @@ impl<'a> Stepping<'a> {
         }
         let work = work_of(&batch);
         loop {
-            let begin = Instant::now();
-            let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
+            let (begin, since) = (self.recorder.begin(), Instant::now());
+            let mut meanwhile = Meanwhile::new(&mut self.group, self.queued.as_ref(), &mut self.recorder);
             let controls = ControlWords::default();
             self.trainer.replica.compute_discriminator_with(step, &work, controls, &mut meanwhile)?;
-            self.trainer.faults.slow_down(begin);
-            self.load.discriminator(begin.elapsed());
+            self.trainer.faults.slow_down(since);
+            self.load.discriminator(since.elapsed());
+            self.recorder.end(begin, SpanKind::Discriminator);
             if self.settle()? == Since::Good {
                 break;
             }
@@ -188,10 +226,11 @@ impl<'a> Stepping<'a> {
         // Wishes ride here alone: all ranks read them in the last reduction before a step boundary.
         let wishes = to_header(self.trainer.outbox.wishes(self.generation));
         loop {
-            let begin = Instant::now();
-            let mut meanwhile = Meanwhile { group: &mut self.group, queued: self.queued.as_ref() };
+            let (begin, since) = (self.recorder.begin(), Instant::now());
+            let mut meanwhile = Meanwhile::new(&mut self.group, self.queued.as_ref(), &mut self.recorder);
             self.trainer.replica.compute_generator_with(step, &self.ranks, wishes, &mut meanwhile)?;
-            self.load.generator(begin.elapsed());
+            self.load.generator(since.elapsed());
+            self.recorder.end(begin, SpanKind::Generator);
             if self.settle()? == Since::Good {
                 return self.reduce(step);
             }
@@ -212,25 +251,33 @@ impl<'a> Stepping<'a> {
         let next = step.next();
         let goes_on =
             self.trainer.replica.next_reduction().half() == Half::Generator && !self.duty.is_over(next);
+        let begin = self.recorder.begin();
         let (loader, ahead, load) = (&mut self.loader, &mut self.ahead, &mut self.load);
+        let recorder = &mut self.recorder;
         let waited = if goes_on {
             self.group.all_reduce_during(&mut self.trainer.replica, |replica| {
                 if loader.has_next() {
-                    let begin = Instant::now();
+                    let (begin, since) = (recorder.begin(), Instant::now());
                     *ahead = Some(take_ahead(loader, replica, next));
-                    load.discriminator(begin.elapsed());
+                    load.discriminator(since.elapsed());
+                    recorder.end(begin, SpanKind::DiscriminatorAhead);
                 }
             })
         } else {
             self.group.all_reduce(&mut self.trainer.replica)
         }?;
+        self.recorder.end(begin, SpanKind::Exchange);
+        for (begin, end) in self.group.take_travels() {
+            self.recorder.between(begin, end, SpanKind::Travel);
+        }
         self.meter.reduce(waited);
         self.load.reduce(waited);
         self.pace.waited(waited);
         let metrics = if self.meter.wants(step.0) { Metrics::Read } else { Metrics::Skipped };
-        let begin = Instant::now();
+        let (begin, since) = (self.recorder.begin(), Instant::now());
         let update = self.group.apply(&mut self.trainer.replica, metrics)?;
-        self.load.apply(begin.elapsed());
+        self.load.apply(since.elapsed());
+        self.recorder.end(begin, SpanKind::Apply);
         match update {
             Update::Done(applied) => self.applied(applied),
             Update::Queued(queued) => {
@@ -243,7 +290,9 @@ impl<'a> Stepping<'a> {
     /// Waits for the queued update, if there is one, and does what is due after it.
     fn settle(&mut self) -> Result<Since, Halt> {
         let Some(queued) = self.queued.take() else { return Ok(Since::Good) };
+        let begin = self.recorder.begin();
         let finished = self.group.finish(&mut self.trainer.replica, queued);
+        self.recorder.end(begin, SpanKind::DeviceWait);
         if matches!(finished, Err(ReduceError::Group(GroupError::NotDrained { .. }))) {
             // The device may still change the state, so that it is unknown.
             self.trainer.holds = false;
@@ -294,7 +343,7 @@ impl<'a> Stepping<'a> {
 
     /// What is due at a step boundary. Every rank decides the same, from the step and the reduced header.
     fn step_ended(&mut self, step: Step, controls: ControlWords) -> Result<(), Halt> {
-        let done = step.next();
+        let (begin, done) = (self.recorder.begin(), step.next());
         self.report(step, done);
         if self.trainer.faults.flip_bit_at == Some(done.0) {
             tracing::warn!(step = done.0, "a bit of the weights is flipped, as --fault-flip-bit says");
@@ -315,6 +364,8 @@ impl<'a> Stepping<'a> {
         if snapshot {
             self.trainer.snapshot();
         }
+        self.recorder.end(begin, SpanKind::Boundary);
+        self.recorder.step_ended(step);
         if parks { Err(Halt::Boundary) } else { Ok(()) }
     }
 

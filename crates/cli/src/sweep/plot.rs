@@ -25,14 +25,12 @@ pub fn figure(results: &Results) -> Option<Figure> {
             over_seeds(&name, colour, metric, rows)
         };
         let series: Vec<Series> = shown.iter().enumerate().flat_map(line).collect();
-        let values = || series.iter().flat_map(|series| &series.points).map(|[_, y]| *y);
-        let (least, most) =
-            (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-        let room = ((most - least) * 0.05).max(1e-9 * most.abs()).max(f64::MIN_POSITIVE);
+        let values = series.iter().flat_map(|series| &series.points).map(|[_, y]| *y);
+        let y = Axis::around(metric.name(), values);
         Chart {
             title: metric.to_string(),
             x: Axis::new("step", 0.0, last.0 as f64),
-            y: Axis::new(metric.name(), least - room, most + room),
+            y: y.unwrap_or_else(|| Axis::new(metric.name(), 0.0, 1.0)),
             series,
             legend: Some(Corner::UpperRight),
         }

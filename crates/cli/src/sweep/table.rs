@@ -17,7 +17,7 @@ use super::pool::Ended;
 use crate::place::waiting;
 
 /// Digits of a hash that a person compares.
-const HASH_DIGITS: usize = 12;
+pub const HASH_DIGITS: usize = 12;
 
 /// The results of a sweep.
 #[derive(Debug)]
@@ -232,7 +232,9 @@ pub fn median(sorted: &[f64]) -> f64 {
     if odd { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
 }
 
-fn drawn(table: &Table) -> String {
+/// As a terminal shows it.
+#[must_use]
+pub fn drawn(table: &Table) -> String {
     let mut drawn = Drawn::new();
     drawn.load_style(presets::UTF8_BORDERS_ONLY);
     drawn.set_header(&table.header).add_rows(&table.rows);
