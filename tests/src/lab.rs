@@ -146,7 +146,8 @@ impl Lab {
     /// Starts any command in this directory.
     pub fn start_command(&self, label: &str, mut command: Command) -> Process {
         // A developer's own settings must not decide what a test sees.
-        for name in ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", JOIN_TOKEN, INSECURE, "RUST_BACKTRACE"] {
+        let ours = ["LSGAN_COORDINATOR", "LSGAN_TLS", "LSGAN_WEBHOOK", JOIN_TOKEN, INSECURE];
+        for name in ours.into_iter().chain(["RUST_LOG", "RUST_BACKTRACE"]) {
             if command.get_envs().all(|(set, _)| set != name) {
                 command.env_remove(name);
             }

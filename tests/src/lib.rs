@@ -16,6 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
+//! - [`hook`]: a server to which alerts are posted.
 //! - [`trials`]: tests that not every machine can run.
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
 //! - [`leftovers`]: what a run and its processes have left behind.
@@ -28,6 +29,7 @@ pub mod buckets;
 pub mod chaos;
 pub mod client;
 pub mod disturb;
+pub mod hook;
 pub mod journal;
 pub mod lab;
 pub mod leftovers;
@@ -41,6 +43,7 @@ pub mod weather;
 pub mod weights;
 
 pub use client::Client;
+pub use hook::Hook;
 pub use journal::Journal;
 pub use lab::{Coordinator, Lab};
 pub use network::Network;

@@ -1,6 +1,7 @@
 //! How long a warning is one: what it is about, and when that has ended.
 
 use lsgan_control::{Aside, Entry, Run};
+use lsgan_observe::alerts::Kind;
 use lsgan_spec::Incarnation;
 
 /// How long a warning about a moment is shown.
@@ -53,6 +54,8 @@ pub enum Cause {
     Journal,
     /// The journal cannot be copied.
     Copy,
+    /// An alert of this kind stands.
+    Alert(Kind),
 }
 
 impl Cause {
@@ -78,7 +81,8 @@ impl Cause {
             | Self::Picture
             | Self::Retention
             | Self::Journal
-            | Self::Copy => false,
+            | Self::Copy
+            | Self::Alert(_) => false,
         }
     }
 }
