@@ -146,9 +146,10 @@ impl Lab {
     /// Starts any command in this directory.
     pub fn start_command(&self, label: &str, mut command: Command) -> Process {
         // A developer's own settings must not decide what a test sees.
-        let settings = ["RUST_LOG", "LSGAN_COORDINATOR", "LSGAN_TLS", JOIN_TOKEN, INSECURE, "RUST_BACKTRACE"];
+        let ours = ["LSGAN_COORDINATOR", "LSGAN_TLS", "LSGAN_WEBHOOK", JOIN_TOKEN, INSECURE];
+        let others = ["RUST_LOG", "RUST_BACKTRACE"];
         let collectors = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-        for name in settings.into_iter().chain(collectors) {
+        for name in ours.into_iter().chain(others).chain(collectors) {
             if command.get_envs().all(|(set, _)| set != name) {
                 command.env_remove(name);
             }

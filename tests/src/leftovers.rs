@@ -55,6 +55,20 @@ pub fn processes(lab: &Lab) -> Vec<String> {
     .collect()
 }
 
+/// The files below a folder whose content is as asked.
+pub fn files_that_say(dir: &Path, says: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => found.extend(files_that_say(&path, says)),
+            false if says(&String::from_utf8_lossy(&fs::read(&path).unwrap_or_default())) => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
 /// Files below the lab's directory that are left over: parts of files, snapshots without a manifest, temporary files, and a
 /// journal that was not closed.
 pub fn files(lab: &Lab) -> Vec<PathBuf> {

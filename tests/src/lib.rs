@@ -17,6 +17,7 @@
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`collector`]: a collector of spans.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
+//! - [`hook`]: a server to which alerts are posted.
 //! - [`trials`]: tests that not every machine can run.
 //! - [`small_disk`]: a disk that is soon full, where root allows it.
 //! - [`leftovers`]: what a run and its processes have left behind.
@@ -30,6 +31,7 @@ pub mod chaos;
 pub mod client;
 pub mod collector;
 pub mod disturb;
+pub mod hook;
 pub mod journal;
 pub mod lab;
 pub mod leftovers;
@@ -43,6 +45,7 @@ pub mod weather;
 pub mod weights;
 
 pub use client::Client;
+pub use hook::Hook;
 pub use journal::Journal;
 pub use lab::{Coordinator, Lab};
 pub use network::Network;

@@ -240,6 +240,24 @@ fn a_fork_goes_on_from_the_snapshot_of_the_step_that_is_asked_for() {
     assert_eq!(Journal::open(&lab.path("faster")).generations()[0].from_step, 20);
 }
 
+/// Also where the run was started elsewhere, or by others.
+#[test]
+fn a_runs_directory_stands_for_its_file_and_for_the_run() {
+    let lab = Lab::finished();
+    let (old, run) = (lab.weights(), lab.run_dir().display().to_string());
+    let up = |more: &[&str]| lab.lsgan([&["up", "--config", &run], more].concat());
+    let branch = ["--set", "steps=40", "--fork", "branch", "--fork-at", "20"];
+    up(&branch).succeeds().expect_err(&["starts from the snapshot of step 20"]);
+    assert_eq!(Journal::open(&lab.path("branch")).generations()[0].from_step, 20);
+    assert_eq!(lab.weights(), old, "the run is as it was");
+    up(&[]).succeeds().expect_out(&["the run `small` is finished"]);
+    up(&["--set", "steps=40"]).succeeds();
+    assert_eq!(lab.journal().newest().from_step, 30);
+    assert_eq!(Weights::of(&lab.path("branch")), lab.weights(), "the same file, the same weights");
+    fs::create_dir(lab.path("empty")).expect("a folder can be made");
+    lab.lsgan(["up", "--config", "empty"]).fails(2, &["empty: this is a directory", "the run's file itself"]);
+}
+
 /// It would hand over the weights of the run that it comes from as its own.
 #[test]
 fn a_fork_that_has_nothing_to_train_is_refused_with_what_to_do() {

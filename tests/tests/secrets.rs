@@ -1,14 +1,14 @@
 //! Keys of an object store: used as they were meant, and shown nowhere.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use lsgan_tests::binaries::binary;
 use lsgan_tests::buckets::s3_environment as environment;
+use lsgan_tests::leftovers::files_that_say;
 use lsgan_tests::{Ended, Lab};
 
 /// With the sign that ends a bucket's name and a host.
@@ -28,26 +28,13 @@ fn run<A: AsRef<OsStr>>(lab: &Lab, name: &str, arguments: &[A], variables: &[(&s
     let ended = lab.start_command(name, command).wait();
     assert!(!shows(&ended.out) && !shows(&ended.err), "{ended}");
     assert!(!ended.err.contains("panicked"), "{ended}");
-    no_secret_below(&lab.path(""));
+    assert_eq!(files_that_say(&lab.path(""), &shows), [""; 0].map(PathBuf::from));
     ended
 }
 
 /// Lists the snapshots of a run in a bucket.
 fn list(lab: &Lab, variables: &[(&str, String)]) -> Ended {
     run(lab, "lsgan", &["checkpoints", "list", "--run", "s3://bucket/run"], variables)
-}
-
-fn no_secret_below(dir: &Path) {
-    for entry in fs::read_dir(dir).expect("it is there").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => no_secret_below(&path),
-            false => {
-                let bytes = fs::read(&path).unwrap_or_default();
-                assert!(!shows(&String::from_utf8_lossy(&bytes)), "{}", path.display());
-            }
-        }
-    }
 }
 
 /// A server that refuses all keys: the lines of the first request that it was sent.

@@ -27,6 +27,8 @@ pub struct Recipe {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// Variables that it has beside those of this process: what no other user may read.
+    pub secrets: Vec<(&'static str, String)>,
     /// Where its standard error goes, added at the end.
     pub log: Log,
 }
@@ -184,7 +186,8 @@ fn spawn(
     lines: mpsc::Sender<String>,
 ) -> Result<(Child, tokio::task::JoinHandle<()>), Failure> {
     let mut command = Command::new(&recipe.program);
-    command.args(&recipe.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(&recipe.arguments).envs(recipe.secrets.iter().cloned());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own: Ctrl-C on the terminal reaches this process alone, which ends the children in order.
     command.process_group(0).kill_on_drop(true);
     let parent = nix::unistd::getpid();

@@ -6,7 +6,7 @@
 //! - [`timelapse`]: the pictures of a run as an animation.
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
-//! - `starting`: the start of `up`'s coordinator.
+//! - `starting`: the start of `up`'s coordinator. `run_file`: the run that it is of.
 //! - [`ui`]: runs in a browser. [`page`]: where a live run's page is. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`logs`]: what workers and the coordinator have printed. [`profile`]: where the time of a few steps goes.
@@ -50,6 +50,7 @@ pub mod pause;
 pub mod picture;
 pub mod place;
 pub mod profile;
+mod run_file;
 pub mod sample;
 pub mod scale;
 pub mod schema;

@@ -234,7 +234,8 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
     }
     arguments.extend([args.join.to_arguments(), args.open.to_arguments()].concat());
     arguments.push("--supervised".to_owned());
-    Ok(Recipe { label: format!("worker {number}"), program: sibling("worker")?, arguments, log })
+    let (label, program) = (format!("worker {number}"), sibling("worker")?);
+    Ok(Recipe { label, program, arguments, secrets: Vec::new(), log })
 }
 
 /// What the workers of a node share.

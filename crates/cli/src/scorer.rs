@@ -87,6 +87,7 @@ impl Process {
             label: "evaluation".to_owned(),
             program: sibling("lsgan")?,
             arguments: arguments.map(str::to_owned).to_vec(),
+            secrets: Vec::new(),
             log,
         };
         let (to_lines, lines) = mpsc::channel(64);

@@ -29,7 +29,7 @@ pub async fn status(args: Args) -> Result<(), Failure> {
         }
         Found::Away(away) => return product!("{away}"),
     };
-    let status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
+    let mut status = live.status().await.map_err(|status| Failure::failed(status.message()))?;
     // Where the run is on this machine, its journal says more.
     let alerts = live.dir.as_deref().map(alerts).unwrap_or_default();
     if args.json {
@@ -37,8 +37,11 @@ pub async fn status(args: Args) -> Result<(), Failure> {
         object["alerts"] = json!(alerts);
         return product!("{object:#}");
     }
+    // What the journal says of an alert is of this moment; the coordinator's warning is of when it began.
+    let is_told = |notice: &v1::Notice| alerts.iter().any(|a| notice.text.starts_with(&a.kind.heading()));
+    status.notices.retain(|notice| !is_told(notice));
     print(&status)?;
-    alerts.iter().try_for_each(|alert| product!("alert: {} {}", alert.text, alert.advice))
+    alerts.iter().try_for_each(|alert| product!("{}", alert.line()))
 }
 
 /// What a person should look at.

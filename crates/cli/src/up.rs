@@ -18,7 +18,7 @@ use crate::children::{Log, Recipe, Running, first_end};
 use crate::scorer::Scorer;
 use crate::starting::listening;
 use crate::ui::PageArgs;
-use crate::{gpus, live};
+use crate::{gpus, live, run_file};
 
 /// How long the workers get to end after the run has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,7 +54,7 @@ pub struct Args {
 pub async fn up(mut args: Args) -> Result<(), Failure> {
     args.page.check()?;
     // Errors in the run's file are reported before anything is started.
-    let file = args.run.load_file()?;
+    let file = run_file::load(&mut args.run)?;
     let (wish, asked) = (file.spec.compute.device, args.workers);
     lsgan_train::device::check(wish).map_err(Failure::bad_input_of)?;
     let places = lsgan_train::device::places(wish);
@@ -123,6 +123,7 @@ fn coordinator(args: &Args, file: &RunFile, listen: String) -> Result<Recipe, Fa
         label: "coordinator".to_owned(),
         program: sibling("coordinator")?,
         arguments,
+        secrets: run_file::secrets(&file.spec),
         log: Log::default(),
     })
 }
@@ -229,6 +230,7 @@ impl Cluster {
             label: format!("worker {number}"),
             program: self.program.clone(),
             arguments: arguments.into_iter().map(str::to_owned).chain(self.safety.iter().cloned()).collect(),
+            secrets: Vec::new(),
             log,
         };
         self.workers.push(Running::start(recipe, self.to_lines.clone())?);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lsgan_control::{Aside, Entry, Run};
+use lsgan_observe::alerts::Kind;
 use lsgan_spec::Incarnation;
 
 /// How long a warning about a moment is shown.
@@ -69,6 +70,8 @@ pub enum Cause {
     Journal,
     /// The journal cannot be copied.
     Copy,
+    /// An alert of this kind stands.
+    Alert(Kind),
 }
 
 impl Cause {
@@ -95,7 +98,8 @@ impl Cause {
             | Self::Score
             | Self::Retention
             | Self::Journal
-            | Self::Copy => false,
+            | Self::Copy
+            | Self::Alert(_) => false,
         }
     }
 }

@@ -27,6 +27,7 @@
 //! - [`queue`]: the thread that writes the journal. `rows`: messages as its rows.
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
+//! - [`alerts`]: what a person is told of at once. [`webhook`]: a server that it is posted to. `post`: how things are posted.
 //! - [`trainjob`]: progress for Kubeflow Trainer. [`spans`]: what happens, for OpenTelemetry.
 //! - [`logs`]: the newest lines that workers and this process have printed. [`profile`]: where the time of a few steps goes.
 //! - [`limits`]: what the operating system allows.
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod about_data;
+pub mod alerts;
 mod allowance;
 pub mod args;
 mod bounded;
@@ -54,6 +56,7 @@ pub mod notices;
 pub mod operate;
 pub mod page;
 pub mod pod;
+mod post;
 pub mod profile;
 pub mod queue;
 mod random;
@@ -71,6 +74,7 @@ pub mod stream;
 pub mod tokens;
 pub mod trainjob;
 pub mod troubles;
+pub mod webhook;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -85,13 +89,14 @@ use lsgan_control::Outcome;
 use lsgan_launch::{LISTENING, Places};
 use lsgan_runfile::RunFile;
 use lsgan_snapshots::RunLock;
-use lsgan_spec::Step;
+use lsgan_spec::{Step, Webhook as Named};
 use lsgan_wire::{Incoming, Limits, Listen, MESSAGE_LEN_BYTES_MAX, from_here, scheme, v1};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
 
+use crate::alerts::Watch;
 use crate::args::Args;
 use crate::bounded::{Bounded, LEADERS_BYTES_MAX};
 use crate::health::Health;
@@ -103,6 +108,7 @@ use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
 use crate::tokens::Tokens;
 use crate::trainjob::{LAST_WITHIN, TrainJob};
+use crate::webhook::Webhook;
 
 /// How often a silent connection is pinged, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -134,6 +140,7 @@ pub async fn coordinate(
     let file = args.run.load_file()?;
     let run_dir = Places::of(&file.spec, args.run.run_dir.as_deref()).run_dir;
     let identity = args.tls.open(&[Role::Coordinator])?;
+    let webhook = Webhook::of(&file.spec.alerts.webhook, std::env::var(Named::VARIABLE).ok())?;
     let listener = listen(&args.listen).await.map_err(|error| cannot_listen(&args, &run_dir, &error))?;
     let address = listener.local_addr()?;
     args.open.check(address, identity.is_some(), ("the coordinator", "--listen"))?;
@@ -164,7 +171,8 @@ pub async fn coordinate(
             if let Some(health) = health {
                 health.watch(prepared.status.clone());
             }
-            report(&run(*prepared, (server, page), &service, (address, &args), interrupted).await?)
+            let shown = (page, webhook);
+            report(&run(*prepared, (server, shown), &service, (address, &args), interrupted).await?)
         }
         Start::Finished(text) => {
             print::announce_as(&json!({ "outcome": "complete", "message": text }), format_args!("{text}"));
@@ -267,7 +275,7 @@ impl Serving {
 
 async fn run(
     mut prepared: Prepared,
-    (server, page): (Serving, Option<Page>),
+    (server, (page, webhook)): (Serving, (Option<Page>, Option<Webhook>)),
     service: &Service,
     (address, args): (SocketAddr, &Args),
     interrupted: impl Future<Output = Interrupt> + Send + 'static,
@@ -299,6 +307,9 @@ async fn run(
     });
     let job = TrainJob::of(|name| std::env::var(name).ok());
     let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
+    let watch = Watch::of(&shell.spec, &shell.run_dir, webhook);
+    // Not vital: a run that nobody watches goes on.
+    let alerts = watch.map(|watch| tokio::spawn(watch.follow(status.clone(), inputs.clone())));
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
 
     tracing::info!(%address, run, "listening");
@@ -314,6 +325,11 @@ async fn run(
     if let Some(reports) = reports {
         // The last one may have failed.
         let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
+    }
+    if let Some(alerts) = alerts
+        && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
+    {
+        tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
     }
     if args.in_pod && ended.outcome == Some(Outcome::Complete) {
         pod::tell_the_end(service, told_to_go).await;

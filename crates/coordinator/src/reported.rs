@@ -9,6 +9,7 @@ use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
 use lsgan_control::{Event, SessionId, Worker};
 use lsgan_journal::wall_ms;
 use lsgan_launch::best_snapshot;
+use lsgan_observe::alerts::SNAPSHOT_FAILED;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Step, chain, scalars};
 use lsgan_wire::v1;
@@ -73,6 +74,7 @@ impl Shell {
     /// A worker could not write a snapshot.
     pub(crate) fn snapshot_not_written(&mut self, session: SessionId, step: Step, why: &str) {
         self.snapshot_failed(why);
+        self.journal.set_fact(SNAPSHOT_FAILED, format!("step {step}: {why}"));
         let worker = self.name_of(session);
         let text = format!("{worker}: the snapshot of step {step} could not be written: {why}");
         self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Snapshot), text });
@@ -126,6 +128,7 @@ impl Shell {
         }
         self.journal.add_snapshot(snapshot);
         if self.notices.end(&Cause::Snapshot) {
+            self.journal.set_fact(SNAPSHOT_FAILED, String::new());
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until());

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::alerts::Turned;
 use crate::bounded::MessageLimit;
 use crate::catalogue::Chore;
 use crate::counts::Counts;
@@ -92,6 +93,8 @@ pub enum Input {
     Found(crate::seen::Found),
     /// A chore in the store is done, and the snapshots of these steps are no more; or it could not be done.
     ChoreDone(Chore, Result<Vec<Step>, String>),
+    /// Alerts begin or end.
+    Alerts(Turned),
 }
 
 /// The service; clones share the run. It answers before there is one.

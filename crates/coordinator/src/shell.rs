@@ -207,6 +207,7 @@ impl Shell {
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
             Input::ChoreDone(chore, result) => self.chore_done(chore, result),
+            Input::Alerts(turned) => self.alerts_turned(turned),
         }
     }
 

@@ -93,6 +93,12 @@ impl StatusFeed {
         let fresh = published.wait_for(|published| published.asked >= number);
         // A late answer is not awaited: what was published last is read.
         let _ = timeout(FRESH_WITHIN, fresh).await;
+        self.newest()
+    }
+
+    /// What the shell has published last, which does not hear of it.
+    #[must_use]
+    pub fn newest(&self) -> v1::RunStatus {
         self.published.borrow().status.clone()
     }
 

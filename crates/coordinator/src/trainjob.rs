@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime};
 use lsgan_console::TimeLeft;
 use lsgan_spec::chain;
 use lsgan_wire::v1;
-use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::post::{self, post};
 use crate::status::StatusFeed;
 
 /// The URL that statuses are posted to.
@@ -95,22 +95,10 @@ impl TrainJob {
         let token = String::from_utf8(read(&self.token)?).map_err(|_| invalid(&self.token, "token"))?;
         let authority = reqwest::Certificate::from_pem_bundle(&read(&self.authority)?)
             .map_err(|_| invalid(&self.authority, "certificate in PEM"))?;
-        // An error means that there is one, which will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .tls_certs_only(authority)
-            // The token is for this server alone.
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(ANSWERED_WITHIN)
-            .build()
-            .map_err(|error| chain(&error))?;
-        let request =
-            client.post(&self.url).bearer_auth(token.trim()).header(CONTENT_TYPE, "application/json");
-        let answer =
-            request.body(report.to_string()).send().await.and_then(reqwest::Response::error_for_status);
-        answer.map(drop).map_err(|error| chain(&error))
+        let client = post::client(ANSWERED_WITHIN).tls_certs_only(authority);
+        // The token is for this server alone.
+        let client = client.https_only(true).no_proxy().build().map_err(|error| chain(&error))?;
+        post(client.post(&self.url).bearer_auth(token.trim()), report).await
     }
 }
 

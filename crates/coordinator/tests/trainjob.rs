@@ -1,109 +1,40 @@
 //! Progress for a Kubeflow TrainJob, over HTTPS to a server as Kubeflow Trainer has one.
 
-use std::collections::VecDeque;
+mod server;
+
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use lsgan_certs::authority::{Authority, Wanted};
-use lsgan_certs::{Files, Role};
 use lsgan_coordinator::status::{self, Publisher};
 use lsgan_coordinator::trainjob::{AUTHORITY, TOKEN, TrainJob, URL};
 use lsgan_wire::v1::{Phase, RunStatus, Shutdown, StepMetrics};
-use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
-/// Much longer than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::server::{DEADLINE, Posted, Server};
+
+const FREE: &str = "127.0.0.1:0";
 const PATH: &str = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/a/trainjobs/b/status";
 
-/// What came: the path, the token, the status.
-type Posted = (String, String, Value);
-
 /// A server of Kubeflow Trainer's kind, which answers with these codes one after the other, and then with 200.
-struct Server {
-    dir: TempDir,
-    address: SocketAddr,
-    posted: mpsc::Receiver<Posted>,
+async fn trainer(codes: &[u16]) -> Server {
+    let server = Server::start("https", FREE, codes).await;
+    fs::write(server.dir.path().join("token"), "first\n").expect("it can be written");
+    server
 }
 
-impl Server {
-    async fn start(codes: &[u16]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let names = vec!["127.0.0.1".parse().expect("a name")];
-        Authority::init(dir.path(), &Wanted { names, days: 1 }).expect("an empty directory");
-        fs::write(dir.path().join("token"), "first\n").expect("it can be written");
-        let files = Files::in_folder(&dir.path().join(Role::Coordinator.word()));
-        let certificate = CertificateDer::from_pem_file(&files.certificate).expect("it was written");
-        let key = PrivateKeyDer::from_pem_file(&files.key).expect("it was written");
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks them")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .expect("they fit");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let (sender, posted) = mpsc::channel(1024);
-        let mut codes: VecDeque<_> = codes.iter().copied().collect();
-        tokio::spawn(async move {
-            let acceptor = TlsAcceptor::from(Arc::new(config));
-            loop {
-                let (socket, _) = listener.accept().await.expect("it goes on");
-                let Ok(stream) = acceptor.accept(socket).await else { continue };
-                let (sender, code) = (sender.clone(), codes.pop_front().unwrap_or(200));
-                let answer = service_fn(move |request| answer(request, code, sender.clone()));
-                // A client that hangs up has its answer.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-            }
-        });
-        Self { dir, address, posted }
-    }
-
-    fn trainjob(&self) -> TrainJob {
-        trainjob(self.dir.path(), self.address)
-    }
-
-    async fn next(&mut self) -> Posted {
-        timeout(DEADLINE, self.posted.recv()).await.expect("it comes in time").expect("the server goes on")
-    }
+/// The TrainJob of a server.
+fn trainjob(server: &Server) -> TrainJob {
+    trainjob_at(&server.url(PATH), server.dir.path())
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    code: u16,
-    posted: mpsc::Sender<Posted>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let path = format!("{} {}", request.method(), request.uri().path());
-    let token = request.headers()["authorization"].to_str().expect("it is text").to_owned();
-    let body = request.into_body().collect().await?.to_bytes();
-    let status = serde_json::from_slice(&body).expect("it is JSON");
-    posted.send((path, token, status)).await.expect("the test listens");
-    Ok(Response::builder().status(code).body(Full::default()).expect("a right code"))
-}
-
-/// The TrainJob of a server with its authority and token in `dir`.
-fn trainjob(dir: &Path, address: SocketAddr) -> TrainJob {
+/// The TrainJob at this URL, with its authority and token in `dir`.
+fn trainjob_at(url: &str, dir: &Path) -> TrainJob {
     let variable = |name: &str| match name {
-        URL => Some(format!("https://{address}{PATH}")),
+        URL => Some(url.to_owned()),
         AUTHORITY => Some(dir.join("ca.crt").display().to_string()),
         TOKEN => Some(dir.join("token").display().to_string()),
         _ => None,
@@ -140,10 +71,10 @@ fn metric<'a>(posted: &'a Value, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn percent_time_left_and_metrics_are_posted_with_the_token_of_the_moment_and_once_more_at_the_end() {
-    let mut server = Server::start(&[]).await;
-    let (mut publisher, reports) = follow(server.trainjob(), at(50));
-    let (path, token, posted) = server.next().await;
-    assert_eq!((path.as_str(), token.as_str()), (format!("POST {PATH}").as_str(), "Bearer first"));
+    let mut server = trainer(&[]).await;
+    let (mut publisher, reports) = follow(trainjob(&server), at(50));
+    let Posted { what, authorization, body: posted } = server.next().await;
+    assert_eq!((what, authorization.as_str()), (format!("POST {PATH}"), "Bearer first"));
     let trainer = &posted["trainerStatus"];
     assert_eq!(trainer["progressPercentage"], 25);
     assert_eq!(trainer["estimatedRemainingSeconds"], Value::Null, "no step was seen to be done");
@@ -157,9 +88,9 @@ async fn percent_time_left_and_metrics_are_posted_with_the_token_of_the_moment_a
     fs::write(server.dir.path().join("token"), "second").expect("it can be written");
     publisher.publish(at(199), u64::MAX);
     let (token, posted) = loop {
-        let (_, token, posted) = server.next().await;
-        if posted["trainerStatus"]["progressPercentage"] != 25 && token != "Bearer first" {
-            break (token, posted);
+        let Posted { authorization, body: posted, .. } = server.next().await;
+        if posted["trainerStatus"]["progressPercentage"] != 25 && authorization != "Bearer first" {
+            break (authorization, posted);
         }
     };
     assert_eq!(
@@ -170,18 +101,14 @@ async fn percent_time_left_and_metrics_are_posted_with_the_token_of_the_moment_a
 
     end(&mut publisher);
     timeout(DEADLINE, reports).await.expect("it ends with the run").expect("without a panic");
-    server.posted.close();
-    let mut last = posted;
-    while let Some((_, _, posted)) = server.posted.recv().await {
-        last = posted;
-    }
+    let last = server.rest().await.pop().map_or(posted, |last| last.body);
     assert_eq!(last["trainerStatus"]["progressPercentage"], 100);
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_is_asked_again() {
-    let mut server = Server::start(&[403, 500]).await;
-    let (mut publisher, reports) = follow(server.trainjob(), at(50));
+    let mut server = trainer(&[403, 500]).await;
+    let (mut publisher, reports) = follow(trainjob(&server), at(50));
     for _ in 0..3 {
         server.next().await;
     }
@@ -191,21 +118,21 @@ async fn a_server_that_refuses_is_asked_again() {
 
 #[tokio::test]
 async fn a_server_that_another_authority_has_signed_gets_no_token() {
-    let (mut server, other) = (Server::start(&[]).await, Server::start(&[]).await);
-    let job = trainjob(other.dir.path(), server.address);
+    let (server, other) = (trainer(&[]).await, trainer(&[]).await);
+    let job = trainjob_at(&server.url(PATH), other.dir.path());
     let (mut publisher, reports) = follow(job, at(50));
     end(&mut publisher);
     timeout(DEADLINE, reports).await.expect("it ends with the run").expect("without a panic");
-    server.posted.close();
-    assert_eq!(server.posted.recv().await, None);
+    assert_eq!(server.rest().await, []);
 }
 
 /// The coordinator gives up the last report after a while; here nothing ever answers.
 #[tokio::test]
 async fn a_server_that_says_nothing_holds_up_a_report_and_no_more() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-    let server = Server::start(&[]).await;
-    let job = trainjob(server.dir.path(), silent.local_addr().expect("it is bound"));
+    let silent = TcpListener::bind(FREE).await.expect("there is a free port");
+    let server = trainer(&[]).await;
+    let url = format!("https://{}{PATH}", silent.local_addr().expect("it is bound"));
+    let job = trainjob_at(&url, server.dir.path());
     let begin = Instant::now();
     let (mut publisher, reports) = follow(job, at(50));
     end(&mut publisher);

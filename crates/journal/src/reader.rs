@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::migrations::{self, APPLICATION_ID, Format};
 use crate::writer::LOCKED_WITHIN;
-use crate::{FILE, JournalError, Known, reads, scalars};
+use crate::{FILE, JournalError, Known, here, reads, scalars};
 
 /// SQLite's header: the magic bytes, and where the application's id stands.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -35,7 +35,9 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = JournalError::open(path);
         let not_ours = |what| JournalError::NotOurs { path: path.to_owned(), what };
-        if let Some(what) = what_else(path).map_err(|error| failed(cannot_open(&error)))? {
+        if !here::is_written(path)
+            && let Some(what) = what_else(path).map_err(|error| failed(cannot_open(&error)))?
+        {
             return Err(not_ours(what));
         }
         let db = connect(path).map_err(&failed)?;

@@ -6,7 +6,9 @@
 -- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
 -- virtual_ranks, numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
 -- step after which snapshots may be wrong, until the run goes on), paused_ms and paused_by (while an operator holds it),
--- join_tokens (JSON: who made them, how long they are valid, and a hash of the secret of each).
+-- join_tokens (JSON: who made them, how long they are valid, and a hash of the secret of each), snapshot_failed (why the newest
+-- snapshot was not written; empty once one is), alerts (JSON: those that stand, as the coordinator has told them, and how many
+-- have begun since it started).
 create table meta (
   key   text primary key,
   value text not null

@@ -9,6 +9,7 @@ use lsgan_spec::{Incarnation, Step};
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::changes::{self, Touched};
+use crate::here::Here;
 use crate::migrations::{self, Format};
 use crate::{
     Beginning, Changes, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader,
@@ -34,6 +35,7 @@ pub struct Writer {
     base_every: u64,
     /// What a copy does not have yet, where one is kept.
     touched: Option<Touched>,
+    _here: Here,
 }
 
 impl Writer {
@@ -45,6 +47,7 @@ impl Writer {
         let failed = JournalError::open(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = Connection::open_with_flags(path, flags).map_err(&failed)?;
+        let here = Here::of(path);
         db.busy_timeout(LOCKED_WITHIN).map_err(&failed)?;
         let format = migrations::format_of(&db).map_err(&failed)?;
         match format {
@@ -63,7 +66,8 @@ impl Writer {
         let read = entries::since_base(&db, path)?;
         let since_base = read.len() as u64;
         let recovered = Recovered::replay(&read, None);
-        Ok(Self { path: path.to_owned(), db, recovered, since_base, base_every: BASE_EVERY, touched: None })
+        let (path, base_every, touched) = (path.to_owned(), BASE_EVERY, None);
+        Ok(Self { path, db, recovered, since_base, base_every, touched, _here: here })
     }
 
     /// The number of the newest entry, 0 if there is none.
@@ -166,8 +170,8 @@ impl Writer {
     pub fn begin(&mut self, beginning: &Beginning) -> Result<(), JournalError> {
         let base = self.recovered.base();
         self.transaction(|db| {
-            let over = "('outcome', 'outcome_why', 'final_files', 'suspect_after')";
-            db.execute(&format!("delete from meta where key in {over}"), [])?;
+            let over = "'outcome', 'outcome_why', 'final_files', 'suspect_after', 'snapshot_failed', 'alerts'";
+            db.execute(&format!("delete from meta where key in ({over})"), [])?;
             for (key, value) in &beginning.facts {
                 projections::set_fact(db, key, value)?;
             }

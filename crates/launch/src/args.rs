@@ -9,7 +9,8 @@ use lsgan_runfile::{Override, RunFile};
 /// Which run, and what of it is to be different; the same for `coordinator` and `lsgan up`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
-    /// The run's YAML file; configs/reference.yaml shows every field.
+    /// The run's YAML file; configs/reference.yaml shows every field. For `lsgan up` also a run's directory: the file as that run
+    /// has it.
     #[arg(long, value_name = "FILE", required_unless_present = "resolved")]
     pub config: Option<PathBuf>,
     /// Override a field of the file, as `--set data.image.size=64`; may be given again.

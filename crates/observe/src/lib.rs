@@ -10,7 +10,8 @@
 //! - `tables`: workers, generations, snapshots, samples, events, as the journal has them.
 //! - [`curves`]: scalars over steps, thinned to what a screen can show; `blocks` keeps the least, the greatest and the sum of many
 //!   steps together, `kept` keeps them for the next start, `means` smooths.
-//! - [`alerts`]: what a person should look at, and what to do.
+//! - [`alerts`]: what a person should look at, and what to do. `signs`: what the journal shows for it; `fork`: the command that goes
+//!   back to a snapshot.
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //! - [`tensorboard`]: event files that TensorBoard reads.
 //! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
@@ -22,6 +23,7 @@ pub mod alerts;
 mod blocks;
 pub mod curves;
 mod find;
+mod fork;
 pub mod hub;
 mod kept;
 mod live;
@@ -32,6 +34,7 @@ mod prometheus;
 mod routes;
 mod scores;
 mod serve;
+mod signs;
 mod stepping;
 pub mod summary;
 mod tables;

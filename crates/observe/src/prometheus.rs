@@ -34,6 +34,10 @@ const NUMBERS: &[(&str, &str, &str, Value)] = &[
     ("corrupt_records", "gauge", "Records of the data set that do not decode.", |run| {
         Some(run.corrupt_records as f64)
     }),
+    ("alerts_standing", "gauge", "Alerts that stand.", |run| Some(run.alerts.len() as f64)),
+    ("alerts_total", "counter", "Alerts that have begun since the coordinator started.", |run| {
+        whole(run.alerts_begun)
+    }),
     ("last_step_timestamp_seconds", "gauge", "When the newest step ended.", |run| {
         run.updated_ms.map(|ms| ms as f64 / 1000.0)
     }),

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use lsgan_journal::{FILE, JournalError, Known, Reader};
 use lsgan_launch::{ScoreRow, best_score, read_scores};
-use lsgan_spec::RunSpec;
 use lsgan_spec::scalars::IMAGES_PER_S;
+use lsgan_spec::{AlertsSpec, RunSpec};
 use rusqlite::Connection;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::alerts::{Alert, Signs, alerts};
+use crate::alerts::{Alert, Back, Found, Kind};
+use crate::fork::From;
+use crate::signs::Signs;
 use crate::tables::has_column;
 
 /// Rates are means over so many of the newest rows.
@@ -74,6 +76,22 @@ pub struct Summary {
     pub updated_ms: Option<u64>,
     /// What a person should look at.
     pub alerts: Vec<Alert>,
+    /// How many alerts have begun since the coordinator started; of a live run alone.
+    pub alerts_begun: Option<u64>,
+}
+
+/// What the coordinator has found itself, as the journal keeps it in the fact [`Told::FACT`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// How many alerts have begun since it started.
+    pub begun: u64,
+    /// Those that stand.
+    pub alerts: Vec<Alert>,
+}
+
+impl Told {
+    /// The fact's name.
+    pub const FACT: &str = "alerts";
 }
 
 /// Times of the generations.
@@ -87,11 +105,13 @@ struct Generation {
 
 /// What else is asked of the tables.
 #[derive(Debug, Default)]
-struct Told {
+struct Counted {
     generations: Vec<Generation>,
     rate: Option<f64>,
     workers: u64,
     memory_bytes: Option<u64>,
+    /// Workers of the newest generation.
+    members: u64,
     sample_step: Option<u64>,
     epoch: Option<u64>,
 }
@@ -104,7 +124,7 @@ impl Summary {
     pub fn read(id: &str, dir: &Path, live: bool, now_ms: u64) -> Result<Self, JournalError> {
         let mut journal = Reader::open(&dir.join(FILE))?;
         let known = journal.known()?;
-        let told = journal.read(told)?;
+        let counted = journal.read(counted)?;
         let yaml = known.fact("spec_yaml");
         let spec = yaml.and_then(|yaml| lsgan_runfile::parse(yaml, "the journal", &[]).ok());
         // Scores that cannot be read are no reason to show nothing; `lsgan checkpoints list` says what is wrong with them.
@@ -112,18 +132,40 @@ impl Summary {
         let best = best_score(&scores, |_| true).cloned();
         let scalars = journal.scalars()?;
         let signs = journal.read(|db| Signs::read(db, &scalars, now_ms))?;
-        let stepping_at = (live && state(&known, &told, live) == "stepping").then_some(now_ms);
+        let stepping_at = (live && state(&known, &counted, live) == "stepping").then_some(now_ms);
+        let by_default = AlertsSpec::default();
+        let found = Found {
+            rules: spec.as_ref().map_or(&by_default, |spec| &spec.alerts),
+            signs: &signs,
+            scores: &scores,
+            best: best.as_ref(),
+            stepping_at,
+            snapshot_every: spec.as_ref().map_or(0, |spec| spec.checkpoint.every),
+            back: Back {
+                dir,
+                run: known.fact("run").unwrap_or_default(),
+                from: snapshot_to_go_back_to(&known, &scores),
+                workers: counted.members,
+            },
+        };
+        let mut alerts = found.alerts();
+        let told: Option<Told> =
+            known.fact(Told::FACT).filter(|_| live).and_then(|json| serde_json::from_str(json).ok());
+        // How fast each worker is, the journal does not say.
+        let of_workers = |alert: &&Alert| alert.kind == Kind::Straggler && stepping_at.is_some();
+        alerts.extend(told.iter().flat_map(|told| &told.alerts).filter(of_workers).cloned());
         Ok(Self {
             id: id.to_owned(),
             dir: dir.display().to_string(),
             live,
-            alerts: alerts(&signs, &scores, best.as_ref(), stepping_at),
+            alerts,
+            alerts_begun: told.map(|told| told.begun),
             best,
-            ..Self::of(&known, &told, spec.as_ref(), (live, now_ms))
+            ..Self::of(&known, &counted, spec.as_ref(), (live, now_ms))
         })
     }
 
-    fn of(known: &Known, told: &Told, spec: Option<&RunSpec>, (live, now_ms): (bool, u64)) -> Self {
+    fn of(known: &Known, counted: &Counted, spec: Option<&RunSpec>, (live, now_ms): (bool, u64)) -> Self {
         let fact = |name| known.fact(name).unwrap_or_default().to_owned();
         let snapshot_step = known.snapshots.last().copied();
         let step = known.metrics_until().max(snapshot_step.unwrap_or(0));
@@ -131,8 +173,8 @@ impl Summary {
         let global_batch =
             spec.map(|spec| u64::from(spec.batch.virtual_ranks) * u64::from(spec.batch.per_rank));
         let updated_ms = known.newest_step.as_ref().map(|row| row.wall_ms);
-        let rate = told.rate.filter(|rate| *rate > 0.0);
-        let state = state(known, told, live);
+        let rate = counted.rate.filter(|rate| *rate > 0.0);
+        let state = state(known, counted, live);
         let left = steps.map(|steps| steps.saturating_sub(step)).filter(|_| state == "stepping");
         let eta_s =
             left.zip(global_batch).zip(rate).map(|((left, batch), rate)| (left * batch) as f64 / rate);
@@ -147,18 +189,18 @@ impl Summary {
             images_per_s: rate,
             s_per_kimg: rate.map(|rate| 1000.0 / rate),
             eta_s,
-            goodput: goodput(&told.generations, last_ms),
-            generation: told.generations.last().map_or(0, |newest| newest.number),
-            workers: if live { told.workers } else { 0 },
-            memory_bytes: told.memory_bytes.filter(|_| live),
+            goodput: goodput(&counted.generations, last_ms),
+            generation: counted.generations.last().map_or(0, |newest| newest.number),
+            workers: if live { counted.workers } else { 0 },
+            memory_bytes: counted.memory_bytes.filter(|_| live),
             snapshot_step,
-            sample_step: told.sample_step,
+            sample_step: counted.sample_step,
             events_until: known.events_until,
             corrupt_records: known.corrupt.len() as u64,
-            epoch: told.epoch,
+            epoch: counted.epoch,
             tile_px: spec.and_then(|spec| spec.data.image.as_ref()).map(|image| image.size),
             newest: known.newest_step.as_ref().map(|row| row.scalars.clone()).unwrap_or_default(),
-            began_ms: told.generations.first().map(|first| first.formed_ms),
+            began_ms: counted.generations.first().map(|first| first.formed_ms),
             updated_ms,
             ..Self::default()
         }
@@ -173,8 +215,15 @@ impl Summary {
     }
 }
 
-fn state(known: &Known, told: &Told, live: bool) -> &'static str {
-    let newest = told.generations.last();
+/// The snapshot that a branch would begin with, of those that are there: the best one, or the one that is furthest back.
+fn snapshot_to_go_back_to(known: &Known, scores: &[ScoreRow]) -> Option<From> {
+    let best = best_score(scores, |step| known.snapshots.contains(&step.0));
+    let oldest = || known.snapshots.first().map(|step| From::Step(*step));
+    best.map(|best| From::Best(best.step.0)).or_else(oldest)
+}
+
+fn state(known: &Known, counted: &Counted, live: bool) -> &'static str {
+    let newest = counted.generations.last();
     match known.outcome() {
         Some(outcome) => outcome.word(),
         None if known.fact("paused_ms").is_some() => "paused",
@@ -200,7 +249,7 @@ fn goodput(generations: &[Generation], last_ms: u64) -> Option<f64> {
     (whole_ms > 0).then(|| (stepping_ms as f64 / whole_ms as f64).min(1.0))
 }
 
-fn told(db: &Connection) -> rusqlite::Result<Told> {
+fn counted(db: &Connection) -> rusqlite::Result<Counted> {
     let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
     let sql = "select generation, formed_ms, stepping_ms, halted_ms from generations order by generation";
     let mut query = db.prepare(sql)?;
@@ -214,13 +263,15 @@ fn told(db: &Connection) -> rusqlite::Result<Told> {
     })?;
     let name = IMAGES_PER_S.name;
     let newest = format!("select {name} from metrics order by step desc limit {RATE_ROWS}");
+    let members = "select count(*) from members where generation = (select max(generation) from generations)";
     let memory = "select sum(json_extract(load, '$.memory_bytes')) from workers where gone_ms is null and json_valid(load)";
     let has_loads = has_column(db, "workers", "load")?;
-    Ok(Told {
+    Ok(Counted {
         memory_bytes: if has_loads { one(memory)? } else { None },
         generations: generations.collect::<Result<_, _>>()?,
         rate: db.query_row(&format!("select avg({name}) from ({newest})"), [], |row| row.get(0))?,
         workers: one("select count(*) from workers where gone_ms is null")?.unwrap_or(0),
+        members: one(members)?.unwrap_or(0),
         sample_step: one("select max(step) from samples")?,
         epoch: one("select max(epoch) from (select epoch from completions order by position desc limit 1)")?,
     })

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsgan_journal::{Beginning, FILE, Snapshot, StepRow, Writer};
+use lsgan_journal::{Beginning, CorruptRecord, FILE, Snapshot, StepRow, Writer};
 use lsgan_observe::actions::{Action, Actions};
 use lsgan_observe::{Hub, serve};
 use serde_json::Value;
@@ -188,6 +188,35 @@ fn a_spike_among_a_hundred_thousand_steps_is_in_the_curve_and_new_steps_follow()
     let more = curves("pixels=200");
     assert_eq!(more["until"], STEPS + 1);
     assert_eq!(numbers(&more["steps"]).last(), Some(&(STEPS as f64)));
+}
+
+#[test]
+fn what_a_run_has_done_is_judged_by_the_rules_of_its_file() {
+    let site = Site::new();
+    let mut journal = site.journal("bad");
+    let rows = (0..1000).map(|step| {
+        let mut row = row(step, 0.5);
+        row.scalars.insert("fake_std".to_owned(), if step < 500 { 1.0 } else { 0.05 });
+        row
+    });
+    journal.add_steps(&rows.collect::<Vec<_>>()).unwrap();
+    let records = (0..5).map(|record| CorruptRecord {
+        record,
+        key: record.to_string(),
+        reason: "it ends early".to_owned(),
+        step: 7,
+    });
+    journal.add_corrupt(&records.collect::<Vec<_>>()).unwrap();
+    for step in [25, 50] {
+        let (url, blake3) = ("file:///s".to_owned(), "00".to_owned());
+        journal.add_snapshot(&Snapshot { step, url, len_bytes: 7, blake3, blocked_ms: 1.5 }).unwrap();
+    }
+    let alerts = site.json("/api/runs")[0]["alerts"].clone();
+    let kinds: Vec<_> = alerts.as_array().unwrap().iter().map(|alert| alert["kind"].clone()).collect();
+    assert_eq!(kinds, ["collapse", "corrupt"]);
+    let dir = site.run_dir("bad").canonicalize().unwrap();
+    let command = format!("lsgan up --config {} --fork bad-from-25 --fork-at 25", dir.display());
+    assert_eq!(alerts[0]["command"], command);
 }
 
 /// However far the reader is away: the mean of a window is that of all its rows.

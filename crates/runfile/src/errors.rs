@@ -138,6 +138,7 @@ impl Sources {
 
     /// Adds an option of which `value` was parsed.
     pub(crate) fn add_set(&mut self, option: &str, value: &str) -> Origin {
+        let option = masked(option);
         self.sets.push((printable(&format!("--set {option}")).into_owned(), value.into()));
         Origin::Set(self.sets.len() - 1)
     }

@@ -211,14 +211,19 @@ impl Node {
     }
 }
 
-/// A text as an error shows it: in backquotes, at most 60 characters, without control characters.
+/// A text as an error shows it: in backquotes, at most 60 characters, without control characters. Of a URL it hides user,
+/// password and query.
 pub fn quoted(text: &str) -> String {
-    let text = &if text.contains("://") { without_user(text) } else { text.to_owned() };
+    let text = &if text.contains("://") { without_query(without_user(text)) } else { text.to_owned() };
     let mut short: String = text.chars().take(60).collect();
     if short.len() < text.len() {
         short.push('…');
     }
     format!("`{}`", short.escape_debug())
+}
+
+fn without_query(url: String) -> String {
+    url.split_once('?').map(|(place, _)| format!("{place}?…")).unwrap_or(url)
 }
 
 /// The span of the parser's location.

@@ -149,6 +149,8 @@ const LATER: &[&str] = &[
     "  classes:\n    count: 0\n    embedding: 256\n",
     "  batch_norm: both\n  spectral_norm: false\n",
     "augment:\n  color: false\n  translation: 0.0\n  cutout: 0.0\n",
+    "alerts:\n  enabled: true\n  collapse: 0.1\n  saturated: 0.002\n  score: 2.0\n  stall_s: 60\n  straggler: 2.0\n  flapping: 5\n  \
+     corrupt: 0.0005\n  snapshot: 3\n  webhook: auto\n",
     "  schedule:\n    warm_up_steps: 0\n    decay: none\n    decay_steps: 0\n    floor: 0.0\n  clip_norm: 0.0\n",
 ];
 

@@ -56,8 +56,18 @@ fn edges(row: &Row) -> Vec<Json> {
             [least, most].map(|edge| json!(format!("{}ms", edge.as_millis()))).to_vec()
         }
         Kind::Text(form) => {
-            let texts =
-                ["elsewhere", "cuda:1023", "cpu", "64x1", "1x64", "another", "kid,fid", "2,1", "equal"];
+            let texts = [
+                "elsewhere",
+                "cuda:1023",
+                "cpu",
+                "64x1",
+                "1x64",
+                "another",
+                "kid,fid",
+                "2,1",
+                "equal",
+                "off",
+            ];
             texts.into_iter().filter(|text| (form.takes)(text)).map(Json::from).collect()
         }
         Kind::Section(_) | Kind::Choice(_) => vec![json!({})],
@@ -160,6 +170,7 @@ fn every_range_ends_where_it_says() {
         ("run", ["a", "a-b_c.9"], ["-a", ""]),
         ("precision", ["f32", "bf16"], ["F32", ""]),
         ("checkpoint.to", ["s3://bucket/runs", "runs"], ["", "a\nb"]),
+        ("alerts.webhook", ["off", "https://box:8443/hook"], ["on", "ftp://box"]),
     ] {
         assert!(
             good.iter().all(|value| takes(path, Scalar::Text((*value).to_owned()))),

@@ -5,8 +5,8 @@
 //!
 //! - [`ids`]: the numbers that have a meaning: steps, reductions, generations, positions.
 //! - [`table`], `kind`, `macros`: one row for each field: type, range, default, identity and English in one place.
-//! - `run`, `data`, `model`, `objective`, `regularization`, `augment`, `optimizer`, `schedule`, `compute`, `cluster`, `evaluate`: the
-//!   rows, with the types that they make.
+//! - `run`, `data`, `model`, `objective`, `regularization`, `augment`, `optimizer`, `schedule`, `compute`, `cluster`, `evaluate`,
+//!   `alerts`: the rows, with the types that they make.
 //! - [`rules`]: what is fine field by field and makes no sense together.
 //! - [`chain`]: an error with its causes.
 //! - [`printable`]: texts of others, as a terminal and a log may show them.
@@ -15,7 +15,7 @@
 //! - [`leaves`]: a spec as a flat list of its fields.
 //! - `numerics`: what the bits of a device depend on.
 //! - [`scalars`]: the registry of everything that is measured of a step.
-//! - `secrets`: users and passwords in URLs, which no message shows.
+//! - `secrets`: users, passwords and queries in URLs, which no message shows.
 //! - `tensors`: named tensors, as training and snapshots hand them to each other.
 //! - [`identity`]: the hash of what decides the mathematics, and the diff of two specs.
 //! - `testing` (feature): strategies for property tests, made from the table.
@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod alerts;
 mod augment;
 mod chain;
 mod cluster;
@@ -52,6 +53,7 @@ mod tensors;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use alerts::{AlertsSpec, Webhook};
 pub use augment::AugmentSpec;
 pub use chain::chain;
 pub use cluster::*;
@@ -69,5 +71,5 @@ pub use printable::{is_printable, printable, printable_lines};
 pub use regularization::*;
 pub use run::*;
 pub use schedule::*;
-pub use secrets::{masked, without_user};
+pub use secrets::{masked, web_host, without_user};
 pub use tensors::{NamedTensor, Part, TensorData};

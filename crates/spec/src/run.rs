@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::macros::{section, words};
 use crate::table::{Form, below_one, number, of, text, whole};
 use crate::{
-    AugmentSpec, ClassesSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective,
+    AlertsSpec, AugmentSpec, ClassesSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective,
     OptimizersSpec, Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
 };
 
@@ -64,6 +64,8 @@ section! {
         evaluate: EvaluateSpec => of::<EvaluateSpec>(),
         /// How often metrics are read from the device and reported.
         report: ReportSpec => of::<ReportSpec>(),
+        /// What a person is told of while the run trains.
+        alerts: AlertsSpec => of::<AlertsSpec>(),
     }
 }
 
@@ -298,7 +300,8 @@ all_default!(
     ScheduleSpec,
     RegularizationSpec,
     AugmentSpec,
-    ClassesSpec
+    ClassesSpec,
+    AlertsSpec
 );
 
 /// What is wrong with a run of which fewer steps are asked for than were done.

@@ -1,9 +1,39 @@
-//! Users and passwords in URLs: a message shows the URL and hides them.
+//! Users, passwords and queries in URLs: a message shows the URL and hides them.
 
 use std::borrow::Cow;
 
 /// Replaces a secret in a message.
 const HIDDEN: &str = "…";
+
+/// What stands behind the host of a URL of which only the host is shown.
+pub(crate) const CUT: &str = "/…";
+
+/// A URL of the web up to its host, without user and password: `https://box:8443/…`. None for what is no such URL.
+#[must_use]
+pub fn web_host(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme))?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let is_line = !rest.chars().any(|c| c.is_whitespace() || c.is_control());
+    let hides = host.len() < authority.len() || path.len() > 1;
+    (is_line && is_host(host)).then(|| if hides { format!("{scheme}://{host}{CUT}") } else { url.to_owned() })
+}
+
+/// Whether a text is `HOST` or `HOST:PORT`, with an address of IPv6 in brackets.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let of = |text: &str, more: &str, is: fn(&char) -> bool| {
+        !text.is_empty() && text.chars().all(|c| is(&c) || more.contains(c))
+    };
+    let is_host = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => of(address, ":.", char::is_ascii_hexdigit),
+        None => of(name, "._-", char::is_ascii_alphanumeric),
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
 
 /// Hides everything before the last `@` of a URL: a user or a password may contain any character, even `/`.
 #[must_use]
@@ -24,18 +54,26 @@ fn is_scheme(text: &str) -> bool {
     SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
-/// A file's text with asterisks in place of users and passwords in URLs, and each byte where it was.
+/// A file's text with asterisks in place of users, passwords and queries in URLs, and each byte where it was.
 #[must_use]
 pub fn masked(text: &str) -> Cow<'_, str> {
-    if !(text.contains("://") && text.contains('@')) {
+    if !(text.contains("://") && text.contains(['@', '?'])) {
         return Cow::Borrowed(text);
     }
-    let masked = |word: &str| match (word.find("://"), word.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at || !is_scheme(&word[..scheme]) => {
-            let begin = if is_scheme(&word[..scheme]) { scheme + 3 } else { 0 };
-            format!("{}{}{}", &word[..begin], "*".repeat(at - begin), &word[at..])
+    let hidden = |word: &str, from: usize, until: usize| {
+        format!("{}{}{}", &word[..from], "*".repeat(until - from), &word[until..])
+    };
+    let masked = |word: &str| {
+        let Some(scheme) = word.find("://") else { return word.to_owned() };
+        let begin = if is_scheme(&word[..scheme]) { scheme + 3 } else { 0 };
+        let word = match word.rfind('@') {
+            Some(at) if begin < at => hidden(word, begin, at),
+            _ => word.to_owned(),
+        };
+        match word.find('?') {
+            Some(query) if scheme < query => hidden(&word, query + 1, word.trim_end().len()),
+            _ => word,
         }
-        _ => word.to_owned(),
     };
     Cow::Owned(text.split_inclusive(char::is_whitespace).map(masked).collect())
 }
@@ -65,6 +103,8 @@ mod tests {
         assert_eq!(masked(text), "to: 's3://***********@bucket/a' # me@box\nfrom: http://box\n");
         assert_eq!(masked(text).len(), text.len());
         assert_eq!(masked("AKIA:hunter2@s3://bucket/a"), "************@s3://bucket/a");
+        let text = "webhook: https://u:p@box/a?token=x # what? none\n";
+        assert_eq!(masked(text), "webhook: https://***@box/a?******* # what? none\n");
         for plain in ["a@b", "http://box", ""] {
             assert!(matches!(masked(plain), Cow::Borrowed(same) if same == plain));
         }

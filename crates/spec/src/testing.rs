@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::model::{SIDES, sides};
 use crate::table::{self, Form, Kind, Presence, Range, Row, Scalar, join};
-use crate::{AugmentSpec, BatchNorm, Device, RunSpec, Source, Updates, rules};
+use crate::{AugmentSpec, BatchNorm, Device, RunSpec, Source, Updates, Webhook, rules};
 
 /// Any spec that passes all checks, except that the files it names need not exist. Edges are favoured.
 pub fn run_spec() -> BoxedStrategy<RunSpec> {
@@ -36,6 +36,8 @@ pub fn run_spec() -> BoxedStrategy<RunSpec> {
             }
             spec.cluster.min_workers = spec.cluster.min_workers.min(spec.batch.virtual_ranks);
             spec.cluster.max_workers = spec.cluster.max_workers.max(spec.cluster.min_workers);
+            // What is not written of it does not come back.
+            spec.alerts.webhook = Webhook::from(spec.alerts.webhook.to_string());
             spec
         })
         .prop_filter("fields go together", |spec| rules::broken(spec).is_empty())

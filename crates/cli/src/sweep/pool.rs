@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::ledger::Ledger;
 use super::plan::{Job, Left, Sweep};
 use crate::children::{Log, Recipe, Running, first_end};
+use crate::run_file;
 
 /// Between two looks at how far the runs are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -189,7 +190,8 @@ fn recipe(job: &Job, left: Left, workers: u32) -> Result<Recipe, Failure> {
             ["eval", "--run", &run, "--follow", "--beside", "--threads", "1"].map(str::to_owned).to_vec()
         }
     };
-    Ok(Recipe { label: job.name.clone(), program: sibling("lsgan")?, arguments, log })
+    let secrets = run_file::secrets(&job.file.spec);
+    Ok(Recipe { label: job.name.clone(), program: sibling("lsgan")?, arguments, secrets, log })
 }
 
 impl Ended {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lsgan_figures::{Figure, Table};
 use lsgan_journal::wall_ms;
+use lsgan_observe::alerts::Kind;
 use lsgan_observe::summary::Summary;
 use lsgan_spec::Metric;
 
@@ -63,7 +64,7 @@ static SETTINGS: [Setting; 4] = [
     Setting { name: "rmsprop-none", title: "no batch norm, RMSProp", sets: &[SMALLER, IN_NEITHER, RMSPROP] },
 ];
 /// The alerts that say that a run went wrong.
-const WRONG: [&str; 3] = ["collapse", "saturated", "score"];
+const WRONG: [Kind; 3] = [Kind::Collapse, Kind::Saturated, Kind::Score];
 
 /// A chart for each setting, two in a row.
 fn draw(training: &Training, found: &[Found]) -> Figure {

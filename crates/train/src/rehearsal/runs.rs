@@ -54,6 +54,7 @@ pub fn small_dcgan() -> RunSpec {
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
         evaluate: EvaluateSpec::default(),
         report: ReportSpec { every: 1, state_hash_every: 0 },
+        alerts: AlertsSpec::default(),
     }
 }
 
