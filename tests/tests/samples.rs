@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder as _, DynamicImage, Frame};
 use lsgan_tests::binaries::root;
 use lsgan_tests::{Lab, Weights};
@@ -13,10 +14,27 @@ fn opened(path: &Path) -> DynamicImage {
     image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn file(path: &Path) -> BufReader<fs::File> {
+    BufReader::new(fs::File::open(path).expect("it was written"))
+}
+
 fn frames(path: &Path) -> Vec<Frame> {
-    let file = BufReader::new(fs::File::open(path).expect("it was written"));
-    let animated = PngDecoder::new(file).expect("it is a PNG").apng().expect("it is animated");
+    let animated = PngDecoder::new(file(path)).expect("it is a PNG").apng().expect("it is animated");
     animated.into_frames().collect_frames().expect("it is whole")
+}
+
+fn webp_frames(path: &Path) -> Vec<Frame> {
+    let animated = WebPDecoder::new(file(path)).expect("it is a WebP");
+    animated.into_frames().collect_frames().expect("it is whole")
+}
+
+/// The same pictures for the same times.
+fn assert_same(some: &[Frame], others: &[Frame]) {
+    assert_eq!(some.len(), others.len());
+    for (one, other) in some.iter().zip(others) {
+        assert_eq!(one.delay().numer_denom_ms(), other.delay().numer_denom_ms());
+        assert!(one.buffer() == other.buffer());
+    }
 }
 
 #[test]
@@ -71,10 +89,13 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
     let lab = Lab::new();
     lab.up(1, &["--set", "steps=30", "--set", "samples.every=10", "--set", "samples.grid=3x2"]).succeeds();
     let run = lab.run_dir().display().to_string();
-    let walk =
-        ["sample", "--run", &run, "--count", "3", "--interpolate", "5", "--fps", "10", "--out", "walk.png"];
-    lab.lsgan(walk).succeeds();
+    for out in ["walk.png", "walk.webp"] {
+        let walk =
+            ["sample", "--run", &run, "--count", "3", "--interpolate", "5", "--fps", "10", "--out", out];
+        lab.lsgan(walk).succeeds();
+    }
     let walk = frames(&lab.path("walk.png"));
+    assert_same(&walk, &webp_frames(&lab.path("walk.webp")));
     assert_eq!(walk.len(), 15);
     lab.lsgan(["sample", "--run", &run, "--count", "3", "--singles", "keys"]).succeeds();
     for (at, frame) in walk.iter().step_by(5).enumerate() {
@@ -92,6 +113,13 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
         let picture = opened(&lab.run_dir().join(format!("samples/step-{step:010}.png"))).into_rgba8();
         assert!(*frame.buffer() == picture, "step {step}");
     }
+    lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.webp"])
+        .succeeds()
+        .expect_out(&["lapse.webp: 3 pictures"]);
+    assert_same(&lapse, &webp_frames(&lab.path("lapse.webp")));
+    lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.gif"])
+        .fails(2, &["--out lapse.gif: animations are written as PNG or WebP", "lapse.webp"]);
+    lab.lsgan(["sample", "--run", &run, "--out", "grid.webp"]).fails(2, &["pictures are written as PNG"]);
     // One that is no picture, and one of another grid.
     fs::write(lab.run_dir().join("samples/step-0000000005.png"), "no picture").unwrap();
     fs::copy(lab.path("keys/000000.png"), lab.run_dir().join("samples/step-0000000006.png")).unwrap();

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lsgan_console::{Counter, Failure, product, say};
-use lsgan_pictures::{RgbImage, animation, read};
+use lsgan_pictures::{RgbImage, read};
 use serde_json::json;
 
-use crate::picture::PictureFile;
+use crate::picture::AnimationFile;
 
 /// The longest animation: its frames are all in memory.
 const FRAMES_MAX: usize = 2_000;
@@ -18,8 +18,8 @@ pub struct Args {
     /// The run's directory. Its pictures are in samples/, one for every `samples.every` steps.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// The animation to write, a PNG that all browsers play.
-    #[arg(long, value_name = "FILE.png")]
+    /// The animation to write: an animated PNG or, named so, WebP. All browsers play both, and neither loses anything.
+    #[arg(long, value_name = "FILE.png|FILE.webp")]
     out: PathBuf,
     /// Pictures a second.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=60))]
@@ -34,7 +34,7 @@ pub struct Args {
 /// # Errors
 /// No pictures there, or an animation that cannot be written.
 pub fn timelapse(args: &Args) -> Result<(), Failure> {
-    let out = PictureFile::open("--out", &args.out)?;
+    let out = AnimationFile::open("--out", &args.out)?;
     let files = thinned(pictures(&args.run)?);
     let counter = Counter::new("reading");
     let mut frames: Vec<RgbImage> = Vec::with_capacity(files.len());
@@ -58,9 +58,7 @@ pub fn timelapse(args: &Args) -> Result<(), Failure> {
     if left_out > 0 {
         say!("warning: {left_out} pictures are left out, whose size is not that of the last one");
     }
-    let png = animation(&frames, args.fps)
-        .map_err(|error| Failure::failed(format!("the animation cannot be encoded: {error}")))?;
-    out.write(&png)?;
+    out.write(&frames, args.fps)?;
     let (out, count) = (args.out.display().to_string(), frames.len());
     if args.json {
         return product!("{:#}", json!({ "out": out, "frames": count, "left_out": left_out }));

@@ -13,7 +13,7 @@ use lsgan_train::models;
 use serde_json::json;
 
 use crate::generator::{Generator, GeneratorArgs};
-use crate::picture::PictureFile;
+use crate::picture::{AnimationFile, PictureFile};
 use singles::Folder;
 
 /// The largest grid.
@@ -39,14 +39,14 @@ pub struct Args {
     /// of 10 columns has one in each.
     #[arg(long, value_name = "CLASS")]
     class: Option<u32>,
-    /// The picture to write.
+    /// The picture to write; with --interpolate FILE.webp is possible too.
     #[arg(long, value_name = "FILE.png", required_unless_present = "singles")]
     out: Option<PathBuf>,
     /// Write each sample to a file of its own in this folder, which is made.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "interpolate"])]
     singles: Option<PathBuf>,
-    /// Write an animation instead (a PNG that all browsers play): one sample that goes from each of --count points of the noise
-    /// to the next in so many frames, and back to the first.
+    /// Write an animation instead (an animated PNG or WebP, by the name of --out; all browsers play both): one sample that goes
+    /// from each of --count points of the noise to the next in so many frames, and back to the first.
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(1..=1000))]
     interpolate: Option<u32>,
     /// Frames a second of the animation.
@@ -65,6 +65,8 @@ fn limit(text: &str) -> Result<f32, String> {
 /// Where samples go.
 enum Target {
     File(PictureFile),
+    /// So many frames from each sample to the next.
+    Animation(AnimationFile, u32),
     Folder(Folder),
 }
 
@@ -85,10 +87,13 @@ impl Args {
                 self.count
             )));
         }
-        match (&self.singles, &self.out) {
-            (Some(folder), _) => Ok(Target::Folder(Folder::open(folder)?)),
-            (None, Some(out)) => Ok(Target::File(PictureFile::open("--out", out)?)),
-            (None, None) => unreachable!("clap asks for one of them"),
+        match (&self.singles, &self.out, self.interpolate) {
+            (Some(folder), ..) => Ok(Target::Folder(Folder::open(folder)?)),
+            (None, Some(out), None) => Ok(Target::File(PictureFile::open("--out", out)?)),
+            (None, Some(out), Some(frames)) => {
+                Ok(Target::Animation(AnimationFile::open("--out", out)?, frames))
+            }
+            (None, None, _) => unreachable!("clap asks for one of them"),
         }
     }
 }
@@ -125,15 +130,15 @@ fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Fail
             Ok(args.count)
         }
         Target::File(file) => {
-            let Some(frames) = args.interpolate else {
-                let grid = grid(args.count);
-                file.write(&sampler.picture_of(&weights.as_weights(), grid, draw)?)?;
-                return Ok(grid.count());
-            };
+            let grid = grid(args.count);
+            file.write(&sampler.picture_of(&weights.as_weights(), grid, draw)?)?;
+            Ok(grid.count())
+        }
+        Target::Animation(file, frames) => {
             let latent = models::latent(&spec.model.generator);
             let all: Vec<f32> = sampler.latents_of(draw, count).flatten().collect();
             let keys: Vec<Vec<f32>> = all.chunks(all.len() / count).map(<[f32]>::to_vec).collect();
-            file.write(&walk::walk(sampler, make, (&keys, latent), (frames as usize, args.fps))?)?;
+            file.write(&walk::walk(sampler, make, (&keys, latent), frames as usize)?, args.fps)?;
             Ok(args.count)
         }
     }
