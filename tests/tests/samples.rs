@@ -129,6 +129,10 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
     fs::create_dir(lab.path("empty")).unwrap();
     lab.lsgan(["timelapse", "--run", "empty", "--out", "x.png"])
         .fails(1, &["holds no pictures", "samples.every"]);
+    lab.lsgan(["timelapse", "--run", "s3://bucket/run", "--out", "x.png"])
+        .fails(2, &["--run s3://bucket/run: a bucket has a run's snapshots", "runs/NAME", "--run-dir"]);
+    let url = format!("file://{run}");
+    lab.lsgan(["timelapse", "--run", &url, "--out", "url.png"]).succeeds().expect_out(&["url.png: 3 pictures"]);
 }
 
 #[test]

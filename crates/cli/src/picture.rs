@@ -154,7 +154,8 @@ mod tests {
         let failure = AnimationFile::open("--out", &dir.path().join("a.gif")).expect_err("it is none");
         assert_eq!(failure.code, Failure::BAD_INPUT);
         assert!(failure.text.contains("PNG or WebP") && failure.text.contains("a.webp."), "{}", failure.text);
-        assert!(refused(&dir.path().join("a.webp")).contains(".webp is another format"), "of a single picture");
+        let single = refused(&dir.path().join("a.webp"));
+        assert!(single.contains(".webp is another format"), "{single}");
     }
 
     #[test]
