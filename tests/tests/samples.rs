@@ -132,7 +132,9 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
     lab.lsgan(["timelapse", "--run", "s3://bucket/run", "--out", "x.png"])
         .fails(2, &["--run s3://bucket/run: a bucket has a run's snapshots", "runs/NAME", "--run-dir"]);
     let url = format!("file://{run}");
-    lab.lsgan(["timelapse", "--run", &url, "--out", "url.png"]).succeeds().expect_out(&["url.png: 3 pictures"]);
+    lab.lsgan(["timelapse", "--run", &url, "--out", "url.png"])
+        .succeeds()
+        .expect_out(&["url.png: 3 pictures"]);
 }
 
 #[test]
@@ -153,6 +155,16 @@ fn samples_are_shown_beside_the_training_pictures_that_are_most_like_them() {
     lab.lsgan([&arguments[..], &["near.png"]].concat())
         .succeeds()
         .expect_out(&["nearest records", "near.png: 3 samples"]);
+    // Their first column has the samples that `lsgan sample` makes with the same noise.
+    for (name, noise) in [("seed", ["--seed", "77"]), ("truncation", ["--truncation", "0.5"])] {
+        let (near, single) = (format!("{name}.png"), format!("{name}s"));
+        lab.lsgan([&arguments[..], &[near.as_str()], &noise].concat()).succeeds();
+        let one = ["sample", "--run", &run, "--count", "1", "--singles", &single];
+        lab.lsgan([&one[..], &noise].concat()).succeeds();
+        let rows = opened(&lab.path(&near)).into_luma8();
+        let first = image::imageops::crop_imm(&rows, 2, 2, 32, 32).to_image();
+        assert!(first == opened(&lab.path(&format!("{single}/000000.png"))).into_luma8(), "{name}");
+    }
 }
 
 /// The weights of a run, in another run on other data: its first samples are those of the old one.

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use lsgan_console::{Failure, product};
 use lsgan_spec::Grid;
-use lsgan_train::models;
+use lsgan_train::{Draw, models};
 use serde_json::json;
 
-use crate::generator::{Generator, GeneratorArgs};
+use crate::generator::{DrawArgs, Generator, GeneratorArgs};
 use crate::picture::{AnimationFile, PictureFile};
 use singles::Folder;
 
@@ -29,16 +29,8 @@ pub struct Args {
     /// How many samples: in a grid up to 4,096, rounded up to a full one; with --singles any number.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     count: u32,
-    /// Other samples: the noise of this seed. By default the run's own, which its pictures and scores have.
-    #[arg(long, value_name = "SEED")]
-    seed: Option<u64>,
-    /// Draw numbers of the noise beyond ± this again: fewer kinds of samples, and better ones. 0.5 to 1 is usual.
-    #[arg(long, value_name = "LIMIT", value_parser = limit)]
-    truncation: Option<f32>,
-    /// Samples of this class alone, where the run has `model.classes`. By default one class after another: with 10 classes a grid
-    /// of 10 columns has one in each.
-    #[arg(long, value_name = "CLASS")]
-    class: Option<u32>,
+    #[command(flatten)]
+    draw: DrawArgs,
     /// The picture to write; with --interpolate FILE.webp is possible too.
     #[arg(long, value_name = "FILE.png", required_unless_present = "singles")]
     out: Option<PathBuf>,
@@ -55,11 +47,6 @@ pub struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-fn limit(text: &str) -> Result<f32, String> {
-    let limit = text.parse().ok().filter(|limit| (0.01..=10.0).contains(limit));
-    limit.ok_or_else(|| "accepted: a number, 0.01 to 10".to_owned())
 }
 
 /// Where samples go.
@@ -105,24 +92,24 @@ impl Args {
 pub async fn sample(args: Args) -> Result<(), Failure> {
     let target = args.target()?;
     let generator = args.generator.open().await?;
-    let count = write(&args, target, &generator)?;
-    let Generator { manifest, spec, name, .. } = generator;
+    let draw = generator.draw(&args.draw)?;
+    let count = write(&args, target, &generator, draw)?;
+    let Generator { manifest, name, .. } = generator;
     let out = args.out.or(args.singles).expect("one of them is given").display().to_string();
     let step = manifest.step.0;
     if args.json {
-        let seed = args.seed.unwrap_or(spec.seed);
         return product!(
             "{:#}",
-            json!({ "out": out, "step": step, "count": count, "weights": name, "seed": seed })
+            json!({ "out": out, "step": step, "count": count, "weights": name, "seed": draw.seed })
         );
     }
     product!("{out}: {count} samples of {name} at step {step}")
 }
 
 /// Returns how many samples it has written.
-fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Failure> {
+fn write(args: &Args, target: Target, generator: &Generator, draw: Draw) -> Result<u32, Failure> {
     let Generator { spec, sampler, weights, .. } = generator;
-    let (draw, count) = (generator.draw(args.seed, args.truncation, args.class)?, args.count as usize);
+    let count = args.count as usize;
     let make = |z: &[f32]| generator.samples_of(z);
     match target {
         Target::Folder(folder) => {
