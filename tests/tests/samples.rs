@@ -7,8 +7,10 @@ use std::path::Path;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder as _, DynamicImage, Frame};
+use lsgan_snapshots::{Part, TensorData, parse_part};
 use lsgan_tests::binaries::root;
 use lsgan_tests::{Lab, Weights};
+use serde_json::{Map, Value, json};
 
 fn opened(path: &Path) -> DynamicImage {
     image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -195,6 +197,46 @@ fn a_run_begins_with_the_weights_that_were_imported() {
     let to = format!("checkpoint.to={}", lab.path("other").display());
     let other = ["--set", &to, "--generator", &generator, "--set", "model.generator.dcgan.width=4"];
     import(&other).fails(2, &["generator.safetensors: ", "generator: main.0.weight is [16, 32, 4, 4]"]);
+}
+
+/// A safetensors file with the numbers of a part, each of which `bytes_of` writes as this type.
+fn safetensors(part: &Part, dtype: &str, bytes_of: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
+    let (mut header, mut data) = (Map::new(), vec![]);
+    for tensor in &part.tensors {
+        let TensorData::F32(numbers) = &tensor.data else { continue };
+        let begin = data.len();
+        data.extend(numbers.iter().flat_map(|number| bytes_of(*number)));
+        let offsets = [begin, data.len()];
+        let about = json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": offsets });
+        header.insert(tensor.name.clone(), about);
+    }
+    let header = Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data.as_slice()].concat()
+}
+
+/// The upper half of an f32 is a bf16, whose value is that of the f32 without the lower half.
+#[test]
+fn weights_in_bf16_are_imported_as_the_f32_of_their_values() {
+    let lab = Lab::finished();
+    let weights = fs::read(lab.run_dir().join("final/generator.safetensors")).expect("it was written");
+    let weights = parse_part("generator", &weights, "generator.safetensors").expect("it is a part");
+    let short = safetensors(&weights, "BF16", |number| number.to_le_bytes()[2..].to_vec());
+    let long = safetensors(&weights, "F32", |number| {
+        let [.., third, fourth] = number.to_le_bytes();
+        vec![0, 0, third, fourth]
+    });
+    let pictures = [("bf16", short), ("f32", long)].map(|(name, file)| {
+        let path = lab.path(&format!("{name}.safetensors"));
+        fs::write(&path, file).expect("there is room");
+        let to = format!("checkpoint.to={}", lab.path(name).display());
+        let (path, run) = (path.display().to_string(), lab.path(name).display().to_string());
+        let arguments = lab.run_arguments(&["--set", &to, "--generator", &path]);
+        lab.lsgan(std::iter::once("import".to_owned()).chain(arguments)).succeeds();
+        let out = format!("{name}.png");
+        lab.lsgan(["sample", "--run", &run, "--weights", "raw", "--count", "4", "--out", &out]).succeeds();
+        fs::read(lab.path(&out)).expect("it was written")
+    });
+    assert!(pictures[0] == pictures[1]);
 }
 
 /// Classes of clothes: whatever number of workers learns them, the weights are the same; and each class has samples of its own.
