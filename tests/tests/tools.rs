@@ -372,7 +372,7 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ),
         (
             "lsgan sample",
-            "--run|--checkpoint|--count|--seed|--truncation|--class|--out|--singles|--interpolate|--json",
+            "--run|--checkpoint|--count|--seed|--truncation|--class|--out|--singles|--interpolate|--latents|--json",
         ),
         ("lsgan export", "--run|--torchscript|--onnx"),
         ("lsgan import", "--config|--generator|--discriminator|state_dict"),

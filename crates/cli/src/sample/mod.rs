@@ -13,7 +13,7 @@ use lsgan_train::{Draw, models};
 use serde_json::json;
 
 use crate::generator::{DrawArgs, Generator, GeneratorArgs};
-use crate::picture::{AnimationFile, PictureFile};
+use crate::picture::{AnimationFile, PictureFile, check_place};
 use singles::Folder;
 
 /// The largest grid.
@@ -44,6 +44,10 @@ pub struct Args {
     /// Frames a second of the animation.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "interpolate", value_parser = clap::value_parser!(u16).range(1..=60))]
     fps: u16,
+    /// Write the noise of the samples too, f32 [samples, numbers of one z], as NumPy loads it: what `lsgan export` has written makes
+    /// the same samples of it. Where there are classes, a number for each stands behind z.
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "interpolate")]
+    latents: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -74,6 +78,9 @@ impl Args {
                 self.count
             )));
         }
+        if let Some(path) = &self.latents {
+            check_place("--latents", path, "z.npy")?;
+        }
         match (&self.singles, &self.out, self.interpolate) {
             (Some(folder), ..) => Ok(Target::Folder(Folder::open(folder)?)),
             (None, Some(out), None) => Ok(Target::File(PictureFile::open("--out", out)?)),
@@ -94,6 +101,10 @@ pub async fn sample(args: Args) -> Result<(), Failure> {
     let generator = args.generator.open().await?;
     let draw = generator.draw(&args.draw)?;
     let count = write(&args, target, &generator, draw)?;
+    if let Some(path) = &args.latents {
+        let written = generator.sampler.write_latents(draw, count as usize, path);
+        written.map_err(|error| Failure::failed(error.to_string()))?;
+    }
     let Generator { manifest, name, .. } = generator;
     let out = args.out.or(args.singles).expect("one of them is given").display().to_string();
     let step = manifest.step.0;
