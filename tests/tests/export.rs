@@ -1,14 +1,16 @@
 //! `lsgan export`, whose files real PyTorch and a real ONNX runtime run.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use lsgan_tests::binaries::root;
 use lsgan_tests::{Lab, tests, trials};
+use serde_json::json;
 
-/// Runs both files on the same z, and on two numbers of them. Prints the largest difference, and the picture's shape.
+/// Runs both files on the same z, and on two numbers of them; then on the z of pictures that are given, as bytes.
 const COMPARE: &str = "\
-import sys, numpy, onnxruntime, torch
+import json, sys, numpy, onnxruntime, torch
 script = torch.jit.load(sys.argv[1])
 session = onnxruntime.InferenceSession(sys.argv[2])
 torch.manual_seed(1)
@@ -20,8 +22,25 @@ for n in (1, 7):
     (b,) = session.run(['samples'], {'z': z.numpy()})
     assert tuple(a.shape) == b.shape, (a.shape, b.shape)
     off = max(off, float(numpy.abs(a.numpy() - b).max()))
-print(off, list(b.shape), float(b.std()))
+shape = list(b.shape)
+z = numpy.load(sys.argv[4])
+ours = numpy.fromfile(sys.argv[5], dtype=numpy.uint8)
+with torch.no_grad():
+    a = script(torch.from_numpy(z)).numpy()
+(b,) = session.run(['samples'], {'z': z})
+level_off, unequal = 0.0, 0
+for samples in (a, b):
+    levels = (samples.transpose(0, 2, 3, 1).astype(numpy.float64).clip(-1, 1) + 1) * 127.5
+    assert levels.size == ours.size, (levels.shape, ours.size)
+    level_off = max(level_off, float(numpy.abs(levels.ravel() - ours).max()))
+    unequal = max(unequal, int((numpy.floor(levels.ravel() + 0.5) != ours).sum()))
+print(json.dumps({'off': off, 'shape': shape, 'bytes': int(ours.size), 'level_off': level_off, 'unequal': unequal}))
 ";
+
+/// A sample of −1..1 is one of 256 levels in a picture.
+const LEVELS: f64 = 127.5;
+/// How far a sample may be from ours.
+const OFF_MAX: f64 = 1e-5;
 
 /// The Python environment with both.
 fn python() -> Result<PathBuf, String> {
@@ -77,13 +96,30 @@ fn pytorch_and_an_onnx_runtime_make_the_same_pictures() {
         lab.lsgan(["export", "--run", &run, "--torchscript", "g.pt", "--onnx", "g.onnx"])
             .succeeds()
             .expect_out(&["g.pt, g.onnx: generator_ema at step 12"]);
+        fs::write(lab.path("pictures.raw"), pictures(&lab, &run, &format!("{name}-pictures"))).unwrap();
         let mut command = Command::new(&python);
-        command.args(["-c", COMPARE]).args([lab.path("g.pt"), lab.path("g.onnx")]).arg(numbers);
-        let told = lab.start_command("python", command).succeeds();
-        let off: f64 = told.out.split(' ').next().and_then(|off| off.parse().ok()).expect("a number");
-        assert!(off < 1e-5, "{name}: {told}");
-        assert!(told.out.contains(&format!("[7, 1, {side}, {side}]")), "{name}: {told}");
+        let files = ["g.pt", "g.onnx"].map(|file| lab.path(file));
+        command.args(["-c", COMPARE]).args(files).arg(numbers);
+        command.args(["z.npy", "pictures.raw"].map(|file| lab.path(file)));
+        let told = lab.start_command("python", command).succeeds().json();
+        let number = |key: &str| told[key].as_f64().expect("a number");
+        assert!(number("off") < OFF_MAX, "{name}: {told}");
+        assert_eq!(told["shape"], json!([7, 1, side, side]), "{name}");
+        // Of a sample that is so near to the border of two levels that the last bits decide, the other one is right too.
+        assert!(number("level_off") < 0.5 + LEVELS * OFF_MAX, "{name}: {told}");
+        assert!(number("unequal") <= number("bytes") / 1000.0, "{name}: {told}");
     }
+}
+
+/// The bytes of 70 samples of a run, which are more than are made at once; their z are in z.npy.
+fn pictures(lab: &Lab, run: &str, folder: &str) -> Vec<u8> {
+    lab.lsgan(["sample", "--run", run, "--count", "70", "--singles", folder, "--latents", "z.npy"])
+        .succeeds();
+    let bytes = |at| {
+        let path = lab.path(&format!("{folder}/{at:06}.png"));
+        image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into_bytes()
+    };
+    (0..70).flat_map(bytes).collect()
 }
 
 fn a_place_that_cannot_be_written_is_refused_before_anything_is_read() {
@@ -91,4 +127,6 @@ fn a_place_that_cannot_be_written_is_refused_before_anything_is_read() {
     lab.lsgan(["export", "--run", "nowhere", "--onnx", "nowhere/g.onnx"])
         .fails(2, &["--onnx nowhere/g.onnx: there is no directory nowhere"]);
     lab.lsgan(["export", "--run", "nowhere"]).fails(2, &["--torchscript <FILE.pt>|--onnx <FILE.onnx>"]);
+    lab.lsgan(["sample", "--run", "nowhere", "--out", "x.png", "--latents", "nowhere/z.npy"])
+        .fails(2, &["--latents nowhere/z.npy: there is no directory nowhere"]);
 }

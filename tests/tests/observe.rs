@@ -125,6 +125,14 @@ fn scalars_and_events_are_followed_until_the_run_has_ended() {
         let same = ["step", "wall_ms", "loss_d", "loss_g"].map(|name| row[name].to_string()).join(",");
         assert_eq!(*csv, same);
     }
+    let derived = ["metrics", "--run", &dir, "--names", "s_per_kimg,kimg"];
+    let derived = lab.lsgan(derived).succeeds().out;
+    let lines: Vec<_> = derived.lines().map(|line| line.split(',').collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["step", "wall_ms", "kimg", "s_per_kimg"]);
+    let kimg = [lines[1][2], lines[30][2]];
+    assert_eq!((lines.len(), kimg), (31, ["0.016", "0.48"]), "4 virtual ranks of 4 samples");
+    assert!(lines[30][3].parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{derived}");
+
     let events = events.succeeds().out;
     let texts: Vec<Value> =
         events.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();

@@ -5,18 +5,38 @@ use std::io::BufReader;
 use std::path::Path;
 
 use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder as _, DynamicImage, Frame};
+use lsgan_snapshots::{Part, TensorData, parse_part};
 use lsgan_tests::binaries::root;
 use lsgan_tests::{Lab, Weights};
+use serde_json::{Map, Value, json};
 
 fn opened(path: &Path) -> DynamicImage {
     image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn file(path: &Path) -> BufReader<fs::File> {
+    BufReader::new(fs::File::open(path).expect("it was written"))
+}
+
 fn frames(path: &Path) -> Vec<Frame> {
-    let file = BufReader::new(fs::File::open(path).expect("it was written"));
-    let animated = PngDecoder::new(file).expect("it is a PNG").apng().expect("it is animated");
+    let animated = PngDecoder::new(file(path)).expect("it is a PNG").apng().expect("it is animated");
     animated.into_frames().collect_frames().expect("it is whole")
+}
+
+fn webp_frames(path: &Path) -> Vec<Frame> {
+    let animated = WebPDecoder::new(file(path)).expect("it is a WebP");
+    animated.into_frames().collect_frames().expect("it is whole")
+}
+
+/// The same pictures for the same times.
+fn assert_same(some: &[Frame], others: &[Frame]) {
+    assert_eq!(some.len(), others.len());
+    for (one, other) in some.iter().zip(others) {
+        assert_eq!(one.delay().numer_denom_ms(), other.delay().numer_denom_ms());
+        assert!(one.buffer() == other.buffer());
+    }
 }
 
 #[test]
@@ -71,10 +91,13 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
     let lab = Lab::new();
     lab.up(1, &["--set", "steps=30", "--set", "samples.every=10", "--set", "samples.grid=3x2"]).succeeds();
     let run = lab.run_dir().display().to_string();
-    let walk =
-        ["sample", "--run", &run, "--count", "3", "--interpolate", "5", "--fps", "10", "--out", "walk.png"];
-    lab.lsgan(walk).succeeds();
+    for out in ["walk.png", "walk.webp"] {
+        let walk =
+            ["sample", "--run", &run, "--count", "3", "--interpolate", "5", "--fps", "10", "--out", out];
+        lab.lsgan(walk).succeeds();
+    }
     let walk = frames(&lab.path("walk.png"));
+    assert_same(&walk, &webp_frames(&lab.path("walk.webp")));
     assert_eq!(walk.len(), 15);
     lab.lsgan(["sample", "--run", &run, "--count", "3", "--singles", "keys"]).succeeds();
     for (at, frame) in walk.iter().step_by(5).enumerate() {
@@ -92,6 +115,13 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
         let picture = opened(&lab.run_dir().join(format!("samples/step-{step:010}.png"))).into_rgba8();
         assert!(*frame.buffer() == picture, "step {step}");
     }
+    lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.webp"])
+        .succeeds()
+        .expect_out(&["lapse.webp: 3 pictures"]);
+    assert_same(&lapse, &webp_frames(&lab.path("lapse.webp")));
+    lab.lsgan(["timelapse", "--run", &run, "--out", "lapse.gif"])
+        .fails(2, &["--out lapse.gif: animations are written as PNG or WebP", "lapse.webp"]);
+    lab.lsgan(["sample", "--run", &run, "--out", "grid.webp"]).fails(2, &["pictures are written as PNG"]);
     // One that is no picture, and one of another grid.
     fs::write(lab.run_dir().join("samples/step-0000000005.png"), "no picture").unwrap();
     fs::copy(lab.path("keys/000000.png"), lab.run_dir().join("samples/step-0000000006.png")).unwrap();
@@ -101,6 +131,12 @@ fn an_animation_goes_through_all_samples_and_a_timelapse_through_the_runs_pictur
     fs::create_dir(lab.path("empty")).unwrap();
     lab.lsgan(["timelapse", "--run", "empty", "--out", "x.png"])
         .fails(1, &["holds no pictures", "samples.every"]);
+    lab.lsgan(["timelapse", "--run", "s3://bucket/run", "--out", "x.png"])
+        .fails(2, &["--run s3://bucket/run: a bucket has a run's snapshots", "runs/NAME", "--run-dir"]);
+    let url = format!("file://{run}");
+    lab.lsgan(["timelapse", "--run", &url, "--out", "url.png"])
+        .succeeds()
+        .expect_out(&["url.png: 3 pictures"]);
 }
 
 #[test]
@@ -121,6 +157,16 @@ fn samples_are_shown_beside_the_training_pictures_that_are_most_like_them() {
     lab.lsgan([&arguments[..], &["near.png"]].concat())
         .succeeds()
         .expect_out(&["nearest records", "near.png: 3 samples"]);
+    // Their first column has the samples that `lsgan sample` makes with the same noise.
+    for (name, noise) in [("seed", ["--seed", "77"]), ("truncation", ["--truncation", "0.5"])] {
+        let (near, single) = (format!("{name}.png"), format!("{name}s"));
+        lab.lsgan([&arguments[..], &[near.as_str()], &noise].concat()).succeeds();
+        let one = ["sample", "--run", &run, "--count", "1", "--singles", &single];
+        lab.lsgan([&one[..], &noise].concat()).succeeds();
+        let rows = opened(&lab.path(&near)).into_luma8();
+        let first = image::imageops::crop_imm(&rows, 2, 2, 32, 32).to_image();
+        assert!(first == opened(&lab.path(&format!("{single}/000000.png"))).into_luma8(), "{name}");
+    }
 }
 
 /// The weights of a run, in another run on other data: its first samples are those of the old one.
@@ -151,6 +197,46 @@ fn a_run_begins_with_the_weights_that_were_imported() {
     let to = format!("checkpoint.to={}", lab.path("other").display());
     let other = ["--set", &to, "--generator", &generator, "--set", "model.generator.dcgan.width=4"];
     import(&other).fails(2, &["generator.safetensors: ", "generator: main.0.weight is [16, 32, 4, 4]"]);
+}
+
+/// A safetensors file with the numbers of a part, each of which `bytes_of` writes as this type.
+fn safetensors(part: &Part, dtype: &str, bytes_of: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
+    let (mut header, mut data) = (Map::new(), vec![]);
+    for tensor in &part.tensors {
+        let TensorData::F32(numbers) = &tensor.data else { continue };
+        let begin = data.len();
+        data.extend(numbers.iter().flat_map(|number| bytes_of(*number)));
+        let offsets = [begin, data.len()];
+        let about = json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": offsets });
+        header.insert(tensor.name.clone(), about);
+    }
+    let header = Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data.as_slice()].concat()
+}
+
+/// The upper half of an f32 is a bf16, whose value is that of the f32 without the lower half.
+#[test]
+fn weights_in_bf16_are_imported_as_the_f32_of_their_values() {
+    let lab = Lab::finished();
+    let weights = fs::read(lab.run_dir().join("final/generator.safetensors")).expect("it was written");
+    let weights = parse_part("generator", &weights, "generator.safetensors").expect("it is a part");
+    let short = safetensors(&weights, "BF16", |number| number.to_le_bytes()[2..].to_vec());
+    let long = safetensors(&weights, "F32", |number| {
+        let [.., third, fourth] = number.to_le_bytes();
+        vec![0, 0, third, fourth]
+    });
+    let pictures = [("bf16", short), ("f32", long)].map(|(name, file)| {
+        let path = lab.path(&format!("{name}.safetensors"));
+        fs::write(&path, file).expect("there is room");
+        let to = format!("checkpoint.to={}", lab.path(name).display());
+        let (path, run) = (path.display().to_string(), lab.path(name).display().to_string());
+        let arguments = lab.run_arguments(&["--set", &to, "--generator", &path]);
+        lab.lsgan(std::iter::once("import".to_owned()).chain(arguments)).succeeds();
+        let out = format!("{name}.png");
+        lab.lsgan(["sample", "--run", &run, "--weights", "raw", "--count", "4", "--out", &out]).succeeds();
+        fs::read(lab.path(&out)).expect("it was written")
+    });
+    assert!(pictures[0] == pictures[1]);
 }
 
 /// Classes of clothes: whatever number of workers learns them, the weights are the same; and each class has samples of its own.

@@ -372,11 +372,11 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ),
         (
             "lsgan sample",
-            "--run|--checkpoint|--count|--seed|--truncation|--class|--out|--singles|--interpolate|--json",
+            "--run|--checkpoint|--count|--seed|--truncation|--class|--out|--singles|--interpolate|--latents|--json",
         ),
         ("lsgan export", "--run|--torchscript|--onnx"),
         ("lsgan import", "--config|--generator|--discriminator|state_dict"),
-        ("lsgan nearest", "--run|--count|--neighbours|--out|--json"),
+        ("lsgan nearest", "--run|--count|--neighbours|--seed|--truncation|--class|--out|--json"),
         ("lsgan timelapse", "--run|--out|--fps"),
         ("lsgan status", "--run|--coordinator|--json"),
         ("lsgan stop", "--run|--coordinator|--no-wait|--json"),

@@ -24,6 +24,26 @@ pub(crate) struct GeneratorArgs {
     weights: Option<SampleWeights>,
 }
 
+/// The arguments that say which z samples are made of.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DrawArgs {
+    /// Other samples: the noise of this seed. By default the run's own, which its pictures and scores have.
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Draw numbers of the noise beyond ± this again: fewer kinds of samples, and better ones. 0.5 to 1 is usual.
+    #[arg(long, value_name = "LIMIT", value_parser = limit)]
+    truncation: Option<f32>,
+    /// Samples of this class alone, where the run has `model.classes`. By default one class after another: with 10 classes a grid
+    /// of 10 columns has one in each.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<u32>,
+}
+
+fn limit(text: &str) -> Result<f32, String> {
+    let limit = text.parse().ok().filter(|limit| (0.01..=10.0).contains(limit));
+    limit.ok_or_else(|| "accepted: a number, 0.01 to 10".to_owned())
+}
+
 /// A generator of a snapshot, ready to make samples.
 pub(crate) struct Generator {
     pub manifest: Manifest,
@@ -59,14 +79,9 @@ impl Generator {
     ///
     /// # Errors
     /// A class that the run does not have.
-    pub fn draw(
-        &self,
-        seed: Option<u64>,
-        truncation: Option<f32>,
-        class: Option<u32>,
-    ) -> Result<Draw, Failure> {
+    pub fn draw(&self, args: &DrawArgs) -> Result<Draw, Failure> {
         let count = self.spec.model.classes.count;
-        match class {
+        match args.class {
             Some(class) if count == 0 => Err(Failure::bad_input(format!(
                 "--class {class}: this run's networks are told no classes (`model.classes`). Leave it out."
             ))),
@@ -74,7 +89,9 @@ impl Generator {
                 "--class {class}: this run has the classes 0 to {}.",
                 count - 1
             ))),
-            class => Ok(Draw { seed: seed.unwrap_or(self.spec.seed), truncation, class }),
+            class => {
+                Ok(Draw { seed: args.seed.unwrap_or(self.spec.seed), truncation: args.truncation, class })
+            }
         }
     }
 

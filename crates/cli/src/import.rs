@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// G's weights and running statistics: `save_file(g.state_dict(), …)` of PyTorch, or a generator.safetensors or
-    /// generator_ema.safetensors of a run. Names and shapes are those of docs/training.md.
+    /// generator_ema.safetensors of a run. Names and shapes are those of docs/training.md; F16 and BF16 become F32.
     #[arg(long, value_name = "FILE.safetensors")]
     generator: PathBuf,
     /// D's. Without it D starts with fresh weights.

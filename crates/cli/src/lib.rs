@@ -24,7 +24,7 @@
 //! - `scorer`: the process that scores beside a run of `up`.
 //! - [`schema`]: what a run's file can have.
 //! - [`place`]: where a run's snapshots are.
-//! - [`picture`]: the picture that a command is asked to write.
+//! - [`picture`]: the picture or animation that a command is asked to write.
 //! - [`certs`]: certificates for those without an authority of their own. [`token`]: the lesser way, for workers.
 //! - `words`: arguments whose values are those of a field.
 //! - [`children`]: processes that are started again when they die, and do not outlive this one.

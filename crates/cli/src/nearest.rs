@@ -13,7 +13,7 @@ use lsgan_spec::{Grid, RunSpec, Step};
 use lsgan_train::models::SampleShape;
 use serde_json::{Value, json};
 
-use crate::generator::{Generator, GeneratorArgs, data_of};
+use crate::generator::{DrawArgs, Generator, GeneratorArgs, data_of};
 use crate::picture::PictureFile;
 
 /// The arguments of `lsgan nearest`.
@@ -27,12 +27,8 @@ pub struct Args {
     /// How many training pictures beside each, the nearest first.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=32))]
     neighbours: u32,
-    /// Other samples: the noise of this seed. By default the run's own.
-    #[arg(long, value_name = "SEED")]
-    seed: Option<u64>,
-    /// Samples of this class alone, where the run has `model.classes`. By default one class after another.
-    #[arg(long, value_name = "CLASS")]
-    class: Option<u32>,
+    #[command(flatten)]
+    draw: DrawArgs,
     /// The network by whose features pictures are compared, as `lsgan eval` has it.
     #[arg(long, value_name = "NAME|FILE.pt", value_parser = Choice::parse)]
     extractor: Option<Choice>,
@@ -62,7 +58,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::bad_input("`lsgan nearest` compares pictures, and this run makes 2-D points."));
     };
     let data = data_of(spec, manifest, "so its pictures say nothing of what the run has learned")?;
-    let draw = generator.draw(args.seed, None, args.class)?;
+    let draw = generator.draw(&args.draw)?;
     let latents = sampler.latents_of(draw, args.count as usize);
     let samples: Vec<f32> = latents.flat_map(|z| generator.samples_of(&z)).collect();
     let pictures = Pictures::of_samples(size as usize, channels as usize, &samples);

@@ -1,9 +1,10 @@
-//! The picture, or another file, that a command writes. Whether it can be written is checked before the work begins.
+//! The picture, animation or other file that a command writes. Whether it can be written is checked before the work begins.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use lsgan_console::Failure;
+use lsgan_pictures::{AnimationFormat, RgbImage, animation};
 
 /// A file that could be written when it was checked.
 #[derive(Debug)]
@@ -17,8 +18,7 @@ impl PictureFile {
     /// A name of another format, or a place that cannot be written: bad input.
     pub fn open(option: &str, path: &Path) -> Result<Self, Failure> {
         let refuse = |problem: String| Failure::bad_input(format!("{option} {}: {problem}", path.display()));
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        if let Some(extension) = extension.filter(|extension| extension != "png") {
+        if let Some(extension) = extension(path).filter(|extension| extension != "png") {
             return Err(refuse(format!(
                 "pictures are written as PNG, which loses nothing; .{extension} is another format. Name it {}.",
                 path.with_extension("png").display()
@@ -37,6 +37,51 @@ impl PictureFile {
             Failure::failed(format!("{}: the picture cannot be written: {error}", self.0.display()))
         })
     }
+}
+
+/// An animation that could be written when it was checked.
+#[derive(Debug)]
+pub struct AnimationFile {
+    file: PictureFile,
+    format: AnimationFormat,
+}
+
+impl AnimationFile {
+    /// As [`PictureFile::open`]. A name that ends in .webp is of an animated WebP, others are of an animated PNG.
+    ///
+    /// # Errors
+    /// A name of another format, or a place that cannot be written: bad input.
+    pub fn open(option: &str, path: &Path) -> Result<Self, Failure> {
+        let format = match extension(path).as_deref() {
+            None | Some("png") => AnimationFormat::Png,
+            Some("webp") => AnimationFormat::Webp,
+            Some(other) => {
+                return Err(Failure::bad_input(format!(
+                    "{option} {}: animations are written as PNG or WebP, which lose nothing; .{other} is another format. \
+                     Name it {} or {}.",
+                    path.display(),
+                    path.with_extension("png").display(),
+                    path.with_extension("webp").display()
+                )));
+            }
+        };
+        check_place(option, path, "animation.webp")?;
+        Ok(Self { file: PictureFile(path.to_owned()), format })
+    }
+
+    /// Writes the frames in place of what was there, `frames_per_s` of them a second.
+    ///
+    /// # Errors
+    /// Frames that the format does not take, a disk that is full or fails.
+    pub fn write(self, frames: &[RgbImage], frames_per_s: u16) -> Result<(), Failure> {
+        let encoded = animation(frames, frames_per_s, self.format)
+            .map_err(|error| Failure::failed(format!("the animation cannot be encoded: {error}")))?;
+        self.file.write(&encoded)
+    }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
 }
 
 /// Checks that the file which `option` names can be written; `example` is a name for one. A file there stays as it is.
@@ -95,6 +140,22 @@ mod tests {
         fs::write(dir.path().join("file"), "text").unwrap();
         assert!(refused(&dir.path().join("file/x.png")).contains("there is no directory"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    }
+
+    #[test]
+    fn an_animation_has_the_format_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let frames = [RgbImage::new(2, 2), RgbImage::new(2, 2)];
+        for (name, begins) in [("a", b"\x89PNG"), ("a.png", b"\x89PNG"), ("a.WebP", b"RIFF")] {
+            let path = dir.path().join(name);
+            AnimationFile::open("--out", &path).unwrap().write(&frames, 10).unwrap();
+            assert!(fs::read(path).unwrap().starts_with(begins), "{name}");
+        }
+        let failure = AnimationFile::open("--out", &dir.path().join("a.gif")).expect_err("it is none");
+        assert_eq!(failure.code, Failure::BAD_INPUT);
+        assert!(failure.text.contains("PNG or WebP") && failure.text.contains("a.webp."), "{}", failure.text);
+        let single = refused(&dir.path().join("a.webp"));
+        assert!(single.contains(".webp is another format"), "{single}");
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lsgan_console::{Counter, Failure, product, say};
-use lsgan_pictures::{RgbImage, animation, read};
+use lsgan_pictures::{RgbImage, read};
+use lsgan_snapshots::Store;
 use serde_json::json;
 
-use crate::picture::PictureFile;
+use crate::picture::AnimationFile;
 
 /// The longest animation: its frames are all in memory.
 const FRAMES_MAX: usize = 2_000;
@@ -15,11 +16,12 @@ const FRAMES_MAX: usize = 2_000;
 /// The arguments of `lsgan timelapse`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The run's directory. Its pictures are in samples/, one for every `samples.every` steps.
+    /// The run's directory. Its pictures are in samples/, one for every `samples.every` steps. They are there also where the
+    /// snapshots are in a bucket.
     #[arg(long, value_name = "DIR")]
-    run: PathBuf,
-    /// The animation to write, a PNG that all browsers play.
-    #[arg(long, value_name = "FILE.png")]
+    run: String,
+    /// The animation to write: an animated PNG or, named so, WebP. All browsers play both, and neither loses anything.
+    #[arg(long, value_name = "FILE.png|FILE.webp")]
     out: PathBuf,
     /// Pictures a second.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=60))]
@@ -34,8 +36,9 @@ pub struct Args {
 /// # Errors
 /// No pictures there, or an animation that cannot be written.
 pub fn timelapse(args: &Args) -> Result<(), Failure> {
-    let out = PictureFile::open("--out", &args.out)?;
-    let files = thinned(pictures(&args.run)?);
+    let run = directory(&args.run)?;
+    let out = AnimationFile::open("--out", &args.out)?;
+    let files = thinned(pictures(run)?);
     let counter = Counter::new("reading");
     let mut frames: Vec<RgbImage> = Vec::with_capacity(files.len());
     let mut left_out = 0;
@@ -58,9 +61,7 @@ pub fn timelapse(args: &Args) -> Result<(), Failure> {
     if left_out > 0 {
         say!("warning: {left_out} pictures are left out, whose size is not that of the last one");
     }
-    let png = animation(&frames, args.fps)
-        .map_err(|error| Failure::failed(format!("the animation cannot be encoded: {error}")))?;
-    out.write(&png)?;
+    out.write(&frames, args.fps)?;
     let (out, count) = (args.out.display().to_string(), frames.len());
     if args.json {
         return product!("{:#}", json!({ "out": out, "frames": count, "left_out": left_out }));
@@ -68,12 +69,27 @@ pub fn timelapse(args: &Args) -> Result<(), Failure> {
     product!("{out}: {count} pictures, {:.1} s", count as f64 / f64::from(args.fps))
 }
 
+/// The run's directory.
+///
+/// # Errors
+/// A bucket, which has snapshots alone: bad input.
+fn directory(run: &str) -> Result<&Path, Failure> {
+    if Store::is_remote(run) {
+        return Err(Failure::bad_input(format!(
+            "--run {run}: a bucket has a run's snapshots, not its pictures. These are in the run's directory on its coordinator's \
+             machine, by default runs/NAME, or what --run-dir said there. Name that: lsgan timelapse --run runs/NAME"
+        )));
+    }
+    Ok(Path::new(run.strip_prefix("file://").unwrap_or(run)))
+}
+
 /// The run's pictures in the order of their steps.
 fn pictures(run: &Path) -> Result<Vec<PathBuf>, Failure> {
     let folder = run.join("samples");
     let none = || {
         Failure::failed(format!(
-            "{} holds no pictures. A run makes one every `samples.every` steps, in its directory on the coordinator's machine.",
+            "{} holds no pictures. A run makes one every `samples.every` steps, in its directory on the coordinator's machine \
+             (runs/NAME by default, or --run-dir). Name that directory.",
             folder.display()
         ))
     };

@@ -25,14 +25,14 @@ use crate::shell::Shell;
 impl Shell {
     pub(crate) fn metrics(&mut self, session: SessionId, reported: &[v1::StepMetrics]) {
         let Some(newest) = reported.iter().max_by_key(|row| row.step) else { return };
-        let global_batch = f64::from(self.global_batch());
+        let batch = self.spec.batch;
         let measured = |row: &v1::StepMetrics| {
             let mut row = row.clone();
-            row.scalars.retain(|name, _| scalars::ALL.iter().any(|scalar| scalar.name == name));
+            row.scalars.retain(|name, _| scalars::measured().any(|scalar| scalar.name == name));
             let step_ms = row.scalar(scalars::STEP_MS.name);
-            let rate = if step_ms > 0.0 { global_batch * 1000.0 / step_ms } else { 0.0 };
+            let rate = if step_ms > 0.0 { batch.global() as f64 * 1000.0 / step_ms } else { 0.0 };
             row.scalars.insert(scalars::IMAGES_PER_S.name.to_owned(), rate);
-            row
+            rows::with_derived(row, batch)
         };
         let stored: Vec<_> = reported.iter().map(|row| rows::step_row(&measured(row))).collect();
         if let Some(spans) = &mut self.spans {

@@ -2,6 +2,7 @@
 
 use lsgan_control::report::{self, PublishedSnapshot};
 use lsgan_journal::{CorruptRecord, FinalFile, Snapshot, StepRow};
+use lsgan_spec::{BatchSpec, scalars};
 use lsgan_wire::v1;
 
 /// The journal's form of a row of metrics.
@@ -10,8 +11,17 @@ pub fn step_row(row: &v1::StepMetrics) -> StepRow {
 }
 
 /// The wire's form of a row of metrics.
-pub fn step_metrics(row: &StepRow) -> v1::StepMetrics {
-    v1::StepMetrics { step: row.step, wall_ms: row.wall_ms, scalars: row.scalars.clone() }
+pub fn step_metrics(row: &StepRow, batch: BatchSpec) -> v1::StepMetrics {
+    let row = v1::StepMetrics { step: row.step, wall_ms: row.wall_ms, scalars: row.scalars.clone() };
+    with_derived(row, batch)
+}
+
+/// A row of metrics with the scalars that follow from it.
+pub fn with_derived(mut row: v1::StepMetrics, batch: BatchSpec) -> v1::StepMetrics {
+    let rate = row.scalars.get(scalars::IMAGES_PER_S.name).copied();
+    let derived = scalars::derived(row.step, batch.global(), rate);
+    row.scalars.extend(derived.map(|(scalar, value)| (scalar.name.to_owned(), value)));
+    row
 }
 
 /// The journal's form of a snapshot.

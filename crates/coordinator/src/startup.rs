@@ -295,8 +295,8 @@ async fn ready(
     waiting(|| journal.begin(&beginning))?;
     store.post_witness(&secret).await?;
 
-    let (metrics, metrics_until) =
-        (known.newest_step.as_ref().map(rows::step_metrics), known.metrics_until());
+    let metrics = known.newest_step.as_ref().map(|row| rows::step_metrics(row, spec.batch));
+    let metrics_until = known.metrics_until();
     let counts = Counts::new(recovered.generation.0, recovered.incarnation.0, metrics_until);
     let clock = Clock::start();
     let keys = (pass_key, RingKeys::new(random::secret()?, workers.sealed));

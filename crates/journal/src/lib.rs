@@ -9,7 +9,8 @@
 //! - [`Reader`]: for every other program. Creates nothing, migrates nothing, refuses files that are no journal.
 //! - `entries`: the table that recovery reads: one row for each entry of the machine, a base now and then.
 //! - `projections`: the tables that people read, written in the transaction of the entry.
-//! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`. `columns`: those that other tables got later.
+//! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`. `derived`: the view of it that readers have.
+//! - `columns`: the columns that other tables got later.
 //! - `here`: which journals this process writes, so that it looks at them through SQLite alone.
 //! - `migrations`: from the schema of an older version to this one.
 //! - [`changes`]: what was written, as rows, for a copy elsewhere.
@@ -20,6 +21,7 @@
 
 pub mod changes;
 mod columns;
+mod derived;
 mod entries;
 mod error;
 mod here;

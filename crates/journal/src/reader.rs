@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::migrations::{self, APPLICATION_ID, Format};
 use crate::writer::LOCKED_WITHIN;
-use crate::{FILE, JournalError, Known, here, reads, scalars};
+use crate::{FILE, JournalError, Known, derived, here, reads, scalars};
 
 /// SQLite's header: the magic bytes, and where the application's id stands.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -46,6 +46,7 @@ impl Reader {
             Format::Empty => return Err(not_ours(EMPTY)),
             Format::Other => return Err(not_ours(OTHER)),
         }
+        derived::show(&db).map_err(&failed)?;
         Ok(Self { path: path.to_owned(), db })
     }
 
@@ -57,7 +58,7 @@ impl Reader {
         reads::known(&mut self.db).map_err(JournalError::open(&self.path))
     }
 
-    /// Reads the tables that `schema.sql` documents, in one transaction, so that the parts fit.
+    /// Reads the tables that `schema.sql` documents, in one transaction, so that the parts fit. `metrics` has the derived scalars too.
     ///
     /// # Errors
     /// They cannot be read.
@@ -69,8 +70,8 @@ impl Reader {
         read.map_err(JournalError::open(&self.path))
     }
 
-    /// The scalars of the registry that the table `metrics` has a column for, in the registry's order: a journal of an older
-    /// version has fewer.
+    /// The scalars of the registry that `metrics` has a column for, in the registry's order: a journal of an older version has
+    /// fewer.
     ///
     /// # Errors
     /// The file cannot be read.

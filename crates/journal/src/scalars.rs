@@ -1,4 +1,5 @@
-//! The table `metrics`: a row for each step that was reported, a column for each scalar of the registry.
+//! The table `metrics`: a row for each step that was reported, a column for each scalar of the registry that is measured. Those
+//! that follow from it are in the readers' view (`derived`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,22 +9,22 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::StepRow;
 
-/// Adds a column for each scalar of the registry that has none.
+/// Adds a column for each measured scalar of the registry that has none.
 pub(crate) fn add_columns(db: &Connection) -> rusqlite::Result<()> {
     let known = columns(db)?;
-    for scalar in scalars::ALL.iter().filter(|scalar| !known.contains(scalar.name)) {
+    for scalar in scalars::measured().filter(|scalar| !known.contains(scalar.name)) {
         db.execute_batch(&format!("alter table metrics add column {} real", scalar.name))?;
     }
     Ok(())
 }
 
-/// Whether a scalar of the registry has no column.
+/// Whether a measured scalar of the registry has no column.
 pub(crate) fn lacks_columns(db: &Connection) -> rusqlite::Result<bool> {
     let known = columns(db)?;
-    Ok(scalars::ALL.iter().any(|scalar| !known.contains(scalar.name)))
+    Ok(scalars::measured().any(|scalar| !known.contains(scalar.name)))
 }
 
-/// All columns that the table has.
+/// All columns that the table has; on a reader's connection also those of the view.
 pub(crate) fn columns(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let mut query = db.prepare("select name from pragma_table_info('metrics')")?;
     query.query_map([], |row| row.get(0))?.collect()
@@ -32,14 +33,14 @@ pub(crate) fn columns(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
 /// Adds rows. One that is there stays as it is: every worker would report the same.
 pub(crate) fn add(db: &Connection, rows: &[StepRow]) -> rusqlite::Result<()> {
     let names: Vec<&str> =
-        ["step", "wall_ms"].into_iter().chain(scalars::ALL.iter().map(|s| s.name)).collect();
+        ["step", "wall_ms"].into_iter().chain(scalars::measured().map(|s| s.name)).collect();
     let marks = vec!["?"; names.len()].join(", ");
     let sql = format!("insert or ignore into metrics ({}) values ({marks})", names.join(", "));
     let mut insert = db.prepare_cached(&sql)?;
     for row in rows {
         let whole = [row.step, row.wall_ms].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
         let values =
-            scalars::ALL.iter().map(|s| row.scalars.get(s.name).map_or(Value::Null, |v| Value::Real(*v)));
+            scalars::measured().map(|s| row.scalars.get(s.name).map_or(Value::Null, |v| Value::Real(*v)));
         insert.execute(params_from_iter(whole.map(Value::Integer).into_iter().chain(values)))?;
     }
     Ok(())

@@ -4,7 +4,7 @@
 -- Times end in _ms and count milliseconds since 1970-01-01 UTC. Steps, reductions, ranks and positions count from 0.
 
 -- Facts of the run by name: schema_version, run, identity, spec_yaml, token, data_fingerprint, records,
--- virtual_ranks, numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
+-- virtual_ranks, global_batch (samples of a step), numerics, outcome (complete, stopped, failed or refused), outcome_why, final_files (JSON), suspect_after (the
 -- step after which snapshots may be wrong, until the run goes on), paused_ms and paused_by (while an operator holds it),
 -- join_tokens (JSON: who made them, how long they are valid, and a hash of the secret of each), snapshot_failed (why the newest
 -- snapshot was not written; empty once one is), alerts (JSON: those that stand, as the coordinator has told them, and how many
@@ -70,7 +70,8 @@ create table completions (
 ) strict;
 
 -- What was measured of a step, every report.every steps: the registry in crates/spec/src/scalars.rs says what each column is,
--- and a column is added for each row of it. Null: not measured in that step.
+-- and a column is added for each row of it but the derived ones: kimg is (step + 1) * global_batch / 1000, s_per_kimg is
+-- 1000 / images_per_s. Null: not measured in that step.
 -- One row a step is half as large as a row for each value, and written three times as fast; a curve of 10,000,000 steps is
 -- read in a second or two.
 create table metrics (

@@ -22,7 +22,7 @@ pub(crate) fn group(scalar: &Scalar) -> &'static str {
         Origin::Mean(_) if scalar.name.starts_with("loss") => "losses",
         Origin::Mean(_) => "outputs",
         Origin::Sum(_) => "gradients",
-        Origin::Clock => "speed",
+        Origin::Clock | Origin::Derived => "speed",
     }
 }
 

@@ -69,14 +69,14 @@ pub(crate) fn text(runs: &[&Summary]) -> String {
 /// A scalar's name with its base unit, and what its number is multiplied with.
 fn in_base_units(scalar: &Scalar) -> (String, f64) {
     // A single `d` stands for days there.
-    let word = |word| match word {
-        "d" => "discriminator",
-        "g" => "generator",
-        "ms" => "seconds",
-        "s" => "second",
-        word => word,
+    let word = |(place, word)| match (place, word) {
+        (_, "d") => "discriminator",
+        (_, "g") => "generator",
+        (_, "ms") | (0, "s") => "seconds",
+        (_, "s") => "second", // images per …
+        (_, word) => word,
     };
-    let name = scalar.name.split('_').map(word).collect::<Vec<_>>().join("_");
+    let name = scalar.name.split('_').enumerate().map(word).collect::<Vec<_>>().join("_");
     (name, if scalar.unit == "ms" { 1e-3 } else { 1.0 })
 }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_run_is_told_in_base_units_and_its_name_ends_no_label() {
-        let newest = [("step_ms", 250.0), ("images_per_s", 12.5), ("loss_d", 0.5)];
+        let newest = [("step_ms", 250.0), ("images_per_s", 12.5), ("s_per_kimg", 80.0), ("loss_d", 0.5)];
         let run = Summary {
             id: "a-1".to_owned(),
             name: "a\"} 1\n".to_owned(),
@@ -193,6 +193,7 @@ mod tests {
             format!("lsgan_steps_total{labels} 7\n"),
             format!("lsgan_step_seconds{labels} 0.25\n"),
             format!("lsgan_images_per_second{labels} 12.5\n"),
+            format!("lsgan_seconds_per_kimg{labels} 80\n"),
             format!("lsgan_loss_discriminator{labels} 0.5\n"),
         ] {
             assert!(text.contains(&line), "{line} in\n{text}");

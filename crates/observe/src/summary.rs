@@ -170,8 +170,7 @@ impl Summary {
         let snapshot_step = known.snapshots.last().copied();
         let step = known.metrics_until().max(snapshot_step.unwrap_or(0));
         let steps = spec.map(|spec| spec.steps);
-        let global_batch =
-            spec.map(|spec| u64::from(spec.batch.virtual_ranks) * u64::from(spec.batch.per_rank));
+        let global_batch = spec.map(|spec| spec.batch.global());
         let updated_ms = known.newest_step.as_ref().map(|row| row.wall_ms);
         let rate = counted.rate.filter(|rate| *rate > 0.0);
         let state = state(known, counted, live);

@@ -56,6 +56,7 @@ impl Site {
             ("spec_yaml", lsgan_runfile::to_yaml(&spec)),
             ("identity", "abc".to_owned()),
             ("virtual_ranks", "4".to_owned()),
+            ("global_batch", "16".to_owned()),
             ("records", "10000".to_owned()),
         ];
         journal.begin(&Beginning { facts, ..Beginning::default() }).unwrap();
@@ -143,6 +144,11 @@ fn every_documented_route_answers() {
     assert_eq!(run["summary"]["state"], "interrupted");
     assert_eq!(run["summary"]["global_batch"], 16);
     assert_eq!(run["summary"]["s_per_kimg"], 10.0);
+    let newest = ["kimg", "s_per_kimg"].map(|name| run["summary"]["newest"][name].as_f64());
+    assert_eq!(newest, [Some(0.8), Some(10.0)]);
+    let derived = site.json(&format!("/api/runs/{id}/curves?names=kimg,s_per_kimg&from=48"));
+    assert_eq!(numbers(&derived["scalars"]["kimg"]["mean"]), [0.784, 0.8]);
+    assert_eq!(numbers(&derived["scalars"]["s_per_kimg"]["mean"]), [10.0, 10.0]);
     let events = |query: &str| site.json(&format!("/api/runs/{id}/events{query}")).as_array().unwrap().len();
     assert_eq!(
         [events(""), events("?search=BOLD"), events("?search=%25"), events("?warnings=1&before=1")],

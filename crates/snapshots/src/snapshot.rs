@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lsgan_spec::{NamedTensor, Part, Step, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use crate::error::Error;
 use crate::layout;
@@ -64,31 +65,58 @@ pub fn to_bytes(part: &Part) -> Result<Bytes, Error> {
 /// Bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
 pub fn from_bytes(name: &str, bytes: &[u8], path: &str) -> Result<Part, Error> {
     let damaged = |text: String| Error::Damaged { text: format!("{text}. Use another snapshot.") };
-    parse_part(name, bytes, path).map_err(damaged)
+    read(name, bytes, path, (as_it_is, "F32 and I64")).map_err(damaged)
 }
 
-/// The same of a file that need not be a snapshot's.
+/// The same of a file that need not be a snapshot's: numbers of 16 bits are read too, each as the f32 of its value.
 ///
 /// # Errors
-/// In words, with `path`: bytes that are no safetensors file, or a tensor that is neither F32 nor I64.
+/// In words, with `path`: bytes that are no safetensors file, or a tensor that is neither F32, F16, BF16 nor I64.
 pub fn parse_part(name: &str, bytes: &[u8], path: &str) -> Result<Part, String> {
+    read(name, bytes, path, (widened, "F32, F16, BF16 and I64"))
+}
+
+/// The numbers of a tensor, if it is of an accepted type.
+type Numbers = fn(&TensorView<'_>) -> Option<TensorData>;
+
+/// `accepted`: the types that `numbers` takes.
+fn read(
+    name: &str,
+    bytes: &[u8],
+    path: &str,
+    (numbers, accepted): (Numbers, &str),
+) -> Result<Part, String> {
     let syntax = |error| format!("`{path}` is not a safetensors file: {error}");
     let file = SafeTensors::deserialize(bytes).map_err(syntax)?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
-        let data = match view.dtype() {
-            Dtype::F32 => TensorData::F32(elements(view.data(), f32::from_le_bytes)),
-            Dtype::I64 => TensorData::I64(elements(view.data(), i64::from_le_bytes)),
-            // The format's crate may learn new formats at any time; a snapshot holds these two.
-            other => {
-                return Err(format!("tensor `{name}` of `{path}` is {other}; F32 and I64 are accepted"));
-            }
+        let Some(data) = numbers(&view) else {
+            return Err(format!("tensor `{name}` of `{path}` is {}; {accepted} are accepted", view.dtype()));
         };
         tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
     }
     // By the names and not by the offsets: tensors without elements share one.
     tensors.sort_by(|a, b| (file_rank(&a.data), &a.name).cmp(&(file_rank(&b.data), &b.name)));
     Ok(Part { name: name.to_owned(), tensors })
+}
+
+/// What a snapshot holds.
+fn as_it_is(view: &TensorView<'_>) -> Option<TensorData> {
+    match view.dtype() {
+        Dtype::F32 => Some(TensorData::F32(elements(view.data(), f32::from_le_bytes))),
+        Dtype::I64 => Some(TensorData::I64(elements(view.data(), i64::from_le_bytes))),
+        // The format's crate may learn new types at any time.
+        _ => None,
+    }
+}
+
+/// What other programs save too. Every number of 16 bits is one of f32.
+fn widened(view: &TensorView<'_>) -> Option<TensorData> {
+    match view.dtype() {
+        Dtype::F16 => Some(TensorData::F32(elements(view.data(), |two| f16::from_le_bytes(two).to_f32()))),
+        Dtype::BF16 => Some(TensorData::F32(elements(view.data(), |two| bf16::from_le_bytes(two).to_f32()))),
+        _ => as_it_is(view),
+    }
 }
 
 fn check(part: &Part) -> Result<(), Error> {

@@ -153,6 +153,14 @@ section! {
     }
 }
 
+impl BatchSpec {
+    /// Samples of a step, of all virtual ranks.
+    #[must_use]
+    pub fn global(self) -> u64 {
+        u64::from(self.virtual_ranks) * u64::from(self.per_rank)
+    }
+}
+
 impl EmaSpec {
     /// Share of the old average that G's update at `step`, which G counts by its own updates, keeps, 0 to `decay`: the smaller one
     /// of `decay` and 2^(-1 / (ramp t)), which halves what is older than `ramp` t steps. Step 0 keeps nothing of fresh weights

@@ -170,6 +170,16 @@ impl Sampler {
         (0..count).step_by(BATCH).map(batch)
     }
 
+    /// Writes these z to a file of NumPy, f32 `[count, numbers of one z]`, of which an exported generator makes the same samples.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    pub fn write_latents(&self, draw: Draw, count: usize, path: &Path) -> Result<(), ExportError> {
+        let z: Vec<f32> = self.latents_of(draw, count).flatten().collect();
+        let z = Tensor::from_slice(&z).view([count as i64, -1]);
+        z.write_npy(path).map_err(|error| ExportError::new(path, error))
+    }
+
     /// Writes the generator with these weights to a file that other programs run.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use lsgan_console::{Failure, product};
 use lsgan_spec::Grid;
-use lsgan_train::models;
+use lsgan_train::{Draw, models};
 use serde_json::json;
 
-use crate::generator::{Generator, GeneratorArgs};
-use crate::picture::PictureFile;
+use crate::generator::{DrawArgs, Generator, GeneratorArgs};
+use crate::picture::{AnimationFile, PictureFile, check_place};
 use singles::Folder;
 
 /// The largest grid.
@@ -29,42 +29,35 @@ pub struct Args {
     /// How many samples: in a grid up to 4,096, rounded up to a full one; with --singles any number.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     count: u32,
-    /// Other samples: the noise of this seed. By default the run's own, which its pictures and scores have.
-    #[arg(long, value_name = "SEED")]
-    seed: Option<u64>,
-    /// Draw numbers of the noise beyond ± this again: fewer kinds of samples, and better ones. 0.5 to 1 is usual.
-    #[arg(long, value_name = "LIMIT", value_parser = limit)]
-    truncation: Option<f32>,
-    /// Samples of this class alone, where the run has `model.classes`. By default one class after another: with 10 classes a grid
-    /// of 10 columns has one in each.
-    #[arg(long, value_name = "CLASS")]
-    class: Option<u32>,
-    /// The picture to write.
+    #[command(flatten)]
+    draw: DrawArgs,
+    /// The picture to write; with --interpolate FILE.webp is possible too.
     #[arg(long, value_name = "FILE.png", required_unless_present = "singles")]
     out: Option<PathBuf>,
     /// Write each sample to a file of its own in this folder, which is made.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "interpolate"])]
     singles: Option<PathBuf>,
-    /// Write an animation instead (a PNG that all browsers play): one sample that goes from each of --count points of the noise
-    /// to the next in so many frames, and back to the first.
+    /// Write an animation instead (an animated PNG or WebP, by the name of --out; all browsers play both): one sample that goes
+    /// from each of --count points of the noise to the next in so many frames, and back to the first.
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(1..=1000))]
     interpolate: Option<u32>,
     /// Frames a second of the animation.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "interpolate", value_parser = clap::value_parser!(u16).range(1..=60))]
     fps: u16,
+    /// Write the noise of the samples too, f32 [samples, numbers of one z], as NumPy loads it: what `lsgan export` has written makes
+    /// the same samples of it. Where there are classes, a number for each stands behind z.
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "interpolate")]
+    latents: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-fn limit(text: &str) -> Result<f32, String> {
-    let limit = text.parse().ok().filter(|limit| (0.01..=10.0).contains(limit));
-    limit.ok_or_else(|| "accepted: a number, 0.01 to 10".to_owned())
-}
-
 /// Where samples go.
 enum Target {
     File(PictureFile),
+    /// So many frames from each sample to the next.
+    Animation(AnimationFile, u32),
     Folder(Folder),
 }
 
@@ -85,10 +78,16 @@ impl Args {
                 self.count
             )));
         }
-        match (&self.singles, &self.out) {
-            (Some(folder), _) => Ok(Target::Folder(Folder::open(folder)?)),
-            (None, Some(out)) => Ok(Target::File(PictureFile::open("--out", out)?)),
-            (None, None) => unreachable!("clap asks for one of them"),
+        if let Some(path) = &self.latents {
+            check_place("--latents", path, "z.npy")?;
+        }
+        match (&self.singles, &self.out, self.interpolate) {
+            (Some(folder), ..) => Ok(Target::Folder(Folder::open(folder)?)),
+            (None, Some(out), None) => Ok(Target::File(PictureFile::open("--out", out)?)),
+            (None, Some(out), Some(frames)) => {
+                Ok(Target::Animation(AnimationFile::open("--out", out)?, frames))
+            }
+            (None, None, _) => unreachable!("clap asks for one of them"),
         }
     }
 }
@@ -100,24 +99,28 @@ impl Args {
 pub async fn sample(args: Args) -> Result<(), Failure> {
     let target = args.target()?;
     let generator = args.generator.open().await?;
-    let count = write(&args, target, &generator)?;
-    let Generator { manifest, spec, name, .. } = generator;
+    let draw = generator.draw(&args.draw)?;
+    let count = write(&args, target, &generator, draw)?;
+    if let Some(path) = &args.latents {
+        let written = generator.sampler.write_latents(draw, count as usize, path);
+        written.map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    let Generator { manifest, name, .. } = generator;
     let out = args.out.or(args.singles).expect("one of them is given").display().to_string();
     let step = manifest.step.0;
     if args.json {
-        let seed = args.seed.unwrap_or(spec.seed);
         return product!(
             "{:#}",
-            json!({ "out": out, "step": step, "count": count, "weights": name, "seed": seed })
+            json!({ "out": out, "step": step, "count": count, "weights": name, "seed": draw.seed })
         );
     }
     product!("{out}: {count} samples of {name} at step {step}")
 }
 
 /// Returns how many samples it has written.
-fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Failure> {
+fn write(args: &Args, target: Target, generator: &Generator, draw: Draw) -> Result<u32, Failure> {
     let Generator { spec, sampler, weights, .. } = generator;
-    let (draw, count) = (generator.draw(args.seed, args.truncation, args.class)?, args.count as usize);
+    let count = args.count as usize;
     let make = |z: &[f32]| generator.samples_of(z);
     match target {
         Target::Folder(folder) => {
@@ -125,15 +128,15 @@ fn write(args: &Args, target: Target, generator: &Generator) -> Result<u32, Fail
             Ok(args.count)
         }
         Target::File(file) => {
-            let Some(frames) = args.interpolate else {
-                let grid = grid(args.count);
-                file.write(&sampler.picture_of(&weights.as_weights(), grid, draw)?)?;
-                return Ok(grid.count());
-            };
+            let grid = grid(args.count);
+            file.write(&sampler.picture_of(&weights.as_weights(), grid, draw)?)?;
+            Ok(grid.count())
+        }
+        Target::Animation(file, frames) => {
             let latent = models::latent(&spec.model.generator);
             let all: Vec<f32> = sampler.latents_of(draw, count).flatten().collect();
             let keys: Vec<Vec<f32>> = all.chunks(all.len() / count).map(<[f32]>::to_vec).collect();
-            file.write(&walk::walk(sampler, make, (&keys, latent), (frames as usize, args.fps))?)?;
+            file.write(&walk::walk(sampler, make, (&keys, latent), frames as usize)?, args.fps)?;
             Ok(args.count)
         }
     }

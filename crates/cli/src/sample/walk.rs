@@ -1,9 +1,9 @@
-//! An animation of one sample on its way through z.
+//! One sample on its way through z, frame by frame.
 
 use std::f32::consts::FRAC_PI_2;
 
 use lsgan_console::{Counter, Failure};
-use lsgan_pictures::{RgbImage, animation, grid_image};
+use lsgan_pictures::{RgbImage, grid_image};
 use lsgan_spec::{Grid, Latent};
 use lsgan_train::Sampler;
 use lsgan_train::models::SampleShape;
@@ -11,7 +11,7 @@ use lsgan_train::models::SampleShape;
 /// z that are computed at once.
 const BATCH: usize = 64;
 
-/// From each z of `keys` to the next, and from the last back to the first, `frames` pictures each, as an animated PNG.
+/// From each z of `keys` to the next, and from the last back to the first, `frames` pictures each.
 ///
 /// # Errors
 /// 2-D points, which have no picture each.
@@ -19,8 +19,8 @@ pub fn walk(
     sampler: &Sampler,
     make: impl Fn(&[f32]) -> Vec<f32>,
     (keys, latent): (&[Vec<f32>], Latent),
-    (frames, frames_per_s): (usize, u16),
-) -> Result<Vec<u8>, Failure> {
+    frames: usize,
+) -> Result<Vec<RgbImage>, Failure> {
     let SampleShape::Picture { size, channels } = sampler.shape() else {
         return Err(Failure::bad_input(
             "--interpolate shows pictures, and this run makes 2-D points. Leave it out.",
@@ -36,8 +36,7 @@ pub fn walk(
         counter.show("frames", pictures.len() as u64, Some(path.len() as u64));
     }
     counter.end();
-    animation(&pictures, frames_per_s)
-        .map_err(|error| Failure::failed(format!("the animation cannot be encoded: {error}")))
+    Ok(pictures)
 }
 
 fn path(keys: &[Vec<f32>], latent: Latent, frames: usize) -> Vec<Vec<f32>> {

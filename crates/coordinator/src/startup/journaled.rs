@@ -160,6 +160,7 @@ pub(super) fn facts(
         ("data_fingerprint", description.data_fingerprint.clone()),
         ("records", description.records.to_string()),
         ("virtual_ranks", spec.batch.virtual_ranks.to_string()),
+        ("global_batch", spec.batch.global().to_string()),
     ]
 }
 

@@ -11,3 +11,4 @@ mod race;
 mod retention;
 mod round_trip;
 mod run_lock;
+mod sixteen_bits;

@@ -25,10 +25,16 @@ pub enum Format {
 
 /// A file that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: the network cannot be written: {problem}", path.display())]
+#[error("{}: it cannot be written: {problem}", path.display())]
 pub struct ExportError {
     path: PathBuf,
     problem: String,
+}
+
+impl ExportError {
+    pub(crate) fn new(path: &Path, problem: impl ToString) -> Self {
+        Self { path: path.to_owned(), problem: problem.to_string() }
+    }
 }
 
 /// A network with its numbers.
@@ -49,5 +55,5 @@ pub(crate) fn export(generator: &Exported<'_>, format: Format, path: &Path) -> R
         Format::TorchScript => torchscript::write(generator, path),
         Format::Onnx => onnx::write(generator, path),
     };
-    written.map_err(|problem| ExportError { path: path.to_owned(), problem })
+    written.map_err(|problem| ExportError::new(path, problem))
 }
