@@ -10,6 +10,7 @@
 //! - `entries`: the table that recovery reads: one row for each entry of the machine, a base now and then.
 //! - `projections`: the tables that people read, written in the transaction of the entry.
 //! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`. `columns`: those that other tables got later.
+//! - [`thinning`]: what is left of old rows of metrics.
 //! - `migrations`: from the schema of an older version to this one.
 //! - [`changes`]: what was written, as rows, for a copy elsewhere.
 //! - `rows`, `reads`: what the other tables hold, and how it is read back.
@@ -27,6 +28,7 @@ mod reader;
 mod reads;
 mod rows;
 mod scalars;
+pub mod thinning;
 mod writer;
 
 pub use lsgan_control::OutcomeKind;
