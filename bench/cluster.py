@@ -29,6 +29,8 @@ class Cluster:
 
     # What another user of this changes: which binaries, where, overrides of the file, how long is waited.
     binaries, scratch, sets, limit_s = RELEASE, SCRATCH, (), LIMIT_S
+    # More arguments of the coordinator.
+    more = ()
 
     def __init__(self, config, workers=WORKERS, expects=WORKERS):
         """With so many workers; the first generation waits for those that are expected."""
@@ -67,7 +69,7 @@ class Cluster:
         """Starts it, where it was before if it was, and waits until it listens."""
         command = [self.binaries / "coordinator", "--config", self.config, "--run-dir", self.run_dir, "--quiet"]
         command += [word for override in self.sets for word in ("--set", override)]
-        command += ["--expect-workers", self.expects, "--listen", self.address]
+        command += ["--expect-workers", self.expects, "--listen", self.address, *self.more]
         self.coordinator = self.start("coordinator", command, stdout=subprocess.PIPE)
         line = self.coordinator.stdout.readline()
         if not line.startswith(LISTENING):

@@ -197,6 +197,8 @@ def lacking(parts):
     if "cluster" in parts:
         needed[RELEASE / "examples" / "flood"] = examples
         needed[WEED] = "scripts/python-env .venv-test scripts/requirements-test.txt"
+    if "observe" in parts:
+        needed[RELEASE / "examples" / "long_run"] = examples
     if "data" in parts:
         needed |= {RELEASE / "examples" / name: examples for name in ("source_rate", "source_start")}
     return {path: cure for path, cure in needed.items() if not path.exists()}

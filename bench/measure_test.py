@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import measure
+import observe_live
 import report
 import timeline
 from report import EAGER, OURS, TORCHRUN
@@ -109,9 +110,30 @@ class TheReport(unittest.TestCase):
         groups["recovery.coordinator.lost"] = {OURS: [0]}
         merged = report.merge({}, groups, {})
         named = {key for pair in report.MEDIANS.values() for key in pair if key}
-        wanted = {key for key in report.TARGETS if key.split(".")[0] in ("recovery", "snapshot", "control")}
+        wanted = {key for key in report.TARGETS if key.split(".")[0] in ("recovery", "snapshot", "control", "observe")}
         self.assertLessEqual(named | wanted, set(merged))
         self.assertIn("control.sessions_10000.cores ", report.table(merged))
+
+
+class LookingAtARun(unittest.TestCase):
+    def test_what_readers_cost_is_what_goes_beyond_the_steps_that_were_done(self):
+        # 10 ms of CPU a step without them. With them fewer steps were done, and 0.4 s went beyond these.
+        turns = 2 * [((20.0, 2_000, 20.0), (20.0, 1_500, 15.4))]
+        self.assertAlmostEqual(observe_live.share(turns), 0.02)
+
+    def test_the_journal_and_the_live_page_have_bounds_and_tensorboard_has_none(self):
+        groups = {
+            "observe.journal": {OURS: [0.6]},
+            "observe.cpu_share": {OURS: [0.01, 0.09, 0.015], "steps/s": [90.0, 91.0, 92.0]},
+            # It did not come to the newest step.
+            "observe.tensorboard": {"first steps": [5.0], "peak MiB": [900.0]},
+        }
+        merged = report.merge({}, groups, {})
+        self.assertEqual((merged["observe.journal_gb"], merged["observe.cpu_share"]), (0.6, 0.015))
+        self.assertEqual({key: target["met"] for key, target in merged["targets"].items()}, {"observe.journal_gb": True, "observe.cpu_share": True})
+        self.assertEqual(merged["observe.open_10m.tensorboard_mib"], 900.0)
+        self.assertNotIn("observe.open_10m.tensorboard_s", merged)
+        self.assertIn("observe.tensorboard (s)", report.table(merged))
 
 
 class ATimeline(unittest.TestCase):

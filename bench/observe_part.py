@@ -1,4 +1,4 @@
-"""What it costs to look at a run of 10 million steps: `lsgan ui` on a journal that is made here, with 2,000 grids."""
+"""What it costs to look at a run: `lsgan ui` on a journal of 10 million steps that is made here, with 2,000 grids; a live run's page."""
 
 import json
 import random
@@ -11,7 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from measure import RELEASE, ROOT, SCRATCH, run
+from measure import RELEASE, ROOT, SCRATCH, BenchError, run
+from observe_live import live
+from observe_tensorboard import tensorboard
 from report import OURS
 
 STEPS, GRIDS, SPIKE_AT = 10_000_000, 2_000, 7_777_777
@@ -23,23 +25,42 @@ SLIDES = 100
 
 
 def observe(rounds, wanted):
-    if not wanted("observe"):
-        return {}
-    prepare()
-    rows = {key: [] for key in ["cold", OURS, "kB", "slider ms", "rss MiB"]}
-    for index in range(rounds):
-        figures = open_once()
-        for key, figure in figures.items():
-            rows[key].append(round(figure, 3))
-        shown = ", ".join(f"{key} {figure:.4g}" for key, figure in figures.items())
-        print(f"round {index + 1}/{rounds}  observe.open_10m     {OURS:<10} {shown}", flush=True)
-    return {"observe.open_10m": rows}
+    # TensorBoard takes minutes, and the file has one size: these are measured once.
+    measurements = [
+        ("observe.journal", 1, lambda: {OURS: journal_gb()}),
+        ("observe.open_10m", rounds, open_once),
+        ("observe.tensorboard", 1, lambda: tensorboard(RUN, STEPS - 1)),
+        ("observe.cpu_share", rounds, live),
+    ]
+    groups = {}
+    try:
+        for group, count, take in measurements:
+            if not wanted(group):
+                continue
+            if take is not live:
+                prepare()
+            for index in range(count):
+                figures = take()
+                for key, figure in figures.items():
+                    groups.setdefault(group, {}).setdefault(key, []).append(round(figure, 4))
+                shown = ", ".join(f"{key} {figure:.4g}" for key, figure in figures.items())
+                print(f"round {index + 1}/{count}  {group:<20} {shown}", flush=True)
+    except BenchError as error:
+        raise BenchError(str(error), groups) from error
+    return groups
+
+
+def journal_gb():
+    """What the journal takes of the disk, with what was not moved into its file yet."""
+    return sum(file.stat().st_size for file in RUN.glob("journal.sqlite*")) / 1e9
 
 
 def prepare():
     """A short real run, whose journal is then filled as if it had gone on."""
     journal = RUN / "journal.sqlite"
-    if (FOLDER / "made").exists():
+    # Old rows are thinned: an older folder has all of them.
+    made = FOLDER / "made-thinned"
+    if made.exists():
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     config = ROOT / "tests/small.yaml"
@@ -53,24 +74,15 @@ def prepare():
         link = RUN / "samples" / f"step-{number * STEPS // GRIDS:010}.png"
         if not link.exists():
             link.hardlink_to(grid)
-    (FOLDER / "made").touch()
+    made.touch()
 
 
 def fill(journal):
-    """Rows for all steps, with one spike among them, and the grids' rows."""
+    """Rows for all steps, with one spike among them, and those of shards, by the coordinator's writer, which thins them; the grids' rows."""
+    run([str(RELEASE / "examples" / "long_run"), str(RUN), str(STEPS), str(SPIKE_AT)])
     db = sqlite3.connect(journal)
-    db.execute("pragma synchronous = off")
-    names = [row[0] for row in db.execute("select name from pragma_table_info('metrics')")][2:]
-    noise = "(abs(random()) % 100000) / 100000.0"
-    values = ", ".join("step * 1e-7 + " + noise for _ in names)
-    newest, wall_ms = db.execute("select max(step), max(wall_ms) from metrics").fetchone()
+    (wall_ms,) = db.execute("select min(wall_ms) from metrics").fetchone()
     with db:
-        db.execute(
-            f"""with recursive steps(step) as (select {newest + 1} union all select step + 1 from steps where step < {STEPS - 1})
-                insert into metrics (step, wall_ms, {", ".join(names)})
-                select step, {wall_ms} + step * 20, {values} from steps"""
-        )
-        db.execute("update metrics set loss_d = 1000 where step = ?", [SPIKE_AT])
         for number in range(1, GRIDS + 1):
             step = number * STEPS // GRIDS
             file = f"samples/step-{step:010}.png"

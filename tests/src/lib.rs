@@ -16,6 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`collector`]: a collector of spans.
+//! - [`http`]: one request to a page.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`hook`]: a server to which alerts are posted.
 //! - [`trials`]: tests that not every machine can run.
@@ -32,6 +33,7 @@ pub mod client;
 pub mod collector;
 pub mod disturb;
 pub mod hook;
+pub mod http;
 pub mod journal;
 pub mod lab;
 pub mod leftovers;

@@ -1,26 +1,21 @@
 //! A run as other programs see it: its page beside the coordinator, its scalars and events as lines.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
+use lsgan_tests::binaries::binary;
 use lsgan_tests::disturb::assert_undisturbed_weights;
+use lsgan_tests::http::{self, PAGE, page as address};
 use lsgan_tests::lab::SHORT;
 use lsgan_tests::process::{children_named, send};
 use lsgan_tests::{Lab, until};
 use lsgan_wire::v1;
 use nix::sys::signal::Signal;
+use rusqlite::Connection;
 use serde_json::Value;
 
-/// The words before the page's address.
-const PAGE: &str = "the page is at ";
 const FREE: [&str; 2] = ["--http", "127.0.0.1:0"];
-
-/// The host and port of a page that a process says it serves.
-fn address(line: &str) -> String {
-    let (_, url) = line.split_once(PAGE).expect("it was waited for");
-    url.trim().trim_start_matches("http://").trim_end_matches('/').to_owned()
-}
 
 /// What a page's route answers.
 fn get(address: &str, path: &str) -> Result<Value, String> {
@@ -34,30 +29,40 @@ fn act(address: &str, path: &str) -> Result<Value, String> {
 }
 
 fn ask(address: &str, what: &str, lines: &str) -> Result<Value, String> {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "{what} HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().map_err(|error| error.to_string())?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| answer.clone())?;
-    serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))
+    let body = http::ask(address, what, lines)?;
+    serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))
 }
 
-/// Browsers that ask for everything and read nothing: the run steps on, and its weights are those of any other.
+/// The page's own paths, each asked for once.
 #[test]
 fn browsers_that_stand_still_hold_up_no_step() {
+    let requests = ["/api/live", "/page.js", "/api/runs"].map(request);
+    run_beside_readers_that_stand_still(&requests);
+}
+
+/// A scraper keeps its connection: this one has asked 100 times and read no answer. Another has not come to the end of its question.
+#[test]
+fn scrapers_that_stand_still_hold_up_no_step() {
+    let scrape = request("/metrics");
+    let half = scrape.trim_end().to_owned();
+    run_beside_readers_that_stand_still(&[scrape.repeat(100), half]);
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+/// Readers that send these requests and read nothing: the run steps on, and its weights are those of any other.
+#[track_caller]
+fn run_beside_readers_that_stand_still(requests: &[String]) {
     let lab = Lab::new();
     let mut up = lab.up(2, &FREE);
     let page = address(&up.wait_for_words(PAGE));
     let stuck: Vec<_> = (0..30)
-        .flat_map(|_| ["/api/live", "/page.js", "/api/runs"])
-        .map(|path| {
+        .flat_map(|_| requests)
+        .map(|request| {
             let mut stream = TcpStream::connect(&page).expect("the page is served");
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is taken");
+            stream.write_all(request.as_bytes()).expect("it is taken");
             stream
         })
         .collect();
@@ -191,6 +196,43 @@ fn a_page_only_shows_unless_it_is_told_to_take_actions() {
     let shown = lab.lsgan(["page", "--run", &run]).succeeds().out;
     assert_eq!(shown, format!("http://{page}/"));
     up.kill();
+}
+
+/// A bucket that stands still holds up the one who asked, and nobody else.
+#[test]
+fn snapshots_are_read_one_at_a_time() {
+    let lab = Lab::finished();
+    let verify = |page: &str, step: u64| get(page, &route(page, &format!("snapshots/{step}/verify")));
+    let dir = lab.run_dir().display().to_string();
+    let mut ui = lab.lsgan(["ui", &dir, "--listen", "127.0.0.1:0"]);
+    let page = address(&ui.wait_for_words(PAGE));
+    let whole = verify(&page, 20).expect("it is answered");
+    assert_eq!(whole["state"], "whole", "{whole}");
+    ui.kill();
+
+    // The same run, as if its snapshots were in a bucket. The kernel accepts for a listener that never answers.
+    let silent = TcpListener::bind((lab.host(), 0)).expect("there is a free port");
+    silent.set_nonblocking(true).expect("it can be set");
+    let endpoint = format!("http://{}", silent.local_addr().expect("it is bound"));
+    std::fs::rename(lab.run_dir().join("snapshots"), lab.path("snapshots")).expect("they are there");
+    let journal = Connection::open(lab.run_dir().join("journal.sqlite")).expect("it is there");
+    let sql = "update meta set value = replace(value, ?1, 's3://bucket/run') where key = 'spec_yaml'";
+    journal.execute(sql, [&dir]).expect("it is written");
+    drop(journal);
+    let mut command = Command::new(binary("lsgan"));
+    command.args(["ui", &dir, "--listen", "127.0.0.1:0"]).env("AWS_ENDPOINT_URL", endpoint);
+    command.envs(["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"].map(|name| (name, "x")));
+    let mut ui = lab.start_command("lsgan ui", command);
+    let page = address(&ui.wait_for_words(PAGE));
+    let mut waits = TcpStream::connect(&page).expect("the page is served");
+    let path = route(&page, "snapshots/20/verify");
+    waits.write_all(request(&path).as_bytes()).expect("it is taken");
+    let asked = until("the bucket is asked", || silent.accept());
+    let refused = verify(&page, 30).expect("it is answered");
+    assert!(refused["error"].as_str().is_some_and(|why| why.contains("is being read already")), "{refused}");
+    assert_eq!(get(&page, "/api/runs").expect("it is answered")[0]["state"], "complete");
+    drop((asked, waits));
+    ui.kill();
 }
 
 /// Where a step goes, and what the process takes of its host.

@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 use lsgan_tests::binaries::binary;
 use lsgan_tests::collector::{Collector, Span, text};
 use lsgan_tests::disturb::{assert_undisturbed_weights, finish, wait_for_members};
+use lsgan_tests::http::{self, PAGE};
 use lsgan_tests::{Coordinator, Lab, until};
 
 /// A coordinator that exports spans to this address, with these variables.
 fn coordinator(lab: &Lab, collector: &str, listen: &str, variables: &[(&str, &str)]) -> Coordinator {
+    coordinator_with(lab, collector, &["--listen", listen, "--expect-workers", "2"], variables)
+}
+
+fn coordinator_with(lab: &Lab, collector: &str, more: &[&str], variables: &[(&str, &str)]) -> Coordinator {
     let mut command = Command::new(binary("coordinator"));
-    command.args(lab.run_arguments(&["--quiet", "--listen", listen, "--expect-workers", "2"]));
+    command.args(lab.run_arguments(&[&["--quiet"], more].concat()));
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
     command.envs(variables.iter().copied());
     Lab::listening(lab.start_command("coordinator", command))
@@ -133,4 +138,26 @@ fn a_collector_that_never_answers_holds_up_no_run_and_what_it_misses_is_counted(
     let line = said.lines().find(|line| line.contains("spans are lost")).expect("they are counted");
     let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert!(numbers.len() == 2 && numbers[0] == numbers[1] && numbers[0] > 200, "{line}");
+}
+
+#[test]
+fn a_scraper_of_the_page_sees_how_many_spans_are_dropped() {
+    let lab = Lab::new();
+    let silent = TcpListener::bind((lab.host(), 0)).expect("there is a free port");
+    let collector = format!("http://{}", silent.local_addr().expect("it is bound"));
+    let listen = format!("{}:0", lab.host());
+    let page = ["--http", "127.0.0.1:0", "--expect-workers", "1", "--set", "steps=1000000"];
+    let more = [&["--listen", listen.as_str()][..], &page].concat();
+    let variables = [("LSGAN_TRACE_EVERY", "1"), ("OTEL_BSP_MAX_QUEUE_SIZE", "8")];
+    let mut coordinator = coordinator_with(&lab, &collector, &more, &variables);
+    let page = http::page(&coordinator.process.wait_for_words(PAGE));
+    let worker = lab.worker("a", &coordinator.address);
+    until("spans are dropped, and counted", || {
+        let text = http::ask(&page, "GET /metrics", "")?;
+        let line = text.lines().find(|line| line.starts_with("lsgan_spans_dropped_total{"));
+        let count = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        if count > Some(0) { Ok(()) } else { Err(text) }
+    });
+    worker.kill();
+    coordinator.kill();
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lsgan_console::{Failure, say};
 use lsgan_journal::{JournalError, Reader, Wait, patiently};
+use lsgan_launch::Places;
 use lsgan_snapshots::Store;
 
 /// Opens the store of a run for reading. `run` is what its `checkpoint.to` says, or its directory: that of a run with its
@@ -25,10 +26,7 @@ fn elsewhere(dir: &Path) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let known = waiting(|| Reader::open(&journal)?.known())?;
-    let spec = known.fact("spec_yaml");
-    let spec = spec.and_then(|yaml| lsgan_runfile::parse(yaml, "the journal's specification", &[]).ok());
-    let to = spec.map(|spec| spec.checkpoint.to);
-    Ok(to.filter(|to| Store::is_remote(to)))
+    Ok(known.fact("spec_yaml").and_then(Places::bucket_of))
 }
 
 /// Reads a journal; while another program holds it locked, waits and says so.

@@ -38,6 +38,9 @@ struct Queue {
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// Texts that the file lacks, of all that were printed.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
 /// From now on what is printed waits for the file that [`open`] names.
 pub fn keep() {
     QUEUE.get_or_init(|| {
@@ -63,11 +66,18 @@ pub fn all(path: &Path) -> Vec<PathBuf> {
     old.chain([path.to_owned()]).collect()
 }
 
+/// Lines that the file lacks since the process started: its disk was full or stood still.
+#[must_use]
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// Text that is printed on standard error. Never waits.
 pub(crate) fn printed(bytes: &[u8]) {
     let Some(queue) = QUEUE.get() else { return };
     if queue.sender.try_send(Item::Text(plain(bytes))).is_err() {
         queue.lost.fetch_add(1, Ordering::Relaxed);
+        LOST.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -139,6 +149,7 @@ impl LogFile {
             ));
         }
         self.lost += 1;
+        LOST.fetch_add(1, Ordering::Relaxed);
         // It is opened again for the next text: somebody may have made room, or put another file there.
         self.file = None;
     }
@@ -224,6 +235,7 @@ mod tests {
         full.write("a\n");
         full.write("b\n");
         assert_eq!(full.lost, 2);
+        assert!(lost() >= 2, "those of this process's other logs are counted as well");
         // Later it is a disk with room.
         let (_dir, mut log) = log(100);
         log.lost = full.lost;

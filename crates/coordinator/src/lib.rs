@@ -288,7 +288,8 @@ async fn run(
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
     if let Some(page) = page {
-        page.serve(shell.run_dir.clone(), service.clone());
+        let counting = page::counting(exporter.as_ref(), &shell.logs);
+        page.serve(shell.run_dir.clone(), service.clone(), counting);
     }
     let (stop, supervised) = (inputs.clone(), args.supervised);
     let (gone, told_to_go) = oneshot::channel();

@@ -33,20 +33,30 @@ struct Lines {
     newest: VecDeque<v1::LogLine>,
     /// The number of the oldest.
     first: u64,
+    /// Lines that workers could not keep.
+    lost: u64,
 }
 
 impl Default for LogBook {
     /// Numbers begin where no earlier life of this coordinator has come, so that who asks for what is behind one of them
     /// misses nothing.
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Lines { newest: VecDeque::new(), first: wall_ms() << 16 })))
+        Self(Arc::new(Mutex::new(Lines { newest: VecDeque::new(), first: wall_ms() << 16, lost: 0 })))
     }
 }
 
 impl LogBook {
     /// Lines of a process, behind `lost` that it could not keep.
     pub fn add(&self, from: &str, lost: u64, lines: &[String]) {
-        self.lines().add(from, lost, lines);
+        let mut book = self.lines();
+        book.lost = book.lost.saturating_add(lost);
+        book.add(from, lost, lines);
+    }
+
+    /// Lines that workers could not keep, all together.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lines().lost
     }
 
     /// What is asked for: lines of one process or of all, from the number `from` on.
@@ -134,6 +144,7 @@ mod tests {
         let of_b: Vec<_> = book.read(&asked("b", 0)).lines.into_iter().map(|line| line.text).collect();
         assert!(of_b[0].starts_with("3 lines are not here"), "{of_b:?}");
         assert_eq!(of_b[1], "x\\u001b[2J\\ny", "it begins no line and moves no cursor");
+        assert_eq!(book.lost(), 3);
     }
 
     #[test]
@@ -145,7 +156,7 @@ mod tests {
         let next = book.lines().first + LINES_MAX as u64 - 1;
         let last = book.read(&asked("a", next));
         assert_eq!(last.lines[0].text.len(), LINE_LEN_BYTES_MAX);
-        let later = Lines { newest: VecDeque::new(), first: (wall_ms() + 5_000) << 16 };
+        let later = Lines { newest: VecDeque::new(), first: (wall_ms() + 5_000) << 16, lost: 0 };
         assert!(later.first > last.next);
     }
 }

@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lsgan_console::{Failure, print};
+use lsgan_console::{Failure, log_file, print};
 use lsgan_launch::{ListenArgs, PAGE};
 use lsgan_observe::actions::{Action, Actions, Asked};
+use lsgan_observe::losses::{Counting, Losses};
 use lsgan_observe::{Hub, serve};
 use lsgan_wire::{Listen, from_here, v1};
 use serde_json::json;
@@ -16,9 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
+use crate::logs::LogBook;
 use crate::operate::Order;
 use crate::random;
 use crate::service::{Input, Service};
+use crate::spans::{Exporter, Queue};
 
 /// Who asks, where a reader of the page does.
 const READER: &str = "a reader of the page";
@@ -56,8 +59,8 @@ impl Page {
     }
 
     /// Serves the page of the run in this directory until the process ends, and says where. What readers ask for is asked of
-    /// `service`.
-    pub fn serve(self, run_dir: PathBuf, service: Service) {
+    /// `service`; `counting` is for its scrapers.
+    pub fn serve(self, run_dir: PathBuf, service: Service, counting: Counting) {
         let Self { listener, url, key, actions } = self;
         service.serve_page(v1::PageReply { url: url.clone(), key: key.unwrap_or_default() });
         let (actions, asked) = actions.unzip();
@@ -66,13 +69,23 @@ impl Page {
             tokio::spawn(take(asked, service));
         }
         tokio::spawn(async move {
-            let hub = Arc::new(Hub::new(vec![run_dir]));
+            let hub = Arc::new(Hub::new(vec![run_dir]).counting(counting));
             if let Err(error) = serve(listener, hub, actions, std::future::pending()).await {
                 tracing::warn!(%error, "the page is not served any more");
             }
         });
         print::announce_as(&json!({ "page": url }), format_args!("{PAGE}{url}"));
     }
+}
+
+/// Counts what this process has dropped.
+pub fn counting(exporter: Option<&Exporter>, logs: &LogBook) -> Counting {
+    let (spans, logs) = (exporter.map(Exporter::queue), logs.clone());
+    Counting::new(move || Losses {
+        spans: spans.as_ref().map(Queue::dropped),
+        log_lines: log_file::lost(),
+        worker_log_lines: logs.lost(),
+    })
 }
 
 /// A key that nobody can guess: 128 bits.

@@ -10,15 +10,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
+use crate::thinning;
+
 /// Every table, those that others refer to first, with the column that says when a row was written. Without one, rows are few.
-const TABLES: [(&str, Option<&str>); 11] = [
+const TABLES: [(&str, Option<&str>); 12] = [
     (WHOLE, None),
     ("entries", Some("wall_ms")),
     ("workers", None),
     ("generations", None),
     ("members", None),
     ("completions", Some("completed_ms")),
-    ("metrics", Some("wall_ms")),
+    (METRICS, Some("wall_ms")),
+    ("metrics_thinned", Some("thinned_ms")),
     ("checkpoints", None),
     ("corrupt_records", None),
     ("samples", None),
@@ -27,6 +30,9 @@ const TABLES: [(&str, Option<&str>); 11] = [
 
 /// The facts, whose rows have no numbers: all of them are sent where one has changed.
 const WHOLE: &str = "meta";
+
+/// The table of which old rows go.
+const METRICS: &str = "metrics";
 
 /// Rows that were written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,10 +106,13 @@ impl Touched {
     }
 }
 
-/// What was written from `wall_ms` on, and all rows of tables that have no times.
+/// What was written from `wall_ms` on, and all rows of tables that have no times. Rows that were thinned since then are no more.
 pub(crate) fn since(db: &Connection, wall_ms: u64) -> rusqlite::Result<Changes> {
     let tables = TABLES.into_iter().map(|(table, time)| match time {
-        Some(column) => rows(db, table, &format!("{column} >= {wall_ms}")),
+        Some(column) => {
+            let deleted = if table == METRICS { thinning::gone_since(db, wall_ms)? } else { Vec::new() };
+            Ok(Rows { deleted, ..rows(db, table, &format!("{column} >= {wall_ms}"))? })
+        }
         None => all(db, table),
     });
     Ok(Changes { tables: tables.collect::<Result<_, _>>()? })

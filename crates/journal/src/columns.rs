@@ -1,7 +1,9 @@
-//! Columns that tables got after their first version. A journal that lacks them gets them when a coordinator opens it; older
-//! programs name the columns that they write, and so go on with such a journal.
+//! Columns that tables got after their first version, and a table that came later. A journal that lacks them gets them when a
+//! coordinator opens it; older programs name the columns that they write, and so go on with such a journal.
 
 use rusqlite::Connection;
+
+use crate::{migrations, thinning};
 
 /// Table, column, type.
 const ADDED: [(&str, &str, &str); 4] = [
@@ -16,7 +18,8 @@ const INDEX: &str = "create index if not exists standing on events (cause) where
 
 /// Whether one of them is not there.
 pub(crate) fn lacking(db: &Connection) -> rusqlite::Result<bool> {
-    ADDED.iter().try_fold(false, |lacks, (table, column, _)| Ok(lacks || !has(db, table, column)?))
+    let lacks_table = !thinning::is_there(db)?;
+    ADDED.iter().try_fold(lacks_table, |lacks, (table, column, _)| Ok(lacks || !has(db, table, column)?))
 }
 
 /// Adds those that are not there.
@@ -25,6 +28,9 @@ pub(crate) fn add(db: &Connection) -> rusqlite::Result<()> {
         if !has(db, table, column)? {
             db.execute_batch(&format!("alter table {table} add column {column} {kind}"))?;
         }
+    }
+    if !thinning::is_there(db)? {
+        db.execute_batch(migrations::statement("create table metrics_thinned"))?;
     }
     db.execute_batch(INDEX)
 }

@@ -12,6 +12,7 @@
 //! - `scalars`: the table `metrics`, whose columns come from the registry in `spec`. `derived`: the view of it that readers have.
 //! - `columns`: the columns that other tables got later.
 //! - `here`: which journals this process writes, so that it looks at them through SQLite alone.
+//! - [`thinning`]: what is left of old rows of metrics.
 //! - `migrations`: from the schema of an older version to this one.
 //! - [`changes`]: what was written, as rows, for a copy elsewhere.
 //! - `rows`, `reads`: what the other tables hold, and how it is read back.
@@ -31,6 +32,7 @@ mod reader;
 mod reads;
 mod rows;
 mod scalars;
+pub mod thinning;
 mod writer;
 
 pub use lsgan_control::OutcomeKind;

@@ -79,13 +79,18 @@ pub(crate) fn migrate(db: &mut Connection, format: Format) -> rusqlite::Result<(
 /// Adds what the schema of 0.1.0 lacks. What its tables say of the machine becomes the first entry.
 fn from_0_1_0(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch("alter table metrics rename to metrics_of_0_1_0")?;
-    let schema = include_str!("schema.sql");
-    for statement in ["create table entries", "create index bases", "create table metrics"] {
-        let start = schema.find(statement).expect("the schema has it");
-        let end = start + schema[start..].find(';').expect("a statement ends");
-        db.execute_batch(&schema[start..end])?;
+    for begin in ["create table entries", "create index bases", "create table metrics"] {
+        db.execute_batch(statement(begin))?;
     }
     entries::append(db, &recover_0_1_0(db)?.base(), wall_ms())
+}
+
+/// The first statement of the schema that begins so.
+pub(crate) fn statement(begin: &str) -> &'static str {
+    let schema = include_str!("schema.sql");
+    let start = schema.find(begin).expect("the schema has it");
+    let end = start + schema[start..].find(';').expect("a statement ends");
+    &schema[start..end]
 }
 
 /// Its rows have all columns, and none may be null.

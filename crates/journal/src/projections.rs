@@ -73,6 +73,7 @@ pub(crate) fn project(db: &Connection, entry: &Entry, plan: &Plan, now: u64) -> 
         // The steps after it are done again.
         Entry::Differs(Difference { equal, .. }) => {
             db.execute("delete from metrics where step >= ?1", params![equal.0])?;
+            db.execute("delete from metrics_thinned where until_step > ?1", params![equal.0])?;
             set_fact(db, "suspect_after", &equal.0.to_string())?;
         }
         Entry::Paused { by } => {

@@ -7,7 +7,7 @@ use lsgan_spec::scalars;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use crate::StepRow;
+use crate::{StepRow, thinning};
 
 /// Adds a column for each measured scalar of the registry that has none.
 pub(crate) fn add_columns(db: &Connection) -> rusqlite::Result<()> {
@@ -30,14 +30,15 @@ pub(crate) fn columns(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     query.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Adds rows. One that is there stays as it is: every worker would report the same.
+/// Adds rows. One that is there stays as it is: every worker would report the same. One of a step that was thinned was there.
 pub(crate) fn add(db: &Connection, rows: &[StepRow]) -> rusqlite::Result<()> {
     let names: Vec<&str> =
         ["step", "wall_ms"].into_iter().chain(scalars::measured().map(|s| s.name)).collect();
     let marks = vec!["?"; names.len()].join(", ");
     let sql = format!("insert or ignore into metrics ({}) values ({marks})", names.join(", "));
     let mut insert = db.prepare_cached(&sql)?;
-    for row in rows {
+    let thinned_until = thinning::until(db)?;
+    for row in rows.iter().filter(|row| row.step >= thinned_until) {
         let whole = [row.step, row.wall_ms].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
         let values =
             scalars::measured().map(|s| row.scalars.get(s.name).map_or(Value::Null, |v| Value::Real(*v)));

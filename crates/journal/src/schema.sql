@@ -73,10 +73,21 @@ create table completions (
 -- and a column is added for each row of it but the derived ones: kimg is (step + 1) * global_batch / 1000, s_per_kimg is
 -- 1000 / images_per_s. Null: not measured in that step.
 -- One row a step is half as large as a row for each value, and written three times as fast; a curve of 10,000,000 steps is
--- read in a second or two.
+-- read in a second or two. Old rows are thinned: metrics_thinned.
 create table metrics (
   step    integer primary key,
   wall_ms integer not null             -- when the step ended
+) strict;
+
+-- Old rows of metrics are thinned. The newest 2,000,000 steps keep all of theirs. Of each 256 steps before them, [step, until_step),
+-- the rows stay that have the least or the greatest value of any scalar, and the last row: no spike is lost. What the others had is
+-- here: sums is JSON, of each scalar [how many of its values were finite, their sum], so that means stay what they were. Nothing else
+-- of a run is thinned but its pictures, and what a coordinator starts from is not.
+create table metrics_thinned (
+  step       integer primary key,
+  until_step integer not null,
+  sums       text not null,
+  thinned_ms integer not null
 ) strict;
 
 -- Snapshots that were published.

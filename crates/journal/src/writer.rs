@@ -13,7 +13,7 @@ use crate::here::Here;
 use crate::migrations::{self, Format};
 use crate::{
     Beginning, Changes, CorruptRecord, JournalError, Known, Snapshot, StepRow, entries, projections, reader,
-    reads, scalars, wall_ms,
+    reads, scalars, thinning, wall_ms,
 };
 
 /// A base is written after so many entries, so that a replay reads no more than these: milliseconds.
@@ -33,6 +33,8 @@ pub struct Writer {
     /// Entries since the newest base.
     since_base: u64,
     base_every: u64,
+    /// The newest steps, whose rows of metrics all stay.
+    whole_steps: u64,
     /// What a copy does not have yet, where one is kept.
     touched: Option<Touched>,
     _here: Here,
@@ -66,8 +68,9 @@ impl Writer {
         let read = entries::since_base(&db, path)?;
         let since_base = read.len() as u64;
         let recovered = Recovered::replay(&read, None);
-        let (path, base_every, touched) = (path.to_owned(), BASE_EVERY, None);
-        Ok(Self { path, db, recovered, since_base, base_every, touched, _here: here })
+        let (base_every, whole_steps) = (BASE_EVERY, thinning::WHOLE_STEPS);
+        let path = path.to_owned();
+        Ok(Self { path, db, recovered, since_base, base_every, touched: None, whole_steps, _here: here })
     }
 
     /// The number of the newest entry, 0 if there is none.
@@ -141,6 +144,12 @@ impl Writer {
         Self { base_every, ..self }
     }
 
+    /// The same with another number of steps whose rows of metrics all stay: for tests, which have no millions.
+    #[must_use]
+    pub fn with_whole_steps(self, whole_steps: u64) -> Self {
+        Self { whole_steps, ..self }
+    }
+
     /// What the entries tell a coordinator that starts. What the store has is not in it.
     #[must_use]
     pub fn recovered(&self) -> &Recovered {
@@ -212,12 +221,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds rows of metrics. A row that is there stays as it is.
+    /// Adds rows of metrics, and thins old ones. A row that is there, or was thinned, stays as it is.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn add_steps(&mut self, rows: &[StepRow]) -> Result<(), JournalError> {
-        self.transaction(|db| scalars::add(db, rows))
+        let whole_steps = self.whole_steps;
+        self.transaction(|db| {
+            scalars::add(db, rows)?;
+            thinning::thin(db, rows.len(), whole_steps)
+        })
     }
 
     /// Adds a published snapshot, or puts a new one in the place of a deleted one.

@@ -19,12 +19,13 @@ proptest! {
 
     #[test]
     fn a_copy_is_equal_in_every_table(
-        words in proptest::collection::vec((word(), 0_u8..13), 0..40),
+        words in proptest::collection::vec((word(), 0_u8..14), 0..40),
         watched_from in 0_usize..10,
     ) {
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let (path, other) = (dir.path().join("journal.sqlite"), dir.path().join("copy.sqlite"));
-        let (mut journal, mut numbers) = (Writer::open(&path).expect("it is made"), Numbers::default());
+        let mut journal = Writer::open(&path).expect("it is made").with_whole_steps(100);
+        let mut numbers = Numbers::default();
         let mut copy = Writer::open(&other).expect("it is made");
         let mut sent: Vec<Changes> = Vec::new();
         for (index, (word, then)) in words.iter().enumerate() {
@@ -47,6 +48,11 @@ proptest! {
         drop((journal, copy));
         prop_assert_eq!(tables(&path), tables(&other));
     }
+}
+
+/// A row of metrics.
+fn row(step: u64, loss_d: f64) -> StepRow {
+    StepRow { step, wall_ms: NOW_MS + step, scalars: BTreeMap::from([("loss_d".to_owned(), loss_d)]) }
 }
 
 /// Writes into the tables that entries do not write to.
@@ -80,6 +86,8 @@ fn write(journal: &mut Writer, what: u8, step: u64) {
         9 => journal.end_warnings(NOW_MS + step, "snapshot"),
         10 => journal.set_load(Incarnation(1 + step % 3), "{\"memory_bytes\":7}"),
         11 => journal.thin_samples(2).map(drop),
+        // Old ones of them are thinned.
+        12 => journal.add_steps(&(0..600).map(|more| row(1_000 * step + more, 0.5)).collect::<Vec<_>>()),
         _ => Ok(()),
     };
     done.expect("it is written");
@@ -129,6 +137,27 @@ fn rows_that_are_not_new_are_left_to_an_earlier_piece() {
     let (all, newer) =
         (journal.watch(0).expect("it is read"), journal.watch(NOW_MS + 990).expect("it is read"));
     assert_eq!(all.len() - newer.len(), 990);
+}
+
+/// Its coordinator ended before it had copied that.
+#[test]
+fn rows_that_were_thinned_and_not_copied_are_gone_in_the_copy_too() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let (path, other) = (dir.path().join("journal.sqlite"), dir.path().join("copy.sqlite"));
+    let mut journal = Writer::open(&path).expect("it is made");
+    journal.add_steps(&(0..600).map(|step| row(step, 0.5)).collect::<Vec<_>>()).expect("it is written");
+    let mut copy = Writer::open(&other).expect("it is made");
+    copy.apply(&[journal.watch(0).expect("it is read")]).expect("it is written");
+    let ended_ms = lsgan_journal::wall_ms();
+    let mut unwatched = Writer::open(&path).expect("it opens").with_whole_steps(0);
+    let newest = StepRow { wall_ms: ended_ms, ..row(600, 0.5) };
+    unwatched.add_steps(&[newest]).expect("it is written");
+    let mut next = Writer::open(&path).expect("it opens");
+    copy.apply(&[next.watch(ended_ms).expect("it is read")]).expect("it is written");
+    drop((journal, unwatched, next, copy));
+    let tables = tables(&path);
+    assert!(tables.iter().any(|(name, rows)| name == "metrics_thinned" && rows.len() == 1), "{tables:?}");
+    assert_eq!(tables, self::tables(&other));
 }
 
 #[test]

@@ -29,6 +29,14 @@ impl Places {
         Self { run_dir, store }
     }
 
+    /// The bucket of a run's snapshots, by its file as its journal has it; none where they are in a directory, or the file is one of
+    /// another version.
+    #[must_use]
+    pub fn bucket_of(spec_yaml: &str) -> Option<String> {
+        let spec = lsgan_runfile::parse(spec_yaml, "the journal's specification", &[]).ok()?;
+        Some(spec.checkpoint.to).filter(|to| Store::is_remote(to))
+    }
+
     /// Those of a run of this name beside these.
     #[must_use]
     pub fn beside(&self, name: &str) -> Self {

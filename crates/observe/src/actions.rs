@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// The header: the key, or anything where none is needed.
 pub const HEADER: &str = "x-lsgan-action";
 /// What browsers say of where a request comes from.
-const SITE: &str = "sec-fetch-site";
+pub(crate) const SITE: &str = "sec-fetch-site";
 /// What an action may wait for: the coordinator takes most of them at once.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// Actions that wait to be taken.

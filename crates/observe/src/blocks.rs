@@ -97,6 +97,21 @@ impl Blocks {
         }
     }
 
+    /// Adds how many values the rows of these steps had that are gone, and their sums. Their extremes are those of rows that are here,
+    /// and were added before.
+    pub fn add_sums(&mut self, step: u64, sums: &[Option<(u32, f64)>]) {
+        debug_assert_eq!(sums.len(), self.scalars, "there is one for each scalar, or none");
+        let index = self.index_for(step);
+        self.grow(index + 1);
+        let cells = &mut self.cells[index * self.scalars..][..self.scalars];
+        for (cell, sum) in cells.iter_mut().zip(sums) {
+            if let Some((count, sum)) = sum {
+                cell.count += count;
+                cell.sum += sum;
+            }
+        }
+    }
+
     /// The place of a step's block; blocks become longer until it is one of [`BLOCKS_MAX`].
     fn index_for(&mut self, step: u64) -> usize {
         loop {

@@ -1,6 +1,7 @@
 //! Scalars over steps, thinned to what a screen can show: the least, the greatest and the mean of each column of pixels, and a
 //! moving mean of the whole series.
 
+use lsgan_journal::thinning::{self, BLOCK_STEPS};
 use lsgan_journal::{JournalError, Reader};
 use lsgan_spec::scalars::{ALL, Origin, Scalar};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,9 +11,6 @@ use crate::blocks::Blocks;
 use crate::kept::Kept;
 use crate::means::{BLOCKS_OF_WINDOW, Sums};
 
-/// Steps of a block at first. 10 million steps have then fewer blocks than are kept, and a zoom in reads at most so many rows for
-/// each column of pixels.
-const BLOCK_STEPS: u64 = 256;
 /// The most columns of pixels.
 pub const PIXELS_MAX: u64 = 4000;
 
@@ -48,6 +46,8 @@ pub struct Index {
     blocks: Option<Blocks>,
     /// Step and time of the newest row that is in the blocks.
     newest: Option<(u64, u64)>,
+    /// Rows of earlier steps were thinned.
+    thinned_until: u64,
     /// Rows that are in the blocks, and not in what is kept of them.
     not_kept: u64,
 }
@@ -62,7 +62,7 @@ impl Index {
         let Some(Kept { names, blocks, newest, .. }) = Kept::read(id) else { return Self::default() };
         let scalar = |name: &String| ALL.iter().find(|scalar| scalar.name == name).copied();
         match names.iter().map(scalar).collect() {
-            Some(scalars) => Self { scalars, blocks: Some(blocks), newest: Some(newest), not_kept: 0 },
+            Some(scalars) => Self { scalars, blocks: Some(blocks), newest: Some(newest), ..Self::default() },
             None => Self::default(),
         }
     }
@@ -84,17 +84,30 @@ impl Index {
         let scalars = journal.scalars()?;
         let names: Vec<_> = scalars.iter().map(|scalar| scalar.name).collect();
         journal.read(|db| {
-            // Steps that were done again (the states differed) or a run that began anew: the rows are others.
-            if self.scalars != scalars || !self.is_of(db)? {
+            let thinned_until = thinning::until(db)?;
+            // Steps that were done again (the states differed) or a run that began anew: the rows are others. Or some were thinned
+            // before they were read, so that nobody knows which of their block had been.
+            if self.scalars != scalars || !self.is_of(db)? || self.until() < thinned_until {
                 *self = Self { scalars: scalars.clone(), ..Self::default() };
             }
+            self.thinned_until = thinned_until;
             let from = self.newest.map_or(0, |(step, _)| step + 1);
+            // At first as long as what the journal thins together. 10 million steps have then fewer blocks than are kept, and a zoom in
+            // reads at most so many rows for each column of pixels.
             let blocks = self.blocks.get_or_insert_with(|| Blocks::new(BLOCK_STEPS, 0, names.len()));
             let (newest, not_kept) = (&mut self.newest, &mut self.not_kept);
             rows(db, &names, from, u64::MAX, |step, wall_ms, values| {
                 blocks.add(step, wall_ms, values);
                 *newest = Some((step, wall_ms));
                 *not_kept += 1;
+            })?;
+            // Blocks that follow have had the rows before they were thinned.
+            if from > 0 {
+                return Ok(());
+            }
+            thinning::each(db, |gone| {
+                let sums: Vec<_> = names.iter().map(|name| gone.sums.get(*name).copied()).collect();
+                blocks.add_sums(gone.step, &sums);
             })
         })
     }
@@ -136,8 +149,10 @@ impl Index {
         }
         // So near that a block is wider than a column: from the rows themselves.
         let names: Vec<_> = wanted.iter().map(|index| self.scalars[*index].name).collect();
-        let is_long = window >= BLOCKS_OF_WINDOW * blocks.len;
-        let reach = if is_long { 0 } else { window };
+        // Of rows that were thinned only blocks know the means.
+        let is_thinned = from.saturating_sub(window) < self.thinned_until;
+        let by_blocks = is_thinned || window >= BLOCKS_OF_WINDOW * blocks.len;
+        let reach = if by_blocks { 0 } else { window };
         let resolution = (window / BLOCKS_OF_WINDOW).max(1);
         let begin = from.saturating_sub(reach);
         let mut thin = Blocks::new(width, from, names.len());
@@ -152,7 +167,7 @@ impl Index {
                 }
             })
         })?;
-        let near = Near { thin: &thin, base: if is_long { None } else { Some(&base) } };
+        let near = Near { thin: &thin, base: if by_blocks { None } else { Some(&base) } };
         Ok(self.answer_near(&near, &wanted, (from, until), window))
     }
 

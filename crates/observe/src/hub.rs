@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::curves::{Ask, Index};
 use crate::find;
+use crate::losses::{Counting, Losses};
 use crate::stepping::Stepping;
 use crate::summary::Summary;
 
@@ -26,6 +27,8 @@ const TICK_MS: u64 = 5000;
 pub struct Hub {
     places: Vec<PathBuf>,
     runs: Mutex<Runs>,
+    /// None where no coordinator shows its own run.
+    counting: Option<Counting>,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +87,19 @@ impl Hub {
     /// Of the runs below these directories, which may come later.
     #[must_use]
     pub fn new(places: Vec<PathBuf>) -> Self {
-        Self { places, runs: Mutex::default() }
+        Self { places, runs: Mutex::default(), counting: None }
+    }
+
+    /// The same in the process of a coordinator, which counts what it drops.
+    #[must_use]
+    pub fn counting(self, counting: Counting) -> Self {
+        Self { counting: Some(counting), ..self }
+    }
+
+    /// What this process has dropped, if it is a coordinator's.
+    #[must_use]
+    pub fn losses(&self) -> Option<Losses> {
+        self.counting.as_ref().map(Counting::read)
     }
 
     /// All runs as they are now. Reads files.

@@ -7,12 +7,13 @@
 //! - [`summary`]: a run in a few numbers: state, step, rates, time left.
 //! - [`actions`]: what a reader of a live run's page may ask for.
 //! - `scores`: scores of snapshots as series. `stepping`: time in which a run was stepping.
-//! - `tables`: workers, generations, snapshots, samples, events, as the journal has them.
+//! - `tables`: workers, generations, snapshots, samples, events, as the journal has them. `verify`: whether a snapshot is whole.
 //! - [`curves`]: scalars over steps, thinned to what a screen can show; `blocks` keeps the least, the greatest and the sum of many
 //!   steps together, `kept` keeps them for the next start, `means` smooths.
 //! - [`alerts`]: what a person should look at, and what to do. `signs`: what the journal shows for it; `fork`: the command that goes
 //!   back to a snapshot.
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
+//!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
 //! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
 
@@ -27,6 +28,7 @@ mod fork;
 pub mod hub;
 mod kept;
 mod live;
+pub mod losses;
 mod means;
 pub mod metrics;
 mod page;
@@ -39,6 +41,7 @@ mod stepping;
 pub mod summary;
 mod tables;
 pub mod tensorboard;
+mod verify;
 
 pub use hub::Hub;
 pub use serve::serve;

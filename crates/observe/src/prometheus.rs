@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use lsgan_spec::scalars::{self, Scalar};
 
+use crate::losses::Losses;
 use crate::summary::Summary;
 
 /// The type that a scraper expects.
@@ -43,12 +44,25 @@ const NUMBERS: &[(&str, &str, &str, Value)] = &[
     }),
 ];
 
+/// Of what the process has dropped that serves its own run's page: name without `lsgan_`, help, value.
+const LOSSES: &[(&str, &str, fn(&Losses) -> Option<u64>)] = &[
+    ("spans_dropped_total", "Spans that no collector took, and that the coordinator dropped.", |losses| {
+        losses.spans
+    }),
+    ("log_lines_dropped_total", "Lines that the coordinator's log file lacks: its disk took none.", |losses| {
+        Some(losses.log_lines)
+    }),
+    ("worker_log_lines_dropped_total", "Lines of workers' logs that came too fast to be sent.", |losses| {
+        Some(losses.worker_log_lines)
+    }),
+];
+
 fn whole(number: Option<u64>) -> Option<f64> {
     number.map(|number| number as f64)
 }
 
-/// All runs as a scraper reads them.
-pub(crate) fn text(runs: &[&Summary]) -> String {
+/// All runs as a scraper reads them. `losses`: of the coordinator whose process this is.
+pub(crate) fn text(runs: &[&Summary], losses: Option<&Losses>) -> String {
     let mut out = String::new();
     let info = "Facts of a run as labels; always 1.";
     family(&mut out, "run_info", "gauge", info, runs, |run| {
@@ -56,6 +70,10 @@ pub(crate) fn text(runs: &[&Summary]) -> String {
     });
     for (name, kind, help, value) in NUMBERS {
         family(&mut out, name, kind, help, runs, |run| value(run).map(|value| (String::new(), value)));
+    }
+    for (name, help, value) in LOSSES {
+        let value = losses.and_then(value).map(|count| (String::new(), count as f64));
+        family(&mut out, name, "counter", help, runs, |_| value.clone());
     }
     for scalar in scalars::ALL {
         let (name, factor) = in_base_units(scalar);
@@ -132,7 +150,8 @@ mod tests {
             newest: scalars::ALL.iter().map(|scalar| (scalar.name.to_owned(), 1.0)).collect(),
             ..Summary::default()
         };
-        let text = text(&[&run]);
+        let losses = Losses { spans: Some(0), ..Losses::default() };
+        let text = text(&[&run], Some(&losses));
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         types.map(str::to_owned).collect()
     }
@@ -187,7 +206,8 @@ mod tests {
             newest: newest.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             ..Summary::default()
         };
-        let text = text(&[&run]);
+        let losses = Losses { spans: None, log_lines: 3, worker_log_lines: 0 };
+        let text = text(&[&run], Some(&losses));
         let labels = r#"{run="a\"} 1\n",id="a-1"}"#;
         for line in [
             format!("lsgan_steps_total{labels} 7\n"),
@@ -195,10 +215,14 @@ mod tests {
             format!("lsgan_images_per_second{labels} 12.5\n"),
             format!("lsgan_seconds_per_kimg{labels} 80\n"),
             format!("lsgan_loss_discriminator{labels} 0.5\n"),
+            format!("lsgan_log_lines_dropped_total{labels} 3\n"),
         ] {
             assert!(text.contains(&line), "{line} in\n{text}");
         }
         assert!(text.contains("# TYPE lsgan_steps_total counter\n"));
+        assert!(text.contains("# TYPE lsgan_log_lines_dropped_total counter\n"));
         assert!(!text.contains("time_left"), "what is not known is left out");
+        assert!(!text.contains("spans"), "nothing is exported");
+        assert!(!self::text(&[&run], None).contains("dropped"), "only a coordinator drops something");
     }
 }

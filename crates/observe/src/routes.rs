@@ -10,16 +10,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lsgan_journal::JournalError;
 use lsgan_launch::read_scores;
-use lsgan_spec::scalars;
+use lsgan_spec::{Step, scalars};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::actions::{self, Action, Actions};
 use crate::curves::{Ask, group};
 use crate::hub::{Hub, Run};
 use crate::live::{self, All};
 use crate::tables::{self, EventsAsked};
-use crate::{page, prometheus, scores};
+use crate::{page, prometheus, scores, verify};
 
 /// Pixels of a curve, where nobody says how many.
 const PIXELS: u64 = 600;
@@ -33,6 +33,8 @@ pub(crate) struct Site {
     changes: Arc<watch::Sender<All>>,
     /// None where the page only shows.
     actions: Option<Actions>,
+    /// Who may read a whole snapshot: one request at a time.
+    verifying: Arc<Semaphore>,
 }
 
 /// All routes.
@@ -48,13 +50,14 @@ pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>, actions: O
         .route("/api/runs/{run}/samples/{step}", get(sample))
         .route("/api/runs/{run}/workers", get(workers))
         .route("/api/runs/{run}/snapshots", get(snapshots))
+        .route("/api/runs/{run}/snapshots/{step}/verify", get(verified))
         .route("/api/runs/{run}/scores", get(scored))
         .route("/api/runs/{run}/data", get(data))
         .route("/api/runs/{run}/events", get(events))
         .route("/api/runs/{run}/actions", get(possible))
         .route("/api/runs/{run}/actions/{action}", post(act))
         .fallback(file)
-        .with_state(Site { hub, changes, actions })
+        .with_state(Site { hub, changes, actions, verifying: Arc::new(Semaphore::new(1)) })
 }
 
 /// Why a request gets no answer.
@@ -76,6 +79,8 @@ pub(crate) enum Refused {
     NotAllowed(&'static str),
     #[error("{0}")]
     NotDone(String),
+    #[error("a snapshot is being read already; ask again when that is done")]
+    Busy,
     #[error("there is nothing at this address; docs/observe.md lists what there is")]
     NoRoute,
 }
@@ -87,6 +92,7 @@ impl IntoResponse for Refused {
             Self::NoNumber(..) | Self::NoAction(_) => StatusCode::BAD_REQUEST,
             Self::NotAllowed(_) => StatusCode::FORBIDDEN,
             Self::NotDone(_) => StatusCode::CONFLICT,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Journal(_) | Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, as_json(&json!({ "error": self.to_string() }))).into_response()
@@ -159,7 +165,8 @@ async fn runs(State(site): State<Site>) -> Response {
 async fn scraped(State(site): State<Site>) -> Response {
     let text = reading(move || {
         let all: Vec<_> = site.hub.runs().iter().map(|run| run.summary()).collect();
-        prometheus::text(&all.iter().map(|summary| &**summary).collect::<Vec<_>>())
+        let runs: Vec<_> = all.iter().map(|summary| &**summary).collect();
+        prometheus::text(&runs, site.hub.losses().as_ref())
     });
     ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text.await).into_response()
 }
@@ -238,6 +245,25 @@ async fn snapshots(State(site): State<Site>, Path(id): Path<String>) -> Answer {
         let scores = read_scores(&run.dir);
         let why = scores.as_ref().err().map(|failure| failure.text.clone());
         Ok(json!({ "snapshots": snapshots, "scores": scores.unwrap_or_default(), "scores_unreadable": why }))
+    };
+    of_run(site, id, read).await
+}
+
+/// Whether a snapshot is whole.
+async fn verified(
+    State(site): State<Site>,
+    Path((id, step)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    if verify::is_of_another_site(&headers) {
+        return Err(Refused::NotAllowed("snapshots are read for this server's own page alone"));
+    }
+    let step = Step(step.parse().map_err(|_| Refused::NoNumber("the step", step))?);
+    let turn = site.verifying.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    let read = move |run: &Run| -> Result<Value, Refused> {
+        // Until it is read, whether or not somebody still waits for the answer.
+        let _turn = turn;
+        Ok(verify::verify(run, step)?)
     };
     of_run(site, id, read).await
 }

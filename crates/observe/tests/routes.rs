@@ -1,106 +1,15 @@
 //! The server over a real socket, on runs whose journals are written here.
 
+mod common;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Instant;
 
-use lsgan_journal::{Beginning, CorruptRecord, FILE, Snapshot, StepRow, Writer};
+use common::{DEADLINE, Site, row};
+use lsgan_journal::{CorruptRecord, FILE, Snapshot};
 use lsgan_observe::actions::{Action, Actions};
-use lsgan_observe::{Hub, serve};
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-
-/// Far more than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Runs below a directory, and a server that shows them.
-struct Site {
-    dir: TempDir,
-    address: SocketAddr,
-    _runtime: Runtime,
-}
-
-impl Site {
-    fn new() -> Self {
-        Self::with(None)
-    }
-
-    /// One whose readers may act.
-    fn with(actions: Option<Actions>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        let hub = Arc::new(Hub::new(vec![dir.path().to_owned()]));
-        runtime.spawn(serve(listener, hub, actions, std::future::pending()));
-        Self { dir, address, _runtime: runtime }
-    }
-
-    fn run_dir(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// A run's journal with some facts. Dropped, it is a run whose coordinator ended.
-    fn journal(&self, name: &str) -> Writer {
-        std::fs::create_dir_all(self.run_dir(name)).unwrap();
-        let mut journal = Writer::open(&self.run_dir(name).join(FILE)).unwrap();
-        let yaml = include_str!("../../../tests/small.yaml");
-        let spec = lsgan_runfile::parse(yaml, "small.yaml", &[]).unwrap();
-        let facts = vec![
-            ("run", name.to_owned()),
-            ("spec_yaml", lsgan_runfile::to_yaml(&spec)),
-            ("identity", "abc".to_owned()),
-            ("virtual_ranks", "4".to_owned()),
-            ("global_batch", "16".to_owned()),
-            ("records", "10000".to_owned()),
-        ];
-        journal.begin(&Beginning { facts, ..Beginning::default() }).unwrap();
-        journal
-    }
-
-    /// Sends a request as it stands, and reads what comes back until the server ends the connection.
-    fn raw(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let answer =
-            self.raw(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer)
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, answer) = self.get(path);
-        assert_eq!(status, 200, "{path}: {answer}");
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
-    }
-
-    /// The only run's id.
-    fn id(&self) -> String {
-        self.json("/api/runs")[0]["id"].as_str().unwrap().to_owned()
-    }
-}
-
-fn row(step: u64, loss_d: f64) -> StepRow {
-    let scalars = [("loss_d", loss_d), ("images_per_s", 100.0)];
-    StepRow {
-        step,
-        wall_ms: 1_000_000 + step * 10,
-        scalars: scalars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-    }
-}
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().filter_map(Value::as_f64).collect()
@@ -331,19 +240,24 @@ fn a_journal_that_is_none_is_shown_as_such() {
     assert!(runs[0]["why"].as_str().unwrap().contains("no database"), "{runs}");
 }
 
-/// Browsers that ask for events and read nothing: others are answered, and what changes is told to those who read.
+/// Browsers that ask for events and scrapers that ask again and again, which read nothing, and some that never end their request:
+/// others are answered, and what changes is told to those who read.
 #[test]
 fn readers_that_stand_still_hold_up_nobody() {
+    const LIVE: &str = "GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let site = Site::new();
     let mut journal = site.journal("live");
-    let ask = || {
+    let ask = |request: &str| {
         let mut stream = TcpStream::connect(site.address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         stream
     };
-    let stuck: Vec<_> = (0..40).map(|_| ask()).collect();
-    let mut reader = ask();
+    let scrapes = SCRAPE.repeat(100);
+    let requests = [LIVE, &scrapes, "GET /metrics HTTP/1.1\r\nHost:"];
+    let stuck: Vec<_> = (0..40).flat_map(|_| requests.map(ask)).collect();
+    let mut reader = ask(LIVE);
     let (begin, mut told, mut step) = (Instant::now(), String::new(), 0);
     while !told.contains("\"step\":30") {
         assert!(begin.elapsed() < DEADLINE, "{told}");

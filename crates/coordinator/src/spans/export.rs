@@ -44,6 +44,12 @@ impl Exporter {
         Self { queue, place, task: tokio::spawn(sender.send_all()) }
     }
 
+    /// What it sends.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.queue.clone()
+    }
+
     /// Waits until all spans are sent, after the last one was made, but for [`LAST_WITHIN`] at most. Says how many are lost.
     pub async fn finish(mut self) -> Counts {
         // What is late is lost, and is counted.

@@ -79,6 +79,12 @@ impl Queue {
         Counts { made: state.count, lost: state.dropped + here as u64 }
     }
 
+    /// Those that are lost for good; [`Self::counts`] has those that may still arrive as well.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
     /// Waits until the queue is closed, or has so many spans, but no longer than `most`.
     pub(super) async fn due(&self, spans: usize, most: Duration) {
         let due = async {
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(names(&taken), ["2", "3"]);
         (5..7).for_each(|name| queue.push(span(name)));
         assert_eq!(queue.counts(), Counts { made: 7, lost: 7 });
+        assert_eq!(queue.dropped(), 2);
         // Those that come back are the oldest, and find no room.
         queue.push(span(7));
         queue.put_back(taken);

@@ -1,4 +1,5 @@
 //! A plan, and histories of entries such as the control machine writes: numbers of lives and generations are given once.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use lsgan_control::hashes::Difference;
 use lsgan_control::{Direction, Entry, GoneReason, Member, Outcome, Start};

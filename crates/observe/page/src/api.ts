@@ -66,6 +66,10 @@ export interface Snapshot {
   step: number; url: string; len_bytes: number; blake3: string; blocked_ms: number; written_ms: number;
   deleted_ms: number | null;
 }
+/** Whether a snapshot is whole; `why` not, where it is not. */
+export interface Verified {
+  step: number; state: "whole" | "damaged" | "missing" | "unknown"; took_ms: number; parts?: number; len_bytes?: number; why?: string;
+}
 export interface Snapshots { snapshots: Snapshot[]; scores: ScoreRow[]; scores_unreadable: string | null }
 export interface RunEvent {
   id: number; at_ms: number; warning: number; text: string;
@@ -88,6 +92,8 @@ export const details = (id: string) => ask<Details>(of(id));
 export const samples = (id: string) => ask<Sample[]>(of(id, "/samples"));
 export const workers = (id: string) => ask<Workers>(of(id, "/workers"));
 export const snapshots = (id: string) => ask<Snapshots>(of(id, "/snapshots"));
+/** Has the server read a whole snapshot. */
+export const verify = (id: string, step: number) => ask<Verified>(of(id, `/snapshots/${step}/verify`));
 export const scores = (id: string) => ask<Scored>(of(id, "/scores"));
 export const data = (id: string) => ask<Data>(of(id, "/data"));
 export const possible = (id: string) => ask<Possible>(of(id, "/actions"));

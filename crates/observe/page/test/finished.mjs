@@ -1,6 +1,8 @@
 // node finished.mjs URL: the page on two finished runs.
 
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { accessible, inBrowser, shown, until } from "./browser.mjs";
 
 const [url] = process.argv.slice(2);
@@ -23,6 +25,27 @@ await inBrowser({}, async (page) => {
     await page.getByRole("link", { name: view, exact: true }).click();
     await page.locator(view === "File" ? "pre" : "tbody tr").first().waitFor();
     await accessible(page, view);
+  }
+});
+
+// Snapshots are read, byte by byte, where the reader asks for it: a whole one and one that is damaged.
+await inBrowser({}, async (page) => {
+  const file = join(runs[0].dir, "snapshots/step-0000000040/generator.safetensors");
+  const bytes = readFileSync(file);
+  const changed = Buffer.from(bytes);
+  changed[changed.length - 1] ^= 1;
+  writeFileSync(file, changed);
+  try {
+    await page.goto(at({ run: a, view: "snapshots" }));
+    const told = page.getByRole("status").filter({ hasText: "Step" });
+    await page.getByRole("button", { name: "verify step 60" }).press("Enter");
+    await until("a whole one", async () => /Step 60: whole: \d+ parts, .* read in/.test((await told.textContent()) ?? ""));
+    assert.equal(await page.locator("tr", { hasText: "verify" }).first().locator(".check .tag").textContent(), "whole");
+    await page.getByRole("button", { name: "verify step 40" }).click();
+    await until("a damaged one", async () => /Step 40: damaged: .*BLAKE3/.test((await told.textContent()) ?? ""));
+    await accessible(page, "verified snapshots");
+  } finally {
+    writeFileSync(file, bytes);
   }
 });
 
