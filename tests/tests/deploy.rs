@@ -70,10 +70,13 @@ fn every_component_renders_with_all_the_others_in_both_orders() {
             "            nvidia.com/gpu: 8",
             "        - --grace=15s",
             "        - --run-dir=/var/lib/lsgan/run",
+            "        - --http=[::]:8090",
+            "        prometheus.io/port: \"8090\"",
         ] {
             assert_eq!(count(&text, line), 1, "`{line}` is in what all components make");
         }
         assert_eq!(text.matches("claimName:").count(), 1, "with s3 the coordinator's alone");
+        assert!(!text.contains("--http-actions"), "the page only shows");
     }
     for component in &components {
         rendered(overlay(std::slice::from_ref(component)).path());

@@ -88,6 +88,15 @@ fn data_that_is_missing_on_a_host_ends_its_node_and_is_seen_at_the_coordinator_u
 }
 
 #[test]
+fn a_coordinator_takes_no_offers() {
+    let lab = Lab::new();
+    let coordinator = lab.coordinator(&[]);
+    lab.lsgan(["node", "--sweep", &coordinator.address, "--workers", "1"])
+        .fails(2, &["is no sweep", "--coordinator"]);
+    lab.lsgan(["node", "--workers", "1"]).wait().expect_code(2).expect_err(&["--coordinator"]);
+}
+
+#[test]
 fn a_worker_that_cannot_listen_is_tried_again_and_does_not_end_its_sibling() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator(&["--set", "steps=1000000"]);

@@ -110,6 +110,43 @@ fn a_sweep_that_is_interrupted_stops_its_runs_with_snapshots() {
     assert!(!lab.path("sweep/seed-3").exists());
 }
 
+/// All training is done by the workers of another host's node, which is killed in the middle and started again.
+#[test]
+fn a_node_trains_the_runs_of_a_sweep_to_the_weights_of_each_run_alone() {
+    let lab = Lab::new();
+    let listen = format!("{}:0", lab.host());
+    let settings = ["--seeds", "1..3", "--set", "steps=200", "--workers", "0", "--listen", &listen, "--json"];
+    let mut process = sweep(&lab, &settings);
+    let line = process.wait_for_words("lsgan node --sweep ");
+    let address = line.trim_end().rsplit(' ').next().expect("it ends with the address").to_owned();
+    let node = |name: &str| {
+        lab.lsgan(["node", "--sweep", &address, "--workers", "2", "--name", name, "--logs", name])
+    };
+    let first = node("first");
+    let dirs = [1, 2].map(|seed| lab.path(&format!("sweep/seed-{seed}")));
+    let tables = "select count(*) from sqlite_master where name = 'metrics'";
+    let steps = |dir: &PathBuf| {
+        let is_there = dir.join("journal.sqlite").is_file() && Journal::open(dir).number(tables) == 1;
+        if is_there { Journal::open(dir).number("select count(*) from metrics") } else { 0 }
+    };
+    until("each of its workers trains for a run of its own", || {
+        let steps = dirs.each_ref().map(&steps);
+        if steps.iter().all(|steps| *steps > 0) { Ok(()) } else { Err(steps) }
+    });
+    first.kill();
+    let mut second = node("second");
+    let found = process.succeeds().json();
+    second.succeeds().expect_err(&["worker 1 takes part in the run", "the sweep is over"]);
+    assert_eq!(runs(&found).len(), 3);
+    for (index, run) in runs(&found).into_iter().enumerate() {
+        assert_eq!((&run["outcome"], &run["step"]), (&"finished".into(), &200.into()), "{run}");
+        let alone = Lab::new();
+        let seed = format!("seed={}", index + 1);
+        alone.up(1, &["--set", "checkpoint.every=10", "--set", &seed]).succeeds();
+        assert_eq!(run["weights"], alone.weights().generator, "{run}");
+    }
+}
+
 /// Scores are in the table, and over the seeds.
 #[test]
 fn a_sweep_of_scored_runs_ends_with_its_scores() {
@@ -146,6 +183,8 @@ fn what_is_wrong_is_refused_before_anything_starts() {
         sweep(&lab, &["--set", set]).fails(2, &[words]);
     }
     sweep(&lab, &["--seeds", "5..1"]).fails(2, &["seeds are a range as 1..5"]);
+    sweep(&lab, &["--workers", "0"]).fails(2, &["--workers 0 leaves the runs without workers", "--listen"]);
+    sweep(&lab, &["--listen", "0.0.0.0:0"]).fails(2, &["all addresses of this host", "name the one"]);
     assert!(!lab.path("sweep").exists());
     // A run of the same name with other mathematics.
     sweep(&lab, &["--seeds", "1", "--set", "steps=3"]).succeeds();

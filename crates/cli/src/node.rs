@@ -1,22 +1,30 @@
 //! `lsgan node`: one worker for each device of this host, supervised. The terminal shows what happens to the workers; their
 //! own logs are in files.
+//!
+//! - `offering`: workers that are offered to a sweep, and train for one run after another.
+//! - `ports`: where workers listen for their peers.
+
+mod offering;
+mod ports;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use lsgan_certs::Credential;
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
 use lsgan_launch::{JoinArgs, ListenArgs, sibling};
 use lsgan_spec::Device as Wish;
+use lsgan_wire::Address;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use self::ports::PeerPorts;
 use crate::children::{Log, Recipe, Running};
 use crate::live::host;
 
@@ -37,8 +45,17 @@ const LINES_MAX: usize = 64;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The coordinator's address.
-    #[arg(long, value_name = "http[s]://HOST:PORT", env = "LSGAN_COORDINATOR")]
-    coordinator: String,
+    #[arg(
+        long,
+        value_name = "http[s]://HOST:PORT",
+        env = "LSGAN_COORDINATOR",
+        required_unless_present = "sweep"
+    )]
+    coordinator: Option<String>,
+    /// The address of a sweep (`lsgan sweep --listen`), instead of a coordinator's: the workers train for one of its runs after
+    /// another, as it says.
+    #[arg(long, value_name = "http[s]://HOST:PORT")]
+    sweep: Option<String>,
     #[command(flatten)]
     join: JoinArgs,
     /// How many workers; by default one for each device of this host.
@@ -73,44 +90,6 @@ pub struct Args {
     log: logging::Log,
 }
 
-/// Where the workers of a host listen for their peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PeerPorts {
-    ip: IpAddr,
-    first: u16,
-    last: u16,
-}
-
-impl FromStr for PeerPorts {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is neither IP:PORT nor IP:FIRST-LAST, as 0.0.0.0:7100-7107");
-        let (ip, ports) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
-        let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
-        let (first, last) = match ports.split_once('-') {
-            Some((first, last)) => (port(first)?, port(last)?),
-            None => (port(ports)?, u16::MAX),
-        };
-        if first > last || first == 0 && last != u16::MAX {
-            return Err(format!("`{text}`: ports go from FIRST to LAST, both above 0"));
-        }
-        Ok(Self { ip, first, last })
-    }
-}
-
-impl PeerPorts {
-    /// Where the worker of this number, counted from 1, listens.
-    fn of(self, number: u32) -> Option<SocketAddr> {
-        if self.first == 0 {
-            return Some(SocketAddr::new(self.ip, 0));
-        }
-        let port = u32::from(self.first) + number - 1;
-        u16::try_from(port).ok().filter(|&port| port <= self.last).map(|port| SocketAddr::new(self.ip, port))
-    }
-}
-
 /// How a worker ended that is not started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
@@ -132,8 +111,7 @@ enum End {
 /// Exit code 2 when no worker can take part and another try would not change that, 1 when the run failed, the coordinator
 /// was not reached, or workers had to be killed; that of the signal when it was told to end.
 pub async fn node(args: Args) -> Result<(), Failure> {
-    let address = args.coordinator.parse::<lsgan_wire::Address>().map_err(Failure::bad_input)?;
-    address.by(args.join.open()?).map_err(Failure::bad_input)?;
+    let (address, to) = address(&args)?;
     let count = args.workers.unwrap_or_else(lsgan_train::device::count);
     let recipes = (1..=count).map(|number| recipe(&args, number)).collect::<Result<Vec<_>, _>>()?;
     logging::start(args.log, "info");
@@ -146,17 +124,14 @@ pub async fn node(args: Args) -> Result<(), Failure> {
             "more workers than GPUs: NCCL takes one worker a GPU, so that a run on GPUs does not form. Leave --workers away"
         );
     }
-    tracing::info!(
-        "{} for {}; logs are in {}",
-        workers(count as usize),
-        args.coordinator,
-        args.logs.display()
-    );
+    tracing::info!("{} for {to}; logs are in {}", workers(count as usize), args.logs.display());
     let (leave, left) = watch::channel(false);
-    let node = Node { said: RefCell::default(), grace: args.grace + GRACE_MORE };
+    let sweep = args.sweep.is_some().then_some(address);
+    let patience = args.give_up_after;
+    let node = Node { said: RefCell::default(), grace: args.grace + GRACE_MORE, sweep, patience };
     // All on this thread: children die with the thread that started them.
     let mut running: FuturesUnordered<_> =
-        recipes.into_iter().map(|recipe| node.supervise(recipe, left.clone())).collect();
+        recipes.into_iter().map(|recipe| node.take_part(recipe, left.clone())).collect();
     let (mut ends, mut asked) = (Vec::new(), None);
     loop {
         tokio::select! {
@@ -179,6 +154,23 @@ pub async fn node(args: Args) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// The address that the workers are for, as this process dials it, and in words.
+fn address(args: &Args) -> Result<(Address, String), Failure> {
+    let who = args.join.open()?;
+    let (text, to) = match (&args.sweep, &args.coordinator) {
+        (Some(sweep), _) => (sweep, format!("the sweep at {sweep}")),
+        (None, Some(coordinator)) => (coordinator, coordinator.clone()),
+        (None, None) => return Err(Failure::bad_input("--coordinator is missing: whom to train for.")),
+    };
+    if let (Some(_), Some(Credential::Token(_))) = (&args.sweep, &who) {
+        return Err(Failure::bad_input(
+            "a join token is of one run, and a sweep has many: give a worker's certificate with --tls.",
+        ));
+    }
+    let address = text.parse::<Address>().map_err(Failure::bad_input)?;
+    Ok((address.by(who).map_err(Failure::bad_input)?, to))
 }
 
 fn workers(count: usize) -> String {
@@ -208,13 +200,18 @@ fn result(ends: Vec<End>) -> Result<(), Failure> {
     }
 }
 
-fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
+/// How a worker is started; one that is offered to a sweep lacks the coordinator still. Returns its name, too.
+fn recipe(args: &Args, number: u32) -> Result<(String, Recipe), Failure> {
     let host = args.name.clone().or_else(host).unwrap_or_else(|| "node".to_owned());
+    let name = format!("{host}:{number}");
     let log = Log::default();
     log.open(&args.logs.join(format!("worker-{number}.log")))?;
-    let mut arguments = vec!["--coordinator".to_owned(), args.coordinator.clone()];
+    let mut arguments = vec![];
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-    add("--name", format!("{host}:{number}"));
+    if let (None, Some(coordinator)) = (&args.sweep, &args.coordinator) {
+        add("--coordinator", coordinator.clone());
+    }
+    add("--name", name.clone());
     add("--local-rank", (number - 1).to_string());
     add("--give-up-after", humantime::format_duration(args.give_up_after).to_string());
     add("--grace", humantime::format_duration(args.grace).to_string());
@@ -235,7 +232,7 @@ fn recipe(args: &Args, number: u32) -> Result<Recipe, Failure> {
     arguments.extend([args.join.to_arguments(), args.open.to_arguments()].concat());
     arguments.push("--supervised".to_owned());
     let (label, program) = (format!("worker {number}"), sibling("worker")?);
-    Ok(Recipe { label, program, arguments, secrets: Vec::new(), log })
+    Ok((name, Recipe { label, program, arguments, secrets: Vec::new(), log }))
 }
 
 /// What the workers of a node share.
@@ -243,9 +240,25 @@ struct Node {
     /// Sentences, and when they were said last.
     said: RefCell<BTreeMap<String, Instant>>,
     grace: Duration,
+    /// The sweep that they are offered to.
+    sweep: Option<Address>,
+    /// How long it is tried to reach it; zero is for ever.
+    patience: Duration,
 }
 
 impl Node {
+    /// Has a worker of this name take part in a run, or in the runs of a sweep.
+    async fn take_part(
+        &self,
+        (name, recipe): (String, Recipe),
+        leave: watch::Receiver<bool>,
+    ) -> Result<End, Failure> {
+        match &self.sweep {
+            None => self.supervise(recipe, leave).await,
+            Some(sweep) => self.serve(sweep, (name, recipe), leave).await,
+        }
+    }
+
     /// Runs one worker, again and again, until it is not to be started any more.
     async fn supervise(&self, recipe: Recipe, mut leave: watch::Receiver<bool>) -> Result<End, Failure> {
         let label = recipe.label.clone();
@@ -394,22 +407,6 @@ async fn told(leave: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_worker_has_a_port_of_its_own() {
-        let ports: PeerPorts = "10.0.0.1:7100-7101".parse().unwrap();
-        let of = |number| ports.of(number).map(|address| address.to_string());
-        assert_eq!(of(1).as_deref(), Some("10.0.0.1:7100"));
-        assert_eq!(of(2).as_deref(), Some("10.0.0.1:7101"));
-        assert_eq!(of(3), None);
-        let base: PeerPorts = "[::]:7100".parse().unwrap();
-        assert_eq!(base.of(9).unwrap().to_string(), "[::]:7108");
-        let free: PeerPorts = "0.0.0.0:0".parse().unwrap();
-        assert_eq!(free.of(5).unwrap().port(), 0);
-        for wrong in ["7100", "host:7100", "0.0.0.0:7101-7100", "0.0.0.0:0-5", "0.0.0.0:x"] {
-            assert!(wrong.parse::<PeerPorts>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_node_ends_badly_only_when_no_worker_could_take_part_or_the_run_did() {

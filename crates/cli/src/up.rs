@@ -31,8 +31,13 @@ const EXPECT_WORKERS: &str = "--expect-workers";
 pub struct Args {
     #[command(flatten)]
     run: RunArgs,
-    /// How many workers; more than `batch.virtual_ranks` stand by.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// How many workers; more than `batch.virtual_ranks` stand by. With 0 all of them are elsewhere (`lsgan node`).
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(..=1024)
+    )]
     workers: u32,
     /// Address for the coordinator; port 0 takes a free one, and [::] is all of this host's, IPv4 as well.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
@@ -56,7 +61,9 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
     // Errors in the run's file are reported before anything is started.
     let file = run_file::load(&mut args.run)?;
     let (wish, asked) = (file.spec.compute.device, args.workers);
-    lsgan_train::device::check(wish).map_err(Failure::bad_input_of)?;
+    if asked > 0 {
+        lsgan_train::device::check(wish).map_err(Failure::bad_input_of)?;
+    }
     let places = lsgan_train::device::places(wish);
     let (workers, told) = gpus::within(asked, places);
     args.workers = workers;

@@ -186,6 +186,12 @@ fn silence_longer_than_the_failure_timeout_is_a_death() {
     assert_eq!(bench.now.0, 1_501);
     assert!(matches!(bench.to(2)[..], [Message::Retired { .. }]));
     assert_eq!(bench.to(1), [Message::Abort(Generation(1))]);
+    // A coordinator that has been deposed cannot write that, and so it does not say it.
+    let at =
+        |is: &dyn Fn(&Effect) -> bool| bench.effects.iter().position(is).expect("it is among the effects");
+    let written = at(&|effect| matches!(effect, Effect::Journal(Entry::Gone { .. })));
+    let told = at(&|effect| matches!(effect, Effect::Send { message: Message::Retired { .. }, .. }));
+    assert!(written < told, "{:?}", bench.effects);
 }
 
 /// Its heartbeat waits behind what others say.

@@ -235,6 +235,7 @@ impl History {
         has_one_stream(event, after)?;
         abort_reaches_all_who_compute(before, after, effects)?;
         leases_go_to_owners((before, after), effects)?;
+        endings_are_journaled_first(before, effects)?;
         if !matches!(event, Event::Tick | Event::TaskFailed { .. }) {
             nobody_leaves_with_the_only_copy((before, after), event, effects)?;
         }
@@ -292,6 +293,48 @@ fn abort_reaches_all_who_compute(before: &Run, after: &Run, effects: &[Effect]) 
                 member.incarnation,
                 after.generation()
             ));
+        }
+    }
+    Ok(())
+}
+
+/// What ends a worker's part is journaled before it is told, in answer to the same event. Where the journal is copied, it is told
+/// when the copy has that: a coordinator that has been deposed cannot end what it does not know to be with another one.
+fn endings_are_journaled_first(before: &Run, effects: &[Effect]) -> Result<(), String> {
+    let mut entries: Vec<&Entry> = Vec::new();
+    for effect in effects {
+        let (session, message) = match effect {
+            Effect::Journal(entry) => {
+                entries.push(entry);
+                continue;
+            }
+            Effect::Send { session, message } => (session, message),
+            Effect::Close { .. } => continue,
+        };
+        let has = |is: &dyn Fn(&Entry) -> bool| entries.iter().copied().any(is);
+        let is_journaled = match message {
+            Message::Abort(aborted) => {
+                has(&|entry| matches!(entry, Entry::Halting { generation, .. } if generation == aborted))
+            }
+            Message::Retired { .. } => {
+                let who = before.workers().iter().find(|(_, w)| w.session == *session).map(|(i, _)| *i);
+                let is_it = |gone: &Incarnation| who.is_none_or(|who| who == *gone);
+                has(&|entry| matches!(entry, Entry::Gone { incarnation, .. } if is_it(incarnation)))
+            }
+            Message::Shutdown(outcome) => {
+                *before.phase() == Phase::Ended(outcome.clone())
+                    || has(&|entry| matches!(entry, Entry::Ended(ended) if ended == outcome))
+            }
+            Message::Welcome { .. }
+            | Message::Refused { .. }
+            | Message::Form(_)
+            | Message::Lease { .. }
+            | Message::Wish { .. }
+            | Message::Try { .. }
+            | Message::Task(_) => true,
+        };
+        if !is_journaled {
+            return Err(format!("{message:?} is told before what it rests on is journaled"));
         }
     }
     Ok(())

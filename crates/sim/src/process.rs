@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use lsgan_control::member::{Identity, Participant};
-use lsgan_control::{Form, ParkReason, Report, SessionId};
+use lsgan_control::{Form, Message, ParkReason, Report, SessionId};
 use lsgan_spec::{Generation, Millis, Numerics, VirtualRank};
 
+use crate::fence::Coordinator;
 use crate::history::State;
 use crate::network::Happening;
 
@@ -57,6 +58,8 @@ pub struct Process {
     pub writes_until: Millis,
     /// The reports about generations that it sent on this stream.
     pub said: Vec<Report>,
+    /// The newest coordinator that has welcomed it, or told it to form.
+    pub led_by: Coordinator,
 }
 
 /// What a process does for the generation that it is in.
@@ -122,7 +125,30 @@ impl Process {
             clock_percent: 100,
             writes_until: Millis(0),
             said: Vec::new(),
+            led_by: 0,
         }
+    }
+
+    /// It is told something. What a coordinator gave it is ended by that one or a newer one: an older one, which has been deposed
+    /// and has not found that yet, halts, retires and ends nobody who is with the newer one.
+    pub fn told_by(&mut self, coordinator: Coordinator, message: &Message) -> Result<(), String> {
+        let ends = match message {
+            Message::Welcome { adopted, .. } => !adopted,
+            Message::Refused { .. }
+            | Message::Form(_)
+            | Message::Abort(_)
+            | Message::Retired { .. }
+            | Message::Shutdown(_) => true,
+            Message::Lease { .. } | Message::Wish { .. } | Message::Try { .. } | Message::Task(_) => false,
+        };
+        if ends && coordinator < self.led_by {
+            let (name, leads) = (&self.name, self.led_by);
+            return Err(format!("{name} is with coordinator {leads}, and {coordinator} tells it {message:?}"));
+        }
+        if let Message::Welcome { .. } | Message::Form(_) = message {
+            self.led_by = self.led_by.max(coordinator);
+        }
+        Ok(())
     }
 
     /// The membership, if it is of `generation` and still computes.

@@ -173,6 +173,8 @@ impl World {
             return;
         }
         self.note(|w| format!("{} is told {}", w.processes[p].name, brief(&message)));
+        let coordinator = self.network.link(session).coordinator;
+        self.check(|w| w.processes[p].told_by(coordinator, &message));
         if let Message::Retired { .. } = message {
             self.coverage.retired += 1;
             if self.setup.forgets && !self.processes[p].member.is_leaving() {

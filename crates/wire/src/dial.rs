@@ -17,6 +17,7 @@ use tonic::{Request, Status};
 use crate::MESSAGE_LEN_BYTES_MAX;
 use crate::connect::{Connector, Sentence};
 use crate::v1::coordinator_client::CoordinatorClient;
+use crate::v1::sweep_client;
 
 /// How long a connection may take to be accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,8 +31,14 @@ const TOKEN_SCHEME: &str = "Bearer ";
 /// The header beside it that has the run's own token: of a process that was let in before.
 const RUN_HEADER: &str = "lsgan-run-bin";
 
+/// A connection whose calls show who makes them.
+type Known = InterceptedService<Channel, Bearer>;
+
 /// A client of a coordinator.
-pub type Client = CoordinatorClient<InterceptedService<Channel, Bearer>>;
+pub type Client = CoordinatorClient<Known>;
+
+/// A client of a sweep.
+pub type SweepClient = sweep_client::SweepClient<Known>;
 
 /// Shows a join token with each call, where the process has one, and what it was told of the run.
 #[derive(Clone, Debug)]
@@ -185,18 +192,29 @@ impl fmt::Display for Address {
 /// # Errors
 /// Why it cannot be reached, and what to check.
 pub async fn dial(address: &Address) -> Result<Client, String> {
+    let client = CoordinatorClient::new(connect(address).await?);
+    Ok(client
+        .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
+}
+
+/// The same for a sweep, which shows a coordinator's certificate.
+///
+/// # Errors
+/// Why it cannot be reached, and what to check.
+pub async fn dial_sweep(address: &Address) -> Result<SweepClient, String> {
+    connect(address).await.map(SweepClient::new)
+}
+
+async fn connect(address: &Address) -> Result<Known, String> {
     if address.is_tls() && address.credential.is_none() {
         address.clone().by(None)?;
     }
     let connector = Connector::new(address.credential.clone());
     let channel =
         address.endpoint.connect_with_connector(connector).await.map_err(|error| explain(&error))?;
-    Ok(CoordinatorClient::with_interceptor(
-        channel,
-        Bearer::of(address.credential.as_ref(), address.run.as_deref()),
-    )
-    .max_decoding_message_size(MESSAGE_LEN_BYTES_MAX)
-    .max_encoding_message_size(MESSAGE_LEN_BYTES_MAX))
+    let bearer = Bearer::of(address.credential.as_ref(), address.run.as_deref());
+    Ok(InterceptedService::new(channel, bearer))
 }
 
 /// The causes of `error` in a line, and what to check about that kind of failure.

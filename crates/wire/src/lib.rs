@@ -15,7 +15,7 @@ mod places;
 mod stream;
 mod words;
 
-pub use dial::{Address, Bearer, Client, Shown, dial, scheme};
+pub use dial::{Address, Bearer, Client, Shown, SweepClient, dial, dial_sweep, scheme};
 pub use incoming::{Accepted, Incoming, Peer};
 pub use listen::{Listen, from_here, listen};
 pub use places::Limits;

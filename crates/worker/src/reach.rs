@@ -16,6 +16,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const UNREACHABLE_SAID_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks whether a coordinator that is starting has started.
 const STARTING_PAUSE: Duration = Duration::from_millis(500);
+/// A coordinator with an older journal is asked again for so long: one that was deposed answers until it finds that, which takes up
+/// to five seconds where its store is well, and the one that leads may have the same name.
+const OLDER_FOR: Duration = Duration::from_secs(15);
+
+/// What is said meanwhile.
+const OLDER: &str = "one answers there whose journal lacks what this worker was told of";
 
 /// A coordinator and the run that it describes.
 pub type Reached = (Client, v1::RunDescription);
@@ -24,16 +30,27 @@ pub type Reached = (Client, v1::RunDescription);
 /// all that this worker was told of.
 ///
 /// # Errors
-/// The coordinator is away for longer than `--give-up-after`, or has another run or an older journal. With exit code 0: the run
-/// is finished.
+/// The coordinator is away for longer than `--give-up-after`, or has another run, or keeps an older journal. With exit code 0: the
+/// run is finished.
 pub async fn reach(args: &Args, known: Option<&v1::RunDescription>) -> Result<Reached, Failure> {
     let address = args.address()?;
     let address = known.iter().fold(address, |address, known| address.of_run(&known.token));
     let (mut since, mut pause, mut told) = (Instant::now(), BACKOFF_FIRST, None::<Instant>);
-    let mut waits = false;
+    let (mut waits, mut older_since) = (false, None::<Instant>);
     loop {
         let error = match try_reach(&address).await {
-            Ok((client, found)) => return same_run(known, &found).map(|()| (client, found)),
+            Ok((client, found)) => match older(known, &found)? {
+                None => return Ok((client, found)),
+                Some(why) if older_since.is_some_and(|since| since.elapsed() >= OLDER_FOR) => {
+                    return Err(Failure::failed(why));
+                }
+                Some(_) => {
+                    if older_since.is_none() {
+                        (older_since, told) = (Some(Instant::now()), None);
+                    }
+                    Unreached::away(OLDER.to_owned())
+                }
+            },
             Err(error) => error,
         };
         if error.is_refused {
@@ -95,9 +112,14 @@ struct Unreached {
     is_finished: bool,
 }
 
+impl Unreached {
+    fn away(why: String) -> Self {
+        Self { why, is_starting: false, is_refused: false, is_finished: false }
+    }
+}
+
 async fn try_reach(address: &Address) -> Result<Reached, Unreached> {
-    let unreached = |why| Unreached { why, is_starting: false, is_refused: false, is_finished: false };
-    let mut client = dial(address).await.map_err(unreached)?;
+    let mut client = dial(address).await.map_err(Unreached::away)?;
     let reply = client.describe_run(v1::DescribeRunRequest {}).await.map_err(|status| Unreached {
         why: status.message().to_owned(),
         is_starting: status.code() == Code::FailedPrecondition,
@@ -107,30 +129,33 @@ async fn try_reach(address: &Address) -> Result<Reached, Unreached> {
     Ok((client, reply.into_inner()))
 }
 
-fn same_run(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> Result<(), Failure> {
-    match known {
-        Some(known) if known.token != found.token => Err(Failure::failed(format!(
+/// Why this coordinator is not taken for the one that the worker knows: its journal lacks what the worker was told of.
+///
+/// # Errors
+/// It has another run.
+fn older(known: Option<&v1::RunDescription>, found: &v1::RunDescription) -> Result<Option<String>, Failure> {
+    let Some(known) = known else { return Ok(None) };
+    if known.token != found.token {
+        return Err(Failure::failed(format!(
             "the coordinator came back with another run (`{}`, it was `{}`) or another journal. Start the coordinator \
              with the right run directory, or this worker anew.",
             found.run, known.run
-        ))),
-        Some(known)
-            if found.generation < known.generation
-                || found.incarnation < known.incarnation
-                || found.metrics_until < known.metrics_until =>
-        {
-            Err(Failure::failed(format!(
-                "the coordinator came back with an older copy of its journal: it has generation {}, incarnation {} \
-                 and the metrics below step {}, and this worker was told of generation {}, incarnation {} and step \
-                 {}. Start the coordinator with the newest journal; this worker ends, so that the two do not mix.",
-                found.generation,
-                found.incarnation,
-                found.metrics_until,
-                known.generation,
-                known.incarnation,
-                known.metrics_until
-            )))
-        }
-        _ => Ok(()),
+        )));
     }
+    let is_older = found.generation < known.generation
+        || found.incarnation < known.incarnation
+        || found.metrics_until < known.metrics_until;
+    Ok(is_older.then(|| {
+        format!(
+            "the coordinator came back with an older copy of its journal: it has generation {}, incarnation {} \
+             and the metrics below step {}, and this worker was told of generation {}, incarnation {} and step \
+             {}. Start the coordinator with the newest journal; this worker ends, so that the two do not mix.",
+            found.generation,
+            found.incarnation,
+            found.metrics_until,
+            known.generation,
+            known.incarnation,
+            known.metrics_until
+        )
+    }))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lsgan_tests::disturb::{Cluster, assert_undisturbed_weights, finish};
 use lsgan_tests::lab::STEPS;
-use lsgan_tests::{Lab, Process};
+use lsgan_tests::{Coordinator, Lab, Process};
 use lsgan_wire::v1::Phase;
 use nix::sys::signal::Signal;
 
@@ -78,9 +78,9 @@ fn copy_journal(from: &Path, to: &Path) {
     }
 }
 
-/// The copy is older by a generation, of which every worker was told.
-#[test]
-fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() {
+/// A coordinator that has come back where it was, with a copy of its journal that is older by a generation, of which every worker
+/// was told. The newest journal is in the folder `newest`.
+fn with_an_older_copy() -> (Lab, Coordinator, Vec<Process>) {
     let mut cluster = Cluster::start(2, &[]);
     let has_snapshot = |status: &lsgan_wire::v1::RunStatus| status.snapshot_step.is_some();
     cluster.coordinator.client.wait_until("there is a snapshot", has_snapshot);
@@ -95,7 +95,13 @@ fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() 
     assert_eq!(coordinator.kill(), listen);
     copy_journal(&lab.run_dir(), &lab.path("newest"));
     copy_journal(&lab.path("older"), &lab.run_dir());
-    let mut older = lab.coordinator_at(&listen, &[]);
+    let older = lab.coordinator_at(&listen, &[]);
+    (lab, older, workers)
+}
+
+#[test]
+fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() {
+    let (lab, mut older, workers) = with_an_older_copy();
     let words = ["came back with an older copy of its journal: it has generation 1", "told of generation 2"];
     all_refuse(workers, &words);
     older.kill();
@@ -104,6 +110,20 @@ fn a_coordinator_that_comes_back_with_an_older_copy_of_its_journal_is_refused() 
     // with them.
     copy_journal(&lab.path("newest"), &lab.run_dir());
     lab.up(2, &[]).succeeds();
+    assert_undisturbed_weights(&lab);
+}
+
+/// As one that was deposed, which answers under the name that both have until it finds that another one leads.
+#[test]
+fn an_older_coordinator_that_goes_soon_ends_no_worker() {
+    let (lab, mut older, mut workers) = with_an_older_copy();
+    for worker in &mut workers {
+        worker.wait_for_words("one answers there whose journal lacks what this worker was told of");
+    }
+    let listen = older.kill();
+    copy_journal(&lab.path("newest"), &lab.run_dir());
+    let mut newest = lab.coordinator_at(&listen, &[]);
+    finish(&mut newest.process, workers);
     assert_undisturbed_weights(&lab);
 }
 

@@ -6,6 +6,7 @@ mod listening;
 mod page;
 mod refused;
 mod rotation;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 

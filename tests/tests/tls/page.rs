@@ -58,3 +58,28 @@ fn who_acts_on_the_page_is_an_operator() {
     });
     drop(worker);
 }
+
+/// As in deploy/kubernetes with the components `tls` and `monitoring`.
+#[test]
+fn metrics_are_read_from_other_hosts_in_plain_while_calls_take_tls() {
+    const PAGE: &str = "the page is at ";
+    let lab = Lab::new();
+    let certs = certificates(&lab, "certs");
+    let (tls, listen) = (text(&certs), format!("{}:0", lab.host()));
+    let closed = ["--quiet", "--listen", &listen, "--tls", &tls, "--http", "0.0.0.0:0"];
+    lab.start_coordinator(&closed).fails(2, &["the page would be served on 0.0.0.0", "--insecure"]);
+    let open = [&closed[..], &["--insecure"]].concat();
+    let mut coordinator = Lab::listening_as(lab.start_coordinator(&open), None);
+    assert!(coordinator.address.starts_with("https://"), "{}", coordinator.address);
+    let line = coordinator.process.wait_for_words(PAGE);
+    let (_, url) = line.split_once(PAGE).expect("it was waited for");
+    let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
+    until("the run is among the metrics", || {
+        let answer = ask(address, "GET /metrics", "");
+        if answer.contains("lsgan_run_info{") { Ok(()) } else { Err(answer) }
+    });
+    let refused = ask(address, "POST /api/runs/any/actions/stop", "");
+    assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+    let said = coordinator.process.output().err();
+    assert!(said.contains("the page has no TLS") && !said.contains("listens without TLS"), "{said}");
+}

@@ -12,6 +12,7 @@ use lsgan_launch::read_scores;
 use lsgan_spec::Metric;
 use tokio::sync::mpsc;
 
+use super::Means;
 use super::plan::{Job, Sweep};
 use super::pool::Ended;
 use super::table::median;
@@ -51,7 +52,7 @@ pub fn check(sweep: &Sweep, metric: Metric) -> Result<(), Failure> {
 pub async fn run(
     sweep: &Sweep,
     metric: Metric,
-    workers: Option<u32>,
+    means: &mut Means,
     interrupts: &mut mpsc::Receiver<Interrupt>,
 ) -> Result<Ended, Failure> {
     let spec = &sweep.jobs[0].file.spec;
@@ -59,7 +60,7 @@ pub async fn run(
     let (mut ended, rounds) = (Ended::default(), rounds(left.len(), spec.steps, spec.evaluate.every));
     for (round, &steps) in rounds.iter().enumerate() {
         let of_round = sweep.of_round(&left, steps);
-        ended.add(super::run(&of_round, workers, interrupts).await?);
+        ended.add(super::run(&of_round, means, interrupts).await?);
         if ended.stopped.is_some() || round + 1 == rounds.len() {
             break;
         }

@@ -1,23 +1,30 @@
-//! Runs on a shared pool of workers: each is a process `lsgan up` with a part of them.
+//! Runs on a shared pool of workers: each is a process `lsgan up` with a part of those of this machine, to which those of other
+//! hosts come as they are offered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use lsgan_console::{Counter, Failure, Interrupt, say};
-use lsgan_journal::LastWords;
+use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::sibling;
+use lsgan_snapshots::Holder;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::Means;
 use super::ledger::Ledger;
+use super::offers::Offers;
 use super::plan::{Job, Left, Sweep};
 use crate::children::{Log, Recipe, Running, first_end};
+use crate::live::host;
 use crate::run_file;
 
 /// Between two looks at how far the runs are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether a coordinator listens for which another host's worker waits.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How a sweep ended.
 #[derive(Debug, Default)]
@@ -33,7 +40,9 @@ pub struct Ended {
 /// Runs the runs of a sweep.
 pub struct Pool<'a> {
     sweep: &'a Sweep,
+    /// Those of this machine.
     workers: u32,
+    means: &'a mut Means,
     ledger: Ledger,
     waiting: VecDeque<(&'a Job, Left)>,
     /// The processes, and beside each what it does.
@@ -46,6 +55,8 @@ pub struct Pool<'a> {
 /// What a process of the pool does.
 struct Place<'a> {
     job: &'a Job,
+    left: Left,
+    /// Workers of this machine.
     workers: u32,
     since: Instant,
     /// Seconds of the attempts before.
@@ -55,12 +66,13 @@ struct Place<'a> {
 }
 
 impl<'a> Pool<'a> {
-    /// A pool of so many workers.
+    /// A pool of so many workers of this machine, and of those that other hosts offer.
     #[must_use]
-    pub fn new(sweep: &'a Sweep, workers: u32, ledger: Ledger) -> Self {
+    pub fn new(sweep: &'a Sweep, workers: u32, means: &'a mut Means, ledger: Ledger) -> Self {
         Self {
             sweep,
             workers,
+            means,
             ledger,
             waiting: VecDeque::new(),
             children: vec![],
@@ -85,12 +97,17 @@ impl<'a> Pool<'a> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_waiting()?;
-            if self.children.is_empty() {
+            self.lend()?;
+            let waits_for_offers = self.means.offers.is_some() && self.ended.stopped.is_none();
+            if self.children.is_empty() && (self.waiting.is_empty() || !waits_for_offers) {
                 break;
             }
+            let has_untold = self.means.offers.as_ref().is_some_and(Offers::has_untold);
             tokio::select! {
                 (index, status) = first_end(&mut self.children) => self.one_ended(index, status).await?,
                 _ = beat.tick() => self.look()?,
+                () = offered(self.means) => {}
+                () = sleep(TELL_EVERY), if has_untold => {}
                 asked = interrupts.recv() => self.stop(asked.unwrap_or(Interrupt::System)),
             }
         }
@@ -100,23 +117,71 @@ impl<'a> Pool<'a> {
         Ok(self.ended)
     }
 
-    /// Starts runs while there are workers for them.
+    /// Starts runs while there are workers of this machine for them.
     fn start_waiting(&mut self) -> Result<(), Failure> {
         while self.ended.stopped.is_none() {
-            let free = self.workers - self.places.iter().map(|place| place.workers).sum::<u32>();
-            let runs = u32::try_from(self.waiting.len() + self.places.len()).unwrap_or(u32::MAX);
-            if free == 0 {
-                break;
-            }
-            let Some((job, left)) = self.waiting.pop_front() else { break };
+            let busy = self.places.iter().map(|place| place.workers).sum::<u32>();
+            let free = self.workers.saturating_sub(busy);
+            // Scoring is done here, also where all training is done elsewhere.
+            let fits = |left: Left| free > 0 || self.workers == 0 && busy == 0 && left == Left::Score;
+            let Some(index) = self.waiting.iter().position(|(_, left)| fits(*left)) else { break };
+            let (job, left) = self.waiting.remove(index).expect("it was just found");
+            let runs = u32::try_from(self.waiting.len() + self.places.len() + 1).unwrap_or(u32::MAX);
             let ranks = job.file.spec.batch.virtual_ranks;
-            let workers = (self.workers / runs).clamp(1, ranks).min(free);
-            let (to_lines, _) = mpsc::channel(1);
-            self.children.push(Running::start(recipe(job, left, workers)?, to_lines)?);
-            let (since, before) = (Instant::now(), self.ledger.of(&job.name));
-            self.places.push(Place { job, workers, since, before, step: 0 });
+            self.start((job, left), (self.workers / runs).clamp(1, ranks).min(free.max(1)))?;
         }
         Ok(())
+    }
+
+    /// Starts a run with so many workers of this machine.
+    fn start(&mut self, (job, left): (&'a Job, Left), workers: u32) -> Result<(), Failure> {
+        let (to_lines, _) = mpsc::channel(1);
+        let recipe = recipe(job, left, (workers, &self.means.arguments))?;
+        self.children.push(Running::start(recipe, to_lines)?);
+        let (since, before) = (Instant::now(), self.ledger.of(&job.name));
+        self.places.push(Place { job, left, workers, since, before, step: 0 });
+        Ok(())
+    }
+
+    /// Gives the workers that other hosts offer to runs.
+    fn lend(&mut self) -> Result<(), Failure> {
+        let Some(mut offers) = self.means.offers.take() else { return Ok(()) };
+        let lent = self.lend_all(&mut offers);
+        self.means.offers = Some(offers);
+        lent
+    }
+
+    fn lend_all(&mut self, offers: &mut Offers) -> Result<(), Failure> {
+        offers.forget_gone();
+        offers.take_back(|run| !self.place_of(run).is_some_and(Place::trains));
+        while offers.has_free() && self.ended.stopped.is_none() {
+            let Some(job) = self.wants_worker(offers)? else { break };
+            offers.give(&job.name);
+        }
+        let here = host();
+        offers.tell(|run| Holder::of(&self.place_of(run)?.job.dir).ok()??.reached_at(here.as_deref()));
+        Ok(())
+    }
+
+    fn place_of(&self, run: &str) -> Option<&Place<'a>> {
+        self.places.iter().find(|place| place.job.name == run)
+    }
+
+    /// The run that gets the next worker: one that has too few to train, else one that waits, which is started, else the one that
+    /// has fewest and can use more.
+    fn wants_worker(&mut self, offers: &Offers) -> Result<Option<&'a Job>, Failure> {
+        let fewest = self.places.iter().filter(|place| place.trains()).min_by_key(|place| place.has(offers));
+        let lacks = |place: &&Place<'_>| place.has(offers) < place.job.file.spec.cluster.min_workers;
+        if let Some(place) = fewest.filter(lacks) {
+            return Ok(Some(place.job));
+        }
+        if let Some(index) = self.waiting.iter().position(|(_, left)| *left == Left::Train) {
+            let (job, left) = self.waiting.remove(index).expect("it was just found");
+            self.start((job, left), 0)?;
+            return Ok(Some(job));
+        }
+        let most = |job: &Job| job.file.spec.batch.virtual_ranks.min(job.file.spec.cluster.max_workers);
+        Ok(fewest.filter(|place| place.has(offers) < most(place.job)).map(|place| place.job))
     }
 
     /// A process has ended: its run is finished, stopped or failed. A run that is finished and was not scored to its end is
@@ -125,6 +190,9 @@ impl<'a> Pool<'a> {
         self.keep_times()?;
         let (mut child, place) = (self.children.remove(index), self.places.remove(index));
         let (name, seconds) = (&place.job.name, self.ledger.of(&place.job.name));
+        if let Some(offers) = &mut self.means.offers {
+            offers.run_is_over(name);
+        }
         if status.is_some_and(|status| status.success()) {
             say!("{name}: finished in {seconds:.0} s");
         } else if self.ended.stopped.is_none() {
@@ -174,17 +242,40 @@ impl<'a> Pool<'a> {
     }
 }
 
+impl Place<'_> {
+    /// Its workers, here and elsewhere.
+    fn has(&self, offers: &Offers) -> u32 {
+        self.workers + offers.count(&self.job.name)
+    }
+
+    /// Whether a worker is of use to it: its run is trained, and not at its end.
+    fn trains(&self) -> bool {
+        let steps = self.job.file.spec.steps;
+        let is_complete = |last: LastWords| last.outcome == Some(OutcomeKind::Complete) && last.step >= steps;
+        // A journal that is being made is not complete.
+        let is_over = LastWords::of(&self.job.dir).is_ok_and(|last| last.is_some_and(is_complete));
+        self.left == Left::Train && !is_over
+    }
+}
+
+/// Waits until another host offers a worker.
+async fn offered(means: &mut Means) {
+    match &mut means.offers {
+        Some(offers) => offers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How a run's process is started.
-fn recipe(job: &Job, left: Left, workers: u32) -> Result<Recipe, Failure> {
+fn recipe(job: &Job, left: Left, (workers, more): (u32, &[String])) -> Result<Recipe, Failure> {
     let log = Log::default();
     log.open(&job.dir.join("logs/up.log"))?;
     let arguments = match left {
-        Left::Train => vec![
-            "up".to_owned(),
-            "--resolved".to_owned(),
-            job.file.to_string(),
-            format!("--workers={workers}"),
-        ],
+        Left::Train => {
+            let (file, workers) = (job.file.to_string(), format!("--workers={workers}"));
+            let run = ["up".to_owned(), "--resolved".to_owned(), file, workers];
+            [&run[..], more].concat()
+        }
         Left::Score | Left::Nothing => {
             let run = job.dir.display().to_string();
             ["eval", "--run", &run, "--follow", "--beside", "--threads", "1"].map(str::to_owned).to_vec()

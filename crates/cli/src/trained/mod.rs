@@ -80,12 +80,13 @@ impl Trained {
     pub async fn figure(&self, is_full: bool, workers: Option<u32>) -> Result<Figure, Failure> {
         let training = if is_full { &self.full } else { &self.small };
         let mut interrupts = interrupts()?;
+        let mut means = sweep::Means { workers, ..sweep::Means::default() };
         let mut found = vec![];
         for setting in training.settings {
             let sweep = training.sweep(setting)?;
             sweep.check().await?;
             say!("{}", setting.title);
-            let ended = sweep::run(&sweep, workers, &mut interrupts).await?;
+            let ended = sweep::run(&sweep, &mut means, &mut interrupts).await?;
             ended.result()?;
             let results = Results::of(&sweep, &ended)?;
             results.write(&sweep.out)?;

@@ -316,9 +316,10 @@ impl Run {
             self.workers.iter().filter(|(_, w)| silent(w)).map(|(i, w)| (*i, w.session)).collect();
         for (incarnation, session) in dead {
             let reason = GoneReason::Silent { timeout_ms };
+            self.lose(incarnation, reason, effects);
+            // Not before the entry: a coordinator that has been deposed hears nothing of the workers that have gone to another one.
             effects.push(Effect::Send { session, message: Message::Retired { why: reason.to_string() } });
             effects.push(Effect::Close { session });
-            self.lose(incarnation, reason, effects);
         }
         if let Some(longest_silent) = self.workers.values().map(|w| w.heard).min() {
             self.timers.set(Timer::Silence, longest_silent.plus(timeout_ms + 1));
