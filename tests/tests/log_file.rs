@@ -16,7 +16,8 @@ fn a_finished_run_has_its_coordinators_log_and_lsgan_logs_prints_it() {
     let lab = Lab::finished();
     let text = log(&lab);
     // The first of these was said before the directory was held.
-    for words in ["starting: reading the data set", "generation 1 of 2 workers starts", "all steps are done"] {
+    for words in ["starting: reading the data set", "generation 1 of 2 workers starts", "all steps are done"]
+    {
         assert!(text.contains(words), "`{words}` is not in {text}");
     }
     let dir = lab.run_dir().display().to_string();

@@ -163,7 +163,8 @@ fn a_run_does_what_readers_of_its_page_ask_for_where_it_takes_that() {
     let page = address(&up.wait_for_words(PAGE));
     let client = lab.client(&mut up);
     client.wait_for_step(1);
-    let acts = |action: &str| act(&page, &route(&page, &format!("actions/{action}"))).expect("it is answered");
+    let acts =
+        |action: &str| act(&page, &route(&page, &format!("actions/{action}"))).expect("it is answered");
     assert_eq!(acts("pause")["asked"], "pause");
     client.wait_until("it rests", |status| status.phase() == v1::Phase::Paused);
     assert_eq!(acts("resume")["asked"], "resume");
@@ -246,14 +247,21 @@ fn the_page_shows_what_a_step_takes_each_worker() {
         let lives = workers["workers"].as_array().into_iter().flatten();
         let loads: Vec<_> = lives.filter_map(|worker| worker["load"].as_str()).collect();
         let read = |text: &&str| serde_json::from_str::<Value>(text).expect("it is JSON");
-        if loads.len() == 2 { Ok(loads.iter().map(read).collect::<Vec<_>>()) } else { Err(workers.to_string()) }
+        if loads.len() == 2 {
+            Ok(loads.iter().map(read).collect::<Vec<_>>())
+        } else {
+            Err(workers.to_string())
+        }
     });
     for load in loads {
         let number = |name: &str| load[name].as_u64().unwrap_or_else(|| panic!("{name}: {load}"));
         let parts = ["data_wait_us", "discriminator_us", "generator_us", "reduce_us", "apply_us"];
         let sum: u64 = parts.iter().map(|part| number(part)).sum();
         let step = number("step_us");
-        assert!(number("steps") > 0 && number("discriminator_us") > 0 && number("generator_us") > 0, "{load}");
+        assert!(
+            number("steps") > 0 && number("discriminator_us") > 0 && number("generator_us") > 0,
+            "{load}"
+        );
         assert!(sum <= step + step / 4 && sum * 2 >= step, "{sum} of {step} µs are explained: {load}");
         assert!(number("memory_bytes") > 10 << 20, "{load}");
         assert!(load["device"].as_str().is_some_and(|device| !device.is_empty()), "{load}");

@@ -61,9 +61,8 @@ fn assert_steps_hold_their_parts(trace: &Value, pid: u64, steps: usize) {
     for pair in whole.windows(2) {
         assert!((pair[0].end - pair[1].begin).abs() < ROUNDED_US, "{pair:?}");
     }
-    let is_in = |part: &Span, step: &Span| {
-        part.begin >= step.begin - ROUNDED_US && part.end <= step.end + ROUNDED_US
-    };
+    let is_in =
+        |part: &Span, step: &Span| part.begin >= step.begin - ROUNDED_US && part.end <= step.end + ROUNDED_US;
     for part in &parts {
         assert!(whole.iter().any(|step| is_in(part, step)), "{part:?} lies in no step of {whole:?}");
     }

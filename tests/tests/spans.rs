@@ -121,11 +121,8 @@ fn a_collector_that_never_answers_holds_up_no_run_and_what_it_misses_is_counted(
     let silent = TcpListener::bind((lab.host(), 0)).expect("there is a free port");
     let address = format!("http://{}", silent.local_addr().expect("it is bound"));
     let listen = format!("{}:0", lab.host());
-    let variables = [
-        ("LSGAN_TRACE_EVERY", "1"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
-    ];
+    let variables =
+        [("LSGAN_TRACE_EVERY", "1"), ("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "200")];
     let mut coordinator = coordinator(&lab, &address, &listen, &variables);
     let workers = ["a", "b"].map(|name| lab.worker(name, &coordinator.address));
     workers.into_iter().for_each(|mut worker| drop(worker.succeeds()));

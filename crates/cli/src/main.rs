@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
-    certs, checkpoints, compare, dataset, eval, export, figure, import, journal, live, logs, nearest, node, page,
-    pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
+    certs, checkpoints, compare, dataset, eval, export, figure, import, journal, live, logs, nearest, node,
+    page, pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
 use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
 

@@ -135,9 +135,8 @@ mod tests {
         let mut allowance = Allowance::new(begin);
         let rows = |count| Kind::Metrics(v1::Metrics { rows: vec![v1::StepMetrics::default(); count] });
         let log = |count| Kind::LogLines(v1::LogLines { lines: vec![String::new(); count], lost: 0 });
-        let spans = || {
-            Kind::Spans(v1::Spans { spans: vec![v1::Span::default(); 1000], ..v1::Spans::default() })
-        };
+        let spans =
+            || Kind::Spans(v1::Spans { spans: vec![v1::Span::default(); 1000], ..v1::Spans::default() });
         assert!((0..128).all(|_| allowance.takes(&rows(512), begin)));
         for ms in 1..10_000 {
             let now = begin + Duration::from_millis(ms);

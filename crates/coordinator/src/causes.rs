@@ -117,9 +117,11 @@ impl fmt::Display for Cause {
             Self::Dropped { who } => write!(f, "messages dropped: {who}"),
             Self::Snapshot => f.write_str("snapshots"),
             Self::Picture => f.write_str("pictures"),
+            Self::Score => f.write_str("scores"),
             Self::Retention => f.write_str("old snapshots"),
             Self::Journal => f.write_str("journal"),
             Self::Copy => f.write_str("journal's copy"),
+            Self::Alert(kind) => write!(f, "alert: {}", kind.word()),
         }
     }
 }

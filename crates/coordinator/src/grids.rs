@@ -19,7 +19,9 @@ pub(crate) fn delete(newest: &Path, files: &[String]) {
             Ok(()) => {}
             // Tried before, and the journal could not be written.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, file = %name.display(), "an old grid of samples could not be deleted"),
+            Err(error) => {
+                tracing::warn!(%error, file = %name.display(), "an old grid of samples could not be deleted")
+            }
         }
     }
 }

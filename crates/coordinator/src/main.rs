@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, log_file, logging, print, recent, say, slowly_if, vital};
+use lsgan_console::{
+    Failure, Interrupt, interrupts, log_file, logging, print, recent, say, slowly_if, vital,
+};
 use lsgan_coordinator::pod::Followed;
 use lsgan_coordinator::{args::Args, coordinate, limits};
 use tokio::sync::mpsc;

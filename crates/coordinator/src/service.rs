@@ -280,7 +280,8 @@ impl Coordinator for Service {
     }
 
     async fn page(&self, _: Request<v1::PageRequest>) -> Result<Response<v1::PageReply>, Status> {
-        let none = "this run has no page: its coordinator, or `lsgan up`, was started without --http HOST:PORT";
+        let none =
+            "this run has no page: its coordinator, or `lsgan up`, was started without --http HOST:PORT";
         self.page.get().cloned().map(Response::new).ok_or_else(|| Status::failed_precondition(none))
     }
 

@@ -38,7 +38,8 @@ struct Session {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_disk_holds_up_what_depends_on_it_and_nothing_else() {
     let folder = tempfile::tempdir().expect("there is room for a directory");
-    let Prepared { lock: _lock, description, shell, inputs, queue, status } = prepare(folder.path()).await;
+    let Prepared { lock: _lock, description, shell, inputs, queue, status, exporter: _ } =
+        prepare(folder.path()).await;
     let journal = folder.path().join("run/journal.sqlite");
     // The shell stays where it is, as in the coordinator, and the workers are elsewhere.
     let workers = tokio::spawn(hold_the_disk_up(inputs, status, description, journal));

@@ -166,11 +166,8 @@ fn two_generations(mut spans: Spans, now: u64) {
     }
     // A clock that is behind: it would end before its generation begins.
     spans.step(&StepMetrics { step: 99, wall_ms: 1, ..StepMetrics::default() }, now + 100);
-    let gone = Entry::Gone {
-        incarnation: Incarnation(2),
-        name: "anna".to_owned(),
-        reason: GoneReason::StreamBroke,
-    };
+    let gone =
+        Entry::Gone { incarnation: Incarnation(2), name: "anna".to_owned(), reason: GoneReason::StreamBroke };
     spans.entry(&gone, Some(&(true, "worker 2 (anna) is gone".to_owned())), now + 110);
     let halting = Entry::Halting { generation: Generation(1), why: "a member is gone".to_owned() };
     spans.entry(&halting, None, now + 110);
@@ -228,8 +225,7 @@ fn check_family(all: &[Span]) {
         assert_eq!((span.trace_id.len(), span.span_id.len()), (16, 8));
         assert!(span.start_time_unix_nano <= span.end_time_unix_nano, "{span:?}");
         if !span.parent_span_id.is_empty() {
-            let is_parent =
-                |root: &&&Span| ids(root) == (span.trace_id.clone(), span.parent_span_id.clone());
+            let is_parent = |root: &&&Span| ids(root) == (span.trace_id.clone(), span.parent_span_id.clone());
             let root = roots.iter().find(is_parent).expect("each has a parent");
             assert!(root.start_time_unix_nano <= span.start_time_unix_nano, "{span:?}");
             assert!(root.end_time_unix_nano >= span.end_time_unix_nano, "{span:?}");

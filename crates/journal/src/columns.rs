@@ -14,7 +14,8 @@ const ADDED: [(&str, &str, &str); 4] = [
 ];
 
 /// Finds the warnings of a cause that stand, however many events there are.
-const INDEX: &str = "create index if not exists standing on events (cause) where cause is not null and over_ms is null";
+const INDEX: &str =
+    "create index if not exists standing on events (cause) where cause is not null and over_ms is null";
 
 /// Whether one of them is not there.
 pub(crate) fn lacking(db: &Connection) -> rusqlite::Result<bool> {

@@ -128,7 +128,7 @@ impl Block {
         let sql = "select * from metrics where step >= ?1 and step < ?2 order by step";
         let mut query = db.prepare_cached(sql)?;
         // Behind the step and its time.
-        let names: Vec<String> = query.column_names().into_iter().skip(2).map(str::to_owned).collect();
+        let names: Vec<String> = query.column_names().skip(2).map(str::to_owned).collect();
         let rows = query.query_map([begin, until], |row| {
             let values = (0..names.len()).map(|index| row.get(index + 2));
             Ok((row.get(0)?, values.collect::<rusqlite::Result<Vec<Option<f64>>>>()?))

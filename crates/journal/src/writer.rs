@@ -179,7 +179,8 @@ impl Writer {
     pub fn begin(&mut self, beginning: &Beginning) -> Result<(), JournalError> {
         let base = self.recovered.base();
         self.transaction(|db| {
-            let over = "'outcome', 'outcome_why', 'final_files', 'suspect_after', 'snapshot_failed', 'alerts'";
+            let over =
+                "'outcome', 'outcome_why', 'final_files', 'suspect_after', 'snapshot_failed', 'alerts'";
             db.execute(&format!("delete from meta where key in ({over})"), [])?;
             for (key, value) in &beginning.facts {
                 projections::set_fact(db, key, value)?;

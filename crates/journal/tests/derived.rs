@@ -52,9 +52,8 @@ fn look(path: &Path) {
         .expect("it can be read");
     assert_eq!(found.len(), rows().len());
     for (step, rate, found) in found {
-        let known: BTreeMap<_, _> = scalars::derived(step, GLOBAL_BATCH, rate)
-            .map(|(scalar, value)| (scalar.name, value))
-            .collect();
+        let known: BTreeMap<_, _> =
+            scalars::derived(step, GLOBAL_BATCH, rate).map(|(scalar, value)| (scalar.name, value)).collect();
         assert_eq!(found, [KIMG, S_PER_KIMG].map(|scalar| known.get(scalar.name).copied()), "{step}");
     }
     let newest = reader.known().expect("it can be read").newest_step.expect("there are rows");

@@ -88,9 +88,8 @@ fn every_extreme_and_every_mean_of_old_steps_stays_and_the_newest_rows_do() {
         assert_eq!(number(&path, &format!("select count(*) from metrics where step = {last}")), 1);
         for name in ["loss_d", "loss_g"] {
             let all = facts(steps.clone().filter_map(|step| row(step).scalars.get(name).copied()));
-            let sql = format!(
-                "select {name} from metrics where step >= ?1 and step < ?2 and {name} is not null"
-            );
+            let sql =
+                format!("select {name} from metrics where step >= ?1 and step < ?2 and {name} is not null");
             let mut query = db.prepare(&sql).expect("it is SQL");
             let left = query.query_map([steps.start, steps.end], |row| row.get(0)).expect("it is read");
             let (least, greatest, count, sum) = facts(left.map(|value| value.expect("a number")));

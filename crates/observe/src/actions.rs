@@ -92,13 +92,15 @@ impl Actions {
         let (origin, host) = (text(ORIGIN.as_str()), text(HOST.as_str()));
         let own = origin.and_then(|origin| origin.strip_prefix("http://"));
         if own.is_none() || own != host || text(SITE).is_some_and(|site| site != "same-origin") {
-            return Err("an action is taken from this server's own page alone: Origin must be http:// and what Host says");
+            return Err(
+                "an action is taken from this server's own page alone: Origin must be http:// and what Host says",
+            );
         }
         match &self.key {
             // Compared in a time that says nothing of the key.
-            Some(key) if blake3::hash(shown.as_bytes()) != blake3::hash(key.as_bytes()) => {
-                Err("an action needs the key of this page: `lsgan page`, with an operator's certificate, opens it with its key")
-            }
+            Some(key) if blake3::hash(shown.as_bytes()) != blake3::hash(key.as_bytes()) => Err(
+                "an action needs the key of this page: `lsgan page`, with an operator's certificate, opens it with its key",
+            ),
             Some(_) | None => Ok(()),
         }
     }

@@ -185,8 +185,10 @@ impl Found<'_> {
         let (corrupt, records) = (self.signs.corrupt, self.signs.records.filter(|records| *records > 0)?);
         let share = corrupt as f64 / records as f64;
         let percent = 100.0 * share;
-        let text = format!("{corrupt} of {records} records do not decode ({percent:.3} %): they are left out.");
-        let advice = "`lsgan status` names the newest: mend or remove them. At data.max_corrupt the run ends.";
+        let text =
+            format!("{corrupt} of {records} records do not decode ({percent:.3} %): they are left out.");
+        let advice =
+            "`lsgan status` names the newest: mend or remove them. At data.max_corrupt the run ends.";
         let has = self.rules.corrupt > 0.0 && share >= self.rules.corrupt;
         has.then(|| Alert::new(Kind::Corrupt, text, advice))
     }
@@ -245,7 +247,8 @@ pub fn straggler(paces: &[(String, u64)], factor: f64) -> Option<Alert> {
         })
     });
     let texts: Vec<_> = slow.collect();
-    let advice = "The others wait for it at every step. Look at its machine; cluster.stragglers can evict it.";
+    let advice =
+        "The others wait for it at every step. Look at its machine; cluster.stragglers can evict it.";
     (!texts.is_empty()).then(|| Alert::new(Kind::Straggler, texts.join(" "), advice))
 }
 

@@ -44,14 +44,19 @@ const NUMBERS: &[(&str, &str, &str, Value)] = &[
     }),
 ];
 
+/// How much was dropped; none where there is nothing of its kind.
+type Dropped = fn(&Losses) -> Option<u64>;
+
 /// Of what the process has dropped that serves its own run's page: name without `lsgan_`, help, value.
-const LOSSES: &[(&str, &str, fn(&Losses) -> Option<u64>)] = &[
+const LOSSES: &[(&str, &str, Dropped)] = &[
     ("spans_dropped_total", "Spans that no collector took, and that the coordinator dropped.", |losses| {
         losses.spans
     }),
-    ("log_lines_dropped_total", "Lines that the coordinator's log file lacks: its disk took none.", |losses| {
-        Some(losses.log_lines)
-    }),
+    (
+        "log_lines_dropped_total",
+        "Lines that the coordinator's log file lacks: its disk took none.",
+        |losses| Some(losses.log_lines),
+    ),
     ("worker_log_lines_dropped_total", "Lines of workers' logs that came too fast to be sent.", |losses| {
         Some(losses.worker_log_lines)
     }),

@@ -87,7 +87,11 @@ mod tests {
         let all = series(&rows, &times);
         assert_eq!(all[0]["name"], "fid");
         assert_eq!(all[0]["steps"], json!([10, 20]));
-        assert_eq!(all[0]["values"], json!([8.0, 7.0]), "a snapshot that was scored again has its newest number");
+        assert_eq!(
+            all[0]["values"],
+            json!([8.0, 7.0]),
+            "a snapshot that was scored again has its newest number"
+        );
         assert_eq!(all[0]["wall_ms"], json!([null, 2000]));
         assert_eq!(all[0]["deviations"], json!([0.5, 0.5]));
         assert_eq!((&all[0]["better"], &all[0]["best_step"]), (&json!("less"), &json!(20)));

@@ -70,9 +70,8 @@ mod tests {
 
     #[test]
     fn another_sites_page_cannot_have_a_snapshot_read() {
-        let says = |site| {
-            HeaderMap::from_iter([(HeaderName::from_static(SITE), HeaderValue::from_static(site))])
-        };
+        let says =
+            |site| HeaderMap::from_iter([(HeaderName::from_static(SITE), HeaderValue::from_static(site))]);
         assert!(["cross-site", "same-site"].into_iter().all(|site| is_of_another_site(&says(site))));
         assert!(!["same-origin", "none"].into_iter().any(|site| is_of_another_site(&says(site))));
         assert!(!is_of_another_site(&HeaderMap::new()), "what is no browser does not say");

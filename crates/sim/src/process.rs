@@ -143,7 +143,9 @@ impl Process {
         };
         if ends && coordinator < self.led_by {
             let (name, leads) = (&self.name, self.led_by);
-            return Err(format!("{name} is with coordinator {leads}, and {coordinator} tells it {message:?}"));
+            return Err(format!(
+                "{name} is with coordinator {leads}, and {coordinator} tells it {message:?}"
+            ));
         }
         if let Message::Welcome { .. } | Message::Form(_) = message {
             self.led_by = self.led_by.max(coordinator);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsgan_spec::{NamedTensor, Part, Step, TensorData};
 use half::{bf16, f16};
+use lsgan_spec::{NamedTensor, Part, Step, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use crate::error::Error;
@@ -80,12 +80,7 @@ pub fn parse_part(name: &str, bytes: &[u8], path: &str) -> Result<Part, String> 
 type Numbers = fn(&TensorView<'_>) -> Option<TensorData>;
 
 /// `accepted`: the types that `numbers` takes.
-fn read(
-    name: &str,
-    bytes: &[u8],
-    path: &str,
-    (numbers, accepted): (Numbers, &str),
-) -> Result<Part, String> {
+fn read(name: &str, bytes: &[u8], path: &str, (numbers, accepted): (Numbers, &str)) -> Result<Part, String> {
     let syntax = |error| format!("`{path}` is not a safetensors file: {error}");
     let file = SafeTensors::deserialize(bytes).map_err(syntax)?;
     let mut tensors = Vec::with_capacity(file.len());

@@ -131,11 +131,13 @@ mod tests {
 
     #[test]
     fn only_urls_of_the_web_are_taken() {
-        let good = ["http://box", "https://box:1/", "http://[::1]:80/a?b#c", "http://u:p@box?x", "https://b/…"];
+        let good =
+            ["http://box", "https://box:1/", "http://[::1]:80/a?b#c", "http://u:p@box?x", "https://b/…"];
         for text in good.into_iter().chain(["auto", "off"]) {
             assert!((WEBHOOK.takes)(text), "{text}");
         }
-        let bad = ["ftp://box", "http://", "http://box:x", "http://u:pa/ss@box", "http://a b", "http://b:99999"];
+        let bad =
+            ["ftp://box", "http://", "http://box:x", "http://u:pa/ss@box", "http://a b", "http://b:99999"];
         for text in bad.into_iter().chain(["", "on", "box"]) {
             assert!(!(WEBHOOK.takes)(text), "{text}");
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::macros::{section, words};
 use crate::table::{Form, below_one, number, of, text, whole};
 use crate::{
-    AlertsSpec, AugmentSpec, ClassesSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec, Objective,
-    OptimizersSpec, Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
+    AlertsSpec, AugmentSpec, ClassesSpec, ClusterSpec, ComputeSpec, DataSpec, EvaluateSpec, ModelSpec,
+    Objective, OptimizersSpec, Precision, ReductionMode, RegularizationSpec, ScheduleSpec, Step,
 };
 
 /// The largest seed: YAML and SQLite hold whole numbers of 63 bits.

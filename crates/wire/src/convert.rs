@@ -59,7 +59,9 @@ pub fn report(message: worker_message::Kind) -> Result<Option<Report>, String> {
         }
         Kind::Warning(v1::Warning { text }) => Report::Warning { text },
         Kind::Sample(v1::Sample { step, png }) => Report::Sample { step: Step(step), png },
-        Kind::Metrics(_) | Kind::LogLines(_) | Kind::Load(_) | Kind::Scored(_) | Kind::Spans(_) => return Ok(None),
+        Kind::Metrics(_) | Kind::LogLines(_) | Kind::Load(_) | Kind::Scored(_) | Kind::Spans(_) => {
+            return Ok(None);
+        }
     }))
 }
 

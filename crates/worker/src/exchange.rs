@@ -26,7 +26,10 @@ pub type Travel = (Instant, Instant);
 
 enum Order {
     /// Takes the group.
-    Begin { group: Box<TcpGroup>, is_timed: bool },
+    Begin {
+        group: Box<TcpGroup>,
+        is_timed: bool,
+    },
     AddUp(Vec<Words>),
     /// Gives the group back, with all words since.
     End,

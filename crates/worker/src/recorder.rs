@@ -167,7 +167,7 @@ impl Recording {
         None
     }
 
-    fn deliver(self: Box<Self>, why: String, outbox: &Outbox) {
+    fn deliver(&self, why: String, outbox: &Outbox) {
         let end = v1::Recorded { wall_us: self.wall_us, steps: self.done, why };
         outbox.recorded(self.ask.profile, &self.spans, end);
     }

@@ -26,7 +26,8 @@ pub fn everything(number: u64) -> Vec<v1::WorkerMessage> {
         v1::TaskFailed { why: why() }.into(),
         v1::Sample { step: number, png: vec![0; 64] }.into(),
         v1::Warning { text: why() }.into(),
-        v1::Load { steps: number, step_us: number, memory_bytes: number, host: why(), ..v1::Load::default() }.into(),
+        v1::Load { steps: number, step_us: number, memory_bytes: number, host: why(), ..v1::Load::default() }
+            .into(),
         v1::Spans { profile: number, spans: vec![v1::Span::default(); 100], end: None }.into(),
         v1::StoreProof::default().into(),
         v1::Scored { step: number, row: why(), why_not: String::new() }.into(),

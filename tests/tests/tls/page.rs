@@ -13,7 +13,9 @@ use crate::{certificates, folder, text, worker};
 fn ask(address: &str, what: &str, lines: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the page is served");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sockets have it");
-    let request = format!("{what} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "{what} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("it is taken");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it is answered");

@@ -16,7 +16,12 @@ use crate::words::words;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The run's directory, or what its `checkpoint.to` says. Scores are kept in the directory, in scores.jsonl.
-    #[arg(long, visible_alias = "checkpoint", value_name = "DIR|URL", required_unless_present = "coordinator")]
+    #[arg(
+        long,
+        visible_alias = "checkpoint",
+        value_name = "DIR|URL",
+        required_unless_present = "coordinator"
+    )]
     pub run: Option<String>,
     /// Report the scores to the run's coordinator at this address, which keeps them in the run's directory. So any machine that
     /// reaches the snapshots scores a live run; without --run they are where the coordinator says.

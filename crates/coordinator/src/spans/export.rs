@@ -144,9 +144,7 @@ impl Sender {
                 Ok(u64::try_from(rejected).unwrap_or(0))
             }
             Ok(Err(status)) => Err(Failed { why: words(&status), again: may_end_otherwise(status.code()) }),
-            Err(_) => {
-                Err(Failed { why: format!("no answer within {} ms", within.as_millis()), again: true })
-            }
+            Err(_) => Err(Failed { why: format!("no answer within {} ms", within.as_millis()), again: true }),
         }
     }
 }

@@ -223,7 +223,8 @@ mod tests {
             let full = OptimizersSpec { schedule: ScheduleSpec::default(), ..alone };
             let weight = |spec: &OptimizersSpec, half, step| {
                 let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![0.0]);
-                OptimizerStep::new(spec, half, Step(step)).update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
+                OptimizerStep::new(spec, half, Step(step))
+                    .update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
                 w[0]
             };
             let unscaled = weight(&full, Half::Generator, 0);
