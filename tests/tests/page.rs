@@ -200,7 +200,7 @@ fn pictures_of_all_views() {
     let config = root().join("configs/quickstart.yaml").display().to_string();
     let images = format!("data.source.idx.images={}", lsgan_tests::lab::pictures().display());
     let (steps, every, scored) = match pictures() {
-        Some(_) => (2000, 50, ["evaluate.samples=2000", "evaluate.metrics=fid,kid,precision,recall"]),
+        Some(_) => (1000, 25, ["evaluate.samples=1000", "evaluate.metrics=fid,kid,precision,recall"]),
         None => (60, 15, ["evaluate.samples=100", "evaluate.metrics=kid,recall"]),
     };
     let length = format!("steps={steps}");

@@ -28,7 +28,12 @@ fn cluster(of: &str, more: &[&str]) -> Cluster {
         "checkpoint.keep_last=20",
     ];
     let sets: Vec<_> = sets.iter().chain(more).flat_map(|set| ["--set", set]).collect();
-    Cluster::of(&MEMBERS, &sets)
+    let cluster = Cluster::of(&MEMBERS, &sets);
+    // So that who joins later stands by.
+    cluster.coordinator.client.wait_until("both are members", |status| {
+        status.workers.iter().filter(|worker| !worker.virtual_ranks.is_empty()).count() == MEMBERS.len()
+    });
+    cluster
 }
 
 fn rows(lab: &Lab) -> Vec<Value> {

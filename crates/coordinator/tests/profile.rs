@@ -106,8 +106,7 @@ async fn who_does_not_answer_or_goes_is_named_and_one_profile_runs_at_a_time() {
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().starts_with("anna profiles the run already, 2 steps"), "{refused:?}");
     member.say(spans(wanted.profile, vec![span(1)], None)).await;
-    // Its stream ends.
-    drop(member);
+    member.hang_up().await;
     let reply = answered(first).await.expect("it is answered");
     assert_eq!(reply.workers[0].spans, [span(1)]);
     assert!(reply.workers[0].why.starts_with("it ended, or its connection broke"), "{reply:?}");

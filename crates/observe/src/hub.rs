@@ -22,6 +22,10 @@ const FIND_EVERY: Duration = Duration::from_secs(5);
 /// A live run that writes nothing is looked at so often.
 const TICK_MS: u64 = 5000;
 
+/// Files that were written within so short a time are read again at the next look: SQLite writes what is new before it says that it
+/// counts, so that a look in between sees the file as it stays, and not what is in it.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// All runs.
 #[derive(Debug)]
 pub struct Hub {
@@ -52,7 +56,8 @@ pub struct Run {
 /// What was seen of a run last.
 #[derive(Debug)]
 struct Seen {
-    stamp: Stamp,
+    /// None while files may say more than was read of them.
+    stamp: Option<Stamp>,
     summary: Arc<Summary>,
 }
 
@@ -75,6 +80,12 @@ impl Stamp {
         let wal = format!("{FILE}-wal");
         let live = matches!(Holder::of(dir), Ok(Some(_)));
         Self { live, tick: live.then(|| wall_ms() / TICK_MS), files: [FILE, &wal, SCORES].map(stamp) }
+    }
+
+    /// Whether all files have stood still. A clock that was set back counts as if they had not.
+    fn is_settled(&self) -> bool {
+        let stands = |at: SystemTime| at.elapsed().is_ok_and(|since| since >= SETTLED);
+        self.files.iter().flatten().all(|(_, modified)| stands(*modified))
     }
 }
 
@@ -132,7 +143,8 @@ impl Run {
         let mut seen = lock(&self.seen);
         // Before the files are read: what is written meanwhile is seen the next time.
         let stamp = Stamp::of(&self.dir);
-        if let Some(seen) = seen.as_ref().filter(|seen| seen.stamp == stamp) {
+        let is_settled = stamp.is_settled();
+        if let Some(seen) = seen.as_ref().filter(|seen| seen.stamp.as_ref() == Some(&stamp)) {
             return seen.summary.clone();
         }
         let read = Summary::read(&self.id, &self.dir, stamp.live, wall_ms());
@@ -143,6 +155,7 @@ impl Run {
         let unreadable = |error: JournalError| Summary::unreadable(&self.id, &self.dir, error.to_string());
         let summary = Arc::new(read.unwrap_or_else(unreadable));
         if !passes {
+            let stamp = is_settled.then_some(stamp);
             *seen = Some(Seen { stamp, summary: summary.clone() });
         }
         summary

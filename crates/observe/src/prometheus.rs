@@ -151,6 +151,8 @@ mod tests {
             eta_s: Some(1.0),
             goodput: Some(1.0),
             snapshot_step: Some(1),
+            memory_bytes: Some(1),
+            alerts_begun: Some(1),
             updated_ms: Some(1),
             newest: scalars::ALL.iter().map(|scalar| (scalar.name.to_owned(), 1.0)).collect(),
             ..Summary::default()

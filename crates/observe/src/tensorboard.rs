@@ -18,6 +18,9 @@ use crate::curves::group;
 use crate::metrics::rows;
 use crate::tables;
 
+/// The event file. Its name says nothing of the run, which may have no beginning yet: so a second call gives the same file.
+const EVENTS: &str = "events.out.tfevents.0000000000.lsgan";
+
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,17 +51,13 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins the event file of a run in the folder `to`, anew: it is named after the run's beginning, so that a second call gives
-    /// the same file. Of scalars it has the steps that `every` divides.
+    /// Begins the event file of a run in the folder `to`, anew. Of scalars it has the steps that `every` divides.
     ///
     /// # Errors
     /// The journal cannot be read, or the file not be written.
     pub fn begin(run_dir: &Path, journal: &mut Reader, to: &Path, every: u64) -> Result<Self, Error> {
         let known = journal.known()?;
-        let began_ms: Option<u64> = journal
-            .read(|db| db.query_row("select min(formed_ms) from generations", [], |row| row.get(0)))?;
-        let began_s = began_ms.unwrap_or(0) / 1000;
-        let path = to.join(format!("events.out.tfevents.{began_s:010}.lsgan"));
+        let path = to.join(EVENTS);
         let create = || {
             std::fs::create_dir_all(to)?;
             File::create(&path)
@@ -73,7 +72,9 @@ impl Follower {
             samples_until: 0,
             scores: 0,
         };
-        let wall_time = began_s as f64;
+        let began = "select min(formed_ms) / 1000 from generations";
+        let began_s: Option<u64> = journal.read(|db| db.query_row(began, [], |row| row.get(0)))?;
+        let wall_time = began_s.unwrap_or(0) as f64;
         let version = Some("brain.Event:2".to_owned());
         follower.write(&Event { wall_time, file_version: version, ..Event::default() })?;
         if let Some(value) = config(&known) {

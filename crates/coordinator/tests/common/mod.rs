@@ -169,6 +169,14 @@ impl Stream {
         let _ = self.outbound.send(message.into()).await;
     }
 
+    /// Says no more: the coordinator reads all that was said, and then ends the stream.
+    pub async fn hang_up(self) {
+        let Self { outbound, mut inbound } = self;
+        drop(outbound);
+        let ended = async { while let Ok(Some(_)) = inbound.message().await {} };
+        timeout(LIMIT, ended).await.expect("the coordinator ends it in time");
+    }
+
     pub async fn next(&mut self) -> Option<Kind> {
         let message = timeout(LIMIT, self.inbound.message()).await.expect("it is answered in time");
         message.ok().flatten().and_then(|message| message.kind)

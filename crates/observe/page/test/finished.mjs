@@ -70,7 +70,7 @@ await inBrowser({}, async (page) => {
   await page.getByRole("button", { name: "Play" }).waitFor();
 
   await page.getByLabel("show").selectOption("wipe");
-  await page.getByLabel("with").selectOption(b);
+  await page.getByRole("combobox", { name: /^with/ }).selectOption(b);
   await until("two grids", async () => (await page.locator(".picture img[data-shown]").count()) === 2);
   await slider.fill("10");
   await until("both go together", async () => {
@@ -119,7 +119,7 @@ await inBrowser({}, async (page) => {
   await until("the pins follow the slider", async () => (await of(0, 0)).includes("/samples/10?"));
   assert.notEqual(await pixels(0), last, "it is the tile of another step");
   await page.getByLabel("show").selectOption("side");
-  await page.getByLabel("with").selectOption(b);
+  await page.getByRole("combobox", { name: /^with/ }).selectOption(b);
   await until("the pins of both runs", async () => (await of(1, 1))?.includes(`${b}/samples/10?`) ?? false);
   await accessible(page, "pins");
   const link = page.url();
