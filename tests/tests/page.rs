@@ -200,11 +200,11 @@ fn pictures_of_all_views() {
     let config = root().join("configs/quickstart.yaml").display().to_string();
     let images = format!("data.source.idx.images={}", lsgan_tests::lab::pictures().display());
     let (steps, every, scored) = match pictures() {
-        Some(_) => (1000, 25, ["evaluate.samples=1000", "evaluate.metrics=fid,kid,precision,recall"]),
-        None => (60, 15, ["evaluate.samples=100", "evaluate.metrics=kid,recall"]),
+        Some(_) => (600, 20, ["evaluate.samples=500", "evaluate.metrics=fid,kid,precision,recall"]),
+        None => (60, 6, ["evaluate.samples=100", "evaluate.metrics=kid,recall"]),
     };
     let length = format!("steps={steps}");
-    let [grids, snapshots, scores] = [("samples", every), ("checkpoint", every * 2), ("evaluate", every * 2)]
+    let [grids, snapshots, scores] = [("samples", every), ("checkpoint", every * 5), ("evaluate", every * 5)]
         .map(|(of, every)| format!("{of}.every={every}"));
     for (name, seed, workers) in [("quickstart", "seed=1", "2"), ("seed-2", "seed=2", "1")] {
         let dir = lab.path(name).display().to_string();
