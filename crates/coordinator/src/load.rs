@@ -2,10 +2,10 @@
 
 use lsgan_control::SessionId;
 use lsgan_control::gate::Rejection;
-use lsgan_spec::printable;
 use lsgan_wire::v1;
 use serde_json::json;
 
+use crate::notices::shown;
 use crate::shell::Shell;
 
 /// The longest name of a host or device that is kept.
@@ -27,7 +27,7 @@ const NUMBER_MAX: u64 = 1 << 48;
 /// As docs/observe.md has it.
 fn as_json(load: &v1::Load) -> String {
     let number = |number: u64| number.min(NUMBER_MAX);
-    let name = |text: &str| printable(&text[..text.floor_char_boundary(NAME_LEN_BYTES_MAX)]).into_owned();
+    let name = |text: &str| shown(text, NAME_LEN_BYTES_MAX);
     json!({
         "steps": number(load.steps),
         "step_us": number(load.step_us),

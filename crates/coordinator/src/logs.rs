@@ -10,9 +10,9 @@ use lsgan_console::recent;
 use lsgan_control::SessionId;
 use lsgan_control::gate::Rejection;
 use lsgan_journal::wall_ms;
-use lsgan_spec::printable;
 use lsgan_wire::v1;
 
+use crate::notices::shown;
 use crate::shell::Shell;
 
 /// What the coordinator's own lines are called.
@@ -81,7 +81,7 @@ impl Lines {
                 self.newest.pop_front();
                 self.first += 1;
             }
-            let text = printable(&text[..text.floor_char_boundary(LINE_LEN_BYTES_MAX)]).into_owned();
+            let text = shown(text, LINE_LEN_BYTES_MAX);
             self.newest.push_back(v1::LogLine { process: from.to_owned(), text });
         }
     }

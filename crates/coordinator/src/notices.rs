@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use lsgan_control::{Direction, Entry, GoneReason, Outcome, Run, Start};
 use lsgan_journal::wall_ms;
-use lsgan_spec::Incarnation;
+use lsgan_spec::{Incarnation, printable};
 use lsgan_wire::v1;
 
 use crate::causes::{A_WHILE_MS, Cause, Lasts};
@@ -300,6 +300,11 @@ fn cut_off(one: &str, peer: &str, direction: Direction, why: &str) -> String {
     format!(
         "{what}. {goes} stands aside while there are enough others, and is tried again from time to time. {remedy}"
     )
+}
+
+/// What is shown of a text that somebody else sent: so many bytes of it at most, which a terminal shows as they are.
+pub(crate) fn shown(text: &str, len_bytes_max: usize) -> String {
+    printable(&text[..text.floor_char_boundary(len_bytes_max)]).into_owned()
 }
 
 #[cfg(test)]

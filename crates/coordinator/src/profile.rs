@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use lsgan_control::gate::Rejection;
 use lsgan_control::{Phase, SessionId, Worker};
-use lsgan_spec::{Incarnation, printable};
+use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 use tokio::sync::oneshot;
 
+use crate::notices::shown;
 use crate::operate::name;
 use crate::shell::Shell;
 
@@ -74,7 +75,7 @@ impl Running {
         }
         worker.spans.extend(sent.spans);
         if let Some(mut end) = sent.end {
-            end.why = printable(&end.why[..end.why.floor_char_boundary(WHY_LEN_BYTES_MAX)]).into_owned();
+            end.why = shown(&end.why, WHY_LEN_BYTES_MAX);
             worker.why = end.why.clone();
             worker.end = Some(end);
         }

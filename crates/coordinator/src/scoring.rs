@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use lsgan_control::gate::Rejection;
 use lsgan_control::{Keeps, Phase, SessionId};
 use lsgan_launch::{ScoreRow, append_score, read_scores};
-use lsgan_spec::{ScoringPlace, Step, printable};
+use lsgan_spec::{ScoringPlace, Step};
 use lsgan_wire::v1;
 use tokio::task::block_in_place;
 
 use crate::allowance::Bucket;
 use crate::causes::{Cause, Lasts};
-use crate::notices::Telling;
+use crate::notices::{Telling, shown};
 use crate::operate::name;
 use crate::shell::Shell;
 
@@ -210,7 +210,7 @@ impl Shell {
             Err(_) if !self.catalogue.keeps(step) => {}
             Err(why) => {
                 self.scoring.failed(session, step);
-                let why = printable(&why[..why.floor_char_boundary(WHY_LEN_BYTES_MAX)]).into_owned();
+                let why = shown(&why, WHY_LEN_BYTES_MAX);
                 let worker = self.name_of(session);
                 let text = format!("{worker} could not score the snapshot of step {step}: {why}");
                 self.tell(Telling { warning: true, worker, lasts: Lasts::Until(Cause::Score), text });

@@ -1,5 +1,7 @@
 //! Spans on their way to a collector, over real gRPC, with TLS and without; and collectors that refuse, are away, or stand still.
 
+mod certified;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
@@ -10,8 +12,6 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use lsgan_certs::authority::{Authority, Wanted};
-use lsgan_certs::{Files, Role};
 use lsgan_control::{Entry, GoneReason, Outcome, Start};
 use lsgan_coordinator::spans::queue::Counts;
 use lsgan_coordinator::spans::{About, Exporter, Spans, start};
@@ -27,9 +27,6 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -233,19 +230,9 @@ fn check_family(all: &[Span]) {
     }
 }
 
-/// A certificate of an authority in `dir`, for 127.0.0.1.
+/// As gRPC speaks TLS.
 fn server(dir: &Path) -> ServerConfig {
-    let names = vec!["127.0.0.1".parse().expect("a name")];
-    Authority::init(dir, &Wanted { names, days: 1 }).expect("an empty directory");
-    let files = Files::in_folder(&dir.join(Role::Coordinator.word()));
-    let certificate = CertificateDer::from_pem_file(&files.certificate).expect("it was written");
-    let key = PrivateKeyDer::from_pem_file(&files.key).expect("it was written");
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks them")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
-    let mut config = config.expect("they fit");
+    let mut config = certified::by_an_authority_in(dir);
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }

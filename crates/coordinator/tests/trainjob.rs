@@ -1,5 +1,6 @@
 //! Progress for a Kubeflow TrainJob, over HTTPS to a server as Kubeflow Trainer has one.
 
+mod certified;
 mod server;
 
 use std::fs;

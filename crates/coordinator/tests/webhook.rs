@@ -1,5 +1,6 @@
 //! Alerts posted to a server of the user's, over real HTTP.
 
+mod certified;
 mod server;
 
 use std::pin::pin;

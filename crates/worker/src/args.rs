@@ -102,7 +102,11 @@ impl Args {
     }
 }
 
+/// This host's name.
+pub(crate) fn host() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+}
+
 fn default_name() -> String {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    format!("{}:{}", host.unwrap_or_else(|| "worker".to_owned()), std::process::id())
+    format!("{}:{}", host().unwrap_or_else(|| "worker".to_owned()), std::process::id())
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use lsgan_wire::v1;
 
+use crate::args::host;
+
 /// How soon it is first said in a generation, and how often then.
 const FIRST: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(5);
@@ -34,9 +36,8 @@ impl Load {
     /// Of a generation that begins, on a device of this name.
     #[must_use]
     pub fn start(device: &str, threads: u32) -> Self {
-        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         Self {
-            host: host.unwrap_or_default(),
+            host: host().unwrap_or_default(),
             device: device.to_owned(),
             threads,
             every: FIRST,

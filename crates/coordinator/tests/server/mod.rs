@@ -12,12 +12,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use lsgan_certs::authority::{Authority, Wanted};
-use lsgan_certs::{Files, Role};
-use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+use super::certified;
 
 /// Much longer than anything here takes.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -51,7 +47,8 @@ impl Server {
     /// One at `address`, which speaks `http` or `https` and answers with these codes one after the other, and then with 200.
     pub async fn start(scheme: &'static str, address: &str, codes: &[u16]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let acceptor = (scheme == "https").then(|| acceptor(&dir));
+        let acceptor = (scheme == "https")
+            .then(|| TlsAcceptor::from(Arc::new(certified::by_an_authority_in(dir.path()))));
         let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("it is bound");
         let (sender, posted) = mpsc::channel(1024);
@@ -91,22 +88,6 @@ impl Server {
         drop(dir);
         rest
     }
-}
-
-/// Makes an authority in `dir`, and a server's certificate by it.
-fn acceptor(dir: &TempDir) -> TlsAcceptor {
-    let names = vec!["127.0.0.1".parse().expect("a name")];
-    Authority::init(dir.path(), &Wanted { names, days: 1 }).expect("an empty directory");
-    let files = Files::in_folder(&dir.path().join(Role::Coordinator.word()));
-    let certificate = CertificateDer::from_pem_file(&files.certificate).expect("it was written");
-    let key = PrivateKeyDer::from_pem_file(&files.key).expect("it was written");
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks them")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("they fit");
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Answers one request: a client keeps its connection, and the code is that of one answer.

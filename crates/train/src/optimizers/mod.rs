@@ -212,6 +212,13 @@ mod tests {
         }
     }
 
+    /// A fresh weight's moments and itself after its update at this step.
+    fn updated(spec: &OptimizersSpec, half: Half, step: Step) -> (f32, f32, f32) {
+        let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![0.0]);
+        OptimizerStep::new(spec, half, step).update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
+        (m[0], v[0], w[0])
+    }
+
     #[test]
     fn the_rates_of_both_go_by_the_steps_of_the_run() {
         for optimizer in EACH {
@@ -221,15 +228,10 @@ mod tests {
             let among = OptimizersSpec { discriminator_steps: 5, ..alone };
             // G's first update is behind the step at which the rates have fallen by as much as D's.
             let full = OptimizersSpec { schedule: ScheduleSpec::default(), ..alone };
-            let weight = |spec: &OptimizersSpec, half, step| {
-                let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![0.0]);
-                OptimizerStep::new(spec, half, Step(step))
-                    .update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
-                w[0]
-            };
-            let unscaled = weight(&full, Half::Generator, 0);
+            let [(.., first), (.., unscaled)] =
+                [(&among, 4), (&full, 0)].map(|(spec, step)| updated(spec, Half::Generator, Step(step)));
             // 1 − 0.5 · 4/10
-            let share = weight(&among, Half::Generator, 4) / unscaled;
+            let share = first / unscaled;
             assert!((share - 0.8).abs() < 1e-6, "{optimizer:?}: {share}");
         }
     }
@@ -239,13 +241,8 @@ mod tests {
         for optimizer in EACH {
             let mut spec = OptimizersSpec::of(optimizer, optimizer);
             spec.schedule.warm_up_steps = 2;
-            let updated = |spec: &OptimizersSpec| {
-                let (mut m, mut v, mut w) = (vec![0.0; 1], vec![0.0; 1], vec![0.0]);
-                let step = OptimizerStep::new(spec, Half::Discriminator, Step(0));
-                step.update((&[0.25_f32], 1.0, 1.0), [&mut m, &mut v, &mut w]);
-                (m[0], v[0], w[0])
-            };
-            let (half, full) = (updated(&spec), updated(&OptimizersSpec::of(optimizer, optimizer)));
+            let [half, full] = [spec, OptimizersSpec::of(optimizer, optimizer)]
+                .map(|spec| updated(&spec, Half::Discriminator, Step(0)));
             assert_eq!((half.0, half.1, half.2 * 2.0), full, "{optimizer:?}");
         }
     }
