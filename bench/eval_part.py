@@ -1,13 +1,15 @@
 """What scores cost.
 
 eval.score: ours and torch-fidelity's, of the same generator, with the same pictures in files, the same small network that makes
-features, FID, KID and precision and recall. One core each.
+features, FID, KID and precision and recall. One core each. torch-fidelity has two ways to read pictures and to compare features
+(`save_cpu_ram`: in this process and in parts; else in others and at once), and the faster one counts.
 
 eval.standby, eval.writer: images/s of a run whose workers score its snapshots (`evaluate.where`), and of the same run that scores
 nothing; both write the same snapshots. The standby is a second worker on this machine, beside one that trains: it has a host of
 its own in earnest. The writer is one of two that train, on all cores.
 """
 
+import functools
 import os
 import shutil
 import time
@@ -18,13 +20,13 @@ from cluster import Cluster
 from measure import PEER_PYTHON, RELEASE, ROOT, SCRATCH, BenchError, run
 from report import NOT_SCORED, OURS
 
-PEER = "torch-fidelity"
+PEERS = {"torch-fidelity": "at-once", "torch-fidelity, in parts": "in-parts"}
 METRICS = "fid,kid,precision,recall"
 # Both sides take so many samples, and all 10,000 pictures.
 SAMPLES = 5000
 FOLDER = SCRATCH / "eval"
-PICTURES, RUN, CACHE = FOLDER / "fashion", FOLDER / "run", FOLDER / "cache"
-ONE_CORE = ["taskset", "--cpu-list", "0"]
+PICTURES, RUN, CACHE, KEPT = FOLDER / "fashion", FOLDER / "run", FOLDER / "cache", FOLDER / "kept"
+ONE_CORE = ["taskset", "--cpu-list", min(os.sched_getaffinity(0))]
 
 # The quickstart's network and batch (bench/configs/recovery.yaml), scored ten times as often as the quickstart.
 EVERY, STEPS, WARM_UP = 50, 250, 50
@@ -48,7 +50,7 @@ def evaluate(rounds, wanted):
 
 
 def scores(rounds):
-    rows = {OURS: ours, PEER: peer}
+    rows = {OURS: ours} | {name: functools.partial(peer, way) for name, way in PEERS.items()}
     figures = {name: [] for name in rows}
     for index in range(rounds):
         for name in in_turn(rows, index):
@@ -88,9 +90,9 @@ def ours():
     return time.monotonic() - began
 
 
-def peer():
+def peer(way):
     """Without the start of Python and its imports."""
-    command = [*ONE_CORE, PEER_PYTHON, ROOT / "bench/fidelity_peer.py", RUN / "final", PICTURES, SAMPLES]
+    command = [*ONE_CORE, PEER_PYTHON, ROOT / "bench/fidelity_peer.py", RUN / "final", PICTURES, SAMPLES, way]
     return run([*map(str, command)], events=True)["score"]["seconds"]
 
 
@@ -105,8 +107,8 @@ class ScoredRun(Cluster):
         self.sets = (*scored, f"evaluate.metrics={METRICS}", f"checkpoint.every={EVERY}", f"cluster.max_workers={members}")
 
     def environment(self, name):
-        # Features of real pictures are made by the first score of all, and kept.
-        return os.environ | {"XDG_CACHE_HOME": str(FOLDER / "kept")}
+        # Features of real pictures are made once, before anything is measured.
+        return os.environ | {"XDG_CACHE_HOME": str(KEPT)}
 
     def has_begun_a_score(self):
         logs = [Path(self.folder.name) / f"{name}.log" for name in self.workers]
@@ -117,12 +119,18 @@ def rates(place, rounds):
     """images/s, a median for each round of as many pairs of runs."""
     ways = {OURS: place, NOT_SCORED: "off"}
     figures = {row: [] for row in ways}
-    rate(place, *WORKERS[place])  # makes the features that are kept
+    keep_features()
     for index in range(rounds * PAIRS):
         for row in in_turn(ways, index):
             figures[row].append(round(rate(ways[row], *WORKERS[place]), 3))
             show(index, rounds * PAIRS, f"eval.{place}", row, figures[row][-1], "images/s")
     return figures
+
+
+def keep_features():
+    """Makes the features of the real pictures that every score reads, whose making is not measured. By a standby, which has a core."""
+    with ScoredRun("standby", *WORKERS["standby"]) as scored:
+        scored.wait("features of the real pictures", lambda: any(KEPT.glob("lsgan/features/*.safetensors")))
 
 
 def rate(place, members, standbys):

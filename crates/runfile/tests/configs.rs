@@ -157,7 +157,8 @@ const LATER: &[&str] = &[
 /// Their data sets are not in the repository, so that they are read as a journal's text is, without a look at files.
 #[test]
 fn the_papers_configurations_are_accepted_where_their_data_are() {
-    for name in ["lsun-bedroom-112", "hwdb-64", "lsun-church-256", "sngan-bedroom-64"] {
+    for name in ["lsun-bedroom-112", "hwdb-64", "lsun-church-256", "sngan-bedroom-64", "stability-bedroom-64"]
+    {
         let text = read(format!("configs/paper/{name}.yaml"));
         let spec = parse(&text, name, &[]).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(spec.run, name);

@@ -23,6 +23,7 @@ pub const S3: &[Test] = tests![
     a_run_that_ends_while_the_store_is_away_waits_for_it,
     a_fresh_run_moves_the_old_one_in_the_bucket_aside,
     mistakes_with_buckets_and_keys_end_at_once_with_one_error,
+    a_sweep_whose_file_names_a_bucket_keeps_the_snapshots_of_each_run_there,
 ];
 
 /// `small.yaml` with shards for its pictures; a run of 60 steps with a snapshot after every 10.
@@ -128,6 +129,21 @@ fn workers_without_keys_compute_and_never_write() {
         worker.succeeds();
     }
     assert_eq!(weights_in("keys", "runs/one"), from_disk(&[]));
+}
+
+/// In folders of their own; the journals are here.
+fn a_sweep_whose_file_names_a_bucket_keeps_the_snapshots_of_each_run_there() {
+    let lab = Lab::new();
+    fill("sweeps", &[]);
+    let config = config(&lab, &shards(), &url("sweeps/runs"));
+    let out = lab.path("both").display().to_string();
+    let arguments = ["sweep", &config, "--out", &out, "--seeds", "1..2"];
+    lab.start_command("lsgan sweep", command("lsgan", &direct(), Who::Writer, &arguments)).succeeds();
+    let [one, other] = ["seed-1", "seed-2"].map(|run| weights_in("sweeps", &format!("runs/both/{run}")));
+    assert_eq!(one, from_disk(&[]));
+    assert_ne!(one, other);
+    assert!(lab.path("both/seed-1/journal.sqlite").is_file());
+    assert!(!lab.path("both/seed-1/snapshots").exists());
 }
 
 fn is_secret(name: &str) -> bool {

@@ -8,7 +8,7 @@ use lsgan_console::Failure;
 use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::read_scores;
 use lsgan_runfile::{Override, RunFile};
-use lsgan_snapshots::Holder;
+use lsgan_snapshots::{Holder, Store};
 
 use super::axes::{Axis, Seeds};
 use crate::place::waiting;
@@ -130,7 +130,7 @@ impl Sweep {
             taken.insert(name.clone());
             job.dir = self.out.join(&name);
             job.file.spec.run.clone_from(&name);
-            job.file.spec.checkpoint.to = job.dir.display().to_string();
+            job.file.spec.checkpoint.to = store(&job.file.spec.checkpoint.to, &self.out, &name);
             job.name = name;
         }
     }
@@ -226,6 +226,16 @@ impl Job {
     }
 }
 
+/// Where the snapshots of the run of this name go: into its folder, or, where the sweep's file names a bucket, into a folder there
+/// that is called as its folder is.
+fn store(to: &str, out: &Path, name: &str) -> String {
+    if !Store::is_remote(to) {
+        return out.join(name).display().to_string();
+    }
+    let sweep = out.file_name().map_or("sweep".into(), |sweep| sweep.to_string_lossy());
+    format!("{}/{sweep}/{name}", to.trim_end_matches('/'))
+}
+
 /// A value as part of a name: letters, digits, dots and dashes.
 fn plain(value: &str) -> String {
     let sign = |sign: char| if sign.is_ascii_alphanumeric() || ".-".contains(sign) { sign } else { ' ' };
@@ -272,6 +282,22 @@ mod tests {
         );
         assert_eq!(spec.checkpoint.to, format!("out/{}", last.name));
         assert_eq!(sweep.axes.len(), 2, "steps are the same for all");
+    }
+
+    /// Journals stay in the sweep's folder.
+    #[test]
+    fn snapshots_go_below_the_bucket_that_the_file_names() {
+        let text = include_str!("../../../../configs/gaussian-ring-lsgan.yaml");
+        let to: Override = "checkpoint.to=s3://bucket/rings".parse().unwrap();
+        let read = |sets: &[Override]| {
+            let spec = lsgan_runfile::parse(text, "ring", &[&[to.clone()][..], sets].concat());
+            Ok(RunFile { spec: spec.unwrap_or_else(|errors| panic!("{errors}")), sets_mix: false })
+        };
+        let seeds: Seeds = "1..2".parse().unwrap();
+        let sweep = Sweep::plan(read, &[], Some(&seeds), Some(Path::new("runs/out"))).unwrap();
+        assert_eq!(names(&sweep), ["seed-1", "seed-2"]);
+        assert_eq!(sweep.jobs[1].file.spec.checkpoint.to, "s3://bucket/rings/out/seed-2");
+        assert_eq!(sweep.jobs[1].dir, Path::new("runs/out/seed-2"));
     }
 
     #[test]

@@ -270,15 +270,16 @@ async fn offered(means: &mut Means) {
 fn recipe(job: &Job, left: Left, (workers, more): (u32, &[String])) -> Result<Recipe, Failure> {
     let log = Log::default();
     log.open(&job.dir.join("logs/up.log"))?;
+    let dir = job.dir.display().to_string();
     let arguments = match left {
         Left::Train => {
             let (file, workers) = (job.file.to_string(), format!("--workers={workers}"));
-            let run = ["up".to_owned(), "--resolved".to_owned(), file, workers];
+            // The directory by itself: the snapshots may be in a bucket.
+            let run = ["up", "--resolved", &file, "--run-dir", &dir, &workers].map(str::to_owned);
             [&run[..], more].concat()
         }
         Left::Score | Left::Nothing => {
-            let run = job.dir.display().to_string();
-            ["eval", "--run", &run, "--follow", "--beside", "--threads", "1"].map(str::to_owned).to_vec()
+            ["eval", "--run", &dir, "--follow", "--beside", "--threads", "1"].map(str::to_owned).to_vec()
         }
     };
     let secrets = run_file::secrets(&job.file.spec);

@@ -99,9 +99,11 @@ impl Trained {
 impl Training {
     fn sweep(&self, setting: &Setting) -> Result<Sweep, Failure> {
         let Self { base: (text, file), seeds, steps, every, runs, .. } = self;
+        // All snapshots stay: the scores are made in the time that training leaves, and may come long after them.
         let length = [
             format!("steps={steps}"),
             format!("checkpoint.every={every}"),
+            format!("checkpoint.keep_last={}", steps.div_ceil(*every).max(1)),
             format!("evaluate.every={every}"),
             format!("samples.every={steps}"),
         ];

@@ -31,7 +31,7 @@ pub const STABILITY: Trained = Trained {
         base: BASE,
         settings: &SETTINGS,
         seeds: 3,
-        steps: 4000,
+        steps: 3000,
         every: 500,
         runs: "runs/figure-stability-full",
     },
@@ -116,6 +116,9 @@ mod tests {
         let specs = SETTINGS.each_ref().map(|setting| {
             let sweep = STABILITY.small.sweep(setting).unwrap();
             assert_eq!(sweep.jobs.len(), LOSSES.len());
+            let checkpoint = &sweep.jobs[0].file.spec.checkpoint;
+            let snapshots = STABILITY.small.steps / checkpoint.every;
+            assert_eq!(u64::from(checkpoint.keep_last), snapshots, "none goes before it is scored");
             sweep.jobs[0].file.spec.clone()
         });
         for (left, right) in [(0, 1), (2, 3)] {
