@@ -126,20 +126,23 @@ impl Shell {
         if let Some(spans) = &mut self.spans {
             spans.snapshot(&snapshot, wall_ms());
         }
-        self.journal.add_snapshot(snapshot);
+        let number = self.journal.add_snapshot(snapshot);
         if self.notices.end(&Cause::Snapshot) {
             self.journal.set_fact(SNAPSHOT_FAILED, String::new());
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until());
         if let Some(chore) = self.catalogue.written(written.step, equal) {
-            self.start_chore(chore);
+            self.hold_chore(number, chore);
         }
         self.wants_score(written.step);
     }
 
     /// Starts something in the store, and goes on.
-    pub(crate) fn start_chore(&self, chore: Chore) {
+    pub(crate) fn start_chore(&mut self, chore: Chore) {
+        if !self.may_tidy() {
+            return self.catalogue.done(&[]);
+        }
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.keep());
         vital::task("snapshots task", async move {
             let result = perform(&store, &keep, chore).await;
@@ -184,6 +187,9 @@ impl Shell {
 
     /// Tidies the store once the workers write no more.
     pub(crate) async fn clean(&mut self) {
+        if !self.may_tidy() {
+            return;
+        }
         if let (Some(_), Err(error)) = (&self.outcome, self.store.remove_witness().await) {
             tracing::warn!(%error, "what workers were shown in the store could not be deleted");
         }

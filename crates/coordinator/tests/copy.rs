@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lsgan_coordinator::copy::compact::compact;
+use lsgan_coordinator::copy::compact::{replace, save};
 use lsgan_coordinator::copy::lead::Candidate;
 use lsgan_coordinator::copy::{self, Copy};
 use lsgan_coordinator::queue::{News, Queue};
@@ -200,7 +200,8 @@ async fn a_base_stands_for_its_pieces_and_fences_stay() {
         done(&mut queue, number).await;
     }
     assert_eq!(hosts.log().list().await.expect("it answers").pieces, [1, 2, 3, 4, 5, 6]);
-    compact(&hosts.log(), &hosts.journal("one"), 6, 1).await.expect("the store answers");
+    let saved = save(&hosts.journal("one")).expect("it is read");
+    replace(&hosts.log(), saved, 6, 1).await.expect("the store answers");
     let listing = hosts.log().list().await.expect("it answers");
     assert_eq!((listing.pieces, listing.bases), (vec![1, 6], vec![6]));
     let number = fact(&mut queue, "after it");
@@ -210,6 +211,81 @@ async fn a_base_stands_for_its_pieces_and_fences_stay() {
     drop(hosts.lead("two").await);
     let known = hosts.known("two");
     assert_eq!((known.fact("word"), known.metrics_until()), (Some("after it"), 5));
+}
+
+/// It stood still, say, between its look at the copy and its piece, for as long as it takes to make a base.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_late_does_not_lead_by_a_number_that_is_free_again() {
+    let hosts = Hosts::new();
+    let mut queue = hosts.queue("one").await;
+    let mut late = hosts.candidate("two").await;
+    for word in ["a", "b", "c"] {
+        let number = fact(&mut queue, word);
+        queue.hurry(number);
+        done(&mut queue, number).await;
+    }
+    let saved = save(&hosts.journal("one")).expect("it is read");
+    replace(&hosts.log(), saved, 4, 1).await.expect("the store answers");
+    assert_eq!(hosts.log().piece(2).await.expect("it answers"), None, "its number is free");
+    let mut journal = Writer::open(&hosts.journal("two")).expect("it opens");
+    let refused = late.take_over(&mut journal).await.expect_err("the first one leads");
+    assert!(refused.text.contains("taken over this run"), "{}", refused.text);
+    let number = fact(&mut queue, "goes on");
+    queue.hurry(number);
+    done(&mut queue, number).await;
+    drop(queue);
+    drop(hosts.lead("three").await);
+    assert_eq!(hosts.known("three").fact("word"), Some("goes on"));
+}
+
+/// A store that lists late, or pieces that become a base while they are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_closes_is_waited_for() {
+    let hosts = Hosts::new();
+    let mut queue = hosts.queue("one").await;
+    for word in ["a", "b"] {
+        let number = fact(&mut queue, word);
+        queue.hurry(number);
+        done(&mut queue, number).await;
+    }
+    drop(queue);
+    let number = 2;
+    let piece = hosts.dir.path().join(format!("store/journal/pieces/{number:020}"));
+    let elsewhere = hosts.dir.path().join("later");
+    std::fs::rename(&piece, &elsewhere).expect("it is there");
+    // As soon as the gap was met: what is half restored is there then.
+    let half = hosts.journal("two").with_extension("restored");
+    let comes = tokio::task::spawn_blocking(move || {
+        let begin = std::time::Instant::now();
+        while !half.exists() {
+            assert!(begin.elapsed() < LIMIT, "the copy is read in time");
+            std::thread::yield_now();
+        }
+        std::fs::rename(elsewhere, piece).expect("there is room");
+    });
+    drop(hosts.candidate("two").await);
+    comes.await.expect("it came");
+    assert_eq!(hosts.known("two").fact("word"), Some("b"));
+}
+
+/// The tests above make bases themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_makes_a_base_of_many_pieces() {
+    let hosts = Hosts::new();
+    let (mut journal, mut copy) = hosts.lead("one").await;
+    let begin = std::time::Instant::now();
+    let mut words = 0;
+    while hosts.log().list().await.expect("it answers").bases.is_empty() {
+        assert!(begin.elapsed() < LIMIT, "no base after {words} pieces");
+        words += 1;
+        journal.set_fact("word", &format!("{words} {}", "x".repeat(1000))).expect("it is written");
+        copy.gather(&mut journal).expect("it is read");
+        tokio::task::block_in_place(|| copy.put(&journal)).expect("it leads");
+    }
+    assert!(words >= 256, "{words} pieces");
+    drop((journal, copy));
+    drop(hosts.lead("two").await);
+    assert!(hosts.known("two").fact("word").is_some_and(|word| word.starts_with(&format!("{words} "))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

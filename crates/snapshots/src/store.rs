@@ -262,6 +262,14 @@ impl Store {
         }
     }
 
+    /// Copies an object over whatever is there; that there is none is no error.
+    pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        match self.objects.copy(from, to).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed("copy", from, source)),
+        }
+    }
+
     /// What the store said, for people.
     pub(crate) fn failed(&self, action: &'static str, path: &Path, source: object_store::Error) -> Error {
         let path = self.show(path);
