@@ -9,7 +9,7 @@ use lsgan_certs::{Credential, Identity, Role};
 use lsgan_console::Failure;
 use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::TlsArgs;
-use lsgan_snapshots::Holder;
+use lsgan_snapshots::{Holder, host_name};
 use lsgan_wire::{Address, Client, dial, scheme, v1};
 use serde_json::{Value, json};
 
@@ -177,7 +177,7 @@ impl Dial {
             };
             return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
         };
-        let Some(address) = holder.reached_at(host().as_deref()) else {
+        let Some(address) = holder.reached_at(host_name().as_deref()) else {
             return Err(Failure::failed(format!(
                 "the coordinator of {} ({holder}) is starting and does not listen yet. Ask again in a moment.",
                 dir.display()
@@ -231,17 +231,11 @@ fn no_run_in(dir: &Path) -> String {
     )
 }
 
-/// This host's name.
-#[must_use]
-pub fn host() -> Option<String> {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
-}
-
 /// The user and host that give this command, for people: `anna@box`.
 #[must_use]
 pub fn operator() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
-    [user, host()].into_iter().flatten().collect::<Vec<_>>().join("@")
+    [user, host_name()].into_iter().flatten().collect::<Vec<_>>().join("@")
 }
 
 impl Away {

@@ -117,11 +117,7 @@ impl ScoreRow {
 /// `step 500 (ema): fid 83.21, kid 0.03120 ± 0.002100`
 impl fmt::Display for ScoreRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weights = match self.weights {
-            SampleWeights::Ema => "ema",
-            SampleWeights::Raw => "raw",
-        };
-        write!(f, "step {} ({weights}):", self.step)?;
+        write!(f, "step {} ({}):", self.step, self.weights.word())?;
         for (index, score) in self.scores.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma} {} {score}", score.metric)?;

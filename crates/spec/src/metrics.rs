@@ -30,39 +30,10 @@ words! {
 }
 
 impl Metric {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Fid,
-        Self::Kid,
-        Self::Precision,
-        Self::Recall,
-        Self::Density,
-        Self::Coverage,
-        Self::Modes,
-        Self::ModesKde,
-        Self::HighQuality,
-    ];
-
-    /// Its word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fid => "fid",
-            Self::Kid => "kid",
-            Self::Precision => "precision",
-            Self::Recall => "recall",
-            Self::Density => "density",
-            Self::Coverage => "coverage",
-            Self::Modes => "modes",
-            Self::ModesKde => "modes_kde",
-            Self::HighQuality => "high_quality",
-        }
-    }
-
     /// The metric of this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|metric| metric.name() == word).copied()
+        Self::ALL.iter().find(|metric| metric.word() == word).copied()
     }
 
     /// Whether it scores points of the plane; the others score pictures.
@@ -87,7 +58,7 @@ impl Metric {
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.word())
     }
 }
 
@@ -99,10 +70,9 @@ mod tests {
     #[test]
     fn every_word_names_its_metric() {
         let Kind::Words(words) = Metric::KIND else { panic!("metrics are words") };
-        let names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-        assert_eq!(words.iter().map(|word| word.name).collect::<Vec<_>>(), names);
-        for metric in Metric::ALL {
-            assert_eq!(Metric::named(metric.name()), Some(*metric));
+        assert_eq!(words.len(), Metric::ALL.len());
+        for (word, metric) in words.iter().zip(Metric::ALL) {
+            assert_eq!((word.name, Metric::named(word.name)), (metric.word(), Some(*metric)));
         }
     }
 

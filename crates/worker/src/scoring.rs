@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 
 use lsgan_console::Failure;
 use lsgan_launch::sibling;
-use lsgan_spec::{EvaluateSpec, SampleWeights};
+use lsgan_spec::EvaluateSpec;
 use lsgan_wire::v1;
 use tokio::process::Command;
 
@@ -32,18 +32,14 @@ pub fn score(store: &str, asked: &EvaluateSpec, step: u64) -> Scoring {
 }
 
 fn arguments(store: &str, asked: &EvaluateSpec, step: u64) -> Vec<String> {
-    let weights = match asked.weights {
-        SampleWeights::Ema => "ema",
-        SampleWeights::Raw => "raw",
-    };
     let (step, samples) = (step.to_string(), asked.samples.to_string());
     // One thread: the machine may have other workers, which train. The score does not depend on it.
     let always = ["eval", "--row", "--threads", "1", "--run", store, "--step", &step, "--samples", &samples];
     let metrics = asked.named_metrics().map(|metrics| {
-        let names: Vec<_> = metrics.into_iter().map(|metric| metric.name()).collect();
+        let names: Vec<_> = metrics.into_iter().map(|metric| metric.word()).collect();
         ["--metrics".to_owned(), names.join(",")]
     });
-    let all = always.into_iter().chain(["--weights", weights]).map(str::to_owned);
+    let all = always.into_iter().chain(["--weights", asked.weights.word()]).map(str::to_owned);
     all.chain(metrics.into_iter().flatten()).collect()
 }
 

@@ -29,6 +29,20 @@ fn a_package_is_named_after_its_folder() {
 }
 
 #[test]
+fn what_is_built_without_tests_has_none() {
+    let untested = packages().iter().flat_map(|package| &package.untested);
+    let broken = untested
+        .clone()
+        .filter(|file| ["#[test]", "#[cfg(test)]", "::test]"].iter().any(|it| read(file).contains(it)));
+    let broken = broken.map(|file| file.display().to_string());
+    assert_rule(
+        "Cargo.toml says `test = false` of these, so that their tests never run. Remove that line there.",
+        broken,
+    );
+    assert!(untested.count() > 5, "the binaries are found");
+}
+
+#[test]
 fn every_crate_opens_with_its_map() {
     let broken = packages().iter().map(|package| package.dir.join("src/lib.rs"));
     let broken = broken.filter(|file| !read(file).starts_with("//! "));

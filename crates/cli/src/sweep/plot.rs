@@ -26,11 +26,11 @@ pub fn figure(results: &Results) -> Option<Figure> {
         };
         let series: Vec<Series> = shown.iter().enumerate().flat_map(line).collect();
         let values = series.iter().flat_map(|series| &series.points).map(|[_, y]| *y);
-        let y = Axis::around(metric.name(), values);
+        let y = Axis::around(metric.word(), values);
         Chart {
             title: metric.to_string(),
             x: Axis::new("step", 0.0, last.0 as f64),
-            y: y.unwrap_or_else(|| Axis::new(metric.name(), 0.0, 1.0)),
+            y: y.unwrap_or_else(|| Axis::new(metric.word(), 0.0, 1.0)),
             series,
             legend: Some(Corner::UpperRight),
         }

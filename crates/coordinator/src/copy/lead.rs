@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_console::Failure;
 use lsgan_journal::{Changes, Writer, wall_ms};
-use lsgan_snapshots::{Error, Listing, Log, Store};
+use lsgan_snapshots::{Error, Listing, Log, Store, host_name};
 use tokio::runtime::Handle;
 
 use super::compact::Compaction;
@@ -70,8 +70,7 @@ impl Candidate {
             Some(number) if !fresh => Some(read(&log, number).await?),
             _ => None,
         };
-        let host =
-            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let host = host_name().unwrap_or_default();
         let leader = Leader { journal: String::new(), host, run_dir: run_dir.display().to_string() };
         let base = listing.bases.last().copied().unwrap_or_default();
         let mut found = Self {
