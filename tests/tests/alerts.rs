@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lsgan_outside::Posted;
 use lsgan_tests::binaries::{binary, root};
 use lsgan_tests::disturb::Cluster;
 use lsgan_tests::leftovers::files_that_say;
@@ -64,14 +65,15 @@ fn command_of_the_best(lab: &Lab, run: &str) -> String {
 #[test]
 fn a_run_that_goes_wrong_is_told_at_once_and_the_advised_command_takes_it_back() {
     let lab = Lab::new();
-    let hook = Hook::http();
+    let mut hook = Hook::http();
     let mut up = gone_wrong(&lab, &hook.url(&format!("/hook?token={SECRET}")));
     let wrong = |posted: &Value| {
         let kinds = [Value::from("collapse"), Value::from("saturated")];
         posted["state"] == "began" && kinds.contains(&posted["kind"])
     };
-    let (head, alert) = hook.wait_for("the samples have collapsed, or D is saturated", wrong);
-    assert!(head.starts_with(&format!("POST /hook?token={SECRET} HTTP/1.1")), "{head}");
+    let Posted { what, body: alert, .. } =
+        hook.wait_for("the samples have collapsed, or D is saturated", wrong);
+    assert_eq!(what, format!("POST /hook?token={SECRET}"));
     assert_eq!((&alert["run"], &alert["dropped"]), (&"gaussian-ring-lsgan".into(), &0.into()));
     assert!(alert["step"].as_u64() > Some(300) && alert["time_ms"].is_u64(), "{alert}");
     let heading = format!("alert ({}): ", alert["kind"].as_str().expect("it has a kind"));
@@ -104,13 +106,12 @@ fn a_run_that_goes_wrong_is_told_at_once_and_the_advised_command_takes_it_back()
 #[test]
 fn a_straggler_is_told_when_it_begins_and_when_it_ends() {
     let lab = Lab::new();
-    let authority = tempfile::tempdir().expect("a folder can be made");
-    let hook = Hook::https(authority.path());
+    let mut hook = Hook::https();
     let listen = format!("{}:0", lab.host());
     let more = ["--listen", &listen, "--quiet", "--expect-workers", "3", "--set", "steps=1000000"];
     let mut command = Command::new(binary("coordinator"));
     command.args(lab.run_arguments(&more));
-    command.env("SSL_CERT_FILE", authority.path().join("ca.crt"));
+    command.env("SSL_CERT_FILE", hook.authority_file());
     command.env("RUST_LOG", "info,reqwest=debug,hyper_util=debug");
     let url = format!("https://user:{SECRET}@{}/{SECRET}?token={SECRET}", hook.authority());
     command.env("LSGAN_WEBHOOK", url);
@@ -118,8 +119,8 @@ fn a_straggler_is_told_when_it_begins_and_when_it_ends() {
     let mut slow = lab.worker_with("slow", &coordinator.address, &SLOWLY);
     let others = ["worker-1", "worker-2"].map(|name| lab.worker(name, &coordinator.address));
 
-    let (head, alert) = hook.wait_for("the straggler", is_straggler("began"));
-    assert!(head.to_lowercase().contains("\r\nauthorization: basic "), "{head}");
+    let Posted { authorization, body: alert, .. } = hook.wait_for("the straggler", is_straggler("began"));
+    assert!(authorization.starts_with("Basic "), "{authorization}");
     assert!(alert["text"].as_str().is_some_and(|text| text.starts_with("worker slow needs ")), "{alert}");
     coordinator.process.wait_for_words(STRAGGLES);
     let run = lab.run_dir().display().to_string();
@@ -130,7 +131,8 @@ fn a_straggler_is_told_when_it_begins_and_when_it_ends() {
     slow.wait().expect_code(143);
     hook.wait_for("its end", is_straggler("ended"));
     coordinator.process.wait_for_words("alert (straggler) has ended: worker slow");
-    let told = |word: &str| hook.posted().iter().filter(|(_, posted)| is_straggler(word)(posted)).count();
+    let mut told =
+        |word: &str| hook.posted().iter().filter(|posted| is_straggler(word)(&posted.body)).count();
     assert_eq!((told("began"), told("ended")), (1, 1));
     lab.lsgan(["stop", "--run", &run]).succeeds();
     let ended = coordinator.process.wait();
@@ -141,7 +143,7 @@ fn a_straggler_is_told_when_it_begins_and_when_it_ends() {
 
 #[test]
 fn a_webhook_that_never_answers_holds_up_no_step_and_changes_no_bit() {
-    let hook = Hook::silent();
+    let mut hook = Hook::silent();
     let set = format!("alerts.webhook={}", hook.url("/hook"));
     let workers = [("slow", &SLOWLY[..]), ("worker-1", &[]), ("worker-2", &[])];
     let mut cluster = Cluster::of(&workers, &["--set", &set]);
@@ -155,8 +157,8 @@ fn a_webhook_that_never_answers_holds_up_no_step_and_changes_no_bit() {
 #[test]
 fn a_run_that_nobody_wants_watched_is_not() {
     let lab = Lab::new();
-    let hook = Hook::http();
+    let mut hook = Hook::http();
     let webhook = format!("alerts={{ enabled: false, stall_s: 1, webhook: '{}' }}", hook.url("/hook"));
     lab.up(1, &["--set", &webhook]).succeeds();
-    assert!(hook.posted().is_empty(), "{:?}", hook.posted());
+    assert_eq!(hook.posted(), []);
 }

@@ -1,7 +1,5 @@
 //! Spans on their way to a collector, over real gRPC, with TLS and without; and collectors that refuse, are away, or stand still.
 
-mod certified;
-
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
@@ -15,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use lsgan_control::{Entry, GoneReason, Outcome, Start};
 use lsgan_coordinator::spans::queue::Counts;
 use lsgan_coordinator::spans::{About, Exporter, Spans, start};
+use lsgan_outside::certified;
 use lsgan_spec::{Generation, Incarnation, Reduction};
 use lsgan_wire::v1::StepMetrics;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{

@@ -1,21 +1,17 @@
 //! Progress for a Kubeflow TrainJob, over HTTPS to a server as Kubeflow Trainer has one.
 
-mod certified;
-mod server;
-
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lsgan_coordinator::status::{self, Publisher};
 use lsgan_coordinator::trainjob::{AUTHORITY, TOKEN, TrainJob, URL};
+use lsgan_outside::{DEADLINE, Posted, Server};
 use lsgan_wire::v1::{Phase, RunStatus, Shutdown, StepMetrics};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::server::{DEADLINE, Posted, Server};
 
 const FREE: &str = "127.0.0.1:0";
 const PATH: &str = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/a/trainjobs/b/status";

@@ -1,19 +1,15 @@
 //! Alerts posted to a server of the user's, over real HTTP.
 
-mod certified;
-mod server;
-
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use lsgan_console::Failure;
 use lsgan_coordinator::webhook::{Outbox, Webhook};
+use lsgan_outside::{DEADLINE, Posted, Server};
 use lsgan_spec::Webhook as Named;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-
-use crate::server::{DEADLINE, Posted, Server};
 
 const FREE: &str = "127.0.0.1:0";
 const PATH: &str = "/hook";

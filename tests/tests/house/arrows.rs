@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal",
             "launch",
             "observe",
+            "outside",
             "plan",
             "runfile",
             "snapshots",

@@ -17,16 +17,17 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::certified;
+use crate::certified;
 
 /// Much longer than anything here takes.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Posted {
     /// As `POST /path?query`.
     pub what: String,
@@ -35,12 +36,13 @@ pub struct Posted {
     pub body: Value,
 }
 
-/// A server, with the files of its authority in `dir`.
+/// A server, with the files of its authority in `dir`. Dropping it closes it.
 pub struct Server {
     pub dir: TempDir,
     pub address: SocketAddr,
     scheme: &'static str,
     posted: mpsc::Receiver<Posted>,
+    accepting: AbortHandle,
 }
 
 impl Server {
@@ -49,11 +51,8 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory");
         let acceptor = (scheme == "https")
             .then(|| TlsAcceptor::from(Arc::new(certified::by_an_authority_in(dir.path()))));
-        let listener = TcpListener::bind(address).await.expect("the port is free");
-        let address = listener.local_addr().expect("it is bound");
-        let (sender, posted) = mpsc::channel(1024);
         let mut codes: VecDeque<_> = codes.iter().copied().collect();
-        tokio::spawn(async move {
+        Self::listen(dir, scheme, address, |listener, sender| async move {
             loop {
                 let (socket, _) = listener.accept().await.expect("it goes on");
                 let mut next = || codes.pop_front().unwrap_or(200);
@@ -65,8 +64,40 @@ impl Server {
                     },
                 }
             }
-        });
-        Self { dir, address, scheme, posted }
+        })
+        .await
+    }
+
+    /// One that accepts connections and says nothing. Each of them counts as something that came.
+    pub async fn silent(address: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::listen(dir, "http", address, |listener, sender| async move {
+            let mut open = Vec::new();
+            loop {
+                let (socket, _) = listener.accept().await.expect("it goes on");
+                open.push(socket);
+                // A test that has seen enough does not listen.
+                let _ = sender.send(Posted::default()).await;
+            }
+        })
+        .await
+    }
+
+    async fn listen<F>(
+        dir: TempDir,
+        scheme: &'static str,
+        address: &str,
+        accept: impl FnOnce(TcpListener, mpsc::Sender<Posted>) -> F,
+    ) -> Self
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let (sender, posted) = mpsc::channel(1024);
+        let accepting = tokio::spawn(accept(listener, sender)).abort_handle();
+        Self { dir, address, scheme, posted, accepting }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -78,15 +109,24 @@ impl Server {
     }
 
     /// All that has come and was not looked at.
-    pub async fn rest(self) -> Vec<Posted> {
-        let Self { dir, mut posted, .. } = self;
-        posted.close();
+    pub fn come(&mut self) -> Vec<Posted> {
+        std::iter::from_fn(|| self.posted.try_recv().ok()).collect()
+    }
+
+    /// The same of a server to which nothing more is posted.
+    pub async fn rest(mut self) -> Vec<Posted> {
+        self.posted.close();
         let mut rest = Vec::new();
-        while let Some(posted) = posted.recv().await {
+        while let Some(posted) = self.posted.recv().await {
             rest.push(posted);
         }
-        drop(dir);
         rest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
     }
 }
 
