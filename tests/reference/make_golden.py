@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden numbers that crates/train/tests/golden.rs compares with: three steps or more of real PyTorch.
+"""Writes the golden numbers that crates/train/tests/it/golden.rs compares with: three steps or more of real PyTorch.
 
     python -m venv .venv-peer && .venv-peer/bin/pip install torch==2.11.0 safetensors==0.8.0 numpy
     .venv-peer/bin/python tests/reference/make_golden.py [NAME …]
@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 STEPS = 3
-TOLERANCES = 1e-5, 1e-4  # of crates/train/tests/golden.rs: for flat vectors, for single tensors
+TOLERANCES = 1e-5, 1e-4  # of crates/train/tests/it/golden.rs: for flat vectors, for single tensors
 HERE = pathlib.Path(__file__).resolve().parent
 
 

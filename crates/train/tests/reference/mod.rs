@@ -6,7 +6,7 @@
 //! not elements: Adam divides by √v, so an element whose gradient is as small as its rounding error may move by
 //! anything up to a learning rate, in PyTorch as here.
 //!
-//! `tests/golden.rs` and `examples/golden_step.rs` both include this file.
+//! `tests/it/golden.rs` and `examples/golden_step.rs` both include this file.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,13 +1,12 @@
 //! Whether snapshots are whole, asked over a real socket, of snapshots that are written here.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::Site;
 use lsgan_snapshots::{NamedTensor, Part, Snapshot, Store};
 use lsgan_spec::Step;
+
+use crate::common::Site;
 
 fn snapshot(step: u64) -> Snapshot {
     let part = |name: &str| {

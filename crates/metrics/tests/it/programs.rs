@@ -1,18 +1,17 @@
 //! The numbers are those of torch-fidelity, clean-fid and prdc on the same features (scripts/make-metric-fixtures).
 
-mod common;
-
 use std::num::NonZero;
 
-use common::sets;
 use lsgan_metrics::{Set, Statistics, density_coverage, fid, kid, precision_recall};
 use serde_json::Value;
+
+use crate::common::sets;
 
 const ONE: NonZero<usize> = NonZero::<usize>::MIN;
 
 fn cases() -> Vec<Value> {
     let scores: Value =
-        serde_json::from_str(include_str!("fixtures/scores.json")).expect("the fixture is JSON");
+        serde_json::from_str(include_str!("../fixtures/scores.json")).expect("the fixture is JSON");
     scores["cases"].as_array().expect("it has cases").clone()
 }
 

@@ -1,12 +1,9 @@
 //! Snapshots scored: the same bits whatever computes, and what they depend on.
 
-mod common;
-
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Mutex;
 
-use common::{fixtures, floats, tensor};
 use lsgan_data::{RecordError, SampleShape, source};
 use lsgan_evaluate::evaluation::{Progress, REAL_MAX};
 use lsgan_evaluate::kept::{self, Kept};
@@ -15,6 +12,8 @@ use lsgan_metrics::{MetricError, Score, Set, Statistics, fid};
 use lsgan_spec::{DataSpec, IdxSource, Metric, Part, RunSpec, Source};
 use lsgan_train::Replica;
 use lsgan_train::rehearsal::runs::{small_dcgan, small_mlp};
+
+use crate::common::{fixtures, floats, tensor};
 
 type Data = Box<dyn lsgan_data::Source>;
 

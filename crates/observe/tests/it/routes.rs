@@ -1,15 +1,14 @@
 //! The server over a real socket, on runs whose journals are written here.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use common::{DEADLINE, Site, row};
 use lsgan_journal::{CorruptRecord, FILE, Snapshot};
 use lsgan_observe::actions::{Action, Actions};
 use serde_json::Value;
+
+use crate::common::{DEADLINE, Site, row};
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().filter_map(Value::as_f64).collect()
@@ -34,7 +33,7 @@ fn every_documented_route_answers() {
     journal.add_standing(7, "gone: a", "worker a is gone").unwrap();
 
     let id = site.id();
-    let documented = include_str!("../../../docs/observe.md");
+    let documented = include_str!("../../../../docs/observe.md");
     let routes: Vec<_> =
         documented.lines().filter_map(|line| line.strip_prefix("### `GET ")?.strip_suffix('`')).collect();
     assert!(routes.len() >= 10, "{routes:?}");

@@ -1,13 +1,12 @@
 //! What holds of every score.
 
-mod common;
-
 use std::num::NonZero;
 
-use common::sets;
 use lsgan_metrics::kid::Subsets;
 use lsgan_metrics::{MetricError, Options, Set, Statistics, Subject, fid, kid, scores};
 use lsgan_spec::Metric;
+
+use crate::common::sets;
 
 const OF_PICTURES: [Metric; 6] =
     [Metric::Fid, Metric::Kid, Metric::Precision, Metric::Recall, Metric::Density, Metric::Coverage];

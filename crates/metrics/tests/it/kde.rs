@@ -23,7 +23,7 @@ struct Ring {
 
 fn fixture() -> (Fixture, GaussianSource) {
     let fixture: Fixture =
-        serde_json::from_str(include_str!("fixtures/kde.json")).expect("the fixture is JSON");
+        serde_json::from_str(include_str!("../fixtures/kde.json")).expect("the fixture is JSON");
     let Ring { count, radius, sigma, ref weights } = fixture.ring;
     let weights = weights.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let ring = GaussianSource { weights, ..GaussianSource::of(Modes::Ring { count, radius }, sigma) };

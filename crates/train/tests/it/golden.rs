@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-mod reference;
-
 use lsgan_spec::{NamedTensor, Part, Reduction, Step, TensorData};
 use lsgan_train::{Device, Replica};
-use reference::{Fixture, Share, spec};
+
+use crate::reference::{self, Fixture, Share, spec};
 
 /// Where the fixtures are.
 fn folder() -> &'static Path {
