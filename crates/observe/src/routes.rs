@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lsgan_journal::JournalError;
-use lsgan_launch::read_scores;
+use lsgan_launch::{ScoreRow, read_scores};
 use lsgan_spec::{Step, scalars};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -242,11 +242,18 @@ async fn workers(State(site): State<Site>, Path(id): Path<String>) -> Answer {
 async fn snapshots(State(site): State<Site>, Path(id): Path<String>) -> Answer {
     let read = |run: &Run| -> Result<Value, Refused> {
         let snapshots = run.journal()?.read(tables::snapshots)?;
-        let scores = read_scores(&run.dir);
-        let why = scores.as_ref().err().map(|failure| failure.text.clone());
-        Ok(json!({ "snapshots": snapshots, "scores": scores.unwrap_or_default(), "scores_unreadable": why }))
+        let (scores, why) = scores_of(run);
+        Ok(json!({ "snapshots": snapshots, "scores": scores, "scores_unreadable": why }))
     };
     of_run(site, id, read).await
+}
+
+/// The scores of a run's snapshots, or none and why they cannot be read.
+fn scores_of(run: &Run) -> (Vec<ScoreRow>, Option<String>) {
+    match read_scores(&run.dir) {
+        Ok(rows) => (rows, None),
+        Err(failure) => (Vec::new(), Some(failure.text)),
+    }
 }
 
 /// Whether a snapshot is whole.
@@ -272,9 +279,8 @@ async fn verified(
 async fn scored(State(site): State<Site>, Path(id): Path<String>) -> Answer {
     let read = |run: &Run| -> Result<Value, Refused> {
         let written = run.journal()?.read(tables::written)?;
-        let rows = read_scores(&run.dir);
-        let why = rows.as_ref().err().map(|failure| failure.text.clone());
-        Ok(json!({ "series": scores::series(&rows.unwrap_or_default(), &written), "unreadable": why }))
+        let (rows, why) = scores_of(run);
+        Ok(json!({ "series": scores::series(&rows, &written), "unreadable": why }))
     };
     of_run(site, id, read).await
 }

@@ -36,26 +36,26 @@ def undisturbed_long(run):
     return run.finish(900)
 
 
-@row
-def worker_goes(run):
-    """A worker is deleted, one is evicted, the node of one is drained."""
+def goes(run, role):
+    """The pod of a role is deleted, then evicted, then its node drained."""
     run.start()
     for part, go in ((0.1, run.delete), (0.3, run.evict), (0.5, run.drain)):
         run.step(part)
-        pod = run.one("worker")
-        run.replaced_after("worker", lambda: go(pod), REPLACED_IN_S)
+        pod = run.one(role)
+        run.replaced_after(role, lambda: go(pod), REPLACED_IN_S)
     return run.finish()
+
+
+@row
+def worker_goes(run):
+    """A worker is deleted, one is evicted, the node of one is drained."""
+    return goes(run, "worker")
 
 
 @row
 def coordinator_goes(run):
     """The coordinator is deleted, evicted, its node drained."""
-    run.start()
-    for part, go in ((0.1, run.delete), (0.3, run.evict), (0.5, run.drain)):
-        run.step(part)
-        pod = run.one("coordinator")
-        run.replaced_after("coordinator", lambda: go(pod), REPLACED_IN_S)
-    return run.finish()
+    return goes(run, "coordinator")
 
 
 @row

@@ -4,6 +4,8 @@
 //! - [`certified`]: the certificate that such a server shows.
 //! - [`http2`]: frames by hand, for clients that no library is.
 
+#![forbid(unsafe_code)]
+
 pub mod certified;
 pub mod http2;
 pub mod server;
