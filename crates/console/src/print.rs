@@ -8,7 +8,8 @@
 //!
 //! A house rule forbids `println!` and its siblings elsewhere: they panic where these lose a line, and write a name's escape
 //! sequences to the terminal, where these write [`lsgan_spec::printable_lines`]. What is said beside the work begins no line
-//! of its own: the further lines of a text are indented.
+//! of its own: the further lines of a text are indented. No user and no password that somebody wrote into a URL is printed with it
+//! ([`lsgan_spec::without_users`]), whichever message has the URL; what a command was asked for is printed as it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use lsgan_spec::printable_lines;
+use lsgan_spec::{printable_lines, without_users};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
@@ -68,7 +69,7 @@ pub fn error(text: &str) {
     let line = match logging::is_json() {
         true => line(&text, "ERROR"),
         // Not indented: it is the last that is printed, and what a run's file has wrong is a line each.
-        false => format!("{}\n", printable_lines(&format!("error: {text}"))).into_bytes(),
+        false => format!("{}\n", printable_lines(&format!("error: {}", without_users(text)))).into_bytes(),
     };
     print(Stream::Error, line);
 }
@@ -97,9 +98,11 @@ pub fn announce_as(object: &serde_json::Value, text: fmt::Arguments<'_>) {
 }
 
 fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
+    let text = text.to_string();
+    let text = without_users(&text);
     let line = match logging::is_json() {
-        true => logging::json_line(level, &text.to_string()),
-        false => text.to_string(),
+        true => logging::json_line(level, &text),
+        false => text.into_owned(),
     };
     format!("{}\n", indented(&line)).into_bytes()
 }
@@ -165,6 +168,8 @@ impl Write for Diagnostics {
     /// An event of the log, with its line's end.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
+        // An object of JSON may have no space between its fields.
+        let text = if logging::is_json() { text } else { Cow::Owned(without_users(&text).into_owned()) };
         print(Stream::Error, event(&text, logging::is_coloured()).into_bytes());
         Ok(bytes.len())
     }

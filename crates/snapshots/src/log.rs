@@ -160,6 +160,29 @@ mod tests {
         assert_eq!(other.piece(8).await.expect("it answers"), None);
     }
 
+    /// As who moves old pieces to another disk does.
+    #[tokio::test]
+    async fn nothing_behind_a_link_is_deleted() {
+        let [dir, archive] = [(); 2].map(|()| tempfile::tempdir().expect("there is room"));
+        let log = log(dir.path());
+        assert!(log.create(7, "mine".into()).await.expect("it is written"));
+        log.write_base(7, "all".into()).await.expect("it is written");
+        let (folder, moved) = (dir.path().join("journal"), archive.path().join("journal"));
+        for file in ["pieces", "bases"].map(|part| format!("{part}/{}", name(7))) {
+            let to = moved.join(&file);
+            std::fs::create_dir_all(to.parent().expect("it has one")).expect("there is room");
+            std::fs::copy(folder.join(&file), to).expect("there is room");
+        }
+        std::fs::remove_dir_all(&folder).expect("it is the test's own");
+        std::os::unix::fs::symlink(&moved, &folder).expect("there is room");
+        for refused in [log.delete_piece(7).await, log.delete_base(7).await] {
+            let error = refused.expect_err("it lies behind a link").to_string();
+            assert!(error.contains("lies behind the link"), "{error}");
+        }
+        assert_eq!(log.piece(7).await.expect("it is read").as_deref(), Some(&b"mine"[..]));
+        assert_eq!(log.base(7).await.expect("it is read").as_deref(), Some(&b"all"[..]));
+    }
+
     #[tokio::test]
     async fn pieces_and_bases_are_listed_by_number_and_nothing_else_is() {
         let dir = tempfile::tempdir().expect("there is room");
