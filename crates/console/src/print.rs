@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use lsgan_spec::{printable_lines, without_users};
+use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
@@ -117,6 +118,28 @@ fn event(text: &str, is_coloured: bool) -> String {
     pieces.join(ESCAPE) + end
 }
 
+/// The same for an event that is an object of JSON: its texts stay texts.
+fn object_without_users(event: &str) -> Cow<'_, str> {
+    fn hide(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without_users(text).into_owned(),
+            Value::Array(all) => all.iter_mut().for_each(hide),
+            Value::Object(fields) => fields.values_mut().for_each(hide),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    if !(event.contains("://") && event.contains('@')) {
+        return Cow::Borrowed(event);
+    }
+    match serde_json::from_str::<Value>(event) {
+        Ok(mut object) => {
+            hide(&mut object);
+            Cow::Owned(format!("{object}\n"))
+        }
+        Err(_) => without_users(event),
+    }
+}
+
 /// What may be printed of a text whose further lines must not look like lines of their own.
 fn indented(text: &str) -> Cow<'_, str> {
     let text = printable_lines(text);
@@ -168,8 +191,7 @@ impl Write for Diagnostics {
     /// An event of the log, with its line's end.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        // An object of JSON may have no space between its fields.
-        let text = if logging::is_json() { text } else { Cow::Owned(without_users(&text).into_owned()) };
+        let text = if logging::is_json() { object_without_users(&text) } else { without_users(&text) };
         print(Stream::Error, event(&text, logging::is_coloured()).into_bytes());
         Ok(bytes.len())
     }
@@ -349,6 +371,17 @@ mod tests {
         assert_eq!(indented("what is\n  listed\n\nand more"), "what is\n  listed\n\n  and more");
         let failure = Failure::from(io::Error::other(NAME));
         assert!(failure.text.starts_with("a\\u001b[2J") && !failure.text.contains('\n'), "{}", failure.text);
+    }
+
+    #[test]
+    fn no_password_in_a_url_is_printed_in_any_form() {
+        let text = "cannot read s3://AKIA:hun/ter2@bucket/a";
+        let shown = "cannot read s3://…@bucket/a";
+        assert_eq!(line(&text, "INFO"), format!("{shown}\n").into_bytes());
+        let event = format!("{}\n", serde_json::json!({ "fields": { "message": text, "n": [1, text] } }));
+        let hidden = format!("{}\n", serde_json::json!({ "fields": { "message": shown, "n": [1, shown] } }));
+        assert_eq!(object_without_users(&event), hidden);
+        assert_eq!(object_without_users(&hidden), hidden);
     }
 
     /// Through the subscriber, as a message, as a field by `Display` and by `Debug`, with its colours and without.
