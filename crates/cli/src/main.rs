@@ -9,7 +9,7 @@ use lsgan_cli::{
     certs, checkpoints, compare, dataset, eval, export, figure, import, journal, live, logs, nearest, node,
     page, pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
 };
-use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
+use lsgan_console::{Failure, arguments, interrupts, print, slowly_if, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -82,7 +82,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = arguments();
     let in_pod = matches!(&args.command, Command::Node(node) if node.in_pod);
     vital::run(|| slowly_if(in_pod, lsgan(args)))
 }

@@ -24,7 +24,7 @@ pub mod time_left;
 pub mod vital;
 
 pub use counter::Counter;
-pub use exit::{Failure, finish, slowly_if};
+pub use exit::{Failure, arguments, finish, slowly_if};
 pub use interrupts::{Interrupt, interrupts};
 pub use logging::Log;
 pub use news::{News, RunEnd};

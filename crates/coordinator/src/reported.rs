@@ -7,7 +7,7 @@ use std::time::Duration;
 use lsgan_console::vital;
 use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
 use lsgan_control::{Event, SessionId, Worker};
-use lsgan_journal::wall_ms;
+use lsgan_journal::{Snapshot, wall_ms};
 use lsgan_launch::best_snapshot;
 use lsgan_observe::alerts::SNAPSHOT_FAILED;
 use lsgan_snapshots::Store;
@@ -122,7 +122,8 @@ impl Shell {
     }
 
     pub(crate) fn snapshot_written(&mut self, written: &PublishedSnapshot) {
-        let snapshot = rows::snapshot(written);
+        // What was found there; the worker may call the place otherwise.
+        let snapshot = Snapshot { url: self.store.snapshot_path(written.step), ..rows::snapshot(written) };
         if let Some(spans) = &mut self.spans {
             spans.snapshot(&snapshot, wall_ms());
         }

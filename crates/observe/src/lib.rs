@@ -15,13 +15,14 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
 
 #![forbid(unsafe_code)]
 
 pub mod actions;
 pub mod alerts;
 mod blocks;
+mod connections;
 pub mod curves;
 mod find;
 mod fork;

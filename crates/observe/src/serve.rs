@@ -13,8 +13,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::actions::Actions;
+use crate::connections::Bounded;
 use crate::{Hub, live, routes};
 
+/// Connections that are open at a time: a browser has up to six, a scraper one.
+const CONNECTIONS_MAX: usize = 256;
+/// How long no byte may pass on one. A stream of events says something every 15 s; an action or a snapshot that is verified may take
+/// minutes.
+const IDLE_MAX: Duration = Duration::from_secs(600);
 /// Requests that are answered at a time; each may read a journal on a thread of its own.
 const REQUESTS_MAX: usize = 8;
 /// A request that waits so long for its turn is sent away.
@@ -47,7 +53,7 @@ pub async fn serve(
         .layer(from_fn(harmless));
     // Streams of events never end by themselves: `with_graceful_shutdown` would wait for them.
     let served = tokio::select! {
-        served = axum::serve(listener, router).into_future() => served,
+        served = axum::serve(Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX), router).into_future() => served,
         () = shutdown => Ok(()),
     };
     follower.abort();

@@ -71,5 +71,5 @@ pub use printable::{is_printable, printable, printable_lines};
 pub use regularization::*;
 pub use run::*;
 pub use schedule::*;
-pub use secrets::{masked, web_host, without_user};
+pub use secrets::{masked, web_host, without_user, without_users};
 pub use tensors::{NamedTensor, Part, TensorData};

@@ -1,7 +1,8 @@
 //! Every kind of source trains real runs: the same bits on any number of workers, each record once an epoch whatever is
 //! killed, and records that do not decode counted over the workers.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use lsgan_tests::binaries::root;
@@ -181,7 +182,7 @@ fn more_corrupt_records_than_accepted_stop_the_run_with_a_snapshot_and_it_goes_o
 }
 
 /// 64 pictures and one file that is none, alone in the last shard: another shard's record takes its place, the same one for
-/// any number of workers.
+/// any number of workers, and whatever the two bad files have in them.
 #[test]
 fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
     let lab = Lab::new();
@@ -190,6 +191,7 @@ fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
         write_picture(&pictures.join(format!("{index:03}.png")), 40, [index * 3, 255 - index, 90]);
     }
     fs::write(pictures.join("zzz.jpg"), b"64").expect("a file can be written");
+    let mut undisturbed = None;
     for mix in ["data.mix=1", "data.mix=2"] {
         run_file(&lab, &folder(&pictures), PICTURES, "  max_corrupt: 0.5");
         let weights = [1, 3].map(|workers| {
@@ -200,7 +202,28 @@ fn a_bad_record_alone_in_the_last_shard_is_replaced_from_another_one() {
             Weights::of(&lab.path(&run_dir))
         });
         assert_eq!(weights[0], weights[1], "{mix}");
+        undisturbed = weights.into_iter().next();
     }
+    // The same data from somebody hostile, mixed as before.
+    let (good, bad) = (pictures.join("007.png"), pictures.join("zzz.jpg"));
+    let plain = fs::read(&good).expect("it was written");
+    fs::write(&good, with_bomb(&plain)).expect("a file can be written");
+    File::create(&bad).and_then(|file| file.set_len(16 << 30)).expect("a file can be sparse");
+    up(&lab, 2, "hostile", &["--set", "data.mix=2"]).succeeds();
+    assert_eq!(Some(Weights::of(&lab.path("hostile"))), undisturbed, "no bomb changes a bit");
+}
+
+/// A PNG with a colour profile of 16 MiB, which are 16 KiB of the file.
+fn with_bomb(png: &[u8]) -> Vec<u8> {
+    let mut profile = flate2::write::ZlibEncoder::new(b"name\0\0".to_vec(), flate2::Compression::best());
+    profile.write_all(&vec![0; 16 << 20]).expect("memory takes all");
+    let data = [b"iCCP".to_vec(), profile.finish().expect("memory takes all")].concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&data);
+    let len_bytes = u32::try_from(data.len() - 4).expect("it is short").to_be_bytes();
+    // Behind the magic and the header.
+    let (begin, end) = png.split_at(8 + 25);
+    [begin, &len_bytes, &data, &crc.sum().to_be_bytes(), end].concat()
 }
 
 /// Ten classes, sorted as folders are: with little mixing it is said; by default a folder is mixed; and a run that began with

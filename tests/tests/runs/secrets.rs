@@ -136,3 +136,23 @@ fn a_secret_with_a_slash_is_shown_by_no_command_wherever_it_was_written() {
         .expect_one_error()
         .expect_err(&["s3://bucket/run"]);
 }
+
+/// In a file's place, an address's, a number's, and as a word that the command line does not take at all.
+#[test]
+fn a_secret_in_a_url_that_nobody_expects_is_not_shown_either() {
+    let lab = Lab::new();
+    let bucket = format!("s3://AKIA:{SECRET}@bucket/g");
+    let address = format!("http://anna:{SECRET}@127.0.0.1:1");
+    let import = [vec!["import".to_owned()], lab.run_arguments(&["--generator", &bucket])].concat();
+    run(&lab, "lsgan", &import, &[]).expect_code(2).expect_one_error().expect_err(&["…@bucket/g"]);
+    for arguments in [
+        &["status", "--coordinator", &address][..],
+        &["stop", "--coordinator", "http://anna:ter2@127.0.0.1:1"],
+        &["timelapse", "--run", &bucket, "--out", "x.png"],
+        &["scale", &bucket],
+        &["up", "--workers", &bucket],
+    ] {
+        run(&lab, "lsgan", arguments, &[]).expect_one_error().expect_err(&["…@"]);
+    }
+    run(&lab, "worker", &["--coordinator", &address], &[]).expect_one_error().expect_err(&["…@127.0.0.1:1"]);
+}

@@ -195,12 +195,29 @@ fn texts_are_short_and_cannot_steer_a_terminal() {
         panic!()
     };
     assert_eq!(text, "a [2J b");
+    let turned = "a\u{202e}gnp.b\u{2028}c\u{9b}1m".to_owned();
+    let Report::Warning { text } = clean(Report::Warning { text: turned }) else { panic!() };
+    assert_eq!(text, "a gnp.b c 1m");
     let Report::Warning { text } = clean(Report::Warning { text: "ä".repeat(10_000) }) else { panic!() };
     assert_eq!(text, "ä".repeat(2_048));
     let Report::Hello(hello) = clean(Report::Hello(Hello { name: "a\nb".to_owned(), ..hello() })) else {
         panic!()
     };
     assert_eq!(hello.name, "a b");
+}
+
+/// The operator who waits for the snapshot is told that there is none. A member that writes none must not end that wait.
+#[test]
+fn only_the_writer_says_that_a_snapshot_could_not_be_written() {
+    let mut bench = Bench::stepping(config(), 2);
+    let writer = bench.run.writer().expect("both see the store").0;
+    let failed = || Report::SnapshotFailed { step: Step(1), why: "full".to_owned() };
+    bench.apply(lsgan_control::Event::SnapshotRequested);
+    assert!(!bench.say(3 - writer, failed()));
+    assert!(bench.run.wants_snapshot());
+    assert_eq!(bench.run.admits(SessionId(3 - writer), &failed()), Err(Rejection::Late));
+    assert!(bench.say(writer, failed()));
+    assert!(!bench.run.wants_snapshot());
 }
 
 /// Without a pass of this run nobody is believed to be a worker of before, or to hold anything.

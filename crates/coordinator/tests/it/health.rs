@@ -5,6 +5,8 @@ use std::time::Duration;
 use lsgan_coordinator::health::{Health, LIVENESS, READINESS};
 use lsgan_coordinator::status;
 use lsgan_wire::v1::RunStatus;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -74,4 +76,19 @@ async fn a_shell_that_hangs_is_not_alive_until_it_goes_on() {
     // The shell ends: no more workers are taken.
     drop(publisher);
     becomes(ServingStatus::NotServing, &mut readiness).await;
+}
+
+/// Anybody may ask, and so anybody may connect. 256 may at a time; what has said nothing for 10 s gives its place back.
+#[tokio::test]
+async fn connections_that_nobody_needs_are_hung_up_on_and_probes_go_on() {
+    let (health, mut client) = start(DEADLINE).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(health.address()).await.expect("it listens"));
+    }
+    let mut last = silent.pop().expect("there are some");
+    let hung_up = tokio::time::timeout(Duration::from_secs(5), last.read(&mut [0])).await.expect("at once");
+    assert!(matches!(hung_up, Ok(0) | Err(_)), "there is no place for it: {hung_up:?}");
+    let answer = client.check(of(LIVENESS)).await.expect("it answers").into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
 }

@@ -110,6 +110,26 @@ async fn rows_of_metrics_are_taken_of_steps_that_can_be_done_by_now() {
     assert!(text.contains("the step of a row of metrics is 900000; accepted is a step whose data"), "{text}");
 }
 
+/// Pictures are thinned by their steps, and hashes are compared by theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_of_a_state_that_nobody_can_have_by_now() {
+    let run =
+        RUN.replace("steps: 1000", "steps: 1000000").replace("gather:", "lease_horizon_steps: 10, gather:");
+    let mut coordinator = Coordinator::start_with(&run).await;
+    let member = coordinator.with_member().await;
+    let picture = |step| v1::Sample { step, png: b"\x89PNG\r\n\x1a\n".to_vec() };
+    member.say(picture(900_000)).await;
+    member.say(v1::StateHash { step: 900_000, hash: vec![7; 32] }).await;
+    member.say(picture(4)).await;
+    let samples = coordinator.folder.path().join("run/samples");
+    let there = samples.join("step-0000000004.png");
+    coordinator.until("the picture that can be is there", |_| there.exists()).await;
+    assert!(!samples.join("step-0000900000.png").exists());
+    let status = coordinator.status().await;
+    let [(text, 1)] = warnings(&status)[..] else { panic!("{:?}", warnings(&status)) };
+    assert!(text.contains("the step of a picture is 900000; accepted is a step whose data"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_address_is_none_is_refused_and_told_what_to_set() {
     let mut coordinator = Coordinator::start().await;

@@ -86,3 +86,24 @@ fn resuming_on_other_hardware_says_so_and_asks_for_any_numerics() {
     });
     finish(&mut coordinator.process, vec![other]);
 }
+
+/// The first worker was none of the run's machines, and what it computes became the run's numerics.
+#[test]
+fn an_operator_has_the_numerics_forgotten_that_another_machine_has_set() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator(&[]);
+    let mut stranger = other(&lab, &coordinator);
+    coordinator.client.wait_for_step(1);
+    lab.lsgan(["stop", "--coordinator", &coordinator.address]).succeeds();
+    coordinator.process.wait().expect_code(130);
+    stranger.wait();
+
+    let mut coordinator = lab.coordinator(&["--new-numerics"]);
+    let worker = lab.worker_with("worker", &coordinator.address, &[]);
+    let forgotten = "are forgotten, as --new-numerics says";
+    until("the run says so", || match coordinator.process.output().err() {
+        err if err.contains(forgotten) => Ok(()),
+        err => Err(err),
+    });
+    finish(&mut coordinator.process, vec![worker]);
+}
