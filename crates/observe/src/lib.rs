@@ -15,7 +15,8 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files. [`Local`] asks the
+//!   same routes from inside a process.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod fork;
 pub mod hub;
 mod kept;
 mod live;
+mod local;
 pub mod losses;
 mod means;
 pub mod metrics;
@@ -44,4 +46,5 @@ pub mod tensorboard;
 mod verify;
 
 pub use hub::Hub;
+pub use local::Local;
 pub use serve::serve;
