@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lsgan_console::{Failure, product, say};
+use lsgan_console::{Failure, clock, product, say};
 use lsgan_journal::{FILE, LastWords, Reader, wall_ms};
 use lsgan_observe::metrics::{Events, Form, Steps, named};
 use lsgan_observe::tensorboard::Follower;
 use lsgan_snapshots::Holder;
 
 use crate::place::waiting;
-use crate::status::clock;
 
 /// Between two looks at a run that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -1,10 +1,9 @@
 //! `lsgan status`: the state of a run.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Failure, product};
+use lsgan_console::{Failure, clock, product};
 use lsgan_journal::{OutcomeKind, wall_ms};
 use lsgan_observe::alerts::Alert;
 use lsgan_observe::summary::Summary;
@@ -13,9 +12,6 @@ use lsgan_wire::v1;
 use serde_json::{Value, json};
 
 use crate::live::{Args, Found};
-
-/// Days have no other length in Unix time.
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Prints the status once; of a run that is not live, what its journal says.
 ///
@@ -144,14 +140,6 @@ fn when(notice: &v1::Notice, now_ms: u64) -> String {
     }
 }
 
-/// A time of day as the logs have it; with its date unless that is today's.
-pub(crate) fn clock(wall_ms: u64, now_ms: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(wall_ms);
-    let text = humantime::format_rfc3339_seconds(time).to_string(); // 2026-11-28T20:31:05Z
-    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
-    if wall_ms / DAY_MS == now_ms / DAY_MS { format!("{time} UTC") } else { format!("{date} {time} UTC") }
-}
-
 /// Ranks in short: `0-3, 7`.
 fn ranges(ranks: &[u32]) -> String {
     let mut spans: Vec<(u32, u32)> = Vec::new();
@@ -211,7 +199,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
 mod tests {
     #[test]
     fn times_are_those_of_the_logs_with_the_date_where_it_is_another_day() {
-        let (then, day) = (1_795_897_865_000, super::DAY_MS);
+        let (then, day) = (1_795_897_865_000, 24 * 60 * 60 * 1000);
         let mut notice = lsgan_wire::v1::Notice { wall_ms: then, count: 1, ..Default::default() };
         assert_eq!(super::when(&notice, then + 60_000), "20:31:05 UTC");
         (notice.count, notice.last_ms) = (14, then + 845_000);

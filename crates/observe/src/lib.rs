@@ -15,7 +15,8 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `routes`: what it answers; `live`: server-sent
+//!   events; `page`: the page's files. [`Local`] asks the same routes from inside a process.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod fork;
 pub mod hub;
 mod kept;
 mod live;
+mod local;
 pub mod losses;
 mod means;
 pub mod metrics;
@@ -45,4 +47,5 @@ pub mod tensorboard;
 mod verify;
 
 pub use hub::Hub;
+pub use local::Local;
 pub use serve::serve;

@@ -1,4 +1,4 @@
-//! A run as other programs see it: its page beside the coordinator, its scalars and events as lines.
+//! A run as other programs see it: its page beside the coordinator, its scalars and events as lines, and on a whole terminal.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use lsgan_tests::disturb::assert_undisturbed_weights;
 use lsgan_tests::http::{self, PAGE, page as address};
 use lsgan_tests::lab::SHORT;
 use lsgan_tests::process::{children_named, send};
-use lsgan_tests::{Lab, until};
+use lsgan_tests::{Lab, Terminal, until};
 use lsgan_wire::v1;
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
@@ -286,4 +286,55 @@ fn a_warning_ends_with_its_cause() {
     });
     assert!(event["over_ms"].as_u64() >= event["at_ms"].as_u64(), "{event}");
     up.kill();
+}
+
+/// By its directory, ended by a key; by its coordinator's address, ended by a signal.
+#[test]
+fn a_run_is_shown_on_a_whole_terminal_which_is_given_back() {
+    let lab = Lab::new();
+    let dir = lab.run_dir().display().to_string();
+    lab.lsgan(["top", "--run", &dir])
+        .fails(2, &["standard input or output is none", "lsgan metrics --run DIR"]);
+    let mut up = lab.up(1, &["--set", "steps=1000000", "--set", "samples.every=5"]);
+    lab.client(&mut up).wait_for_step(5);
+    until("the journal has steps", || {
+        let steps = lab.journal().number("select count(*) from metrics");
+        if steps > 0 { Ok(()) } else { Err(steps) }
+    });
+    let lock = std::fs::read_to_string(lab.run_dir().join("coordinator.lock")).expect("the run is live");
+    let address =
+        lock.lines().find_map(|line| line.strip_prefix("address ")).expect("its coordinator listens");
+    let top = |target: &str| {
+        let lsgan = binary("lsgan");
+        // With the exit code, and with how the terminal is then.
+        format!("{} top {target}; code=$?; stty -a; exit $code", lsgan.display())
+    };
+    let mut quits = Terminal::start(&lab, "quits", &top(&format!("--run '{dir}'")));
+    quits.wait_until("steps are shown", |sent| step_on(sent) > Some(0));
+    quits.wait_until("samples are shown", |sent| sent.contains('▀') && sent.contains("\u{1b}[38;2;"));
+    quits.press("q");
+    quits.process.succeeds();
+    assert_given_back(&quits.sent());
+
+    let mut told = Terminal::start(&lab, "told", &top(&format!("--coordinator http://{address}")));
+    told.wait_until("steps are shown", |sent| step_on(sent) > Some(0));
+    send(told.child("lsgan"), Signal::SIGTERM);
+    told.process.wait().expect_code(143);
+    assert_given_back(&told.sent());
+    up.kill();
+}
+
+/// The step that was shown first. All of it is sent at once; later only the digits that are others.
+fn step_on(sent: &str) -> Option<u64> {
+    let (before, _) = sent.split_once("/1000000")?;
+    before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The screen before is back, with its cursor, and the terminal edits lines again.
+#[track_caller]
+fn assert_given_back(sent: &str) {
+    let (_, after) =
+        sent.rsplit_once("\u{1b}[?1049l").unwrap_or_else(|| panic!("it keeps the screen: {sent:?}"));
+    assert!(after.contains("\u{1b}[?25h"), "there is no cursor: {after:?}");
+    assert!(after.contains("icanon iexten echo "), "it does not edit lines: {after:?}");
 }

@@ -382,6 +382,7 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ("lsgan nearest", "--run|--count|--neighbours|--seed|--truncation|--class|--out|--json"),
         ("lsgan timelapse", "--run|--out|--fps"),
         ("lsgan status", "--run|--coordinator|--json"),
+        ("lsgan top", "--run|--coordinator|--tls|COLORTERM|tab"),
         ("lsgan stop", "--run|--coordinator|--no-wait|--json"),
         ("lsgan certs", "init|issue|renew"),
         ("lsgan certs init", "--name|--days|ca.key"),
