@@ -15,7 +15,8 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files; `readers`: how many
+//!   are answered at a time, and what slow ones miss.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod means;
 pub mod metrics;
 mod page;
 mod prometheus;
+mod readers;
 mod routes;
 mod scores;
 mod serve;

@@ -10,9 +10,9 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::actions::Actions;
+use crate::readers::{Missed, Turns};
 use crate::{Hub, live, routes};
 
 /// Requests that are answered at a time; each may read a journal on a thread of its own.
@@ -36,12 +36,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
+    let missed = Missed::default();
     let (changes, follower) = live::follow(hub.clone());
     // Not vital: a coordinator whose page fails goes on.
     let follower = tokio::spawn(follower);
-    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let turns = Turns::new(REQUESTS_MAX, TURN_WITHIN, missed.clone());
     let acts = actions.is_some();
-    let router = routes::router(hub, changes, actions)
+    let router = routes::router(hub, (changes, missed), actions)
         .layer(from_fn_with_state(turns, in_turn))
         .layer(from_fn_with_state((address, acts), guarded))
         .layer(from_fn(harmless));
@@ -55,10 +56,10 @@ pub async fn serve(
 }
 
 /// Answers so many requests at a time. A stream of events has had its turn once it begins.
-async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TURN_WITHIN, turns.acquire_owned()).await {
-        Ok(Ok(_turn)) => next.run(request).await,
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
+async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+    match turns.take().await {
+        Some(_turn) => next.run(request).await,
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
     }
 }
 
