@@ -9,12 +9,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use lsgan_snapshots::Holder;
 use lsgan_tests::binaries::root;
 use lsgan_tests::lab::SHORT;
 use lsgan_tests::process::{children_named, send};
 use lsgan_tests::trials::{Test, run, trials};
 use lsgan_tests::{Lab, Process, tests, until};
 use nix::sys::signal::Signal;
+use rusqlite::{Connection, params};
 
 const BUILDS: &[Test] = tests![the_bundle_is_what_the_sources_give, the_sources_have_no_type_errors];
 const BROWSES: &[Test] = tests![
@@ -174,8 +176,54 @@ fn a_live_run_in_a_browser() {
     let workers = children_named(up.id(), "worker");
     let text = node(&["test/live.mjs", &url, &workers[1].to_string()], pictures().as_deref());
     eprintln!("{}", text.trim());
-    process.kill();
+    // In its middle, and so that nobody ends it well.
     up.kill();
+    copies_of_a_killed_run(&lab);
+    node(&["test/many.mjs", &url], None);
+    process.kill();
+}
+
+/// Nine more runs beside one whose coordinator is gone: eight as it was, and one that has gone on to a million steps.
+fn copies_of_a_killed_run(lab: &Lab) {
+    let run = lab.run_dir();
+    until("nobody holds the run", || match Holder::of(&run) {
+        Ok(None) => Ok(()),
+        held => Err(format!("{held:?}")),
+    });
+    // A folder in which no runs are looked for: each is found when it is whole.
+    let made = lab.path(".made");
+    for number in 1..=9 {
+        let copy = made.join(format!("copy-{number}"));
+        std::fs::create_dir_all(&copy).expect("a folder can be made");
+        let journal = std::fs::read_dir(&run).expect("it is there").map(|entry| entry.expect("it is read"));
+        for file in journal {
+            let name = file.file_name();
+            if name.to_string_lossy().starts_with("journal.sqlite")
+                && !name.to_string_lossy().ends_with("-shm")
+            {
+                std::fs::copy(file.path(), copy.join(name)).expect("it is copied");
+            }
+        }
+        std::os::unix::fs::symlink(run.join("samples"), copy.join("samples")).expect("links can be made");
+        if number == 9 {
+            goes_on_to_a_million_steps(&copy);
+        }
+        std::fs::rename(&copy, lab.path(&format!("copy-{number}"))).expect("it is on one disk");
+    }
+}
+
+/// Writes rows of metrics as if a run had done a million steps, one of which has a `loss_d` of 1,000.
+fn goes_on_to_a_million_steps(run_dir: &Path) {
+    let db = Connection::open(run_dir.join("journal.sqlite")).expect("it is there");
+    let newest = db.query_row("select max(step), max(wall_ms) from metrics", [], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
+    });
+    let (step, wall_ms) = newest.expect("it has rows");
+    let sql = "with recursive steps(step) as (select ?1 union all select step + 1 from steps where step < 999999)
+               insert into metrics (step, wall_ms, loss_d, loss_g, images_per_s, step_ms)
+               select step, ?2 + 20 * step, case step when 777777 then 1000.0 else 0.5 + step % 97 * 0.001 end, 0.4, 800.0, 20.0
+               from steps";
+    db.execute(sql, params![step + 1, wall_ms]).expect("rows are written");
 }
 
 /// Pause, resume and scale, each after a question; stop as far as the question.
