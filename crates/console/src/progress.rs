@@ -87,8 +87,10 @@ fn numbers(status: &v1::RunStatus, left: Option<Duration>) -> String {
     let left = left.map(|left| format!(" · {} left", clock(left))).unwrap_or_default();
     // A step at which G is not updated has none.
     let loss_g = m.scalars.get(scalars::LOSS_G.name).map_or("–".to_owned(), |loss| format!("{loss:.3}"));
+    let kimg = (status.step * u64::from(status.global_batch)) as f64 / 1000.0;
+    let pace = if status.images_per_s > 0.0 { 1000.0 / status.images_per_s } else { 0.0 };
     format!(
-        "{phase}{:.0} images/s · loss D {:.3} G {loss_g} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
+        "{phase}{kimg:.1} kimg · {pace:.1} s/kimg · {:.0} images/s · loss D {:.3} G {loss_g} · D(x) {:+.2} D(G(z)) {:+.2} · {alive}{left}",
         status.images_per_s,
         m.scalar(scalars::LOSS_D.name),
         m.scalar(scalars::D_REAL.name),
@@ -101,4 +103,33 @@ fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_what_people_put_into_reports() {
+        let scalars = [
+            (scalars::LOSS_D, 0.5),
+            (scalars::LOSS_G, 0.25),
+            (scalars::D_REAL, 0.75),
+            (scalars::D_FAKE, -0.5),
+        ];
+        let metrics = v1::StepMetrics {
+            scalars: scalars.map(|(scalar, value)| (scalar.name.to_owned(), value)).into_iter().collect(),
+            ..v1::StepMetrics::default()
+        };
+        let status = v1::RunStatus {
+            phase: v1::Phase::Stepping.into(),
+            step: 250,
+            global_batch: 64,
+            images_per_s: 80.0,
+            metrics: Some(metrics),
+            ..v1::RunStatus::default()
+        };
+        let line = "16.0 kimg · 12.5 s/kimg · 80 images/s · loss D 0.500 G 0.250 · D(x) +0.75 D(G(z)) -0.50 · 0/0 workers";
+        assert_eq!(numbers(&status, None), line);
+    }
 }

@@ -287,8 +287,10 @@ async fn run(
     service.begin(inputs.clone(), description, moment, shell.run_dir.clone());
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
+    let watch = Watch::of(&shell.spec, &shell.run_dir, webhook);
     if let Some(page) = page {
-        let counting = page::counting(exporter.as_ref(), &shell.logs);
+        let outbox = watch.as_ref().and_then(Watch::outbox);
+        let counting = page::counting(exporter.as_ref(), outbox, &shell.logs);
         page.serve(shell.run_dir.clone(), service.clone(), counting);
     }
     let (stop, supervised) = (inputs.clone(), args.supervised);
@@ -308,7 +310,6 @@ async fn run(
     });
     let job = TrainJob::of(|name| std::env::var(name).ok());
     let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
-    let watch = Watch::of(&shell.spec, &shell.run_dir, webhook);
     // Not vital: a run that nobody watches goes on.
     let alerts = watch.map(|watch| tokio::spawn(watch.follow(status.clone(), inputs.clone())));
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));

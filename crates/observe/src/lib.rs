@@ -15,8 +15,9 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `routes`: what it answers; `live`: server-sent
-//!   events; `page`: the page's files. [`Local`] asks the same routes from inside a process.
+//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `readers`: how many are answered at a time, and
+//!   what slow ones miss; `routes`: what it answers; `live`: server-sent events; `page`: the page's files. [`Local`] asks the same
+//!   routes from inside a process.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ mod means;
 pub mod metrics;
 mod page;
 mod prometheus;
+mod readers;
 mod routes;
 mod scores;
 mod serve;

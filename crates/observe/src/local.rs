@@ -11,6 +11,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
+use crate::readers::Missed;
 use crate::{Hub, live, routes};
 
 /// Answers as [`serve`](crate::serve) does, to this process alone.
@@ -26,7 +27,7 @@ impl Local {
     pub fn new(hub: Hub) -> Self {
         let hub = Arc::new(hub);
         let (changes, follower) = live::follow(hub.clone());
-        Self { router: routes::router(hub, changes, None), follower: tokio::spawn(follower) }
+        Self { router: routes::router(hub, (changes, Missed::default()), None), follower: tokio::spawn(follower) }
     }
 
     /// What a route of docs/observe.md answers, and with which status.

@@ -10,10 +10,10 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::actions::Actions;
 use crate::connections::Bounded;
+use crate::readers::{Missed, Turns};
 use crate::{Hub, live, routes};
 
 /// Connections that are open at a time: a browser has up to six, a scraper one.
@@ -42,12 +42,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
+    let missed = Missed::default();
     let (changes, follower) = live::follow(hub.clone());
     // Not vital: a coordinator whose page fails goes on.
     let follower = tokio::spawn(follower);
-    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let turns = Turns::new(REQUESTS_MAX, TURN_WITHIN, missed.clone());
     let acts = actions.is_some();
-    let router = routes::router(hub, changes, actions)
+    let router = routes::router(hub, (changes, missed), actions)
         .layer(from_fn_with_state(turns, in_turn))
         .layer(from_fn_with_state((address, acts), guarded))
         .layer(from_fn(harmless));
@@ -61,10 +62,10 @@ pub async fn serve(
 }
 
 /// Answers so many requests at a time. A stream of events has had its turn once it begins.
-async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TURN_WITHIN, turns.acquire_owned()).await {
-        Ok(Ok(_turn)) => next.run(request).await,
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
+async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+    match turns.take().await {
+        Some(_turn) => next.run(request).await,
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
     }
 }
 

@@ -29,12 +29,13 @@ fn quick(webhook: Webhook, answered_within: Duration, first_pause: Duration) -> 
     webhook.waiting(answered_within, first_pause).expect("what it trusts was found before")
 }
 
-/// Posts these alerts and no others.
-async fn deliver(webhook: &Webhook, alerts: impl IntoIterator<Item = Value>) {
+/// Posts these alerts and no others. How many of them are dropped.
+async fn deliver(webhook: &Webhook, alerts: impl IntoIterator<Item = Value>) -> u64 {
     let outbox = Outbox::default();
     alerts.into_iter().for_each(|alert| outbox.put(alert));
     outbox.close();
     timeout(DEADLINE, webhook.deliver(&outbox)).await.expect("it ends");
+    outbox.dropped()
 }
 
 fn numbered(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Value> {
@@ -79,14 +80,16 @@ async fn a_server_that_is_down_is_asked_again_until_it_is_up() {
 #[tokio::test]
 async fn an_alert_is_given_up_after_six_tries_and_the_next_one_is_posted() {
     let server = Server::start("http", FREE, &[500, 404, 302, 500, 429, 500]).await;
-    deliver(&webhook(&server.url(PATH)), numbered(0..2)).await;
+    let dropped = deliver(&webhook(&server.url(PATH)), numbered(0..2)).await;
     assert_eq!(numbers(&server.rest().await), [0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(dropped, 1);
 }
 
 #[tokio::test]
 async fn of_more_alerts_than_can_wait_the_oldest_are_dropped_and_counted() {
     let server = Server::start("http", FREE, &[]).await;
-    deliver(&webhook(&server.url(PATH)), numbered(0..70)).await;
+    let dropped = deliver(&webhook(&server.url(PATH)), numbered(0..70)).await;
+    assert_eq!(dropped, 6, "as a scraper is told");
     let posted = server.rest().await;
     assert_eq!(numbers(&posted), (6..70).collect::<Vec<_>>());
     assert!(posted.iter().all(|posted| posted.body["dropped"] == 6), "{posted:?}");
@@ -96,7 +99,8 @@ async fn of_more_alerts_than_can_wait_the_oldest_are_dropped_and_counted() {
 async fn a_server_that_never_answers_is_not_waited_for_without_end() {
     let silent = TcpListener::bind(FREE).await.expect("there is a free port");
     let url = format!("http://{}{PATH}", silent.local_addr().expect("it is bound"));
-    deliver(&quick(webhook(&url), PAUSE, PAUSE), numbered(0..1)).await;
+    let dropped = deliver(&quick(webhook(&url), PAUSE, PAUSE), numbered(0..1)).await;
+    assert_eq!(dropped, 1);
 }
 
 #[tokio::test]
@@ -117,7 +121,10 @@ async fn user_and_query_are_sent_and_shown_nowhere() {
 async fn a_server_over_https_must_show_that_it_is_the_one() {
     let server = Server::start("https", FREE, &[]).await;
     match of(&server.url(PATH)) {
-        Ok(webhook) => deliver(&quick(webhook.expect("it is one"), DEADLINE, PAUSE), numbered(0..1)).await,
+        Ok(webhook) => {
+            let webhook = quick(webhook.expect("it is one"), DEADLINE, PAUSE);
+            assert_eq!(deliver(&webhook, numbered(0..1)).await, 1);
+        }
         Err(failure) => assert!(failure.text.contains("SSL_CERT_FILE"), "{}", failure.text),
     }
     assert_eq!(server.rest().await, []);
