@@ -68,8 +68,11 @@ const LOSSES: &[(&str, &str, Dropped)] = &[
     }),
 ];
 
+/// One of the counts of what readers missed.
+type Count = fn(&Counts) -> u64;
+
 /// Of what the readers of this process's page missed, whichever run it is of: name without `lsgan_`, help, value.
-const MISSED: &[(&str, &str, fn(&Counts) -> u64)] = &[
+const MISSED: &[(&str, &str, Count)] = &[
     (
         "page_updates_skipped_total",
         "Changes of runs that slow readers of live events were not told one by one.",

@@ -15,6 +15,9 @@ const PIECES: u64 = 256;
 /// ... and after so many in any case: as many as are read in a second.
 const PIECES_MAX: u64 = 2048;
 
+/// A journal's bytes, or why there are none, in a sentence.
+type Saved = Result<Vec<u8>, String>;
+
 /// When the next base is due, and the one that is being made.
 #[derive(Debug)]
 pub struct Compaction {
@@ -25,7 +28,7 @@ pub struct Compaction {
     pieces: u64,
     len_bytes: u64,
     /// The journal as it was after this piece, which is being read.
-    saving: Option<(u64, JoinHandle<Result<Vec<u8>, String>>)>,
+    saving: Option<(u64, JoinHandle<Saved>)>,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -89,7 +92,7 @@ impl Compaction {
 ///
 /// # Errors
 /// In a sentence.
-pub fn save(journal: &Path) -> Result<Vec<u8>, String> {
+pub fn save(journal: &Path) -> Saved {
     let file = journal.with_extension("base");
     // One may be left of a coordinator that was killed.
     let _ = std::fs::remove_file(&file);

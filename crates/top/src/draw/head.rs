@@ -79,5 +79,5 @@ fn learned(summary: &Summary) -> String {
 fn best(summary: &Summary) -> Option<String> {
     let best = summary.best.as_ref()?;
     let score = best.scores.first()?;
-    Some(format!("best {} {} at {}", score.metric.name(), short(score.value), best.step.0))
+    Some(format!("best {} {} at {}", score.metric.word(), short(score.value), best.step.0))
 }
