@@ -16,7 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`collector`]: a collector of spans.
-//! - [`http`]: one request to a page. [`terminal`]: a command on a terminal.
+//! - [`http`]: one request to a page. [`terminal`]: a command on a terminal. [`screen`]: what that shows.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`hook`]: a server to which alerts are posted.
 //! - [`trials`]: tests that not every machine can run.
@@ -40,6 +40,7 @@ pub mod leftovers;
 pub mod network;
 pub mod process;
 pub mod proxy;
+pub mod screen;
 pub mod small_disk;
 pub mod terminal;
 pub mod trials;

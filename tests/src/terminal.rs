@@ -8,7 +8,10 @@ use nix::sys::stat::Mode;
 
 use crate::lab::{Lab, shell};
 use crate::process::{Process, children_named, children_of};
+use crate::screen;
 use crate::wait::until;
+
+const COLUMNS: usize = 140;
 
 /// A terminal of 140 columns and 45 lines with 24-bit colours.
 pub struct Terminal {
@@ -28,7 +31,7 @@ impl Terminal {
         let keys = OpenOptions::new().read(true).write(true).open(&pipe).expect("it can be opened");
         let sent = lab.path(&format!("{label}-sent"));
         let mut script = shell("", &format!("<'{}'", pipe.display()));
-        script.args(["script", "-qefc", &format!("stty rows 45 cols 140; {line}")]).arg(&sent);
+        script.args(["script", "-qefc", &format!("stty rows 45 cols {COLUMNS}; {line}")]).arg(&sent);
         script
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm-256color")
@@ -40,6 +43,15 @@ impl Terminal {
     /// All that the terminal was sent so far, with its escapes.
     pub fn sent(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.sent).unwrap_or_default()).into_owned()
+    }
+
+    /// The lines that it shows, also those that are scrolled away: once the command has ended.
+    pub fn lines(&self) -> Vec<String> {
+        let sent = self.sent();
+        // What `script` itself says of its begin and its end.
+        let (_, sent) = sent.split_once('\n').unwrap_or_default();
+        let sent = sent.rsplit_once("\nScript done on").map_or(sent, |(sent, _)| sent);
+        screen::lines(sent, COLUMNS)
     }
 
     pub fn press(&mut self, keys: &str) {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Failure, clock, product};
+use lsgan_console::progress::scored;
+use lsgan_console::{Failure, clock, mebibytes, product};
 use lsgan_journal::{OutcomeKind, wall_ms};
 use lsgan_observe::alerts::Alert;
 use lsgan_observe::summary::Summary;
@@ -60,6 +61,12 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
         let measured = scalars::ALL.iter().filter(|scalar| metrics.scalars.contains_key(scalar.name));
         let shown: Vec<_> = measured.map(|scalar| shown(scalar, metrics.scalar(scalar.name))).collect();
         product!("at step {}: {}", metrics.step, shown.join(", "))?;
+    }
+    if let Some(score) = &status.score {
+        product!("score at step {}: {}", score.step, scored(score))?;
+    }
+    if let Some(bytes) = status.memory_bytes() {
+        product!("the workers take {} of their hosts' memory", mebibytes(bytes))?;
     }
     match status.snapshot_step {
         Some(step) => product!("newest snapshot at step {step}, in {}", status.run_dir)?,
@@ -166,6 +173,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
             "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role().to_string(),
             "virtual_ranks": w.virtual_ranks, "applied": w.applied, "heard_ms_ago": w.heard_ms_ago,
             "pace_us": w.pace_us, "straggles": w.straggles, "writes": w.writes, "cannot_keep": w.cannot_keep,
+            "memory_bytes": w.memory_bytes,
         })
     };
     let notice = |n: &v1::Notice| {
@@ -176,6 +184,11 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
     };
     let file = |f: &v1::FinalFile| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 });
     let corrupt = |r: &v1::CorruptRecord| json!({ "record": r.record, "key": r.key, "reason": r.reason, "step": r.step });
+    let score = status.score.as_ref().map(|s| {
+        json!({
+            "metric": s.metric, "value": s.value, "step": s.step, "best_value": s.best_value, "best_step": s.best_step,
+        })
+    });
     let outcome = status
         .outcome
         .as_ref()
@@ -185,6 +198,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         "generation": status.generation, "step": status.step, "steps": status.steps,
         "global_batch": status.global_batch, "metrics": metrics, "images_per_s": status.images_per_s,
         "workers": status.workers.iter().map(worker).collect::<Vec<_>>(),
+        "memory_bytes": status.memory_bytes(), "score": score,
         "snapshot_step": status.snapshot_step, "outcome": outcome,
         "final_files": status.final_files.iter().map(file).collect::<Vec<_>>(),
         "workers_wanted": status.workers_wanted,

@@ -23,13 +23,15 @@ pub struct Session {
     greeted: bool,
     /// Messages that were dropped.
     dropped: u64,
+    /// What the worker takes of its host's memory, as it said last.
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl Session {
     /// A stream that was just opened.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, greeted: false, dropped: 0 }
+        Self { stream, greeted: false, dropped: 0, memory_bytes: None }
     }
 }
 

@@ -20,7 +20,7 @@
 //! - [`copy`]: the journal's copy beside the snapshots, and which coordinator leads.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
-//! - `scoring`: which worker scores which snapshot; keeps what comes of it.
+//! - `scoring`: which worker scores which snapshot; keeps what comes of it. `scores`: what the status says of it.
 //! - `grids`: how many grids of samples are kept.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
@@ -63,6 +63,7 @@ mod random;
 mod reported;
 pub mod roles;
 mod rows;
+mod scores;
 mod scoring;
 mod seen;
 pub mod service;

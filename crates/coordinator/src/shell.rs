@@ -13,7 +13,7 @@ use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Millis, RunSpec};
 use lsgan_wire::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::allowance::Bucket;
 use crate::bounded::Sender;
@@ -92,6 +92,8 @@ pub struct Shell {
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) catalogue: Catalogue,
     pub(crate) scoring: Scoring,
+    /// What the snapshots score.
+    pub(crate) scores: watch::Receiver<Option<v1::SnapshotScore>>,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
     /// How many workers `lsgan up` is to run, if it runs them.

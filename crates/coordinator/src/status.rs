@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
+use lsgan_control::{Aside, Keeps, Phase, Worker};
 use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
 use tokio::sync::{Notify, watch};
@@ -180,7 +180,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         global_batch: shell.global_batch(),
         metrics: shell.metrics.clone(),
         images_per_s: shell.metrics.as_ref().map_or(0.0, |row| row.scalar(scalars::IMAGES_PER_S.name)),
-        workers: run.workers().iter().map(|(i, w)| worker(run, *i, w, now.0)).collect(),
+        workers: run.workers().iter().map(|(i, w)| worker(shell, *i, w, now.0)).collect(),
         snapshot_step: run.snapshot().map(|step| step.0),
         outcome: shell.outcome.as_ref().map(v1::Shutdown::from),
         final_files: shell.final_files.clone(),
@@ -191,6 +191,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         corrupt_records: shell.data.newest(),
         paused: shell.paused.clone(),
         store: shell.place.clone(),
+        score: shell.scores.borrow().clone(),
     }
 }
 
@@ -219,7 +220,8 @@ fn phase(phase: &Phase) -> v1::Phase {
     }
 }
 
-fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
+fn worker(shell: &Shell, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
+    let run = &shell.run;
     let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
     let role = match (worker.leaving, worker.computing, member) {
         (true, _, _) => v1::Role::Leaving,
@@ -246,5 +248,6 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
             Keeps::Yes | Keeps::Unknown => String::new(),
         },
         writes: worker.computing && run.writer() == Some(incarnation),
+        memory_bytes: shell.sessions.get(&worker.session).and_then(|open| open.memory_bytes),
     }
 }

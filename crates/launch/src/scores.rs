@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, digits};
 use lsgan_snapshots::Store;
 use lsgan_spec::{EvaluateSpec, Metric, SampleWeights, Step, printable};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,6 @@ use serde::{Deserialize, Serialize};
 pub const SCORES: &str = "scores.jsonl";
 /// The longest line that is taken from another process. One of all metrics has less than 1 KiB.
 const LINE_LEN_BYTES_MAX: usize = 4 << 10;
-/// Digits of a score that a person reads.
-const DIGITS: usize = 4;
 
 /// One evaluation of one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,15 +134,6 @@ impl fmt::Display for Value {
             _ => f.write_str(&digits(self.value)),
         }
     }
-}
-
-/// A number with as many digits as say something.
-#[must_use]
-pub fn digits(value: f64) -> String {
-    // A zero has the digits of a one.
-    let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
-    let before = size.log10().floor() as i32 + 1;
-    format!("{value:.*}", usize::try_from(DIGITS as i32 - before).unwrap_or(0).min(8))
 }
 
 /// All evaluations of a run, in the order of the file.
@@ -280,10 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_has_four_digits() {
-        let shown: Vec<_> =
-            [0.0, 1.0, 0.012_345_6, 734.26, -0.000_02, 12_345.6].into_iter().map(digits).collect();
-        assert_eq!(shown, ["0.000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
+    fn a_score_is_shown_with_its_deviation() {
         assert_eq!(row(2, 0.25, 10).to_string(), "step 2 (ema): kid 0.2500 ± 0.5000");
     }
 

@@ -34,11 +34,6 @@ pub(crate) fn duration(seconds: f64) -> String {
     if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
 }
 
-/// Bytes as MiB.
-pub(crate) fn mebibytes(len_bytes: u64) -> String {
-    format!("{:.0} MiB", len_bytes as f64 / f64::from(1 << 20))
-}
-
 /// Microseconds as milliseconds, without their unit.
 pub(crate) fn ms(us: u64) -> String {
     short(us as f64 / 1000.0)
@@ -58,7 +53,6 @@ mod tests {
             [0.2, 59.6, 7500.0, 90_000.0, -1.0].map(duration),
             ["0 s", "1 min", "2 h 5 min", "1 d 1 h", "0 s"]
         );
-        assert_eq!(mebibytes(310 << 20), "310 MiB");
         assert_eq!(ms(1500), "1.500");
     }
 }

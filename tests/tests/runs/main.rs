@@ -28,5 +28,6 @@ mod scoring;
 mod secrets;
 mod spans;
 mod sweep;
+mod terminal;
 mod tls;
 mod tools;

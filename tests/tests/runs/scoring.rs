@@ -120,6 +120,10 @@ fn a_score_whose_worker_dies_is_made_by_another() {
     all_gone(&children);
     cluster.workers[2].wait_for_words("scoring a snapshot");
     wait_for_rows(&cluster.lab, rows(&cluster.lab).len() + 1);
+    let shown = cluster.coordinator.client.wait_until("the status shows it", |status| status.score.is_some());
+    let score = shown.score.expect("it was waited for");
+    assert_eq!(score.metric, "kid", "{score:?}");
+    assert!(score.step >= 25 && score.best_step >= 25 && score.best_value <= score.value, "{score:?}");
 }
 
 /// With so many samples a score takes far longer than this test waits.

@@ -37,8 +37,11 @@ fn the_status_shows_workers_ranks_metrics_and_snapshots_as_a_table_and_as_json()
     let lab = Lab::new();
     let coordinator = lab.coordinator(&[&ENDLESS[..], &["--expect-workers", "2"]].concat());
     let _workers = ["anna", "ben"].map(|name| lab.worker(name, &coordinator.address));
-    coordinator.client.wait_until("a snapshot and metrics", |status| {
-        status.snapshot_step.is_some() && status.metrics.is_some() && status.phase() == Phase::Stepping
+    coordinator.client.wait_until("a snapshot, metrics and the memory of both", |status| {
+        status.snapshot_step.is_some()
+            && status.metrics.is_some()
+            && status.phase() == Phase::Stepping
+            && status.workers.iter().filter(|worker| worker.memory_bytes.is_some()).count() == 2
     });
 
     let arguments = ["status", "--coordinator", &coordinator.address];
@@ -58,6 +61,9 @@ fn the_status_shows_workers_ranks_metrics_and_snapshots_as_a_table_and_as_json()
     assert!(status["images_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{status:#}");
     assert!(status["metrics"]["loss_d"].as_f64().is_some_and(f64::is_finite), "{status:#}");
     let rows = status["workers"].as_array().expect("workers are a list");
+    let each = rows.iter().map(|row| row["memory_bytes"].as_u64().expect("it was waited for"));
+    assert_eq!(status["memory_bytes"].as_u64(), Some(each.sum::<u64>()), "{status:#}");
+    assert!(status["memory_bytes"].as_u64() > Some(10 << 20) && status["score"].is_null(), "{status:#}");
     let mut ranks: Vec<u64> = rows
         .iter()
         .flat_map(|row| row["virtual_ranks"].as_array().expect("a list"))
@@ -67,7 +73,8 @@ fn the_status_shows_workers_ranks_metrics_and_snapshots_as_a_table_and_as_json()
     assert_eq!(ranks, [0, 1, 2, 3], "every virtual rank has one owner; {status:#}");
 
     let words = ["small: step", "of 1000000, stepping", "anna", "ben", "member", "newest snapshot"];
-    lab.lsgan(arguments).succeeds().expect_out(&words).expect_out(&["0-1", "2-3"]);
+    let shown = lab.lsgan(arguments).succeeds().expect_out(&words);
+    shown.expect_out(&["0-1", "2-3", "MiB of their hosts' memory"]);
 }
 
 // ---- the journal ----
@@ -267,6 +274,10 @@ fn an_interrupt_stops_a_run_with_a_snapshot() {
     let saved = lab.journal().number("select max(step) from checkpoints");
     assert!(saved >= step, "step {saved} is saved, step {step} was done");
     assert!(ended.out.contains(&format!("stopped after step {saved}")), "{ended}");
+    // It was started with --quiet.
+    let out: Vec<_> = ended.out.lines().collect();
+    assert!(out.len() == 2 && out[0].starts_with("listening on http://"), "{ended}");
+    assert!(!ended.err.contains("small step "), "no progress is shown: {ended}");
 }
 
 #[test]
@@ -339,11 +350,28 @@ fn json_logs_are_json_in_every_line() {
     let started = ended.err.lines().filter(|line| line.contains("generation 1 of 1 worker starts")).count();
     assert_eq!(started, 1, "what happens is said once: {ended}");
     assert!(ended.err.contains("step 0/30"), "progress is a line of the log: {ended}");
-    assert_json_lines(&worker.succeeds().err);
+    let worker = worker.succeeds();
+    assert_json_lines(&worker.err);
+    assert_eq!(worker.out, "", "{worker}");
 
     let failed = lab.start("worker", ["--coordinator", "nonsense://", "--log", "json"]).wait();
     assert_ne!(failed.code, Some(0), "{failed}");
     assert_json_lines(&failed.err);
+}
+
+/// The progress of a run of `lsgan up` is said in the same form as a coordinator's, above.
+#[test]
+fn all_that_lsgan_up_prints_is_json_and_no_progress_where_that_is_asked_for() {
+    let lab = Lab::new();
+    let ended = lab.up(1, &["--log", "json", "--quiet", "--set", "steps=30"]).succeeds();
+    let ended = ended.expect_out(&["BLAKE3"]).expect_err(&["generation 1 of 1 worker starts"]);
+    assert_json_lines(&ended.out);
+    assert_json_lines(&ended.err);
+    assert!(!ended.err.contains("small step "), "{ended}");
+
+    let failed = lab.lsgan(["up", "--log", "json", "--config", "nowhere.yaml"]).wait().expect_code(2);
+    assert_json_lines(&failed.err);
+    assert_eq!(failed.out, "", "{failed}");
 }
 
 #[test]
@@ -368,7 +396,7 @@ fn help_says_what_a_command_is_for_and_what_it_takes() {
         ("lsgan figure", "boundary|losses|pearson|modes|stability|--out|--full"),
         ("lsgan profile", "--steps|--trace|--give-up-after|--run|--coordinator|--json|GPU wait"),
         ("lsgan compare", "RUN|--names|--svg|--json|--csv|scored"),
-        ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork"),
+        ("lsgan up", "--config|--workers|--run-dir|--set|--fresh|--fork|--quiet|--log"),
         (
             "lsgan node",
             "--coordinator|--workers|--logs|--peer-listen|--advertise|--grace|--give-up-after|--log",

@@ -9,9 +9,9 @@ pub mod run;
 
 use std::path::PathBuf;
 
-use lsgan_console::{Failure, product, say};
+use lsgan_console::{Failure, digits, product, say};
 use lsgan_figures::Table;
-use lsgan_launch::{ScoreRow, digits};
+use lsgan_launch::ScoreRow;
 use lsgan_observe::metrics::named;
 use lsgan_spec::Metric;
 use lsgan_spec::scalars::Scalar;

@@ -1,5 +1,6 @@
 //! The run in a few numbers.
 
+use lsgan_console::mebibytes;
 use lsgan_observe::summary::Summary;
 use lsgan_spec::scalars::{self, Scalar};
 use ratatui::Frame;
@@ -10,7 +11,7 @@ use ratatui::widgets::{Block, Paragraph};
 
 use crate::draw::{coloured, faint, strong};
 use crate::state::State;
-use crate::words::{duration, mebibytes, percent, short};
+use crate::words::{duration, percent, short};
 
 /// Between two numbers.
 const GAP: &str = "   ";

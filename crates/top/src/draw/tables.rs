@@ -1,6 +1,6 @@
 //! Workers with where a step goes, and what happened.
 
-use lsgan_console::clock;
+use lsgan_console::{clock, mebibytes};
 use lsgan_observe::alerts::Alert;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -11,7 +11,7 @@ use ratatui::widgets::{Paragraph, Row, Table};
 use crate::draw::{block, coloured, faint, strong};
 use crate::rows::{Event, Look, Worker};
 use crate::state::{Pane, State};
-use crate::words::{mebibytes, ms};
+use crate::words::ms;
 
 /// Titles of the columns, and their widths. Times are milliseconds of a step.
 const COLUMNS: [(&str, Constraint); 12] = [
