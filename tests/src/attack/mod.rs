@@ -5,7 +5,8 @@
 //! [`Attack::start`].
 //!
 //! - `messages`: what a worker can say, with anything in it. `calls`: gRPC calls. `http2`: frames by hand, which no library sends.
-//! - `sockets`: connections to the coordinator. `ports`: to its page and its health service. `ring`: to the workers' ring, with what `ear` has recorded of it.
+//! - `sockets`: connections to the coordinator. `ports`: to its page and its health service. `ring`: to the workers' ring, with what
+//!   `ear` has recorded of it.
 
 mod calls;
 mod ear;
