@@ -20,6 +20,7 @@
 //! - [`copy`]: the journal's copy beside the snapshots, and which coordinator leads.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
+//! - `confirm`: reads records that workers say do not decode, before they count.
 //! - `scoring`: which worker scores which snapshot; keeps what comes of it. `scores`: what the status says of it.
 //! - `grids`: how many grids of samples are kept.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
@@ -42,6 +43,7 @@ mod bounded;
 pub mod catalogue;
 pub mod causes;
 pub mod clock;
+mod confirm;
 pub mod copy;
 pub mod counts;
 pub mod data_set;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lsgan_console::vital;
-use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
+use lsgan_control::report::PublishedSnapshot;
 use lsgan_control::{Event, SessionId, Worker};
-use lsgan_journal::{Snapshot, wall_ms};
+use lsgan_journal::wall_ms;
 use lsgan_launch::best_snapshot;
 use lsgan_observe::alerts::SNAPSHOT_FAILED;
 use lsgan_snapshots::Store;
@@ -81,10 +81,9 @@ impl Shell {
         self.apply(Event::SnapshotFailed { session })
     }
 
-    /// Counts the records that were not reported before. The run ends if there are too many.
-    pub(crate) fn corrupt_records(&mut self, reported: Vec<CorruptRecord>) {
-        let reported: Vec<_> = reported.into_iter().map(rows::reported).collect();
-        let unknown = self.data.unknown(&reported);
+    /// Counts the records that were not known before. The run ends if there are too many.
+    pub(crate) fn count_corrupt(&mut self, corrupt: &[v1::CorruptRecord]) {
+        let unknown = self.data.unknown(corrupt);
         if unknown.is_empty() {
             return;
         }
@@ -122,8 +121,7 @@ impl Shell {
     }
 
     pub(crate) fn snapshot_written(&mut self, written: &PublishedSnapshot) {
-        // What was found there; the worker may call the place otherwise.
-        let snapshot = Snapshot { url: self.store.snapshot_path(written.step), ..rows::snapshot(written) };
+        let snapshot = rows::snapshot(written);
         if let Some(spans) = &mut self.spans {
             spans.snapshot(&snapshot, wall_ms());
         }

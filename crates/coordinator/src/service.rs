@@ -91,6 +91,8 @@ pub enum Input {
     StoreProved(SessionId, Option<String>),
     /// What was found of what a worker says that it wrote.
     Found(crate::seen::Found),
+    /// Records that workers say do not decode were read.
+    ReadAgain(crate::confirm::ReadAgain),
     /// A chore in the store is done, and the snapshots of these steps are no more; or it could not be done.
     ChoreDone(Chore, Result<Vec<Step>, String>),
     /// Alerts begin or end.

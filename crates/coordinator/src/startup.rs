@@ -343,6 +343,7 @@ async fn ready(
         metrics,
         metrics_until,
         data: data_set,
+        confirming: Default::default(),
         final_files: Vec::new(),
         outcome: None,
         publisher,

@@ -91,7 +91,7 @@ impl ScoreRow {
     /// What [`Self::to_line`] made in another process.
     ///
     /// # Errors
-    /// It is too long, no row, or has what no row has: no numbers, or texts that a terminal does not show as they are.
+    /// It is too long, no row, or has what no row has: no numbers, some that cannot be, or texts that a terminal does not show as they are.
     pub fn from_line(line: &str) -> Result<Self, String> {
         if line.len() > LINE_LEN_BYTES_MAX {
             return Err(format!(
@@ -100,9 +100,11 @@ impl ScoreRow {
             ));
         }
         let row: Self = serde_json::from_str(line).map_err(|error| format!("this is no score: {error}"))?;
-        let is_finite = |score: &Value| score.value.is_finite() && score.deviation.is_none_or(f64::is_finite);
-        if row.scores.is_empty() || !row.scores.iter().all(is_finite) {
-            return Err("a score has no numbers, or one that is not finite".to_owned());
+        let can_be = |score: &Value| {
+            score.metric.can_be(score.value) && score.deviation.is_none_or(|d| d.is_finite() && d >= 0.0)
+        };
+        if row.scores.is_empty() || row.scores.len() > Metric::ALL.len() || !row.scores.iter().all(can_be) {
+            return Err("a score has no numbers, too many, or one that its metric cannot have".to_owned());
         }
         let texts = [&row.basis.extractor, &row.basis.version];
         if let Some(text) = texts.into_iter().flatten().find(|text| printable(text) != text.as_str()) {
@@ -250,6 +252,8 @@ mod tests {
         let refused = |row: &ScoreRow| ScoreRow::from_line(&row.to_line()).expect_err("it is refused");
         assert!(refused(&row(2, f64::NAN, 10)).contains("this is no score"));
         assert!(refused(&ScoreRow { scores: vec![], ..sent.clone() }).contains("no numbers"));
+        let recall = Value { metric: Metric::Recall, value: 1.5, deviation: None };
+        assert!(refused(&ScoreRow { scores: vec![recall], ..sent.clone() }).contains("cannot have"));
         sent.basis.version = Some("\u{1b}[2J".to_owned());
         assert!(refused(&sent).contains("`\\u001b[2J`, which cannot be printed"));
         sent.basis.version = Some("x".repeat(LINE_LEN_BYTES_MAX));

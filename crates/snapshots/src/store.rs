@@ -125,6 +125,17 @@ impl Store {
         self.show(&layout::step_dir(&self.prefix, step))
     }
 
+    /// The file of a part of the final weights, as a person finds it.
+    #[must_use]
+    pub fn final_path(&self, part: &str) -> String {
+        self.show(&self.final_file(part))
+    }
+
+    /// The object of a part of the final weights.
+    pub(crate) fn final_file(&self, part: &str) -> Path {
+        self.prefix.clone().join(layout::FINAL).join(layout::part_file(part))
+    }
+
     /// The path of an object as a person finds it.
     pub(crate) fn show(&self, path: &Path) -> String {
         match &self.root {

@@ -42,6 +42,19 @@ impl Metric {
         matches!(self, Self::Modes | Self::ModesKde | Self::HighQuality)
     }
 
+    /// Whether a score can have this value: a share is 0 to 1, a count or a density at least 0. A distance is an estimate, which may
+    /// lie below 0.
+    #[must_use]
+    pub fn can_be(self, value: f64) -> bool {
+        match self {
+            Self::Fid | Self::Kid => value.is_finite(),
+            Self::Precision | Self::Recall | Self::Coverage | Self::HighQuality => {
+                (0.0..=1.0).contains(&value)
+            }
+            Self::Density | Self::Modes | Self::ModesKde => value.is_finite() && value >= 0.0,
+        }
+    }
+
     /// Compares two values: the better one is less. A distance is better when it is smaller, all else when it is larger; what
     /// is no number is worst.
     #[must_use]
@@ -74,6 +87,18 @@ mod tests {
         for (word, metric) in words.iter().zip(Metric::ALL) {
             assert_eq!((word.name, Metric::named(word.name)), (metric.word(), Some(*metric)));
         }
+    }
+
+    #[test]
+    fn no_share_is_above_1_no_count_below_0_and_no_score_without_a_number() {
+        for metric in Metric::ALL {
+            assert!(
+                metric.can_be(0.5) && !metric.can_be(f64::NAN) && !metric.can_be(f64::INFINITY),
+                "{metric}"
+            );
+        }
+        assert!(Metric::Modes.can_be(8.0) && !Metric::Recall.can_be(1.5));
+        assert!(Metric::Kid.can_be(-0.1) && !Metric::Density.can_be(-0.1));
     }
 
     #[test]

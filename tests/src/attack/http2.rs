@@ -25,6 +25,19 @@ pub fn ask_status(number: u32) -> Vec<u8> {
     [call, frame(DATA, END_STREAM, stream, &empty_message)].concat()
 }
 
+/// The `number`th call of a connection: watches the coordinator's health, with 15 KiB of headers if `long`.
+pub fn watch_health(number: u32, long: bool) -> Vec<u8> {
+    let stream = 2 * number + 1;
+    let mut block = headers("/grpc.health.v1.Health/Watch");
+    if long {
+        // Literals without indexing: a name of one byte and a value of 126.
+        let header = [&[0x00, 1, b'x', 0x7e][..], &[b'x'; 126]].concat();
+        block.extend(header.repeat(120));
+    }
+    let call = frame(HEADERS, END_HEADERS, stream, &block);
+    [call, frame(DATA, END_STREAM, stream, &[0; 5])].concat()
+}
+
 /// Begins the `number`th call, and takes it back.
 pub fn ask_and_reset(number: u32) -> Vec<u8> {
     let stream = 2 * number + 1;

@@ -163,6 +163,22 @@ async fn what_a_closed_stream_left_behind_is_not_acted_upon() {
     assert!(!warnings(&status).iter().any(|(text, _)| text.contains("hear me")), "{status:?}");
 }
 
+/// One record that counts would end this run, and all of this data set decode.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_names_records_which_decode_ends_no_run() {
+    let run = RUN.replace("sigma: 0.01 } } }", "sigma: 0.01 } }, max_corrupt: 0.0 }");
+    assert_ne!(run, RUN);
+    let mut coordinator = Coordinator::start_with(&run).await;
+    let member = coordinator.with_member().await;
+    let why = || "why".to_owned();
+    let record = |record| v1::CorruptRecord { record, key: why(), reason: why(), step: 0 };
+    member.say(v1::CorruptRecords { records: (0..1_000).map(record).collect() }).await;
+    let words = "member says that record 0 does not decode. It decodes here, and does not count";
+    let told = |status: &v1::RunStatus| warnings(status).iter().any(|(text, _)| text.contains(words));
+    let status = coordinator.until("a person is told of it", told).await;
+    assert_eq!((status.phase(), status.corrupt_count), (v1::Phase::Stepping, 0), "{status:?}");
+}
+
 /// A worker says it unasked, and operators say it of what is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_score_is_kept_of_a_worker_that_was_asked_and_of_a_snapshot_that_is_there() {
