@@ -259,10 +259,15 @@ async fn pages(
                 let ask = async |live: &mut Live| ask(live, next.clone(), follow).await.ok();
                 match found_again(&again, status.message(), ask).await? {
                     Some(found) => over = found,
-                    None => return Ok(()),
+                    // It has ended, which only its directory tells: what it left is there.
+                    None => break,
                 }
             }
         }
+    }
+    match &over.0.dir {
+        Some(dir) => each(dir, false, |journal| listing.print_next(journal)).await,
+        None => Ok(()),
     }
 }
 
