@@ -299,18 +299,20 @@ print(json.dumps({
 }))";
     let lab = Lab::new();
     let dir = lab.run_dir().display().to_string();
-    let mut up = lab.up(1, &[&SHORT[..], &["--set", "samples.every=10"]].concat());
+    let sets = ["--set", "samples.every=10", "--set", "report.tensorboard=event-files"];
+    let mut up = lab.up(1, &[&SHORT[..], &sets].concat());
     lab.client(&mut up);
     let mut follower = lab.lsgan(["tensorboard", "--run", &dir, "--follow"]);
     up.succeeds();
     follower.succeeds();
-    let read = || -> serde_json::Value {
-        let output = tensorboard_python().args(["-c", SCRIPT, &format!("{dir}/tensorboard")]).output();
+    let read = |folder: &str| -> serde_json::Value {
+        let output = tensorboard_python().args(["-c", SCRIPT, &format!("{dir}/{folder}")]).output();
         let output = output.expect("it was found before");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("it prints JSON")
     };
-    let seen = read();
+    let seen = read("tensorboard");
+    assert_eq!(read("event-files"), seen, "the coordinator writes the same");
     let losses = seen["scalars"]["losses/loss_d"].as_array().expect("it is there");
     let journal = lab.journal();
     assert_eq!(losses.len(), 30);
@@ -325,7 +327,7 @@ print(json.dumps({
     assert_eq!(seen["images"]["samples"][0][1], 70, "two samples of 32 pixels and the lines between");
     assert!(seen["text"][0].as_str().is_some_and(|text| text.contains("run: small")), "{}", seen["text"]);
     lab.lsgan(["tensorboard", "--run", &dir]).succeeds();
-    assert_eq!(read(), seen);
+    assert_eq!(read("tensorboard"), seen);
 }
 
 fn promtool_finds_no_fault_in_the_alert_rules() {

@@ -41,10 +41,10 @@ pub async fn top(args: Args) -> Result<(), Failure> {
 
 /// Where the run is read: from its directory where that is at hand, else from its page.
 async fn source(target: &Target) -> Result<Source, Failure> {
-    if let Some(dir) = &target.run {
+    if let Some(dir) = target.dir() {
         // Whether or not it is live, its coordinator need not be reached from here.
         journal::check(dir)?;
-        return Ok(Source::directory(dir.clone()));
+        return Ok(Source::directory(dir.to_owned()));
     }
     let mut live = match target.find().await? {
         Found::Live(live) => live,

@@ -29,6 +29,7 @@
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
 //! - [`alerts`]: what a person is told of at once. [`webhook`]: a server that it is posted to. `post`: how things are posted.
+//! - `reading`: rows of the journal for tools on other hosts. `tensorboard`: event files beside the run.
 //! - [`trainjob`]: progress for Kubeflow Trainer. [`spans`]: what happens, for OpenTelemetry.
 //! - [`logs`]: the newest lines that workers and this process have printed. [`profile`]: where the time of a few steps goes.
 //! - [`limits`]: what the operating system allows.
@@ -62,6 +63,7 @@ mod post;
 pub mod profile;
 pub mod queue;
 mod random;
+mod reading;
 mod reported;
 pub mod roles;
 mod rows;
@@ -74,6 +76,7 @@ pub mod spans;
 pub mod startup;
 pub mod status;
 pub mod stream;
+mod tensorboard;
 pub mod tokens;
 pub mod trainjob;
 pub mod troubles;
@@ -97,6 +100,7 @@ use lsgan_wire::{Incoming, Limits, Listen, MESSAGE_LEN_BYTES_MAX, from_here, sch
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
 use crate::alerts::Watch;
@@ -107,8 +111,10 @@ use crate::page::Page;
 use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
+use crate::spans::Exporter;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
+use crate::tensorboard::EventFile;
 use crate::tokens::Tokens;
 use crate::trainjob::{LAST_WITHIN, TrainJob};
 use crate::webhook::Webhook;
@@ -233,7 +239,7 @@ async fn listen(address: &Listen) -> std::io::Result<TcpListener> {
 
 /// What answers on the port.
 struct Serving {
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
@@ -316,26 +322,14 @@ async fn run(
     // Not vital: a run that nobody watches goes on.
     let alerts = watch.map(|watch| tokio::spawn(watch.follow(status.clone(), inputs.clone())));
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
+    let event_file = EventFile::of(&shell.spec, &shell.run_dir);
+    let beside = Beside { exporter, progress, event_file, reports, alerts };
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
     let ended = shell.run(queue).await;
 
-    if let Some(exporter) = exporter {
-        exporter.finish().await;
-    }
-    if let Some(progress) = progress {
-        let _ = progress.await; // it sees that the shell has ended
-    }
-    if let Some(reports) = reports {
-        // The last one may have failed.
-        let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
-    }
-    if let Some(alerts) = alerts
-        && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
-    {
-        tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
-    }
+    beside.end().await;
     if args.in_pod && ended.outcome == Some(Outcome::Complete) {
         pod::tell_the_end(service, told_to_go).await;
     }
@@ -343,6 +337,39 @@ async fn run(
     server.end().await;
     drop(lock);
     Ok(ended)
+}
+
+/// What goes on beside the shell.
+struct Beside {
+    exporter: Option<Exporter>,
+    progress: Option<JoinHandle<()>>,
+    event_file: Option<EventFile>,
+    reports: Option<JoinHandle<()>>,
+    alerts: Option<JoinHandle<()>>,
+}
+
+impl Beside {
+    /// Waits for what is left to do once the shell has ended, for a short time each.
+    async fn end(self) {
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
+        }
+        if let Some(progress) = self.progress {
+            let _ = progress.await; // it sees that the shell has ended
+        }
+        if let Some(event_file) = self.event_file {
+            event_file.finish().await;
+        }
+        if let Some(reports) = self.reports {
+            // The last one may have failed.
+            let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
+        }
+        if let Some(alerts) = self.alerts
+            && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
+        {
+            tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
+        }
+    }
 }
 
 /// Shows the status several times a second until the shell ends.

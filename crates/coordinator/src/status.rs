@@ -118,6 +118,13 @@ impl StatusFeed {
         self.published.has_changed().is_err()
     }
 
+    /// Waits until the shell has ended; by then the journal is written and closed.
+    pub async fn over(&self) {
+        let mut published = self.published.clone();
+        // It fails when no other status comes.
+        let _ = published.wait_for(|_| false).await;
+    }
+
     /// The status once the run has an outcome; none if the coordinator ends before it.
     pub async fn ended(&self) -> Option<v1::RunStatus> {
         let mut published = self.published.clone();

@@ -15,7 +15,7 @@ use lsgan_spec::scalars::Scalar;
 use prost::Message;
 
 use crate::curves::group;
-use crate::metrics::rows;
+use crate::metrics::{ROWS, rows};
 use crate::tables;
 
 /// The event file. Its name says nothing of the run, which may have no beginning yet: so a second call gives the same file.
@@ -104,7 +104,7 @@ impl Follower {
         let scalars: Vec<Scalar> = journal.scalars()?;
         let names: Vec<_> = scalars.iter().map(|scalar| scalar.name).collect();
         let from = self.next_step;
-        let rows = journal.read(|db| rows(db, &names, from))?;
+        let rows = journal.read(|db| rows(db, &names, from, ROWS))?;
         for (step, wall_ms, values) in &rows {
             self.next_step = step + 1;
             if step % self.every != 0 {

@@ -277,14 +277,21 @@ impl From<Grid> for String {
 
 section! {
     /// How often metrics are read and reported.
-    ReportSpec: Copy, Eq {
+    ReportSpec: Eq {
         /// Steps between two rows of metrics.
         every: u64 => whole(1, 1_000_000).default("10"),
         /// Steps after which all workers compare hashes of their state; one that differs ends the run and is named. 0:
         /// never.
         state_hash_every: u64 => whole(0, MAX_STEPS).default("100"),
+        /// Folder for an event file of TensorBoard, which the coordinator writes while the run goes on, and anew when it is
+        /// started again; a relative path is taken from the run's directory. It has scalars, samples, scores and the run's
+        /// file. The run does not wait for it, and goes on where it cannot be written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tensorboard: Option<String> => text(FOLDER).optional("tensorboard"),
     }
 }
+
+const FOLDER: Form = Form { accepts: "a directory", takes: crate::data::is_line, pattern: r"\S", file: None };
 
 /// Sections that may be left out as a whole: their defaults are those of their rows.
 macro_rules! all_default {

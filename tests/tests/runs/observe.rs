@@ -105,19 +105,48 @@ fn a_page_is_not_served_to_other_hosts_unless_that_is_said() {
     lab.lsgan(["ui", &lab.path("none").display().to_string()]).fails(2, &["none is no directory"]);
 }
 
+/// Beside the run, and over its coordinator, which is killed meanwhile: all followers print the same. Where the event file is to be
+/// there is no folder at first, which is nothing to the run.
 #[test]
 fn scalars_and_events_are_followed_until_the_run_has_ended() {
     let lab = Lab::new();
     let dir = lab.run_dir().display().to_string();
     lab.lsgan(["metrics", "--run", &dir]).fails(2, &["holds no run"]);
-    let mut up = lab.up(1, &SHORT);
-    lab.client(&mut up);
+    let folder = lab.path("event-files");
+    std::fs::write(&folder, "a file").expect("it can be written");
+    let set = format!("report.tensorboard={}", folder.display());
+    let two = ["--expect-workers", "2", "--set", "cluster.min_workers=2", "--set", set.as_str()];
+    let start = |listen: &str| lab.coordinator_at(listen, &[&SHORT[..], &two].concat());
+    let mut coordinator = start(&format!("{}:0", lab.host()));
+    coordinator.process.wait_for_words("cannot be written; it is tried again");
+    std::fs::remove_file(&folder).expect("it is there");
+    coordinator.process.wait_for_words("is written again");
+    let url = coordinator.address.clone();
     let names = ["--names", "loss_g,loss_d"];
     let arguments = ["metrics", "--run", &dir, "--follow"];
     let mut rows = lab.lsgan([&arguments[..], &names].concat());
     let mut events = lab.lsgan(["events", "--run", &dir, "--follow", "--json"]);
-    up.succeeds();
+    let mut far_rows = lab.lsgan([&["metrics", "--run", &url, "--follow"][..], &names].concat());
+    let mut far_events = lab.lsgan(["events", "--coordinator", &url, "--follow", "--json"]);
+    far_rows.wait_for_words("step,wall_ms");
+    let mut first = lab.worker("a", &url);
+    far_events.wait_for_words("joined");
+    let listen = coordinator.kill();
+    far_rows.wait_for_words("the coordinator is away");
+    far_events.wait_for_words("the coordinator is away");
+    let mut coordinator = start(&listen);
+    let mut second = lab.worker("b", &url);
+    coordinator.process.succeeds();
+    for worker in [&mut first, &mut second] {
+        worker.succeeds();
+    }
     let csv = rows.succeeds().out;
+    assert_eq!(far_rows.succeeds().out, csv);
+    let event_file = std::fs::read(folder.join("events.out.tfevents.0000000000.lsgan"));
+    let event_file = event_file.expect("the coordinator has written it");
+    // A tag is its length and a text.
+    let losses = event_file.windows(15).filter(|bytes| **bytes == *b"\n\rlosses/loss_d").count();
+    assert_eq!(losses, 30, "one a step");
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(lines[0], "step,wall_ms,loss_d,loss_g", "in the registry's order");
     let steps: Vec<_> =
@@ -130,15 +159,10 @@ fn scalars_and_events_are_followed_until_the_run_has_ended() {
         let same = ["step", "wall_ms", "loss_d", "loss_g"].map(|name| row[name].to_string()).join(",");
         assert_eq!(*csv, same);
     }
-    let derived = ["metrics", "--run", &dir, "--names", "s_per_kimg,kimg"];
-    let derived = lab.lsgan(derived).succeeds().out;
-    let lines: Vec<_> = derived.lines().map(|line| line.split(',').collect::<Vec<_>>()).collect();
-    assert_eq!(lines[0], ["step", "wall_ms", "kimg", "s_per_kimg"]);
-    let kimg = [lines[1][2], lines[30][2]];
-    assert_eq!((lines.len(), kimg), (31, ["0.016", "0.48"]), "4 virtual ranks of 4 samples");
-    assert!(lines[30][3].parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{derived}");
+    assert_derived_scalars(&lab, &dir);
 
     let events = events.succeeds().out;
+    assert_eq!(far_events.succeeds().out, events);
     let texts: Vec<Value> =
         events.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     assert!(
@@ -147,6 +171,18 @@ fn scalars_and_events_are_followed_until_the_run_has_ended() {
     );
     lab.lsgan(["metrics", "--run", &dir, "--names", "lose"])
         .fails(2, &["no scalar is called lose", "loss_d"]);
+}
+
+/// Of the run in this directory, of 30 steps.
+#[track_caller]
+fn assert_derived_scalars(lab: &Lab, dir: &str) {
+    let derived = ["metrics", "--run", dir, "--names", "s_per_kimg,kimg"];
+    let derived = lab.lsgan(derived).succeeds().out;
+    let lines: Vec<_> = derived.lines().map(|line| line.split(',').collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["step", "wall_ms", "kimg", "s_per_kimg"]);
+    let kimg = [lines[1][2], lines[30][2]];
+    assert_eq!((lines.len(), kimg), (31, ["0.016", "0.48"]), "4 virtual ranks of 4 samples");
+    assert!(lines[30][3].parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{derived}");
 }
 
 /// The route of the only run of a page.

@@ -1,8 +1,12 @@
 //! Programs that reach a real coordinator's port and say what they like: its run goes on as if they were not there.
 
-use lsgan_wire::v1::{self, coordinator_message::Kind};
+use std::time::Duration;
 
-use crate::common::{Coordinator, RUN, warnings};
+use lsgan_wire::dial;
+use lsgan_wire::v1::{self, coordinator_message::Kind};
+use tokio::time::{sleep, timeout};
+
+use crate::common::{Coordinator, LIMIT, RUN, warnings};
 
 /// Every kind of message but Hello, with the worst numbers.
 fn everything(number: u64) -> Vec<v1::WorkerMessage> {
@@ -202,6 +206,40 @@ async fn a_score_is_kept_of_a_worker_that_was_asked_and_of_a_snapshot_that_is_th
     }
     let known = coordinator.client.list_scores(v1::ListScoresRequest { step: 10 }).await;
     assert_eq!(known.expect("it answers").into_inner().rows, [""; 0]);
+}
+
+/// Readers who take nothing keep others out, and only for a while; what is asked for is looked at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_read_the_journal_at_a_time_and_no_more() {
+    let mut coordinator = Coordinator::start().await;
+    let asked = |names: &[&str]| v1::ReadJournalRequest {
+        kind: Some(v1::read_journal_request::Kind::Metrics(v1::MetricsFrom {
+            step: 0,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        })),
+        follow: true,
+    };
+    let refused = coordinator.client.read_journal(asked(&["lose"])).await.expect_err("there is none");
+    assert!(refused.message().contains("no scalar is called lose"), "{refused}");
+    let refused = coordinator.client.read_journal(v1::ReadJournalRequest::default()).await;
+    assert_eq!(refused.expect_err("it is of nothing").code(), tonic::Code::InvalidArgument);
+    let mut readers = Vec::new();
+    for _ in 0..16 {
+        // Each on a connection of its own: one takes 16 calls at a time.
+        let address = coordinator.address.parse().expect("it is an address");
+        let mut client = dial(&address).await.expect("it is there");
+        let pages = client.read_journal(asked(&[])).await.expect("there is room").into_inner();
+        readers.push((client, pages));
+    }
+    let refused = coordinator.client.read_journal(asked(&[])).await.expect_err("there is none any more");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    drop(readers);
+    let turn = async {
+        while coordinator.client.read_journal(asked(&[])).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, turn).await.expect("it is another's turn");
 }
 
 #[tokio::test(flavor = "multi_thread")]

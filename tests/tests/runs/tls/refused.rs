@@ -51,6 +51,7 @@ fn who_has_no_right_certificate_is_refused_in_a_sentence_and_disturbs_nothing() 
     refused("profile", &address, Some(&folder(&certs, "worker")), 1, &["and this process has a worker's"]);
     lab.lsgan(["status", "--coordinator", &address, "--tls", &viewer]).succeeds();
     lab.lsgan(["profile", "--coordinator", &address, "--tls", &viewer, "--steps", "2"]).succeeds();
+    lab.lsgan(["metrics", "--run", &address, "--tls", &viewer, "--names", "loss_d"]).succeeds();
     // Who may look may not write scores.
     coordinator.client.wait_until("there is a snapshot", |status| status.snapshot_step.is_some());
     let eval = |tls: &str| {
