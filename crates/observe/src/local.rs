@@ -27,7 +27,10 @@ impl Local {
     pub fn new(hub: Hub) -> Self {
         let hub = Arc::new(hub);
         let (changes, follower) = live::follow(hub.clone());
-        Self { router: routes::router(hub, (changes, Missed::default()), None), follower: tokio::spawn(follower) }
+        Self {
+            router: routes::router(hub, (changes, Missed::default()), None),
+            follower: tokio::spawn(follower),
+        }
     }
 
     /// What a route of docs/observe.md answers, and with which status.

@@ -113,9 +113,11 @@ fn the_schema_accepts_every_configuration_and_refuses_what_the_program_refuses()
         assert!(good.contains(from), "{from}");
         assert!(schemas.validate(&json(&good.replacen(from, to, 1)), index).is_err(), "`{to}` is accepted");
     }
-    for (from, to) in
-        [("objective: {", "objective: minimax # {"), ("run: q", "cluster: { gather: 1m 30s }\nrun: q")]
-    {
+    for (from, to) in [
+        ("objective: {", "objective: minimax # {"),
+        ("run: q", "cluster: { gather: 1m 30s }\nrun: q"),
+        ("evaluate: {", "evaluate: { weights: [ema, raw],"),
+    ] {
         let text = good.replacen(from, to, 1);
         schemas.validate(&json(&text), index).unwrap_or_else(|error| panic!("{to}: {error}"));
     }
