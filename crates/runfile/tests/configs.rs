@@ -148,7 +148,7 @@ const LATER: &[&str] = &[
     "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n  where: beside\n",
     "  ramp: 0.0\n",
     "regularization:\n  r1:\n    gamma: 0.0\n    every: 16\n",
-    "  classes:\n    count: 0\n    embedding: 256\n",
+    "  classes:\n    count: 0\n    embedding: 256\n    discriminator: projection\n",
     "  batch_norm: both\n  spectral_norm: false\n",
     "augment:\n  color: false\n  translation: 0.0\n  cutout: 0.0\n",
     "alerts:\n  enabled: true\n  collapse: 0.1\n  saturated: 0.002\n  score: 2.0\n  stall_s: 60\n  straggler: 2.0\n  flapping: 5\n  \
