@@ -66,11 +66,12 @@ impl ScoreRow {
         self.scores.first().copied()
     }
 
-    /// Whether it is what the run's file asks for of the snapshot of this step.
+    /// Whether it is what the run's file asks for of the snapshot of this step, or a part of it where several weights are scored.
     #[must_use]
     pub fn is_asked_for(&self, step: Step, asked: &EvaluateSpec) -> bool {
         let metrics = self.scores.iter().map(|score| score.metric);
-        (self.step, self.weights, self.basis.samples) == (step, asked.weights, u64::from(asked.samples))
+        (self.step, self.basis.samples) == (step, u64::from(asked.samples))
+            && asked.weights.all().contains(&self.weights)
             && asked.named_metrics().is_none_or(|named| metrics.eq(named))
     }
 
@@ -185,14 +186,35 @@ pub fn append_score(run_dir: &Path, row: &ScoreRow) -> Result<(), Failure> {
     write().map_err(|error| Failure::failed(format!("{}: the score cannot be kept: {error}", path.display())))
 }
 
-/// The best row among those that can be compared with the last one: of the same basis and with the same first metric. `is_there`
-/// says which steps count.
+/// Whether these rows are all that the run's file asks for of the snapshot of this step: one for each of the weights that it names.
+#[must_use]
+pub fn has_all_scores(rows: &[ScoreRow], step: Step, asked: &EvaluateSpec) -> bool {
+    let is_there = |weights: &SampleWeights| {
+        rows.iter().any(|row| row.weights == *weights && row.is_asked_for(step, asked))
+    };
+    asked.weights.all().iter().all(is_there)
+}
+
+/// The newest row by which snapshots are compared. A snapshot that was scored with several weights is compared by those that
+/// were scored first: in a run, the first that its file names.
+#[must_use]
+pub fn newest_score(rows: &[ScoreRow]) -> Option<&ScoreRow> {
+    let last = rows.last()?;
+    let metric = |row: &ScoreRow| row.first().map(|score| score.metric);
+    let is_beside =
+        |row: &&ScoreRow| row.step == last.step && row.basis == last.basis && metric(row) == metric(last);
+    let first = rows.iter().find(is_beside)?;
+    rows.iter().rev().filter(is_beside).find(|row| row.weights == first.weights)
+}
+
+/// The best row among those that can be compared with the newest one: of the same weights and basis and with the same first metric.
+/// `is_there` says which steps count.
 #[must_use]
 pub fn best_score(rows: &[ScoreRow], is_there: impl Fn(Step) -> bool) -> Option<&ScoreRow> {
-    let last = rows.last()?;
+    let last = newest_score(rows)?;
     let metric = last.first()?.metric;
     let compared = rows.iter().filter(|row| {
-        row.basis == last.basis
+        (row.weights, &row.basis) == (last.weights, &last.basis)
             && row.first().is_some_and(|score| score.metric == metric)
             && is_there(row.step)
     });
@@ -217,6 +239,8 @@ pub async fn best_snapshot(store: &Store, run_dir: &Path) -> Result<Option<Step>
 
 #[cfg(test)]
 mod tests {
+    use lsgan_spec::ScoredWeights;
+
     use super::*;
 
     fn row(step: u64, value: f64, samples: u64) -> ScoreRow {
@@ -270,6 +294,23 @@ mod tests {
             let asked = EvaluateSpec { metrics: metrics.to_owned(), ..asked.clone() };
             assert_eq!(row(2, 0.5, 10).is_asked_for(Step(2), &asked), is_asked_for, "{metrics}");
         }
+    }
+
+    #[test]
+    fn of_several_weights_the_first_count() {
+        let raw = |step, value| ScoreRow { weights: SampleWeights::Raw, ..row(step, value, 10) };
+        let both = ScoredWeights::try_from("ema,raw".to_owned()).expect("they are weights");
+        let asked = EvaluateSpec { samples: 10, weights: both, ..EvaluateSpec::default() };
+        let rows = [row(1, 0.5, 10), raw(1, 0.1), row(2, 0.4, 10), raw(2, 0.2), row(3, 0.6, 10)];
+        assert!(rows.iter().all(|row| row.is_asked_for(row.step, &asked)));
+        assert!(has_all_scores(&rows, Step(2), &asked));
+        assert!(!has_all_scores(&rows, Step(3), &asked), "the raw weights are not scored yet");
+        for rows in [&rows[..4], &rows[..]] {
+            assert_eq!(best_score(rows, |_| true), Some(&rows[2]));
+        }
+        assert_eq!(newest_score(&rows[..4]), Some(&rows[2]));
+        // By hand with the raw weights alone.
+        assert_eq!(best_score(&[row(1, 0.5, 10), raw(4, 0.9)], |_| true), Some(&raw(4, 0.9)));
     }
 
     #[test]

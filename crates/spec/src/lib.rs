@@ -59,7 +59,7 @@ pub use chain::chain;
 pub use cluster::*;
 pub use compute::*;
 pub use data::*;
-pub use evaluate::{EvaluateSpec, ScoringPlace};
+pub use evaluate::{EvaluateSpec, ScoredWeights, ScoringPlace};
 pub use identity::{FieldDiff, Identity};
 pub use ids::*;
 pub use metrics::Metric;

@@ -107,6 +107,7 @@ const RUN_NAME: Form = Form {
         letters && name.len() <= 63 && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
     },
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+    list: false,
     file: None,
 };
 
@@ -206,6 +207,7 @@ const DESTINATION: Form = Form {
     accepts: "a directory or the URL of an object store",
     takes: crate::data::is_line,
     pattern: r"\S",
+    list: false,
     file: None,
 };
 
@@ -235,6 +237,7 @@ const GRID: Form = Form {
     accepts: "columns x rows, each 1 to 64, as 8x8",
     takes: |text| Grid::try_from(text.to_owned()).is_ok(),
     pattern: "^ *[0-9]{1,2} *x *[0-9]{1,2} *$",
+    list: false,
     file: None,
 };
 

@@ -49,7 +49,7 @@ fn with_all_that_is_off_by_default_kills_and_stops_change_no_bit() {
         "regularization.r1={gamma: 1.0e-4, every: 3}",
         "model.spectral_norm=true",
         "model.batch_norm=generator",
-        "model.classes={count: 10, embedding: 8}",
+        "model.classes={count: 10, embedding: 8, discriminator: concatenation}",
         "augment={color: true, translation: 0.125, cutout: 0.5}",
         "ema.ramp=0.5",
     ];

@@ -143,7 +143,8 @@ fn a_live_run_is_followed_to_its_end_and_its_weights_stay_the_same() {
     assert_eq!(eval(&lab, &["--follow", "--metrics", "kid"]).succeeds().out, "");
 }
 
-/// As the quickstart does: a process beside the run, whose last lines say which snapshot is the best.
+/// As the quickstart does: a process beside the run, whose last lines say which snapshot is the best. Of two kinds of weights it is
+/// by the first.
 #[test]
 fn a_run_that_scores_itself_ends_with_the_best_and_with_the_weights_of_a_run_that_does_not() {
     let lab = Lab::new();
@@ -151,13 +152,16 @@ fn a_run_that_scores_itself_ends_with_the_best_and_with_the_weights_of_a_run_tha
         "evaluate.every=50",
         "evaluate.samples=100",
         "evaluate.metrics=kid,recall",
+        "evaluate.weights=[ema, raw]",
         "checkpoint.keep_last=20",
     ];
     let more: Vec<_> = more.iter().flat_map(|set| ["--set", set]).collect();
     let ended = lab.up(2, &more).succeeds();
-    ended.clone().expect_out(&["the best score: step ", "kid ", "recall "]);
-    let found: Vec<_> = rows(&lab).iter().map(|row| row["step"].as_u64().unwrap()).collect();
-    assert_eq!(found, [50, 100, 150, 200]);
+    ended.clone().expect_out(&["the best score: step ", " (ema): kid ", "recall "]);
+    let of_step = |step: u64| ["ema", "raw"].map(|weights| (step, weights.to_owned()));
+    let of_row = |row: &Value| (row["step"].as_u64().unwrap(), row["weights"].as_str().unwrap().to_owned());
+    let found: Vec<_> = rows(&lab).iter().map(of_row).collect();
+    assert_eq!(found, [50, 100, 150, 200].map(of_step).concat());
     assert_undisturbed_weights(&lab);
 }
 

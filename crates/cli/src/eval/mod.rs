@@ -169,7 +169,7 @@ impl Session {
 
     fn weights(&self, manifest: &Manifest) -> Result<Vec<SampleWeights>, Failure> {
         if self.args.weights.is_empty() {
-            return Ok(vec![spec_of(manifest)?.evaluate.weights]);
+            return Ok(spec_of(manifest)?.evaluate.weights.all().to_vec());
         }
         Ok(self.args.weights.clone())
     }

@@ -44,7 +44,10 @@ pub fn figure(results: &Results) -> Option<Figure> {
 #[must_use]
 pub fn over_seeds(name: &str, colour: usize, metric: Metric, rows: &[&Row]) -> Vec<Series> {
     let first = rows.iter().max_by_key(|row| row.scores.len());
-    let steps: Vec<Step> = first.map_or(vec![], |row| row.scores.iter().map(|score| score.step).collect());
+    let mut steps: Vec<Step> =
+        first.map_or(vec![], |row| row.scores.iter().map(|score| score.step).collect());
+    // One that was scored with several weights shows those of the first.
+    steps.dedup();
     let at = |step: Step| {
         let scores = rows.iter().filter_map(|row| row.scores.iter().find(|score| score.step == step));
         let mut values: Vec<f64> = scores.filter_map(|score| value(score, metric)).collect();

@@ -6,7 +6,7 @@ use comfy_table::{Table as Drawn, presets};
 use lsgan_console::Failure;
 use lsgan_figures::Table;
 use lsgan_journal::{Known, OutcomeKind, Reader};
-use lsgan_launch::{ScoreRow, read_scores};
+use lsgan_launch::{ScoreRow, newest_score, read_scores};
 use lsgan_spec::{Metric, scalars};
 use serde_json::{Map, Value, json};
 
@@ -197,7 +197,7 @@ impl Row {
 
     /// The metric at its last score.
     pub fn last_score(&self, metric: Metric) -> Option<f64> {
-        plot::value(self.scores.last()?, metric)
+        plot::value(newest_score(&self.scores)?, metric)
     }
 
     fn json(&self, settings: &[String]) -> Value {

@@ -14,7 +14,7 @@ fn runs() -> Vec<RunSpec> {
     let mut without_norm = resnet.clone();
     without_norm.model.batch_norm = BatchNorm::None;
     let mut conditional = small_dcgan();
-    conditional.model.classes = ClassesSpec { count: 3, embedding: 5 };
+    conditional.model.classes = ClassesSpec { count: 3, embedding: 5, ..ClassesSpec::default() };
     vec![small_dcgan(), resnet, without_norm, conditional, small_mlp()]
 }
 

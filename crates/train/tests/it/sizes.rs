@@ -1,7 +1,9 @@
 //! Networks that the small runs do not have: sides of more than 32 pixels, and classes of other models than dcgan. One whole step of
 //! each, forward and backward through both networks.
 
-use lsgan_spec::{ClassesSpec, Discriminator, Generator, ImageSpec, Latent, ModelSpec, RunSpec, TensorData};
+use lsgan_spec::{
+    ClassesSpec, Conditioning, Discriminator, Generator, ImageSpec, Latent, ModelSpec, RunSpec, TensorData,
+};
 use lsgan_train::Replica;
 use lsgan_train::rehearsal::runs::{ALL, run_halves, small_dcgan};
 
@@ -33,7 +35,14 @@ fn lsgan112() -> RunSpec {
 }
 
 fn conditional(mut spec: RunSpec) -> RunSpec {
-    spec.model.classes = ClassesSpec { count: 10, embedding: 8 };
+    spec.model.classes = ClassesSpec { count: 10, embedding: 8, ..ClassesSpec::default() };
+    spec
+}
+
+/// Of classes of which D reads an embedding beside its features.
+fn concatenating(spec: RunSpec) -> RunSpec {
+    let mut spec = conditional(spec);
+    spec.model.classes.discriminator = Conditioning::Concatenation;
     spec
 }
 
@@ -62,6 +71,8 @@ fn a_step_of_two_workers_has_the_bits_of_one_and_teaches_every_layer() {
         ("dcgan, 256 pixels", dcgan(256)),
         ("lsgan112, 10 classes", conditional(lsgan112())),
         ("resnet, 10 classes", conditional(resnet(32))),
+        ("resnet, 10 classes beside features", concatenating(resnet(32))),
+        ("dcgan, 10 classes beside features", concatenating(dcgan(32))),
     ] {
         let mut alone = fresh(&spec, &[ALL]);
         let before = weights(&alone[0]);

@@ -217,7 +217,7 @@ fn resnet32(spec: &mut RunSpec) {
 }
 
 fn conditional(spec: &mut RunSpec) {
-    spec.model.classes = ClassesSpec { count: 3, embedding: 5 };
+    spec.model.classes = ClassesSpec { count: 3, embedding: 5, ..ClassesSpec::default() };
     spec.model.batch_norm = BatchNorm::Generator;
     spec.regularization.r1 = R1Spec { gamma: 0.5, every: 1 };
 }
