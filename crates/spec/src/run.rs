@@ -294,7 +294,8 @@ section! {
     }
 }
 
-const FOLDER: Form = Form { accepts: "a directory", takes: crate::data::is_line, pattern: r"\S", file: None };
+const FOLDER: Form =
+    Form { list: false, accepts: "a directory", takes: crate::data::is_line, pattern: r"\S", file: None };
 
 /// Sections that may be left out as a whole: their defaults are those of their rows.
 macro_rules! all_default {
