@@ -40,6 +40,12 @@ fn three_steps_of_a_conditional_network_are_pytorchs() {
     steps_are_pytorchs("conditional");
 }
 
+/// D reads an embedding of the class beside its features; R1 goes through it twice.
+#[test]
+fn three_steps_of_a_network_that_reads_classes_beside_features_are_pytorchs() {
+    steps_are_pytorchs("concatenation");
+}
+
 /// AdamW, a warm-up and a cosine, hinge, R1 at every second step.
 #[test]
 fn three_steps_with_adamw_a_schedule_and_r1_are_pytorchs() {

@@ -25,11 +25,12 @@ const TENSOR_TOLERANCE: f64 = 1e-4;
 const RANK: VirtualRank = VirtualRank(0);
 
 /// The fixtures, by name.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "dcgan32",
     "lsgan112",
     "resnet32",
     "conditional",
+    "concatenation",
     "adamw-r1",
     "rmsprop-clip",
     "wgan-gp-augment",
@@ -186,6 +187,7 @@ pub fn spec(fixture: &str) -> RunSpec {
         "lsgan112" => lsgan112(&mut spec),
         "resnet32" => resnet32(&mut spec),
         "conditional" => conditional(&mut spec),
+        "concatenation" => concatenation(&mut spec),
         "adamw-r1" => adamw_r1(&mut spec),
         "rmsprop-clip" => rmsprop_clip(&mut spec),
         "wgan-gp-augment" => wgan_gp_augment(&mut spec),
@@ -220,6 +222,11 @@ fn conditional(spec: &mut RunSpec) {
     spec.model.classes = ClassesSpec { count: 3, embedding: 5, ..ClassesSpec::default() };
     spec.model.batch_norm = BatchNorm::Generator;
     spec.regularization.r1 = R1Spec { gamma: 0.5, every: 1 };
+}
+
+fn concatenation(spec: &mut RunSpec) {
+    conditional(spec);
+    spec.model.classes.discriminator = Conditioning::Concatenation;
 }
 
 fn adamw_r1(spec: &mut RunSpec) {
