@@ -134,6 +134,8 @@ const HEADERS_BYTES_MAX: u32 = 16 << 10;
 const PORT_TAKES: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a supervisor has to ask once more when the run is over; `lsgan up` asks five times a second.
+const SUPERVISOR_ASKS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs a coordinator until its run has ended. `interrupted` is awaited once: by a person the run is stopped at a step
 /// boundary; awaited again by the caller it may mean to end at once.
@@ -321,9 +323,10 @@ async fn run(
     let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
     // Not vital: a run that nobody watches goes on.
     let alerts = watch.map(|watch| tokio::spawn(watch.follow(status.clone(), inputs.clone())));
+    let supervisor = supervised.then(|| status.clone());
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
     let event_file = EventFile::of(&shell.spec, &shell.run_dir);
-    let beside = Beside { exporter, progress, event_file, reports, alerts };
+    let beside = Beside { exporter, progress, event_file, reports, alerts, supervisor };
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
@@ -346,6 +349,7 @@ struct Beside {
     event_file: Option<EventFile>,
     reports: Option<JoinHandle<()>>,
     alerts: Option<JoinHandle<()>>,
+    supervisor: Option<StatusFeed>,
 }
 
 impl Beside {
@@ -368,6 +372,10 @@ impl Beside {
             && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
         {
             tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
+        }
+        if let Some(supervisor) = self.supervisor {
+            // It shows what happened last, which only this process can tell.
+            supervisor.asked_within(SUPERVISOR_ASKS_WITHIN).await;
         }
     }
 }

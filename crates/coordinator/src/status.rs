@@ -118,6 +118,18 @@ impl StatusFeed {
         self.published.has_changed().is_err()
     }
 
+    /// Waits until somebody asks for the status from now on, for `most` at most.
+    pub async fn asked_within(&self, most: Duration) {
+        let count = || self.asked.count.load(Ordering::Relaxed);
+        let before = count();
+        let asked = async {
+            while count() == before {
+                self.asked.notified().await;
+            }
+        };
+        let _ = timeout(most, asked).await;
+    }
+
     /// Waits until the shell has ended; by then the journal is written and closed.
     pub async fn over(&self) {
         let mut published = self.published.clone();
@@ -256,5 +268,23 @@ fn worker(shell: &Shell, incarnation: Incarnation, worker: &Worker, now_ms: u64)
         },
         writes: worker.computing && run.writer() == Some(incarnation),
         memory_bytes: shell.sessions.get(&worker.session).and_then(|open| open.memory_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_last_is_awaited_and_not_for_long() {
+        let (_publisher, feed) = feed(v1::RunStatus::default());
+        feed.read().await;
+        let begin = Instant::now();
+        feed.asked_within(Duration::from_millis(5)).await;
+        assert!(begin.elapsed() >= Duration::from_millis(5), "it was asked before");
+        let reader = feed.clone();
+        let (asked, _) =
+            tokio::join!(timeout(Duration::from_secs(30), feed.asked_within(Duration::MAX)), reader.read());
+        asked.expect("it was asked");
     }
 }
