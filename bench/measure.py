@@ -133,7 +133,7 @@ def all_reduce(rounds):
     return line["bytes_per_s"] / 1e6, max(line["raw_bytes_per_s"].values()) / 1e6
 
 
-def run(command, events=False):
+def run(command, events=False, limit_s=LIMIT_S):
     """Runs a command to its end in a session of its own, so that nothing of it is left; its output or JSON events."""
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as complaints:
@@ -141,7 +141,7 @@ def run(command, events=False):
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True,
             start_new_session=True,
         )
-        deadline = Deadline(process, LIMIT_S)
+        deadline = Deadline(process, limit_s)
         try:
             lines = {} if events else []
             for line in process.stdout:

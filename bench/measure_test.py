@@ -182,6 +182,9 @@ class ATimeline(unittest.TestCase):
         steps = [(0, 99, 0.0), (0, 100, 10.0), (0, 101, 20.0), (0, 102, 30.0), (1, 101, 4_030.0), (1, 102, 4_040.0)]
         self.assertEqual(timeline.restarted(steps, restart=0, killed_ms=30.0), (4.0, 2))
 
+    def test_a_trimmed_mean_is_finer_than_its_figures_and_does_not_see_outliers(self):
+        self.assertEqual(timeline.trimmed_mean([20] * 6 + [21] * 2 + [0, 900]), 20.25)
+
     def test_rates_are_differences_over_the_time_between(self):
         states = [
             {"at": 10.0, "cpu_s": 1.0, "load_cpu_s": 5.0, "heartbeats": 0},

@@ -41,7 +41,7 @@ def tensorboard(run_dir, newest_step):
         print("observe.tensorboard is skipped: no Python here has tensorboard; TENSORBOARD_PYTHON names one", flush=True)
         return {}
     folder = Path(run_dir) / "tensorboard"
-    run([str(RELEASE / "lsgan"), "tensorboard", "--run", str(run_dir), "--to", str(folder)])
+    run([str(RELEASE / "lsgan"), "tensorboard", "--run", str(run_dir), "--to", str(folder)], limit_s=LIMIT_S)
     command = [interpreter, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
     server = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

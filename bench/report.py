@@ -160,6 +160,7 @@ MEDIANS = {
     ("cluster.workers64", "MiB a worker"): ("cluster.workers64.mib_per_worker", None),
     ("observe.open_10m", OURS): ("observe.open_10m.s", None),
     ("observe.open_10m", "cold"): ("observe.open_10m.cold_s", None),
+    ("observe.open_10m", "started"): ("observe.open_10m.started_s", None),
     ("observe.open_10m", "kB"): ("observe.open_10m.kb", None),
     ("observe.open_10m", "slider ms"): ("observe.slider_ms", None),
     ("observe.open_10m", "rss MiB"): ("observe.rss_mib", None),

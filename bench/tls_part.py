@@ -1,7 +1,6 @@
 """What TLS costs: a step of the quickstart, and the ring of two workers."""
 
 import json
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ RING_ROUNDS = 31
 
 
 def step(_random):
-    """tls.step: ms of a step of the quickstart with two workers; the median over the steps of all its runs in a round."""
+    """tls.step: ms of a step of the quickstart with two workers; the mean over the steps of all its runs in a round."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="certs-", dir=SCRATCH) as folder:
         certs = Path(folder) / "certs"
@@ -29,8 +28,7 @@ def step(_random):
         for pair in range(PAIRS):
             for row, more in ways if pair % 2 == 0 else reversed(ways):
                 gaps[row] += step_gaps_ms(more)
-    return {("tls.step", row): statistics.median(each) for row, each in gaps.items()}
-
+    return {("tls.step", row): timeline.trimmed_mean(each) for row, each in gaps.items()}
 
 def step_gaps_ms(more):
     """ms from the end of a step to the end of the next, of each step after the warm-up."""

@@ -16,7 +16,7 @@
 //! - [`network`]: hosts of their own in network namespaces, where root allows it.
 //! - [`buckets`]: servers of buckets, of S3, Azure and Google.
 //! - [`collector`]: a collector of spans.
-//! - [`http`]: one request to a page.
+//! - [`http`]: one request to a page. [`terminal`]: a command on a terminal. [`screen`]: what that shows.
 //! - [`weather`]: an HTTP proxy before it that makes bad weather.
 //! - [`hook`]: a server to which alerts are posted.
 //! - [`trials`]: tests that not every machine can run.
@@ -40,7 +40,9 @@ pub mod leftovers;
 pub mod network;
 pub mod process;
 pub mod proxy;
+pub mod screen;
 pub mod small_disk;
+pub mod terminal;
 pub mod trials;
 pub mod wait;
 pub mod weather;
@@ -54,6 +56,7 @@ pub use network::Network;
 pub use process::{Ended, Process};
 pub use proxy::{Cut, Proxy};
 pub use small_disk::SmallDisk;
+pub use terminal::Terminal;
 pub use wait::until;
 pub use weather::{Trouble, Weather};
 pub use weights::Weights;

@@ -11,6 +11,17 @@ fn attacked(tls: bool) -> Report {
     let kinds = report.tally.done.len();
     // Some need root, and half handshakes end after 10 s.
     assert!(kinds >= 9, "attackers of other kinds did nothing: {report}");
+    let ports = [
+        "half requests to the page",
+        "half handshakes at the health port",
+        "requests to the page with huge headers",
+        "hostile requests to the page",
+        "readers of the page that do not read",
+        "connections that watch the health port without end",
+    ];
+    for what in ports {
+        assert!(report.tally.done.contains_key(what), "no attacker made {what}: {report}");
+    }
     report
 }
 

@@ -2,19 +2,22 @@
 //!
 //! These tests need node and the packages of `crates/observe/page` (`npm ci` there); those in a browser need Chromium, too (as
 //! Debian's package `chromium`, or wherever CHROMIUM says). TensorBoard is what TENSORBOARD_PYTHON (default: python3) imports as
-//! `tensorboard`, promtool comes with Debian's package `prometheus`. Where they are missing they are counted as skipped, by name.
+//! `tensorboard`, promtool and prometheus come with Debian's package `prometheus`. Where they are missing they are counted as skipped, by name.
 //!
 //! `LSGAN_UPDATE_EXPECTED=1` has them write the pictures of README.md and docs/observe.md.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use lsgan_snapshots::Holder;
 use lsgan_tests::binaries::root;
+use lsgan_tests::http::{self, PAGE};
 use lsgan_tests::lab::SHORT;
 use lsgan_tests::process::{children_named, send};
 use lsgan_tests::trials::{Test, run, trials};
 use lsgan_tests::{Lab, Process, tests, until};
 use nix::sys::signal::Signal;
+use rusqlite::{Connection, params};
 
 const BUILDS: &[Test] = tests![the_bundle_is_what_the_sources_give, the_sources_have_no_type_errors];
 const BROWSES: &[Test] = tests![
@@ -36,7 +39,13 @@ fn main() -> ExitCode {
         trials(&built, BUILDS),
         trials(&browsed, BROWSES),
         trials(&has_tensorboard(), tests![tensorboard_reads_all_of_a_run]),
-        trials(&has_promtool(), tests![promtool_finds_no_fault, promtool_finds_no_fault_in_the_alert_rules]),
+        trials(
+            &has_prometheus(),
+            tests![
+                promtool_finds_no_fault_and_a_real_prometheus_reads_it,
+                promtool_finds_no_fault_in_the_alert_rules
+            ],
+        ),
     ];
     run(all.into_iter().flatten().collect())
 }
@@ -54,9 +63,12 @@ fn has_tensorboard() -> Result<(), String> {
         .ok_or_else(|| "which needs a Python with tensorboard (TENSORBOARD_PYTHON)".to_owned())
 }
 
-fn has_promtool() -> Result<(), String> {
-    let found = Command::new("promtool").arg("--version").output();
-    found.map(drop).map_err(|_| "which needs promtool, of the package prometheus".to_owned())
+fn has_prometheus() -> Result<(), String> {
+    for program in ["promtool", "prometheus"] {
+        let found = Command::new(program).arg("--version").output();
+        found.map_err(|_| format!("which need {program}, of the package prometheus"))?;
+    }
+    Ok(())
 }
 
 fn can_build() -> Result<(), String> {
@@ -174,13 +186,58 @@ fn a_live_run_in_a_browser() {
     let workers = children_named(up.id(), "worker");
     let text = node(&["test/live.mjs", &url, &workers[1].to_string()], pictures().as_deref());
     eprintln!("{}", text.trim());
-    process.kill();
+    // In its middle, and so that nobody ends it well.
     up.kill();
+    copies_of_a_killed_run(&lab);
+    node(&["test/many.mjs", &url], None);
+    process.kill();
+}
+
+/// Nine more runs beside one whose coordinator is gone: eight as it was, and one that has gone on to a million steps.
+fn copies_of_a_killed_run(lab: &Lab) {
+    let run = lab.run_dir();
+    until("nobody holds the run", || match Holder::of(&run) {
+        Ok(None) => Ok(()),
+        held => Err(format!("{held:?}")),
+    });
+    // A folder in which no runs are looked for: each is found when it is whole.
+    let made = lab.path(".made");
+    for number in 1..=9 {
+        let copy = made.join(format!("copy-{number}"));
+        std::fs::create_dir_all(&copy).expect("a folder can be made");
+        let journal = std::fs::read_dir(&run).expect("it is there").map(|entry| entry.expect("it is read"));
+        for file in journal {
+            let name = file.file_name();
+            if name.to_string_lossy().starts_with("journal.sqlite")
+                && !name.to_string_lossy().ends_with("-shm")
+            {
+                std::fs::copy(file.path(), copy.join(name)).expect("it is copied");
+            }
+        }
+        std::os::unix::fs::symlink(run.join("samples"), copy.join("samples")).expect("links can be made");
+        if number == 9 {
+            goes_on_to_a_million_steps(&copy);
+        }
+        std::fs::rename(&copy, lab.path(&format!("copy-{number}"))).expect("it is on one disk");
+    }
+}
+
+/// Writes rows of metrics as if a run had done a million steps, one of which has a `loss_d` of 1,000.
+fn goes_on_to_a_million_steps(run_dir: &Path) {
+    let db = Connection::open(run_dir.join("journal.sqlite")).expect("it is there");
+    let newest = db.query_row("select max(step), max(wall_ms) from metrics", [], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
+    });
+    let (step, wall_ms) = newest.expect("it has rows");
+    let sql = "with recursive steps(step) as (select ?1 union all select step + 1 from steps where step < 999999)
+               insert into metrics (step, wall_ms, loss_d, loss_g, images_per_s, step_ms)
+               select step, ?2 + 20 * step, case step when 777777 then 1000.0 else 0.5 + step % 97 * 0.001 end, 0.4, 800.0, 20.0
+               from steps";
+    db.execute(sql, params![step + 1, wall_ms]).expect("rows are written");
 }
 
 /// Pause, resume and scale, each after a question; stop as far as the question.
 fn a_run_that_takes_actions_in_a_browser() {
-    const PAGE: &str = "the page is at ";
     let lab = Lab::new();
     let acts = ["--http", "127.0.0.1:0", "--http-actions", "--set", "steps=1000000"];
     let mut up = lab.up(1, &acts);
@@ -242,18 +299,20 @@ print(json.dumps({
 }))";
     let lab = Lab::new();
     let dir = lab.run_dir().display().to_string();
-    let mut up = lab.up(1, &[&SHORT[..], &["--set", "samples.every=10"]].concat());
+    let sets = ["--set", "samples.every=10", "--set", "report.tensorboard=event-files"];
+    let mut up = lab.up(1, &[&SHORT[..], &sets].concat());
     lab.client(&mut up);
     let mut follower = lab.lsgan(["tensorboard", "--run", &dir, "--follow"]);
     up.succeeds();
     follower.succeeds();
-    let read = || -> serde_json::Value {
-        let output = tensorboard_python().args(["-c", SCRIPT, &format!("{dir}/tensorboard")]).output();
+    let read = |folder: &str| -> serde_json::Value {
+        let output = tensorboard_python().args(["-c", SCRIPT, &format!("{dir}/{folder}")]).output();
         let output = output.expect("it was found before");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("it prints JSON")
     };
-    let seen = read();
+    let seen = read("tensorboard");
+    assert_eq!(read("event-files"), seen, "the coordinator writes the same");
     let losses = seen["scalars"]["losses/loss_d"].as_array().expect("it is there");
     let journal = lab.journal();
     assert_eq!(losses.len(), 30);
@@ -268,7 +327,7 @@ print(json.dumps({
     assert_eq!(seen["images"]["samples"][0][1], 70, "two samples of 32 pixels and the lines between");
     assert!(seen["text"][0].as_str().is_some_and(|text| text.contains("run: small")), "{}", seen["text"]);
     lab.lsgan(["tensorboard", "--run", &dir]).succeeds();
-    assert_eq!(read(), seen);
+    assert_eq!(read("tensorboard"), seen);
 }
 
 fn promtool_finds_no_fault_in_the_alert_rules() {
@@ -279,7 +338,7 @@ fn promtool_finds_no_fault_in_the_alert_rules() {
     assert!(output.status.success() && text.contains("rules found"), "{text}");
 }
 
-fn promtool_finds_no_fault() {
+fn promtool_finds_no_fault_and_a_real_prometheus_reads_it() {
     let lab = Lab::finished();
     let (process, url) = ui(&lab);
     let script = format!("curl --silent --fail {url}metrics | promtool check metrics");
@@ -287,5 +346,39 @@ fn promtool_finds_no_fault() {
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && text.trim().is_empty(), "{text}");
+    prometheus_reads(&lab, &http::page(&format!("{PAGE}{url}")));
     process.kill();
+}
+
+/// A Prometheus that scrapes this page, with the rules of deploy/monitoring, has each of its metrics.
+fn prometheus_reads(lab: &Lab, page: &str) {
+    let rules = root().join("deploy/monitoring/alerts.yaml");
+    let config = serde_json::json!({ // which is YAML
+        "global": { "scrape_interval": "200ms" },
+        "rule_files": [rules],
+        "scrape_configs": [{ "job_name": "lsgan", "static_configs": [{ "targets": [page] }] }],
+    });
+    std::fs::write(lab.path("prometheus.yml"), config.to_string()).expect("it is written");
+    let address = format!("{}:9090", lab.host());
+    let mut command = Command::new("prometheus");
+    command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"]);
+    command.arg(format!("--web.listen-address={address}"));
+    let prometheus = lab.start_command("prometheus", command);
+    let scraped = http::ask(page, "GET /metrics", "").expect("the page is served");
+    let metrics = scraped.lines().filter(|line| line.starts_with("# TYPE lsgan_")).count();
+    let asked = |query: &str| -> Result<String, String> {
+        let text = http::ask(&address, &format!("GET /api/v1/query?query={query}"), "")?;
+        let answer: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        let value = answer["data"]["result"][0]["value"][1].as_str();
+        value.map(str::to_owned).ok_or(text)
+    };
+    // count(count by(__name__)({__name__=~"lsgan_.+"}))
+    let names = "count(count%20by(__name__)(%7B__name__%3D~%22lsgan_.%2B%22%7D))";
+    until("Prometheus has each metric", || match asked(names)? {
+        count if count == metrics.to_string() => Ok(()),
+        count => Err(format!("{count} of {metrics}")),
+    });
+    assert_eq!(asked("lsgan_steps_total"), Ok("30".to_owned()));
+    prometheus.kill();
 }

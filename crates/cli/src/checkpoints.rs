@@ -89,9 +89,11 @@ struct Scores<'a> {
 }
 
 impl Scores<'_> {
-    /// The newest row of a step.
+    /// The newest row of a step, of the weights by which snapshots are compared if there is one.
     fn of(&self, step: Step) -> Option<&ScoreRow> {
-        self.rows.iter().rev().find(|row| row.step == step)
+        let mut newest = self.rows.iter().rev().filter(|row| row.step == step);
+        let any = newest.clone().next();
+        newest.find(|row| self.best.is_some_and(|best| best.weights == row.weights)).or(any)
     }
 
     fn is_best(&self, step: Step) -> bool {

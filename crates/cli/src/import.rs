@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgan_console::{Failure, product};
+use lsgan_data::read_whole;
 use lsgan_launch::{Places, data_fingerprint, load_file, open_data};
 use lsgan_runfile::{Override, to_yaml};
 use lsgan_snapshots::{NamedTensor, Part, Snapshot, Store, TensorData, parse_part};
 use lsgan_spec::{Reduction, RunSpec, Step};
 use lsgan_train::{Device, Replica, numerics};
+
+/// The longest header of a safetensors file.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
 
 /// The arguments of `lsgan import`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,8 +71,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 /// A fresh state, with the weights that are given.
 fn parts(spec: &RunSpec, args: &Args) -> Result<Vec<Part>, Failure> {
     let mut replica = Replica::builder(spec).build()?;
-    let generator = given("generator", &args.generator)?;
-    let discriminator = args.discriminator.as_ref().map(|path| given("discriminator", path)).transpose()?;
+    let most = len_bytes_max(&replica.export());
+    let generator = given("generator", &args.generator, most)?;
+    let discriminator =
+        args.discriminator.as_ref().map(|path| given("discriminator", path, most)).transpose()?;
     let with_given = |part: Part| match (part.name.as_str(), &discriminator) {
         ("generator" | "generator_ema", _) => Part { tensors: generator.tensors.clone(), ..part },
         ("discriminator", Some(discriminator)) => discriminator.clone(),
@@ -84,10 +90,16 @@ fn parts(spec: &RunSpec, args: &Args) -> Result<Vec<Part>, Failure> {
     Ok(replica.export())
 }
 
+/// The most bytes of a file with weights of this state: others keep more beside them, and numbers of 64 bits.
+fn len_bytes_max(state: &[Part]) -> u64 {
+    let elements: usize = state.iter().flat_map(|part| &part.tensors).map(|tensor| tensor.data.len()).sum();
+    HEADER_BYTES_MAX + 4 * size_of::<f64>() as u64 * elements as u64
+}
+
 /// The tensors of a file under our names: without what DDP puts before them, and spectral normalisation behind them.
-fn given(name: &str, path: &Path) -> Result<Part, Failure> {
+fn given(name: &str, path: &Path, len_bytes_max: u64) -> Result<Part, Failure> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
+    let bytes = read_whole(path, len_bytes_max)
         .map_err(|error| Failure::bad_input(format!("{shown}: it cannot be read: {error}")))?;
     let part = parse_part(name, &bytes, &shown).map_err(Failure::bad_input)?;
     let renamed = |tensor: NamedTensor| {

@@ -7,7 +7,7 @@
 //! - [`scale`]: another number of workers for a run of `up`.
 //! - [`status`]: the state of a run. [`stop`]: its end, with a snapshot.
 //! - `starting`: the start of `up`'s coordinator. `run_file`: the run that it is of.
-//! - [`ui`]: runs in a browser. [`page`]: where a live run's page is. [`journal`]: scalars and events as lines for other programs.
+//! - [`ui`]: runs in a browser. [`top`]: one on a terminal. [`page`]: where a live run's page is. [`journal`]: scalars and events as lines for other programs.
 //! - [`snapshot`]: a snapshot on demand. [`pause`]: pause and resume.
 //! - [`logs`]: what workers and the coordinator have printed. [`profile`]: where the time of a few steps goes.
 //! - [`compare`]: what is different between runs, and what came of it.
@@ -62,6 +62,7 @@ pub mod stop;
 pub mod sweep;
 pub mod timelapse;
 pub mod token;
+pub mod top;
 mod trained;
 pub mod ui;
 pub mod up;

@@ -4,14 +4,16 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lsgan_certs::{Credential, Identity, Role};
-use lsgan_console::Failure;
+use lsgan_console::{Failure, say};
 use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::TlsArgs;
-use lsgan_snapshots::Holder;
+use lsgan_snapshots::{Holder, host_name};
 use lsgan_wire::{Address, Client, dial, scheme, v1};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::place::waiting;
 
@@ -22,12 +24,17 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";
 /// The environment variable with the coordinator's address.
 const VARIABLE: &str = "LSGAN_COORDINATOR";
 
+/// How long a coordinator may be away while it is followed: `lsgan up` or a cluster starts it again.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+/// Between two tries to reach it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Which run is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Target {
-    /// The run's directory, which says where its coordinator listens. Without it and an address: the one live run below
-    /// ./runs.
-    #[arg(long, value_name = "DIR")]
+    /// The run's directory, which says where its coordinator listens; or its coordinator's address. Without either: the one
+    /// live run below ./runs.
+    #[arg(long, value_name = "DIR|URL")]
     pub run: Option<PathBuf>,
     /// The coordinator's address, instead of the run's directory; also as LSGAN_COORDINATOR in the environment.
     #[arg(long, value_name = "http[s]://HOST:PORT", conflicts_with = "run")]
@@ -73,17 +80,32 @@ pub struct Away {
 }
 
 impl Target {
+    /// The run's directory, where one is named.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        self.run.as_deref().filter(|run| url(run).is_none())
+    }
+
+    /// The coordinator's address, where one is named and no directory.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        if let Some(run) = &self.run {
+            return url(run).map(str::to_owned);
+        }
+        let variable = || std::env::var(VARIABLE).ok().filter(|address| !address.is_empty());
+        self.coordinator.clone().or_else(variable)
+    }
+
     /// Finds the run.
     ///
     /// # Errors
     /// No such run, several that may be meant, or a coordinator that does not answer.
     pub async fn find(&self) -> Result<Found, Failure> {
         let dial = Dial { identity: self.tls.open(&[Role::Operator, Role::Viewer])? };
-        if let Some(dir) = &self.run {
+        if let Some(dir) = self.dir() {
             return dial.in_dir(dir).await;
         }
-        let variable = std::env::var(VARIABLE).ok().filter(|address| !address.is_empty());
-        if let Some(address) = self.coordinator.clone().or(variable) {
+        if let Some(address) = self.address() {
             return dial.at(&address).await.map(Found::Live);
         }
         let runs = runs_below(Path::new(RUNS));
@@ -139,6 +161,41 @@ impl Live {
     }
 }
 
+/// What is named as a run, if it is a coordinator's address.
+fn url(run: &Path) -> Option<&str> {
+    run.to_str().filter(|run| run.starts_with("http://") || run.starts_with("https://"))
+}
+
+/// The coordinator that was started again, and its answer to `ask`; none if the run has ended. `why` is what broke the
+/// connection.
+///
+/// # Errors
+/// No coordinator answers for so long that none may come.
+pub async fn found_again<T>(
+    again: &Target,
+    why: &str,
+    mut ask: impl AsyncFnMut(&mut Live) -> Option<T>,
+) -> Result<Option<(Live, T)>, Failure> {
+    let since = Instant::now();
+    say!("the coordinator is away: {why}");
+    while since.elapsed() < AWAY_MAX {
+        sleep(LOOK_EVERY).await;
+        match again.find().await {
+            Ok(Found::Live(mut live)) => {
+                if let Some(answer) = ask(&mut live).await {
+                    return Ok(Some((live, answer)));
+                }
+            }
+            Ok(Found::Away(away)) if away.last.outcome.is_some() => return Ok(None),
+            Ok(Found::Away(_)) | Err(_) => {}
+        }
+    }
+    Err(Failure::failed(format!(
+        "the coordinator has been away for {} s: {why}. Follow again when it is back.",
+        AWAY_MAX.as_secs()
+    )))
+}
+
 /// Connects to a coordinator, with the certificate of this process if it has one.
 ///
 /// # Errors
@@ -177,7 +234,7 @@ impl Dial {
             };
             return Ok(Found::Away(Away { dir: dir.to_owned(), last }));
         };
-        let Some(address) = holder.reached_at(host().as_deref()) else {
+        let Some(address) = holder.reached_at(host_name().as_deref()) else {
             return Err(Failure::failed(format!(
                 "the coordinator of {} ({holder}) is starting and does not listen yet. Ask again in a moment.",
                 dir.display()
@@ -231,17 +288,11 @@ fn no_run_in(dir: &Path) -> String {
     )
 }
 
-/// This host's name.
-#[must_use]
-pub fn host() -> Option<String> {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
-}
-
 /// The user and host that give this command, for people: `anna@box`.
 #[must_use]
 pub fn operator() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
-    [user, host()].into_iter().flatten().collect::<Vec<_>>().join("@")
+    [user, host_name()].into_iter().flatten().collect::<Vec<_>>().join("@")
 }
 
 impl Away {

@@ -2,18 +2,16 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, ErrorKind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lsgan_console::{Failure, log_file, product, say};
+use lsgan_console::{Failure, log_file, product};
 use lsgan_launch::LOG;
 use lsgan_wire::v1;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::live::{self, Away, Found, Live, Target};
+use crate::live::{self, Away, Found, Live, found_again};
 
-/// How long a coordinator may be away while it is followed: `lsgan up` or a cluster starts it again.
-const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Between two looks; workers send their lines once a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -70,13 +68,16 @@ pub async fn logs(args: Args) -> Result<(), Failure> {
         reply = match ask(&mut live, &asked).await {
             Ok(reply) => reply,
             Err(status) if !follow => return Err(Failure::failed(status.message())),
-            Err(status) => match found_again(&again, &asked, status.message()).await? {
-                Some((found, reply)) => {
-                    live = found;
-                    reply
+            Err(status) => {
+                let ask = async |live: &mut Live| ask(live, &asked).await.ok();
+                match found_again(&again, status.message(), ask).await? {
+                    Some((found, reply)) => {
+                        live = found;
+                        reply
+                    }
+                    None => return Ok(()),
                 }
-                None => return Ok(()),
-            },
+            }
         };
     }
 }
@@ -116,32 +117,6 @@ async fn ask(live: &mut Live, asked: &v1::LogsRequest) -> Result<v1::LogsReply, 
         }
         asked.from = reply.next;
     }
-}
-
-/// The coordinator that was started again, and its first lines; none if the run has ended.
-async fn found_again(
-    again: &Target,
-    asked: &v1::LogsRequest,
-    why: &str,
-) -> Result<Option<(Live, v1::LogsReply)>, Failure> {
-    let since = Instant::now();
-    say!("the coordinator is away: {why}");
-    while since.elapsed() < AWAY_MAX {
-        sleep(LOOK_EVERY).await;
-        match again.find().await {
-            Ok(Found::Live(mut live)) => {
-                if let Ok(reply) = ask(&mut live, asked).await {
-                    return Ok(Some((live, reply)));
-                }
-            }
-            Ok(Found::Away(away)) if away.last.outcome.is_some() => return Ok(None),
-            Ok(Found::Away(_)) | Err(_) => {}
-        }
-    }
-    Err(Failure::failed(format!(
-        "the coordinator has been away for {} s: {why}. Follow again when it is back.",
-        AWAY_MAX.as_secs()
-    )))
 }
 
 fn print(line: &v1::LogLine, json: bool) -> Result<(), Failure> {

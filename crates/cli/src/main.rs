@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lsgan_cli::{
     certs, checkpoints, compare, dataset, eval, export, figure, import, journal, live, logs, nearest, node,
-    page, pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, ui, up,
+    page, pause, profile, sample, scale, schema, snapshot, status, stop, sweep, timelapse, token, top, ui,
+    up,
 };
-use lsgan_console::{Failure, interrupts, print, slowly_if, vital};
+use lsgan_console::{Failure, arguments, interrupts, print, slowly_if, vital};
 
 /// Trains least squares GANs on one machine or many, with weights that nothing but the run's file decides.
 #[derive(Parser)]
@@ -43,6 +44,8 @@ enum Command {
     Status(live::Args),
     /// Show runs in a browser: samples, curves, workers, events; live and finished ones.
     Ui(ui::Args),
+    /// Show a run on the whole of the terminal, live or finished: curves, workers, events, samples.
+    Top(top::Args),
     /// Print where a live run's page is, with the key by which it takes actions.
     Page(page::Args),
     /// Print the scalars of all steps, as CSV or JSON Lines.
@@ -82,7 +85,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = arguments();
     let in_pod = matches!(&args.command, Command::Node(node) if node.in_pod);
     vital::run(|| slowly_if(in_pod, lsgan(args)))
 }
@@ -96,6 +99,7 @@ fn lsgan(args: Args) -> Result<(), Failure> {
             Command::Node(args) => node::node(args).await,
             Command::Sweep(args) => sweep::sweep(args).await,
             Command::Figure(args) => figure::figure(args).await,
+            Command::Top(args) => top::top(args).await,
             other => tool(other).await,
         }
     };
@@ -137,7 +141,7 @@ async fn tool(command: Command) -> Result<(), Failure> {
         Command::Token(args) => token::token(args).await,
         Command::Dataset(args) => dataset::dataset(args),
         Command::Schema(args) => schema::schema(&args),
-        Command::Up(_) | Command::Node(_) | Command::Sweep(_) | Command::Figure(_) => {
+        Command::Up(_) | Command::Node(_) | Command::Sweep(_) | Command::Figure(_) | Command::Top(_) => {
             unreachable!("they have their own way with signals")
         }
     }

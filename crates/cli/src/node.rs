@@ -18,6 +18,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use lsgan_certs::Credential;
 use lsgan_console::{Failure, Interrupt, News, RunEnd, interrupts, logging};
 use lsgan_launch::{JoinArgs, ListenArgs, sibling};
+use lsgan_snapshots::host_name;
 use lsgan_spec::Device as Wish;
 use lsgan_wire::Address;
 use nix::sys::signal::Signal;
@@ -26,7 +27,6 @@ use tokio::time::{sleep, timeout};
 
 use self::ports::PeerPorts;
 use crate::children::{Log, Recipe, Running};
-use crate::live::host;
 
 /// The pause before a worker that died soon after its start is started again; doubles each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
@@ -202,7 +202,7 @@ fn result(ends: Vec<End>) -> Result<(), Failure> {
 
 /// How a worker is started; one that is offered to a sweep lacks the coordinator still. Returns its name, too.
 fn recipe(args: &Args, number: u32) -> Result<(String, Recipe), Failure> {
-    let host = args.name.clone().or_else(host).unwrap_or_else(|| "node".to_owned());
+    let host = args.name.clone().or_else(host_name).unwrap_or_else(|| "node".to_owned());
     let name = format!("{host}:{number}");
     let log = Log::default();
     log.open(&args.logs.join(format!("worker-{number}.log")))?;

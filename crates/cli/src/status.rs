@@ -1,10 +1,10 @@
 //! `lsgan status`: the state of a run.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
-use lsgan_console::{Failure, product};
+use lsgan_console::progress::scored;
+use lsgan_console::{Failure, clock, mebibytes, product};
 use lsgan_journal::{OutcomeKind, wall_ms};
 use lsgan_observe::alerts::Alert;
 use lsgan_observe::summary::Summary;
@@ -13,9 +13,6 @@ use lsgan_wire::v1;
 use serde_json::{Value, json};
 
 use crate::live::{Args, Found};
-
-/// Days have no other length in Unix time.
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Prints the status once; of a run that is not live, what its journal says.
 ///
@@ -64,6 +61,12 @@ fn print(status: &v1::RunStatus) -> Result<(), Failure> {
         let measured = scalars::ALL.iter().filter(|scalar| metrics.scalars.contains_key(scalar.name));
         let shown: Vec<_> = measured.map(|scalar| shown(scalar, metrics.scalar(scalar.name))).collect();
         product!("at step {}: {}", metrics.step, shown.join(", "))?;
+    }
+    if let Some(score) = &status.score {
+        product!("score at step {}: {}", score.step, scored(score))?;
+    }
+    if let Some(bytes) = status.memory_bytes() {
+        product!("the workers take {} of their hosts' memory", mebibytes(bytes))?;
     }
     match status.snapshot_step {
         Some(step) => product!("newest snapshot at step {step}, in {}", status.run_dir)?,
@@ -144,14 +147,6 @@ fn when(notice: &v1::Notice, now_ms: u64) -> String {
     }
 }
 
-/// A time of day as the logs have it; with its date unless that is today's.
-pub(crate) fn clock(wall_ms: u64, now_ms: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(wall_ms);
-    let text = humantime::format_rfc3339_seconds(time).to_string(); // 2026-11-28T20:31:05Z
-    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
-    if wall_ms / DAY_MS == now_ms / DAY_MS { format!("{time} UTC") } else { format!("{date} {time} UTC") }
-}
-
 /// Ranks in short: `0-3, 7`.
 fn ranges(ranks: &[u32]) -> String {
     let mut spans: Vec<(u32, u32)> = Vec::new();
@@ -178,6 +173,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
             "incarnation": w.incarnation, "name": w.name, "address": w.address, "role": w.role().to_string(),
             "virtual_ranks": w.virtual_ranks, "applied": w.applied, "heard_ms_ago": w.heard_ms_ago,
             "pace_us": w.pace_us, "straggles": w.straggles, "writes": w.writes, "cannot_keep": w.cannot_keep,
+            "memory_bytes": w.memory_bytes,
         })
     };
     let notice = |n: &v1::Notice| {
@@ -188,6 +184,11 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
     };
     let file = |f: &v1::FinalFile| json!({ "name": f.name, "url": f.url, "blake3": f.blake3 });
     let corrupt = |r: &v1::CorruptRecord| json!({ "record": r.record, "key": r.key, "reason": r.reason, "step": r.step });
+    let score = status.score.as_ref().map(|s| {
+        json!({
+            "metric": s.metric, "value": s.value, "step": s.step, "best_value": s.best_value, "best_step": s.best_step,
+        })
+    });
     let outcome = status
         .outcome
         .as_ref()
@@ -197,6 +198,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
         "generation": status.generation, "step": status.step, "steps": status.steps,
         "global_batch": status.global_batch, "metrics": metrics, "images_per_s": status.images_per_s,
         "workers": status.workers.iter().map(worker).collect::<Vec<_>>(),
+        "memory_bytes": status.memory_bytes(), "score": score,
         "snapshot_step": status.snapshot_step, "outcome": outcome,
         "final_files": status.final_files.iter().map(file).collect::<Vec<_>>(),
         "workers_wanted": status.workers_wanted,
@@ -211,7 +213,7 @@ pub fn to_json(status: &v1::RunStatus) -> Value {
 mod tests {
     #[test]
     fn times_are_those_of_the_logs_with_the_date_where_it_is_another_day() {
-        let (then, day) = (1_795_897_865_000, super::DAY_MS);
+        let (then, day) = (1_795_897_865_000, 24 * 60 * 60 * 1000);
         let mut notice = lsgan_wire::v1::Notice { wall_ms: then, count: 1, ..Default::default() };
         assert_eq!(super::when(&notice, then + 60_000), "20:31:05 UTC");
         (notice.count, notice.last_ms) = (14, then + 845_000);

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use lsgan_console::{Failure, product, say};
+use lsgan_console::{Failure, clock, product, say};
 use lsgan_journal::wall_ms;
 use lsgan_wire::v1;
 use serde_json::{Value, json};
 
 use crate::live::{self, Target};
-use crate::status::clock;
 
 /// What a token is worth.
 const WORTH: &str = "A join token is for runs with --tls. Whoever has one may attach workers to its run until it ends, so keep \

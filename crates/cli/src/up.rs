@@ -6,7 +6,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use lsgan_certs::Role;
-use lsgan_console::{Failure, Interrupt, Notices, Progress, announce, interrupts, say, vital};
+use lsgan_console::{
+    Failure, Interrupt, Log as Form, Notices, Progress, announce, interrupts, logging, say, vital,
+};
 use lsgan_launch::{LISTENING, ListenArgs, PAGE, Places, RunArgs, TlsArgs, sibling};
 use lsgan_runfile::RunFile;
 use lsgan_wire::{Client, Listen, scheme, v1};
@@ -48,6 +50,26 @@ pub struct Args {
     open: ListenArgs,
     #[command(flatten)]
     page: PageArgs,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
+    /// Form of all that is printed; with `json`, every line of both streams is an object with `timestamp`, `level` and `message`.
+    #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORM")]
+    log: Form,
+}
+
+impl Args {
+    /// Checks what fits together, and begins to print in the form that is asked for.
+    fn begin(&self) -> Result<(), Failure> {
+        if self.log == Form::Json {
+            logging::start(self.log, "warn");
+        }
+        self.page.check()
+    }
+
+    fn progress(&self) -> Progress {
+        if self.quiet { Progress::quiet(Notices::Shown) } else { Progress::new(Notices::Shown) }
+    }
 }
 
 /// Trains until the run ends or is interrupted. The first SIGINT or SIGTERM stops it with a snapshot, the second ends
@@ -57,7 +79,7 @@ pub struct Args {
 /// Bad input with exit code 2, a run that failed with 1; a run that was stopped before its end with 130 for SIGINT and
 /// `lsgan stop`, 143 for SIGTERM.
 pub async fn up(mut args: Args) -> Result<(), Failure> {
-    args.page.check()?;
+    args.begin()?;
     // Errors in the run's file are reported before anything is started.
     let file = run_file::load(&mut args.run)?;
     let (wish, asked) = (file.spec.compute.device, args.workers);
@@ -89,7 +111,7 @@ pub async fn up(mut args: Args) -> Result<(), Failure> {
         lines,
         workers: Vec::new(),
         client: live::connect(&reached, identity).await?,
-        progress: Progress::new(Notices::Shown),
+        progress: args.progress(),
         to_lines,
         stopping: None,
         program: sibling("worker")?,

@@ -1,5 +1,6 @@
 //! Exit codes, and how an error is printed: one sentence of what is wrong, one of what to do.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub use lsgan_spec::chain;
-use lsgan_spec::printable;
+use lsgan_spec::{printable, without_users};
 
 use crate::interrupts::interrupts;
 use crate::print;
@@ -60,6 +61,22 @@ impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::failed(printable(&chain(&error)))
     }
+}
+
+/// The arguments of this process. Where they are wrong, it ends as clap's own programs do; the words that clap repeats are printed
+/// without a user or a password that is in one of them.
+#[must_use]
+pub fn arguments<A: clap::Parser>() -> A {
+    A::try_parse().unwrap_or_else(|error| {
+        let text = error.render().to_string();
+        match without_users(&text) {
+            Cow::Owned(hidden) if error.use_stderr() => {
+                print::error(hidden.trim_start_matches("error: ").trim_end());
+                print::end_now(error.exit_code())
+            }
+            _ => error.exit(),
+        }
+    })
 }
 
 /// Where `in_pod`, prints a failure that another attempt will probably meet as well, and hands it on 30 s later, or as soon as a

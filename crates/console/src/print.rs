@@ -8,7 +8,8 @@
 //!
 //! A house rule forbids `println!` and its siblings elsewhere: they panic where these lose a line, and write a name's escape
 //! sequences to the terminal, where these write [`lsgan_spec::printable_lines`]. What is said beside the work begins no line
-//! of its own: the further lines of a text are indented.
+//! of its own: the further lines of a text are indented. No user and no password that somebody wrote into a URL is printed with it
+//! ([`lsgan_spec::without_users`]), whichever message has the URL; what a command was asked for is printed as it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use lsgan_spec::printable_lines;
+use lsgan_spec::{printable_lines, without_users};
+use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
@@ -68,7 +70,7 @@ pub fn error(text: &str) {
     let line = match logging::is_json() {
         true => line(&text, "ERROR"),
         // Not indented: it is the last that is printed, and what a run's file has wrong is a line each.
-        false => format!("{}\n", printable_lines(&format!("error: {text}"))).into_bytes(),
+        false => format!("{}\n", printable_lines(&format!("error: {}", without_users(text)))).into_bytes(),
     };
     print(Stream::Error, line);
 }
@@ -97,9 +99,11 @@ pub fn announce_as(object: &serde_json::Value, text: fmt::Arguments<'_>) {
 }
 
 fn line(text: &dyn fmt::Display, level: &str) -> Vec<u8> {
+    let text = text.to_string();
+    let text = without_users(&text);
     let line = match logging::is_json() {
-        true => logging::json_line(level, &text.to_string()),
-        false => text.to_string(),
+        true => logging::json_line(level, &text),
+        false => text.into_owned(),
     };
     format!("{}\n", indented(&line)).into_bytes()
 }
@@ -112,6 +116,28 @@ fn event(text: &str, is_coloured: bool) -> String {
     let pieces = if is_coloured { event.split(ESCAPE).collect() } else { vec![event] };
     let pieces: Vec<_> = pieces.into_iter().map(indented).collect();
     pieces.join(ESCAPE) + end
+}
+
+/// The same for an event that is an object of JSON: its texts stay texts.
+fn object_without_users(event: &str) -> Cow<'_, str> {
+    fn hide(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without_users(text).into_owned(),
+            Value::Array(all) => all.iter_mut().for_each(hide),
+            Value::Object(fields) => fields.values_mut().for_each(hide),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    if !(event.contains("://") && event.contains('@')) {
+        return Cow::Borrowed(event);
+    }
+    match serde_json::from_str::<Value>(event) {
+        Ok(mut object) => {
+            hide(&mut object);
+            Cow::Owned(format!("{object}\n"))
+        }
+        Err(_) => without_users(event),
+    }
 }
 
 /// What may be printed of a text whose further lines must not look like lines of their own.
@@ -165,6 +191,7 @@ impl Write for Diagnostics {
     /// An event of the log, with its line's end.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
+        let text = if logging::is_json() { object_without_users(&text) } else { without_users(&text) };
         print(Stream::Error, event(&text, logging::is_coloured()).into_bytes());
         Ok(bytes.len())
     }
@@ -344,6 +371,17 @@ mod tests {
         assert_eq!(indented("what is\n  listed\n\nand more"), "what is\n  listed\n\n  and more");
         let failure = Failure::from(io::Error::other(NAME));
         assert!(failure.text.starts_with("a\\u001b[2J") && !failure.text.contains('\n'), "{}", failure.text);
+    }
+
+    #[test]
+    fn no_password_in_a_url_is_printed_in_any_form() {
+        let text = "cannot read s3://AKIA:hun/ter2@bucket/a";
+        let shown = "cannot read s3://…@bucket/a";
+        assert_eq!(line(&text, "INFO"), format!("{shown}\n").into_bytes());
+        let event = format!("{}\n", serde_json::json!({ "fields": { "message": text, "n": [1, text] } }));
+        let hidden = format!("{}\n", serde_json::json!({ "fields": { "message": shown, "n": [1, shown] } }));
+        assert_eq!(object_without_users(&event), hidden);
+        assert_eq!(object_without_users(&hidden), hidden);
     }
 
     /// Through the subscriber, as a message, as a field by `Display` and by `Debug`, with its colours and without.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lsgan_journal::wall_ms;
@@ -35,6 +36,7 @@ pub struct Watch {
     /// The factor of the one rule that the journal is not enough for.
     straggler: f64,
     webhook: Option<Webhook>,
+    outbox: Arc<Outbox>,
 }
 
 /// Whether an alert begins or ends.
@@ -70,25 +72,35 @@ impl Watch {
         if let Some(webhook) = &webhook {
             tracing::info!("alerts are posted to {}", webhook.shown());
         }
-        Some(Self { run_dir: run_dir.to_owned(), straggler: spec.alerts.straggler, webhook })
+        Some(Self {
+            run_dir: run_dir.to_owned(),
+            straggler: spec.alerts.straggler,
+            webhook,
+            outbox: Arc::default(),
+        })
+    }
+
+    /// Where alerts wait to be posted; none where nothing is posted.
+    #[must_use]
+    pub fn outbox(&self) -> Option<Arc<Outbox>> {
+        self.webhook.is_some().then(|| self.outbox.clone())
     }
 
     /// Looks until the run has ended, and posts what it finds.
     pub async fn follow(self, feed: StatusFeed, inputs: mpsc::Sender<Input>) {
-        let outbox = Outbox::default();
         let looks = async {
-            self.look(&feed, &inputs, &outbox).await;
-            outbox.close();
+            self.look(&feed, &inputs).await;
+            self.outbox.close();
         };
         match &self.webhook {
             Some(webhook) => {
-                tokio::join!(looks, webhook.deliver(&outbox));
+                tokio::join!(looks, webhook.deliver(&self.outbox));
             }
             None => looks.await,
         }
     }
 
-    async fn look(&self, feed: &StatusFeed, inputs: &mpsc::Sender<Input>, outbox: &Outbox) {
+    async fn look(&self, feed: &StatusFeed, inputs: &mpsc::Sender<Input>) {
         let mut standing = Standing::default();
         // Not once the run has ended: the journal is closed then, wholly only if nobody else has it open.
         while timeout(LOOK_EVERY, feed.ended()).await.is_err() {
@@ -98,7 +110,7 @@ impl Watch {
                 continue;
             }
             if self.webhook.is_some() {
-                turns.iter().for_each(|turn| outbox.put(self.message(turn, &summary)));
+                turns.iter().for_each(|turn| self.outbox.put(self.message(turn, &summary)));
             }
             // Only an ended shell does not listen.
             let _ = inputs.send(Input::Alerts(Turned { turns, told: standing.told() })).await;

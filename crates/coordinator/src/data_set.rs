@@ -1,5 +1,5 @@
 //! The data set of a run as its coordinator knows it: whether a worker reads the same, and which records do not decode, as
-//! workers reported over all lives of the coordinator.
+//! was found over all lives of the coordinator.
 
 use std::collections::VecDeque;
 
@@ -38,11 +38,22 @@ impl DataSet {
         })
     }
 
+    /// The fingerprint of what is read.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether it is known that this record does not decode.
+    #[must_use]
+    pub fn is_known(&self, record: u64) -> bool {
+        self.counted.is_known(record)
+    }
+
     /// Those of `reported` that were not reported before.
     #[must_use]
     pub fn unknown(&self, reported: &[CorruptRecord]) -> Vec<CorruptRecord> {
-        let mut unknown: Vec<_> =
-            reported.iter().filter(|r| !self.counted.is_known(r.record)).cloned().collect();
+        let mut unknown: Vec<_> = reported.iter().filter(|r| !self.is_known(r.record)).cloned().collect();
         unknown.sort_by_key(|r| r.record);
         unknown.dedup_by_key(|r| r.record);
         unknown

@@ -23,13 +23,15 @@ pub struct Session {
     greeted: bool,
     /// Messages that were dropped.
     dropped: u64,
+    /// What the worker takes of its host's memory, as it said last.
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl Session {
     /// A stream that was just opened.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, greeted: false, dropped: 0 }
+        Self { stream, greeted: false, dropped: 0, memory_bytes: None }
     }
 }
 
@@ -45,7 +47,7 @@ impl Shell {
             Kind::Metrics(metrics) => {
                 let steps = || metrics.rows.iter().map(|row| Step(row.step));
                 let admission = self.run.admits_metrics(session, steps());
-                return match admission.and_then(|()| self.reached_by_leases(steps().max())) {
+                return match admission.and_then(|()| self.rows_were_done(steps().max())) {
                     Ok(()) => self.metrics(session, &metrics.rows),
                     Err(rejection) => self.reject(session, &rejection),
                 };
@@ -65,7 +67,7 @@ impl Shell {
         };
         let admission = match report {
             Report::Hello(_) if greeted => Err(Rejection::SecondHello),
-            _ => self.run.admits(session, &report),
+            _ => self.run.admits(session, &report).and_then(|()| self.was_done(&report)),
         };
         match admission {
             Ok(()) => {
@@ -121,16 +123,31 @@ impl Shell {
         self.close(session)
     }
 
-    /// Whether the leases that are given reach to the end of this step: otherwise nobody can have done it.
-    fn reached_by_leases(&self, step: Option<Step>) -> Result<(), Rejection> {
-        let Some(step) = step else { return Ok(()) };
-        let reached = |rank| self.plan.completed_ordinals(rank, step.0 + 1) <= self.run.leased(rank);
+    /// Whether a report is of a state that somebody can have. A picture of a later one would take a place among those that are kept,
+    /// and a hash that of one which is compared.
+    fn was_done(&self, report: &Report) -> Result<(), Rejection> {
+        let (field, done) = match report {
+            Report::Sample { step, .. } => ("the step of a picture", step),
+            Report::StateHash { step, .. } => ("the step of a hash", step),
+            _ => return Ok(()),
+        };
+        self.reached_by_leases(field, *done, done.0)
+    }
+
+    /// The same for rows of metrics, of which this step is the last.
+    fn rows_were_done(&self, last: Option<Step>) -> Result<(), Rejection> {
+        let Some(last) = last else { return Ok(()) };
+        self.reached_by_leases("the step of a row of metrics", last, last.0 + 1)
+    }
+
+    /// Whether the leases that are given reach to the end of so many steps: otherwise nobody can have `done` them.
+    fn reached_by_leases(&self, field: &'static str, step: Step, done: u64) -> Result<(), Rejection> {
+        let reached = |rank| self.plan.completed_ordinals(rank, done) <= self.run.leased(rank);
         if (0..self.spec.batch.virtual_ranks).map(VirtualRank).all(reached) {
             return Ok(());
         }
         let accepted = "a step whose data the members may read by now".to_owned();
-        let (field, value) = ("the step of a row of metrics", step.to_string());
-        Err(Rejection::OutOfBounds { field, value, accepted })
+        Err(Rejection::OutOfBounds { field, value: step.to_string(), accepted })
     }
 
     pub(crate) fn reject(&mut self, session: SessionId, rejection: &Rejection) {

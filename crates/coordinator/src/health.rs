@@ -7,12 +7,12 @@
 //! not look like a hang.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lsgan_console::{Failure, vital};
-use lsgan_wire::Listen;
+use lsgan_wire::{Incoming, Limits, Listen};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -22,6 +22,9 @@ use crate::status::{Heard, StatusFeed};
 pub const LIVENESS: &str = "liveness";
 /// The name that serves while the run takes workers.
 pub const READINESS: &str = "readiness";
+
+/// A supervisor has a connection or two. Whoever opens more must not use up the files that workers' connections need.
+const LIMITS: Limits = Limits { connections_max: 256, connections_per_address_max: 64 };
 
 /// How long the shell may be silent. It publishes its status every second and waits for nothing else; on machines that are
 /// so busy that living processes are silent, they are for up to 15 s (`cluster.failure_timeout`).
@@ -51,10 +54,11 @@ impl Health {
         reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
         let address = listener.local_addr()?;
         tracing::info!(%address, "health service");
+        let incoming = Incoming::new(listener, None, Arc::default(), LIMITS);
         vital::task("health server", async move {
             let server = Server::builder().add_service(service);
             // Without it the kubelet would kill a coordinator that is well, and not know why.
-            server.serve_with_incoming(TcpIncoming::from(listener)).await.expect("the server does not end");
+            server.serve_with_incoming(incoming).await.expect("the server does not end");
         });
         Ok(Self { address, reporter, silent_max: SILENT_MAX })
     }

@@ -10,6 +10,7 @@ use lsgan_journal::wall_ms;
 use lsgan_spec::Incarnation;
 use lsgan_wire::v1;
 
+use crate::catalogue::Chore;
 use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
 use crate::queue::News;
@@ -35,6 +36,8 @@ pub(crate) enum Held {
     Close(SessionId),
     /// Tells an operator of a join token.
     Token(TokenWaiter, v1::TokenReply),
+    /// Tidies the store.
+    Chore(Chore),
 }
 
 /// Whether somebody waits for it, or what happens next depends on it: the journal is copied at once, where it is copied.
@@ -44,7 +47,7 @@ fn hurries(held: &Held) -> bool {
         Held::Written(entry) => {
             matches!(entry, Entry::Ended(_) | Entry::Paused { .. } | Entry::Numerics(_) | Entry::Differs(_))
         }
-        Held::Stored(..) => false,
+        Held::Stored(..) | Held::Chore(_) => false,
     }
 }
 
@@ -64,6 +67,23 @@ impl Shell {
         self.held.retain(|(_, held)| !matches!(held, Held::Stored(of, _) if *of == session));
         self.held.push_back((number, Held::Stored(session, until)));
         self.release()
+    }
+
+    /// Does a chore that follows from write `number`. Where the journal is copied, not before the copy has that, and so with each
+    /// snapshot: a coordinator that stood still while another one took over deletes none of what is the other's by now.
+    pub(crate) fn hold_chore(&mut self, number: u64, chore: Chore) {
+        if !self.journal.is_copied() {
+            // A full disk is the journal's too, and what is deleted makes room for it.
+            return self.start_chore(chore);
+        }
+        self.journal.hurry(number);
+        self.held.push_back((number, Held::Chore(chore)));
+        self.release()
+    }
+
+    /// Whether the store is still this coordinator's to tidy. Without its copy it does not know who leads.
+    pub(crate) fn may_tidy(&self) -> bool {
+        self.abandoned.is_none() || !self.journal.is_copied()
     }
 
     /// Does all that need not wait any longer.
@@ -95,6 +115,7 @@ impl Shell {
                     self.send(session, message.into());
                 }
                 Held::Close(session) => self.close(session),
+                Held::Chore(chore) => self.start_chore(chore),
                 Held::Token(answer, reply) => {
                     let lost = "the journal cannot be written, and the run ends".to_owned();
                     // The operator may have gone.

@@ -20,7 +20,8 @@
 //! - [`copy`]: the journal's copy beside the snapshots, and which coordinator leads.
 //! - [`counts`]: how far the journal is, for workers that come back.
 //! - [`catalogue`]: the snapshots of the run: pins, suspects, retention. [`data_set`]: its data: fingerprint, corrupt records.
-//! - `scoring`: which worker scores which snapshot; keeps what comes of it.
+//! - `confirm`: reads records that workers say do not decode, before they count.
+//! - `scoring`: which worker scores which snapshot; keeps what comes of it. `scores`: what the status says of it.
 //! - `grids`: how many grids of samples are kept.
 //! - `seen`: looks into the store before a snapshot counts as written, or a worker as one that sees it.
 //! - [`operate`]: what operators ask for, and who waits for the run's end.
@@ -28,6 +29,7 @@
 //! - [`health`]: what probes ask. [`pod`]: what is different where a coordinator is replaced as soon as it ends.
 //! - [`page`]: the run in a browser, and what its readers may ask for. `load`: what steps take each worker, for them.
 //! - [`alerts`]: what a person is told of at once. [`webhook`]: a server that it is posted to. `post`: how things are posted.
+//! - `reading`: rows of the journal for tools on other hosts. `tensorboard`: event files beside the run.
 //! - [`trainjob`]: progress for Kubeflow Trainer. [`spans`]: what happens, for OpenTelemetry.
 //! - [`logs`]: the newest lines that workers and this process have printed. [`profile`]: where the time of a few steps goes.
 //! - [`limits`]: what the operating system allows.
@@ -42,6 +44,7 @@ mod bounded;
 pub mod catalogue;
 pub mod causes;
 pub mod clock;
+mod confirm;
 pub mod copy;
 pub mod counts;
 pub mod data_set;
@@ -60,9 +63,11 @@ mod post;
 pub mod profile;
 pub mod queue;
 mod random;
+mod reading;
 mod reported;
 pub mod roles;
 mod rows;
+mod scores;
 mod scoring;
 mod seen;
 pub mod service;
@@ -71,6 +76,7 @@ pub mod spans;
 pub mod startup;
 pub mod status;
 pub mod stream;
+mod tensorboard;
 pub mod tokens;
 pub mod trainjob;
 pub mod troubles;
@@ -94,6 +100,7 @@ use lsgan_wire::{Incoming, Limits, Listen, MESSAGE_LEN_BYTES_MAX, from_here, sch
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
 use crate::alerts::Watch;
@@ -104,8 +111,10 @@ use crate::page::Page;
 use crate::roles::Roles;
 use crate::service::{Input, Service};
 use crate::shell::Ended;
+use crate::spans::Exporter;
 use crate::startup::{Prepared, Start, Workers};
 use crate::status::StatusFeed;
+use crate::tensorboard::EventFile;
 use crate::tokens::Tokens;
 use crate::trainjob::{LAST_WITHIN, TrainJob};
 use crate::webhook::Webhook;
@@ -125,6 +134,8 @@ const HEADERS_BYTES_MAX: u32 = 16 << 10;
 const PORT_TAKES: Duration = Duration::from_secs(2);
 /// Between two tries.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a supervisor has to ask once more when the run is over; `lsgan up` asks five times a second.
+const SUPERVISOR_ASKS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs a coordinator until its run has ended. `interrupted` is awaited once: by a person the run is stopped at a step
 /// boundary; awaited again by the caller it may mean to end at once.
@@ -230,7 +241,7 @@ async fn listen(address: &Listen) -> std::io::Result<TcpListener> {
 
 /// What answers on the port.
 struct Serving {
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
@@ -287,8 +298,10 @@ async fn run(
     service.begin(inputs.clone(), description, moment, shell.run_dir.clone());
     let listening = format!("{}{address}", scheme(args.tls.is_given()));
     print::announce_as(&json!({ "listening": listening }), format_args!("{LISTENING}{listening}"));
+    let watch = Watch::of(&shell.spec, &shell.run_dir, webhook);
     if let Some(page) = page {
-        let counting = page::counting(exporter.as_ref(), &shell.logs);
+        let outbox = watch.as_ref().and_then(Watch::outbox);
+        let counting = page::counting(exporter.as_ref(), outbox, &shell.logs);
         page.serve(shell.run_dir.clone(), service.clone(), counting);
     }
     let (stop, supervised) = (inputs.clone(), args.supervised);
@@ -308,30 +321,18 @@ async fn run(
     });
     let job = TrainJob::of(|name| std::env::var(name).ok());
     let reports = job.map(|job| vital::task("report task", job.follow(status.clone())));
-    let watch = Watch::of(&shell.spec, &shell.run_dir, webhook);
     // Not vital: a run that nobody watches goes on.
     let alerts = watch.map(|watch| tokio::spawn(watch.follow(status.clone(), inputs.clone())));
+    let supervisor = supervised.then(|| status.clone());
     let progress = (!args.quiet).then(|| vital::task("progress task", show_progress(status)));
+    let event_file = EventFile::of(&shell.spec, &shell.run_dir);
+    let beside = Beside { exporter, progress, event_file, reports, alerts, supervisor };
 
     tracing::info!(%address, run, "listening");
     drop(inputs);
     let ended = shell.run(queue).await;
 
-    if let Some(exporter) = exporter {
-        exporter.finish().await;
-    }
-    if let Some(progress) = progress {
-        let _ = progress.await; // it sees that the shell has ended
-    }
-    if let Some(reports) = reports {
-        // The last one may have failed.
-        let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
-    }
-    if let Some(alerts) = alerts
-        && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
-    {
-        tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
-    }
+    beside.end().await;
     if args.in_pod && ended.outcome == Some(Outcome::Complete) {
         pod::tell_the_end(service, told_to_go).await;
     }
@@ -339,6 +340,44 @@ async fn run(
     server.end().await;
     drop(lock);
     Ok(ended)
+}
+
+/// What goes on beside the shell.
+struct Beside {
+    exporter: Option<Exporter>,
+    progress: Option<JoinHandle<()>>,
+    event_file: Option<EventFile>,
+    reports: Option<JoinHandle<()>>,
+    alerts: Option<JoinHandle<()>>,
+    supervisor: Option<StatusFeed>,
+}
+
+impl Beside {
+    /// Waits for what is left to do once the shell has ended, for a short time each.
+    async fn end(self) {
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
+        }
+        if let Some(progress) = self.progress {
+            let _ = progress.await; // it sees that the shell has ended
+        }
+        if let Some(event_file) = self.event_file {
+            event_file.finish().await;
+        }
+        if let Some(reports) = self.reports {
+            // The last one may have failed.
+            let _ = tokio::time::timeout(LAST_WITHIN, reports).await;
+        }
+        if let Some(alerts) = self.alerts
+            && tokio::time::timeout(LAST_WITHIN, alerts).await.is_err()
+        {
+            tracing::warn!("alerts that were not posted yet are dropped: the run has ended");
+        }
+        if let Some(supervisor) = self.supervisor {
+            // It shows what happened last, which only this process can tell.
+            supervisor.asked_within(SUPERVISOR_ASKS_WITHIN).await;
+        }
+    }
 }
 
 /// Shows the status several times a second until the shell ends.

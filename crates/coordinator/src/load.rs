@@ -1,4 +1,5 @@
-//! What a step takes a worker and what the worker takes of its host, kept in the journal for the run's page.
+//! What a step takes a worker and what the worker takes of its host, kept in the journal for the run's page, and
+//! its memory for the status.
 
 use lsgan_control::SessionId;
 use lsgan_control::gate::Rejection;
@@ -17,6 +18,10 @@ impl Shell {
         let Some(incarnation) = self.worker_on(session).map(|worker| worker.rights.incarnation) else {
             return self.reject(session, &Rejection::NoHello);
         };
+        if let Some(open) = self.sessions.get_mut(&session) {
+            // A worker that cannot read it says 0.
+            open.memory_bytes = (load.memory_bytes > 0).then_some(load.memory_bytes.min(NUMBER_MAX));
+        }
         self.journal.set_load(incarnation, as_json(load))
     }
 }

@@ -21,6 +21,8 @@ pub const COORDINATOR: &str = "coordinator";
 const LINES_MAX: usize = 1 << 14;
 /// No worker sends longer ones.
 const LINE_LEN_BYTES_MAX: usize = 1 << 10;
+/// The longest name of a process.
+const NAME_LEN_BYTES_MAX: usize = 200;
 /// Lines in a reply.
 const REPLY_LINES_MAX: usize = 512;
 
@@ -109,15 +111,30 @@ impl Shell {
     /// A worker sends lines of its log.
     pub(crate) fn log_lines(&mut self, session: SessionId, sent: &v1::LogLines) {
         match self.worker_on(session) {
-            Some(worker) => self.logs.add(&worker.name, sent.lost, &sent.lines),
+            Some(worker) => self.logs.add(&process(&worker.name), sent.lost, &sent.lines),
             None => self.reject(session, &Rejection::NoHello),
         }
+    }
+}
+
+/// What a worker's lines are called: by its name, unless that would make them the coordinator's.
+fn process(name: &str) -> String {
+    match shown(name, NAME_LEN_BYTES_MAX) {
+        name if name.trim() == COORDINATOR => format!("worker {COORDINATOR}"),
+        name => name,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_does_not_speak_as_the_coordinator_and_its_name_is_short() {
+        assert_eq!(process("host-3:1"), "host-3:1");
+        assert_eq!(process(" coordinator"), "worker coordinator");
+        assert_eq!(process(&"x".repeat(4_000)).len(), NAME_LEN_BYTES_MAX);
+    }
 
     fn lines(from: u64, count: u64) -> Vec<String> {
         (from..from + count).map(|number| format!("line {number}")).collect()

@@ -4,16 +4,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use lsgan_console::{
-    Failure, Interrupt, interrupts, log_file, logging, print, recent, say, slowly_if, vital,
+    Failure, Interrupt, arguments, interrupts, log_file, logging, print, recent, say, slowly_if, vital,
 };
 use lsgan_coordinator::pod::Followed;
 use lsgan_coordinator::{args::Args, coordinate, limits};
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = arguments();
     logging::start(args.log, "info");
     recent::keep();
     log_file::keep();

@@ -1,6 +1,7 @@
 //! What operators ask for (`lsgan stop` and its like), and who waits for the run's end.
 
 use lsgan_control::Event;
+use lsgan_spec::is_printable;
 use lsgan_wire::v1;
 use tokio::sync::oneshot;
 
@@ -54,7 +55,7 @@ impl Order {
 
 /// What is shown of an operator's name: one short line of what can be printed.
 pub(crate) fn name(by: &str) -> String {
-    let shown: String = by.chars().filter(|c| !c.is_control()).take(BY_CHARS_MAX).collect();
+    let shown: String = by.chars().filter(|c| is_printable(*c)).take(BY_CHARS_MAX).collect();
     if shown.trim().is_empty() { "an operator".to_owned() } else { shown }
 }
 
@@ -125,6 +126,7 @@ mod tests {
     fn an_operators_name_is_one_short_line() {
         assert_eq!(name("anna@box"), "anna@box");
         assert_eq!(name("anna\n\u{1b}[31m@box"), "anna[31m@box");
+        assert_eq!(name("anna\u{202e}xob"), "annaxob");
         assert_eq!(name(" \t"), "an operator");
         assert_eq!(name(&"x".repeat(1_000)).len(), 80);
     }

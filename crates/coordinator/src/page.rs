@@ -22,6 +22,7 @@ use crate::operate::Order;
 use crate::random;
 use crate::service::{Input, Service};
 use crate::spans::{Exporter, Queue};
+use crate::webhook::Outbox;
 
 /// Who asks, where a reader of the page does.
 const READER: &str = "a reader of the page";
@@ -78,10 +79,11 @@ impl Page {
     }
 }
 
-/// Counts what this process has dropped.
-pub fn counting(exporter: Option<&Exporter>, logs: &LogBook) -> Counting {
+/// Counts what this process has dropped. `alerts`: those that wait for a webhook.
+pub fn counting(exporter: Option<&Exporter>, alerts: Option<Arc<Outbox>>, logs: &LogBook) -> Counting {
     let (spans, logs) = (exporter.map(Exporter::queue), logs.clone());
     Counting::new(move || Losses {
+        alerts: alerts.as_deref().map(Outbox::dropped),
         spans: spans.as_ref().map(Queue::dropped),
         log_lines: log_file::lost(),
         worker_log_lines: logs.lost(),

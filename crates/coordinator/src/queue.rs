@@ -132,6 +132,12 @@ impl Queue {
         }
     }
 
+    /// Whether a write is done only when a copy has it.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.hurried.is_some()
+    }
+
     /// Whether the write of this number is done.
     #[must_use]
     pub fn is_done(&self, number: u64) -> bool {
@@ -175,11 +181,11 @@ impl Queue {
     }
 }
 
-/// Writes whose completion the caller does not wait for, under their names in [`Writer`].
+/// Writes under their names in [`Writer`]. The caller waits for the completion of none but the first.
 impl Queue {
-    /// See [`Writer::add_snapshot`].
-    pub fn add_snapshot(&mut self, snapshot: Snapshot) {
-        self.write_report(move |journal| journal.add_snapshot(&snapshot));
+    /// See [`Writer::add_snapshot`]. Returns its number, as [`Self::write`] does.
+    pub fn add_snapshot(&mut self, snapshot: Snapshot) -> u64 {
+        self.write_report(move |journal| journal.add_snapshot(&snapshot))
     }
 
     /// See [`Writer::delete_snapshots`].

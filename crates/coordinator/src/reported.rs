@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lsgan_console::vital;
-use lsgan_control::report::{CorruptRecord, PublishedSnapshot};
+use lsgan_control::report::PublishedSnapshot;
 use lsgan_control::{Event, SessionId, Worker};
 use lsgan_journal::wall_ms;
 use lsgan_launch::best_snapshot;
@@ -81,10 +81,9 @@ impl Shell {
         self.apply(Event::SnapshotFailed { session })
     }
 
-    /// Counts the records that were not reported before. The run ends if there are too many.
-    pub(crate) fn corrupt_records(&mut self, reported: Vec<CorruptRecord>) {
-        let reported: Vec<_> = reported.into_iter().map(rows::reported).collect();
-        let unknown = self.data.unknown(&reported);
+    /// Counts the records that were not known before. The run ends if there are too many.
+    pub(crate) fn count_corrupt(&mut self, corrupt: &[v1::CorruptRecord]) {
+        let unknown = self.data.unknown(corrupt);
         if unknown.is_empty() {
             return;
         }
@@ -126,20 +125,23 @@ impl Shell {
         if let Some(spans) = &mut self.spans {
             spans.snapshot(&snapshot, wall_ms());
         }
-        self.journal.add_snapshot(snapshot);
+        let number = self.journal.add_snapshot(snapshot);
         if self.notices.end(&Cause::Snapshot) {
             self.journal.set_fact(SNAPSHOT_FAILED, String::new());
             self.notice(false, format!("snapshots are written again: that of step {} is", written.step));
         }
         let equal = (self.spec.report.state_hash_every > 0).then(|| self.run.equal_until());
         if let Some(chore) = self.catalogue.written(written.step, equal) {
-            self.start_chore(chore);
+            self.hold_chore(number, chore);
         }
         self.wants_score(written.step);
     }
 
     /// Starts something in the store, and goes on.
-    pub(crate) fn start_chore(&self, chore: Chore) {
+    pub(crate) fn start_chore(&mut self, chore: Chore) {
+        if !self.may_tidy() {
+            return self.catalogue.done(&[]);
+        }
         let (store, inputs, keep) = (self.store.clone(), self.inputs.clone(), self.keep());
         vital::task("snapshots task", async move {
             let result = perform(&store, &keep, chore).await;
@@ -184,6 +186,9 @@ impl Shell {
 
     /// Tidies the store once the workers write no more.
     pub(crate) async fn clean(&mut self) {
+        if !self.may_tidy() {
+            return;
+        }
         if let (Some(_), Err(error)) = (&self.outcome, self.store.remove_witness().await) {
             tracing::warn!(%error, "what workers were shown in the store could not be deleted");
         }

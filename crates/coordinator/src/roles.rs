@@ -39,6 +39,7 @@ const CALLS: &[(&str, &[Role])] = &[
     // It has the key with which the page asks for what an operator may.
     ("Page", &[Operator]),
     ("Profile", &[Operator, Viewer]),
+    ("ReadJournal", &[Operator, Viewer]),
 ];
 
 /// Whether this peer may call what is at `path`, by its certificate, or as a worker by the join token that it shows. Other
@@ -138,7 +139,7 @@ mod tests {
             let may = |roles: Option<&[Role]>| check(Some(&peer(roles)), &path, (&none, None)).is_ok();
             assert!(may(None), "{call}");
             assert!(!may(Some(&[])), "{call}");
-            let viewers = ["Status", "Logs", "ListScores", "Profile"];
+            let viewers = ["Status", "Logs", "ListScores", "Profile", "ReadJournal"];
             assert_eq!(may(Some(&[Viewer])), viewers.contains(&call), "{call}");
             let is_workers = ["DescribeRun", "Session", "ReportTrouble"].contains(&call);
             assert_eq!(may(Some(&[Worker])), is_workers || call == "Status", "{call}");

@@ -5,6 +5,9 @@ use lsgan_journal::{CorruptRecord, FinalFile, Snapshot, StepRow};
 use lsgan_spec::{BatchSpec, scalars};
 use lsgan_wire::v1;
 
+/// Longer than any step boundary stands still: a day. The worker alone knows how long it did.
+const BLOCKED_US_MAX: u64 = 24 * 3600 * 1_000_000;
+
 /// The journal's form of a row of metrics.
 pub fn step_row(row: &v1::StepMetrics) -> StepRow {
     StepRow { step: row.step, wall_ms: row.wall_ms, scalars: row.scalars.clone() }
@@ -31,7 +34,7 @@ pub fn snapshot(written: &PublishedSnapshot) -> Snapshot {
         url: written.url.clone(),
         len_bytes: written.len_bytes,
         blake3: written.blake3.clone(),
-        blocked_ms: written.blocked_us as f64 / 1000.0,
+        blocked_ms: written.blocked_us.min(BLOCKED_US_MAX) as f64 / 1000.0,
     }
 }
 
@@ -39,12 +42,6 @@ pub fn snapshot(written: &PublishedSnapshot) -> Snapshot {
 pub fn corrupt(record: &CorruptRecord) -> v1::CorruptRecord {
     let CorruptRecord { record, key, reason, step } = record.clone();
     v1::CorruptRecord { record, key, reason, step }
-}
-
-/// The wire's form of a corrupt record that a worker reports.
-pub fn reported(record: report::CorruptRecord) -> v1::CorruptRecord {
-    let report::CorruptRecord { record, key, reason, step } = record;
-    v1::CorruptRecord { record, key, reason, step: step.0 }
 }
 
 /// The journal's form of a corrupt record.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_control::gate::Rejection;
 use lsgan_control::{Keeps, Phase, SessionId};
-use lsgan_launch::{ScoreRow, append_score, read_scores};
+use lsgan_launch::{ScoreRow, append_score, has_all_scores, read_scores};
 use lsgan_spec::{ScoringPlace, Step};
 use lsgan_wire::v1;
 use tokio::task::block_in_place;
@@ -182,9 +182,10 @@ impl Shell {
         free.map(|(_, worker)| worker.session).collect()
     }
 
+    /// Whether a snapshot has all scores that the run's file asks for.
     fn has_score(&self, step: Step) -> Result<bool, String> {
         let known = block_in_place(|| read_scores(&self.run_dir)).map_err(|failure| failure.text)?;
-        Ok(known.iter().any(|row| row.is_asked_for(step, &self.spec.evaluate)))
+        Ok(has_all_scores(&known, step, &self.spec.evaluate))
     }
 
     /// A worker says what a snapshot scores, or why it does not.
@@ -202,9 +203,11 @@ impl Shell {
             }
         }
         match self.kept_of_worker(step, scored) {
-            Ok(row) => {
+            Ok(rows) => {
                 self.notices.end(&Cause::Score);
-                self.notice(false, format!("scored {row}"));
+                for row in rows {
+                    self.notice(false, format!("scored {row}"));
+                }
             }
             // Retention was faster.
             Err(_) if !self.catalogue.keeps(step) => {}
@@ -218,16 +221,22 @@ impl Shell {
         }
     }
 
-    fn kept_of_worker(&mut self, step: Step, scored: &v1::Scored) -> Result<ScoreRow, String> {
+    /// Keeps a worker's answer: a line for each of the weights that the run's file names.
+    fn kept_of_worker(&mut self, step: Step, scored: &v1::Scored) -> Result<Vec<ScoreRow>, String> {
         if !scored.why_not.is_empty() {
             return Err(scored.why_not.clone());
         }
-        let row = ScoreRow::from_line(&scored.row)?;
-        if !row.is_asked_for(step, &self.spec.evaluate) {
+        let asked = &self.spec.evaluate;
+        let weights = asked.weights.all();
+        // One more than there may be is enough to refuse all.
+        let lines = scored.row.lines().take(weights.len() + 1);
+        let rows = lines.map(ScoreRow::from_line).collect::<Result<Vec<_>, _>>()?;
+        let of_these = rows.iter().map(|row| row.weights).eq(weights.iter().copied());
+        if !of_these || !rows.iter().all(|row| row.is_asked_for(step, asked)) {
             return Err("its score is of something else than it was asked for".to_owned());
         }
-        self.keep_score(&row)?;
-        Ok(row)
+        rows.iter().try_for_each(|row| self.keep_score(row))?;
+        Ok(rows)
     }
 
     /// An operator's `lsgan eval` has made a score.
@@ -247,7 +256,7 @@ impl Shell {
             return Err(format!("the run has no snapshot of step {}", row.step));
         }
         block_in_place(|| append_score(&self.run_dir, row)).map_err(|failure| failure.text)?;
-        if row.is_asked_for(row.step, &self.spec.evaluate) {
+        if row.is_asked_for(row.step, &self.spec.evaluate) && self.has_score(row.step)? {
             self.scoring.due.remove(&row.step);
         }
         Ok(())

@@ -51,16 +51,16 @@ pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(Session
     vital::task("store task", async move {
         // What closes a run is no better than the snapshot that goes with it.
         let mut unseen = BTreeMap::new();
-        while let Some((session, claim)) = queue.recv().await {
-            let missing = match &claim {
+        while let Some((session, mut claim)) = queue.recv().await {
+            let missing = match &mut claim {
                 Claim::Snapshot(written) => {
-                    let missing = look_for_snapshot(&store, written).await;
+                    let missing = look_for_snapshot(&store, written).await.err();
                     unseen.insert(session, missing.clone());
                     missing
                 }
                 Claim::Task(files) => match unseen.remove(&session).flatten() {
                     Some(missing) => Some(missing),
-                    None => look_for_files(&store, files).await,
+                    None => look_for_files(&store, files).await.err(),
                 },
             };
             if inputs.send(Input::Found(Found { session, claim, missing })).await.is_err() {
@@ -71,43 +71,50 @@ pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> mpsc::Sender<(Session
     claims
 }
 
-async fn look_for_snapshot(store: &Store, written: &PublishedSnapshot) -> Option<String> {
-    let step = written.step;
-    until_seen(|| async move {
+/// Where it is and how large is from now on what was found there; the worker may say otherwise. An error says why it does not
+/// count.
+async fn look_for_snapshot(store: &Store, written: &mut PublishedSnapshot) -> Result<(), String> {
+    let (step, wanted, place) = (written.step, &written.blake3, store.snapshot_path(written.step));
+    let at = &place;
+    let found = until_seen(|| async move {
         let manifest = store.look(step).await.map_err(|error| chain(&error))?;
-        if manifest.blake3() == written.blake3 {
-            return Ok(());
+        if manifest.blake3() == *wanted {
+            return Ok(manifest);
         }
-        Err(format!("{} holds another snapshot than the worker wrote", store.snapshot_path(step)))
+        Err(format!("{at} holds another snapshot than the worker wrote"))
     })
-    .await
+    .await?;
+    written.len_bytes = found.parts.iter().map(|part| part.len_bytes).sum();
+    written.url = place;
+    Ok(())
 }
 
-async fn look_for_files(store: &Store, files: &[FinalFile]) -> Option<String> {
+/// The same of final files.
+async fn look_for_files(store: &Store, files: &mut [FinalFile]) -> Result<(), String> {
     for file in files {
-        let missing = until_seen(|| async move {
-            let found = store.hash_final(&file.name).await.map_err(|error| chain(&error))?;
+        let place = store.final_path(&file.name);
+        let (name, wanted, at) = (&file.name, &file.blake3, &place);
+        until_seen(|| async move {
+            let found = store.hash_final(name).await.map_err(|error| chain(&error))?;
             match found {
-                Some(hash) if hash == file.blake3 => Ok(()),
-                Some(_) => Err(format!("{} has other bytes than the worker wrote", file.url)),
-                None => Err(format!("{} is not there", file.url)),
+                Some(hash) if hash == *wanted => Ok(()),
+                Some(_) => Err(format!("{at} has other bytes than the worker wrote")),
+                None => Err(format!("{at} is not there")),
             }
-        });
-        if let Some(missing) = missing.await {
-            return Some(missing);
-        }
+        })
+        .await?;
+        file.url = place;
     }
-    None
+    Ok(())
 }
 
-/// Looks until it is there, or long enough. Returns why it is not.
-async fn until_seen<F: Future<Output = Result<(), String>>>(look: impl Fn() -> F) -> Option<String> {
+/// Looks until it is there, or long enough. An error says why it is not.
+async fn until_seen<T, F: Future<Output = Result<T, String>>>(look: impl Fn() -> F) -> Result<T, String> {
     let until = Instant::now() + SEEN_WITHIN;
     loop {
         match look().await {
-            Ok(()) => return None,
-            Err(why) if Instant::now() >= until => return Some(why),
-            Err(_) => sleep(LOOK_EVERY).await,
+            Err(_) if Instant::now() < until => sleep(LOOK_EVERY).await,
+            seen => return seen,
         }
     }
 }
@@ -127,7 +134,8 @@ async fn look_for_answer(store: &Store, secret: &str, proof: &StoreProof) -> Opt
         }
         Err("what it writes into the store does not arrive where the coordinator reads".to_owned())
     });
-    timeout(PROOF_WITHIN, seen).await.unwrap_or_else(|_| Some("the store does not answer".to_owned()))
+    let seen = timeout(PROOF_WITHIN, seen).await;
+    seen.unwrap_or_else(|_| Err("the store does not answer".to_owned())).err()
 }
 
 impl Shell {

@@ -22,6 +22,7 @@ use crate::counts::Counts;
 use crate::logs::LogBook;
 use crate::operate::{Order, SnapshotWaiter};
 use crate::profile::ProfileWaiter;
+use crate::reading::{Pages, Readers};
 use crate::status::StatusFeed;
 use crate::stream::{Room, Stream, stream};
 use crate::tokens::{TokenOrder, TokenWaiter, Tokens};
@@ -91,6 +92,8 @@ pub enum Input {
     StoreProved(SessionId, Option<String>),
     /// What was found of what a worker says that it wrote.
     Found(crate::seen::Found),
+    /// Records that workers say do not decode were read.
+    ReadAgain(crate::confirm::ReadAgain),
     /// A chore in the store is done, and the snapshots of these steps are no more; or it could not be done.
     ChoreDone(Chore, Result<Vec<Step>, String>),
     /// Alerts begin or end.
@@ -109,6 +112,7 @@ pub struct Service {
     tokens: Arc<Tokens>,
     /// Where the run's page is, if it has one.
     page: Arc<OnceLock<v1::PageReply>>,
+    readers: Readers,
 }
 
 /// A run that takes workers.
@@ -133,6 +137,7 @@ impl Service {
             sessions: Arc::default(),
             tokens,
             page: Arc::default(),
+            readers: Readers::default(),
         }
     }
 
@@ -183,7 +188,7 @@ impl Service {
     }
 }
 
-fn ending() -> Status {
+pub(crate) fn ending() -> Status {
     Status::unavailable("the coordinator is ending")
 }
 
@@ -191,6 +196,8 @@ fn ending() -> Status {
 impl Coordinator for Service {
     type SessionStream =
         Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+    type ReadJournalStream = Pages;
 
     async fn describe_run(
         &self,
@@ -328,5 +335,15 @@ impl Coordinator for Service {
         let rows = read.map_err(|_| ending())?.map_err(|failure| Status::internal(failure.text))?;
         let rows = rows.iter().filter(|row| row.step == step).map(ScoreRow::to_line).collect();
         Ok(Response::new(v1::ListScoresReply { rows }))
+    }
+
+    async fn read_journal(
+        &self,
+        request: Request<v1::ReadJournalRequest>,
+    ) -> Result<Response<Self::ReadJournalStream>, Status> {
+        // Of a finished run, too.
+        let begun = self.begun.get().ok_or_else(|| Status::failed_precondition(STARTING))?;
+        let pages = self.readers.read(request.into_inner(), &begun.run_dir, begun.status.clone())?;
+        Ok(Response::new(pages))
     }
 }

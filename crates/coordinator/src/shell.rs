@@ -13,13 +13,14 @@ use lsgan_plan::Plan;
 use lsgan_snapshots::Store;
 use lsgan_spec::{Millis, RunSpec};
 use lsgan_wire::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::allowance::Bucket;
 use crate::bounded::Sender;
 use crate::catalogue::Catalogue;
 use crate::causes::{self, Cause, Lasts};
 use crate::clock::Clock;
+use crate::confirm::Confirming;
 use crate::counts::Counts;
 use crate::data_set::DataSet;
 use crate::entrance::Session;
@@ -81,6 +82,8 @@ pub struct Shell {
     pub(crate) metrics: Option<v1::StepMetrics>,
     pub(crate) metrics_until: u64,
     pub(crate) data: DataSet,
+    /// Records that workers say do not decode, to be read here.
+    pub(crate) confirming: Confirming,
     pub(crate) final_files: Vec<v1::FinalFile>,
     pub(crate) outcome: Option<Outcome>,
     /// Operators that wait for a snapshot.
@@ -92,6 +95,8 @@ pub struct Shell {
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) catalogue: Catalogue,
     pub(crate) scoring: Scoring,
+    /// What the snapshots score.
+    pub(crate) scores: watch::Receiver<Option<v1::SnapshotScore>>,
     /// What the journal has, for workers that come back.
     pub(crate) counts: Arc<Counts>,
     /// How many workers `lsgan up` is to run, if it runs them.
@@ -121,7 +126,7 @@ impl Shell {
             }
             if self.outcome.is_some() {
                 let until = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
-                if self.sessions.is_empty() && !self.catalogue.is_busy() || Instant::now() >= until {
+                if self.sessions.is_empty() && !self.is_busy() || Instant::now() >= until {
                     break;
                 }
             }
@@ -169,6 +174,11 @@ impl Shell {
         Ended { outcome: self.outcome, deposed: self.deposed, final_files: self.final_files }
     }
 
+    /// Whether something is under way beside the shell that a run that has ended still waits for.
+    fn is_busy(&self) -> bool {
+        self.catalogue.is_busy() || self.confirming.is_busy()
+    }
+
     /// Lets the machine do what is due since `then`.
     fn wake(&mut self, then: Millis) {
         if !self.clock.forgive(then) {
@@ -206,6 +216,7 @@ impl Shell {
             }
             Input::StoreProved(session, why_not) => self.apply(Event::StoreProved { session, why_not }),
             Input::Found(found) => self.found(found),
+            Input::ReadAgain(read) => self.records_read(read),
             Input::ChoreDone(chore, result) => self.chore_done(chore, result),
             Input::Alerts(turned) => self.alerts_turned(turned),
         }
@@ -219,7 +230,7 @@ impl Shell {
             Report::SnapshotWritten(written) => self.look_for(session, Claim::Snapshot(written)),
             Report::TaskDone { files } => self.look_for(session, Claim::Task(files)),
             Report::SnapshotFailed { step, why } => self.snapshot_not_written(session, step, &why),
-            Report::CorruptRecords(records) => self.corrupt_records(records),
+            Report::CorruptRecords(records) => self.corrupt_records(session, records),
             Report::Warning { text } => self.warning(session, &text),
             Report::Sample { step, png } => self.sample(step, &png),
             report => {

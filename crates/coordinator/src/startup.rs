@@ -42,6 +42,7 @@ use crate::profile::Profiles;
 use crate::queue::Queue;
 use crate::random;
 use crate::rows;
+use crate::scores;
 use crate::scoring::Scoring;
 use crate::seen;
 use crate::service::Input;
@@ -321,6 +322,7 @@ async fn ready(
         claims,
         goes: false,
         deposed: None,
+        scores: scores::follow(run_dir.clone()),
         spec,
         identity: description.identity.clone(),
         run_dir,
@@ -341,6 +343,7 @@ async fn ready(
         metrics,
         metrics_until,
         data: data_set,
+        confirming: Default::default(),
         final_files: Vec::new(),
         outcome: None,
         publisher,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lsgan_control::{Aside, Keeps, Phase, Run, Worker};
+use lsgan_control::{Aside, Keeps, Phase, Worker};
 use lsgan_spec::{Incarnation, RunSpec, Step, scalars};
 use lsgan_wire::v1;
 use tokio::sync::{Notify, watch};
@@ -118,6 +118,25 @@ impl StatusFeed {
         self.published.has_changed().is_err()
     }
 
+    /// Waits until somebody asks for the status from now on, for `most` at most.
+    pub async fn asked_within(&self, most: Duration) {
+        let count = || self.asked.count.load(Ordering::Relaxed);
+        let before = count();
+        let asked = async {
+            while count() == before {
+                self.asked.notified().await;
+            }
+        };
+        let _ = timeout(most, asked).await;
+    }
+
+    /// Waits until the shell has ended; by then the journal is written and closed.
+    pub async fn over(&self) {
+        let mut published = self.published.clone();
+        // It fails when no other status comes.
+        let _ = published.wait_for(|_| false).await;
+    }
+
     /// The status once the run has an outcome; none if the coordinator ends before it.
     pub async fn ended(&self) -> Option<v1::RunStatus> {
         let mut published = self.published.clone();
@@ -180,7 +199,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         global_batch: shell.global_batch(),
         metrics: shell.metrics.clone(),
         images_per_s: shell.metrics.as_ref().map_or(0.0, |row| row.scalar(scalars::IMAGES_PER_S.name)),
-        workers: run.workers().iter().map(|(i, w)| worker(run, *i, w, now.0)).collect(),
+        workers: run.workers().iter().map(|(i, w)| worker(shell, *i, w, now.0)).collect(),
         snapshot_step: run.snapshot().map(|step| step.0),
         outcome: shell.outcome.as_ref().map(v1::Shutdown::from),
         final_files: shell.final_files.clone(),
@@ -191,6 +210,7 @@ pub fn of(shell: &Shell) -> v1::RunStatus {
         corrupt_records: shell.data.newest(),
         paused: shell.paused.clone(),
         store: shell.place.clone(),
+        score: shell.scores.borrow().clone(),
     }
 }
 
@@ -219,7 +239,8 @@ fn phase(phase: &Phase) -> v1::Phase {
     }
 }
 
-fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
+fn worker(shell: &Shell, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> v1::WorkerStatus {
+    let run = &shell.run;
     let member = run.members().iter().find(|m| m.incarnation == incarnation && worker.computing);
     let role = match (worker.leaving, worker.computing, member) {
         (true, _, _) => v1::Role::Leaving,
@@ -246,5 +267,24 @@ fn worker(run: &Run, incarnation: Incarnation, worker: &Worker, now_ms: u64) -> 
             Keeps::Yes | Keeps::Unknown => String::new(),
         },
         writes: worker.computing && run.writer() == Some(incarnation),
+        memory_bytes: shell.sessions.get(&worker.session).and_then(|open| open.memory_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_last_is_awaited_and_not_for_long() {
+        let (_publisher, feed) = feed(v1::RunStatus::default());
+        feed.read().await;
+        let begin = Instant::now();
+        feed.asked_within(Duration::from_millis(5)).await;
+        assert!(begin.elapsed() >= Duration::from_millis(5), "it was asked before");
+        let reader = feed.clone();
+        let (asked, _) =
+            tokio::join!(timeout(Duration::from_secs(30), feed.asked_within(Duration::MAX)), reader.read());
+        asked.expect("it was asked");
     }
 }

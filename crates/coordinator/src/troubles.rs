@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use lsgan_spec::is_printable;
+
 use crate::allowance::Bucket;
 use crate::causes::{Cause, Lasts};
 use crate::notices::Telling;
@@ -27,7 +29,7 @@ pub(crate) fn rate() -> Bucket {
 impl Shell {
     /// A worker says why it cannot start.
     pub(crate) fn trouble(&mut self, name: &str, why: &str) {
-        let (name, why) = (shown(name, NAME_CHARS_MAX), shown(why, WHY_CHARS_MAX));
+        let (name, why) = (shown(name, NAME_CHARS_MAX).replace('\n', " "), shown(why, WHY_CHARS_MAX));
         // An attached worker has started.
         let attached = self.run.workers().values().any(|worker| worker.name == name);
         let cause = Cause::CannotStart { name: name.clone() };
@@ -43,9 +45,9 @@ impl Shell {
     }
 }
 
-/// The first characters of a text, without what would do more to a terminal than show a text.
+/// The first characters of a text, without what would do more to a terminal than show a text. A reason may have lines.
 fn shown(text: &str, chars_max: usize) -> String {
-    let shown: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).take(chars_max).collect();
+    let shown: String = text.chars().filter(|c| *c == '\n' || is_printable(*c)).take(chars_max).collect();
     shown.trim().to_owned()
 }
 
@@ -55,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_report_is_cut_and_cannot_steer_a_terminal() {
-        assert_eq!(shown(" a\u{1b}[2J\nb\r ", 100), "a[2J\nb");
+        assert_eq!(shown(" a\u{1b}[2J\nb\r \u{202e}", 100), "a[2J\nb");
         assert_eq!(shown(&"x".repeat(10_000), WHY_CHARS_MAX).len(), WHY_CHARS_MAX);
     }
 }

@@ -108,6 +108,7 @@ impl Webhook {
         while let Some((mut alert, dropped)) = outbox.next().await {
             alert["dropped"] = dropped.into();
             if let Err(why) = self.try_often(&alert).await {
+                outbox.lock().given_up += 1;
                 tracing::warn!(
                     "an alert is dropped after {TRIES} tries to post it to {}, and the run goes on: {why}",
                     self.shown
@@ -143,7 +144,10 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Waiting {
     alerts: VecDeque<Value>,
+    /// Because too many waited.
     dropped: u64,
+    /// Because the server took them in none of all tries.
+    given_up: u64,
     is_closed: bool,
 }
 
@@ -157,6 +161,13 @@ impl Outbox {
         }
         waiting.alerts.push_back(alert);
         self.news.notify_one();
+    }
+
+    /// How many alerts were dropped so far: because too many waited, or because the server did not take them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let waiting = self.lock();
+        waiting.dropped + waiting.given_up
     }
 
     /// No other alert comes.

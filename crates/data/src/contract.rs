@@ -1,4 +1,4 @@
-//! The tests that every source must pass. [`contract`] runs all of them; a new source adds a row to `tests/contract.rs`.
+//! The tests that every source must pass. [`contract`] runs all of them; a new source adds a row to `tests/it/contract.rs`.
 
 use crate::decode::decode;
 use crate::source::Stored;

@@ -53,16 +53,17 @@ pub(crate) struct Index<'a> {
 }
 
 impl Index<'_> {
-    /// Reads the index if there is one that `is_current`. Otherwise builds it, and writes it if it has enough `records` or
-    /// the options name a directory.
+    /// Reads the index if there is one that `is_current` and has `records`: that a data set has none is believed of the data alone.
+    /// Otherwise builds it, and writes it if it has enough `records` or the options name a directory.
     pub(crate) fn find_or_build<T: Serialize + DeserializeOwned, E>(
         &self,
         is_current: impl Fn(&T) -> bool,
         build: impl FnOnce() -> Result<T, E>,
-        records: impl FnOnce(&T) -> u64,
+        records: impl Fn(&T) -> u64,
     ) -> Result<T, E> {
         let paths = self.paths();
-        if let Some(found) = paths.iter().find_map(|path| self.read(path).filter(|found| is_current(found))) {
+        let is_usable = |found: &T| is_current(found) && records(found) > 0;
+        if let Some(found) = paths.iter().find_map(|path| self.read(path).filter(is_usable)) {
             return Ok(found);
         }
         let built = build()?;
@@ -175,12 +176,15 @@ mod tests {
                 was_built.set(true);
                 Ok::<_, ()>(built.to_vec())
             };
-            let found = index(&options, stamp).find_or_build(|_| true, build, |_| 3);
+            let found = index(&options, stamp).find_or_build(|_| true, build, |bytes| bytes.len() as u64);
             (found.unwrap(), was_built.get())
         };
         assert_eq!(get(1, b"one"), (b"one".to_vec(), true));
         assert_eq!(get(1, b"---"), (b"one".to_vec(), false));
         assert_eq!(get(2, b"two"), (b"two".to_vec(), true));
+        assert_eq!(get(1, b"one"), (b"one".to_vec(), true));
+        assert_eq!(get(3, b""), (Vec::new(), true));
+        assert_eq!(get(3, b"three"), (b"three".to_vec(), true), "an index without records is none");
         assert_eq!(get(1, b"one"), (b"one".to_vec(), true));
         let path = &index(&options, 1).paths()[0];
         let whole = fs::read(path).unwrap();

@@ -12,6 +12,7 @@
 //! - [`left_out`]: counts and names what is no record.
 //! - [`leases`]: how far each virtual rank may read.
 //! - [`loader`]: batches for a worker's virtual ranks, read by threads ahead of the step.
+//! - `whole`: reads a bounded file as a whole.
 //! - [`corrupt`]: counts records that do not decode.
 //! - [`tools`]: inspect, pack and export a whole data set.
 //! - [`contract`]: the tests that every source must pass.
@@ -40,6 +41,7 @@ pub mod source;
 pub mod sources;
 pub mod tools;
 pub mod transform;
+mod whole;
 
 pub use corrupt::{CorruptCount, TooManyCorrupt};
 pub use error::DataError;
@@ -51,3 +53,4 @@ pub use loader::{
 };
 pub use source::{Fingerprint, RecordError, SampleShape, Source, Stored};
 pub use sources::{OpenOptions, open, open_with};
+pub use whole::read_whole;

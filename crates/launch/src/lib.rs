@@ -30,7 +30,8 @@ pub use data::{data_fingerprint, open_data};
 pub use file::{keep_mix, load_file, other_identity};
 pub use places::Places;
 pub use scores::{
-    Basis, SCORES, ScoreRow, Value, append_score, best_score, best_snapshot, digits, read_scores,
+    Basis, SCORES, ScoreRow, Value, append_score, best_score, best_snapshot, has_all_scores, newest_score,
+    read_scores,
 };
 pub use sibling::sibling;
 pub use snapshot::{Newest, newest_snapshot, something_to_train};

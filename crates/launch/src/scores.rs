@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use lsgan_console::Failure;
+use lsgan_console::{Failure, digits};
 use lsgan_snapshots::Store;
 use lsgan_spec::{EvaluateSpec, Metric, SampleWeights, Step, printable};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,6 @@ use serde::{Deserialize, Serialize};
 pub const SCORES: &str = "scores.jsonl";
 /// The longest line that is taken from another process. One of all metrics has less than 1 KiB.
 const LINE_LEN_BYTES_MAX: usize = 4 << 10;
-/// Digits of a score that a person reads.
-const DIGITS: usize = 4;
 
 /// One evaluation of one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,11 +66,12 @@ impl ScoreRow {
         self.scores.first().copied()
     }
 
-    /// Whether it is what the run's file asks for of the snapshot of this step.
+    /// Whether it is what the run's file asks for of the snapshot of this step, or a part of it where several weights are scored.
     #[must_use]
     pub fn is_asked_for(&self, step: Step, asked: &EvaluateSpec) -> bool {
         let metrics = self.scores.iter().map(|score| score.metric);
-        (self.step, self.weights, self.basis.samples) == (step, asked.weights, u64::from(asked.samples))
+        (self.step, self.basis.samples) == (step, u64::from(asked.samples))
+            && asked.weights.all().contains(&self.weights)
             && asked.named_metrics().is_none_or(|named| metrics.eq(named))
     }
 
@@ -93,7 +92,7 @@ impl ScoreRow {
     /// What [`Self::to_line`] made in another process.
     ///
     /// # Errors
-    /// It is too long, no row, or has what no row has: no numbers, or texts that a terminal does not show as they are.
+    /// It is too long, no row, or has what no row has: no numbers, some that cannot be, or texts that a terminal does not show as they are.
     pub fn from_line(line: &str) -> Result<Self, String> {
         if line.len() > LINE_LEN_BYTES_MAX {
             return Err(format!(
@@ -102,9 +101,11 @@ impl ScoreRow {
             ));
         }
         let row: Self = serde_json::from_str(line).map_err(|error| format!("this is no score: {error}"))?;
-        let is_finite = |score: &Value| score.value.is_finite() && score.deviation.is_none_or(f64::is_finite);
-        if row.scores.is_empty() || !row.scores.iter().all(is_finite) {
-            return Err("a score has no numbers, or one that is not finite".to_owned());
+        let can_be = |score: &Value| {
+            score.metric.can_be(score.value) && score.deviation.is_none_or(|d| d.is_finite() && d >= 0.0)
+        };
+        if row.scores.is_empty() || row.scores.len() > Metric::ALL.len() || !row.scores.iter().all(can_be) {
+            return Err("a score has no numbers, too many, or one that its metric cannot have".to_owned());
         }
         let texts = [&row.basis.extractor, &row.basis.version];
         if let Some(text) = texts.into_iter().flatten().find(|text| printable(text) != text.as_str()) {
@@ -117,11 +118,7 @@ impl ScoreRow {
 /// `step 500 (ema): fid 83.21, kid 0.03120 ± 0.002100`
 impl fmt::Display for ScoreRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weights = match self.weights {
-            SampleWeights::Ema => "ema",
-            SampleWeights::Raw => "raw",
-        };
-        write!(f, "step {} ({weights}):", self.step)?;
+        write!(f, "step {} ({}):", self.step, self.weights.word())?;
         for (index, score) in self.scores.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma} {} {score}", score.metric)?;
@@ -140,15 +137,6 @@ impl fmt::Display for Value {
             _ => f.write_str(&digits(self.value)),
         }
     }
-}
-
-/// A number with as many digits as say something.
-#[must_use]
-pub fn digits(value: f64) -> String {
-    // A zero has the digits of a one.
-    let size = if value == 0.0 { 1.0 } else { value.abs().max(1e-12) };
-    let before = size.log10().floor() as i32 + 1;
-    format!("{value:.*}", usize::try_from(DIGITS as i32 - before).unwrap_or(0).min(8))
 }
 
 /// All evaluations of a run, in the order of the file.
@@ -198,14 +186,35 @@ pub fn append_score(run_dir: &Path, row: &ScoreRow) -> Result<(), Failure> {
     write().map_err(|error| Failure::failed(format!("{}: the score cannot be kept: {error}", path.display())))
 }
 
-/// The best row among those that can be compared with the last one: of the same basis and with the same first metric. `is_there`
-/// says which steps count.
+/// Whether these rows are all that the run's file asks for of the snapshot of this step: one for each of the weights that it names.
+#[must_use]
+pub fn has_all_scores(rows: &[ScoreRow], step: Step, asked: &EvaluateSpec) -> bool {
+    let is_there = |weights: &SampleWeights| {
+        rows.iter().any(|row| row.weights == *weights && row.is_asked_for(step, asked))
+    };
+    asked.weights.all().iter().all(is_there)
+}
+
+/// The newest row by which snapshots are compared. A snapshot that was scored with several weights is compared by those that
+/// were scored first: in a run, the first that its file names.
+#[must_use]
+pub fn newest_score(rows: &[ScoreRow]) -> Option<&ScoreRow> {
+    let last = rows.last()?;
+    let metric = |row: &ScoreRow| row.first().map(|score| score.metric);
+    let is_beside =
+        |row: &&ScoreRow| row.step == last.step && row.basis == last.basis && metric(row) == metric(last);
+    let first = rows.iter().find(is_beside)?;
+    rows.iter().rev().filter(is_beside).find(|row| row.weights == first.weights)
+}
+
+/// The best row among those that can be compared with the newest one: of the same weights and basis and with the same first metric.
+/// `is_there` says which steps count.
 #[must_use]
 pub fn best_score(rows: &[ScoreRow], is_there: impl Fn(Step) -> bool) -> Option<&ScoreRow> {
-    let last = rows.last()?;
+    let last = newest_score(rows)?;
     let metric = last.first()?.metric;
     let compared = rows.iter().filter(|row| {
-        row.basis == last.basis
+        (row.weights, &row.basis) == (last.weights, &last.basis)
             && row.first().is_some_and(|score| score.metric == metric)
             && is_there(row.step)
     });
@@ -230,6 +239,8 @@ pub async fn best_snapshot(store: &Store, run_dir: &Path) -> Result<Option<Step>
 
 #[cfg(test)]
 mod tests {
+    use lsgan_spec::ScoredWeights;
+
     use super::*;
 
     fn row(step: u64, value: f64, samples: u64) -> ScoreRow {
@@ -265,6 +276,8 @@ mod tests {
         let refused = |row: &ScoreRow| ScoreRow::from_line(&row.to_line()).expect_err("it is refused");
         assert!(refused(&row(2, f64::NAN, 10)).contains("this is no score"));
         assert!(refused(&ScoreRow { scores: vec![], ..sent.clone() }).contains("no numbers"));
+        let recall = Value { metric: Metric::Recall, value: 1.5, deviation: None };
+        assert!(refused(&ScoreRow { scores: vec![recall], ..sent.clone() }).contains("cannot have"));
         sent.basis.version = Some("\u{1b}[2J".to_owned());
         assert!(refused(&sent).contains("`\\u001b[2J`, which cannot be printed"));
         sent.basis.version = Some("x".repeat(LINE_LEN_BYTES_MAX));
@@ -284,10 +297,24 @@ mod tests {
     }
 
     #[test]
-    fn a_score_has_four_digits() {
-        let shown: Vec<_> =
-            [0.0, 1.0, 0.012_345_6, 734.26, -0.000_02, 12_345.6].into_iter().map(digits).collect();
-        assert_eq!(shown, ["0.000", "1.000", "0.01235", "734.3", "-0.00002000", "12346"]);
+    fn of_several_weights_the_first_count() {
+        let raw = |step, value| ScoreRow { weights: SampleWeights::Raw, ..row(step, value, 10) };
+        let both = ScoredWeights::try_from("ema,raw".to_owned()).expect("they are weights");
+        let asked = EvaluateSpec { samples: 10, weights: both, ..EvaluateSpec::default() };
+        let rows = [row(1, 0.5, 10), raw(1, 0.1), row(2, 0.4, 10), raw(2, 0.2), row(3, 0.6, 10)];
+        assert!(rows.iter().all(|row| row.is_asked_for(row.step, &asked)));
+        assert!(has_all_scores(&rows, Step(2), &asked));
+        assert!(!has_all_scores(&rows, Step(3), &asked), "the raw weights are not scored yet");
+        for rows in [&rows[..4], &rows[..]] {
+            assert_eq!(best_score(rows, |_| true), Some(&rows[2]));
+        }
+        assert_eq!(newest_score(&rows[..4]), Some(&rows[2]));
+        // By hand with the raw weights alone.
+        assert_eq!(best_score(&[row(1, 0.5, 10), raw(4, 0.9)], |_| true), Some(&raw(4, 0.9)));
+    }
+
+    #[test]
+    fn a_score_is_shown_with_its_deviation() {
         assert_eq!(row(2, 0.25, 10).to_string(), "step 2 (ema): kid 0.2500 ± 0.5000");
     }
 

@@ -23,6 +23,9 @@ const TOKEN: &str = "LSGAN_JOIN_TOKEN";
 /// What is read of a file with a token, which has about a hundred bytes.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
+/// Fewer characters have no secret of 128 bits.
+const TOKEN_CHARS_MIN: usize = 32;
+
 /// Who a worker is: by a certificate, or by a join token.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct JoinArgs {
@@ -70,11 +73,22 @@ impl JoinArgs {
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {
+    if !path.exists() && path.to_str().is_some_and(is_like_a_token) {
+        return Err(Failure::bad_input(format!(
+            "--join-token takes the file that the join token is in, and was given what looks like the token itself, which is not \
+             repeated here. Write it into a file that nobody else reads, or set {TOKEN}"
+        )));
+    }
     let mut text = String::new();
     let read =
         std::fs::File::open(path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|error| Failure::bad_input(format!("--join-token {}: {error}", path.display())))?;
     Ok(text)
+}
+
+/// Whether a text may be a join token, or most of one: no message shows it.
+fn is_like_a_token(text: &str) -> bool {
+    text.len() >= TOKEN_CHARS_MIN && text.trim().chars().all(|c| c.is_ascii_hexdigit() || c == '.')
 }
 
 /// What a process that listens may do without TLS.
@@ -169,6 +183,18 @@ impl ListenArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// People give it in its file's place, and the command line is in the shell's history already: the log is not to have it too.
+    #[test]
+    fn a_join_token_in_the_place_of_its_file_is_not_repeated() {
+        let token = JoinToken::new(&vec![1, 2, 3].into()).expect("the system has random bytes").reveal();
+        for given in [&token[..], &token[..60], &format!(" {token}")] {
+            let refused = read_token(Path::new(given)).expect_err("it is no file").text;
+            assert!(refused.contains("the token itself") && !refused.contains(given.trim()), "{refused}");
+        }
+        let refused = read_token(Path::new("no/such/file")).expect_err("it is no file").text;
+        assert!(refused.starts_with("--join-token no/such/file: "), "{refused}");
+    }
 
     #[test]
     fn only_loopback_needs_neither_tls_nor_a_word_of_the_user() {

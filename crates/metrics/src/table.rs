@@ -120,7 +120,7 @@ fn check(metric: Metric, subject: Subject<'_>) -> Result<(), MetricError> {
         let (accepts, found) =
             if is_of_points { ("pictures", "2-D points") } else { ("2-D points", "pictures") };
         let instead = Metric::ALL.iter().filter(|metric| metric.is_of_points() == is_of_points);
-        let instead = instead.map(|metric| metric.name()).collect::<Vec<_>>().join(", ");
+        let instead = instead.map(|metric| metric.word()).collect::<Vec<_>>().join(", ");
         return Err(MetricError::OtherSubject { metric, accepts, found, instead });
     }
     match sizes.into_iter().find(|(_, found)| *found < least) {

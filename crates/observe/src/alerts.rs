@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lsgan_launch::ScoreRow;
+use lsgan_launch::{ScoreRow, newest_score};
 use lsgan_spec::AlertsSpec;
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +152,7 @@ impl Found<'_> {
 
     /// The newest score against the best one.
     fn worse(&self) -> Option<Alert> {
-        let (newest, best) = self.scores.last().zip(self.best)?;
+        let (newest, best) = newest_score(self.scores).zip(self.best)?;
         let (now, then) = newest.first().zip(best.first())?;
         let less_is_better = now.metric.better(0.0, 1.0).is_lt();
         let factor = self.rules.score;

@@ -15,24 +15,29 @@
 //! - [`metrics`]: rows of scalars and events as CSV and JSON Lines. `prometheus`: the newest numbers for a scraper.
 //!   [`losses`]: what a coordinator had to drop, for it.
 //! - [`tensorboard`]: event files that TensorBoard reads.
-//! - [`serve`]: the HTTP server. `routes`: what it answers; `live`: server-sent events; `page`: the page's files.
+//! - [`serve`]: the HTTP server. `connections`: how many it takes, and for how long; `readers`: how many are answered at a time, and
+//!   what slow ones miss; `routes`: what it answers; `live`: server-sent events; `page`: the page's files. [`Local`] asks the same
+//!   routes from inside a process.
 
 #![forbid(unsafe_code)]
 
 pub mod actions;
 pub mod alerts;
 mod blocks;
+mod connections;
 pub mod curves;
 mod find;
 mod fork;
 pub mod hub;
 mod kept;
 mod live;
+mod local;
 pub mod losses;
 mod means;
 pub mod metrics;
 mod page;
 mod prometheus;
+mod readers;
 mod routes;
 mod scores;
 mod serve;
@@ -44,4 +49,5 @@ pub mod tensorboard;
 mod verify;
 
 pub use hub::Hub;
+pub use local::Local;
 pub use serve::serve;

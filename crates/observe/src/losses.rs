@@ -7,6 +7,8 @@ use std::sync::Arc;
 /// What was dropped since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
+    /// Alerts that the webhook's server has not taken; none where nothing is posted.
+    pub alerts: Option<u64>,
     /// Spans that no collector has taken; none where nothing is exported.
     pub spans: Option<u64>,
     /// Lines that the coordinator's log file lacks.

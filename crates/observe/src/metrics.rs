@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Map, Value, json};
 
 /// Rows that are read at a time: a reader must not keep the writer from tidying its log up.
-const ROWS: u32 = 10_000;
+pub const ROWS: u32 = 10_000;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +33,56 @@ pub fn named(names: &[String]) -> Result<Vec<Scalar>, String> {
     Ok(ALL.iter().filter(is_wanted).copied().collect())
 }
 
-/// Reads a run's scalars from its first step on.
+/// Reads a run's scalars from a step on.
 #[derive(Clone, Debug)]
 pub struct Steps {
     wanted: Vec<Scalar>,
-    form: Form,
     next_step: u64,
+    most: u32,
 }
 
 impl Steps {
-    /// Of these scalars.
+    /// Of these scalars, from the step `from` on, at most `most` rows at a time.
+    #[must_use]
+    pub fn new(wanted: Vec<Scalar>, from: u64, most: u32) -> Self {
+        Self { wanted, next_step: from, most }
+    }
+
+    /// The scalars of a row, in their order.
+    #[must_use]
+    pub fn wanted(&self) -> &[Scalar] {
+        &self.wanted
+    }
+
+    /// The next rows; none if there are no more at the moment.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn next(&mut self, journal: &mut Reader) -> Result<Vec<Row>, JournalError> {
+        let known = journal.scalars()?;
+        let (from, most) = (self.next_step, self.most);
+        let columns: Vec<_> =
+            self.wanted.iter().map(|s| if known.contains(s) { s.name } else { "null" }).collect();
+        let rows = journal.read(|db| rows(db, &columns, from, most))?;
+        if let Some((step, ..)) = rows.last() {
+            self.next_step = step + 1;
+        }
+        Ok(rows)
+    }
+}
+
+/// Writes rows of scalars as lines.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    wanted: Vec<Scalar>,
+    form: Form,
+}
+
+impl Lines {
+    /// For rows of these scalars.
     #[must_use]
     pub fn new(wanted: Vec<Scalar>, form: Form) -> Self {
-        Self { wanted, form, next_step: 0 }
+        Self { wanted, form }
     }
 
     /// What comes before all rows, if anything does.
@@ -56,20 +93,10 @@ impl Steps {
         (self.form == Form::Csv).then(|| names.join(","))
     }
 
-    /// The next rows as lines; none if there are no more at the moment.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn next(&mut self, journal: &mut Reader) -> Result<Vec<String>, JournalError> {
-        let known = journal.scalars()?;
-        let (from, form) = (self.next_step, self.form);
-        let columns: Vec<_> =
-            self.wanted.iter().map(|s| if known.contains(s) { s.name } else { "null" }).collect();
-        let rows = journal.read(|db| rows(db, &columns, from))?;
-        if let Some((step, ..)) = rows.last() {
-            self.next_step = step + 1;
-        }
-        let line = |(step, wall_ms, values): &Row| match form {
+    /// A row.
+    #[must_use]
+    pub fn line(&self, (step, wall_ms, values): &Row) -> String {
+        match self.form {
             Form::Csv => {
                 let fields =
                     values.iter().map(|value| value.map_or(String::new(), |value| json!(value).to_string()));
@@ -87,19 +114,18 @@ impl Steps {
                 object.extend(measured.map(|(name, value)| (name.to_owned(), json!(value))));
                 Value::Object(object).to_string()
             }
-        };
-        Ok(rows.iter().map(line).collect())
+        }
     }
 }
 
-/// Step, time and values of a row.
-pub(crate) type Row = (u64, u64, Vec<Option<f64>>);
+/// Step, time in milliseconds since 1970-01-01 UTC, and values of a row; none where nothing was measured.
+pub type Row = (u64, u64, Vec<Option<f64>>);
 
-/// The next rows from a step on, with these columns.
-pub(crate) fn rows(db: &Connection, columns: &[&str], from: u64) -> rusqlite::Result<Vec<Row>> {
+/// The next rows from a step on, with these columns, at most `most`.
+pub(crate) fn rows(db: &Connection, columns: &[&str], from: u64, most: u32) -> rusqlite::Result<Vec<Row>> {
     let columns: String = columns.iter().map(|name| format!(", {name}")).collect();
     let sql =
-        format!("select step, wall_ms{columns} from metrics where step >= ?1 order by step limit {ROWS}");
+        format!("select step, wall_ms{columns} from metrics where step >= ?1 order by step limit {most}");
     let mut query = db.prepare(&sql)?;
     let count = query.column_count();
     let rows = query.query_map(params![from], |row| {
@@ -130,22 +156,29 @@ impl Event {
     }
 }
 
-/// Reads a run's events from the first one on.
-#[derive(Clone, Copy, Debug, Default)]
+/// Reads a run's events.
+#[derive(Clone, Copy, Debug)]
 pub struct Events {
     seen: u64,
+    most: u32,
 }
 
 impl Events {
+    /// Those after the one with the number `seen`, 0 for all; at most `most` at a time.
+    #[must_use]
+    pub fn new(seen: u64, most: u32) -> Self {
+        Self { seen, most }
+    }
+
     /// The next events; none if there are no more at the moment.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn next(&mut self, journal: &mut Reader) -> Result<Vec<Event>, JournalError> {
-        let seen = self.seen;
+        let Self { seen, most } = *self;
         let events = journal.read(|db| {
             let sql =
-                format!("select id, at_ms, warning, text from events where id > ?1 order by id limit {ROWS}");
+                format!("select id, at_ms, warning, text from events where id > ?1 order by id limit {most}");
             let mut query = db.prepare(&sql)?;
             let events = query.query_map(params![seen], |row| {
                 let warning = row.get::<_, Cell>(2)? == Cell::Integer(1);

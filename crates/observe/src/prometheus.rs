@@ -5,6 +5,7 @@ use std::fmt::Write;
 use lsgan_spec::scalars::{self, Scalar};
 
 use crate::losses::Losses;
+use crate::readers::Counts;
 use crate::summary::Summary;
 
 /// The type that a scraper expects.
@@ -49,6 +50,11 @@ type Dropped = fn(&Losses) -> Option<u64>;
 
 /// Of what the process has dropped that serves its own run's page: name without `lsgan_`, help, value.
 const LOSSES: &[(&str, &str, Dropped)] = &[
+    (
+        "alerts_dropped_total",
+        "Alerts that the webhook's server did not take, or that waited for too long.",
+        |losses| losses.alerts,
+    ),
     ("spans_dropped_total", "Spans that no collector took, and that the coordinator dropped.", |losses| {
         losses.spans
     }),
@@ -62,12 +68,29 @@ const LOSSES: &[(&str, &str, Dropped)] = &[
     }),
 ];
 
+/// One of the counts of what readers missed.
+type Count = fn(&Counts) -> u64;
+
+/// Of what the readers of this process's page missed, whichever run it is of: name without `lsgan_`, help, value.
+const MISSED: &[(&str, &str, Count)] = &[
+    (
+        "page_updates_skipped_total",
+        "Changes of runs that slow readers of live events were not told one by one.",
+        |missed| missed.updates,
+    ),
+    (
+        "page_requests_refused_total",
+        "Requests to the page that had no turn in time, because too many waited.",
+        |missed| missed.requests,
+    ),
+];
+
 fn whole(number: Option<u64>) -> Option<f64> {
     number.map(|number| number as f64)
 }
 
-/// All runs as a scraper reads them. `losses`: of the coordinator whose process this is.
-pub(crate) fn text(runs: &[&Summary], losses: Option<&Losses>) -> String {
+/// All runs as a scraper reads them. `losses`: of the coordinator whose process this is. `missed`: by readers of its page.
+pub(crate) fn text(runs: &[&Summary], losses: Option<&Losses>, missed: Counts) -> String {
     let mut out = String::new();
     let info = "Facts of a run as labels; always 1.";
     family(&mut out, "run_info", "gauge", info, runs, |run| {
@@ -79,6 +102,12 @@ pub(crate) fn text(runs: &[&Summary], losses: Option<&Losses>) -> String {
     for (name, help, value) in LOSSES {
         let value = losses.and_then(value).map(|count| (String::new(), count as f64));
         family(&mut out, name, "counter", help, runs, |_| value.clone());
+    }
+    for (name, help, value) in MISSED {
+        let count = value(&missed);
+        // Text takes text.
+        let _ =
+            write!(out, "# HELP lsgan_{name} {help}\n# TYPE lsgan_{name} counter\nlsgan_{name} {count}\n");
     }
     for scalar in scalars::ALL {
         let (name, factor) = in_base_units(scalar);
@@ -157,8 +186,8 @@ mod tests {
             newest: scalars::ALL.iter().map(|scalar| (scalar.name.to_owned(), 1.0)).collect(),
             ..Summary::default()
         };
-        let losses = Losses { spans: Some(0), ..Losses::default() };
-        let text = text(&[&run], Some(&losses));
+        let losses = Losses { spans: Some(0), alerts: Some(0), ..Losses::default() };
+        let text = text(&[&run], Some(&losses), Counts::default());
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         types.map(str::to_owned).collect()
     }
@@ -213,8 +242,8 @@ mod tests {
             newest: newest.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             ..Summary::default()
         };
-        let losses = Losses { spans: None, log_lines: 3, worker_log_lines: 0 };
-        let text = text(&[&run], Some(&losses));
+        let losses = Losses { alerts: Some(2), spans: None, log_lines: 3, worker_log_lines: 0 };
+        let text = text(&[&run], Some(&losses), Counts { updates: 4, requests: 5 });
         let labels = r#"{run="a\"} 1\n",id="a-1"}"#;
         for line in [
             format!("lsgan_steps_total{labels} 7\n"),
@@ -222,7 +251,10 @@ mod tests {
             format!("lsgan_images_per_second{labels} 12.5\n"),
             format!("lsgan_seconds_per_kimg{labels} 80\n"),
             format!("lsgan_loss_discriminator{labels} 0.5\n"),
+            format!("lsgan_alerts_dropped_total{labels} 2\n"),
             format!("lsgan_log_lines_dropped_total{labels} 3\n"),
+            "\nlsgan_page_updates_skipped_total 4\n".to_owned(),
+            "\nlsgan_page_requests_refused_total 5\n".to_owned(),
         ] {
             assert!(text.contains(&line), "{line} in\n{text}");
         }
@@ -230,6 +262,9 @@ mod tests {
         assert!(text.contains("# TYPE lsgan_log_lines_dropped_total counter\n"));
         assert!(!text.contains("time_left"), "what is not known is left out");
         assert!(!text.contains("spans"), "nothing is exported");
-        assert!(!self::text(&[&run], None).contains("dropped"), "only a coordinator drops something");
+        assert!(
+            !self::text(&[&run], None, Counts::default()).contains("dropped"),
+            "only a coordinator drops something"
+        );
     }
 }

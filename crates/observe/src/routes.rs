@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lsgan_journal::JournalError;
-use lsgan_launch::read_scores;
+use lsgan_launch::{ScoreRow, read_scores};
 use lsgan_spec::{Step, scalars};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -17,7 +17,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::actions::{self, Action, Actions};
 use crate::curves::{Ask, group};
 use crate::hub::{Hub, Run};
-use crate::live::{self, All};
+use crate::live::{self, Newest};
+use crate::readers::Missed;
 use crate::tables::{self, EventsAsked};
 use crate::{page, prometheus, scores, verify};
 
@@ -30,7 +31,9 @@ const EVENTS: u32 = 200;
 #[derive(Clone)]
 pub(crate) struct Site {
     hub: Arc<Hub>,
-    changes: Arc<watch::Sender<All>>,
+    changes: Arc<watch::Sender<Newest>>,
+    /// What slow readers miss.
+    missed: Missed,
     /// None where the page only shows.
     actions: Option<Actions>,
     /// Who may read a whole snapshot: one request at a time.
@@ -38,12 +41,16 @@ pub(crate) struct Site {
 }
 
 /// All routes.
-pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>, actions: Option<Actions>) -> Router {
+pub(crate) fn router(
+    hub: Arc<Hub>,
+    (changes, missed): (Arc<watch::Sender<Newest>>, Missed),
+    actions: Option<Actions>,
+) -> Router {
     Router::new()
         .route("/metrics", get(scraped))
         .route("/api/scalars", get(all_scalars))
         .route("/api/runs", get(runs))
-        .route("/api/live", get(|State(site): State<Site>| async move { live::stream(&site.changes) }))
+        .route("/api/live", get(changed))
         .route("/api/runs/{run}", get(run))
         .route("/api/runs/{run}/curves", get(curves))
         .route("/api/runs/{run}/samples", get(samples))
@@ -57,7 +64,7 @@ pub(crate) fn router(hub: Arc<Hub>, changes: Arc<watch::Sender<All>>, actions: O
         .route("/api/runs/{run}/actions", get(possible))
         .route("/api/runs/{run}/actions/{action}", post(act))
         .fallback(file)
-        .with_state(Site { hub, changes, actions, verifying: Arc::new(Semaphore::new(1)) })
+        .with_state(Site { hub, changes, missed, actions, verifying: Arc::new(Semaphore::new(1)) })
 }
 
 /// Why a request gets no answer.
@@ -161,12 +168,17 @@ async fn runs(State(site): State<Site>) -> Response {
     as_json(&json!(all.iter().map(|summary| &**summary).collect::<Vec<_>>()))
 }
 
+/// What changes, as it does.
+async fn changed(State(site): State<Site>) -> impl IntoResponse {
+    live::stream(&site.changes, site.missed)
+}
+
 /// For Prometheus.
 async fn scraped(State(site): State<Site>) -> Response {
     let text = reading(move || {
         let all: Vec<_> = site.hub.runs().iter().map(|run| run.summary()).collect();
         let runs: Vec<_> = all.iter().map(|summary| &**summary).collect();
-        prometheus::text(&runs, site.hub.losses().as_ref())
+        prometheus::text(&runs, site.hub.losses().as_ref(), site.missed.counts())
     });
     ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text.await).into_response()
 }
@@ -242,11 +254,18 @@ async fn workers(State(site): State<Site>, Path(id): Path<String>) -> Answer {
 async fn snapshots(State(site): State<Site>, Path(id): Path<String>) -> Answer {
     let read = |run: &Run| -> Result<Value, Refused> {
         let snapshots = run.journal()?.read(tables::snapshots)?;
-        let scores = read_scores(&run.dir);
-        let why = scores.as_ref().err().map(|failure| failure.text.clone());
-        Ok(json!({ "snapshots": snapshots, "scores": scores.unwrap_or_default(), "scores_unreadable": why }))
+        let (scores, why) = scores_of(run);
+        Ok(json!({ "snapshots": snapshots, "scores": scores, "scores_unreadable": why }))
     };
     of_run(site, id, read).await
+}
+
+/// The scores of a run's snapshots, or none and why they cannot be read.
+fn scores_of(run: &Run) -> (Vec<ScoreRow>, Option<String>) {
+    match read_scores(&run.dir) {
+        Ok(rows) => (rows, None),
+        Err(failure) => (Vec::new(), Some(failure.text)),
+    }
 }
 
 /// Whether a snapshot is whole.
@@ -272,9 +291,8 @@ async fn verified(
 async fn scored(State(site): State<Site>, Path(id): Path<String>) -> Answer {
     let read = |run: &Run| -> Result<Value, Refused> {
         let written = run.journal()?.read(tables::written)?;
-        let rows = read_scores(&run.dir);
-        let why = rows.as_ref().err().map(|failure| failure.text.clone());
-        Ok(json!({ "series": scores::series(&rows.unwrap_or_default(), &written), "unreadable": why }))
+        let (rows, why) = scores_of(run);
+        Ok(json!({ "series": scores::series(&rows, &written), "unreadable": why }))
     };
     of_run(site, id, read).await
 }

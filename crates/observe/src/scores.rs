@@ -40,20 +40,19 @@ fn as_json(series: &Series<'_>, all: &[Series<'_>], written_ms: &BTreeMap<u64, u
     let is_less = metric.better(0.0, 1.0).is_lt();
     // Several of one metric are told apart by what they depend on.
     let name = match all.iter().filter(|other| other.metric == metric).count() {
-        1 => metric.name().to_owned(),
+        1 => metric.word().to_owned(),
         _ => {
-            let weights = json!(series.row.weights);
             let on = basis.extractor.as_deref().map(|on| format!(", {on}")).unwrap_or_default();
             let version = basis.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
             let real = basis.real.map(|real| format!(" against {real}")).unwrap_or_default();
-            let weights = weights.as_str().unwrap_or_default();
-            format!("{} ({weights}, {} samples{real}{on}{version})", metric.name(), basis.samples)
+            let weights = series.row.weights.word();
+            format!("{} ({weights}, {} samples{real}{on}{version})", metric.word(), basis.samples)
         }
     };
     let finite = |value: f64| value.is_finite().then_some(value);
     json!({
         "name": name,
-        "metric": metric.name(),
+        "metric": metric.word(),
         "better": if is_less { "less" } else { "more" },
         "best_step": best.filter(|(_, (value, _))| !value.is_nan()).map(|(step, _)| *step),
         "weights": series.row.weights,

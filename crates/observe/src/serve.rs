@@ -10,11 +10,17 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::actions::Actions;
+use crate::connections::Bounded;
+use crate::readers::{Missed, Turns};
 use crate::{Hub, live, routes};
 
+/// Connections that are open at a time: a browser has up to six, a scraper one.
+const CONNECTIONS_MAX: usize = 256;
+/// How long no byte may pass on one. A stream of events says something every 15 s; an action or a snapshot that is verified may take
+/// minutes.
+const IDLE_MAX: Duration = Duration::from_secs(600);
 /// Requests that are answered at a time; each may read a journal on a thread of its own.
 const REQUESTS_MAX: usize = 8;
 /// A request that waits so long for its turn is sent away.
@@ -36,18 +42,19 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
+    let missed = Missed::default();
     let (changes, follower) = live::follow(hub.clone());
     // Not vital: a coordinator whose page fails goes on.
     let follower = tokio::spawn(follower);
-    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let turns = Turns::new(REQUESTS_MAX, TURN_WITHIN, missed.clone());
     let acts = actions.is_some();
-    let router = routes::router(hub, changes, actions)
+    let router = routes::router(hub, (changes, missed), actions)
         .layer(from_fn_with_state(turns, in_turn))
         .layer(from_fn_with_state((address, acts), guarded))
         .layer(from_fn(harmless));
     // Streams of events never end by themselves: `with_graceful_shutdown` would wait for them.
     let served = tokio::select! {
-        served = axum::serve(listener, router).into_future() => served,
+        served = axum::serve(Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX), router).into_future() => served,
         () = shutdown => Ok(()),
     };
     follower.abort();
@@ -55,10 +62,10 @@ pub async fn serve(
 }
 
 /// Answers so many requests at a time. A stream of events has had its turn once it begins.
-async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TURN_WITHIN, turns.acquire_owned()).await {
-        Ok(Ok(_turn)) => next.run(request).await,
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
+async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+    match turns.take().await {
+        Some(_turn) => next.run(request).await,
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again\n").into_response(),
     }
 }
 

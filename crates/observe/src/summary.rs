@@ -8,7 +8,7 @@ use lsgan_launch::{ScoreRow, best_score, read_scores};
 use lsgan_spec::scalars::IMAGES_PER_S;
 use lsgan_spec::{AlertsSpec, RunSpec};
 use rusqlite::Connection;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alerts::{Alert, Back, Found, Kind};
 use crate::fork::From;
@@ -18,8 +18,9 @@ use crate::tables::has_column;
 /// Rates are means over so many of the newest rows.
 const RATE_ROWS: u32 = 100;
 
-/// A run in a few numbers, as docs/observe.md has them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// A run in a few numbers, as docs/observe.md has them. Of a page of an older version some are missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// Stands for the run in addresses.
     pub id: String,
@@ -65,6 +66,7 @@ pub struct Summary {
     /// The epoch that is being read.
     pub epoch: Option<u64>,
     /// The newest row of scalars.
+    #[serde(deserialize_with = "finite")]
     pub newest: BTreeMap<String, f64>,
     /// The best of its scores, and of which step.
     pub best: Option<ScoreRow>,
@@ -78,6 +80,12 @@ pub struct Summary {
     pub alerts: Vec<Alert>,
     /// How many alerts have begun since the coordinator started; of a live run alone.
     pub alerts_begun: Option<u64>,
+}
+
+/// JSON has no infinity: a scalar that is null there is not known.
+fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    let all = BTreeMap::<String, Option<f64>>::deserialize(from)?;
+    Ok(all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// What the coordinator has found itself, as the journal keeps it in the fact [`Told::FACT`].
@@ -279,6 +287,17 @@ fn counted(db: &Connection) -> rusqlite::Result<Counted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_is_read_as_it_was_written_also_with_what_json_lacks() {
+        let newest = BTreeMap::from([("loss_d".to_owned(), 0.5), ("loss_g".to_owned(), f64::INFINITY)]);
+        let summary = Summary { id: "a-1".to_owned(), step: 7, steps: Some(9), newest, ..Summary::default() };
+        let mut read: Summary = serde_json::from_str(&serde_json::to_string(&summary).unwrap()).unwrap();
+        assert_eq!(read.newest, BTreeMap::from([("loss_d".to_owned(), 0.5)]));
+        read.newest.clone_from(&summary.newest);
+        assert_eq!(read, summary);
+        assert_eq!(serde_json::from_str::<Summary>("{}").unwrap(), Summary::default());
+    }
 
     #[test]
     fn goodput_counts_the_time_between_generations_as_lost() {

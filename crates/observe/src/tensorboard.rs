@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use lsgan_journal::{JournalError, Known, Reader};
-use lsgan_launch::read_scores;
+use lsgan_launch::{ScoreRow, read_scores};
 use lsgan_spec::scalars::Scalar;
 use prost::Message;
 
 use crate::curves::group;
-use crate::metrics::rows;
+use crate::metrics::{ROWS, rows};
 use crate::tables;
 
 /// The event file. Its name says nothing of the run, which may have no beginning yet: so a second call gives the same file.
@@ -104,7 +104,7 @@ impl Follower {
         let scalars: Vec<Scalar> = journal.scalars()?;
         let names: Vec<_> = scalars.iter().map(|scalar| scalar.name).collect();
         let from = self.next_step;
-        let rows = journal.read(|db| rows(db, &names, from))?;
+        let rows = journal.read(|db| rows(db, &names, from, ROWS))?;
         for (step, wall_ms, values) in &rows {
             self.next_step = step + 1;
             if step % self.every != 0 {
@@ -141,9 +141,11 @@ impl Follower {
         // A file that cannot be read has nothing new; `lsgan checkpoints list` says what is wrong with it.
         let rows = read_scores(&self.run_dir).unwrap_or_default();
         let new = rows.get(self.scores..).unwrap_or_default();
-        for row in new {
-            let scalar =
-                |score: &lsgan_launch::Value| Value::scalar(&format!("scores/{}", score.metric), score.value);
+        for (at, row) in new.iter().enumerate() {
+            let of = weights_in_name(&rows[..=self.scores + at]);
+            let scalar = |score: &lsgan_launch::Value| {
+                Value::scalar(&format!("scores/{}{of}", score.metric), score.value)
+            };
             let values = row.scores.iter().map(scalar).collect();
             self.write(&Event::of(0.0, row.step.0, values))?;
         }
@@ -277,6 +279,17 @@ impl Value {
         let (width, height) = (number(16)?, number(20)?);
         let image = Image { height, width, colorspace: 3, encoded: png };
         Some(Self { tag: tag.to_owned(), image: Some(image), ..Self::default() })
+    }
+}
+
+/// What the names of the last row's scores end with: nothing, or the weights where its snapshot was scored with others first.
+fn weights_in_name(rows: &[ScoreRow]) -> String {
+    let first = rows
+        .last()
+        .and_then(|last| rows.iter().find(|row| (row.step, &row.basis) == (last.step, &last.basis)));
+    match rows.last().zip(first) {
+        Some((last, first)) if last.weights != first.weights => format!(" ({})", last.weights.word()),
+        _ => String::new(),
     }
 }
 

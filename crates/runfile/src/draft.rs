@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lsgan_spec::table::{self, Kind, Presence, Row, Scalar, join, listed, names};
+use lsgan_spec::table::{self, Form, Kind, Presence, Row, Scalar, join, listed, names};
 use lsgan_spec::{RunSpec, leaves, rules};
 use serde_json::{Map, Number, Value as Json};
 
@@ -44,7 +44,7 @@ impl Draft {
             Value::Null => {
                 return Err(Sources::one(sources.error(Span::default(), Problem::Empty { accepted: keys })));
             }
-            Value::Scalar(_) | Value::List => {
+            Value::Scalar(_) | Value::List(_) => {
                 let problem = Problem::WrongValue {
                     path: "the run".to_owned(),
                     found: tree.shown(),
@@ -132,6 +132,11 @@ impl Draft {
     }
 
     fn field(&mut self, path: &str, row: &'static Row, node: &Node) -> Json {
+        if let Value::List(parts) = &node.value
+            && let Some(text) = list_as_text(&row.field.kind, parts)
+        {
+            return Json::from(text);
+        }
         match (row.field.kind, &node.value) {
             (Kind::Section(rows), Value::Map(entries)) => self.section(path, rows, entries),
             (Kind::Choice(rows), Value::Map(entries)) => match entries.as_slice() {
@@ -281,6 +286,17 @@ impl Draft {
 
 fn chosen(variant: &Row, content: Json) -> Json {
     Json::Object(Map::from_iter([(variant.name.to_owned(), content)]))
+}
+
+/// A list as the text that stands for it; none where the kind takes no list, or not this one.
+fn list_as_text(kind: &Kind, parts: &[Value]) -> Option<String> {
+    let Kind::Text(Form { list: true, takes, .. }) = kind else { return None };
+    let word = |part: &Value| match part {
+        Value::Scalar(scalar) => Some(scalar.to_string()),
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+    };
+    let words: Vec<_> = parts.iter().map(word).collect::<Option<_>>()?;
+    Some(words.join(",")).filter(|text| takes(text))
 }
 
 /// A value that its kind takes, as its type reads it.

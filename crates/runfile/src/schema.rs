@@ -40,7 +40,11 @@ fn kind(kind: &Kind) -> Json {
             let auto = if *auto { "auto|" } else { "" };
             json!({ "type": "string", "pattern": format!("^({auto}( *[0-9.]+ *[a-zµ]+)+)$") })
         }
-        Kind::Text(form) => json!({ "type": "string", "pattern": form.pattern }),
+        Kind::Text(form) => {
+            let text = json!({ "type": "string", "pattern": form.pattern });
+            let list = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+            if form.list { json!({ "anyOf": [text, list] }) } else { text }
+        }
         Kind::Section(rows) => {
             let required = rows.iter().filter(|row| {
                 row.field.presence != Presence::Optional && row.value_left_out(&Map::new()).is_none()

@@ -63,7 +63,7 @@ pub enum Value {
     /// A number, a text, `true` or `false`.
     Scalar(Scalar),
     /// `[...]`.
-    List,
+    List(Vec<Value>),
     /// `{...}`, in the order of the text; a key that is given twice is there twice.
     Map(Vec<Entry>),
 }
@@ -118,7 +118,7 @@ impl Node {
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
-            Value::Null | Value::Scalar(_) | Value::List => &[],
+            Value::Null | Value::Scalar(_) | Value::List(_) => &[],
         }
     }
 
@@ -170,7 +170,7 @@ impl Node {
                 self.value = Value::Map(vec![entry]);
                 Ok(())
             }
-            Value::Scalar(_) | Value::List => Err(()),
+            Value::Scalar(_) | Value::List(_) => Err(()),
         }
     }
 
@@ -200,7 +200,7 @@ impl Node {
             }
             Value::Scalar(Scalar::Text(text)) => quoted(text),
             Value::Scalar(value) => value.to_string(),
-            Value::List => "a list".to_owned(),
+            Value::List(_) => "a list".to_owned(),
             Value::Map(entries) if entries.is_empty() => "an empty map".to_owned(),
             Value::Map(entries) => {
                 let keys: Vec<_> =
@@ -298,9 +298,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        // No field of a run is a list: its elements are read (a syntax error in them counts) and dropped.
-        while list.next_element::<Value>()?.is_some() {}
-        Ok(Value::List)
+        let mut parts = Vec::new();
+        while let Some(part) = list.next_element()? {
+            parts.push(part);
+        }
+        Ok(Value::List(parts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {

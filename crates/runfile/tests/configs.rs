@@ -113,9 +113,11 @@ fn the_schema_accepts_every_configuration_and_refuses_what_the_program_refuses()
         assert!(good.contains(from), "{from}");
         assert!(schemas.validate(&json(&good.replacen(from, to, 1)), index).is_err(), "`{to}` is accepted");
     }
-    for (from, to) in
-        [("objective: {", "objective: minimax # {"), ("run: q", "cluster: { gather: 1m 30s }\nrun: q")]
-    {
+    for (from, to) in [
+        ("objective: {", "objective: minimax # {"),
+        ("run: q", "cluster: { gather: 1m 30s }\nrun: q"),
+        ("evaluate: {", "evaluate: { weights: [ema, raw],"),
+    ] {
         let text = good.replacen(from, to, 1);
         schemas.validate(&json(&text), index).unwrap_or_else(|error| panic!("{to}: {error}"));
     }
@@ -146,7 +148,7 @@ const LATER: &[&str] = &[
     "evaluate:\n  every: 0\n  metrics: auto\n  samples: 5000\n  weights: ema\n  keep_best: true\n  where: beside\n",
     "  ramp: 0.0\n",
     "regularization:\n  r1:\n    gamma: 0.0\n    every: 16\n",
-    "  classes:\n    count: 0\n    embedding: 256\n",
+    "  classes:\n    count: 0\n    embedding: 256\n    discriminator: projection\n",
     "  batch_norm: both\n  spectral_norm: false\n",
     "augment:\n  color: false\n  translation: 0.0\n  cutout: 0.0\n",
     "alerts:\n  enabled: true\n  collapse: 0.1\n  saturated: 0.002\n  score: 2.0\n  stall_s: 60\n  straggler: 2.0\n  flapping: 5\n  \

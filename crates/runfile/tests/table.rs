@@ -2,7 +2,7 @@
 
 use lsgan_runfile::{Override, RunFile, load, parse, to_yaml};
 use lsgan_spec::table::{self, Kind, Row, Scalar, join};
-use lsgan_spec::{FailureTimeout, Fit, Objective, RunSpec, leaves, testing};
+use lsgan_spec::{FailureTimeout, Fit, Objective, RunSpec, SampleWeights, leaves, testing};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -67,6 +67,8 @@ fn edges(row: &Row) -> Vec<Json> {
                 "2,1",
                 "equal",
                 "off",
+                "raw",
+                "ema,raw",
             ];
             texts.into_iter().filter(|text| (form.takes)(text)).map(Json::from).collect()
         }
@@ -253,6 +255,25 @@ fn overrides_are_applied_in_their_order_and_may_make_what_is_not_there() {
     assert_eq!(spec.cluster.failure_timeout, FailureTimeout::Fixed(three));
     assert_eq!(spec.objective, Objective::NonSaturating {});
     assert_eq!(spec.data.image.map(|image| image.fit), Some(Fit::Crop));
+}
+
+#[test]
+fn words_with_commas_may_be_a_list() {
+    let spec = quickstart(&["evaluate.weights=[ema, raw]", "evaluate.metrics=[fid, kid]"]);
+    assert_eq!(spec, quickstart(&["evaluate.weights=ema,raw", "evaluate.metrics=fid,kid"]));
+    assert_eq!(spec.evaluate.weights.all(), [SampleWeights::Ema, SampleWeights::Raw]);
+    assert_eq!(spec.identity(), quickstart(&[]).identity());
+    for one in ["evaluate.weights=raw", "evaluate.weights=[raw]"] {
+        assert_eq!(quickstart(&[one]).evaluate.weights.all(), [SampleWeights::Raw]);
+    }
+    for wrong in ["[]", "[ema, ema]", "[[ema], raw]", "[ema, ~]", "ema,ema", "ema raw"] {
+        let set: Override = format!("evaluate.weights={wrong}").parse().expect("never");
+        let errors = parse(QUICKSTART, "run.yaml", &[set]).expect_err(wrong);
+        assert!(errors.to_string().contains("accepted: ema, raw, or both as a list"), "{errors}");
+    }
+    let set: Override = "run=[a, b]".parse().expect("never");
+    let errors = parse(QUICKSTART, "run.yaml", &[set]).expect_err("a name is no list");
+    assert!(errors.to_string().contains("run is a list"), "{errors}");
 }
 
 #[test]

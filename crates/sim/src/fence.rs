@@ -3,7 +3,8 @@
 //!
 //! The copy is a sequence of numbered pieces, of which each is created once, as in the shipped `coordinator::copy`. What a
 //! coordinator tells about an entry waits until a piece has it. One that finds another one's piece in the place of its own has
-//! been deposed: it says nothing of what it decided, and ends.
+//! been deposed: it says nothing of what it decided, and ends. Pieces become part of a base, and their numbers are free again; those
+//! by which coordinators took the lead stay.
 
 use std::collections::VecDeque;
 
@@ -26,6 +27,8 @@ const ASKS_AGAIN_MS: u64 = 3_000;
 const LOOK_EVERY_MS: u64 = 5_000;
 /// A supervisor starts again a coordinator that lost a race to the lead.
 const RESTART_MS: u64 = 500;
+/// A base is made after so many pieces of a coordinator: few, so that one that is late finds its number free.
+const BASE_EVERY: usize = 2;
 /// So many coordinators of before live on at most.
 const OLD_MAX: usize = 2;
 
@@ -38,6 +41,8 @@ pub struct Piece {
     /// Its coordinator takes the lead with it.
     takes_over: bool,
     entries: Vec<Entry>,
+    /// It has become part of a base: its number is free.
+    is_deleted: bool,
 }
 
 /// The copy, in a store that creates each number once.
@@ -273,7 +278,7 @@ impl World {
         let (by, journal) = (self.shell.id, self.shell.journal_of);
         let fence = self.shell.fence.as_ref().expect("a coordinator of a copied world has one");
         let entries = self.shell.journal[fence.copied..].to_vec();
-        let piece = Piece { by, journal, takes_over: !fence.leads, entries };
+        let piece = Piece { by, journal, takes_over: !fence.leads, entries, is_deleted: false };
         self.fence().tried = Some(piece);
         self.ask();
     }
@@ -311,9 +316,12 @@ impl World {
 
     /// A request to create a piece reaches the store, whoever sent it and whether it still lives.
     pub(crate) fn piece_arrives(&mut self, number: usize, piece: Piece) {
-        let (by, there) = (piece.by, self.copy.pieces.get(number).cloned());
-        let is_new = there.is_none();
-        if is_new {
+        let by = piece.by;
+        let there = self.copy.pieces.get(number).filter(|there| !there.is_deleted).cloned();
+        if let (None, Some(free)) = (&there, self.copy.pieces.get_mut(number)) {
+            // What it has is of no use to anybody: all start from the base, which is beyond it.
+            *free = piece;
+        } else if there.is_none() {
             if number > self.copy.pieces.len() {
                 return self.violated(format!("piece {number} is created before the one before it"));
             }
@@ -343,10 +351,14 @@ impl World {
                 fence.next += 1;
                 fence.copied += piece.entries.len();
                 if fence.leads {
+                    self.make_base();
                     self.release();
                     if self.shell.is_up() {
                         self.copy_soon();
                     }
+                } else if self.copy.pieces.len() > self.fence().next {
+                    // Its number was free again, or another one has taken over already.
+                    self.starts_again();
                 } else {
                     self.lead();
                 }
@@ -362,10 +374,21 @@ impl World {
                 self.put_piece();
             }
             // Another one starts at the same moment.
-            Some(_) => {
-                self.shell.fence = None;
-                self.queue.push(self.now.plus(RESTART_MS), Happening::CoordinatorStarts);
-            }
+            Some(_) => self.starts_again(),
+        }
+    }
+
+    /// It does not lead, and its supervisor starts it once more.
+    fn starts_again(&mut self) {
+        self.shell.fence = None;
+        self.queue.push(self.now.plus(RESTART_MS), Happening::CoordinatorStarts);
+    }
+
+    /// The pieces before the newest that this coordinator knows become part of a base, but those by which others took the lead.
+    fn make_base(&mut self) {
+        let newest = self.fence().next - 1;
+        if newest.is_multiple_of(BASE_EVERY) {
+            self.copy.pieces[..newest].iter_mut().for_each(|piece| piece.is_deleted = !piece.takes_over);
         }
     }
 

@@ -118,7 +118,8 @@ impl Store {
     /// Moves all of the run in a bucket to `<prefix>.old-1`, or the next free number, as [`crate::move_aside`] does with
     /// a directory. Returns where it is now; none if there was nothing, or the store is no bucket.
     ///
-    /// All manifests go first: from then on no snapshot of the old run is found, also where this breaks off.
+    /// All manifests go first: from then on no snapshot of the old run is found, also where this breaks off. The journal's copy is
+    /// copied and stays: its numbers are given once, and one that were free again would let an earlier leader take it for its own.
     ///
     /// # Errors
     /// A store that does not answer.
@@ -127,7 +128,7 @@ impl Store {
             return Ok(None);
         }
         let mut objects = Vec::new();
-        for folder in [layout::SNAPSHOTS, layout::SUSPECT, layout::FINAL, layout::JOURNAL] {
+        for folder in [layout::SNAPSHOTS, layout::SUSPECT, layout::FINAL] {
             objects.extend(self.list_below(&self.prefix.clone().join(folder)).await?);
         }
         if objects.is_empty() {
@@ -135,10 +136,15 @@ impl Store {
         }
         let old = self.free_name().await?;
         objects.sort_by_key(|meta| meta.location.filename() != Some(layout::MANIFEST));
+        let below = |path: &Path| {
+            let parts = path.prefix_match(&self.prefix).expect("it was listed below the prefix");
+            parts.fold(old.clone(), |to, part| to.join(part))
+        };
         for meta in objects {
-            let below = meta.location.prefix_match(&self.prefix).expect("it was listed below the prefix");
-            let to = below.fold(old.clone(), |to, part| to.join(part));
-            self.rename(&meta.location, &to).await?;
+            self.rename(&meta.location, &below(&meta.location)).await?;
+        }
+        for meta in self.list_below(&self.prefix.clone().join(layout::JOURNAL)).await? {
+            self.copy(&meta.location, &below(&meta.location)).await?;
         }
         Ok(Some(self.show(&old)))
     }

@@ -62,7 +62,7 @@ mod write;
 
 pub use error::Error;
 pub use keep::LEFTOVER_AGE;
-pub use lock::{Holder, RunLock, move_aside};
+pub use lock::{Holder, RunLock, host_name, move_aside};
 pub use log::{Listing, Log};
 pub use lsgan_spec::{NamedTensor, Part, TensorData};
 pub use manifest::{Manifest, PartEntry};

@@ -113,8 +113,7 @@ impl RunLock {
     }
 
     fn write_holder(&mut self, address: Option<String>) -> Result<(), Error> {
-        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        let holder = Holder { pid: Some(std::process::id()), host, address };
+        let holder = Holder { pid: Some(std::process::id()), host: host_name(), address };
         let write = |file: &mut File| {
             file.set_len(0)?;
             file.rewind()?;
@@ -122,6 +121,12 @@ impl RunLock {
         };
         write(&mut self.file).map_err(cannot_lock(&self.dir))
     }
+}
+
+/// This host's name; none where the system has none, or one that is not UTF-8.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
 }
 
 impl Holder {

@@ -160,6 +160,24 @@ mod tests {
         assert_eq!(other.piece(8).await.expect("it answers"), None);
     }
 
+    /// As who moves old pieces to another disk does.
+    #[tokio::test]
+    async fn nothing_behind_a_link_is_deleted() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let (run, archive) = (dir.path().join("run"), dir.path().join("archive"));
+        let log = log(&run);
+        assert!(log.create(7, "mine".into()).await.expect("it is written"));
+        log.write_base(7, "all".into()).await.expect("it is written");
+        std::fs::rename(run.join("journal"), &archive).expect("it is on the same disk");
+        std::os::unix::fs::symlink(&archive, run.join("journal")).expect("there is room");
+        for refused in [log.delete_piece(7).await, log.delete_base(7).await] {
+            let error = refused.expect_err("it lies behind a link").to_string();
+            assert!(error.contains("lies behind the link"), "{error}");
+        }
+        assert_eq!(log.piece(7).await.expect("it is read").as_deref(), Some(&b"mine"[..]));
+        assert_eq!(log.base(7).await.expect("it is read").as_deref(), Some(&b"all"[..]));
+    }
+
     #[tokio::test]
     async fn pieces_and_bases_are_listed_by_number_and_nothing_else_is() {
         let dir = tempfile::tempdir().expect("there is room");

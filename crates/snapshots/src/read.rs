@@ -157,7 +157,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn hash_final(&self, part: &str) -> Result<Option<String>, Error> {
-        let path = self.prefix.clone().join(layout::FINAL).join(layout::part_file(part));
+        let path = self.final_file(part);
         match self.get(&path).await? {
             Some(object) => Ok(Some(self.hash(&path, object).await?.to_hex().to_string())),
             None => Ok(None),

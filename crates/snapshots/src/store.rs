@@ -125,6 +125,17 @@ impl Store {
         self.show(&layout::step_dir(&self.prefix, step))
     }
 
+    /// The file of a part of the final weights, as a person finds it.
+    #[must_use]
+    pub fn final_path(&self, part: &str) -> String {
+        self.show(&self.final_file(part))
+    }
+
+    /// The object of a part of the final weights.
+    pub(crate) fn final_file(&self, part: &str) -> Path {
+        self.prefix.clone().join(layout::FINAL).join(layout::part_file(part))
+    }
+
     /// The path of an object as a person finds it.
     pub(crate) fn show(&self, path: &Path) -> String {
         match &self.root {
@@ -259,6 +270,14 @@ impl Store {
         match self.objects.rename(from, to).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(self.failed("move", from, source)),
+        }
+    }
+
+    /// Copies an object over whatever is there; that there is none is no error.
+    pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        match self.objects.copy(from, to).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed("copy", from, source)),
         }
     }
 

@@ -42,6 +42,7 @@ const WEBHOOK: Form = Form {
     accepts: "auto, off, or a URL with http:// or https://",
     takes: |text| text == AUTO || text == OFF || web_host(text).is_some(),
     pattern: r"^(auto|off|https?://([^\s/?#]+@)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?([/?#]\S*)?)$",
+    list: false,
     file: None,
 };
 

@@ -30,6 +30,7 @@ const DEVICE: Form = Form {
     accepts: "auto, cpu, cuda or cuda:N with N from 0 to 1,023",
     takes: |text| Device::try_from(text.to_owned()).is_ok(),
     pattern: "^(auto|cpu|cuda|cuda:[0-9]{1,4})$",
+    list: false,
     file: None,
 };
 

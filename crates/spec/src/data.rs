@@ -82,7 +82,7 @@ impl Source {
 
 /// A path on the disks of this machine, where `file` lies.
 const fn path(file: &'static str) -> Field {
-    text(Form { accepts: "a path", takes: is_line, pattern: r"\S", file: Some(file) })
+    text(Form { accepts: "a path", takes: is_line, pattern: r"\S", list: false, file: Some(file) })
 }
 
 /// Whether a text is on one line and not empty.
@@ -94,6 +94,7 @@ const SHARDS: Form = Form {
     accepts: "a path or the URL of an object store, with braces for several",
     takes: is_line,
     pattern: r"\S",
+    list: false,
     file: None,
 };
 
@@ -177,6 +178,7 @@ const WEIGHTS: Form = Form {
     accepts: "equal, or a whole number, 1 to 999, for each mode with commas, as 2,1,1,1",
     takes: |text| text == EQUAL || weights_of(text).is_some(),
     pattern: "^(equal|[1-9][0-9]{0,2}( *, *[1-9][0-9]{0,2})*)$",
+    list: false,
     file: None,
 };
 

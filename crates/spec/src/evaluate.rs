@@ -2,6 +2,8 @@
 
 use crate::macros::{section, words};
 use crate::run::MAX_STEPS;
+use serde::{Deserialize, Serialize};
+
 use crate::table::{Form, Kind, field, of, text, whole};
 use crate::{Metric, SampleWeights};
 
@@ -17,8 +19,9 @@ section! {
         metrics: String => text(METRICS).default("auto"),
         /// Samples that are generated for a score.
         samples: u32 => whole(2, 1_000_000).default("5000"),
-        /// Which of G's weights make them.
-        weights: SampleWeights => of::<SampleWeights>().default("ema"),
+        /// Which of G's weights make them. ema: the moving average. raw: the weights as they are. Where both are named, a snapshot has
+        /// scores of both, and snapshots are compared by those of the first.
+        weights: ScoredWeights => text(WEIGHTS).default("ema"),
         /// Whether the snapshot with the best score stays, beside the newest ones (checkpoint.keep_last). It is the best of those
         /// that have a score and are still there.
         keep_best: bool => field(Kind::YesNo).default("true"),
@@ -54,14 +57,53 @@ impl ScoringPlace {
 }
 
 const METRICS: Form = Form {
-    accepts: "auto, or names of metrics with commas, as fid,kid",
+    accepts: "auto, or names of metrics as a list or with commas, as fid,kid",
     takes: |text| text == AUTO || named(text).is_some(),
     pattern: "^(auto|(fid|kid|precision|recall|density|coverage|modes|modes_kde|high_quality)\
               ( *, *(fid|kid|precision|recall|density|coverage|modes|modes_kde|high_quality))*)$",
+    list: true,
     file: None,
 };
 
 const AUTO: &str = "auto";
+
+const WEIGHTS: Form = Form {
+    accepts: "ema, raw, or both as a list or with a comma, as ema,raw",
+    takes: |text| ScoredWeights::try_from(text.to_owned()).is_ok(),
+    pattern: "^(ema|raw|ema *, *raw|raw *, *ema)$",
+    list: true,
+    file: None,
+};
+
+/// Which of G's weights are scored: at least one, none twice. In a file `ema`, `ema,raw` or `[ema, raw]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScoredWeights(Vec<SampleWeights>);
+
+impl ScoredWeights {
+    /// In the order in which they are scored; snapshots are compared by the first.
+    #[must_use]
+    pub fn all(&self) -> &[SampleWeights] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ScoredWeights {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let named = |word: &str| SampleWeights::ALL.iter().find(|one| one.word() == word.trim()).copied();
+        let all: Option<Vec<_>> = text.split(',').map(named).collect();
+        let is_twice = |all: &[SampleWeights]| (1..all.len()).any(|at| all[..at].contains(&all[at]));
+        all.filter(|all| !is_twice(all)).map(Self).ok_or_else(|| format!("{text} is not {}", WEIGHTS.accepts))
+    }
+}
+
+impl From<ScoredWeights> for String {
+    fn from(weights: ScoredWeights) -> Self {
+        weights.all().iter().map(|one| one.word()).collect::<Vec<_>>().join(",")
+    }
+}
 
 impl EvaluateSpec {
     /// The scores in their order; none where the program is to choose them.

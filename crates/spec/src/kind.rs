@@ -70,6 +70,8 @@ pub struct Form {
     pub takes: fn(&str) -> bool,
     /// The same as a regular expression for editors, which may accept more.
     pub pattern: &'static str,
+    /// Whether a list of its parts is accepted too, between which the text has commas.
+    pub list: bool,
     /// What must lie on the disk at this path before a run can start, where it names such a thing.
     pub file: Option<&'static str>,
 }

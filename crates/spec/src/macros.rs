@@ -113,6 +113,19 @@ macro_rules! words {
             )+
         }
 
+        impl $words {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word that a file has for it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
         impl $crate::table::Described for $words {
             const KIND: $crate::table::Kind = {
                 const WORDS: &[$crate::table::Word] =

@@ -30,45 +30,29 @@ words! {
 }
 
 impl Metric {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Fid,
-        Self::Kid,
-        Self::Precision,
-        Self::Recall,
-        Self::Density,
-        Self::Coverage,
-        Self::Modes,
-        Self::ModesKde,
-        Self::HighQuality,
-    ];
-
-    /// Its word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fid => "fid",
-            Self::Kid => "kid",
-            Self::Precision => "precision",
-            Self::Recall => "recall",
-            Self::Density => "density",
-            Self::Coverage => "coverage",
-            Self::Modes => "modes",
-            Self::ModesKde => "modes_kde",
-            Self::HighQuality => "high_quality",
-        }
-    }
-
     /// The metric of this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|metric| metric.name() == word).copied()
+        Self::ALL.iter().find(|metric| metric.word() == word).copied()
     }
 
     /// Whether it scores points of the plane; the others score pictures.
     #[must_use]
     pub fn is_of_points(self) -> bool {
         matches!(self, Self::Modes | Self::ModesKde | Self::HighQuality)
+    }
+
+    /// Whether a score can have this value: a share is 0 to 1, a count or a density at least 0. A distance is an estimate, which may
+    /// lie below 0.
+    #[must_use]
+    pub fn can_be(self, value: f64) -> bool {
+        match self {
+            Self::Fid | Self::Kid => value.is_finite(),
+            Self::Precision | Self::Recall | Self::Coverage | Self::HighQuality => {
+                (0.0..=1.0).contains(&value)
+            }
+            Self::Density | Self::Modes | Self::ModesKde => value.is_finite() && value >= 0.0,
+        }
     }
 
     /// Compares two values: the better one is less. A distance is better when it is smaller, all else when it is larger; what
@@ -87,7 +71,7 @@ impl Metric {
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.word())
     }
 }
 
@@ -99,11 +83,22 @@ mod tests {
     #[test]
     fn every_word_names_its_metric() {
         let Kind::Words(words) = Metric::KIND else { panic!("metrics are words") };
-        let names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-        assert_eq!(words.iter().map(|word| word.name).collect::<Vec<_>>(), names);
-        for metric in Metric::ALL {
-            assert_eq!(Metric::named(metric.name()), Some(*metric));
+        assert_eq!(words.len(), Metric::ALL.len());
+        for (word, metric) in words.iter().zip(Metric::ALL) {
+            assert_eq!((word.name, Metric::named(word.name)), (metric.word(), Some(*metric)));
         }
+    }
+
+    #[test]
+    fn no_share_is_above_1_no_count_below_0_and_no_score_without_a_number() {
+        for metric in Metric::ALL {
+            assert!(
+                metric.can_be(0.5) && !metric.can_be(f64::NAN) && !metric.can_be(f64::INFINITY),
+                "{metric}"
+            );
+        }
+        assert!(Metric::Modes.can_be(8.0) && !Metric::Recall.can_be(1.5));
+        assert!(Metric::Kid.can_be(-0.1) && !Metric::Density.can_be(-0.1));
     }
 
     #[test]

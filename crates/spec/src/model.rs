@@ -26,8 +26,20 @@ section! {
     ClassesSpec: Copy, Eq {
         /// How many there are: the data set's records must have classes, counted from 0. 0: G and D are told none.
         count: u32 => whole(0, 4096).default("0").identity_unless("0"),
-        /// Numbers that G makes of a class, beside z; the paper's are 256.
+        /// Numbers that G makes of a class, beside z, and D too by concatenation; the paper's are 256.
         embedding: u32 => whole(1, 4096).default("256").identity_unless("256"),
+        /// How D uses the class of a sample.
+        discriminator: Conditioning => of::<Conditioning>().default("projection").identity_unless("projection"),
+    }
+}
+
+words! {
+    /// How D uses the class of a sample.
+    Conditioning {
+        /// D says one more number for each class, and that of the sample's own is added (Miyato and Koyama 2018)
+        Projection = "projection",
+        /// an embedding of the class goes beside what D's last hidden layer reads, in the way of the LSGAN paper
+        Concatenation = "concatenation",
     }
 }
 

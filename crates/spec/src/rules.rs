@@ -159,7 +159,7 @@ fn the_metrics_fit_the_source(spec: &RunSpec, found: &mut Vec<Finding>) {
     let metrics = spec.evaluate.named_metrics().unwrap_or_default();
     let Some(other) = metrics.iter().find(|metric| metric.is_of_points() == pictures) else { return };
     let fitting = Metric::ALL.iter().filter(|metric| metric.is_of_points() != pictures);
-    let names: Vec<_> = fitting.map(|metric| metric.name()).collect();
+    let names: Vec<_> = fitting.map(|metric| metric.word()).collect();
     let what = if pictures { "pictures" } else { "2-D points" };
     let accepted =
         format!("the {source} source gives {what}, for which {} are accepted", listed(&names, "and"));

@@ -107,6 +107,7 @@ const RUN_NAME: Form = Form {
         letters && name.len() <= 63 && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
     },
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+    list: false,
     file: None,
 };
 
@@ -206,6 +207,7 @@ const DESTINATION: Form = Form {
     accepts: "a directory or the URL of an object store",
     takes: crate::data::is_line,
     pattern: r"\S",
+    list: false,
     file: None,
 };
 
@@ -235,6 +237,7 @@ const GRID: Form = Form {
     accepts: "columns x rows, each 1 to 64, as 8x8",
     takes: |text| Grid::try_from(text.to_owned()).is_ok(),
     pattern: "^ *[0-9]{1,2} *x *[0-9]{1,2} *$",
+    list: false,
     file: None,
 };
 
@@ -277,14 +280,22 @@ impl From<Grid> for String {
 
 section! {
     /// How often metrics are read and reported.
-    ReportSpec: Copy, Eq {
+    ReportSpec: Eq {
         /// Steps between two rows of metrics.
         every: u64 => whole(1, 1_000_000).default("10"),
         /// Steps after which all workers compare hashes of their state; one that differs ends the run and is named. 0:
         /// never.
         state_hash_every: u64 => whole(0, MAX_STEPS).default("100"),
+        /// Folder for an event file of TensorBoard, which the coordinator writes while the run goes on, and anew when it is
+        /// started again; a relative path is taken from the run's directory. It has scalars, samples, scores and the run's
+        /// file. The run does not wait for it, and goes on where it cannot be written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tensorboard: Option<String> => text(FOLDER).optional("tensorboard"),
     }
 }
+
+const FOLDER: Form =
+    Form { list: false, accepts: "a directory", takes: crate::data::is_line, pattern: r"\S", file: None };
 
 /// Sections that may be left out as a whole: their defaults are those of their rows.
 macro_rules! all_default {

@@ -45,6 +45,17 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
+/// A text in which [`without_user`] was done to each URL.
+#[must_use]
+pub fn without_users(text: &str) -> Cow<'_, str> {
+    let has_user = |word: &str| word.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    if !text.split_whitespace().any(has_user) {
+        return Cow::Borrowed(text);
+    }
+    let hidden = |word: &str| if has_user(word) { without_user(word) } else { word.to_owned() };
+    Cow::Owned(text.split_inclusive(char::is_whitespace).map(hidden).collect())
+}
+
 /// Those that people write. Another word before `://` may be a part of a password.
 const SCHEMES: [&str; 6] = ["s3", "gs", "az", "http", "https", "file"];
 
@@ -94,6 +105,17 @@ mod tests {
             ("AKIA:hunter2@s3://a@bucket", "…@bucket"),
         ] {
             assert_eq!(without_user(url), shown);
+        }
+    }
+
+    #[test]
+    fn users_are_hidden_in_each_url_of_a_text_once_and_for_all() {
+        let text = "`s3://AKIA:hun/ter2@bucket/a`:\n  --coordinator=http://u:hun@ter2@box:1 is wrong";
+        let shown = "`s3://…@bucket/a`:\n  …@box:1 is wrong";
+        assert_eq!(without_users(text), shown);
+        assert_eq!(without_users(shown), shown);
+        for plain in ["anna@box asks", "http://box:1/a, me@box", "a://b\n@c"] {
+            assert!(matches!(without_users(plain), Cow::Borrowed(same) if same == plain), "{plain}");
         }
     }
 

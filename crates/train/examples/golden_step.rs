@@ -4,7 +4,7 @@
 //! golden_step FOLDER cpu|cuda|cuda:N
 //! ```
 //!
-//! FOLDER is `tests/reference`. Ends with 1 where something is off by more than is accepted. `tests/golden.rs` does the
+//! FOLDER is `tests/reference`. Ends with 1 where something is off by more than is accepted. `tests/it/golden.rs` does the
 //! same on the CPU; both use `tests/reference/mod.rs`.
 
 use std::path::Path;

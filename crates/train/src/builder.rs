@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
             networks: networks.clone(),
             losses: objectives::losses(&spec.objective),
             augment: Augment::of(&spec.augment),
-            classes: Classes::of(spec.model.classes.count),
+            classes: Classes::of(&spec.model.classes),
             class_count: spec.model.classes.count,
             penalties: Penalties::of(spec),
             latent: self.latent.clone().unwrap_or_else(|| Arc::new(seeded)),

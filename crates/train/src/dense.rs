@@ -41,6 +41,7 @@ impl Dense {
                 | Layer::ConvTranspose { .. }
                 | Layer::BatchNorm { .. }
                 | Layer::Embed { .. }
+                | Layer::Concatenate { .. }
                 | Layer::Upsample
                 | Layer::AveragePool
                 | Layer::Residual(_)

@@ -12,7 +12,7 @@ use crate::contribution::{Contribution, End, Sink};
 use crate::draws::{self, Draws, Seen};
 use crate::feed::Feed;
 use crate::flat::Entry;
-use crate::layers::{Network, Norm, Role};
+use crate::layers::{Input, Network, Norm, Role};
 use crate::noise::LatentSource;
 use crate::objectives::Losses;
 use crate::penalties::Penalties;
@@ -166,6 +166,12 @@ impl Models {
         }
     }
 
+    /// What D reads beside samples, which are those of `of`; none where it reads samples alone.
+    fn told_beside(&self, samples: &Tensor, of: (Option<&Draws>, Seen)) -> Option<Tensor> {
+        let (classes, numbers) = self.classes(of.0, of.1)?;
+        classes.beside(&numbers, samples.kind())
+    }
+
     /// D's numbers of its outputs, `[per_rank]`; `of`: whose classes they are.
     fn numbers(&self, outputs: &Tensor, of: (Option<&Draws>, Seen)) -> Tensor {
         match self.classes(of.0, of.1) {
@@ -185,7 +191,9 @@ impl Models {
         let mut statistics = vec![];
         let (network, norm) =
             (self.network(Half::Discriminator), &mut self.norm_of_d(&mut statistics, iterations));
-        let (outputs, held) = network.forward_by_pieces(samples, weights, norm);
+        let told = self.told_beside(samples, of);
+        let input = Input { x: samples, told: told.as_ref() };
+        let (outputs, held) = network.forward_by_pieces(input, weights, norm);
         Passed { outputs: self.numbers(&outputs, of).to_kind(Kind::Float), statistics, held }
     }
 
@@ -193,7 +201,9 @@ impl Models {
     pub fn judge_twice(&self, samples: &Tensor, of: (Option<&Draws>, Seen)) -> Tensor {
         let (network, mut statistics) = (self.network(Half::Discriminator), vec![]);
         let norm = &mut self.norm_of_d(&mut statistics, 1);
-        self.numbers(&network.forward_twice(samples, &self.precise, norm), of)
+        let told = self.told_beside(samples, of);
+        let input = Input { x: samples, told: told.as_ref() };
+        self.numbers(&network.forward_twice(input, &self.precise, norm), of)
     }
 
     pub fn network(&self, half: Half) -> &Network {

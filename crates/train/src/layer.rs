@@ -24,6 +24,13 @@ pub enum Layer {
         outputs: i64,
         weight: Init,
     },
+    /// `[n, channels, …]` to `[n, channels + outputs, …]`: behind the channels an embedding t·Wᵀ of what the network is told,
+    /// `[n, classes]`, the same at every place. W is `[outputs, classes]` and starts as `weight`.
+    Concatenate {
+        classes: i64,
+        outputs: i64,
+        weight: Init,
+    },
     /// A convolution. W is `[outputs, inputs, kernel, kernel]`.
     Conv(Conv),
     /// A transposed convolution. W is `[inputs, outputs, kernel, kernel]`; `output_padding` rows and columns are added at
@@ -134,7 +141,8 @@ impl Layer {
             Self::Linear { inputs, outputs, weight: init } => {
                 vec![weight(&[*outputs, *inputs], *init, Role::Product), bias(*outputs, Role::Product)]
             }
-            Self::Embed { classes, outputs, weight: init, .. } => {
+            Self::Embed { classes, outputs, weight: init, .. }
+            | Self::Concatenate { classes, outputs, weight: init } => {
                 vec![weight(&[*outputs, *classes], *init, Role::Product)]
             }
             Self::Conv(conv) => convolution(conv, conv.outputs, conv.inputs),
@@ -182,6 +190,7 @@ impl Layer {
         match self {
             Self::Linear { outputs, .. } => vec![*outputs],
             Self::Embed { kept, outputs, .. } => vec![kept + outputs],
+            Self::Concatenate { outputs, .. } => [&[shape[0] + outputs], &shape[1..]].concat(),
             Self::Conv(conv) => {
                 let side = |side: i64| (side + 2 * conv.padding - conv.kernel) / conv.stride + 1;
                 vec![conv.outputs, side(shape[1]), side(shape[2])]
@@ -253,6 +262,7 @@ impl Layer {
             }
             Self::AveragePool => x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
             Self::Residual(_) => unreachable!("it is made of layers"),
+            Self::Concatenate { .. } => unreachable!("its network computes it, which is told of classes"),
             Self::Unflatten { shape: [c, h, w] } => native::channels_last(&x.view([-1, *c, *h, *w])),
             Self::Flatten => x.flatten(1, -1),
         }

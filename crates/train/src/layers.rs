@@ -8,6 +8,7 @@ use std::ops::Range;
 use tch::{Device, Tensor};
 
 use crate::TrainError;
+use crate::classes;
 use crate::dense::Dense;
 use crate::flat::{Entry, Layout};
 use crate::init::Init;
@@ -44,6 +45,21 @@ pub struct Piece {
     pub layer: usize,
     /// The layers' parameters, in the order of declaration.
     pub parameters: Range<usize>,
+}
+
+/// What a network reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Samples, or z.
+    pub x: &'a Tensor,
+    /// What it is told of them beside, `[n, classes]`. Networks with [`Layer::Concatenate`] need it, and others leave it.
+    pub told: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(x: &'a Tensor) -> Self {
+        Self { x, told: None }
+    }
 }
 
 /// A list of layers with the layout of its parameters and of its running statistics.
@@ -145,37 +161,44 @@ impl Network {
         self.layers.iter().map(&mut numbers).sum()
     }
 
-    /// Computes the network on `x`. `weights`: one tensor for each parameter, in the order of declaration.
-    pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut Norm) -> Tensor {
-        self.forward_by_pieces(x, weights, norm).0
+    /// Computes the network on its input. `weights`: one tensor for each parameter, in the order of declaration.
+    pub fn forward<'a>(&self, input: impl Into<Input<'a>>, weights: &[Tensor], norm: &mut Norm) -> Tensor {
+        self.forward_by_pieces(input, weights, norm).0
     }
 
-    /// The same, and what the first layer of each piece read, in the order of the pieces; without the last, which read `x`.
-    pub fn forward_by_pieces(
+    /// The same, and what the first layer of each piece read, in the order of the pieces; without the last, which read the input.
+    pub fn forward_by_pieces<'a>(
         &self,
-        x: &Tensor,
+        input: impl Into<Input<'a>>,
         weights: &[Tensor],
         norm: &mut Norm,
     ) -> (Tensor, Vec<Tensor>) {
+        let input: Input<'a> = input.into();
         match &self.dense {
-            Some(dense) if x.device() == Device::Cpu => (dense.forward(x, weights), vec![]),
-            _ => self.one_by_one(x, weights, norm, Differentiable::Once),
+            Some(dense) if input.x.device() == Device::Cpu => (dense.forward(input.x, weights), vec![]),
+            _ => self.one_by_one(input, weights, norm, Differentiable::Once),
         }
     }
 
     /// [`Self::forward`] with a graph whose gradients have graphs of their own.
-    pub(crate) fn forward_twice(&self, x: &Tensor, weights: &[Tensor], norm: &mut Norm) -> Tensor {
-        self.one_by_one(x, weights, norm, Differentiable::Twice).0
+    pub(crate) fn forward_twice<'a>(
+        &self,
+        input: impl Into<Input<'a>>,
+        weights: &[Tensor],
+        norm: &mut Norm,
+    ) -> Tensor {
+        self.one_by_one(input, weights, norm, Differentiable::Twice).0
     }
 
     /// The same, layer by layer.
-    pub(crate) fn one_by_one(
+    pub(crate) fn one_by_one<'a>(
         &self,
-        x: &Tensor,
+        input: impl Into<Input<'a>>,
         weights: &[Tensor],
         norm: &mut Norm,
         differentiable: Differentiable,
     ) -> (Tensor, Vec<Tensor>) {
+        let Input { x, told } = input.into();
         let (mut weights, mut held) = (weights.iter(), vec![]);
         let mut norm = norm.begin(self, x.device());
         let mut y = x.shallow_clone();
@@ -183,7 +206,13 @@ impl Network {
             if index > 0 && self.pieces.iter().any(|piece| piece.layer == index) {
                 held.insert(0, y.shallow_clone());
             }
-            y = layer.forward(&y, &mut weights, &mut norm, differentiable);
+            if let Layer::Concatenate { .. } = layer {
+                let weight = norm.weight(weights.next().expect("every parameter has its tensor"));
+                let told = told.expect("a network that reads classes is told them");
+                y = classes::concatenated(&y, told, &weight);
+            } else {
+                y = layer.forward(&y, &mut weights, &mut norm, differentiable);
+            }
         }
         (y, held)
     }

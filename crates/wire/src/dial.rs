@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lsgan_certs::Credential;
+use lsgan_spec::without_user;
 use tonic::codegen::http::HeaderMap;
 use tonic::metadata::{Ascii, Binary, MetadataMap, MetadataValue};
 use tonic::service::Interceptor;
@@ -163,6 +164,7 @@ impl FromStr for Address {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
                 && uri.port().is_some()
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         };
         match Endpoint::from_shared(text.to_owned()).ok().filter(whole) {
             Some(endpoint) => {
@@ -173,8 +175,9 @@ impl FromStr for Address {
                 Ok(Self { endpoint, credential: None, run: None })
             }
             None => Err(format!(
-                "`{text}` is no address of a coordinator; write http://HOST:PORT or https://HOST:PORT, as the coordinator \
-                 prints it"
+                "`{}` is no address of a coordinator; write http://HOST:PORT or https://HOST:PORT, as the coordinator \
+                 prints it",
+                without_user(text)
             )),
         }
     }
@@ -276,6 +279,10 @@ mod tests {
         }
         for text in ["", "127.0.0.1:7070", "https://host", "http://host", "http://:1", "ftp://host:1"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+        for text in ["http://anna:hunter2@host:1", "https://anna:hun/ter2@host:1"] {
+            let refused = text.parse::<Address>().expect_err("a coordinator asks for no password");
+            assert!(refused.contains("://…@host:1` is no address") && !refused.contains("ter2"), "{refused}");
         }
     }
 

@@ -58,6 +58,14 @@ impl fmt::Display for SpanKind {
     }
 }
 
+impl v1::RunStatus {
+    /// What the workers take of their hosts' memory together, in bytes; none before one of them has said it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.workers.iter().filter_map(|worker| worker.memory_bytes).reduce(u64::saturating_add)
+    }
+}
+
 impl v1::Shutdown {
     /// How the run ended; none for a kind of another version.
     #[must_use]

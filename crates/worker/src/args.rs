@@ -6,6 +6,7 @@ use std::time::Duration;
 use lsgan_certs::Credential;
 use lsgan_console::{Failure, Log};
 use lsgan_launch::{JoinArgs, ListenArgs};
+use lsgan_snapshots::host_name;
 use lsgan_wire::Address;
 
 use crate::faults::Faults;
@@ -102,11 +103,6 @@ impl Args {
     }
 }
 
-/// This host's name.
-pub(crate) fn host() -> Option<String> {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
-}
-
 fn default_name() -> String {
-    format!("{}:{}", host().unwrap_or_else(|| "worker".to_owned()), std::process::id())
+    format!("{}:{}", host_name().unwrap_or_else(|| "worker".to_owned()), std::process::id())
 }

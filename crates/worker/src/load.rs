@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use lsgan_snapshots::host_name;
 use lsgan_wire::v1;
-
-use crate::args::host;
 
 /// How soon it is first said in a generation, and how often then.
 const FIRST: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ impl Load {
     #[must_use]
     pub fn start(device: &str, threads: u32) -> Self {
         Self {
-            host: host().unwrap_or_default(),
+            host: host_name().unwrap_or_default(),
             device: device.to_owned(),
             threads,
             every: FIRST,

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clap::Parser;
-use lsgan_console::{Failure, Interrupt, interrupts, logging, print, recent, slowly_if, vital};
+use lsgan_console::{Failure, Interrupt, arguments, interrupts, logging, print, recent, slowly_if, vital};
 use lsgan_train::gpu;
 use lsgan_worker::{Args, Ended, interface, probe, work};
 use tokio::sync::mpsc;
@@ -24,9 +23,9 @@ fn worker() -> Result<(), Failure> {
     lsgan_train::allocator::tune();
     lsgan_train::memory::report_too_little_as_error();
     if std::env::args_os().any(|argument| argument == "--probe") {
-        return probe::probe(&probe::Args::parse());
+        return probe::probe(&arguments());
     }
-    let args = Args::parse();
+    let args: Args = arguments();
     // The coordinator's name may have to be looked up, which can take seconds.
     if gpu::may_be_here()
         && let Some((name, value)) = interface::for_nccl(&args)

@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 
 use lsgan_console::Failure;
 use lsgan_launch::sibling;
-use lsgan_spec::{EvaluateSpec, SampleWeights};
+use lsgan_spec::EvaluateSpec;
 use lsgan_wire::v1;
 use tokio::process::Command;
 
@@ -32,22 +32,19 @@ pub fn score(store: &str, asked: &EvaluateSpec, step: u64) -> Scoring {
 }
 
 fn arguments(store: &str, asked: &EvaluateSpec, step: u64) -> Vec<String> {
-    let weights = match asked.weights {
-        SampleWeights::Ema => "ema",
-        SampleWeights::Raw => "raw",
-    };
     let (step, samples) = (step.to_string(), asked.samples.to_string());
+    let weights = String::from(asked.weights.clone());
     // One thread: the machine may have other workers, which train. The score does not depend on it.
     let always = ["eval", "--row", "--threads", "1", "--run", store, "--step", &step, "--samples", &samples];
     let metrics = asked.named_metrics().map(|metrics| {
-        let names: Vec<_> = metrics.into_iter().map(|metric| metric.name()).collect();
+        let names: Vec<_> = metrics.into_iter().map(|metric| metric.word()).collect();
         ["--metrics".to_owned(), names.join(",")]
     });
-    let all = always.into_iter().chain(["--weights", weights]).map(str::to_owned);
+    let all = always.into_iter().chain(["--weights", &weights]).map(str::to_owned);
     all.chain(metrics.into_iter().flatten()).collect()
 }
 
-/// The line that it prints.
+/// The lines that it prints, one for each of the weights.
 async fn run(arguments: Vec<String>) -> Result<String, Failure> {
     let mut command = Command::new(sibling("lsgan")?);
     // In a group of its own: Ctrl-C on the terminal is this worker's to hear. Nothing is done between fork and exec, so that the
@@ -74,6 +71,8 @@ fn error_of(said: &str, status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lsgan_spec::ScoredWeights;
+
     use super::*;
 
     #[test]
@@ -83,5 +82,8 @@ mod tests {
             arguments("runs/a", &asked, 500).join(" "),
             "eval --row --threads 1 --run runs/a --step 500 --samples 10 --weights ema --metrics kid,fid"
         );
+        let weights = ScoredWeights::try_from("ema,raw".to_owned()).expect("they are weights");
+        let both = EvaluateSpec { weights, samples: 10, ..EvaluateSpec::default() };
+        assert!(arguments("runs/a", &both, 500).ends_with(&["--weights".to_owned(), "ema,raw".to_owned()]));
     }
 }

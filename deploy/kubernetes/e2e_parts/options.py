@@ -26,11 +26,16 @@ RUN = {
 }
 
 
+# More than any cluster does while a row lasts.
+ENDLESS_STEPS = 10_000_000
+
+
 class Options:
     def __init__(self, arguments):
         self.__dict__ |= vars(arguments)
-        # Of the runs in which a node is lost, which takes a minute.
-        self.long_steps = 4 * arguments.steps
+        # Of the runs that go on for as long as their row needs, whatever this machine does in that time: a lost node is noticed
+        # after most of a minute. They are then given fewer steps (`Run.wind_up`), for which only `lsgan up` has the hashes.
+        self.long_steps = ENDLESS_STEPS if arguments.lsgan else 4 * arguments.steps
         self.known, self.lock = {}, threading.Lock()
         self.out = Path(arguments.out) if arguments.out else None
 

@@ -1,17 +1,12 @@
-//! Frames of HTTP/2 by hand: those of RFC 9113, with the headers of RFC 7541 without compression.
+//! What an attacker says in HTTP/2, by hand.
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub use lsgan_outside::http2::PREFACE;
+use lsgan_outside::http2::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, frame, headers,
+};
+
 const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 const CANCEL: u32 = 8;
-
-/// How a client begins.
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The settings of a client that takes nothing of what it asks for.
 pub fn settings_without_room() -> Vec<u8> {
@@ -30,31 +25,22 @@ pub fn ask_status(number: u32) -> Vec<u8> {
     [call, frame(DATA, END_STREAM, stream, &empty_message)].concat()
 }
 
+/// The `number`th call of a connection: watches the coordinator's health, with 15 KiB of headers if `long`.
+pub fn watch_health(number: u32, long: bool) -> Vec<u8> {
+    let stream = 2 * number + 1;
+    let mut block = headers("/grpc.health.v1.Health/Watch");
+    if long {
+        // Literals without indexing: a name of one byte and a value of 126.
+        let header = [&[0x00, 1, b'x', 0x7e][..], &[b'x'; 126]].concat();
+        block.extend(header.repeat(120));
+    }
+    let call = frame(HEADERS, END_HEADERS, stream, &block);
+    [call, frame(DATA, END_STREAM, stream, &[0; 5])].concat()
+}
+
 /// Begins the `number`th call, and takes it back.
 pub fn ask_and_reset(number: u32) -> Vec<u8> {
     let stream = 2 * number + 1;
     let call = frame(HEADERS, END_HEADERS, stream, &headers("/lsgan.v1.Coordinator/Session"));
     [call, frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())].concat()
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Of a gRPC call: `:method POST`, `:scheme http`, the path, the content's type, `te`.
-fn headers(path: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("it is short")], text.as_bytes()].concat();
-    let parts = [
-        vec![0x83, 0x86, 0x04],
-        text(path),
-        vec![0x01],
-        text("localhost"),
-        vec![0x0f, 0x10],
-        text("application/grpc"),
-        vec![0x00],
-        text("te"),
-        text("trailers"),
-    ];
-    parts.concat()
 }

@@ -5,12 +5,14 @@
 //! [`Attack::start`].
 //!
 //! - `messages`: what a worker can say, with anything in it. `calls`: gRPC calls. `http2`: frames by hand, which no library sends.
-//! - `sockets`: connections to the coordinator. `ring`: to the workers' ring, with what `ear` has recorded of it.
+//! - `sockets`: connections to the coordinator. `ports`: to its page and its health service. `ring`: to the workers' ring, with what
+//!   `ear` has recorded of it.
 
 mod calls;
 mod ear;
 mod http2;
 mod messages;
+mod ports;
 mod ring;
 mod run;
 mod sockets;
@@ -43,6 +45,10 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);
 pub struct Target {
     /// As `http://127.0.0.1:7070`.
     pub coordinator: String,
+    /// Where its page is.
+    pub page: SocketAddr,
+    /// Where its health service is.
+    pub health: SocketAddr,
     pub run_dir: PathBuf,
     /// What attackers have of a run with TLS.
     pub certificates: Option<Certificates>,
@@ -98,6 +104,11 @@ impl Attack {
         attack.spawn(1, sockets::open_and_close);
         attack.spawn(4, sockets::never_read);
         attack.spawn(1, sockets::reset_calls);
+        attack.spawn(HOLDERS, ports::say_half);
+        attack.spawn(1, ports::say_huge_headers);
+        attack.spawn(2, ports::ask_for_anything);
+        attack.spawn(4, ports::never_read_the_page);
+        attack.spawn(2, ports::watch_without_end);
         attack.spawn(1, ring::follow_the_members);
         attack.spawn(HOLDERS, ring::pretend_to_be_a_neighbour);
         attack.spawn(1, ring::fill_the_queue);

@@ -21,6 +21,9 @@ use crate::weights::Weights;
 const KILL_EVERY: Duration = Duration::from_secs(10);
 /// Between two questions for the status.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Ports of the coordinator: a lab has a host of its own, whose ports nobody has. The system gives none of these.
+const PAGE_PORT: u16 = 17_071;
+const HEALTH_PORT: u16 = 17_072;
 /// More steps than an attack lasts.
 const STEPS: &str = "steps=10000000";
 const SETS: [&str; 6] = ["--set", STEPS, "--set", "checkpoint.every=200", "--set", "samples.every=0"];
@@ -88,8 +91,14 @@ pub fn run(plan: Plan) -> Report {
     };
     let mut attacked = Attacked::start(lab, plan, tls);
     attacked.coordinator.client.wait_for_step(1);
-    let coordinator = attacked.coordinator.address.clone();
-    let attack = Attack::start(Target { coordinator, run_dir: attacked.lab.run_dir(), certificates });
+    let target = Target {
+        coordinator: attacked.coordinator.address.clone(),
+        page: port(&attacked.lab, PAGE_PORT).parse().expect("a lab has an address"),
+        health: port(&attacked.lab, HEALTH_PORT).parse().expect("a lab has an address"),
+        run_dir: attacked.lab.run_dir(),
+        certificates,
+    };
+    let attack = Attack::start(target);
     let mut report = attacked.bear(&attack);
     let step = attacked.stop();
     let Tally { done, achieved } = attack.tally();
@@ -134,7 +143,10 @@ fn certificates(lab: &Lab) -> (String, Certificates) {
 
 impl Attacked {
     fn start(lab: Lab, plan: Plan, tls: Option<String>) -> Self {
-        let coordinator = coordinator(&lab, tls.as_deref(), &["--expect-workers", &plan.workers.to_string()]);
+        let expect = plan.workers.to_string();
+        let (page, health) = (port(&lab, PAGE_PORT), port(&lab, HEALTH_PORT));
+        let more = ["--expect-workers", &expect, "--http", &page, "--health-listen", &health];
+        let coordinator = coordinator(&lab, tls.as_deref(), &more);
         let mut attacked = Self { plan, coordinator, workers: Vec::new(), started: 0, tls, lab };
         attacked.fill_up();
         attacked
@@ -208,6 +220,11 @@ impl Attacked {
         finish(&mut self.coordinator.process, std::mem::take(&mut self.workers));
         self.lab.weights()
     }
+}
+
+/// An address of the host that the lab has for itself.
+fn port(lab: &Lab, port: u16) -> String {
+    format!("{}:{port}", lab.host())
 }
 
 fn coordinator(lab: &Lab, tls: Option<&str>, more: &[&str]) -> Coordinator {

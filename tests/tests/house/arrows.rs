@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("console", &["spec", "wire"]),
     ("launch", &["certs", "console", "data", "runfile", "snapshots", "spec"]),
     ("observe", &["journal", "launch", "runfile", "snapshots", "spec"]),
+    ("top", &["console", "observe", "pictures", "spec"]),
     // The binaries.
     (
         "coordinator",
@@ -41,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal",
             "launch",
             "observe",
+            "outside",
             "plan",
             "runfile",
             "snapshots",
@@ -81,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runfile",
             "snapshots",
             "spec",
+            "top",
             "train",
             "wire",
         ],

@@ -1,6 +1,8 @@
 //! What could be turned against a user.
 
-use crate::rule::{Exception, assert_with_exceptions};
+use lsgan_tests::binaries::root;
+
+use crate::rule::{Exception, assert_rule, assert_with_exceptions};
 use crate::workspace::{Package, lines_with, packages, place, read, sources};
 
 /// The files that the compiler begins with: a crate's library and its programs.
@@ -70,4 +72,28 @@ fn only_few_files_delete_and_they_follow_no_link() {
         &found,
         MAY_DELETE,
     );
+}
+
+/// What SECURITY.md says holds is held by tests, which docs/attacks.md names: a file, then tests in it.
+#[test]
+fn every_test_that_the_table_of_attacks_names_is_there() {
+    let page = read(&root().join("docs/attacks.md"));
+    let (mut missing, mut named) = (Vec::new(), 0);
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let last = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        let (mut file, mut text) = (String::new(), String::new());
+        // Every second piece stands between backticks.
+        for word in last.split('`').skip(1).step_by(2) {
+            if word.contains('/') {
+                file = word.to_owned();
+                text = read(&root().join(word));
+            } else if text.contains(&format!("fn {word}(")) {
+                named += 1;
+            } else {
+                missing.push(format!("{file}: there is no test `{word}`"));
+            }
+        }
+    }
+    assert_rule("A test that docs/attacks.md names is there. Name the one that took its place.", missing);
+    assert!(named > 80, "{named} tests are named: the table is read");
 }

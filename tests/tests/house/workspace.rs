@@ -17,6 +17,8 @@ pub struct Package {
     pub declared: Vec<(String, Option<String>)>,
     /// All packages that building it needs, without those that only tests need.
     pub needs: BTreeSet<String>,
+    /// The files of what Cargo builds no tests of: those of a binary, and all of a library.
+    pub untested: Vec<PathBuf>,
 }
 
 fn text(value: &Value) -> &str {
@@ -46,9 +48,20 @@ pub fn packages() -> &'static [Package] {
                 .into_iter()
                 .map(|id| names[id].to_owned())
                 .collect(),
+            untested: list(&package["targets"]).iter().flat_map(untested).collect(),
         })
         .collect()
     })
+}
+
+fn untested(target: &Value) -> Vec<PathBuf> {
+    let file = PathBuf::from(text(&target["src_path"]));
+    match text(&target["kind"][0]) {
+        _ if target["test"] == true => vec![],
+        "bin" => vec![file],
+        "lib" | "cdylib" => sources(file.parent().expect("a file is somewhere")),
+        _ => vec![],
+    }
 }
 
 fn metadata() -> Value {

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use lsgan_tests::buckets::Who;
 use lsgan_tests::trials::Test;
-use lsgan_tests::{Coordinator, Journal, Lab, Process, tests};
+use lsgan_tests::{Coordinator, Journal, Lab, Process, Trouble, tests};
+use nix::sys::signal::Signal;
 
 use crate::run::{command, config, direct, from_disk, shards, weights_in};
-use crate::{fill, kind, url};
+use crate::{fill, kind, url, world};
 
 pub const TESTS: &[Test] = tests![
     a_coordinator_on_another_host_adopts_the_workers,
@@ -39,7 +40,10 @@ impl Hosts {
         let arguments = [&arguments[..], &["--set", STEPS, "--expect-workers", "2"]].concat();
         let label = format!("coordinator on {host}");
         Lab::listening(
-            self.lab.start_command(&label, command("coordinator", &direct(), Who::Writer, &arguments)),
+            self.lab.start_command(
+                &label,
+                command("coordinator", &world().weather.url(), Who::Writer, &arguments),
+            ),
         )
     }
 
@@ -78,6 +82,8 @@ impl Hosts {
 
 fn a_coordinator_on_another_host_adopts_the_workers() {
     let hosts = Hosts::new("lost");
+    // The pieces are there, and their creator is told of a failure: it must know them for its own.
+    world().weather.make(Trouble::LoseAnswer, 2, "PUT", "lost/run/journal/pieces/");
     let (mut one, workers) = hosts.first();
     one.client.wait_for_step(40);
     let listen = one.listen();
@@ -93,6 +99,7 @@ fn a_coordinator_on_another_host_adopts_the_workers() {
         .any(|notice| notice.text.contains(&format!("is brought back from {}", url("lost/run/journal"))));
     assert!(told, "{:#?}", status.notices);
     hosts.ends_well("lost", two, workers);
+    assert_eq!(world().weather.troubled("lost/run/journal/pieces/"), 2);
     let journal = hosts.journal("two");
     assert_eq!(journal.number("select count(*) from generations"), 1, "the workers never halted");
     // Not one row of metrics is missing, although the first host's last ones were never copied.
@@ -124,8 +131,11 @@ fn of_two_coordinators_the_later_one_leads_and_the_first_one_ends() {
     let (mut one, workers) = hosts.first();
     one.client.wait_for_step(30);
     let listen = one.listen();
+    // It stands still, as on a host that is suspended, and comes back when another one leads.
+    one.process.signal(Signal::SIGSTOP);
     // Nobody reaches it, and yet it leads.
     let mut two = hosts.coordinator("two", &format!("{}:0", hosts.lab.host()));
+    one.process.signal(Signal::SIGCONT);
     one.process.wait().expect_code(2).expect_err(&["taken over this run", "Start only one coordinator"]);
     two.kill();
     // The first host again: its journal is no longer the newest.

@@ -9,9 +9,9 @@ pub mod run;
 
 use std::path::PathBuf;
 
-use lsgan_console::{Failure, product, say};
+use lsgan_console::{Failure, digits, product, say};
 use lsgan_figures::Table;
-use lsgan_launch::{ScoreRow, digits};
+use lsgan_launch::{ScoreRow, newest_score};
 use lsgan_observe::metrics::named;
 use lsgan_spec::Metric;
 use lsgan_spec::scalars::Scalar;
@@ -116,7 +116,7 @@ impl Compared {
         for run in self.runs.iter().filter(|run| run.spec.is_none()) {
             product!("{}: its file is of another version, and is not compared", run.label)?;
         }
-        let mut scored = self.runs.iter().filter_map(|run| run.scores.last());
+        let mut scored = self.runs.iter().filter_map(|run| newest_score(&run.scores));
         let first = scored.next();
         if scored.any(|row| first.is_some_and(|first| first.basis != row.basis)) {
             product!("their scores were made in different ways (row `scored by`): they cannot be compared")?;
@@ -167,13 +167,13 @@ impl Compared {
         for metric in self.metrics() {
             let of = move |row: Option<&ScoreRow>| Cell::Number(row.and_then(|row| value(row, metric)));
             rows.push(row(&format!("best {metric}"), move |run| of(run.summary.best.as_ref())));
-            rows.push(row(&format!("last {metric}"), move |run| of(run.scores.last())));
+            rows.push(row(&format!("last {metric}"), move |run| of(newest_score(&run.scores))));
         }
         let step = move |row: Option<&ScoreRow>| whole(row.map(|row| row.step.0));
         rows.extend([
             row("best at step", move |run| step(run.summary.best.as_ref())),
-            row("last at step", move |run| step(run.scores.last())),
-            row("scored by", |run| Cell::Text(run.scores.last().map_or_else(String::new, scored_by))),
+            row("last at step", move |run| step(newest_score(&run.scores))),
+            row("scored by", |run| Cell::Text(newest_score(&run.scores).map_or_else(String::new, scored_by))),
             row("identity", |run| Cell::Hash(run.identity.clone())),
             row("weights", |run| Cell::Hash(run.weights.clone())),
         ]);
@@ -183,7 +183,8 @@ impl Compared {
     /// The metrics of the last scores, in their order.
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = vec![];
-        for score in self.runs.iter().filter_map(|run| run.scores.last()).flat_map(|row| &row.scores) {
+        for score in self.runs.iter().filter_map(|run| newest_score(&run.scores)).flat_map(|row| &row.scores)
+        {
             if !metrics.contains(&score.metric) {
                 metrics.push(score.metric);
             }
@@ -201,7 +202,7 @@ impl Compared {
                 "step": summary.step, "steps": summary.steps, "kimg": run.kimg(),
                 "images_per_s": summary.images_per_s, "s_per_kimg": summary.s_per_kimg,
                 "goodput": summary.goodput, "newest": newest,
-                "best": summary.best.as_ref().map(row_json), "last": run.scores.last().map(row_json),
+                "best": summary.best.as_ref().map(row_json), "last": newest_score(&run.scores).map(row_json),
                 "identity": run.identity, "weights": run.weights,
             })
         };

@@ -98,8 +98,7 @@ fn print(
     product!("fingerprint  {}", source.fingerprint())?;
     match (source.sample_shape(), image) {
         (SampleShape::Image { size, channels }, Some(image)) => {
-            let fit = serde_json::to_value(image.fit).unwrap_or_default();
-            product!("sample       {size} x {size} x {channels}, fit {}", fit.as_str().unwrap_or_default())?;
+            product!("sample       {size} x {size} x {channels}, fit {}", image.fit.word())?;
         }
         (SampleShape::Image { size, channels }, None) => {
             product!("sample       {size} x {size} x {channels}")?

@@ -113,7 +113,6 @@ fn print(packed: &Packed, source: &dyn Source, spec: &DataSpec, image: &ImageSpe
 
 /// The section `data` of a run that trains on the shards as it would on the data set.
 fn yaml(pattern: &str, spec: &DataSpec, image: &ImageSpec) -> String {
-    let fit = serde_json::to_value(image.fit).unwrap_or_default();
     let flip = match image.flip {
         Flip::Never => "",
         Flip::Random => ", flip: random",
@@ -125,7 +124,7 @@ fn yaml(pattern: &str, spec: &DataSpec, image: &ImageSpec) -> String {
             "  image: {{ size: {}, channels: {}, fit: {}{flip} }}",
             image.size,
             image.channels,
-            fit.as_str().unwrap_or_default()
+            image.fit.word()
         ),
         format!("  shard_records: {}", spec.shard_records),
     ];

@@ -169,7 +169,7 @@ impl Session {
 
     fn weights(&self, manifest: &Manifest) -> Result<Vec<SampleWeights>, Failure> {
         if self.args.weights.is_empty() {
-            return Ok(vec![spec_of(manifest)?.evaluate.weights]);
+            return Ok(spec_of(manifest)?.evaluate.weights.all().to_vec());
         }
         Ok(self.args.weights.clone())
     }
@@ -239,6 +239,6 @@ fn showing(counter: &Counter) -> impl Fn(Progress) + Sync {
     |progress| match progress {
         Progress::Real(done, total) => counter.show("real pictures", done, Some(total)),
         Progress::Generated(done, total) => counter.show("samples", done, Some(total)),
-        Progress::Metric(metric) => counter.show(metric.name(), 0, None),
+        Progress::Metric(metric) => counter.show(metric.word(), 0, None),
     }
 }

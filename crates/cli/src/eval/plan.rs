@@ -120,7 +120,7 @@ impl Args {
         if let Some(metric) = metrics.iter().find(|metric| metric.is_of_points() == is_pictures) {
             let of = |is_pictures: bool| if is_pictures { "pictures" } else { "2-D points" };
             let others = Metric::ALL.iter().filter(|metric| metric.is_of_points() != is_pictures);
-            let others: Vec<_> = others.map(|metric| metric.name()).collect();
+            let others: Vec<_> = others.map(|metric| metric.word()).collect();
             return Err(Failure::bad_input(format!(
                 "--metrics {metric} scores {}, and this run makes {}. Use some of {}.",
                 of(!is_pictures),

@@ -4,7 +4,6 @@ use comfy_table::{Table, presets};
 use lsgan_console::{Failure, product};
 use lsgan_evaluate::{Evaluation, Resize};
 use lsgan_launch::{ScoreRow, Value, best_score};
-use lsgan_spec::SampleWeights;
 use serde_json::{Map, Value as Json, json};
 
 /// All that one call has scored.
@@ -26,10 +25,10 @@ impl Report<'_> {
         }
         let mut table = Table::new();
         table.load_style(presets::UTF8_BORDERS_ONLY);
-        let metrics = self.evaluation.plan().metrics.iter().map(|metric| metric.name().to_owned());
+        let metrics = self.evaluation.plan().metrics.iter().map(|metric| metric.word().to_owned());
         table.set_header(["step".to_owned(), "weights".to_owned()].into_iter().chain(metrics));
         for row in self.rows {
-            let head = [row.step.to_string(), word(row.weights).to_owned()];
+            let head = [row.step.to_string(), row.weights.word().to_owned()];
             table.add_row(head.into_iter().chain(row.scores.iter().map(Value::to_string)));
         }
         product!("{table}")?;
@@ -85,11 +84,11 @@ impl Report<'_> {
 /// A snapshot's scores as one object.
 pub fn row_json(row: &ScoreRow) -> Json {
     let of = |number: fn(&Value) -> Option<f64>| {
-        let named = |value: &Value| number(value).map(|found| (value.metric.name().to_owned(), json!(found)));
+        let named = |value: &Value| number(value).map(|found| (value.metric.word().to_owned(), json!(found)));
         row.scores.iter().filter_map(named).collect::<Map<_, _>>()
     };
     json!({
-        "step": row.step.0, "weights": word(row.weights), "scores": of(|value| Some(value.value)),
+        "step": row.step.0, "weights": row.weights.word(), "scores": of(|value| Some(value.value)),
         "deviations": of(|value| value.deviation),
     })
 }
@@ -97,11 +96,4 @@ pub fn row_json(row: &ScoreRow) -> Json {
 /// Prints the scores of one snapshot of a live run.
 pub fn line(row: &ScoreRow, as_json: bool) -> Result<(), Failure> {
     if as_json { product!("{}", row_json(row)) } else { product!("{row}") }
-}
-
-fn word(weights: SampleWeights) -> &'static str {
-    match weights {
-        SampleWeights::Ema => "ema",
-        SampleWeights::Raw => "raw",
-    }
 }

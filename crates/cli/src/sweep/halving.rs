@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use lsgan_console::{Failure, Interrupt, say};
-use lsgan_launch::read_scores;
+use lsgan_launch::{ScoreRow, newest_score, read_scores};
 use lsgan_spec::Metric;
 use tokio::sync::mpsc;
 
@@ -90,9 +90,10 @@ fn settings(jobs: &[Job]) -> Vec<Vec<String>> {
 fn best(sweep: &Sweep, left: &[Vec<String>], metric: Metric) -> Result<Vec<Vec<String>>, Failure> {
     let mut scores: BTreeMap<&[String], Vec<f64>> = BTreeMap::new();
     for job in &sweep.jobs {
-        let rows = read_scores(&job.dir)?;
-        let at_the_end = rows.iter().rev().find(|row| row.step.0 == job.file.spec.steps);
-        let score = at_the_end.and_then(|row| row.scores.iter().find(|score| score.metric == metric));
+        let mut rows: Vec<ScoreRow> = read_scores(&job.dir)?;
+        rows.retain(|row| row.step.0 == job.file.spec.steps);
+        let score =
+            newest_score(&rows).and_then(|row| row.scores.iter().find(|score| score.metric == metric));
         scores.entry(&job.values).or_default().extend(score.map(|score| score.value));
     }
     let of = |values: &Vec<String>| {

@@ -14,6 +14,7 @@ use lsgan_certs::Role;
 use lsgan_certs::role::of_whom;
 use lsgan_console::{Failure, logging, say, vital};
 use lsgan_launch::{ListenArgs, TlsArgs};
+use lsgan_spec::printable;
 use lsgan_wire::v1::{self, sweep_server};
 use lsgan_wire::{Incoming, Limits, Listen, Peer, scheme};
 use tokio::net::TcpListener;
@@ -27,6 +28,12 @@ use tonic::{Request, Response, Status};
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The longest offer: it has a name.
 const OFFER_BYTES_MAX: usize = 4 << 10;
+/// The longest name of a worker that is shown.
+const NAME_BYTES_MAX: usize = 200;
+/// Calls of a connection: a host makes one for each of its devices.
+const CALLS_MAX: u32 = 1024;
+/// Headers of a call.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// The most workers that are offered at the same time.
 const OFFERS_MAX: usize = 4_096;
 /// Offers that wait to be taken in.
@@ -106,6 +113,8 @@ impl Offers {
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
+            .max_concurrent_streams(CALLS_MAX)
+            .http2_max_header_list_size(HEADERS_BYTES_MAX)
             .add_service(service)
             .serve_with_incoming_shutdown(incoming, async {
                 // The sender may be dropped instead of used; both mean the end.
@@ -129,6 +138,11 @@ impl Offers {
     pub async fn next(&mut self) {
         let Some(slot) = self.new.recv().await else { return std::future::pending().await };
         self.away.remove(&slot.name);
+        // Whoever offers under new names again and again must not fill the memory with them.
+        self.away.retain(|_, since| since.elapsed() < GOODBYE);
+        if self.known.len() >= OFFERS_MAX {
+            self.known.clear();
+        }
         if self.slots.len() >= OFFERS_MAX {
             let why = format!("the sweep has {OFFERS_MAX} workers of other hosts, and takes no more");
             // The host may be gone.
@@ -240,13 +254,18 @@ impl sweep_server::Sweep for Desk {
 
     async fn offer(&self, request: Request<v1::OfferRequest>) -> Result<Response<Self::OfferStream>, Status> {
         may_offer(request.extensions().get())?;
-        let name = request.into_inner().name;
+        let name = shown(&request.into_inner().name);
         // A run and its end.
         let (answer, mut answers) = mpsc::channel(2);
         let slot = Slot { name, answer, run: None, was_told: false };
         self.offers.send(slot).await.map_err(|_| Status::unavailable("the sweep is ending"))?;
         Ok(Response::new(Box::pin(poll_fn(move |cx| answers.poll_recv(cx)))))
     }
+}
+
+/// What is shown of a worker's name, whoever has sent it.
+fn shown(name: &str) -> String {
+    printable(&name[..name.floor_char_boundary(NAME_BYTES_MAX)]).into_owned()
 }
 
 /// Where there are certificates, workers alone are offered.

@@ -9,6 +9,7 @@ use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::read_scores;
 use lsgan_runfile::{Override, RunFile};
 use lsgan_snapshots::{Holder, Store};
+use lsgan_spec::SampleWeights;
 
 use super::axes::{Axis, Seeds};
 use crate::place::waiting;
@@ -220,8 +221,11 @@ impl Job {
         {
             return Ok(Left::Train);
         }
-        let is_last = |row: &lsgan_launch::ScoreRow| row.step.0 >= spec.steps;
-        let is_scored = !spec.evaluate.scores_itself() || read_scores(&self.dir)?.iter().any(is_last);
+        let rows = read_scores(&self.dir)?;
+        let has = |weights: &SampleWeights| {
+            rows.iter().any(|row| row.step.0 >= spec.steps && row.weights == *weights)
+        };
+        let is_scored = !spec.evaluate.scores_itself() || spec.evaluate.weights.all().iter().all(has);
         Ok(if is_scored { Left::Nothing } else { Left::Score })
     }
 }

@@ -26,11 +26,11 @@ pub fn figure(results: &Results) -> Option<Figure> {
         };
         let series: Vec<Series> = shown.iter().enumerate().flat_map(line).collect();
         let values = series.iter().flat_map(|series| &series.points).map(|[_, y]| *y);
-        let y = Axis::around(metric.name(), values);
+        let y = Axis::around(metric.word(), values);
         Chart {
             title: metric.to_string(),
             x: Axis::new("step", 0.0, last.0 as f64),
-            y: y.unwrap_or_else(|| Axis::new(metric.name(), 0.0, 1.0)),
+            y: y.unwrap_or_else(|| Axis::new(metric.word(), 0.0, 1.0)),
             series,
             legend: Some(Corner::UpperRight),
         }
@@ -44,7 +44,10 @@ pub fn figure(results: &Results) -> Option<Figure> {
 #[must_use]
 pub fn over_seeds(name: &str, colour: usize, metric: Metric, rows: &[&Row]) -> Vec<Series> {
     let first = rows.iter().max_by_key(|row| row.scores.len());
-    let steps: Vec<Step> = first.map_or(vec![], |row| row.scores.iter().map(|score| score.step).collect());
+    let mut steps: Vec<Step> =
+        first.map_or(vec![], |row| row.scores.iter().map(|score| score.step).collect());
+    // One that was scored with several weights shows those of the first.
+    steps.dedup();
     let at = |step: Step| {
         let scores = rows.iter().filter_map(|row| row.scores.iter().find(|score| score.step == step));
         let mut values: Vec<f64> = scores.filter_map(|score| value(score, metric)).collect();

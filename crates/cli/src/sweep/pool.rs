@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lsgan_console::{Counter, Failure, Interrupt, say};
 use lsgan_journal::{LastWords, OutcomeKind};
 use lsgan_launch::sibling;
-use lsgan_snapshots::Holder;
+use lsgan_snapshots::{Holder, host_name};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -18,7 +18,6 @@ use super::ledger::Ledger;
 use super::offers::Offers;
 use super::plan::{Job, Left, Sweep};
 use crate::children::{Log, Recipe, Running, first_end};
-use crate::live::host;
 use crate::run_file;
 
 /// Between two looks at how far the runs are.
@@ -158,7 +157,7 @@ impl<'a> Pool<'a> {
             let Some(job) = self.wants_worker(offers)? else { break };
             offers.give(&job.name);
         }
-        let here = host();
+        let here = host_name();
         offers.tell(|run| Holder::of(&self.place_of(run)?.job.dir).ok()??.reached_at(here.as_deref()));
         Ok(())
     }

@@ -6,7 +6,7 @@ use comfy_table::{Table as Drawn, presets};
 use lsgan_console::Failure;
 use lsgan_figures::Table;
 use lsgan_journal::{Known, OutcomeKind, Reader};
-use lsgan_launch::{ScoreRow, read_scores};
+use lsgan_launch::{ScoreRow, newest_score, read_scores};
 use lsgan_spec::{Metric, scalars};
 use serde_json::{Map, Value, json};
 
@@ -123,7 +123,7 @@ impl Results {
         let metrics = self.metrics();
         let head = ["run", "outcome", "step"].map(str::to_owned).into_iter();
         let settings = self.settings.iter().cloned().chain(["seed".to_owned()]);
-        let names = metrics.iter().map(|metric| metric.name().to_owned());
+        let names = metrics.iter().map(|metric| metric.word().to_owned());
         let tail = ["loss_d", "loss_g"].map(str::to_owned).into_iter().chain(names);
         let header =
             head.chain(settings).chain(tail).chain(["seconds", "weights"].map(str::to_owned)).collect();
@@ -154,7 +154,7 @@ impl Results {
         if metrics.is_empty() || groups.iter().all(|(_, rows)| rows.len() < 2) {
             return None;
         }
-        let names = metrics.iter().map(|metric| metric.name().to_owned());
+        let names = metrics.iter().map(|metric| metric.word().to_owned());
         let header = self.settings.iter().cloned().chain(["seeds".to_owned()]).chain(names);
         let cells = |(values, rows): &(&[String], Vec<&Row>)| {
             let of = |metric: &Metric| {
@@ -197,7 +197,7 @@ impl Row {
 
     /// The metric at its last score.
     pub fn last_score(&self, metric: Metric) -> Option<f64> {
-        plot::value(self.scores.last()?, metric)
+        plot::value(newest_score(&self.scores)?, metric)
     }
 
     fn json(&self, settings: &[String]) -> Value {

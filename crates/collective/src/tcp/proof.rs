@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use ring::aead::{AES_128_GCM, LessSafeKey, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, Prk, Salt};
-use ring::hmac::{self, HMAC_SHA256};
-use ring::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::aead::{AES_128_GCM, LessSafeKey, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use super::hello::HELLO_BYTES;
 use crate::GroupError;

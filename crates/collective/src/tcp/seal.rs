@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
 
-use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use socket2::Socket;
 
 use super::proof::FrameKeys;

@@ -1,4 +1,5 @@
-//! A peer made of bytes, which can send what no member sends, and dies at any point.
+//! A peer made of bytes, which can send what no member sends, and dies at any point. It proves what it knows by another library than
+//! members do.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

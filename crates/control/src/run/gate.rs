@@ -11,7 +11,7 @@
 use core::net::SocketAddr;
 use std::fmt;
 
-use lsgan_spec::{Generation, Reduction, Step};
+use lsgan_spec::{Generation, Reduction, Step, is_printable};
 
 use super::attendance::Worker;
 use super::event::SessionId;
@@ -116,7 +116,7 @@ impl Run {
             }
             Report::SnapshotFailed { step, .. } => {
                 of_trained(worker, "that it could not write a snapshot")?;
-                within(worker, *step)
+                within(worker, *step).and_then(|()| self.of_writer(session))
             }
             Report::TaskDone { files } => match self.task_of(session) {
                 Some(task) => final_files(task, files),
@@ -169,6 +169,13 @@ impl Run {
             return Err(Rejection::Late); // it came back under another incarnation since
         }
         Err(Rejection::NotEntitled { says, may: "a member of the newest generation" })
+    }
+
+    /// A report of the worker that writes snapshots, or has the task to. Operators who wait for one are told that it failed: the
+    /// word of another worker would end their wait for nothing.
+    fn of_writer(&self, session: SessionId) -> Admission {
+        let writes = self.writer.is_some() && self.sessions.get(&session).copied() == self.writer;
+        if writes || self.task_of(session).is_some() { Ok(()) } else { Err(Rejection::Late) }
     }
 
     /// All members of a generation are ready with the state that it starts from, and with no other.
@@ -278,8 +285,8 @@ fn out(field: &'static str, value: u64, accepted: String) -> Rejection {
     Rejection::OutOfBounds { field, value: value.to_string(), accepted }
 }
 
-/// The report with texts that can be shown: cut to 4 KiB, and a space for each control character, which could steer a
-/// terminal or begin a line of a log.
+/// The report with texts that can be shown: cut to 4 KiB, and a space for each character that could steer a terminal, begin a
+/// line of a log, or turn the direction of writing.
 #[must_use]
 pub fn clean(report: Report) -> Report {
     let mut report = report;
@@ -330,7 +337,7 @@ fn clean_text(text: &mut String) {
         let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
     }
-    if text.chars().any(char::is_control) {
-        *text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if !text.chars().all(is_printable) {
+        *text = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lsgan_console::Failure;
 use lsgan_journal::{Changes, Writer, wall_ms};
-use lsgan_snapshots::{Error, Log, Store};
+use lsgan_snapshots::{Error, Listing, Log, Store, host_name};
 use tokio::runtime::Handle;
 
 use super::compact::Compaction;
@@ -18,7 +18,7 @@ use super::{Copy, create, deposed};
 use crate::startup::{new_token, waiting};
 
 /// The fact that names a journal; a copy of it on another host gets another name.
-const NAME: &str = "copy_name";
+pub(super) const NAME: &str = "copy_name";
 /// Rows may be younger than the last piece of their journal; clocks of one host go back by less.
 const OVERLAP_MS: u64 = 60_000;
 /// How long a store may be away when a coordinator starts, as when a run ends. In a pod giving up costs one of its Job's lives and
@@ -26,6 +26,8 @@ const OVERLAP_MS: u64 = 60_000;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a copy with a gap is looked at again: pieces become a base while they are read, and a store may list late.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A coordinator that does not lead yet.
 #[derive(Debug)]
@@ -49,15 +51,26 @@ impl Candidate {
     /// # Errors
     /// A store that does not answer, or a copy that is damaged.
     pub async fn find(store: Store, run_dir: &Path, fresh: bool) -> Result<Self, Failure> {
-        let (log, journal) = (Log::of(store), run_dir.join(lsgan_journal::FILE));
-        let listing = patiently(|| log.list()).await?;
+        let (log, mut gap_since) = (Log::of(store), None);
+        loop {
+            let listing = patiently(|| log.list()).await?;
+            match Self::look(log.clone(), &listing, run_dir, fresh).await {
+                Err(_) if gap_since.get_or_insert_with(Instant::now).elapsed() < SETTLES_WITHIN => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn look(log: Log, listing: &Listing, run_dir: &Path, fresh: bool) -> Result<Self, Failure> {
+        let journal = run_dir.join(lsgan_journal::FILE);
         let newest = listing.pieces.last().copied();
         let last = match newest {
             Some(number) if !fresh => Some(read(&log, number).await?),
             _ => None,
         };
-        let host =
-            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let host = host_name().unwrap_or_default();
         let leader = Leader { journal: String::new(), host, run_dir: run_dir.display().to_string() };
         let base = listing.bases.last().copied().unwrap_or_default();
         let mut found = Self {
@@ -72,9 +85,8 @@ impl Candidate {
         if let Some(last) = &found.last
             && !has(&found.journal, last)?
         {
-            let aside = restore(&found.log, &listing, &found.journal).await?;
+            let aside = restore(&found.log, listing, &found.journal, &new_token()?).await?;
             found.sentences.push(restored(&found.log, last, aside.as_deref()));
-            name_anew(&found.journal)?;
         }
         Ok(found)
     }
@@ -95,7 +107,7 @@ impl Candidate {
         self.next += 1;
         self.loose += 1;
         match there.map(|theirs| (Piece::decode(&theirs), theirs)) {
-            None => Ok(None),
+            None => self.expect_nothing_beyond().await.map(|()| None),
             Some((Ok(piece), _)) if self.last.is_some() && piece.kind == Kind::Goes => {
                 let changes = piece.changes.clone();
                 self.last = Some(piece);
@@ -103,6 +115,20 @@ impl Candidate {
             }
             // Another coordinator starts at the same moment.
             Some((_, theirs)) => Err(Failure::bad_input(deposed(&theirs))),
+        }
+    }
+
+    /// The piece just created is the last one. Of a coordinator that was held up since it looked, the number that it tries may have
+    /// become part of a base and be free again, while another one leads far beyond it. A base has a higher number than all that is
+    /// deleted for it, and is there before; so a listing after the creation tells.
+    async fn expect_nothing_beyond(&self) -> Result<(), Failure> {
+        let listing = patiently(|| self.log.list()).await?;
+        match listing.pieces.last().max(listing.bases.last()).copied() {
+            Some(newest) if newest >= self.next => {
+                let theirs = patiently(|| self.log.piece(newest)).await?.unwrap_or_default();
+                Err(Failure::bad_input(deposed(&theirs)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -144,13 +170,6 @@ fn name(journal: &mut Writer) -> Result<String, Failure> {
     let name = new_token()?;
     waiting(|| journal.set_fact(NAME, &name))?;
     Ok(name)
-}
-
-/// What was brought back is no longer the journal of the host that it comes from.
-fn name_anew(path: &Path) -> Result<(), Failure> {
-    let mut journal = waiting(|| Writer::open(path))?;
-    let name = new_token()?;
-    Ok(waiting(|| journal.set_fact(NAME, &name))?)
 }
 
 fn restored(log: &Log, last: &Piece, aside: Option<&Path>) -> String {

@@ -113,9 +113,21 @@ impl Copy {
     /// # Errors
     /// The store is away, and what is lacking waits for the next call; or another coordinator leads.
     pub fn put(&mut self, journal: &Writer) -> Result<(), NotCopied> {
-        if !self.lacks() {
-            return self.look();
+        // What was read for a base by now was gathered too: this thread is the one that writes.
+        let is_saved = self.compaction.is_saved();
+        if self.lacks() {
+            self.put_all(journal)?;
+        } else {
+            self.look()?;
         }
+        if is_saved {
+            self.compaction.write(&self.runtime, &self.log);
+        }
+        Ok(())
+    }
+
+    /// Creates the pieces that are lacking.
+    fn put_all(&mut self, journal: &Writer) -> Result<(), NotCopied> {
         // An earlier try may have created its piece: it is asked for first, as it was.
         while let Some(bytes) = self.tried.take().or_else(|| self.piece(journal)) {
             match self.runtime.block_on(create(&self.log, self.next, &bytes)) {
@@ -132,7 +144,7 @@ impl Copy {
                 }
             }
         }
-        self.compaction.begin(&self.runtime, &self.log, self.next - 1);
+        self.compaction.begin(&self.runtime, self.next - 1);
         Ok(())
     }
 

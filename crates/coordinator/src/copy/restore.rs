@@ -7,6 +7,7 @@ use lsgan_console::Failure;
 use lsgan_journal::{Changes, Writer};
 use lsgan_snapshots::{Listing, Log};
 
+use super::lead::NAME;
 use super::piece::{Kind, Piece};
 
 /// Pieces that are read at once: each waits for the network.
@@ -15,10 +16,16 @@ const AT_ONCE: usize = 32;
 const ROWS_AT_ONCE: usize = 100_000;
 
 /// Writes the journal that `listing` has to `path`, in place of what is there, which is moved aside. Returns where to.
+/// It gets this `name`: it is no longer the journal of the host that it comes from.
 ///
 /// # Errors
 /// A store that does not answer, a piece that is missing or damaged, a journal that cannot be written.
-pub async fn restore(log: &Log, listing: &Listing, path: &Path) -> Result<Option<PathBuf>, Failure> {
+pub async fn restore(
+    log: &Log,
+    listing: &Listing,
+    path: &Path,
+    name: &str,
+) -> Result<Option<PathBuf>, Failure> {
     let new = path.with_extension("restored");
     remove(&new)?;
     let base = listing.bases.last().copied().unwrap_or_default();
@@ -46,8 +53,9 @@ pub async fn restore(log: &Log, listing: &Listing, path: &Path) -> Result<Option
         }
     }
     journal.apply(&changes)?;
-    // Without a second file beside it, so that it can be moved.
     drop(journal);
+    // Before it is in its place, where it would pass for the other host's. Without a second file beside it, so that it can be moved.
+    Writer::open(&new)?.set_fact(NAME, name)?;
     let aside = move_aside(path)?;
     std::fs::rename(&new, path)?;
     Ok(aside)

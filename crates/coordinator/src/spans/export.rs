@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lsgan_snapshots::host_name;
 use lsgan_spec::{chain, printable};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -173,12 +174,11 @@ fn may_end_otherwise(code: Code) -> bool {
 
 /// What the spans are of: the user's words before ours.
 fn resource(settings: &Settings, about: &About<'_>) -> Resource {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let ours = [
         Some(text("service.name", "lsgan-coordinator")),
         Some(text("service.version", env!("CARGO_PKG_VERSION"))),
         Some(number("process.pid", std::process::id().into())),
-        host.map(|host| text("host.name", host)),
+        host_name().map(|host| text("host.name", host)),
         Some(text("lsgan.run", about.run)),
         Some(text("lsgan.identity", about.identity)),
     ];

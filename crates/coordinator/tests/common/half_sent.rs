@@ -1,6 +1,4 @@
 //! Calls that begin a message and do not end it, in HTTP/2 by hand: no library sends half a message.
-//!
-//! The frames are those of RFC 9113, the headers those of RFC 7541 without compression.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,16 +6,11 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+use lsgan_outside::http2::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    frame, headers,
+};
+
 /// What a peer may send before it is told more, and the largest frame.
 const WINDOW_BYTES: i64 = 65_535;
 const FRAME_BYTES_MAX: i64 = 16 << 10;
@@ -47,7 +40,7 @@ pub fn send(address: &str, path: &str, calls: u32, len_bytes: u32, stop: &Atomic
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(LISTEN))?;
     socket.set_write_timeout(Some(LISTEN))?;
-    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+    socket.write_all(PREFACE)?;
     socket.write_all(&frame(SETTINGS, 0, 0, &[]))?;
     let mut open = BTreeMap::new();
     for number in 0..calls {
@@ -141,26 +134,4 @@ impl Connection {
             _ => Ok(()),
         }
     }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Of a gRPC call: `:method POST`, `:scheme http`, the path, the content's type, `te`.
-fn headers(path: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("it is short")], text.as_bytes()].concat();
-    let parts = [
-        vec![0x83, 0x86, 0x04],
-        text(path),
-        vec![0x01],
-        text("localhost"),
-        vec![0x0f, 0x10],
-        text("application/grpc"),
-        vec![0x00],
-        text("te"),
-        text("trailers"),
-    ];
-    parts.concat()
 }

@@ -1,7 +1,7 @@
 //! The kinds of data sources, one file each.
 //!
 //! A new kind is one file here, its variant in [`lsgan_spec::Source`], its `mod`, and its line in `sources!` below. The
-//! file has `KIND`, `open`, `at` and `find`; if it reads pictures, it implements [`pictures::Records`]. `tests/contract.rs`
+//! file has `KIND`, `open`, `at` and `find`; if it reads pictures, it implements [`pictures::Records`]. `tests/it/contract.rs`
 //! fails until it has a row for the kind and a place where the kind is found.
 
 mod cifar10;

@@ -14,13 +14,13 @@
 //! is added where the shape stays. A batch norm behind each convolution is folded into its weights when a session opens.
 //! Padding is TensorFlow's "same": of an odd number of rows, the last ones get more.
 
-use std::fs;
 use std::path::PathBuf;
 
+use lsgan_data::read_whole;
 use tch::{Kind, TchError, Tensor};
 
 use super::weights::Weights;
-use super::{Extractor, Session, folder};
+use super::{Extractor, FILE_BYTES_MAX, Session, folder};
 use crate::chunks::Pictures;
 use crate::{EvaluateError, Resize};
 
@@ -128,7 +128,7 @@ impl EfficientNetLite0 {
     }
 
     fn open(path: PathBuf, resize: Resize) -> Result<Self, EvaluateError> {
-        let bytes = match fs::read(&path) {
+        let bytes = match read_whole(&path, FILE_BYTES_MAX) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(EvaluateError::NotInstalled { extractor: NAME, path });
             }

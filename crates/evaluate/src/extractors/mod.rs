@@ -14,6 +14,9 @@ use lsgan_spec::{DataSpec, Source};
 use crate::chunks::Pictures;
 use crate::{EvaluateError, Resize};
 
+/// The largest file of a network: Inception's has 100 MB.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
 /// A network with its weights. Tensors belong to a thread, so each opens a [`Session`] of its own.
 pub trait Extractor: Send + Sync {
     /// Its word in reports: `clothes`.

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use lsgan_data::read_whole;
 use tch::{CModule, IValue, Kind, Tensor};
 
-use super::{Extractor, Session};
+use super::{Extractor, FILE_BYTES_MAX, Session};
 use crate::chunks::Pictures;
 use crate::error::first_line;
 use crate::{EvaluateError, Resize};
@@ -30,7 +31,8 @@ impl TorchScript {
     /// Loads it and tries it on two pictures.
     pub fn open(path: &Path, resize: Resize) -> Result<Self, EvaluateError> {
         let refuse = |problem: String| EvaluateError::Weights { path: path.to_owned(), problem };
-        let bytes = std::fs::read(path).map_err(|error| refuse(format!("it cannot be read: {error}")))?;
+        let bytes = read_whole(path, FILE_BYTES_MAX)
+            .map_err(|error| refuse(format!("it cannot be read: {error}")))?;
         let hash = blake3::hash(&bytes).to_hex()[..HASH_DIGITS].to_owned();
         let mut opened = Self { path: path.to_owned(), hash, features: 0, resize };
         let module = opened.load()?;

@@ -91,6 +91,7 @@ impl Builder<'_> {
                 let embedded = self.next("Gemm", &[&told, &weight], vec![int("transB", 1)]);
                 self.next("Concat", &[&z, &embedded], vec![int("axis", 1)])
             }
+            Layer::Concatenate { .. } => unreachable!("discriminators alone have it"),
             Layer::Conv(conv) => self.convolution("Conv", conv, x, vec![]),
             Layer::ConvTranspose { conv, output_padding } => self.convolution(
                 "ConvTranspose",

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lsgan_spec::{BatchNorm, ClassesSpec, Discriminator, Generator, Latent, ModelSpec};
+use lsgan_spec::{BatchNorm, ClassesSpec, Conditioning, Discriminator, Generator, Latent, ModelSpec};
 use tch::{Kind, Tensor};
 
 use super::{SampleShape, discriminator, generator};
 use crate::flat::ALIGNMENT;
 use crate::init::initialise;
-use crate::layers::{Network, Norm};
+use crate::layers::{Input, Network, Norm};
 use crate::tensors::view;
 
 /// One model at one size, with the parameter counts that its authors state (or PyTorch counts).
@@ -43,7 +43,23 @@ fn with(row: Row, batch_norm: BatchNorm) -> Row {
 
 /// Told 10 classes, of which G makes 64 numbers.
 fn conditional(row: Row) -> Row {
-    Row { model: ModelSpec { classes: ClassesSpec { count: 10, embedding: 64 }, ..row.model }, ..row }
+    let classes = ClassesSpec { count: 10, embedding: 64, ..ClassesSpec::default() };
+    Row { model: ModelSpec { classes, ..row.model }, ..row }
+}
+
+/// The same, and D makes 64 numbers of its own, beside what its last hidden layer reads.
+fn concatenating(row: Row) -> Row {
+    let mut row = conditional(row);
+    row.model.classes.discriminator = Conditioning::Concatenation;
+    row
+}
+
+fn mlp(name: &'static str, parameters: [usize; 2]) -> Row {
+    let model = ModelSpec::of(
+        Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
+        Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
+    );
+    Row { name, model, sample: SampleShape::Point, parameters }
 }
 
 fn rows() -> Vec<Row> {
@@ -73,21 +89,34 @@ fn rows() -> Vec<Row> {
             [15_591_427 + 640 + 64 * 12_544, 4_333_441 + 10 * 25_089],
         )),
         conditional(resnet("resnet, 10 classes", [62_635 + 640 + 64 * 512, 38_609 + 10 * 513])),
-        Row {
-            name: "mlp",
-            model: ModelSpec::of(
-                Generator::Mlp { latent: Latent::Normal(256), width: 128, depth: 2, gain: 1.4 },
-                Discriminator::Mlp { width: 128, depth: 2, gain: 1.4 },
-            ),
-            sample: SampleShape::Point,
-            parameters: [49_666, 17_025],
-        },
+        mlp("mlp", [49_666, 17_025]),
     ]
+}
+
+/// 10·64 of each embedding, 64 more inputs of G's first layer and of D's last hidden one.
+fn concatenating_rows() -> [Row; 4] {
+    let dcgan = dcgan(
+        "dcgan, 10 classes beside features",
+        (32, 1),
+        32,
+        [369_600 + 640 + 64 * 2_048, 166_784 + 640 + 64 * 2_048],
+    );
+    let lsgan112 = lsgan112(
+        "lsgan112, 10 classes beside features",
+        [15_591_427 + 640 + 64 * 12_544, 4_333_441 + 640 + 64 * 12_800],
+    );
+    // A 3x3 and a 1x1 convolution to 32 channels, and a batch norm.
+    let resnet = resnet(
+        "resnet, 10 classes beside features",
+        [62_635 + 640 + 64 * 512, 38_609 + 640 + 64 * (288 + 32 + 2)],
+    );
+    let mlp = mlp("mlp, 10 classes beside features", [49_666 + 640 + 64 * 128, 17_025 + 640 + 64 * 128]);
+    [dcgan, lsgan112, resnet, mlp].map(concatenating)
 }
 
 /// Runs every check over every model. Panics with the model's name and what it broke.
 pub fn contract() {
-    for row in rows() {
+    for row in rows().into_iter().chain(concatenating_rows()) {
         let g = generator(&row.model, row.sample).expect("the table's models are valid");
         let d = discriminator(&row.model, row.sample).expect("the table's models are valid");
         for (network, parameters) in [(&g, row.parameters[0]), (&d, row.parameters[1])] {
@@ -97,7 +126,7 @@ pub fn contract() {
             leaves_are_views_of_the_flat_tensor(&name, network);
             initial_weights_are_a_function_of_the_seed(&name, network);
         }
-        outputs_have_the_stated_shapes(row.name, &g, &d, (row.sample, row.model.classes.count));
+        outputs_have_the_stated_shapes(row.name, &g, &d, (row.sample, row.model.classes));
     }
 }
 
@@ -151,7 +180,7 @@ fn outputs_have_the_stated_shapes(
     name: &str,
     g: &Network,
     d: &Network,
-    (sample, classes): (SampleShape, u32),
+    (sample, classes): (SampleShape, ClassesSpec),
 ) {
     let weights = |network: &Network| -> Vec<Tensor> {
         let mut flat = vec![0.0; network.parameters.len()];
@@ -165,11 +194,17 @@ fn outputs_have_the_stated_shapes(
     assert_eq!(samples.size(), sample.size(2), "{name}: shape of two samples");
     assert_eq!(statistics.len(), g.statistics.entries().len(), "{name}: G's batch-norm statistics");
     statistics.clear();
-    let judged = d.forward(&samples, &weights(d), &mut Norm::Batch(&mut statistics));
+    let told = Tensor::ones([2, i64::from(classes.count)], (Kind::Float, tch::Device::Cpu));
+    let input = Input { x: &samples, told: Some(&told) };
+    let judged = d.forward(input, &weights(d), &mut Norm::Batch(&mut statistics));
+    let more = match classes.discriminator {
+        Conditioning::Projection => classes.count as usize,
+        Conditioning::Concatenation => 0,
+    };
     assert_eq!(
         judged.numel(),
-        2 * (1 + classes as usize),
-        "{name}: D says one number for each sample and class"
+        2 * (1 + more),
+        "{name}: D says a number for each sample, and by projection for each class"
     );
     assert_eq!(statistics.len(), d.statistics.entries().len(), "{name}: D's batch-norm statistics");
 }

@@ -10,7 +10,7 @@
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer};
-use crate::models::{Normed, SampleShape};
+use crate::models::{Normed, SampleShape, Told};
 
 const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
 const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
@@ -69,17 +69,18 @@ pub(super) fn generator(
 pub(super) fn discriminator(
     width: u32,
     norm: Normed,
-    (sample, outputs): (SampleShape, i64),
+    (sample, told): (SampleShape, &Told),
 ) -> Result<Vec<Layer>, TrainError> {
     let (channels, halvings) = shape(sample)?;
     let leaky = Layer::LeakyRelu { slope: 0.2 };
     let mut wide = i64::from(width);
     let mut layers = vec![Layer::Conv(conv(channels, wide, 2, 1)), leaky.clone()]; // [n, width, size/2, size/2]
-    for _ in 0..halvings {
-        layers.extend(normed(conv(wide, wide * 2, 2, 1), norm, Layer::Conv)); // half the side
+    for index in 1..=halvings {
+        let beside = told.add_if(index == halvings, &mut layers); // [n, channels + beside, 8, 8]
+        layers.extend(normed(conv(wide + beside, wide * 2, 2, 1), norm, Layer::Conv)); // half the side
         layers.push(leaky.clone());
         wide *= 2;
     }
-    layers.push(Layer::Conv(conv(wide, outputs, 1, 0))); // [n, outputs, 1, 1]
+    layers.push(Layer::Conv(conv(wide, told.outputs, 1, 0))); // [n, outputs, 1, 1]
     Ok(layers)
 }

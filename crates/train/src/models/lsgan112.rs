@@ -11,7 +11,7 @@
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer};
-use crate::models::{Normed, SampleShape};
+use crate::models::{Normed, SampleShape, Told};
 
 const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
 const NORM: Init = Init::Normal { mean: 1.0, std: 0.02 };
@@ -71,18 +71,19 @@ pub(super) fn generator(
 pub(super) fn discriminator(
     width: u32,
     normed: Normed,
-    (sample, outputs): (SampleShape, i64),
+    (sample, told): (SampleShape, &Told),
 ) -> Result<Vec<Layer>, TrainError> {
     let colours = channels(sample)?;
     let w = i64::from(width);
     let leaky = Layer::LeakyRelu { slope: 0.2 };
     let mut layers = vec![down(colours, w), leaky.clone()]; // [n, w, 56, 56]
     for (inputs, outputs) in [(w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w)] {
-        layers.push(down(inputs, outputs));
+        let beside = told.add_if(outputs == 8 * w, &mut layers); // [n, 4w + beside, 14, 14]
+        layers.push(down(inputs + beside, outputs));
         layers.extend(normed.layer(norm(outputs)));
         layers.push(leaky.clone());
     }
     layers.push(Layer::Flatten); // [n, 8w·7·7]
-    layers.push(Layer::Linear { inputs: 8 * w * SIDE * SIDE, outputs, weight: WEIGHT }); // [n, outputs]
+    layers.push(Layer::Linear { inputs: 8 * w * SIDE * SIDE, outputs: told.outputs, weight: WEIGHT }); // [n, outputs]
     Ok(layers)
 }

@@ -6,7 +6,7 @@
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::Layer;
-use crate::models::SampleShape;
+use crate::models::{SampleShape, Told};
 
 /// The hidden layers.
 pub(super) struct Hidden {
@@ -15,16 +15,17 @@ pub(super) struct Hidden {
     pub gain: f64,
 }
 
-fn layers(inputs: u32, hidden: &Hidden, outputs: i64) -> Vec<Layer> {
+fn layers(inputs: u32, hidden: &Hidden, told: &Told) -> Vec<Layer> {
     let weight = Init::Orthogonal { gain: hidden.gain };
     let mut layers = vec![];
     let mut wide = i64::from(inputs);
-    for _ in 0..hidden.depth {
+    for index in 1..=hidden.depth {
+        wide += told.add_if(index == hidden.depth, &mut layers);
         layers.push(Layer::Linear { inputs: wide, outputs: i64::from(hidden.width), weight });
         layers.push(Layer::Tanh);
         wide = i64::from(hidden.width);
     }
-    layers.push(Layer::Linear { inputs: wide, outputs, weight });
+    layers.push(Layer::Linear { inputs: wide, outputs: told.outputs, weight });
     layers
 }
 
@@ -39,13 +40,13 @@ fn points_only(sample: SampleShape) -> Result<(), TrainError> {
 
 pub(super) fn generator(latent: u32, hidden: Hidden, sample: SampleShape) -> Result<Vec<Layer>, TrainError> {
     points_only(sample)?;
-    Ok(layers(latent, &hidden, 2)) // [n, 2]
+    Ok(layers(latent, &hidden, &Told::nothing(2))) // [n, 2]
 }
 
 pub(super) fn discriminator(
     hidden: Hidden,
-    (sample, outputs): (SampleShape, i64),
+    (sample, told): (SampleShape, &Told),
 ) -> Result<Vec<Layer>, TrainError> {
     points_only(sample)?;
-    Ok(layers(2, &hidden, outputs)) // [n, outputs]
+    Ok(layers(2, &hidden, told)) // [n, outputs]
 }

@@ -13,7 +13,9 @@ mod lsgan112;
 mod mlp;
 mod resnet;
 
-use lsgan_spec::{Discriminator, Generator, Half, Latent, ModelSpec, RunSpec, Source};
+use lsgan_spec::{
+    ClassesSpec, Conditioning, Discriminator, Generator, Half, Latent, ModelSpec, RunSpec, Source,
+};
 
 use crate::TrainError;
 use crate::init::Init;
@@ -97,8 +99,46 @@ impl Normed {
     }
 }
 
-/// How the embedding of classes starts.
+/// How an embedding of classes starts.
 const EMBEDDING: Init = Init::Normal { mean: 0.0, std: 0.02 };
+
+/// How D is told of classes.
+struct Told {
+    /// How many numbers D says of a sample.
+    outputs: i64,
+    /// Puts an embedding beside what D's last hidden layer reads.
+    concatenate: Option<Layer>,
+    /// How many numbers that has.
+    beside: i64,
+}
+
+impl Told {
+    /// Of nothing.
+    fn nothing(outputs: i64) -> Self {
+        Self { outputs, concatenate: None, beside: 0 }
+    }
+
+    fn of(classes: ClassesSpec) -> Self {
+        let (count, beside) = (i64::from(classes.count), i64::from(classes.embedding));
+        match classes.discriminator {
+            Conditioning::Concatenation if count > 0 => {
+                let concatenate = Layer::Concatenate { classes: count, outputs: beside, weight: EMBEDDING };
+                Self { outputs: 1, concatenate: Some(concatenate), beside }
+            }
+            Conditioning::Concatenation | Conditioning::Projection => Self::nothing(1 + count),
+        }
+    }
+
+    /// Adds the embedding to what comes out of `layers`, if these are all before the last hidden layer. Returns how many channels
+    /// that reads more.
+    fn add_if(&self, is_last: bool, layers: &mut Vec<Layer>) -> i64 {
+        if !is_last {
+            return 0;
+        }
+        layers.extend(self.concatenate.clone());
+        self.beside
+    }
+}
 
 /// The generator that a run's file names: z to samples; or z with the classes behind it.
 pub fn generator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
@@ -144,16 +184,15 @@ pub fn latent(spec: &Generator) -> Latent {
     }
 }
 
-/// The discriminator that a run's file names: samples to one number each, and one more for each class.
+/// The discriminator that a run's file names: samples to one number each, and by projection one more for each class.
 pub fn discriminator(model: &ModelSpec, sample: SampleShape) -> Result<Network, TrainError> {
-    let norm = Normed::of(model, Half::Discriminator);
-    let outputs = 1 + i64::from(model.classes.count);
+    let (norm, told) = (Normed::of(model, Half::Discriminator), &Told::of(model.classes));
     let layers = match &model.discriminator {
-        Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, (sample, outputs))?,
-        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, (sample, outputs))?,
-        Discriminator::Resnet { width } => resnet::discriminator(*width, norm, (sample, outputs))?,
+        Discriminator::Dcgan { width } => dcgan::discriminator(*width, norm, (sample, told))?,
+        Discriminator::Lsgan112 { width } => lsgan112::discriminator(*width, norm, (sample, told))?,
+        Discriminator::Resnet { width } => resnet::discriminator(*width, norm, (sample, told))?,
         Discriminator::Mlp { width, depth, gain } => {
-            mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, (sample, outputs))?
+            mlp::discriminator(mlp::Hidden { width: *width, depth: *depth, gain: *gain }, (sample, told))?
         }
     };
     let input = sample.size(1)[1..].to_vec();

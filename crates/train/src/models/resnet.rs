@@ -10,7 +10,7 @@
 use crate::TrainError;
 use crate::init::Init;
 use crate::layers::{Bias, Conv, Layer};
-use crate::models::{Normed, SampleShape};
+use crate::models::{Normed, SampleShape, Told};
 use crate::residual::Residual;
 
 const WEIGHT: Init = Init::Normal { mean: 0.0, std: 0.02 };
@@ -86,18 +86,19 @@ pub(super) fn generator(
 pub(super) fn discriminator(
     width: u32,
     normed: Normed,
-    (sample, outputs): (SampleShape, i64),
+    (sample, told): (SampleShape, &Told),
 ) -> Result<Vec<Layer>, TrainError> {
     let (channels, halvings) = shape(sample)?;
     let mut wide = i64::from(width);
     let mut layers = vec![conv(channels, wide, 3, Bias::With)]; // [n, width, size, size]
     for index in 1..=halvings {
         let next = if index == halvings { wide } else { 2 * wide };
-        layers.push(block([wide, next], normed, Layer::AveragePool)); // half the side
+        let beside = told.add_if(index == halvings, &mut layers); // [n, wide + beside, 8, 8]
+        layers.push(block([wide + beside, next], normed, Layer::AveragePool)); // half the side
         wide = next;
     }
     layers.extend(activated(wide, normed));
     layers.push(Layer::Flatten); // [n, 16·wide]
-    layers.push(Layer::Linear { inputs: SIDE * SIDE * wide, outputs, weight: WEIGHT }); // [n, outputs]
+    layers.push(Layer::Linear { inputs: SIDE * SIDE * wide, outputs: told.outputs, weight: WEIGHT }); // [n, outputs]
     Ok(layers)
 }

@@ -53,7 +53,7 @@ pub fn small_dcgan() -> RunSpec {
         journal: JournalSpec::default(),
         samples: SamplesSpec { grid: Grid { columns: 4, rows: 2 }, every: 0, weights: SampleWeights::Ema },
         evaluate: EvaluateSpec::default(),
-        report: ReportSpec { every: 1, state_hash_every: 0 },
+        report: ReportSpec { every: 1, state_hash_every: 0, tensorboard: None },
         alerts: AlertsSpec::default(),
     }
 }

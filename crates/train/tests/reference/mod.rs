@@ -6,7 +6,7 @@
 //! not elements: Adam divides by √v, so an element whose gradient is as small as its rounding error may move by
 //! anything up to a learning rate, in PyTorch as here.
 //!
-//! `tests/golden.rs` and `examples/golden_step.rs` both include this file.
+//! `tests/it/golden.rs` and `examples/golden_step.rs` both include this file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,9 +30,9 @@ pub const NAMES: [&str; 12] = [
     "lsgan112",
     "resnet32",
     "resnet64",
-    "resnet128",
     "dcgan256",
     "conditional",
+    "concatenation",
     "adamw-r1",
     "rmsprop-clip",
     "wgan-gp-augment",
@@ -189,9 +189,9 @@ pub fn spec(fixture: &str) -> RunSpec {
         "lsgan112" => lsgan112(&mut spec),
         "resnet32" => resnet(&mut spec, (32, 4), 4),
         "resnet64" => resnet(&mut spec, (64, 2), 2),
-        "resnet128" => resnet(&mut spec, (128, 2), 2),
         "dcgan256" => dcgan256(&mut spec),
         "conditional" => conditional(&mut spec),
+        "concatenation" => concatenation(&mut spec),
         "adamw-r1" => adamw_r1(&mut spec),
         "rmsprop-clip" => rmsprop_clip(&mut spec),
         "wgan-gp-augment" => wgan_gp_augment(&mut spec),
@@ -225,17 +225,22 @@ fn resnet(spec: &mut RunSpec, (size, width): (u32, u32), per_rank: u32) {
 fn dcgan256(spec: &mut RunSpec) {
     spec.batch.per_rank = 2;
     spec.data.image = Some(ImageSpec::of(256, 3));
-    spec.model.generator = Generator::Dcgan { latent: Latent::Normal(8), width: 2 };
-    spec.model.discriminator = Discriminator::Dcgan { width: 2 };
+    spec.model.generator = Generator::Dcgan { latent: Latent::Normal(8), width: 1 };
+    spec.model.discriminator = Discriminator::Dcgan { width: 1 };
     spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
     spec.optimizer = OptimizersSpec::of(adam, adam);
 }
 
 fn conditional(spec: &mut RunSpec) {
-    spec.model.classes = ClassesSpec { count: 3, embedding: 5 };
+    spec.model.classes = ClassesSpec { count: 3, embedding: 5, ..ClassesSpec::default() };
     spec.model.batch_norm = BatchNorm::Generator;
     spec.regularization.r1 = R1Spec { gamma: 0.5, every: 1 };
+}
+
+fn concatenation(spec: &mut RunSpec) {
+    conditional(spec);
+    spec.model.classes.discriminator = Conditioning::Concatenation;
 }
 
 fn adamw_r1(spec: &mut RunSpec) {

@@ -121,7 +121,7 @@ fn wgan_gp() -> RunSpec {
 /// not fit beside second moments of 0.
 fn conditional() -> RunSpec {
     let mut spec = RunSpec { precision: Precision::Bf16, ..small_dcgan() };
-    spec.model.classes = ClassesSpec { count: 3, embedding: 8 };
+    spec.model.classes = ClassesSpec { count: 3, embedding: 8, ..ClassesSpec::default() };
     spec
 }
 
