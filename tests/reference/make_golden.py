@@ -44,7 +44,7 @@ class Network(nn.Module):
         return x
 
 
-def dcgan32(width, latent, channels, norm_in_d=True):
+def dcgan(size, width, latent, channels, norm_in_d=True):
     def up(i, o, stride, padding):
         return nn.ConvTranspose2d(i, o, 4, stride, padding, bias=False)
 
@@ -55,19 +55,17 @@ def dcgan32(width, latent, channels, norm_in_d=True):
         norm = [nn.BatchNorm2d(o)] if norm_in_d else []
         return [down(i, o, 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
 
-    w = width
-    g = Network(
-        up(latent, 4 * w, 1, 0), nn.BatchNorm2d(4 * w), nn.ReLU(),
-        up(4 * w, 2 * w, 2, 1), nn.BatchNorm2d(2 * w), nn.ReLU(),
-        up(2 * w, w, 2, 1), nn.BatchNorm2d(w), nn.ReLU(),
-        up(w, channels, 2, 1), nn.Tanh(),
-    )
-    d = Network(
-        down(channels, w, 2, 1), nn.LeakyReLU(0.2),
-        *hidden(w, 2 * w), *hidden(2 * w, 4 * w),
-        down(4 * w, 1, 1, 0),
-    )
-    return g, d, (latent, 1, 1), (channels, 32, 32)
+    doublings = size.bit_length() - 4  # between 4×4 pixels and half the side
+    wide = [width << index for index in range(doublings + 1)]
+    layers = [up(latent, wide[-1], 1, 0), nn.BatchNorm2d(wide[-1]), nn.ReLU()]
+    for o, i in reversed(list(zip(wide, wide[1:]))):
+        layers += [up(i, o, 2, 1), nn.BatchNorm2d(o), nn.ReLU()]
+    g = Network(*layers, up(width, channels, 2, 1), nn.Tanh())
+    layers = [down(channels, width, 2, 1), nn.LeakyReLU(0.2)]
+    for i, o in zip(wide, wide[1:]):
+        layers += hidden(i, o)
+    d = Network(*layers, down(wide[-1], 1, 1, 0))
+    return g, d, (latent, 1, 1), (channels, size, size)
 
 
 def lsgan112(width, latent, channels):
@@ -99,7 +97,7 @@ class Residual(nn.Module):
         return self.block(x) + self.shortcut(x)
 
 
-def resnet32(width, latent, channels):
+def resnet(size, width, latent, channels):
     def block(i, o, before=(), behind=()):
         return Residual(
             [nn.BatchNorm2d(i), nn.ReLU(), *before, nn.Conv2d(i, o, 3, 1, 1, bias=False),
@@ -113,17 +111,19 @@ def resnet32(width, latent, channels):
     def down(i, o):
         return block(i, o, behind=[nn.AvgPool2d(2)])
 
-    w = width
+    blocks = size.bit_length() - 3  # between 4×4 pixels and the side
+    wide = [width << index for index in range(blocks)]
+    wide.append(wide[-1])
     g = Network(
-        nn.Linear(latent, 16 * 4 * w), nn.Unflatten(1, (4 * w, 4, 4)),
-        up(4 * w, 4 * w), up(4 * w, 2 * w), up(2 * w, w),
-        nn.BatchNorm2d(w), nn.ReLU(), nn.Conv2d(w, channels, 3, 1, 1), nn.Tanh(),
+        nn.Linear(latent, 16 * wide[-1]), nn.Unflatten(1, (wide[-1], 4, 4)),
+        *(up(i, o) for o, i in reversed(list(zip(wide, wide[1:])))),
+        nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, 1, 1), nn.Tanh(),
     )
     d = Network(
-        nn.Conv2d(channels, w, 3, 1, 1), down(w, 2 * w), down(2 * w, 4 * w), down(4 * w, 4 * w),
-        nn.BatchNorm2d(4 * w), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 4 * w, 1),
+        nn.Conv2d(channels, width, 3, 1, 1), *(down(i, o) for i, o in zip(wide, wide[1:])),
+        nn.BatchNorm2d(wide[-1]), nn.ReLU(), nn.Flatten(), nn.Linear(16 * wide[-1], 1),
     )
-    return g, d, (latent,), (channels, 32, 32)
+    return g, d, (latent,), (channels, size, size)
 
 
 class Embed(nn.Module):
@@ -151,7 +151,7 @@ class Concatenate(nn.Module):
 
 def conditional(width, latent, channels, classes, embedding):
     """G reads z and the class; D says one more number for each class."""
-    g, d, _, sample = dcgan32(width, latent + embedding, channels, norm_in_d=False)
+    g, d, _, sample = dcgan(32, width, latent + embedding, channels, norm_in_d=False)
     g = Network(Embed(latent, classes, embedding), nn.Unflatten(1, (latent + embedding, 1, 1)), *g.main)
     d = Network(*d.main[:-1], nn.Conv2d(4 * width, 1 + classes, 4, 1, 0, bias=False))
     return g, d, (latent,), sample
@@ -435,7 +435,7 @@ def both(kind, **options):
 
 CASES = {
     "dcgan32": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=1), batch=8, seed=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-8),
         objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9,
     ),
@@ -447,9 +447,19 @@ CASES = {
         objective=("least_squares", dict(a=0.0, b=1.0, c=1.0)), ema_decay=0.9,
     ),
     "resnet32": dict(
-        networks=lambda: resnet32(width=4, latent=8, channels=3), batch=4, seed=3,
+        networks=lambda: resnet(32, width=4, latent=8, channels=3), batch=4, seed=3,
         optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-3),
         objective=("hinge", {}), ema_decay=0.9,
+    ),
+    "resnet64": dict(
+        networks=lambda: resnet(64, width=2, latent=8, channels=3), batch=2, seed=2, steps=1,
+        optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-3),
+        objective=("hinge", {}), ema_decay=0.9,
+    ),
+    "dcgan256": dict(
+        networks=lambda: dcgan(256, width=1, latent=8, channels=3), batch=2, seed=3,
+        optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-3),
+        objective=("least_squares", dict(a=0.0, b=1.0, c=1.0)), ema_decay=0.9,
     ),
     "conditional": dict(
         networks=lambda: conditional(width=4, latent=16, channels=1, classes=3, embedding=5), batch=8, seed=2,
@@ -462,32 +472,32 @@ CASES = {
         objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9, classes=3, r1=dict(gamma=0.5, every=1),
     ),
     "adamw-r1": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=1), batch=8, seed=2,
         optimizers=both("AdamW", lr=1e-3, betas=[0.5, 0.999], eps=1e-8, weight_decay=0.1),
         objective=("hinge", {}), ema_decay=0.9, r1=dict(gamma=0.5, every=2),
         schedule=dict(warm_up_steps=2, decay="cosine", decay_steps=4, floor=0.1),
     ),
     # G is updated at steps 1 and 3.
     "discriminator-steps": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2, steps=5, discriminator_steps=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=1), batch=8, seed=2, steps=5, discriminator_steps=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.5, 0.999], eps=1e-8),
         objective=("least_squares", dict(a=-1.0, b=1.0, c=0.0)), ema_decay=0.9, r1=dict(gamma=0.5, every=3),
         schedule=dict(warm_up_steps=2, decay="linear", decay_steps=4, floor=0.0),
     ),
     "wgan-gp-augment": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=3, norm_in_d=False), batch=4, seed=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=3, norm_in_d=False), batch=4, seed=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-8),
         objective=("wgan", {}), ema_decay=0.9, gradient_penalty=10.0, augment=dict(translation=0.125, cutout=0.5),
     ),
     "spectral-norm": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=1, norm_in_d=False), batch=8, seed=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=1, norm_in_d=False), batch=8, seed=2,
         optimizers=both("Adam", lr=2e-4, betas=[0.0, 0.9], eps=1e-8),
         objective=("hinge", {}), ema_decay=0.9, spectral_norm=True,
     ),
     # An update of RMSProp is a gradient over its own size, so that an element whose gradient is as small as its rounding
     # errors would be all luck; a large epsilon makes such elements small.
     "rmsprop-clip": dict(
-        networks=lambda: dcgan32(width=4, latent=16, channels=1), batch=8, seed=2,
+        networks=lambda: dcgan(32, width=4, latent=16, channels=1), batch=8, seed=2,
         optimizers={
             "generator": ("RMSprop", dict(lr=1e-3, alpha=0.9, eps=1e-3, momentum=0.5)),
             "discriminator": ("RMSprop", dict(lr=1e-3, alpha=0.99, eps=1e-3)),

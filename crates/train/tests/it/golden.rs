@@ -30,8 +30,15 @@ fn three_steps_of_lsgan112_are_pytorchs() {
 }
 
 #[test]
-fn three_steps_of_a_residual_network_are_pytorchs() {
-    steps_are_pytorchs("resnet32");
+fn steps_of_residual_networks_are_pytorchs() {
+    for name in ["resnet32", "resnet64"] {
+        steps_are_pytorchs(name);
+    }
+}
+
+#[test]
+fn three_steps_of_dcgan_with_256_pixels_are_pytorchs() {
+    steps_are_pytorchs("dcgan256");
 }
 
 /// A class for each sample, real or fake; R1 with the real ones'.

@@ -25,10 +25,12 @@ const TENSOR_TOLERANCE: f64 = 1e-4;
 const RANK: VirtualRank = VirtualRank(0);
 
 /// The fixtures, by name.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 12] = [
     "dcgan32",
     "lsgan112",
     "resnet32",
+    "resnet64",
+    "dcgan256",
     "conditional",
     "concatenation",
     "adamw-r1",
@@ -185,7 +187,9 @@ pub fn spec(fixture: &str) -> RunSpec {
     spec.batch = BatchSpec { virtual_ranks: 1, per_rank: 8 };
     match fixture {
         "lsgan112" => lsgan112(&mut spec),
-        "resnet32" => resnet32(&mut spec),
+        "resnet32" => resnet(&mut spec, (32, 4), 4),
+        "resnet64" => resnet(&mut spec, (64, 2), 2),
+        "dcgan256" => dcgan256(&mut spec),
         "conditional" => conditional(&mut spec),
         "concatenation" => concatenation(&mut spec),
         "adamw-r1" => adamw_r1(&mut spec),
@@ -208,13 +212,23 @@ fn lsgan112(spec: &mut RunSpec) {
     spec.optimizer = OptimizersSpec::of(adam, adam);
 }
 
-fn resnet32(spec: &mut RunSpec) {
-    spec.batch.per_rank = 4;
-    spec.data.image = Some(ImageSpec::of(32, 3));
-    spec.model.generator = Generator::Resnet { latent: Latent::Normal(8), width: 4 };
-    spec.model.discriminator = Discriminator::Resnet { width: 4 };
+fn resnet(spec: &mut RunSpec, (size, width): (u32, u32), per_rank: u32) {
+    spec.batch.per_rank = per_rank;
+    spec.data.image = Some(ImageSpec::of(size, 3));
+    spec.model.generator = Generator::Resnet { latent: Latent::Normal(8), width };
+    spec.model.discriminator = Discriminator::Resnet { width };
     spec.objective = Objective::Hinge {};
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.0, beta2: 0.9, epsilon: 1e-3 };
+    spec.optimizer = OptimizersSpec::of(adam, adam);
+}
+
+fn dcgan256(spec: &mut RunSpec) {
+    spec.batch.per_rank = 2;
+    spec.data.image = Some(ImageSpec::of(256, 3));
+    spec.model.generator = Generator::Dcgan { latent: Latent::Normal(8), width: 1 };
+    spec.model.discriminator = Discriminator::Dcgan { width: 1 };
+    spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
+    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
     spec.optimizer = OptimizersSpec::of(adam, adam);
 }
 
