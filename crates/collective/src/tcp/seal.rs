@@ -110,8 +110,12 @@ impl Opener {
     /// As [`Read::read`]; no byte behind the frame is taken from the socket. `InvalidData` is for what nobody sealed who has
     /// the key.
     pub(super) fn read(&mut self, socket: &Socket, out: &mut [u8]) -> io::Result<usize> {
-        if self.open.is_empty() && !self.next_frame(socket)? {
-            return Ok(0);
+        if self.open.is_empty() {
+            let Some(len) = self.next_frame(socket)? else { return Ok(0) };
+            if let Some(out) = out.get_mut(..len) {
+                return self.open_into(out);
+            }
+            self.open_in_place(len)?;
         }
         let len = self.open.len().min(out.len());
         out[..len].copy_from_slice(&self.frame[self.open.start..self.open.start + len]);
@@ -119,32 +123,44 @@ impl Opener {
         Ok(len)
     }
 
-    /// Receives and opens a frame. False if the connection was closed.
-    fn next_frame(&mut self, mut socket: &Socket) -> io::Result<bool> {
+    /// Receives a frame. Returns how much is in it; none if the connection was closed.
+    fn next_frame(&mut self, mut socket: &Socket) -> io::Result<Option<usize>> {
         loop {
             let whole = match self.frame[..self.filled_bytes].first_chunk::<LEN_BYTES>() {
                 None => LEN_BYTES,
                 Some(len) => match u32::from_le_bytes(*len) as usize {
+                    len @ 1..=FRAME_BYTES if self.filled_bytes == LEN_BYTES + len + TAG_BYTES => {
+                        self.filled_bytes = 0;
+                        return Ok(Some(len));
+                    }
                     len @ 1..=FRAME_BYTES => LEN_BYTES + len + TAG_BYTES,
                     _ => return Err(ErrorKind::InvalidData.into()),
                 },
             };
-            if whole > LEN_BYTES && self.filled_bytes == whole {
-                break;
-            }
             match socket.read(&mut self.frame[self.filled_bytes..whole])? {
-                0 => return Ok(false),
+                0 => return Ok(None),
                 count_bytes => self.filled_bytes += count_bytes,
             }
         }
-        let (length, rest) = self.frame.split_at_mut(LEN_BYTES);
-        let sealed = &mut rest[..self.filled_bytes - LEN_BYTES];
+    }
+
+    /// Opens the frame that was received into `out`, which is as long as what is in it. After an error nothing in `out` counts.
+    fn open_into(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let (length, rest) = self.frame.split_at(LEN_BYTES);
+        let (sealed, tag) = rest[..out.len() + TAG_BYTES].split_at(out.len());
         let (key, nonce) = self.counted.next();
-        let opened = key.open_in_place(nonce, Aad::from(&*length), sealed);
+        let opened = key.open_separate_gather(nonce, Aad::from(length), sealed, tag, out);
+        opened.map(|()| out.len()).map_err(|_| ErrorKind::InvalidData.into())
+    }
+
+    /// Opens the frame that was received, with so much in it, where it is.
+    fn open_in_place(&mut self, len: usize) -> io::Result<()> {
+        let (length, rest) = self.frame.split_at_mut(LEN_BYTES);
+        let (key, nonce) = self.counted.next();
+        let opened = key.open_in_place(nonce, Aad::from(&*length), &mut rest[..len + TAG_BYTES]);
         let opened = opened.map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
         self.open = LEN_BYTES..LEN_BYTES + opened.len();
-        self.filled_bytes = 0;
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -167,11 +183,13 @@ mod tests {
         (ours.into(), server.accept().expect("it was connected to").0.into())
     }
 
-    /// Sends `values` in frames, each changed by `change`; what comes of it.
+    /// Sends `values` in frames, each changed by `change`, to an end that reads so many bytes at a time as it has `room` for; what
+    /// comes of it.
     fn travel(
         values: &[u8],
         mut change: impl FnMut(usize, &mut Vec<u8>),
         opener: FrameKeys,
+        room: usize,
     ) -> io::Result<Vec<u8>> {
         let (mut ours, theirs) = pair();
         let mut sealer = Sealer::new(keys(1));
@@ -192,7 +210,7 @@ mod tests {
         });
         let mut opener = Opener::new(opener);
         let mut received = Vec::new();
-        let mut some = vec![0; 1000];
+        let mut some = vec![0; room];
         let outcome = loop {
             match opener.read(&theirs, &mut some) {
                 Ok(0) => break Ok(received),
@@ -205,13 +223,20 @@ mod tests {
         outcome
     }
 
+    /// Where there is room for a whole frame, it is opened there.
     #[test]
     fn values_arrive_as_they_were_and_frames_that_were_changed_do_not_open() {
+        for room in [1000, FRAME_BYTES, 3 * FRAME_BYTES] {
+            values_arrive_and_changed_frames_do_not_open(room);
+        }
+    }
+
+    fn values_arrive_and_changed_frames_do_not_open(room: usize) {
         let values: Vec<u8> = (0..3 * FRAME_BYTES as u32 / 2).map(|index| (index * 7) as u8).collect();
-        let received = travel(&values, |_, _| {}, keys(1)).expect("nobody changed anything");
+        let received = travel(&values, |_, _| {}, keys(1), room).expect("nobody changed anything");
         assert!(received == values);
         let is_refused = |change: &mut dyn FnMut(usize, &mut Vec<u8>), opener| {
-            let kind = travel(&values, change, opener).expect_err("it does not open").kind();
+            let kind = travel(&values, change, opener, room).expect_err("it does not open").kind();
             assert_eq!(kind, ErrorKind::InvalidData);
         };
         is_refused(&mut |index, frame| frame[LEN_BYTES + 9] ^= index as u8, keys(1));
