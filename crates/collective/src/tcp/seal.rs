@@ -13,11 +13,11 @@ use socket2::Socket;
 use super::proof::FrameKeys;
 
 /// The most in a frame: it is encrypted where the cache has it, and a rank forwards only what has come as a whole.
-const FRAME_BYTES: usize = 64 << 10;
+const FRAME_BYTES: usize = 128 << 10;
 const LEN_BYTES: usize = 4;
 const TAG_BYTES: usize = 16;
 
-/// So many frames have one key: 2^20 of 2^12 blocks each are far below the 2^64 blocks after which AES-GCM shows patterns.
+/// So many frames have one key: 2^20 of 2^13 blocks each are far below the 2^64 blocks after which AES-GCM shows patterns.
 const FRAMES_PER_KEY: u64 = 1 << 20;
 
 /// The keys of a connection, and how many frames it has had.
