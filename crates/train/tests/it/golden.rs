@@ -1,4 +1,4 @@
-//! Three steps or more against the numbers of real PyTorch; `reference/mod.rs` says how near they must come.
+//! One step or more against the numbers of real PyTorch; `reference/mod.rs` says how near they must come.
 
 use std::collections::BTreeSet;
 use std::path::Path;

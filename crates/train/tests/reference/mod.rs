@@ -1,4 +1,4 @@
-//! Three steps or more beside the numbers of real PyTorch (`tests/reference/make_golden.py`), on any device.
+//! One step or more beside the numbers of real PyTorch (`tests/reference/make_golden.py`), on any device.
 //!
 //! The tolerance is 1e-5 of the Euclidean norm of each flat vector: a network's weights, running statistics or
 //! moments, and each metric over the steps. Single tensors agree to 1e-4 of their own norm, unless that is less
