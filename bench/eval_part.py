@@ -5,8 +5,8 @@ features, FID, KID and precision and recall. One core each. torch-fidelity has t
 (`save_cpu_ram`: in this process and in parts; else in others and at once), and the faster one counts.
 
 eval.standby, eval.writer: images/s of a run whose workers score its snapshots (`evaluate.where`), and of the same run that scores
-nothing; both write the same snapshots. The standby is a second worker on this machine, beside one that trains: it has a host of
-its own in earnest. The writer is one of two that train, on all cores.
+nothing; both write the same snapshots. The standby is a second worker on this machine, beside one that trains, on a core each: it
+has a host of its own in earnest. The writer is one of two that train, on all cores.
 """
 
 import functools
@@ -103,12 +103,19 @@ class ScoredRun(Cluster):
 
     def __init__(self, place, members, standbys):
         super().__init__("recovery", workers=members + standbys, expects=members)
+        # A standby has a host of its own in earnest: here each worker beside one has a core.
+        self.cores = sorted(os.sched_getaffinity(0)) if standbys else []
         scored = [f"evaluate.where={place}", f"evaluate.every={EVERY}", f"evaluate.samples={SAMPLES}"]
         self.sets = (*scored, f"evaluate.metrics={METRICS}", f"checkpoint.every={EVERY}", f"cluster.max_workers={members}")
 
     def environment(self, name):
         # Features of real pictures are made once, before anything is measured.
         return os.environ | {"XDG_CACHE_HOME": str(KEPT)}
+
+    def start(self, name, command, stdout):
+        core = self.cores.pop() if self.cores and name != "coordinator" else None
+        alone = [] if core is None else ["taskset", "--cpu-list", core]
+        return super().start(name, [*alone, *command], stdout)
 
     def has_begun_a_score(self):
         logs = [Path(self.folder.name) / f"{name}.log" for name in self.workers]
