@@ -92,7 +92,10 @@ impl Trained {
             results.write(&sweep.out)?;
             found.push((setting, results));
         }
-        Ok((self.draw)(training, &found))
+        let mut figure = (self.draw)(training, &found);
+        // All charts have the same lines, which the first one names: elsewhere the names could lie on the lines.
+        figure.charts.iter_mut().skip(1).for_each(|chart| chart.legend = None);
+        Ok(figure)
     }
 }
 
