@@ -131,8 +131,9 @@ impl Training {
             x: Axis::new("step", 0.0, self.steps as f64),
             y: Axis::new(title, 0.0, most * 1.05),
             series: LOSSES.iter().flat_map(line).collect(),
+            // Where no line is: scores begin far from their best.
             legend: Some(if metric.better(0.0, 1.0).is_lt() {
-                Corner::UpperRight
+                Corner::LowerLeft
             } else {
                 Corner::LowerRight
             }),
