@@ -84,6 +84,13 @@ fn fact(queue: &mut Queue, value: &str) -> u64 {
     queue.write(move |journal| journal.set_fact("word", &value))
 }
 
+/// Writes a fact, and waits until the copy has it.
+async fn say(queue: &mut Queue, value: &str) {
+    let number = fact(queue, value);
+    queue.hurry(number);
+    done(queue, number).await;
+}
+
 fn row(step: u64) -> StepRow {
     StepRow {
         step,
@@ -96,9 +103,7 @@ fn row(step: u64) -> StepRow {
 async fn another_host_has_all_that_was_done() {
     let hosts = Hosts::new();
     let mut queue = hosts.queue("one").await;
-    let number = fact(&mut queue, "said");
-    queue.hurry(number);
-    done(&mut queue, number).await;
+    say(&mut queue, "said").await;
     let late = queue.write_report(|journal| journal.add_steps(&[row(7)]));
     assert!(!queue.is_done(late), "nobody waits for it");
     done(&mut queue, late).await;
@@ -129,18 +134,14 @@ async fn a_coordinator_of_the_same_host_keeps_its_own_journal() {
 async fn of_two_coordinators_the_later_one_leads_and_the_other_tells_nothing_more() {
     let hosts = Hosts::new();
     let mut old = hosts.queue("one").await;
-    let number = fact(&mut old, "first");
-    old.hurry(number);
-    done(&mut old, number).await;
+    say(&mut old, "first").await;
     let mut new = hosts.queue("two").await;
     let refused = fact(&mut old, "second");
     old.hurry(refused);
     let news = tokio::time::timeout(LIMIT, old.news()).await.expect("there are news in time");
     assert!(matches!(&news, News::Deposed(why) if why.contains("Start only one coordinator")), "{news:?}");
     assert!(!old.is_done(refused));
-    let number = fact(&mut new, "third");
-    new.hurry(number);
-    done(&mut new, number).await;
+    say(&mut new, "third").await;
     assert!(new.drain().await);
 
     // The first host's journal is no longer the newest, and is kept.
@@ -154,9 +155,7 @@ async fn what_is_copied_while_another_host_takes_over_is_not_lost() {
     let hosts = Hosts::new();
     let mut old = hosts.queue("one").await;
     let mut candidate = hosts.candidate("two").await;
-    let number = fact(&mut old, "at the last moment");
-    old.hurry(number);
-    done(&mut old, number).await;
+    say(&mut old, "at the last moment").await;
     let mut journal = Writer::open(&hosts.journal("two")).expect("it opens");
     let missed = candidate.take_over(&mut journal).await.expect("the store answers");
     journal.apply(&missed.expect("there is a piece that it has not read")).expect("it is written");
@@ -204,9 +203,7 @@ async fn a_base_stands_for_its_pieces_and_fences_stay() {
     replace(&hosts.log(), saved, 6, 1).await.expect("the store answers");
     let listing = hosts.log().list().await.expect("it answers");
     assert_eq!((listing.pieces, listing.bases), (vec![1, 6], vec![6]));
-    let number = fact(&mut queue, "after it");
-    queue.hurry(number);
-    done(&mut queue, number).await;
+    say(&mut queue, "after it").await;
     drop(queue);
     drop(hosts.lead("two").await);
     let known = hosts.known("two");
@@ -220,9 +217,7 @@ async fn one_that_is_late_does_not_lead_by_a_number_that_is_free_again() {
     let mut queue = hosts.queue("one").await;
     let mut late = hosts.candidate("two").await;
     for word in ["a", "b", "c"] {
-        let number = fact(&mut queue, word);
-        queue.hurry(number);
-        done(&mut queue, number).await;
+        say(&mut queue, word).await;
     }
     let saved = save(&hosts.journal("one")).expect("it is read");
     replace(&hosts.log(), saved, 4, 1).await.expect("the store answers");
@@ -230,9 +225,7 @@ async fn one_that_is_late_does_not_lead_by_a_number_that_is_free_again() {
     let mut journal = Writer::open(&hosts.journal("two")).expect("it opens");
     let refused = late.take_over(&mut journal).await.expect_err("the first one leads");
     assert!(refused.text.contains("taken over this run"), "{}", refused.text);
-    let number = fact(&mut queue, "goes on");
-    queue.hurry(number);
-    done(&mut queue, number).await;
+    say(&mut queue, "goes on").await;
     drop(queue);
     drop(hosts.lead("three").await);
     assert_eq!(hosts.known("three").fact("word"), Some("goes on"));
@@ -244,9 +237,7 @@ async fn a_gap_that_closes_is_waited_for() {
     let hosts = Hosts::new();
     let mut queue = hosts.queue("one").await;
     for word in ["a", "b"] {
-        let number = fact(&mut queue, word);
-        queue.hurry(number);
-        done(&mut queue, number).await;
+        say(&mut queue, word).await;
     }
     drop(queue);
     let number = 2;
@@ -293,9 +284,7 @@ async fn a_piece_that_is_missing_or_damaged_is_named() {
     let hosts = Hosts::new();
     let mut queue = hosts.queue("one").await;
     for word in ["a", "b"] {
-        let number = fact(&mut queue, word);
-        queue.hurry(number);
-        done(&mut queue, number).await;
+        say(&mut queue, word).await;
     }
     drop(queue);
     let find = || Candidate::find(hosts.store(), Path::new("/nowhere"), false);

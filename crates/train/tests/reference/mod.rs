@@ -202,14 +202,19 @@ pub fn spec(fixture: &str) -> RunSpec {
     spec
 }
 
-fn lsgan112(spec: &mut RunSpec) {
-    spec.batch.per_rank = 3;
-    spec.data.image = Some(ImageSpec::of(112, 3));
-    spec.model.generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
-    spec.model.discriminator = Discriminator::Lsgan112 { width: 2 };
+/// A network of the paper's kind with its labels of pictures, and its optimizer.
+fn papers(spec: &mut RunSpec, size: u32, per_rank: u32, networks: (Generator, Discriminator)) {
+    spec.batch.per_rank = per_rank;
+    spec.data.image = Some(ImageSpec::of(size, 3));
+    (spec.model.generator, spec.model.discriminator) = networks;
     spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
     let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
     spec.optimizer = OptimizersSpec::of(adam, adam);
+}
+
+fn lsgan112(spec: &mut RunSpec) {
+    let generator = Generator::Lsgan112 { latent: Latent::Normal(16), width: 2 };
+    papers(spec, 112, 3, (generator, Discriminator::Lsgan112 { width: 2 }));
 }
 
 fn resnet(spec: &mut RunSpec, (size, width): (u32, u32), per_rank: u32) {
@@ -223,13 +228,8 @@ fn resnet(spec: &mut RunSpec, (size, width): (u32, u32), per_rank: u32) {
 }
 
 fn dcgan256(spec: &mut RunSpec) {
-    spec.batch.per_rank = 2;
-    spec.data.image = Some(ImageSpec::of(256, 3));
-    spec.model.generator = Generator::Dcgan { latent: Latent::Normal(8), width: 1 };
-    spec.model.discriminator = Discriminator::Dcgan { width: 1 };
-    spec.objective = Objective::LeastSquares { a: 0.0, b: 1.0, c: 1.0 };
-    let adam = Optimizer::Adam { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-3 };
-    spec.optimizer = OptimizersSpec::of(adam, adam);
+    let generator = Generator::Dcgan { latent: Latent::Normal(8), width: 1 };
+    papers(spec, 256, 2, (generator, Discriminator::Dcgan { width: 1 }));
 }
 
 fn conditional(spec: &mut RunSpec) {
